@@ -1,0 +1,75 @@
+// Version-free HTTP message heads. Nothing above http/ knows whether bytes were HTTP/1 or HTTP/2.
+//
+// Header names keep their case, order and repeats: a recording must give back what was sent. Lookups ignore case.
+// Plain values, reusable without reallocation through clear(). Thread: any, one at a time.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tapdeck::http {
+
+// An ordered header (or trailer) list in one byte string: one allocation for all fields, none when reused.
+class Headers {
+ public:
+  struct Field {
+    std::string_view name;
+    std::string_view value;
+  };
+
+  // Invalidates views handed out before.
+  void add(std::string_view name, std::string_view value);
+  // Replaces the value of every field of that name by one, at the place of the first; adds when absent.
+  void set(std::string_view name, std::string_view value);
+  // Removes every field of that name; returns how many.
+  size_t remove(std::string_view name);
+  void clear();
+
+  [[nodiscard]] size_t size() const { return fields_.size(); }
+  [[nodiscard]] bool empty() const { return fields_.empty(); }
+  [[nodiscard]] Field operator[](size_t index) const;
+  // The first value of that name.
+  [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const;
+  [[nodiscard]] size_t count(std::string_view name) const;
+  // True when a comma separated list field contains `token` (case-insensitive), over all repeats. RFC 9110 5.6.1.
+  [[nodiscard]] bool has_token(std::string_view name, std::string_view token) const;
+  // Bytes of names and values together, as limits count them.
+  [[nodiscard]] size_t bytes() const { return text_.size(); }
+
+  friend bool operator==(const Headers& a, const Headers& b);
+
+ private:
+  struct Span {
+    uint32_t name_offset, name_size, value_offset, value_size;
+  };
+  std::string text_;
+  std::vector<Span> fields_;
+};
+
+// ASCII case-insensitive equality, the rule for header names and tokens.
+[[nodiscard]] bool iequals(std::string_view a, std::string_view b);
+
+enum class Version : uint8_t { Http10, Http11, Http2 };
+
+struct RequestHead {
+  std::string method;  // as sent, case kept
+  std::string target;  // as sent: origin-form, absolute-form, authority-form or "*"
+  Version version = Version::Http11;
+  std::string scheme;     // "http" | "https"; of the connection, or of an absolute-form target
+  std::string authority;  // Host or :authority, as sent; empty when the request had none (HTTP/1.0)
+  Headers headers;        // h1: all fields with Host at its place; h2: regular fields only
+  void clear();
+};
+
+struct ResponseHead {
+  int status = 0;
+  std::string reason;  // status text as sent, may be empty
+  Version version = Version::Http11;
+  Headers headers;
+  void clear();
+};
+
+}  // namespace tapdeck::http

@@ -1,0 +1,128 @@
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/io_context.hpp>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <string>
+#include <utility>
+
+#include "daemon/net/deadline.h"
+#include "daemon/net/offload.h"
+#include "daemon/net/stream.h"
+#include "daemon/net/task_group.h"
+
+namespace tapdeck::net {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct Pair {
+  explicit Pair(asio::io_context& io) {
+    int fds[2];
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    a = std::make_unique<Stream>(io.get_executor(), UniqueFd(fds[0]), Origin::Downstream);
+    b = std::make_unique<Stream>(io.get_executor(), UniqueFd(fds[1]), Origin::Upstream);
+  }
+  std::unique_ptr<Stream> a, b;
+};
+
+template <class Body>
+void run(asio::io_context& io, Body body) {
+  bool finished = false;
+  auto wrapper = [&]() -> Task<> {
+    co_await body();
+    finished = true;
+  };
+  asio::co_spawn(io, wrapper(), asio::detached);
+  io.run_for(10s);
+  EXPECT_TRUE(finished);
+}
+
+TEST(Stream, CarriesMoreThanTheSocketBufferAndReportsTheEnd) {
+  asio::io_context io(1);
+  Pair pair(io);
+  const std::string sent(3'000'000, 'x');
+  ByteQueue out;
+  out.append(sent);
+  TaskGroup group(io.get_executor());
+  auto writer = [&]() -> Task<> {
+    auto written = co_await pair.a->write_all(out);
+    EXPECT_TRUE(written);
+    pair.a->shutdown_send();
+  };
+  ByteQueue in;
+  run(io, [&]() -> Task<> {
+    group.spawn(writer());
+    while (true) {
+      auto n = co_await pair.b->read_some(in);
+      if (!n || *n == 0) break;
+    }
+    co_await group.join();
+  });
+  EXPECT_EQ(in.size(), sent.size());
+}
+
+TEST(Stream, CloseEndsAPendingReadAsCancelled) {
+  asio::io_context io(1);
+  Pair pair(io);
+  Deadline deadline(io.get_executor(), [&] { pair.b->close(); });
+  run(io, [&]() -> Task<> {
+    deadline.set(1ms);
+    ByteQueue in;
+    auto n = co_await pair.b->read_some(in);
+    EXPECT_FALSE(n);
+    EXPECT_EQ(n.error().code, Code::Cancelled);
+    EXPECT_TRUE(deadline.is_expired());
+  });
+}
+
+TEST(Deadline, MovedLaterDoesNotFireEarlyAndClearedNever) {
+  asio::io_context io(1);
+  int fired = 0;
+  Deadline moved(io.get_executor(), [&] { ++fired; });
+  Deadline cleared(io.get_executor(), [&] { fired += 100; });
+  moved.set(1ms);
+  moved.set(20ms);
+  cleared.set(1ms);
+  cleared.clear();
+  const auto start = std::chrono::steady_clock::now();
+  io.run();
+  EXPECT_EQ(fired, 1);
+  EXPECT_GE(std::chrono::steady_clock::now() - start, 20ms);
+}
+
+TEST(TaskGroup, CancelEndsWaitersAndJoinSeesThemGone) {
+  asio::io_context io(1);
+  TaskGroup group(io.get_executor());
+  int ended = 0;
+  auto waiter = [&]() -> Task<> {
+    Signal never(io.get_executor());
+    co_await never.wait();
+    ++ended;
+  };
+  run(io, [&]() -> Task<> {
+    group.spawn(waiter());
+    group.spawn(waiter());
+    EXPECT_EQ(group.size(), 2U);
+    group.cancel();
+    co_await group.join();
+  });
+  EXPECT_EQ(ended, 2);
+}
+
+TEST(Offload, RunsElsewhereAndResumesHere) {
+  asio::io_context io(1);
+  asio::thread_pool pool(1);
+  const auto here = std::this_thread::get_id();
+  run(io, [&]() -> Task<> {
+    auto there = [] { return std::this_thread::get_id(); };
+    const auto id = co_await offload(pool, there);
+    EXPECT_TRUE(id != here);
+    EXPECT_TRUE(std::this_thread::get_id() == here);
+  });
+  pool.join();
+}
+
+}  // namespace
+}  // namespace tapdeck::net

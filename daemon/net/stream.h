@@ -1,0 +1,55 @@
+// Stream: one connected stream socket (TCP or unix), read and written through ByteQueues with Results, never exceptions.
+//
+// Knows nothing of TLS or HTTP. At most one read and one write may be pending. Closing it ends both.
+// Owner: one connection. Thread: its worker's.
+#pragma once
+
+#include <asio/generic/stream_protocol.hpp>
+
+#include "daemon/base/byte_queue.h"
+#include "daemon/base/endpoint.h"
+#include "daemon/base/result.h"
+#include "daemon/base/unique_fd.h"
+#include "daemon/net/task.h"
+
+namespace tapdeck::net {
+
+class Stream {
+ public:
+  // `side` becomes the origin of every error. Takes a connected or connecting non-blocking descriptor.
+  Stream(const asio::any_io_executor& executor, UniqueFd fd, Origin side);
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  // Reads what is there, at least one byte; 0 = end of stream. `into` must stay alive and untouched meanwhile.
+  Task<Result<size_t>> read_some(ByteQueue& into);
+  // Writes and consumes all of `from`, also what is appended to it meanwhile.
+  Task<Result<void>> write_all(ByteQueue& from);
+  // Writes as much as the socket takes now; true when `from` is empty afterwards. Never blocks.
+  Result<bool> try_write(ByteQueue& from);
+  // Waits until a non-blocking connect() is done.
+  Task<Result<void>> finish_connect(const Endpoint& destination);
+  // Nothing unread and not closed by the peer: fit for reuse.
+  [[nodiscard]] bool is_quiet() const;
+
+  void shutdown_send();
+  // Orderly close. Pending operations end with Cancelled.
+  void close();
+  // Close with RST: the peer must not take what it has for a whole message.
+  void abort();
+  [[nodiscard]] bool is_open() const { return socket_.is_open(); }
+  [[nodiscard]] int native_handle() { return socket_.native_handle(); }
+  [[nodiscard]] asio::any_io_executor executor() { return socket_.get_executor(); }
+  // Gives the descriptor away (tunnels by splice); the Stream is closed afterwards.
+  [[nodiscard]] UniqueFd release();
+
+ private:
+  [[nodiscard]] std::unexpected<Error> error(const std::error_code& code, const char* what) const;
+  asio::generic::stream_protocol::socket socket_;
+  Origin side_;
+};
+
+// Starts a non-blocking connect of `fd` to `destination` and waits for it at most `timeout`.
+Task<Result<void>> connect_within(Stream& stream, Endpoint destination, std::chrono::steady_clock::duration timeout);
+
+}  // namespace tapdeck::net

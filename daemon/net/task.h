@@ -1,0 +1,49 @@
+// Task<T>: the coroutine type of the program, and the two awaits everything is built from.
+//
+// It is an Asio awaitable; folders that may not include Asio (exchange, modes) see it only through this header. A Task
+// starts when awaited or spawned by a TaskGroup, never alone. Thread: the Worker that owns the io_context.
+#pragma once
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
+#include <asio/experimental/as_tuple.hpp>
+
+#include <chrono>
+
+#include "daemon/base/result.h"
+
+namespace tapdeck::net {
+
+template <class T = void>
+using Task = asio::awaitable<T>;
+
+// Completion token: no exceptions, `auto [ec, n] = co_await socket.async_x(..., kToken)`.
+inline constexpr auto kToken = asio::experimental::as_tuple(asio::use_awaitable);
+
+// A wake-up between coroutines of one thread. Not a condition with memory: the waiter checks its predicate first, the
+// notifier changes it first. Several may wait. Cancelling the waiter's task ends the wait.
+class Signal {
+ public:
+  explicit Signal(const asio::any_io_executor& executor) : timer_(executor, asio::steady_timer::time_point::max()) {}
+
+  // Resumes after the next notify() or cancellation, whichever comes first; check the predicate again.
+  Task<> wait() {
+    ++waiting_;
+    auto [error] = co_await timer_.async_wait(kToken);
+    ignore(error, "woken and cancelled are told apart by the caller's predicate");
+    --waiting_;
+  }
+  void notify() {
+    if (waiting_ > 0) timer_.cancel();
+  }
+
+ private:
+  asio::steady_timer timer_;
+  int waiting_ = 0;
+};
+
+}  // namespace tapdeck::net

@@ -1,0 +1,49 @@
+#include "daemon/net/task_group.h"
+
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/co_spawn.hpp>
+
+#include <cassert>
+#include <utility>
+
+namespace tapdeck::net {
+
+struct TaskGroup::Child {
+  asio::cancellation_signal stop;
+};
+
+TaskGroup::TaskGroup(const asio::any_io_executor& executor, std::function<void(std::exception_ptr)> on_exception)
+    : executor_(executor), on_exception_(std::move(on_exception)), empty_(executor) {}
+
+TaskGroup::~TaskGroup() { assert(size_ == 0); }
+
+void TaskGroup::spawn(Task<> task) {
+  ++size_;
+  const auto child = children_.insert(children_.end(), std::make_unique<Child>());
+  asio::co_spawn(executor_, std::move(task),
+                 asio::bind_cancellation_slot((*child)->stop.slot(), [this, child](const std::exception_ptr& failure) {
+                   finished(child, failure);
+                 }));
+}
+
+void TaskGroup::finished(std::list<std::unique_ptr<Child>>::iterator child, const std::exception_ptr& failure) {
+  // The signal's own slot is on the stack of this very call: free it one loop turn later.
+  asio::post(executor_, [dead = std::shared_ptr<Child>(std::move(*child))] {});
+  children_.erase(child);
+  if (failure && on_exception_) on_exception_(failure);
+  if (--size_ == 0) empty_.notify();
+}
+
+void TaskGroup::cancel() {
+  for (auto child = children_.begin(); child != children_.end();) {
+    const auto current = child++;  // emit() may finish and erase the current one
+    (*current)->stop.emit(asio::cancellation_type::all);
+  }
+}
+
+Task<> TaskGroup::join() {
+  while (size_ > 0) co_await empty_.wait();
+}
+
+}  // namespace tapdeck::net

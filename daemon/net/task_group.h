@@ -1,0 +1,41 @@
+// TaskGroup: the nursery every spawned coroutine belongs to. Cancel ends them, join waits for the last.
+//
+// A Task that lets an exception escape is a bug (or bad_alloc): it is reported to `on_exception` and ends alone.
+// Owner: a Worker, a session or a handler. All calls on the executor's thread; must be empty when destroyed.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <list>
+#include <memory>
+
+#include "daemon/net/task.h"
+
+namespace tapdeck::net {
+
+class TaskGroup {
+ public:
+  explicit TaskGroup(const asio::any_io_executor& executor, std::function<void(std::exception_ptr)> on_exception = {});
+  TaskGroup(const TaskGroup&) = delete;
+  TaskGroup& operator=(const TaskGroup&) = delete;
+  ~TaskGroup();
+
+  // The task takes values, or references to what outlives this group.
+  void spawn(Task<> task);
+  // Asks every task to stop: its pending await ends with operation_aborted.
+  void cancel();
+  [[nodiscard]] size_t size() const { return size_; }
+  // Resumes when the group is empty.
+  Task<> join();
+
+ private:
+  struct Child;
+  void finished(std::list<std::unique_ptr<Child>>::iterator child, const std::exception_ptr& failure);
+  asio::any_io_executor executor_;
+  std::function<void(std::exception_ptr)> on_exception_;
+  std::list<std::unique_ptr<Child>> children_;
+  size_t size_ = 0;
+  Signal empty_;
+};
+
+}  // namespace tapdeck::net

@@ -1,0 +1,69 @@
+// Trust into a running mount namespace: merged copies of the stores a process sees are mounted, read only, over them.
+//
+// Nothing is written into an image or a container's layer: the copies live in a tmpfs that exists only as long as the
+// mounts do. The mount namespace of the host (ours, or pid 1's) is never touched; neither is a mount that would
+// propagate there. All of it runs in a helper process with a deadline, because a target's file system may hang.
+// A manifest in the run directory lets the next start undo what a crash left. Needs CAP_SYS_ADMIN and CAP_SYS_CHROOT.
+// Owner: the target (or the run) it serves. Thread: any one at a time; every call blocks up to the deadline.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/base/result.h"
+#include "daemon/trust/merge.h"
+#include "daemon/trust/stores.h"
+
+namespace tapdeck::trust {
+
+struct BindOptions {
+  std::filesystem::path run_dir;  // manifests go to run_dir/trust; made (0700) when missing
+  CaCertificate ca;
+  ScanOptions scan;
+  std::chrono::milliseconds deadline{10000};
+};
+
+struct BindReport {
+  std::vector<TrustStore> mounted;
+  std::vector<std::string> skipped;  // "path: why", for people
+  bool truncated = false;            // the search hit a bound
+};
+
+// What bind_into mounted. Its destructor undoes it, quietly.
+class Binding {
+ public:
+  Binding(const Binding&) = delete;
+  Binding& operator=(const Binding&) = delete;
+  ~Binding();
+
+  [[nodiscard]] const BindReport& report() const { return report_; }
+  // Unmounts everything and removes the manifest; a second call does nothing. A namespace that is gone is success.
+  // On an error the manifest stays, for clean_leftovers.
+  Result<void> undo();
+  // The mounts stay when this object dies, and die with their namespace; the manifest is removed. For a namespace
+  // whose last process is about to end anyway (`run`).
+  void abandon();
+
+ private:
+  friend Result<std::unique_ptr<Binding>> bind_into(int pid, const BindOptions& options);
+  Binding() = default;
+
+  std::filesystem::path manifest_;
+  BindReport report_;
+};
+
+// Mounts into the mount namespace of `pid`, which must stay alive during the call. Unsupported, with the way out in
+// its detail, when that namespace is the host's; NotFound when pid is gone; Permission without CAP_SYS_ADMIN; Timeout.
+// Stores that could not be covered are in report().skipped; finding none at all is not an error.
+[[nodiscard]] Result<std::unique_ptr<Binding>> bind_into(int pid, const BindOptions& options);
+
+// Does `pid` live in the mount namespace of this process or of pid 1? NotFound when pid is gone.
+[[nodiscard]] Result<bool> shares_host_mounts(int pid);
+
+// Undoes the bindings whose manifests a process that no longer lives left in run_dir/trust. Returns how many.
+[[nodiscard]] Result<size_t> clean_leftovers(const std::filesystem::path& run_dir);
+
+}  // namespace tapdeck::trust

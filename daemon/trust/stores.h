@@ -1,0 +1,59 @@
+// Finding the trust stores of a file system: distro bundles, hashed directories, p11-kit anchors, and the cacert.pem
+// files Python packages carry. Read only; it changes nothing and reads no certificate.
+//
+// Every path is resolved inside the given root (openat2 RESOLVE_IN_ROOT), so that a hostile image's symlinks cannot
+// lead out of it. The search is bounded in depth and entries. It may block on a dead network file system of the
+// target: call it in a process that can be killed (bind.h does). Thread: any.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "daemon/base/result.h"
+#include "daemon/base/unique_fd.h"
+
+namespace tapdeck::trust {
+
+enum class StoreKind {
+  Bundle,       // one PEM file; gets our certificate appended
+  HashedDir,    // OpenSSL directory; gets <subject-hash>.N, and its bundles our certificate
+  AnchorDir,    // p11-kit source/anchors; gets one more PEM file
+  EmptyDir,     // a well-known directory with no certificate in it; gets a bundle made of the host's roots and ours
+};
+
+struct TrustStore {
+  StoreKind kind = StoreKind::Bundle;
+  std::string path;      // absolute below the root, without symlinks; unique in a scan
+  std::string found_as;  // the well-known name that led here
+};
+
+struct ScanOptions {
+  // Where Python packages are looked for, absolute below the root. Empty: default_python_roots().
+  std::vector<std::string> python_roots;
+  size_t max_entries = 200000;  // directory entries read in the whole search
+  size_t max_depth = 9;         // below a python root
+  size_t max_stores = 64;
+};
+
+struct Scan {
+  std::vector<TrustStore> stores;  // directories before the files in them
+  bool truncated = false;          // a bound was reached; stores may have been missed
+};
+
+// Opens `path` below `root_fd` without ever leaving it. `flags` as for open(2); O_CLOEXEC is added.
+[[nodiscard]] Result<UniqueFd> open_in_root(int root_fd, const std::string& path, int flags);
+
+// The path of an open file as seen from `root_fd`: no symlinks, begins with '/'. NotFound when it is not below.
+[[nodiscard]] Result<std::string> path_below(int root_fd, int fd);
+
+// `root_fd`: a directory (O_PATH will do), as from opening /proc/PID/root. A store inside a directory store is listed
+// only if it is not a plain file of that directory (those are merged with the directory).
+[[nodiscard]] Result<Scan> find_stores(int root_fd, const ScanOptions& options);
+
+[[nodiscard]] std::vector<std::string> default_python_roots();
+
+// The host's own roots: the first well-known bundle of this process's file system. NotFound when there is none.
+[[nodiscard]] Result<std::string> read_host_roots();
+
+}  // namespace tapdeck::trust

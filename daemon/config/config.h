@@ -1,0 +1,237 @@
+// The configuration as plain structs, one a component; every component receives only its own. The TOML keys are the
+// member names, under the section named in each struct's comment. Not a store of run-time state: see app/runtime_state.h.
+//
+// Each key: meaning, unit, default and why, limits. "R" = taken over by a reload, else a restart is needed.
+// Values are plain and copied freely. Thread: any (immutable once loaded).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/base/result.h"
+#include "daemon/base/vocabulary.h"
+
+namespace tapdeck::config {
+
+using tapdeck::Mode;
+using Milliseconds = std::chrono::milliseconds;
+using Seconds = std::chrono::seconds;
+
+enum class OnLease { Open, Closed };
+enum class Splice { Splice, Copy };
+enum class OnBadUpstream { Mirror, BadGateway };
+enum class OnReject { Tunnel, Fail };
+enum class TlsVersion { V12, V13 };
+enum class Durability { Wal, Fsync, Async };
+enum class OnMiss { Error, Forward };
+enum class Repeat { InOrder, Latest, Cycle, Once };
+enum class LogLevel { Trace, Debug, Info, Warn, Error, Off };
+enum class LogFormat { Json, Pretty, Journal };
+enum class LogUrl { Redacted, Path, Full };
+enum class TargetKind { Container, Unit, Cgroup, Interface, Pid };
+enum class Scheme { Http, Https };
+
+// [proxy]
+struct Proxy {
+  // What happens to flows of targets and routes that name no mode. Default record: the first use is to make a tape. R
+  Mode mode = Mode::Record;
+};
+
+// [capture]
+struct Capture {
+  // How long the kernel programs trust a daemon that has stopped ticking, in ms. 1500: three missed ticks of 500 ms;
+  // new flows pass direct (or are refused) within 2 s. 200..60000.
+  uint32_t lease_ms = 1500;
+  // What the programs do past the lease. Unset: open for record, hybrid and passthrough, closed for replay.
+  std::optional<OnLease> on_lease;
+  // How tunnelled bytes move: "splice" (kernel pipes) or "copy" (user space; for kernels or files where splice fails).
+  Splice splice = Splice::Splice;
+  // Entries of the flow map: concurrent captured connections, all targets. 262144 is 40 MiB of kernel memory. 1024..16777216.
+  uint32_t flow_map = 262144;
+  // Listening sockets over all network namespaces. 1024: at most that many of our descriptors. 4..65536.
+  uint32_t listeners_max = 1024;
+  // fwmark of the daemon's own sockets and of tc-captured packets; change it if something else uses it. 1..0x7fffffff.
+  uint32_t mark = 0x7464;
+  // Worker threads. 0: one a core this process may run on. 0..256.
+  uint32_t workers = 0;
+};
+
+// [[targets]]: exactly one of container, unit, cgroup, interface, pid.
+struct Target {
+  // Shown in metrics, API and logs. Default: what the selector says. Letters, digits, ".-_@:/", at most 64, unique.
+  std::string name;
+  TargetKind kind = TargetKind::Container;
+  // Container name or id, unit name, cgroup path, interface name, or decimal pid, as `kind` says.
+  std::string selector;
+  // Session it records to and replays from. Unset: the daemon's active one. R
+  std::optional<std::string> session;
+  // Unset: proxy.mode. R
+  std::optional<Mode> mode;
+  // Nothing may leave the target uncaptured (replay: no network at all). Default false. R
+  bool sealed = false;
+  // A flow whose recording would be lost is reset instead of forwarded. Default false: traffic first. R
+  bool strict = false;
+  // Host globs ("*.internal"), IP, CIDR, each with optional ":port": tunnelled and counted, never decrypted. R
+  std::vector<std::string> bypass;
+};
+
+// [tls]
+struct Tls {
+  // The install's CA, PEM. Default (empty): ca.pem and ca-key.pem in the state directory, made at first use. Both or none.
+  std::filesystem::path ca_cert;
+  std::filesystem::path ca_key;
+  // Extra PEM bundles that upstream certificates may chain to, beside the system's.
+  std::vector<std::filesystem::path> upstream_ca;
+  // An upstream that fails verification: "mirror" shows the client the same kind of failure, "502" answers with JSON. R
+  OnBadUpstream on_bad_upstream = OnBadUpstream::Mirror;
+  // A client that rejects our CA: "tunnel" its next connection to that name, or let it "fail" on. R
+  OnReject on_reject = OnReject::Tunnel;
+  // How long a rejection is remembered. 10m: a fixed client is decrypted again soon. 1s..24h. R
+  Seconds reject_ttl{600};
+  // How long a verified upstream (address, SNI, ALPN) counts without dialling. 60s. 0s..1h. R
+  Seconds verify_ttl{60};
+  // Validity of minted leaves. 7: short enough to be harmless, long enough for a paused container. 1..397. R
+  uint32_t leaf_days = 7;
+  // Leaves kept in memory. 4096 is about 12 MiB. 16..1048576.
+  uint32_t leaf_cache = 4096;
+  // Lowest version on both legs. "1.2" or "1.3".
+  TlsVersion min_version = TlsVersion::V12;
+  // DNS suffixes or CIDRs the CA is restricted to when it is made. Empty: unrestricted.
+  std::vector<std::string> name_constraints;
+  // Host globs and CIDR:port that are never decrypted, for all targets. R
+  std::vector<std::string> bypass;
+};
+
+// [storage]
+struct Storage {
+  // State directory. Default (empty): /var/lib/tapdeck as root, else ~/.local/share/tapdeck. --state-dir wins.
+  std::filesystem::path path;
+  // When a response's last byte may leave: "wal" after the log write (survives kill -9), "fsync" after the disk
+  // (survives power loss), "async" at once. Default wal. R
+  Durability durability = Durability::Wal;
+  // Longest hold of that byte when the store is slow; then the recording is reported lost. 1s. 1ms..60s. R
+  Milliseconds hold_limit{1000};
+  // Oldest recordings go when the store grows past this. 0: no bound. 1MiB.. R
+  uint64_t max_bytes = 0;
+  // Same by number. 0: no bound. R
+  uint64_t max_recordings = 0;
+  // Same by age. 0s: no bound. R
+  Seconds max_age{0};
+  // RocksDB block cache. 64MiB. 1MiB..1TiB.
+  uint64_t cache_bytes = 64ULL << 20;
+};
+
+// [limits]. Passing one is a defined answer and a metric (docs/METRICS.md).
+struct Limits {
+  // Client connections at once; more are closed at accept. 8000 fits the usual 20,000 descriptors. 1..1000000.
+  uint32_t connections = 8000;
+  // Request line and header bytes, and separately trailers: 431. 64 KiB as most servers allow. 1KiB..16MiB.
+  uint64_t head_bytes = 65536;
+  // Header fields: 431. 256. 8..10000.
+  uint32_t headers = 256;
+  // Body bytes held for one direction of one exchange before its sender is paused. 1 MiB. 16KiB..1GiB.
+  uint64_t body_buffer = 1ULL << 20;
+  // First byte of a head to its last: 408. 10s. 10ms..1h.
+  Milliseconds header_timeout{10'000};
+  // Keep-alive connection or tunnel without a byte. 5m. 10ms..24h.
+  Milliseconds idle_timeout{300'000};
+  // Whole exchange: 504. 0: none, since downloads and streams may last. 0..24h.
+  Milliseconds request_timeout{0};
+  // TCP connect to an upstream address: 504. 5s. 10ms..10m.
+  Milliseconds connect_timeout{5'000};
+  // Either TLS handshake. 10s. 10ms..10m.
+  Milliseconds tls_timeout{10'000};
+  // SIGTERM: open exchanges may finish for this long. 30s. 0..1h.
+  Milliseconds drain_timeout{30'000};
+  // Wait for the client's first byte before the origin is dialled (server-first protocols). 300ms. 1ms..60s.
+  Milliseconds sniff_timeout{300};
+};
+
+// [admin]
+struct Admin {
+  // Loopback IP:port of the HTTP API and /metrics; "off" (empty here) = unix socket only. Not loopback is refused.
+  std::string listen = "127.0.0.1:9909";
+  // Unix socket, 0600. Default (empty): admin.sock in the run directory.
+  std::filesystem::path socket;
+  // Holds the bearer token of TCP writes; made at start, 0600. Default (empty): admin.token in the run directory.
+  std::filesystem::path token_file;
+  // Host header values accepted beside localhost, 127.0.0.1 and [::1] (a page of another name must not reach us).
+  std::vector<std::string> allowed_hosts;
+};
+
+// [log]
+struct Log {
+  LogLevel level = LogLevel::Info;  // trace, debug, info, warn, error, off. R
+  // json, pretty, journal. Default: journal when systemd reads stderr, else pretty.
+  std::optional<LogFormat> format;
+  // How much of a URL is printed: "redacted" query values, "path" only, or "full". R
+  LogUrl url = LogUrl::Redacted;
+  // One line an exchange. Default true for serve, false for run. R
+  std::optional<bool> access;
+};
+
+// [redact]: what never reaches the disk in clear.
+struct Redact {
+  // Header names whose values are replaced (matching still works, by a keyed hash). A given list replaces the default.
+  std::vector<std::string> headers = {"Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie"};
+  // Query parameter names, same.
+  std::vector<std::string> query;
+  // Printed instead; at most 64 bytes of printable ASCII.
+  std::string placeholder = "[redacted]";
+};
+
+// [[routes]]: the first whose given conditions all hold decides. Conditions left out match everything.
+struct Route {
+  std::string name;                       // shown in misses; default "route N"
+  std::optional<std::string> host;        // glob over the host name, "*.example.com"
+  std::optional<uint16_t> port;           // original destination port
+  std::optional<Scheme> scheme;           // "http" | "https"
+  std::optional<std::string> path;        // whole path
+  std::optional<std::string> path_prefix;  // not together with path
+  std::optional<std::string> method;
+  std::optional<std::string> target;  // a target's name
+  std::optional<Mode> mode;           // instead of the target's. R
+  OnMiss on_miss = OnMiss::Error;     // replay: "error" (502 JSON) or "forward". R
+  Repeat repeat = Repeat::InOrder;    // n-th identical request: in-order, latest, cycle, once. R
+};
+
+struct Config {
+  Proxy proxy;
+  Capture capture;
+  std::vector<Target> targets;
+  Tls tls;
+  Storage storage;
+  Limits limits;
+  Admin admin;
+  Log log;
+  Redact redact;
+  std::vector<Route> routes;
+  std::filesystem::path source;  // the file; empty = built-in defaults
+};
+
+inline constexpr std::string_view kDefaultPath = "/etc/tapdeck/tapdeck.toml";
+
+// Reads TOML. Error InvalidConfig: one line each problem, "file:line:column: what (did you mean 'key'?)"; all problems
+// are reported at once unless the text is not TOML. Relative paths become relative to `directory`.
+[[nodiscard]] Result<Config> parse(std::string_view text, std::string_view file, const std::filesystem::path& directory);
+// The same from a file; NotFound, Permission, Io when it cannot be read.
+[[nodiscard]] Result<Config> load(const std::filesystem::path& file);
+// Every key with its value in force, as TOML that parse() reads back to the same Config.
+[[nodiscard]] std::string to_toml(const Config& config);
+
+// The spellings of the configuration file.
+[[nodiscard]] std::string_view to_string(Durability value);
+[[nodiscard]] std::string_view to_string(Repeat value);
+[[nodiscard]] std::string_view to_string(TargetKind value);
+[[nodiscard]] std::string_view to_string(OnLease value);
+[[nodiscard]] std::string_view to_string(OnMiss value);
+
+// What `on_lease` means for a target in this mode.
+[[nodiscard]] OnLease lease_policy(const Capture& capture, Mode mode);
+
+}  // namespace tapdeck::config

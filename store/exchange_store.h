@@ -1,0 +1,193 @@
+// ExchangeStore: sessions, takes and recordings in RocksDB, behind a Result API.
+//
+// Not the queue in front of it (store_writer) and not a cache of hot replays (modes keep that, valid for one
+// generation()). One process opens a directory for writing; any number may read it at the same time. Every call may
+// touch the disk, so none belongs on a worker thread, except generation(), allocate_id() and the values of open_take.
+// Owner: app. Thread: any; calls may overlap.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/base/result.h"
+#include "store/match_key.h"
+#include "store/record.h"
+
+namespace tapdeck::store {
+
+struct PendingWrite;
+
+enum class Access { ReadWrite, ReadOnly };
+enum class Append { No, Yes };
+enum class Overwrite { No, Yes };
+enum class Durability {
+  Wal,    // in RocksDB's log, handed to the kernel: survives the death of the process
+  Fsync,  // and on the disk: survives the death of the machine
+  Async,  // nobody waits; still written to the log in order
+};
+
+// [storage] of the configuration. Zero means unlimited for the three bounds.
+struct StoreOptions {
+  std::string path;  // directory of this store; created 0700 when opened for writing
+  Durability durability = Durability::Wal;
+  uint64_t max_bytes = 0;  // of recordings and bodies; the oldest recordings go first
+  uint64_t max_recordings = 0;
+  std::chrono::seconds max_age{0};
+  uint64_t cache_bytes = 64ull << 20;  // RocksDB block cache
+  std::string admin_socket;            // written beside the lock, so that others can ask the owner
+};
+
+// Who has the store open for writing, as its owner file says. pid 0 = nobody is known.
+struct StoreOwner {
+  int pid = 0;
+  std::string admin_socket;
+};
+
+struct RecordingFilter {
+  std::string session;  // empty = all
+  std::string host;     // exact, any case
+  std::string method;   // exact
+  std::string path_contains;
+  int status = 0;  // exact; 0 = any
+  int64_t since_unix_us = 0;
+  std::string text;  // substring of the URL or of any header line, any case
+};
+
+struct RecordingPage {
+  std::vector<Recording> items;  // newest last
+  std::string next;              // pass back for the following page; empty = that was all
+};
+
+// A near miss: a recording and the fields in which it differs from what was asked.
+struct Nearest {
+  uint64_t id = 0;
+  std::vector<Difference> differs;
+};
+
+struct PruneCounts {
+  uint64_t by_bytes = 0, by_count = 0, by_age = 0;
+};
+
+struct ImportResult {
+  std::string session;
+  uint64_t recordings = 0;
+  uint64_t bytes = 0;
+};
+
+class ExchangeStore {
+ public:
+  // Errors: Busy (another process writes; detail names its pid and admin socket), Unsupported (newer schema), Corrupt
+  // (repair was tried; detail names the path), NotFound (ReadOnly and nothing there), Permission, NoSpace, Io.
+  // Opening for writing turns recordings begun by a crashed process into Incomplete ones, finishes interrupted
+  // deletions and merges stores left in pending/.
+  [[nodiscard]] static Result<std::unique_ptr<ExchangeStore>> open(StoreOptions options, Access access);
+  // For a second recording process: a new store under <main.path>/pending/ with the same match secrets as main.
+  // It is removed by merge_pending(); until then it is an ordinary store opened for writing.
+  [[nodiscard]] static Result<std::unique_ptr<ExchangeStore>> open_pending(const StoreOptions& main);
+  // The owner file of a store directory; readable without opening it.
+  [[nodiscard]] static StoreOwner owner_of(const std::string& path);
+
+  ~ExchangeStore();
+  ExchangeStore(const ExchangeStore&) = delete;
+  ExchangeStore& operator=(const ExchangeStore&) = delete;
+
+  [[nodiscard]] const StoreOptions& options() const;
+  [[nodiscard]] Access access() const;
+  // Read-only: sees what the owner wrote since open or the last refresh.
+  [[nodiscard]] Result<void> refresh();
+  // Moves with delete, activate and every new take: a cached lookup is valid for one value of it.
+  [[nodiscard]] uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
+  // The next recording id. Lock-free.
+  [[nodiscard]] uint64_t allocate_id() { return next_id_.fetch_add(1, std::memory_order_relaxed); }
+  // Keys of placeholders (redact.h). Never exported.
+  [[nodiscard]] const Secret& redaction_secret() const;
+
+  // ---- sessions (sessions.cc). Names: 1 to 64 of [A-Za-z0-9._-], not beginning with '.'.
+  // NotFound errors name the nearest session.
+  [[nodiscard]] Result<SessionInfo> create_session(std::string_view name);  // AlreadyExists, InvalidArgument
+  [[nodiscard]] Result<std::vector<SessionInfo>> list_sessions() const;     // by name
+  [[nodiscard]] Result<SessionInfo> session(std::string_view name) const;   // NotFound
+  [[nodiscard]] Result<void> delete_session(std::string_view name);         // NotFound; its blobs go when unshared
+  // Empty `target` = the store's default. The session must exist, except that an empty name clears the choice.
+  [[nodiscard]] Result<void> activate_session(std::string_view name, std::string_view target = {});
+  // The session chosen for `target`, else the store's default, else "default".
+  [[nodiscard]] Result<std::string> active_session(std::string_view target = {}) const;
+  // Creates the session when it is new. Append::Yes continues the newest take (or opens the first).
+  [[nodiscard]] Result<Take> open_take(std::string_view session, Append append);
+  // The secret for the keys of a session; also defined for sessions that do not exist yet.
+  [[nodiscard]] Result<Secret> key_secret(std::string_view session) const;
+
+  // ---- lookup (lookup.cc)
+  // Ids to replay for a key, in request order: those of the newest take that holds a finished recording of it; when
+  // only unfinished ones exist, those of the newest such take. Empty = never recorded. NotFound: no such session.
+  [[nodiscard]] Result<std::vector<uint64_t>> lookup(std::string_view session, const Key& key) const;
+  [[nodiscard]] Result<Recording> get(std::string_view session, uint64_t id) const;  // NotFound
+  [[nodiscard]] Result<Recording> get(uint64_t id) const;                            // any session; NotFound
+  // Hands the body over in order, a segment (at most 256 KiB) at a time; `sink` returning false stops early.
+  [[nodiscard]] Result<void> read_body(const BodyRef& body, const std::function<bool(std::string_view)>& sink) const;
+  // The whole body; TooLarge above `limit`.
+  [[nodiscard]] Result<std::string> read_body(const BodyRef& body, uint64_t limit = 64ull << 20) const;
+  // At most `limit` recordings most like `parts` (redacted), best first. Looks at no more than the newest 5,000.
+  [[nodiscard]] Result<std::vector<Nearest>> nearest(std::string_view session, const KeyParts& parts,
+                                                     size_t limit = 3) const;
+  // What the session knows of an origin; nullopt = never seen there.
+  [[nodiscard]] Result<std::optional<OriginFacts>> origin_facts(std::string_view session, std::string_view host,
+                                                                uint16_t port) const;
+
+  // ---- recordings (recordings.cc)
+  // A page in id order, bodies not read. `cursor` is a previous page's `next` (InvalidArgument when it is not one).
+  // A page may hold fewer than `limit` items and still have a `next` when a filter passes little.
+  [[nodiscard]] Result<RecordingPage> list_recordings(const RecordingFilter& filter, size_t limit = 100,
+                                                      std::string_view cursor = {}) const;
+  [[nodiscard]] Result<void> delete_recording(uint64_t id);  // NotFound
+
+  // ---- retention (retention.cc)
+  // Removes the oldest whole recordings until the bounds hold; at most `most` in one call. The writer calls it.
+  [[nodiscard]] Result<PruneCounts> prune(int64_t now_unix_us, size_t most = 1000);
+  // Totals since open, for metrics.
+  [[nodiscard]] PruneCounts pruned() const;
+  // Bytes of recordings and unshared bodies, and number of recordings, kept up to date by every write.
+  [[nodiscard]] uint64_t stored_bytes() const;
+  [[nodiscard]] uint64_t stored_recordings() const;
+
+  // ---- transfer (transfer.cc)
+  // One session as one file; format in docs/EXPORT_FORMAT.md. The file carries the session's match secret, so that
+  // keys work elsewhere, but not the redaction secret. `file` is created 0600, never overwritten.
+  [[nodiscard]] Result<SessionInfo> export_session(std::string_view name, const std::string& file) const;
+  // `as` empty = the name in the file. AlreadyExists unless Overwrite::Yes. Truncated, Corrupt, Unsupported (newer)
+  // leave the store as it was.
+  [[nodiscard]] Result<ImportResult> import_session(const std::string& file, std::string_view as, Overwrite overwrite);
+  // Copies every recording of a closed pending store into this one, as new takes of the same sessions, and removes the
+  // directory. Busy while its process lives. Returns how many.
+  [[nodiscard]] Result<uint64_t> merge_pending(const std::string& pending_directory);
+
+  // ---- writing (write_path.cc); StoreWriter's, and tools' that have no writer.
+  // All of it in one atomic write, durable as `durability` says when it returns. Errors: NoSpace, Io; nothing of the
+  // batch is visible then and the store is usable again once its cause is gone.
+  [[nodiscard]] Result<void> write(std::vector<PendingWrite>& writes, Durability durability);
+
+  struct Impl;
+
+ private:
+  ExchangeStore();
+  friend struct Impl;
+  std::unique_ptr<Impl> impl_;
+  std::atomic<uint64_t> generation_{1};
+  std::atomic<uint64_t> next_id_{1};
+};
+
+// ---- names, also for other lists (targets, modes)
+[[nodiscard]] bool is_valid_session_name(std::string_view name);
+// The candidate with the smallest edit distance to `name`, if that is at most a third of its length plus one.
+[[nodiscard]] std::optional<std::string> nearest_name(std::string_view name,
+                                                      const std::vector<std::string>& candidates);
+
+}  // namespace tapdeck::store

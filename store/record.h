@@ -1,0 +1,162 @@
+// Recording: what one exchange left behind, as plain values. Also the answers of listing calls.
+//
+// Not the stored bytes (record_codec) and not where they live (exchange_store). Heads, trailers and the target are
+// already redacted here: the originals exist only inside the match key, keyed and one way. Thread: any, one at a time.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/base/endpoint.h"
+#include "daemon/http/message.h"
+
+namespace tapdeck::store {
+
+using Digest = std::array<uint8_t, 32>;
+[[nodiscard]] std::string to_hex(const Digest& digest);
+
+// A match key: equal when two requests are the same under the rules of their session. See match_key.h.
+struct Key {
+  Digest bytes{};
+  friend auto operator<=>(const Key&, const Key&) = default;
+};
+
+// A piece of a body, stored once under the SHA-256 of its bytes however many recordings hold it.
+struct Segment {
+  Digest digest{};
+  uint64_t size = 0;
+  friend bool operator==(const Segment&, const Segment&) = default;
+};
+
+// When and in which portions a body arrived.
+struct Chunk {
+  enum class Kind : uint8_t {
+    Arrival,  // bytes as they were read; neighbours less than 1 ms apart are merged
+    H1Chunk,  // a chunk of the origin's chunked coding, to be written again as such
+  };
+  Kind kind = Kind::Arrival;
+  uint64_t offset = 0;        // in the body
+  uint64_t length = 0;        // an H1Chunk cut short by a reset keeps the length that arrived
+  uint64_t microseconds = 0;  // since the exchange began
+  std::string extension;      // of an H1Chunk, with its leading ';'
+  friend bool operator==(const Chunk&, const Chunk&) = default;
+};
+
+// A body as wire bytes with their content coding. Either `inline_bytes` holds all of it, or `segments` in order do.
+struct BodyRef {
+  uint64_t size = 0;
+  std::string inline_bytes;
+  std::vector<Segment> segments;
+  std::vector<Chunk> timeline;
+  [[nodiscard]] bool empty() const { return size == 0; }
+  friend bool operator==(const BodyRef&, const BodyRef&) = default;
+};
+
+// How the exchange ended on the wire.
+struct Outcome {
+  enum class Kind : uint8_t {
+    Complete,
+    Truncated,   // the origin closed in the middle of the response, after `at_bytes` of body
+    Reset,       // the origin reset (RST, RST_STREAM) after `at_bytes` of body
+    Failed,      // no response at all; `reason` is the error name: "upstream_connect", "upstream_timeout", ...
+    Incomplete,  // ours: crash, lost hold, client gone. What is there is a prefix; `reason` says which
+  };
+  Kind kind = Kind::Complete;
+  uint64_t at_bytes = 0;
+  std::string reason;
+  friend bool operator==(const Outcome&, const Outcome&) = default;
+};
+[[nodiscard]] std::string_view to_string(Outcome::Kind kind);
+
+// Durations of the phases, in microseconds; 0 = did not happen (pooled connection, clear text).
+struct Timings {
+  uint64_t dns = 0, connect = 0, tls = 0, first_byte = 0, total = 0;
+  friend bool operator==(const Timings&, const Timings&) = default;
+};
+
+// Where an exchange came from. Information for people and for mirroring TLS; never part of the key.
+struct Provenance {
+  std::string target;  // target name or id; the client of cursors
+  uint64_t cgroup_id = 0;
+  uint64_t netns_cookie = 0;
+  uint32_t pid = 0;
+  uint32_t uid = 0;
+  std::string comm;
+  Endpoint client;
+  Endpoint original_destination;
+  std::string capture_path;  // "cgroup" | "tc" | "netns" | "explicit"
+  std::string sni;
+  std::string alpn;         // agreed with the client
+  std::string tls_version;  // "TLSv1.3", empty for clear text
+  std::string upstream_alpn;
+  std::string peer_certificate_sha256;  // 64 hex digits, empty for clear text
+  std::string upstream_verify_failure;  // kind, empty when it verified: "expired", "self_signed", ...
+  std::string route;
+  Timings timings;
+  friend bool operator==(const Provenance&, const Provenance&) = default;
+};
+
+// A dimension of the key that a route added, beyond the fixed ones.
+struct KeyDimension {
+  std::string name;  // "header:accept"
+  Digest value{};    // keyed digest
+  friend bool operator==(const KeyDimension&, const KeyDimension&) = default;
+};
+
+struct Recording {
+  uint64_t id = 0;      // unique in its store, grows in the order requests began; 0 = not stored yet
+  std::string session;  // id and session come from the row, not from the encoded bytes
+  uint64_t take = 0;    // from 1, per session
+  int64_t started_unix_us = 0;
+  Key key;
+  Digest request_body_digest{};  // keyed, zero for an empty body; see KeyParts
+  std::vector<KeyDimension> dimensions;
+
+  std::string scheme;  // "http" | "https"
+  std::string host;    // lower case, without port
+  uint16_t port = 0;
+  http::RequestHead request;
+  BodyRef request_body;
+  http::Headers request_trailers;
+  std::vector<http::ResponseHead> informational;
+  http::ResponseHead response;  // status 0 when there was none
+  BodyRef response_body;
+  http::Headers response_trailers;
+  Outcome outcome;
+  Provenance provenance;
+
+  // scheme://host[:port]target, the port left out when it is the scheme's own. Redacted like the rest.
+  [[nodiscard]] std::string url() const;
+};
+
+// What is known of an origin from a session: lets replay offer the same ALPN and mirror the same failure unasked.
+struct OriginFacts {
+  std::string alpn;
+  std::string tls_version;
+  std::string verify_failure;
+  std::string peer_certificate_sha256;
+  friend bool operator==(const OriginFacts&, const OriginFacts&) = default;
+};
+
+// An open take of a session: what a recorder needs to write into it.
+struct Take {
+  std::string session;
+  uint32_t session_number = 0;  // internal row prefix, stable while the session lives
+  uint64_t number = 0;          // from 1
+};
+
+struct SessionInfo {
+  std::string name;
+  uint32_t number = 0;
+  uint64_t takes = 0;
+  uint64_t recordings = 0;
+  uint64_t bytes = 0;  // of its recordings, bodies shared with others counted in each
+  int64_t created_unix_us = 0;
+  int64_t last_recorded_unix_us = 0;  // 0 = never
+  bool active = false;                // the store's default session
+};
+
+}  // namespace tapdeck::store

@@ -1,0 +1,103 @@
+// RecordingBuilder: collects one exchange as it passes and turns it into writes for the store.
+//
+// Sans-IO and bounded: it holds at most one unfinished 256 KiB segment a direction; full segments leave through
+// take_writes(). Every plane is redacted before it is encoded, and the match key is made from the originals. It does
+// not decide how long a response may be held (the recording mode does). Owner: one exchange. Thread: its Worker's.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/http/message.h"
+#include "store/match_key.h"
+#include "store/record.h"
+#include "store/redact.h"
+
+namespace tapdeck::store {
+
+// Bodies up to this size are kept inside their record; larger ones go into shared segments.
+inline constexpr size_t kInlineBodyBytes = 512;
+inline constexpr size_t kSegmentBytes = 256 * 1024;
+
+// One step of a recording on its way to the store. Short exchanges are a single Finish; long ones Begin at their first
+// full segment, so that a crash leaves a marked prefix.
+struct PendingWrite {
+  enum class Step : uint8_t { Begin, Segment, Finish };
+  struct Blob {
+    Segment segment;
+    std::string bytes;
+  };
+  Step step = Step::Finish;
+  bool request_side = false;  // Segment: which body it continues
+  bool finished = true;       // Finish: anything but Outcome::Kind::Incomplete
+  bool was_begun = false;     // Finish: there is a Begin to clear
+  uint32_t session_number = 0;
+  uint64_t take = 0;
+  uint64_t id = 0;
+  int64_t started_unix_us = 0;
+  Key key;
+  std::string encoded;             // the record; Begin and Finish
+  std::vector<Blob> blobs;         // new bytes
+  std::vector<Digest> references;  // every segment the record uses; Finish
+  uint64_t body_bytes = 0;         // both bodies; Finish
+  // What was learnt of the origin; Finish.
+  std::string host;
+  uint16_t port = 0;
+  OriginFacts origin;
+  [[nodiscard]] size_t memory() const;  // bytes held, for the queue's bound
+};
+
+enum class BodySide { Request, Response };
+
+struct BuilderContext {
+  const KeyHasher& hasher;   // of the take's session; outlives the builder
+  const Redactor& redactor;  // outlives the builder
+  Take take;
+};
+
+class RecordingBuilder {
+ public:
+  // `id` from ExchangeStore::allocate_id(), in the order requests begin. `head` is copied, unredacted.
+  RecordingBuilder(const BuilderContext& context, uint64_t id, int64_t started_unix_us, std::string_view scheme,
+                   std::string_view host, uint16_t port, const http::RequestHead& head);
+
+  // Body bytes of one side; `microseconds` since the exchange began. `chunk_extension` set = a chunk of the peer's
+  // chunked coding begins here (empty when it has no extension).
+  void body(BodySide side, std::string_view bytes, uint64_t microseconds,
+            std::optional<std::string_view> chunk_extension = std::nullopt);
+  void informational(const http::ResponseHead& head);
+  void response(const http::ResponseHead& head);
+  void trailers(BodySide side, const http::Headers& fields);
+  // Further key dimensions (KeyBuilder::dimension) and provenance may be set any time before finish().
+  [[nodiscard]] KeyBuilder& key_builder() { return key_; }
+  [[nodiscard]] Provenance& provenance() { return recording_.provenance; }
+  [[nodiscard]] uint64_t id() const { return recording_.id; }
+
+  // Ends it; call once. Afterwards take_writes() yields the rest and recording() is the redacted whole.
+  void finish(Outcome outcome);
+  // Moves ready writes to the end of `out`; submit them in this order.
+  void take_writes(std::vector<PendingWrite>& out);
+  [[nodiscard]] bool has_writes() const { return !ready_.empty(); }
+  [[nodiscard]] const Recording& recording() const { return recording_; }
+  [[nodiscard]] const RedactionCounts& redactions() const { return redactions_; }
+
+ private:
+  void flush_segment(BodySide side);
+  void begin();
+  [[nodiscard]] BodyRef& body_of(BodySide side);
+
+  BuilderContext context_;
+  Recording recording_;
+  KeyBuilder key_;
+  std::string partial_[2];  // bytes of the unfinished segment, by side
+  std::vector<PendingWrite> ready_;
+  RedactionCounts redactions_;
+  bool begun_ = false;
+  bool finished_ = false;
+};
+
+}  // namespace tapdeck::store

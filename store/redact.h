@@ -1,0 +1,56 @@
+// Redaction: the one function through which every stored plane passes before it is encoded.
+//
+// Values become "[redacted:xxxxxxxx]", eight hex digits of a keyed digest, so that equal secrets stay equal in the
+// store without being readable. Matching uses the originals (match_key.h). Not for bodies yet: a later plane of the
+// same function. Immutable after construction, shared by all threads.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/match_key.h"
+#include "store/record.h"
+
+namespace tapdeck::store {
+
+struct RedactOptions {
+  // Names of header and trailer fields beside Authorization, Proxy-Authorization, Cookie and Set-Cookie. Any case.
+  std::vector<std::string> headers;
+  // Names of query parameters, compared exactly as sent (percent-decoded). Default none.
+  std::vector<std::string> query;
+};
+
+// How many values were replaced, per plane; adds up over calls.
+struct RedactionCounts {
+  uint64_t uri = 0;
+  uint64_t headers = 0;
+  uint64_t trailers = 0;
+  [[nodiscard]] uint64_t total() const { return uri + headers + trailers; }
+};
+
+class Redactor {
+ public:
+  // `secret` keys the digests in placeholders: ExchangeStore::redaction_secret().
+  Redactor(const RedactOptions& options, const Secret& secret);
+
+  // Every plane of a recording, in place. Doing it twice changes nothing.
+  RedactionCounts redact(Recording& recording) const;
+  // For 502 bodies and logs: the query and user information of what was asked for.
+  void redact(KeyParts& parts) const;
+  // A request target; returns how many values were replaced.
+  uint64_t redact_target(std::string& target) const;
+  uint64_t redact_headers(http::Headers& headers) const;
+
+ private:
+  [[nodiscard]] bool is_secret_header(std::string_view name) const;
+  [[nodiscard]] uint64_t redact_query(std::string& query) const;
+  [[nodiscard]] std::string placeholder(std::string_view value) const;
+
+  KeyHasher hasher_;
+  std::vector<std::string> headers_;  // lower case
+  std::vector<std::string> query_;
+};
+
+}  // namespace tapdeck::store

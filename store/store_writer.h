@@ -1,0 +1,58 @@
+// StoreWriter: the one thread that writes recordings. Workers hand over what a loop turn finished; whatever is queued
+// when the thread comes round goes into one RocksDB write, and each hand-over gets one answer.
+//
+// Not the promise to the client: how long a response waits for its answer is the recording mode's (hold_limit).
+// Owner: app, destroyed before its store; the destructor writes what is queued. Thread: submit() from any.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "daemon/base/result.h"
+#include "store/exchange_store.h"
+#include "store/recording_builder.h"
+
+namespace tapdeck::store {
+
+// Told when a hand-over is as durable as configured, or has failed. Called on the writer thread, in order of
+// submission: post to your own loop and return. Must outlive every submission that names it.
+class Completion {
+ public:
+  virtual void written(uint64_t token, const Result<void>& result) = 0;
+
+ protected:
+  ~Completion() = default;
+};
+
+struct WriterOptions {
+  size_t queue_bytes = 64ull << 20;  // memory of recordings waiting; beyond it submit() answers Exhausted
+};
+
+struct WriterStats {
+  uint64_t recordings = 0, batches = 0, failed = 0, refused = 0;  // failed and refused count hand-overs
+  uint64_t queued_bytes = 0;
+};
+
+class StoreWriter {
+ public:
+  // `store` must be open for writing and outlive this.
+  [[nodiscard]] static Result<std::unique_ptr<StoreWriter>> start(ExchangeStore& store, WriterOptions options = {});
+  ~StoreWriter();
+  StoreWriter(const StoreWriter&) = delete;
+  StoreWriter& operator=(const StoreWriter&) = delete;
+
+  // Queues `writes` and empties the vector (its memory stays with the caller). `completion` may be null. Error
+  // Exhausted: the queue is full, nothing was taken, the vector is as it was.
+  [[nodiscard]] Result<void> submit(std::vector<PendingWrite>& writes, Completion* completion, uint64_t token);
+  // Blocks until everything submitted before is written or failed. For shutdown and tests, not for workers.
+  void flush();
+  [[nodiscard]] WriterStats stats() const;
+
+ private:
+  struct Impl;
+  explicit StoreWriter(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tapdeck::store

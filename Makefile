@@ -1,0 +1,57 @@
+# The front door. Each target works as the first command typed on a minimal Debian 12 with git, make and sudo.
+BUILD ?= build
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+CTEST = cd $(BUILD) && ctest --output-on-failure --no-tests=error
+
+.PHONY: help build demo test bench lint format install uninstall packages-build packages-test configure clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@echo "Root is needed for demo, test, bench, install, and for whatever has to install Debian packages first."
+
+packages-build:
+	@.ci/install-packages build
+
+packages-test:
+	@.ci/install-packages build test
+
+configure: packages-build
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_INSTALL_PREFIX=$(PREFIX) >$(BUILD).configure.log 2>&1 \
+	  || { cat $(BUILD).configure.log; rm -f $(BUILD).configure.log; exit 1; }
+	@rm -f $(BUILD).configure.log
+
+build: configure ## compile everything; leaves build/tapdeck
+	@ninja -C $(BUILD) -j $(JOBS)
+
+demo: ## record a real container's HTTPS call, switch the origin off, replay it
+	@.ci/need-root demo
+	@$(MAKE) --no-print-directory packages-test build
+	@netns-tests/demo/demo $(abspath $(BUILD))
+
+test: ## every test: lints, unit tests, then the network namespace tests
+	@.ci/need-root test
+	@$(MAKE) --no-print-directory packages-test build
+	@$(CTEST) -j $(JOBS)
+
+bench: ## the same work against nginx, HAProxy and mitmproxy on pinned cores; prints ratios
+	@.ci/need-root bench
+	@$(MAKE) --no-print-directory packages-test build
+	@netns-tests/bench/bench $(abspath $(BUILD))
+
+lint: packages-test configure ## include directions, formatting, file budgets, missing tests, undocumented metrics
+	@$(CTEST) -L lint
+
+format: packages-test ## clang-format every C++ and BPF source in place
+	@git ls-files '*.cc' '*.h' '*.c' | xargs clang-format-19 -i
+
+install: build ## install the binary, systemd unit, sysusers and tmpfiles under PREFIX
+	@DESTDIR=$(DESTDIR) cmake --install $(BUILD) --prefix $(PREFIX)
+	@.ci/after-install "$(DESTDIR)"
+
+uninstall: ## remove what install put there (state and CA stay)
+	@.ci/uninstall $(BUILD)
+
+clean: ## remove the build directory
+	rm -rf $(BUILD)

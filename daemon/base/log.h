@@ -45,10 +45,15 @@ struct Options {
   Format format = Format::Pretty;
   AccessLines access = AccessLines::Off;
   int fd = 2;  // written with one write(2) a line; not owned
+  // 0: the calling thread writes. Else a thread writes, and when the reader of `fd` blocks and so many lines wait, the
+  // oldest are dropped: a stuck log must not stop traffic. Start it only after signal masks are set (it is a thread).
+  uint32_t queue_lines = 0;
 };
 
 // May be called again (reload). Lines written meanwhile use either setting.
 void configure(const Options& options);
+// Writes what is queued and ends the log's thread. Call when the other threads are gone; later lines go to stderr.
+void shutdown();
 
 namespace detail {
 extern std::atomic<int> threshold;

@@ -1,0 +1,178 @@
+#include "daemon/base/metrics_table.h"
+
+namespace tapdeck {
+namespace {
+
+using enum Counter;
+
+constexpr MetricRow<Counter> kCounters[] = {
+    {UncapturedPreExisting, "tapdeck_flows_uncaptured_total", "Flows of a target that passed or were refused without being captured.", {{{"reason", "pre_existing"}}}},
+    {UncapturedUdp, "tapdeck_flows_uncaptured_total", "", {{{"reason", "udp"}}}},
+    {UncapturedQuic, "tapdeck_flows_uncaptured_total", "", {{{"reason", "quic"}}}},
+    {UncapturedRaw, "tapdeck_flows_uncaptured_total", "", {{{"reason", "raw"}}}},
+    {UncapturedMapFull, "tapdeck_flows_uncaptured_total", "", {{{"reason", "map_full"}}}},
+    {UncapturedLease, "tapdeck_flows_uncaptured_total", "", {{{"reason", "lease"}}}},
+    {UncapturedBypass, "tapdeck_flows_uncaptured_total", "", {{{"reason", "bypass"}}}},
+    {UncapturedTlsRejected, "tapdeck_flows_uncaptured_total", "", {{{"reason", "tls_rejected"}}}},
+    {UncapturedBoundDevice, "tapdeck_flows_uncaptured_total", "", {{{"reason", "bound_device"}}}},
+    {UncapturedNoListener, "tapdeck_flows_uncaptured_total", "", {{{"reason", "no_listener"}}}},
+    {UncapturedFamily, "tapdeck_flows_uncaptured_total", "", {{{"reason", "family"}}}},
+    {NoFlowRefused, "tapdeck_no_flow_refused_total", "Accepted connections without a known flow; refused, never forwarded."},
+    {LeaseExpiredOpen, "tapdeck_lease_expired_total", "Flows that the kernel programs saw after the daemon's lease ran out.", {{{"policy", "open"}}}},
+    {LeaseExpiredClosed, "tapdeck_lease_expired_total", "", {{{"policy", "closed"}}}},
+    {SealedRefusedTcp, "tapdeck_sealed_refusals_total", "Attempts of sealed targets to reach the network around the recording.", {{{"kind", "tcp"}}}},
+    {SealedRefusedUdp, "tapdeck_sealed_refusals_total", "", {{{"kind", "udp"}}}},
+    {SealedRefusedDns, "tapdeck_sealed_refusals_total", "", {{{"kind", "dns"}}}},
+    {TunnelledBypass, "tapdeck_tunnelled_total", "Connections handed through as bytes, by reason.", {{{"reason", "bypass"}}}},
+    {TunnelledNotTls, "tapdeck_tunnelled_total", "", {{{"reason", "not_tls"}}}},
+    {TunnelledNotHttp, "tapdeck_tunnelled_total", "", {{{"reason", "not_http"}}}},
+    {TunnelledH2Only, "tapdeck_tunnelled_total", "", {{{"reason", "h2_only"}}}},
+    {TunnelledAlpn, "tapdeck_tunnelled_total", "", {{{"reason", "alpn"}}}},
+    {TunnelledTlsRejected, "tapdeck_tunnelled_total", "", {{{"reason", "tls_rejected"}}}},
+    {TunnelledClientCert, "tapdeck_tunnelled_total", "", {{{"reason", "client_cert"}}}},
+    {TunnelledServerFirst, "tapdeck_tunnelled_total", "", {{{"reason", "server_first"}}}},
+    {TunnelledUpgrade, "tapdeck_tunnelled_total", "", {{{"reason", "upgrade"}}}},
+    {TunnelledConnect, "tapdeck_tunnelled_total", "", {{{"reason", "connect"}}}},
+    {TunnelledBytesUp, "tapdeck_tunnelled_bytes_total", "Bytes of tunnelled connections; up is from the client.", {{{"direction", "up"}}}},
+    {TunnelledBytesDown, "tapdeck_tunnelled_bytes_total", "", {{{"direction", "down"}}}},
+    {BytesUp, "tapdeck_bytes_total", "Bytes of HTTP exchanges as on the client's side; up is from the client.", {{{"direction", "up"}}}},
+    {BytesDown, "tapdeck_bytes_total", "", {{{"direction", "down"}}}},
+    {TlsDownOk, "tapdeck_tls_handshakes_total", "TLS handshakes by side and result.", {{{"side", "downstream"}, {"result", "ok"}}}},
+    {TlsDownResumed, "tapdeck_tls_handshakes_total", "", {{{"side", "downstream"}, {"result", "resumed"}}}},
+    {TlsDownRejectedCa, "tapdeck_tls_handshakes_total", "", {{{"side", "downstream"}, {"result", "client_rejected_ca"}}}},
+    {TlsDownError, "tapdeck_tls_handshakes_total", "", {{{"side", "downstream"}, {"result", "error"}}}},
+    {TlsUpOk, "tapdeck_tls_handshakes_total", "", {{{"side", "upstream"}, {"result", "ok"}}}},
+    {TlsUpResumed, "tapdeck_tls_handshakes_total", "", {{{"side", "upstream"}, {"result", "resumed"}}}},
+    {TlsUpInvalid, "tapdeck_tls_handshakes_total", "", {{{"side", "upstream"}, {"result", "upstream_invalid"}}}},
+    {TlsUpError, "tapdeck_tls_handshakes_total", "", {{{"side", "upstream"}, {"result", "error"}}}},
+    {LeafCacheHit, "tapdeck_tls_leaf_cache_requests_total", "Look-ups of minted leaf certificates.", {{{"result", "hit"}}}},
+    {LeafCacheMiss, "tapdeck_tls_leaf_cache_requests_total", "", {{{"result", "miss"}}}},
+    {SmugglingRefused, "tapdeck_smuggling_refused_total", "Requests with ambiguous framing: answered 400 and closed, never forwarded."},
+    {UnknownMethod, "tapdeck_unknown_method_total", "Requests with a method that is not known: answered 501."},
+    {BadRequest, "tapdeck_bad_requests_total", "Otherwise malformed requests: answered 400 and closed."},
+    {LimitHeadBytes, "tapdeck_limit_hits_total", "How often a configured or system limit was reached.", {{{"limit", "head_bytes"}}}},
+    {LimitHeaderCount, "tapdeck_limit_hits_total", "", {{{"limit", "header_count"}}}},
+    {LimitBodyBuffer, "tapdeck_limit_hits_total", "", {{{"limit", "body_buffer"}}}},
+    {LimitIdleTimeout, "tapdeck_limit_hits_total", "", {{{"limit", "idle_timeout"}}}},
+    {LimitHeaderTimeout, "tapdeck_limit_hits_total", "", {{{"limit", "header_timeout"}}}},
+    {LimitRequestTimeout, "tapdeck_limit_hits_total", "", {{{"limit", "request_timeout"}}}},
+    {LimitConnections, "tapdeck_limit_hits_total", "", {{{"limit", "connections"}}}},
+    {LimitTlsTimeout, "tapdeck_limit_hits_total", "", {{{"limit", "tls_timeout"}}}},
+    {LimitDescriptors, "tapdeck_limit_hits_total", "", {{{"limit", "descriptors"}}}},
+    {PortsExhausted, "tapdeck_limit_hits_total", "", {{{"limit", "upstream_ports"}}}},
+    {UpstreamRefused, "tapdeck_upstream_errors_total", "Failed upstream connections and exchanges by kind.", {{{"kind", "refused"}}}},
+    {UpstreamTimeout, "tapdeck_upstream_errors_total", "", {{{"kind", "timeout"}}}},
+    {UpstreamReset, "tapdeck_upstream_errors_total", "", {{{"kind", "reset"}}}},
+    {UpstreamTls, "tapdeck_upstream_errors_total", "", {{{"kind", "tls"}}}},
+    {UpstreamDns, "tapdeck_upstream_errors_total", "", {{{"kind", "dns"}}}},
+    {UpstreamTruncated, "tapdeck_upstream_errors_total", "", {{{"kind", "truncated"}}}},
+    {UpstreamUnreachable, "tapdeck_upstream_errors_total", "", {{{"kind", "unreachable"}}}},
+    {UpstreamProtocol, "tapdeck_upstream_errors_total", "", {{{"kind", "protocol"}}}},
+    {UpstreamDialed, "tapdeck_upstream_connections_total", "Exchanges by the upstream connection they used.", {{{"kind", "dialed"}}}},
+    {UpstreamReused, "tapdeck_upstream_connections_total", "", {{{"kind", "reused"}}}},
+    {MissNoKey, "tapdeck_misses_total", "Requests in replay that no recording answers, by reason.", {{{"reason", "no_key"}}}},
+    {MissBody, "tapdeck_misses_total", "", {{{"reason", "body"}}}},
+    {MissExhausted, "tapdeck_misses_total", "", {{{"reason", "exhausted"}}}},
+    {MissOpaque, "tapdeck_misses_total", "", {{{"reason", "opaque"}}}},
+    {HotCacheHit, "tapdeck_replay_cache_requests_total", "Replay look-ups in a worker's own cache.", {{{"result", "hit"}}}},
+    {HotCacheMiss, "tapdeck_replay_cache_requests_total", "", {{{"result", "miss"}}}},
+    {RecordingComplete, "tapdeck_recordings_total", "Recordings by how they ended.", {{{"result", "complete"}}}},
+    {RecordingIncomplete, "tapdeck_recordings_total", "", {{{"result", "incomplete"}}}},
+    {RecordingDropped, "tapdeck_recordings_total", "", {{{"result", "dropped"}}}},
+    {IncompleteStoreSlow, "tapdeck_recordings_incomplete_total", "Recordings that were lost or cut, by reason.", {{{"reason", "store_slow"}}}},
+    {IncompleteStoreError, "tapdeck_recordings_incomplete_total", "", {{{"reason", "store_error"}}}},
+    {IncompleteCrash, "tapdeck_recordings_incomplete_total", "", {{{"reason", "crash"}}}},
+    {IncompleteLimit, "tapdeck_recordings_incomplete_total", "", {{{"reason", "limit"}}}},
+    {StoreHoldExceeded, "tapdeck_store_hold_exceeded_total", "Responses released before their recording was safe because storage.hold_limit passed."},
+    {StoreErrorWrite, "tapdeck_store_errors_total", "Failed operations of the store.", {{{"op", "write"}}}},
+    {StoreErrorRead, "tapdeck_store_errors_total", "", {{{"op", "read"}}}},
+    {StoreErrorOpen, "tapdeck_store_errors_total", "", {{{"op", "open"}}}},
+    {StorePrunedBytes, "tapdeck_store_pruned_total", "Recordings removed by retention.", {{{"reason", "max_bytes"}}}},
+    {StorePrunedAge, "tapdeck_store_pruned_total", "", {{{"reason", "max_age"}}}},
+    {StorePrunedCount, "tapdeck_store_pruned_total", "", {{{"reason", "max_recordings"}}}},
+    {RedactedUri, "tapdeck_redactions_total", "Values replaced before they were stored or logged.", {{{"plane", "uri"}}}},
+    {RedactedHeader, "tapdeck_redactions_total", "", {{{"plane", "header"}}}},
+    {RedactedLog, "tapdeck_redactions_total", "", {{{"plane", "log"}}}},
+    {Admin2xx, "tapdeck_admin_requests_total", "Requests to the admin server by class of the status code.", {{{"code_class", "2xx"}}}},
+    {Admin3xx, "tapdeck_admin_requests_total", "", {{{"code_class", "3xx"}}}},
+    {Admin4xx, "tapdeck_admin_requests_total", "", {{{"code_class", "4xx"}}}},
+    {Admin5xx, "tapdeck_admin_requests_total", "", {{{"code_class", "5xx"}}}},
+    {AdminDenied, "tapdeck_admin_denied_total", "Admin requests refused for their Host, Origin, token or peer."},
+    {LogSuppressed, "tapdeck_log_suppressed_total", "Log lines kept back by the rate limit on errors that peers cause."},
+};
+
+constexpr MetricRow<Gauge> kGauges[] = {
+    {Gauge::ActiveCgroup, "tapdeck_active_connections", "Client connections open now.", {{{"path", "cgroup"}}}},
+    {Gauge::ActiveTc, "tapdeck_active_connections", "", {{{"path", "tc"}}}},
+    {Gauge::ActiveNetns, "tapdeck_active_connections", "", {{{"path", "netns"}}}},
+    {Gauge::ActiveExplicit, "tapdeck_active_connections", "", {{{"path", "explicit"}}}},
+    {Gauge::UpstreamIdle, "tapdeck_upstream_idle_connections", "Upstream connections waiting in the pools."},
+    {Gauge::BufferBytes, "tapdeck_buffer_bytes", "Bytes held in buffers of open exchanges."},
+    {Gauge::StoreBytes, "tapdeck_store_bytes", "Size of the store on disk."},
+    {Gauge::StoreRecordings, "tapdeck_store_recordings", "Recordings in the store."},
+    {Gauge::StoreBlobs, "tapdeck_store_blobs", "Distinct bodies in the store."},
+    {Gauge::StoreQueue, "tapdeck_store_queue_items", "Finished exchanges waiting for the store's writer."},
+    {Gauge::FlowMapEntries, "tapdeck_flow_map_entries", "Captured flows in the kernel's flow map."},
+    {Gauge::FlowMapCapacity, "tapdeck_flow_map_capacity", "Entries the kernel's flow map can hold."},
+    {Gauge::LeaseDeadline, "tapdeck_lease_deadline_timestamp_seconds", "When the kernel programs stop trusting this daemon unless it renews its lease."},
+    {Gauge::AttachedCgroup, "tapdeck_bpf_attached", "Kernel programs attached by this daemon.", {{{"path", "cgroup"}}}},
+    {Gauge::AttachedTc, "tapdeck_bpf_attached", "", {{{"path", "tc"}}}},
+    {Gauge::AttachedNetns, "tapdeck_bpf_attached", "", {{{"path", "netns"}}}},
+    {Gauge::Listeners, "tapdeck_listeners", "Listening sockets over all network namespaces."},
+    {Gauge::Targets, "tapdeck_targets", "Configured and attached targets."},
+    {Gauge::Workers, "tapdeck_workers", "Worker threads."},
+    {Gauge::ConfigLoadedTime, "tapdeck_config_loaded_timestamp_seconds", "When the configuration in force was read."},
+};
+
+constexpr MetricRow<Histogram> kHistograms[] = {
+    {Histogram::UpstreamDns, "tapdeck_upstream_duration_seconds", "What the origin costs, by phase.", {{{"phase", "dns"}}}},
+    {Histogram::UpstreamConnect, "tapdeck_upstream_duration_seconds", "", {{{"phase", "connect"}}}},
+    {Histogram::UpstreamTls, "tapdeck_upstream_duration_seconds", "", {{{"phase", "tls"}}}},
+    {Histogram::UpstreamFirstByte, "tapdeck_upstream_duration_seconds", "", {{{"phase", "first_byte"}}}},
+    {Histogram::OverheadRecord, "tapdeck_overhead_seconds", "Time an exchange spent in tapdeck itself.", {{{"mode", "record"}}}},
+    {Histogram::OverheadReplay, "tapdeck_overhead_seconds", "", {{{"mode", "replay"}}}},
+    {Histogram::OverheadHybrid, "tapdeck_overhead_seconds", "", {{{"mode", "hybrid"}}}},
+    {Histogram::OverheadPassthrough, "tapdeck_overhead_seconds", "", {{{"mode", "passthrough"}}}},
+    {Histogram::LookupHit, "tapdeck_replay_lookup_seconds", "Finding the recording that answers.", {{{"result", "hit"}}}},
+    {Histogram::LookupMiss, "tapdeck_replay_lookup_seconds", "", {{{"result", "miss"}}}},
+    {Histogram::LeafMint, "tapdeck_tls_leaf_mint_seconds", "Making a leaf certificate."},
+    {Histogram::CommitWal, "tapdeck_store_commit_seconds", "How long the last byte of a response waited for its recording.", {{{"durability", "wal"}}}},
+    {Histogram::CommitFsync, "tapdeck_store_commit_seconds", "", {{{"durability", "fsync"}}}},
+    {Histogram::CommitAsync, "tapdeck_store_commit_seconds", "", {{{"durability", "async"}}}},
+    {Histogram::LoopLag, "tapdeck_worker_loop_lag_seconds", "How late a worker's loop ran its timer."},
+};
+
+// index == value, each row has a family, and the first row of each family has the help text.
+template <class Row, size_t n>
+consteval bool in_order(const Row (&rows)[n], size_t count) {
+  if (n != count) return false;
+  for (size_t i = 0; i < n; ++i) {
+    if (static_cast<size_t>(rows[i].id) != i || rows[i].family.empty()) return false;
+    const bool first = i == 0 || rows[i - 1].family != rows[i].family;
+    if (first == rows[i].help.empty()) return false;
+  }
+  return true;
+}
+static_assert(in_order(kCounters, kCounterCount));
+static_assert(in_order(kGauges, kGaugeCount));
+static_assert(in_order(kHistograms, kHistogramCount));
+
+}  // namespace
+
+std::span<const MetricRow<Counter>> counter_rows() { return kCounters; }
+std::span<const MetricRow<Gauge>> gauge_rows() { return kGauges; }
+std::span<const MetricRow<Histogram>> histogram_rows() { return kHistograms; }
+
+size_t max_series() {
+  size_t series = kCounterCount + kGaugeCount + kConnectionSeries + 1 /* build_info */;
+  for (const auto& row : kHistograms) series += buckets_of(row.id).size() + 3;  // +Inf, _sum, _count
+  size_t pairs = 0;
+  for (size_t mode = 0; mode < kModeCount; ++mode) {
+    for (size_t outcome = 0; outcome < kOutcomeCount; ++outcome) {
+      pairs += can_produce(static_cast<Mode>(mode), static_cast<Outcome>(outcome)) ? 1 : 0;
+    }
+  }
+  return series + pairs * (kRequestBuckets.size() + 3) + kTargetSlots * pairs * kCodeClasses;
+}
+
+}  // namespace tapdeck

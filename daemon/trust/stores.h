@@ -16,10 +16,10 @@
 namespace tapdeck::trust {
 
 enum class StoreKind {
-  Bundle,       // one PEM file; gets our certificate appended
-  HashedDir,    // OpenSSL directory; gets <subject-hash>.N, and its bundles our certificate
-  AnchorDir,    // p11-kit source/anchors; gets one more PEM file
-  EmptyDir,     // a well-known directory with no certificate in it; gets a bundle made of the host's roots and ours
+  Bundle,     // one PEM file; gets our certificate appended
+  HashedDir,  // OpenSSL directory; gets <subject-hash>.N, and its bundles our certificate
+  AnchorDir,  // p11-kit source/anchors; gets one more PEM file
+  EmptyDir,   // a well-known directory with no certificate in it; gets a bundle made of the host's roots and ours
 };
 
 struct TrustStore {
@@ -47,8 +47,8 @@ struct Scan {
 // The path of an open file as seen from `root_fd`: no symlinks, begins with '/'. NotFound when it is not below.
 [[nodiscard]] Result<std::string> path_below(int root_fd, int fd);
 
-// `root_fd`: a directory (O_PATH will do), as from opening /proc/PID/root. A store inside a directory store is listed
-// only if it is not a plain file of that directory (those are merged with the directory).
+// `root_fd`: a directory (O_PATH will do), as from opening /proc/PID/root. Bundles inside a directory store are listed
+// too: they are merged with the directory, or by themselves if the directory cannot be.
 [[nodiscard]] Result<Scan> find_stores(int root_fd, const ScanOptions& options);
 
 [[nodiscard]] std::vector<std::string> default_python_roots();

@@ -1,0 +1,109 @@
+#include "daemon/trust/env.h"
+
+#include <sys/stat.h>
+
+#include <array>
+#include <optional>
+#include <string_view>
+#include <system_error>
+
+#include "daemon/trust/files.h"
+#include "daemon/trust/stores.h"
+
+namespace tapdeck::trust {
+namespace {
+
+enum class Effect {
+  Replaces,  // the client's roots are the file's, and no others
+  Adds,      // the file's roots beside the built-in ones
+};
+struct Variable {
+  std::string_view name;
+  Effect effect;
+};
+constexpr std::array<Variable, 9> kVariables = {{{"SSL_CERT_FILE", Effect::Replaces},
+                                                 {"REQUESTS_CA_BUNDLE", Effect::Replaces},
+                                                 {"CURL_CA_BUNDLE", Effect::Replaces},
+                                                 {"AWS_CA_BUNDLE", Effect::Replaces},
+                                                 {"GIT_SSL_CAINFO", Effect::Replaces},
+                                                 {"CARGO_HTTP_CAINFO", Effect::Replaces},
+                                                 {"PIP_CERT", Effect::Replaces},
+                                                 {"NODE_EXTRA_CA_CERTS", Effect::Adds},
+                                                 {"DENO_CERT", Effect::Adds}}};
+
+// The first entry wins, as getenv would have it.
+std::optional<std::string> value_of(const std::vector<std::string>& environment, std::string_view name) {
+  for (const std::string& entry : environment) {
+    if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=') {
+      return entry.substr(name.size() + 1);
+    }
+  }
+  return std::nullopt;
+}
+
+void set_value(std::vector<std::string>& environment, std::string_view name, const std::string& value) {
+  const std::string prefix = std::string(name) + "=";
+  bool found = false;
+  std::erase_if(environment, [&](std::string& entry) {
+    if (!entry.starts_with(prefix)) return false;
+    if (found) return true;
+    found = true;
+    entry = prefix + value;
+    return false;
+  });
+  if (!found) environment.push_back(prefix + value);
+}
+
+struct Ours {
+  const CaCertificate& ca;
+  std::string bundle;
+  std::filesystem::path directory;
+};
+
+// Where the variable must point so that its client trusts us and what the variable named before.
+Result<std::filesystem::path> file_for(const Variable& variable, const std::vector<std::string>& environment,
+                                       const Ours& ours) {
+  const std::filesystem::path usual = ours.directory / (variable.effect == Effect::Adds ? "ca.pem" : "bundle.pem");
+  const std::optional<std::string> before = value_of(environment, variable.name);
+  // Pointing at our own file already: a run inside a run with the same state directory.
+  if (!before || before->empty() || *before == usual.string()) return usual;
+  const Result<std::string> theirs = read_whole_file(*before, kMaxBundleBytes);
+  // A directory (REQUESTS_CA_BUNDLE may name one), unreadable or absurd.
+  if (!theirs || certificate_bodies(*theirs).empty()) return usual;
+  const std::string additions[] = {ours.ca.pem};
+  TRY(merged, merge_bundles(*theirs, additions));
+  if (variable.effect == Effect::Replaces && merged == ours.bundle) return usual;
+  // Named after what it holds, so that runs with different settings do not overwrite each other's file.
+  const std::string digest = std::to_string(std::hash<std::string>{}(merged));
+  std::filesystem::path path = ours.directory / ("bundle-" + std::string(variable.name) + "-" + digest + ".pem");
+  TRY_VOID(replace_file(path, merged, 0644));
+  return path;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> trust_environment(const std::vector<std::string>& environment, const CaCertificate& ca,
+                                                   const std::filesystem::path& directory) {
+  std::error_code error;
+  const bool made = std::filesystem::create_directories(directory, error);
+  if (error) return fail_errno(error.value(), "create " + directory.string());
+  // Only a directory of ours gets its mode set; the command may run as another user.
+  if (made && ::chmod(directory.c_str(), 0755) != 0) return fail_errno(errno, "chmod " + directory.string());
+
+  // A host without roots verifies nothing today; with ours alone it verifies what goes through us.
+  const std::string host_roots = read_host_roots().value_or(std::string());
+  const std::string additions[] = {ca.pem};
+  TRY(bundle, merge_bundles(host_roots, additions));
+  TRY_VOID(replace_file(directory / "ca.pem", ca.pem, 0644));
+  TRY_VOID(replace_file(directory / "bundle.pem", bundle, 0644));
+
+  const Ours ours{ca, std::move(bundle), directory};
+  std::vector<std::string> out = environment;
+  for (const Variable& variable : kVariables) {
+    TRY(path, file_for(variable, environment, ours));
+    set_value(out, variable.name, path.string());
+  }
+  return out;
+}
+
+}  // namespace tapdeck::trust

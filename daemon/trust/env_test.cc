@@ -1,0 +1,98 @@
+#include "daemon/trust/env.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "daemon/trust/stores.h"
+#include "daemon/trust/test_certificates.h"
+#include "daemon/trust/test_directory.h"
+
+namespace tapdeck::trust {
+namespace {
+
+const CaCertificate kCa{kOurPem, kOurHash};
+
+std::string value(const std::vector<std::string>& environment, const std::string& name) {
+  std::string found = "(unset)";
+  for (const std::string& entry : environment) {
+    if (!entry.starts_with(name + "=")) continue;
+    EXPECT_EQ(found, "(unset)") << name << " is there twice";
+    found = entry.substr(name.size() + 1);
+  }
+  return found;
+}
+
+TEST(TrustEnvironment, GivesReplacingVariablesTheMergedBundleAndAddingOnesOurs) {
+  TestDirectory directory;
+  const auto out = trust_environment({"PATH=/bin", "HOME=/root"}, kCa, directory.path() / "trust");
+  ASSERT_TRUE(out) << out.error().message();
+  const std::string bundle = (directory.path() / "trust/bundle.pem").string();
+  for (const char* name : {"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "GIT_SSL_CAINFO",
+                           "CARGO_HTTP_CAINFO", "PIP_CERT"}) {
+    EXPECT_EQ(value(*out, name), bundle) << name;
+  }
+  EXPECT_EQ(value(*out, "NODE_EXTRA_CA_CERTS"), (directory.path() / "trust/ca.pem").string());
+  EXPECT_EQ(value(*out, "DENO_CERT"), (directory.path() / "trust/ca.pem").string());
+  EXPECT_EQ(value(*out, "HOME"), "/root");
+  EXPECT_EQ(directory.read("trust/ca.pem"), kOurPem);
+  EXPECT_TRUE(directory.read("trust/bundle.pem").ends_with(kOurPem));
+  const std::string host = read_host_roots().value_or(std::string());
+  EXPECT_TRUE(directory.read("trust/bundle.pem").starts_with(host));
+}
+
+TEST(TrustEnvironment, WritesFilesThatEveryUserMayRead) {
+  TestDirectory directory;
+  const mode_t before = ::umask(0077);
+  const auto out = trust_environment({}, kCa, directory.path() / "trust");
+  ::umask(before);
+  ASSERT_TRUE(out);
+  struct stat status{};
+  ASSERT_EQ(::stat((directory.path() / "trust").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0755U);
+  ASSERT_EQ(::stat((directory.path() / "trust/bundle.pem").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0644U);
+}
+
+TEST(TrustEnvironment, MergesWithTheFileAVariableNamedBefore) {
+  TestDirectory directory;
+  directory.write("corporate.pem", kOtherPem);
+  const std::string corporate = (directory.path() / "corporate.pem").string();
+  const auto out = trust_environment({"CURL_CA_BUNDLE=" + corporate, "NODE_EXTRA_CA_CERTS=" + corporate}, kCa,
+                                     directory.path() / "trust");
+  ASSERT_TRUE(out) << out.error().message();
+  EXPECT_EQ(TestDirectory::read_file(value(*out, "CURL_CA_BUNDLE")), kOtherPem + kOurPem);
+  EXPECT_EQ(TestDirectory::read_file(value(*out, "NODE_EXTRA_CA_CERTS")), kOtherPem + kOurPem);
+  EXPECT_EQ(directory.read("corporate.pem"), kOtherPem);
+}
+
+TEST(TrustEnvironment, TreatsAVariableThatNamesNoBundleAsUnset) {
+  TestDirectory directory;
+  const auto out =
+      trust_environment({"SSL_CERT_FILE=/nonexistent", "PIP_CERT=" + directory.path().string(), "AWS_CA_BUNDLE="}, kCa,
+                        directory.path() / "trust");
+  ASSERT_TRUE(out) << out.error().message();
+  for (const char* name : {"SSL_CERT_FILE", "PIP_CERT", "AWS_CA_BUNDLE"}) {
+    EXPECT_EQ(value(*out, name), (directory.path() / "trust/bundle.pem").string()) << name;
+  }
+}
+
+TEST(TrustEnvironment, ChangesNothingWhenAppliedTwice) {
+  TestDirectory directory;
+  const auto once = trust_environment({"A=b"}, kCa, directory.path() / "trust");
+  ASSERT_TRUE(once);
+  const auto twice = trust_environment(*once, kCa, directory.path() / "trust");
+  ASSERT_TRUE(twice);
+  EXPECT_EQ(*once, *twice);
+}
+
+TEST(TrustEnvironment, NamesTheDirectoryItCannotWrite) {
+  TestDirectory directory;
+  directory.write("file", "");
+  const auto out = trust_environment({}, kCa, directory.path() / "file/trust");
+  ASSERT_FALSE(out);
+  EXPECT_THAT(out.error().detail, testing::HasSubstr("file/trust"));
+}
+
+}  // namespace
+}  // namespace tapdeck::trust

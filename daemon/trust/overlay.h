@@ -1,0 +1,34 @@
+// What bind.h does inside its helper process: copy stores with our CA into a tmpfs, mount the copies in another mount
+// namespace, and unmount them. Both functions change this process's mount namespace for good: never call them in the
+// daemon itself.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "daemon/base/result.h"
+#include "daemon/trust/bind.h"
+
+namespace tapdeck::trust {
+
+struct OverlayJob {
+  int pid = 0;
+  uint64_t namespace_inode = 0;  // the mount namespace the caller saw; another one is NotFound
+  std::string id;                // tags the mounts: their source is source_tag(id)
+  std::string scratch;           // an existing directory to mount the tmpfs on, in a namespace of the helper's own
+  std::string host_roots;        // for namespaces with an empty store; may be empty
+  CaCertificate ca;
+  ScanOptions scan;
+};
+
+[[nodiscard]] std::string source_tag(std::string_view id);
+
+// Returns encode_report() of what was mounted.
+[[nodiscard]] Result<std::string> mount_overlays(const OverlayJob& job);
+// Unmounts what carries source_tag(id) in the namespace of `pid`. Busy when another mount lies on top of one.
+[[nodiscard]] Result<std::string> unmount_overlays(int pid, uint64_t namespace_inode, const std::string& id);
+
+[[nodiscard]] std::string encode_report(const BindReport& report);
+[[nodiscard]] BindReport decode_report(std::string_view text);
+
+}  // namespace tapdeck::trust

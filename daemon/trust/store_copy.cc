@@ -1,0 +1,142 @@
+#include "daemon/trust/store_copy.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "daemon/trust/files.h"
+
+namespace tapdeck::trust {
+namespace {
+
+constexpr size_t kMaxEntries = 8192;         // Debian's directory has some 280
+constexpr size_t kMaxDirBytes = 32UL << 20;  // bundles, a JKS keystore below /etc/ssl/certs/java, single files
+constexpr int kMaxDepth = 4;
+
+Result<void> write_copy(const std::string& path, std::string_view bytes, const struct stat& like) {
+  const UniqueFd out(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!out) return fail_errno(errno, "create " + path);
+  TRY_VOID(write_all(out.get(), bytes));
+  // Without CAP_CHOWN the copy is ours, and readable by whom the mode says.
+  if (::fchown(out.get(), like.st_uid, like.st_gid) != 0 && errno != EPERM) return fail_errno(errno, "chown " + path);
+  if (::fchmod(out.get(), like.st_mode & 0777) != 0) return fail_errno(errno, "chmod " + path);
+  return {};
+}
+
+Result<void> write_new(const std::string& path, std::string_view bytes) {
+  struct stat like{};
+  like.st_mode = 0644;
+  like.st_uid = ::geteuid();
+  like.st_gid = ::getegid();
+  return write_copy(path, bytes, like);
+}
+
+class DirCopy {
+ public:
+  explicit DirCopy(const CopyJob& job) : job_(job) {}
+
+  // `seen_as`: the path of the original below the root.
+  Result<void> copy(int fd, const std::string& seen_as, const std::string& destination, int depth) {
+    struct stat status{};
+    if (::fstat(fd, &status) != 0) return fail_errno(errno, "stat " + seen_as);
+    if (::mkdir(destination.c_str(), 0700) != 0) return fail_errno(errno, "mkdir " + destination);
+    const int own = ::openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (own < 0) return fail_errno(errno, "open " + seen_as);
+    const std::unique_ptr<DIR, int (*)(DIR*)> dir(::fdopendir(own), ::closedir);
+    if (!dir) return fail_errno(errno, "read " + seen_as);
+    while (const dirent* entry = ::readdir(dir.get())) {
+      const std::string_view name = entry->d_name;
+      if (name == "." || name == "..") continue;
+      if (++entries_ > kMaxEntries) return fail(Code::TooLarge, "more than 8192 entries");
+      TRY_VOID(copy_entry(fd, entry->d_name, seen_as, destination, depth));
+    }
+    if (::chown(destination.c_str(), status.st_uid, status.st_gid) != 0 && errno != EPERM) {
+      return fail_errno(errno, "chown " + destination);
+    }
+    if (::chmod(destination.c_str(), status.st_mode & 0777) != 0) return fail_errno(errno, "chmod " + destination);
+    return {};
+  }
+
+ private:
+  Result<void> copy_entry(int fd, const std::string& name, const std::string& seen_as, const std::string& destination,
+                          int depth) {
+    const std::string to = destination + "/" + name;
+    const std::string from = seen_as + "/" + name;
+    struct stat status{};
+    if (::fstatat(fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return {};  // went away meanwhile
+    if (S_ISLNK(status.st_mode)) return copy_link(fd, name, to);
+    if (S_ISDIR(status.st_mode)) {
+      if (depth >= kMaxDepth) return fail(Code::TooLarge, "directories too deep");
+      const UniqueFd sub(::openat(fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      if (!sub) return fail_errno(errno, "open " + from);
+      return copy(sub.get(), from, to, depth + 1);
+    }
+    if (!S_ISREG(status.st_mode)) return {};
+    const UniqueFd file(::openat(fd, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (!file) return fail_errno(errno, "open " + from);
+    TRY(bytes, read_all(file.get(), kMaxDirBytes - std::min(bytes_, kMaxDirBytes)));
+    bytes_ += bytes.size();
+    const bool bundle = std::find(job_.bundles.begin(), job_.bundles.end(), from) != job_.bundles.end();
+    if (!bundle) return write_copy(to, bytes, status);
+    const std::string additions[] = {job_.ca->pem};
+    TRY(merged, merge_bundles(bytes, additions));
+    return write_copy(to, merged, status);
+  }
+
+  static Result<void> copy_link(int fd, const std::string& name, const std::string& to) {
+    char target[4096];
+    const ssize_t n = ::readlinkat(fd, name.c_str(), target, sizeof target - 1);
+    if (n < 0) return {};
+    target[n] = '\0';
+    if (::symlink(target, to.c_str()) != 0) return fail_errno(errno, "symlink " + to);
+    return {};
+  }
+
+  const CopyJob& job_;
+  size_t entries_ = 0;
+  size_t bytes_ = 0;
+};
+
+// OpenSSL looks up <hash>.0, .1, ... until one is missing: ours takes the first free number.
+Result<void> add_hash_link(const std::string& directory, const std::string& hash, const std::string& file) {
+  for (int n = 0; n < 64; ++n) {
+    const std::string link = directory + "/" + hash + "." + std::to_string(n);
+    if (::symlink(file.c_str(), link.c_str()) == 0) return {};
+    if (errno != EEXIST) return fail_errno(errno, "symlink " + link);
+  }
+  return fail(Code::Exhausted, "64 certificates with our subject hash in " + directory);
+}
+
+Result<void> copy_bundle(const TrustStore& store, const CopyJob& job, const std::string& destination) {
+  TRY(fd, open_in_root(job.root_fd, store.path, O_RDONLY | O_NONBLOCK));
+  struct stat status{};
+  if (::fstat(fd.get(), &status) != 0) return fail_errno(errno, "stat");
+  TRY(bytes, read_all(fd.get(), kMaxBundleBytes));
+  const std::string additions[] = {job.ca->pem};
+  TRY(merged, merge_bundles(bytes, additions));
+  return write_copy(destination, merged, status);
+}
+
+}  // namespace
+
+Result<void> copy_store(const TrustStore& store, const CopyJob& job, const std::string& destination) {
+  if (store.kind == StoreKind::Bundle) return copy_bundle(store, job, destination);
+  TRY(fd, open_in_root(job.root_fd, store.path, O_RDONLY | O_DIRECTORY));
+  TRY_VOID(DirCopy(job).copy(fd.get(), store.path, destination, 0));
+  const std::string name = "tapdeck-" + job.ca->subject_hash + ".pem";
+  TRY_VOID(write_new(destination + "/" + name, job.ca->pem));
+  if (store.kind != StoreKind::AnchorDir) TRY_VOID(add_hash_link(destination, job.ca->subject_hash, name));
+  if (store.kind != StoreKind::EmptyDir) return {};
+  const std::string additions[] = {job.ca->pem};
+  TRY(bundle, merge_bundles(job.host_roots, additions));
+  // Which of the two names a client looks for depends on its distribution, and an empty directory does not say.
+  TRY_VOID(write_new(destination + "/ca-certificates.crt", bundle));
+  return write_new(destination + "/ca-bundle.crt", bundle);
+}
+
+}  // namespace tapdeck::trust

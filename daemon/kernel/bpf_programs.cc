@@ -1,0 +1,270 @@
+#include "daemon/kernel/bpf_programs.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+
+#include "bpf/tapdeck_cgroup.skel.h"
+#include "bpf/tapdeck_tc.skel.h"
+
+namespace tapdeck::kernel {
+namespace {
+
+// libbpf explains failures only through its print callback. Kept per thread, the last line wins.
+thread_local std::string last_complaint;
+
+int keep_complaint(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level != LIBBPF_WARN) return 0;
+  char line[512];
+  const int length = std::vsnprintf(line, sizeof(line), format, arguments);
+  // The verifier's log comes through here too and is huge; its first line is enough.
+  if (length > 0) last_complaint = std::string(line, strcspn(line, "\n"));
+  return 0;
+}
+
+std::unexpected<Error> fail_libbpf(int error, const std::string& what) {
+  error = error < 0 ? -error : error;
+  std::string detail = what;
+  if (error == EPERM || error == EACCES) detail += " (needs CAP_BPF and CAP_NET_ADMIN, or root)";
+  if (!last_complaint.empty()) detail += " [" + last_complaint + "]";
+  last_complaint.clear();
+  return fail_errno(error, detail, Origin::Kernel);
+}
+
+// `object`'s maps become those of `maps` with the same name; .rodata stays its own.
+Result<void> share_maps(bpf_object* object, const std::function<int(const char*)>& fd_of) {
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object) {
+    if (bpf_map__is_internal(map)) continue;
+    const int fd = fd_of(bpf_map__name(map));
+    if (fd < 0) return fail(Code::Internal, std::string("no shared BPF map ") + bpf_map__name(map), Origin::Kernel);
+    if (const int error = bpf_map__reuse_fd(map, fd); error != 0) {
+      return fail_libbpf(error, std::string("share BPF map ") + bpf_map__name(map));
+    }
+  }
+  return {};
+}
+
+void load_no_program(bpf_object* object) {
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object) bpf_program__set_autoload(program, false);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<BpfMaps>> BpfMaps::create(uint32_t flow_entries) {
+  libbpf_set_print(&keep_complaint);
+  libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
+  std::unique_ptr<BpfMaps> maps(new BpfMaps());
+  maps->cgroup_ = tapdeck_cgroup__open();
+  if (maps->cgroup_ == nullptr) return fail_libbpf(errno, "open BPF object");
+  bpf_map__set_max_entries(maps->cgroup_->maps.flows, flow_entries);
+  load_no_program(maps->cgroup_->obj);
+  if (const int error = tapdeck_cgroup__load(maps->cgroup_); error != 0) return fail_libbpf(error, "create BPF maps");
+  const auto size = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(maps->cgroup_->maps.control), 0);
+  if (memory == MAP_FAILED) return fail_errno(errno, "map BPF control memory", Origin::Kernel);
+  maps->control_ = static_cast<tapdeck_control*>(memory);
+  maps->control_->flows_capacity = flow_entries;
+  return maps;
+}
+
+BpfMaps::~BpfMaps() {
+  if (control_ != nullptr) ::munmap(control_, static_cast<size_t>(::sysconf(_SC_PAGESIZE)));
+  tapdeck_tc__destroy(tc_);
+  tapdeck_cgroup__destroy(cgroup_);
+}
+
+int BpfMaps::map_fd(const char* name) const {
+  const bpf_map* map = bpf_object__find_map_by_name(cgroup_->obj, name);
+  if (map == nullptr && tc_ != nullptr) map = bpf_object__find_map_by_name(tc_->obj, name);
+  return map == nullptr ? -1 : bpf_map__fd(map);
+}
+
+Result<void> BpfMaps::need_tc() {
+  if (tc_ != nullptr) return {};
+  tapdeck_tc* tc = tapdeck_tc__open();
+  if (tc == nullptr) return fail_libbpf(errno, "open BPF object");
+  load_no_program(tc->obj);
+  bpf_map* map = nullptr;
+  int error = 0;
+  bpf_object__for_each_map(map, tc->obj) {
+    const int fd = bpf_map__is_internal(map) ? -1 : map_fd(bpf_map__name(map));
+    if (fd >= 0 && error == 0) error = bpf_map__reuse_fd(map, fd);
+  }
+  if (error == 0) error = tapdeck_tc__load(tc);
+  if (error != 0) {
+    tapdeck_tc__destroy(tc);
+    return fail_libbpf(error, "create BPF maps of the tc path");
+  }
+  tc_ = tc;
+  return {};
+}
+
+int BpfMaps::events_fd() const { return bpf_map__fd(cgroup_->maps.events); }
+
+Result<void> BpfMaps::set_target(uint32_t slot, const tapdeck_target& target) const {
+  if (bpf_map_update_elem(bpf_map__fd(cgroup_->maps.targets), &slot, &target, BPF_ANY) != 0) {
+    return fail_errno(errno, "write target policy", Origin::Kernel);
+  }
+  return {};
+}
+
+CapturedCounters BpfMaps::counters(uint32_t slot) const {
+  CapturedCounters sum;
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus <= 0) return sum;
+  std::vector<tapdeck_counters> each(static_cast<size_t>(cpus));
+  if (bpf_map_lookup_elem(bpf_map__fd(cgroup_->maps.counters), &slot, each.data()) != 0) return sum;
+  for (const auto& one : each) {
+    for (size_t i = 0; i < TAPDECK_COUNTS; ++i) sum.count[i] += one.count[i];
+  }
+  return sum;
+}
+
+Result<void> BpfMaps::set_netns(uint64_t cookie, const tapdeck_netns& listeners) const {
+  if (bpf_map_update_elem(bpf_map__fd(cgroup_->maps.netns_listeners), &cookie, &listeners, BPF_ANY) != 0) {
+    return fail_errno(errno, "publish listeners of a network namespace", Origin::Kernel);
+  }
+  return {};
+}
+
+void BpfMaps::remove_netns(uint64_t cookie) const {
+  bpf_map_delete_elem(bpf_map__fd(cgroup_->maps.netns_listeners), &cookie);
+}
+
+Result<void> BpfMaps::add_own_listener(const tapdeck_own_key& key) const {
+  const uint32_t yes = 1;
+  if (bpf_map_update_elem(bpf_map__fd(cgroup_->maps.own_listeners), &key, &yes, BPF_ANY) != 0) {
+    return fail_errno(errno, "note own listener", Origin::Kernel);
+  }
+  return {};
+}
+
+void BpfMaps::remove_own_listener(const tapdeck_own_key& key) const {
+  bpf_map_delete_elem(bpf_map__fd(cgroup_->maps.own_listeners), &key);
+}
+
+bool BpfMaps::take_flow(const tapdeck_flow_key& key, tapdeck_flow& out) const {
+  if (bpf_map_lookup_and_delete_elem(bpf_map__fd(cgroup_->maps.flows), &key, &out) != 0) return false;
+  std::atomic_ref<__u64>(control_->flows_removed).fetch_add(1, std::memory_order_relaxed);
+  return true;
+}
+
+uint64_t BpfMaps::sweep_flows(uint64_t now_ns, uint64_t max_age_ns) const {
+  const int fd = bpf_map__fd(cgroup_->maps.flows);
+  std::vector<tapdeck_flow_key> stale;
+  tapdeck_flow_key key{};
+  tapdeck_flow flow{};
+  for (const void* previous = nullptr; bpf_map_get_next_key(fd, previous, &key) == 0; previous = &key) {
+    const bool found = bpf_map_lookup_elem(fd, &key, &flow) == 0;
+    if (found && flow.created_ns + max_age_ns < now_ns) stale.push_back(key);
+  }
+  uint64_t removed = 0;
+  for (const auto& old : stale) removed += take_flow(old, flow) ? 1 : 0;
+  return removed;
+}
+
+Result<void> BpfMaps::set_tc_listener(uint32_t slot, bool v6, unsigned worker, int listener_fd) const {
+  const uint32_t index = (slot * 2 + (v6 ? 1 : 0)) * TAPDECK_MAX_WORKERS + worker;
+  const auto value = static_cast<uint64_t>(listener_fd);
+  if (bpf_map_update_elem(bpf_map__fd(tc_->maps.tc_listeners), &index, &value, BPF_ANY) != 0) {
+    return fail_errno(errno, "put listener into the sockmap", Origin::Kernel);
+  }
+  return {};
+}
+
+struct CgroupPrograms::Links {
+  struct Link {
+    bpf_link* link = nullptr;
+    std::string pinned;
+  };
+  std::vector<Link> all;
+};
+
+CgroupPrograms::CgroupPrograms() : links_(std::make_unique<Links>()) {}
+
+CgroupPrograms::~CgroupPrograms() {
+  // Reverse order: nothing is rewritten any more when sock_ops goes.
+  for (auto i = links_->all.rbegin(); i != links_->all.rend(); ++i) bpf_link__destroy(i->link);
+  tapdeck_cgroup__destroy(skeleton_);
+}
+
+Result<std::unique_ptr<CgroupPrograms>> CgroupPrograms::load(const BpfMaps& maps, uint32_t slot, uint32_t mark) {
+  std::unique_ptr<CgroupPrograms> out(new CgroupPrograms());
+  out->skeleton_ = tapdeck_cgroup__open();
+  if (out->skeleton_ == nullptr) return fail_libbpf(errno, "open BPF object");
+  out->skeleton_->rodata->target_slot = slot;
+  out->skeleton_->rodata->own_mark = mark;
+  out->skeleton_->rodata->has_set_retval =
+      libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr) == 1 ? 1 : 0;
+  TRY_VOID(share_maps(out->skeleton_->obj, [&](const char* name) { return maps.map_fd(name); }));
+  if (const int error = tapdeck_cgroup__load(out->skeleton_); error != 0) {
+    return fail_libbpf(error, "load the cgroup programs");
+  }
+  return out;
+}
+
+Result<void> CgroupPrograms::attach(int cgroup_fd) {
+  const auto& programs = skeleton_->progs;
+  bpf_program* const order[] = {programs.tapdeck_sockops,      programs.tapdeck_getpeername4,
+                                programs.tapdeck_getpeername6, programs.tapdeck_getsockname4,
+                                programs.tapdeck_getsockname6, programs.tapdeck_sock_create,
+                                programs.tapdeck_sendmsg4,     programs.tapdeck_sendmsg6,
+                                programs.tapdeck_connect4,     programs.tapdeck_connect6};
+  for (bpf_program* program : order) {
+    bpf_link* link = bpf_program__attach_cgroup(program, cgroup_fd);
+    if (link == nullptr) return fail_libbpf(errno, std::string("attach ") + bpf_program__name(program));
+    links_->all.push_back({link, {}});
+  }
+  return {};
+}
+
+Result<void> CgroupPrograms::pin(const std::string& prefix) {
+  for (size_t i = 0; i < links_->all.size(); ++i) {
+    auto& link = links_->all[i];
+    const std::string path = prefix + std::to_string(i);
+    if (!link.pinned.empty()) continue;
+    if (const int error = bpf_link__pin(link.link, path.c_str()); error != 0) {
+      unpin();
+      return fail_libbpf(error, "pin " + path);
+    }
+    link.pinned = path;
+  }
+  return {};
+}
+
+void CgroupPrograms::unpin() {
+  for (auto& link : links_->all) {
+    if (!link.pinned.empty()) bpf_link__unpin(link.link);
+    link.pinned.clear();
+  }
+}
+
+Result<std::unique_ptr<TcProgram>> TcProgram::load(const BpfMaps& maps, uint32_t slot, uint32_t mark,
+                                                   uint32_t l2_length, unsigned workers) {
+  std::unique_ptr<TcProgram> out(new TcProgram());
+  out->skeleton_ = tapdeck_tc__open();
+  if (out->skeleton_ == nullptr) return fail_libbpf(errno, "open BPF object");
+  out->skeleton_->rodata->target_slot = slot;
+  out->skeleton_->rodata->own_mark = mark;
+  out->skeleton_->rodata->l2_length = l2_length;
+  out->skeleton_->rodata->workers = workers;
+  TRY_VOID(share_maps(out->skeleton_->obj, [&](const char* name) { return maps.map_fd(name); }));
+  if (const int error = tapdeck_tc__load(out->skeleton_); error != 0) return fail_libbpf(error, "load the tc program");
+  return out;
+}
+
+TcProgram::~TcProgram() { tapdeck_tc__destroy(skeleton_); }
+
+int TcProgram::fd() const { return bpf_program__fd(skeleton_->progs.tapdeck_ingress); }
+
+}  // namespace tapdeck::kernel

@@ -1,0 +1,100 @@
+// bpf_programs: the BPF maps all targets share, and one copy of the programs for each target. Loads, attaches, pins;
+// decides nothing (capture.cc does). No libbpf type leaves this header.
+// Thread: control thread, except BpfMaps' const methods and control(), which any thread may use.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bpf/shared.h"
+#include "daemon/base/result.h"
+#include "daemon/base/unique_fd.h"
+
+struct bpf_object;
+struct bpf_map;
+struct tapdeck_cgroup;
+struct tapdeck_tc;
+
+namespace tapdeck::kernel {
+
+struct CapturedCounters {
+  uint64_t count[TAPDECK_COUNTS] = {};
+};
+
+class BpfMaps {
+ public:
+  // Errors: Permission (CAP_BPF, CAP_NET_ADMIN), Unsupported.
+  [[nodiscard]] static Result<std::unique_ptr<BpfMaps>> create(uint32_t flow_entries);
+  ~BpfMaps();
+  BpfMaps(const BpfMaps&) = delete;
+  BpfMaps& operator=(const BpfMaps&) = delete;
+
+  // Memory shared with the programs; valid as long as this object. Access with std::atomic_ref.
+  [[nodiscard]] tapdeck_control& control() const { return *control_; }
+  [[nodiscard]] int events_fd() const;
+
+  [[nodiscard]] Result<void> set_target(uint32_t slot, const tapdeck_target& target) const;
+  [[nodiscard]] CapturedCounters counters(uint32_t slot) const;  // summed over CPUs
+  [[nodiscard]] Result<void> set_netns(uint64_t cookie, const tapdeck_netns& listeners) const;
+  void remove_netns(uint64_t cookie) const;
+  [[nodiscard]] Result<void> add_own_listener(const tapdeck_own_key& key) const;
+  void remove_own_listener(const tapdeck_own_key& key) const;
+  // Takes the entry out. False: there is none.
+  [[nodiscard]] bool take_flow(const tapdeck_flow_key& key, tapdeck_flow& out) const;
+  // Removes entries older than this many nanoseconds that nobody accepted; returns how many.
+  uint64_t sweep_flows(uint64_t now_ns, uint64_t max_age_ns) const;
+
+  // The maps only the tc path needs exist after this.
+  [[nodiscard]] Result<void> need_tc();
+  [[nodiscard]] Result<void> set_tc_listener(uint32_t slot, bool v6, unsigned worker, int listener_fd) const;
+
+ private:
+  friend class CgroupPrograms;
+  friend class TcProgram;
+  BpfMaps() = default;
+  [[nodiscard]] int map_fd(const char* name) const;
+
+  tapdeck_cgroup* cgroup_ = nullptr;  // owned; its programs are not loaded
+  tapdeck_tc* tc_ = nullptr;          // owned; likewise
+  tapdeck_control* control_ = nullptr;
+};
+
+// One target's copy of the cgroup programs.
+class CgroupPrograms {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<CgroupPrograms>> load(const BpfMaps& maps, uint32_t slot, uint32_t mark);
+  ~CgroupPrograms();  // detaches what is not pinned
+  CgroupPrograms(const CgroupPrograms&) = delete;
+  CgroupPrograms& operator=(const CgroupPrograms&) = delete;
+
+  // sock_ops first and connect last, so that no rewritten socket goes unnoticed.
+  [[nodiscard]] Result<void> attach(int cgroup_fd);
+  // Pins every link below `prefix` ("/…/bpf/0-"): they outlive the process until unlinked.
+  [[nodiscard]] Result<void> pin(const std::string& prefix);
+  void unpin();
+
+ private:
+  struct Links;
+  CgroupPrograms();
+  tapdeck_cgroup* skeleton_ = nullptr;
+  std::unique_ptr<Links> links_;
+};
+
+// One target's copy of the tc program; tc_filter attaches it.
+class TcProgram {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<TcProgram>> load(const BpfMaps& maps, uint32_t slot, uint32_t mark,
+                                                               uint32_t l2_length, unsigned workers);
+  ~TcProgram();
+  TcProgram(const TcProgram&) = delete;
+  TcProgram& operator=(const TcProgram&) = delete;
+  [[nodiscard]] int fd() const;
+
+ private:
+  TcProgram() = default;
+  tapdeck_tc* skeleton_ = nullptr;
+};
+
+}  // namespace tapdeck::kernel

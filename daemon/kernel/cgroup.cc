@@ -1,0 +1,131 @@
+#include "daemon/kernel/cgroup.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <fstream>
+#include <memory>
+#include <sstream>
+
+namespace tapdeck::kernel {
+namespace {
+
+Result<std::string> read_whole(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return fail_errno(errno, "open " + path, Origin::Kernel);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::string read_at(int directory, const char* name) {
+  const UniqueFd fd(::openat(directory, name, O_RDONLY | O_CLOEXEC));
+  std::string text;
+  std::array<char, 4096> buffer{};
+  ssize_t n = 0;
+  while (fd && (n = ::read(fd.get(), buffer.data(), buffer.size())) > 0) {
+    text.append(buffer.data(), static_cast<size_t>(n));
+  }
+  return text;
+}
+
+void collect(int directory, std::vector<int>& out) {
+  std::istringstream pids(read_at(directory, "cgroup.procs"));
+  for (int pid = 0; pids >> pid;) {
+    if (pid > 0) out.push_back(pid);  // 0: a process of another pid namespace, which we could not open anyway
+  }
+  const int copy = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (copy < 0) return;
+  const std::unique_ptr<DIR, int (*)(DIR*)> list(::fdopendir(copy), &::closedir);
+  while (const dirent* entry = list ? ::readdir(list.get()) : nullptr) {
+    if (entry->d_type != DT_DIR || entry->d_name[0] == '.') continue;
+    const UniqueFd child(::openat(directory, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (child) collect(child.get(), out);
+  }
+}
+
+// /proc/mounts writes space, tab, newline and backslash as \ooo.
+std::string unescape(const std::string& text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    unsigned value = 0;
+    if (text[i] == '\\' && i + 3 < text.size() &&
+        std::from_chars(&text[i + 1], &text[i + 1] + 3, value, 8).ptr == &text[i + 1] + 3) {
+      out.push_back(static_cast<char>(value));
+      i += 3;
+    } else {
+      out.push_back(text[i]);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::optional<std::string> parse_cgroup2_mount(const std::string& proc_mounts) {
+  std::istringstream lines(proc_mounts);
+  std::string line;
+  while (std::getline(lines, line)) {
+    std::istringstream fields(line);
+    std::string device, directory, type;
+    fields >> device >> directory >> type;
+    if (type == "cgroup2") return unescape(directory);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> parse_cgroup2_path(const std::string& proc_pid_cgroup) {
+  std::istringstream lines(proc_pid_cgroup);
+  std::string line;
+  while (std::getline(lines, line)) {
+    if (line.starts_with("0::")) return line.substr(3);
+  }
+  return std::nullopt;
+}
+
+Result<std::string> find_cgroup2_mount() {
+  TRY(mounts, read_whole("/proc/self/mounts"));
+  if (auto path = parse_cgroup2_mount(mounts)) return *path;
+  return fail(Code::Unsupported, "no cgroup2 file system is mounted (mount -t cgroup2 none /sys/fs/cgroup/unified)",
+              Origin::Kernel);
+}
+
+Result<std::string> cgroup2_of(int pid) {
+  TRY(mount, find_cgroup2_mount());
+  TRY(text, read_whole(pid == 0 ? "/proc/self/cgroup" : "/proc/" + std::to_string(pid) + "/cgroup"));
+  const auto path = parse_cgroup2_path(text);
+  if (!path) return fail(Code::Unsupported, "process is in no cgroup2", Origin::Kernel);
+  return *path == "/" ? mount : mount + *path;
+}
+
+Result<UniqueFd> open_cgroup(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail_errno(errno, "open cgroup " + path, Origin::Kernel);
+  struct statfs info {};
+  if (::fstatfs(fd.get(), &info) != 0) return fail_errno(errno, "statfs " + path, Origin::Kernel);
+  if (info.f_type != CGROUP2_SUPER_MAGIC) {
+    return fail(Code::InvalidArgument, path + " is not a cgroup2 directory (a v1 hierarchy, or no cgroup at all)");
+  }
+  return fd;
+}
+
+std::vector<int> cgroup_processes(int cgroup_fd) {
+  std::vector<int> out;
+  collect(cgroup_fd, out);
+  return out;
+}
+
+std::optional<bool> cgroup_populated(int events_fd) {
+  std::array<char, 256> buffer{};
+  const ssize_t n = ::pread(events_fd, buffer.data(), buffer.size(), 0);
+  if (n <= 0) return std::nullopt;  // ENODEV: removed
+  return std::string_view(buffer.data(), static_cast<size_t>(n)).find("populated 1") != std::string_view::npos;
+}
+
+}  // namespace tapdeck::kernel

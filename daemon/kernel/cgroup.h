@@ -1,0 +1,29 @@
+// cgroup: small questions to the cgroup2 file system. Creates and removes nothing. Thread: any.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/base/result.h"
+#include "daemon/base/unique_fd.h"
+
+namespace tapdeck::kernel {
+
+// Mount point of cgroup2, wherever it is (hybrid layouts put it below a v1 hierarchy). Unsupported when there is none.
+[[nodiscard]] Result<std::string> find_cgroup2_mount();
+// Directory in that mount of the cgroup2 in which process `pid` is; 0 means ourselves.
+[[nodiscard]] Result<std::string> cgroup2_of(int pid);
+// Opens a directory of a cgroup2 file system. NotFound, InvalidArgument (not cgroup2).
+[[nodiscard]] Result<UniqueFd> open_cgroup(const std::string& path);
+// Processes in this cgroup and below; those that vanish meanwhile are left out.
+[[nodiscard]] std::vector<int> cgroup_processes(int cgroup_fd);
+// Is a process in it or below? Empty when the cgroup was removed. `events_fd` is an open cgroup.events.
+[[nodiscard]] std::optional<bool> cgroup_populated(int events_fd);
+
+// Parsers, exposed for their tests.
+[[nodiscard]] std::optional<std::string> parse_cgroup2_mount(const std::string& proc_mounts);
+[[nodiscard]] std::optional<std::string> parse_cgroup2_path(const std::string& proc_pid_cgroup);
+
+}  // namespace tapdeck::kernel

@@ -1,0 +1,37 @@
+// Bypass rules: which hosts and addresses are tunnelled without being decrypted. Parsing and matching of one rule;
+// who asks, and what happens then, is the server's. Plain values. Thread: any.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "daemon/base/endpoint.h"
+#include "daemon/base/result.h"
+
+namespace tapdeck::config {
+
+// `*` stands for any bytes (also dots and none), everything else for itself; ASCII case is ignored. Linear in
+// |pattern| * |text| at worst.
+[[nodiscard]] bool glob_match(std::string_view pattern, std::string_view text);
+
+class BypassRule {
+ public:
+  // "api.example.com", "*.internal", "10.0.0.0/8", "192.0.2.7:443", "[2001:db8::]/32:443", "*.x.org:8443".
+  // InvalidArgument says what is wrong with it.
+  [[nodiscard]] static Result<BypassRule> parse(std::string_view text);
+
+  // `host` is the SNI or authority without port, empty when unknown; `destination` the original destination.
+  [[nodiscard]] bool matches(std::string_view host, const Endpoint& destination) const;
+  // True when `matches` needs no host name: it can be decided before the first byte.
+  [[nodiscard]] bool is_address() const { return network_.has_value(); }
+
+ private:
+  std::string host_;                 // glob; empty when network_ is set
+  std::optional<Endpoint> network_;  // address part; port unused
+  unsigned prefix_bits_ = 0;
+  uint16_t port_ = 0;  // 0: any
+};
+
+}  // namespace tapdeck::config

@@ -1,0 +1,90 @@
+// What a text value must look like. One function a kind; each answers the problem in words or nullopt.
+#include "daemon/base/endpoint.h"
+#include "daemon/config/bypass.h"
+#include "daemon/config/schema.h"
+
+namespace tapdeck::config {
+namespace {
+
+constexpr std::string_view kAlnum = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+bool only(std::string_view text, std::string_view extra) {
+  for (const char c : text) {
+    if (kAlnum.find(c) == std::string_view::npos && extra.find(c) == std::string_view::npos) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::optional<std::string> check_any(std::string_view text) {
+  if (text.empty()) return "must not be empty";
+  if (text.size() > 4096) return "is longer than 4096 bytes";
+  if (text.find('\0') != std::string_view::npos) return "contains a NUL byte";
+  return std::nullopt;
+}
+
+std::optional<std::string> check_session(std::string_view text) {
+  if (text.empty() || text.size() > 128) return "must have 1 to 128 characters";
+  if (!only(text, ".-_@:+")) return "may only have letters, digits and . - _ @ : +";
+  if (text.front() == '.' || text.front() == '-') return "must not begin with '.' or '-'";
+  return std::nullopt;
+}
+
+std::optional<std::string> check_target_name(std::string_view text) {
+  if (text.empty() || text.size() > 64) return "must have 1 to 64 characters";
+  if (!only(text, ".-_@:/")) return "may only have letters, digits and . - _ @ : /";
+  return std::nullopt;
+}
+
+std::optional<std::string> check_bypass(std::string_view text) {
+  const auto rule = BypassRule::parse(text);
+  if (!rule) return rule.error().detail;
+  return std::nullopt;
+}
+
+std::optional<std::string> check_listen(std::string_view text) {
+  if (text.empty() || text == "off") return std::nullopt;
+  const auto endpoint = Endpoint::parse(text);
+  if (!endpoint || text.rfind(':') == std::string_view::npos) return "is not IP:port, for example \"127.0.0.1:9909\", nor \"off\"";
+  if (!endpoint->is_loopback()) {
+    return "is not a loopback address; the admin server holds recordings and is not offered to the network "
+           "(put an authenticating proxy before it, or scrape over the unix socket)";
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> check_host(std::string_view text) {
+  if (text.empty() || text.size() > 253 || !only(text, ".-_:[]")) return "is not a host name";
+  return std::nullopt;
+}
+
+std::optional<std::string> check_host_glob(std::string_view text) {
+  if (text.empty() || text.size() > 253 || !only(text, ".-_*:[]")) return "is not a host name with optional '*'";
+  return std::nullopt;
+}
+
+std::optional<std::string> check_token(std::string_view text) {
+  if (text.empty() || text.size() > 256 || !only(text, "!#$%&'*+-.^_`|~")) return "is not a header name or method (RFC 9110 token)";
+  return std::nullopt;
+}
+
+std::optional<std::string> check_path(std::string_view text) {
+  if (text.empty() || text.front() != '/') return "must begin with '/'";
+  return check_any(text);
+}
+
+std::optional<std::string> check_placeholder(std::string_view text) {
+  if (text.empty() || text.size() > 64) return "must have 1 to 64 characters";
+  for (const char c : text) {
+    if (c < 0x20 || c > 0x7e) return "must be printable ASCII";
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> check_constraint(std::string_view text) {
+  if (text.find('*') != std::string_view::npos) return "takes a DNS suffix (\"example.com\") or CIDR, no '*'";
+  return check_bypass(text);
+}
+
+}  // namespace tapdeck::config

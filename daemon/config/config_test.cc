@@ -1,0 +1,216 @@
+#include "daemon/config/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "daemon/config/bypass.h"
+
+namespace tapdeck::config {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using namespace std::chrono_literals;
+
+Result<Config> read(std::string_view text) { return parse(text, "t.toml", "/etc/tapdeck"); }
+
+std::string problem(std::string_view text) {
+  const auto config = read(text);
+  return config ? "" : config.error().detail;
+}
+
+TEST(Config, EmptyTextIsTheDefaults) {
+  const auto config = read("");
+  ASSERT_TRUE(config);
+  EXPECT_EQ(config->proxy.mode, Mode::Record);
+  EXPECT_EQ(config->limits.head_bytes, 65536u);
+  EXPECT_EQ(config->limits.sniff_timeout, 300ms);
+  EXPECT_THAT(config->redact.headers, ElementsAre("Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie"));
+}
+
+TEST(Config, ValuesOfEveryKindAreRead) {
+  const auto config = read(R"(
+[proxy]
+mode = "passthrough-cache"
+[capture]
+lease_ms = 700
+on_lease = "closed"
+[tls]
+upstream_ca = ["lab.pem", "/abs/ca.pem"]
+on_bad_upstream = "502"
+verify_ttl = "2m"
+[storage]
+path = "../state"
+cache_bytes = "32MiB"
+hold_limit = "1.5s"
+[log]
+access = false
+[[targets]]
+container = "web"
+mode = "replay"
+sealed = true
+bypass = ["*.internal", "10.0.0.0/8:5432"]
+[[targets]]
+name = "job"
+pid = 42
+[[routes]]
+host = "*.example.com"
+port = 8443
+path_prefix = "/v1/"
+repeat = "cycle"
+)");
+  ASSERT_TRUE(config) << config.error().detail;
+  EXPECT_EQ(config->proxy.mode, Mode::Hybrid);
+  EXPECT_EQ(config->capture.on_lease, OnLease::Closed);
+  EXPECT_THAT(config->tls.upstream_ca, ElementsAre("/etc/tapdeck/lab.pem", "/abs/ca.pem"));
+  EXPECT_EQ(config->tls.on_bad_upstream, OnBadUpstream::BadGateway);
+  EXPECT_EQ(config->tls.verify_ttl, 120s);
+  EXPECT_EQ(config->storage.path, "/etc/state");
+  EXPECT_EQ(config->storage.cache_bytes, 32u << 20);
+  EXPECT_EQ(config->storage.hold_limit, 1500ms);
+  EXPECT_EQ(config->log.access, false);
+  ASSERT_EQ(config->targets.size(), 2u);
+  EXPECT_EQ(config->targets[0].name, "web");
+  EXPECT_EQ(config->targets[1].selector, "42");
+  EXPECT_EQ(config->targets[1].kind, TargetKind::Pid);
+  ASSERT_EQ(config->routes.size(), 1u);
+  EXPECT_EQ(config->routes[0].name, "route 1");
+  EXPECT_EQ(config->routes[0].repeat, Repeat::Cycle);
+}
+
+TEST(Config, UnknownKeyNamesPlaceAndNearestKey) {
+  EXPECT_EQ(problem("[storage]\npath = \"x\"\n  durabilty = \"wal\"\n"),
+            "t.toml:3:3: unknown key 'durabilty' in [storage]; did you mean 'durability'?");
+}
+
+TEST(Config, UnknownSectionNamesPlaceAndNearestSection) {
+  EXPECT_EQ(problem("[storge]\n"), "t.toml:1:2: unknown section 'storge'; did you mean 'storage'?");
+}
+
+TEST(Config, WrongWordNamesTheValidOnesAndTheNearest) {
+  EXPECT_EQ(problem("[proxy]\nmode = \"recrod\"\n"),
+            "t.toml:2:8: mode in [proxy]: must be one of \"record\", \"replay\", \"hybrid\", \"passthrough\", "
+            "\"passthrough-cache\" (did you mean \"record\"?)");
+}
+
+TEST(Config, SyntaxErrorNamesItsPlace) {
+  EXPECT_THAT(problem("[proxy]\nmode = \n"), HasSubstr("t.toml:2:"));
+}
+
+TEST(Config, SeveralProblemsAreReportedAtOnce) {
+  const std::string text = problem("[limits]\nheaders = 1\nhead_bytes = \"1\"\nidle_timeout = 5\n[admin]\nfoo = 1\n");
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3) << text;
+}
+
+TEST(Config, ValuesOutOfRangeOrOfTheWrongTypeAreRefused) {
+  for (const char* bad : {
+           "[capture]\nlease_ms = 199\n", "[capture]\nlease_ms = -1\n", "[capture]\nmark = 0\n",
+           "[capture]\nworkers = 1.5\n", "[limits]\nheader_timeout = \"0\"\n", "[limits]\nheader_timeout = \"1us\"\n",
+           "[limits]\nheader_timeout = \"10.5ms\"\n", "[storage]\ncache_bytes = \"1KiB\"\n",
+           "[storage]\nmax_age = \"90000000h\"\n", "[tls]\nleaf_days = 398\n", "[tls]\nmin_version = \"1.1\"\n",
+           "[tls]\nca_cert = \"a.pem\"\n", "[tls]\nbypass = \"x\"\n", "[tls]\nbypass = [1]\n",
+           "[tls]\nbypass = [\"a b\"]\n", "[log]\naccess = \"yes\"\n", "[redact]\nplaceholder = \"\"\n",
+           "[redact]\nheaders = [\"a b\"]\n", "[[targets]]\nname = \"x\"\n",
+           "[[targets]]\nunit = \"a\"\npid = 3\n", "[[targets]]\npid = 0\n", "targets = 3\n", "targets = [3]\n",
+           "proxy = 1\n", "[[targets]]\nunit = \"a\"\n[[targets]]\ncgroup = \"a\"\n",
+           "[[routes]]\npath = \"/a\"\npath_prefix = \"/b\"\n", "[[routes]]\npath = \"a\"\n",
+           "[[routes]]\nport = 0\n", "[[targets]]\nunit = \"a\"\nsession = \"../x\"\n"}) {
+    EXPECT_NE(problem(bad), "") << bad;
+  }
+}
+
+TEST(Config, AdminListensOnLoopbackOnly) {
+  EXPECT_THAT(problem("[admin]\nlisten = \"0.0.0.0:9909\"\n"), HasSubstr("not a loopback address"));
+  EXPECT_EQ(problem("[admin]\nlisten = \"[::1]:0\"\n"), "");
+  EXPECT_TRUE(read("[admin]\nlisten = \"off\"\n")->admin.listen.empty());
+}
+
+TEST(Config, PrintedConfigurationReadsBackTheSame) {
+  auto config = read(R"(
+[capture]
+on_lease = "open"
+[admin]
+listen = "off"
+[redact]
+headers = []
+[log]
+format = "json"
+[[targets]]
+name = "web"
+cgroup = "/a \"b\""
+session = "s"
+[[routes]]
+method = "GET"
+scheme = "https"
+)");
+  ASSERT_TRUE(config) << config.error().detail;
+  const std::string printed = to_toml(*config);
+  const auto again = read(printed);
+  ASSERT_TRUE(again) << again.error().detail << "\n" << printed;
+  EXPECT_EQ(to_toml(*again), printed);
+  EXPECT_TRUE(again->redact.headers.empty());
+  EXPECT_TRUE(again->admin.listen.empty());
+  EXPECT_EQ(again->targets[0].selector, "/a \"b\"");
+}
+
+TEST(Config, MissingFileIsNotFoundAndDirectoryIsNoFile) {
+  EXPECT_EQ(load("/nonexistent/t.toml").error().code, Code::NotFound);
+  EXPECT_FALSE(load("/tmp"));
+}
+
+TEST(Config, RelativePathsFollowTheFile) {
+  const auto file = std::filesystem::path(::testing::TempDir()) / "relative.toml";
+  std::ofstream(file) << "[storage]\npath = \"state\"\n";
+  const auto config = load(file);
+  std::filesystem::remove(file);
+  ASSERT_TRUE(config) << config.error().detail;
+  EXPECT_EQ(config->storage.path, file.parent_path().lexically_normal() / "state");
+}
+
+TEST(Config, LeaseFailsOpenExceptInReplayUnlessTold) {
+  Capture capture;
+  EXPECT_EQ(lease_policy(capture, Mode::Record), OnLease::Open);
+  EXPECT_EQ(lease_policy(capture, Mode::Replay), OnLease::Closed);
+  capture.on_lease = OnLease::Open;
+  EXPECT_EQ(lease_policy(capture, Mode::Replay), OnLease::Open);
+}
+
+bool bypassed(std::string_view rule, std::string_view host, std::string_view destination) {
+  return BypassRule::parse(rule).value().matches(host, Endpoint::parse(destination).value());
+}
+
+TEST(Bypass, HostGlobsIgnoreCase) {
+  EXPECT_TRUE(bypassed("*.Internal", "db.internal", "192.0.2.1:443"));
+  EXPECT_FALSE(bypassed("*.internal", "internal", "192.0.2.1:443"));
+  EXPECT_FALSE(bypassed("*.internal", "", "192.0.2.1:443"));
+  EXPECT_TRUE(bypassed("api.*.org:8443", "api.x.org", "192.0.2.1:8443"));
+  EXPECT_FALSE(bypassed("api.*.org:8443", "api.x.org", "192.0.2.1:443"));
+}
+
+TEST(Bypass, NetworksMatchByPrefixPortAndFamily) {
+  EXPECT_TRUE(bypassed("10.0.0.0/9", "", "10.127.1.1:80"));
+  EXPECT_FALSE(bypassed("10.0.0.0/9", "", "10.128.1.1:80"));
+  EXPECT_TRUE(bypassed("0.0.0.0/0", "", "203.0.113.9:80"));
+  EXPECT_FALSE(bypassed("0.0.0.0/0", "", "[2001:db8::1]:80"));
+  EXPECT_TRUE(bypassed("2001:db8::/32", "", "[2001:db8::1]:80"));
+  EXPECT_TRUE(bypassed("[2001:db8::]/32:443", "", "[2001:db8::1]:443"));
+  EXPECT_FALSE(bypassed("[2001:db8::]/32:443", "", "[2001:db8::1]:80"));
+  EXPECT_TRUE(bypassed("192.0.2.7:443", "", "192.0.2.7:443"));
+}
+
+TEST(Bypass, MalformedRulesAreRefused) {
+  for (const char* rule : {"", "a b", "10.0.0.0/33", "x/8", "h:0", "h:65536", "h:x", "10.0.0.1/", "*.x/8"}) {
+    EXPECT_FALSE(BypassRule::parse(rule)) << rule;
+  }
+}
+
+TEST(Bypass, GlobWithManyStarsStaysFast) {
+  std::string pattern;
+  for (int i = 0; i < 100; ++i) pattern += "a*";
+  EXPECT_FALSE(glob_match(pattern + "b", std::string(250, 'a')));
+}
+
+}  // namespace
+}  // namespace tapdeck::config

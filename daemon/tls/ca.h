@@ -29,8 +29,9 @@ struct CaOptions {
 class CertificateAuthority {
  public:
   // Reads the pair, or makes it when both files are missing: key first (0600), then certificate (0644), each written to
-  // a temporary name, fsynced and linked into place, so that a crash leaves either nothing or whole files and two
-  // processes that start at once agree on one CA. The folder must exist.
+  // a temporary name, fsynced and renamed into place under a lock on the folder, so that files are whole after a crash
+  // and two processes that start at once agree on one CA. The folder must exist. A crash between the two leaves a key
+  // alone, which is refused like any half of a pair.
   // Errors, one line each naming the path: NotFound (one of the two is missing), Permission (unreadable, or the key
   // is readable by group or others), InvalidConfig (not PEM, not a CA, expired, key of another certificate), Io.
   [[nodiscard]] static Result<std::unique_ptr<CertificateAuthority>> load_or_create(const std::string& cert_path,

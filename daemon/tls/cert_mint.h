@@ -28,8 +28,8 @@ enum class LeafShape {
 
 struct LeafSpec {
   // What the certificate carries as SANs, wildcards allowed in the first label. Together 1..100 entries.
-  std::vector<std::string> dns_names;
-  std::vector<std::string> ips;  // textual IPv4 or IPv6, no zone
+  std::vector<std::string> dns_names{};
+  std::vector<std::string> ips{};  // textual IPv4 or IPv6, no zone
   LeafShape shape = LeafShape::Good;
   // Default: two days back (clock skew) to leaf_days ahead for Good; for Expired and NotYetValid a day on the wrong
   // side.
@@ -38,7 +38,7 @@ struct LeafSpec {
     Time not_after;
     bool operator==(const Validity&) const = default;
   };
-  std::optional<Validity> validity;
+  std::optional<Validity> validity{};
 
   bool operator==(const LeafSpec&) const = default;
 };

@@ -49,6 +49,7 @@ class ClientSessionCache {
 
  private:
   friend class TlsSession;
+  friend struct SessionCallbacks;
   struct Entry {
     std::string key;
     SslSessionPtr session;

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "daemon/base/result.h"
 #include "daemon/tls/cert_mint.h"
@@ -18,16 +19,19 @@ namespace tapdeck::tls {
 // A certificate and its key, immutable. Sessions share it; it outlives its eviction from the cache.
 class ServerCredential {
  public:
-  explicit ServerCredential(Leaf leaf);
+  // `scope` says what the leaf was made for; it bounds resumption (server_context.h), renewals keep it.
+  explicit ServerCredential(Leaf leaf, std::string scope = {});
   [[nodiscard]] x509_st* certificate() const { return leaf_.certificate.get(); }
   [[nodiscard]] evp_pkey_st* key() const { return leaf_.key.get(); }
   [[nodiscard]] Time not_after() const { return leaf_.not_after; }
   [[nodiscard]] const std::string& sha256() const { return sha256_; }  // hex of the DER digest
-  [[nodiscard]] std::string pem() const;                               // certificate only
+  [[nodiscard]] const std::string& scope() const { return scope_; }
+  [[nodiscard]] std::string pem() const;  // certificate only
 
  private:
   Leaf leaf_;
   std::string sha256_;
+  std::string scope_;
 };
 
 struct LeafCacheOptions {

@@ -27,27 +27,27 @@ namespace tapdeck::tls {
 
 struct ServerSetup {
   const ServerContext* context = nullptr;
-  std::shared_ptr<const ServerCredential> credential;
+  std::shared_ptr<const ServerCredential> credential{};
   // The SNI of the client (empty: none). With `alpn` and `policy` it bounds resumption: a ticket issued under one
   // combination gets a full handshake under any other.
-  std::string server_name;
+  std::string server_name{};
   // The one protocol to answer if the client offers it; empty: none. A client that offers only others gets no answer
   // (no alert): the owner decided from the peeked ClientHello.
-  std::string alpn;
+  std::string alpn{};
   // Whatever else the session was decided by: the leaf's shape, session name, mode.
-  std::string policy;
+  std::string policy{};
 };
 
 struct ClientSetup {
   const UpstreamTrust* trust = nullptr;
   // Sent as SNI and verified against the SANs. A textual address here (or an empty name) sends no SNI.
-  std::string server_name;
+  std::string server_name{};
   // Verified instead when server_name is empty. One of the two is required.
-  std::string address;
-  std::vector<std::string> alpn;  // offered in this order; empty: extension absent
+  std::string address{};
+  std::vector<std::string> alpn{};  // offered in this order; empty: extension absent
   // Resumption; both or none. The key must name everything that trust depends on: address, SNI, ALPN.
   ClientSessionCache* cache = nullptr;
-  std::string cache_key;
+  std::string cache_key{};
 };
 
 class TlsSession {
@@ -75,7 +75,8 @@ class TlsSession {
   // Errors are final (state Failed): Tls (alert, bad record, plain text where TLS must be), TlsVerify (client role, see
   // peer_report()). Origin: Downstream in the server role, Upstream in the client role.
   [[nodiscard]] Result<bool> advance(ByteQueue& plain_out, size_t max_plain = SIZE_MAX);
-  // The transport ended. Truncated unless close_notify came first; the state becomes Failed then.
+  // The transport ended; call it once advance() returned false after the last bytes. Truncated unless close_notify came
+  // first; the state becomes Failed then.
   [[nodiscard]] Result<void> end_of_input();
 
   // State Open or PeerClosed only (else InvalidArgument): records are appended to cipher_out(), which is unbounded:

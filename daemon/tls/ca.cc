@@ -1,0 +1,187 @@
+#include "daemon/tls/ca.h"
+
+#include <openssl/bio.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+#include <charconv>
+#include <optional>
+
+#include "daemon/tls/ca_files.h"
+#include "daemon/tls/openssl_util.h"
+#include "daemon/tls/x509_build.h"
+
+namespace tapdeck::tls {
+
+namespace {
+
+// Two years less a day for skew: the longest life that no client questions, and short enough that a lost CA dies.
+constexpr std::chrono::days kCaLifetime{729};
+constexpr std::chrono::days kCaBackdate{2};
+
+// "192.0.2.0/24" as OpenSSL's "192.0.2.0/255.255.255.0".
+std::optional<std::string> masked_network(std::string_view text) {
+  const size_t slash = text.find('/');
+  const std::string address = address_bytes(text.substr(0, slash));
+  if (address.empty()) return std::nullopt;
+  size_t bits = address.size() * 8;
+  if (slash != std::string_view::npos) {
+    const std::string_view suffix = text.substr(slash + 1);
+    const auto parsed = std::from_chars(suffix.data(), suffix.data() + suffix.size(), bits);
+    if (parsed.ec != std::errc() || parsed.ptr != suffix.data() + suffix.size()) return std::nullopt;
+    if (bits > address.size() * 8) return std::nullopt;
+  }
+  std::string mask(address.size(), '\0');
+  for (size_t i = 0; i < bits; ++i) mask[i / 8] = static_cast<char>(mask[i / 8] | (0x80 >> (i % 8)));
+  return address_text(address) + "/" + address_text(mask);
+}
+
+Result<std::string> constraint_text(const std::vector<std::string>& hosts) {
+  std::string text = "critical";
+  bool any_address = false;
+  bool any_name = false;
+  for (const std::string& host : hosts) {
+    const std::string_view name = host.starts_with("*.") ? std::string_view(host).substr(2) : std::string_view(host);
+    if (const auto network = masked_network(host)) {
+      text += ",permitted;IP:" + *network;
+      any_address = true;
+    } else if (is_dns_name(name) && !name.starts_with("*.")) {
+      text += ",permitted;DNS:" + std::string(name);
+      any_name = true;
+    } else {
+      return fail(Code::InvalidConfig, "name constraint '" + host + "': neither a host name nor a network");
+    }
+  }
+  // A kind that is not mentioned is unconstrained (RFC 5280 4.2.1.10), so it is ruled out by name.
+  if (!any_address) text += ",excluded;IP:0.0.0.0/0.0.0.0,excluded;IP:::/::";
+  if (!any_name) text += ",permitted;DNS:invalid";
+  return text;
+}
+
+Result<CertPtr> build_root(evp_pkey_st* key, const CaOptions& options) {
+  const Time now = options.clock();
+  TRY(certificate, begin_certificate(key, now - kCaBackdate, now - kCaBackdate + kCaLifetime));
+  X509* raw = certificate.get();
+  bool ok = set_common_name(raw, options.common_name) && X509_set_issuer_name(raw, X509_get_subject_name(raw)) == 1 &&
+            add_extension(raw, raw, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
+            add_extension(raw, raw, NID_key_usage, "critical,keyCertSign,cRLSign") &&
+            add_extension(raw, raw, NID_subject_key_identifier, "hash");
+  if (ok && !options.name_constraints.empty()) {
+    TRY(text, constraint_text(options.name_constraints));
+    ok = add_extension(raw, raw, NID_name_constraints, text);
+  }
+  if (!ok || !sign_certificate(raw, key)) return openssl_failure("CA certificate");
+  return certificate;
+}
+
+Result<std::string> private_key_pem(evp_pkey_st* key) {
+  const Owned<BIO, BIO_free_all> bio(BIO_new(BIO_s_secmem()));
+  if (!bio || PEM_write_bio_PKCS8PrivateKey(bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr) != 1) {
+    return openssl_failure("CA key");
+  }
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(bio.get(), &data);
+  return std::string(data, static_cast<size_t>(size));
+}
+
+// A key in a file is never encrypted here; without this, OpenSSL would ask the terminal for a pass phrase.
+int no_passphrase(char* /*buffer*/, int /*size*/, int /*writing*/, void* /*argument*/) {
+  return -1;
+}
+
+Result<KeyPtr> parse_key(std::string& pem, const std::string& path) {
+  const Owned<BIO, BIO_free_all> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  KeyPtr key(bio ? PEM_read_bio_PrivateKey(bio.get(), nullptr, no_passphrase, nullptr) : nullptr);
+  const std::string reason = drain_errors();
+  OPENSSL_cleanse(pem.data(), pem.size());
+  if (!key)
+    return fail(Code::InvalidConfig, "CA key " + path + ": not an unencrypted PEM private key (" + reason + ")");
+  return key;
+}
+
+Result<CertPtr> parse_certificate(const std::string& pem, const std::string& path, Time now) {
+  const Owned<BIO, BIO_free_all> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  CertPtr certificate(bio ? PEM_read_bio_X509(bio.get(), nullptr, no_passphrase, nullptr) : nullptr);
+  const std::string reason = drain_errors();
+  const std::string what = "CA certificate " + path + ": ";
+  if (!certificate) return fail(Code::InvalidConfig, what + "not a PEM certificate (" + reason + ")");
+  if (X509_check_ca(certificate.get()) != 1) return fail(Code::InvalidConfig, what + "not a CA certificate");
+  if ((X509_get_key_usage(certificate.get()) & KU_KEY_CERT_SIGN) == 0) {
+    return fail(Code::InvalidConfig, what + "its key usage does not allow signing certificates");
+  }
+  if (X509_get0_subject_key_id(certificate.get()) == nullptr) {
+    return fail(Code::InvalidConfig, what + "it has no subject key identifier");
+  }
+  const auto not_after = from_asn1(X509_get0_notAfter(certificate.get()));
+  if (!not_after || *not_after <= now) {
+    return fail(Code::InvalidConfig, what + "expired; remove it and its key to make a new CA");
+  }
+  return certificate;
+}
+
+}  // namespace
+
+struct CaBuilder {
+  static std::unique_ptr<CertificateAuthority> wrap(CertPtr certificate, KeyPtr key) {
+    return std::unique_ptr<CertificateAuthority>(new CertificateAuthority(std::move(certificate), std::move(key)));
+  }
+  static Result<std::unique_ptr<CertificateAuthority>> fresh(const CaOptions& options) {
+    TRY(key, make_p256_key());
+    TRY(certificate, build_root(key.get(), options));
+    return wrap(std::move(certificate), std::move(key));
+  }
+};
+
+CertificateAuthority::CertificateAuthority(CertPtr certificate, KeyPtr key)
+    : certificate_(std::move(certificate)),
+      key_(std::move(key)),
+      pem_(certificate_to_pem(certificate_.get())),
+      fingerprint_(certificate_sha256(certificate_.get())),
+      not_before_(from_asn1(X509_get0_notBefore(certificate_.get())).value_or(Time{})),
+      not_after_(from_asn1(X509_get0_notAfter(certificate_.get())).value_or(Time{})) {}
+
+CertificateAuthority::~CertificateAuthority() = default;
+
+Result<std::unique_ptr<CertificateAuthority>> CertificateAuthority::create_in_memory(const CaOptions& options) {
+  return CaBuilder::fresh(options);
+}
+
+Result<std::unique_ptr<CertificateAuthority>> CertificateAuthority::create_untrusted(const Clock& clock) {
+  return CaBuilder::fresh({{}, clock, "tapdeck: upstream certificate did not verify"});
+}
+
+Result<std::unique_ptr<CertificateAuthority>> CertificateAuthority::load_or_create(const std::string& cert_path,
+                                                                                   const std::string& key_path,
+                                                                                   const CaOptions& options) {
+  TRY(lock, lock_folder_of(key_path));
+  TRY(key_pem, read_small_file(key_path, Secrecy::OwnerOnly));
+  TRY(cert_pem, read_small_file(cert_path, Secrecy::Public));
+  if (!key_pem && !cert_pem) {
+    TRY(made, CaBuilder::fresh(options));
+    TRY(secret, private_key_pem(made->key()));
+    const auto written = write_file_atomically(key_path, secret, Secrecy::OwnerOnly);
+    OPENSSL_cleanse(secret.data(), secret.size());
+    TRY_VOID(written);
+    TRY_VOID(write_file_atomically(cert_path, made->certificate_pem(), Secrecy::Public));
+    return made;
+  }
+  if (!key_pem || !cert_pem) {
+    const std::string& missing = key_pem ? cert_path : key_path;
+    const std::string& present = key_pem ? key_path : cert_path;
+    return fail(Code::NotFound, "CA file " + missing + ": missing, but " + present +
+                                    " is there; restore it, or remove the other to make a new CA");
+  }
+  TRY(key, parse_key(*key_pem, key_path));
+  TRY(certificate, parse_certificate(*cert_pem, cert_path, options.clock()));
+  if (X509_check_private_key(certificate.get(), key.get()) != 1) {
+    ERR_clear_error();
+    return fail(Code::InvalidConfig, "CA key " + key_path + ": not the key of the certificate " + cert_path);
+  }
+  return CaBuilder::wrap(std::move(certificate), std::move(key));
+}
+
+}  // namespace tapdeck::tls

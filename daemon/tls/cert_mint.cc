@@ -1,0 +1,150 @@
+#include "daemon/tls/cert_mint.h"
+
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+
+#include "daemon/tls/openssl_util.h"
+#include "daemon/tls/x509_build.h"
+
+namespace tapdeck::tls {
+
+namespace {
+
+constexpr size_t kMaxNames = 100;
+constexpr size_t kMaxCommonName = 64;  // ub-common-name, RFC 5280 appendix A.1
+
+Result<void> check(const LeafSpec& spec) {
+  const size_t count = spec.dns_names.size() + spec.ips.size();
+  if (count == 0 || count > kMaxNames) return fail(Code::InvalidArgument, "a leaf carries 1 to 100 names");
+  for (const std::string& name : spec.dns_names) {
+    if (!is_dns_name(name)) return fail(Code::InvalidArgument, "a leaf cannot carry a name that is no host name");
+  }
+  for (const std::string& ip : spec.ips) {
+    if (address_bytes(ip).empty()) return fail(Code::InvalidArgument, "a leaf cannot carry '" + ip + "' as an address");
+  }
+  return {};
+}
+
+LeafSpec::Validity validity_of(const LeafSpec& spec, const MintOptions& options) {
+  if (spec.validity) return *spec.validity;
+  const Time now = options.now;
+  switch (spec.shape) {
+    case LeafShape::Expired:
+      return {now - std::chrono::days(1) - options.lifetime, now - std::chrono::days(1)};
+    case LeafShape::NotYetValid:
+      return {now + std::chrono::days(1), now + std::chrono::days(1) + options.lifetime};
+    default:
+      return {now - options.backdate, now + options.lifetime};
+  }
+}
+
+bool push_name(GENERAL_NAMES* names, int type, std::string_view bytes) {
+  Owned<GENERAL_NAME, GENERAL_NAME_free> name(GENERAL_NAME_new());
+  ASN1_STRING* text = type == GEN_DNS ? ASN1_IA5STRING_new() : ASN1_OCTET_STRING_new();
+  if (!name || text == nullptr || ASN1_STRING_set(text, bytes.data(), static_cast<int>(bytes.size())) != 1) {
+    ASN1_STRING_free(text);
+    return false;
+  }
+  GENERAL_NAME_set0_value(name.get(), type, text);
+  if (sk_GENERAL_NAME_push(names, name.get()) == 0) return false;
+  (void)name.release();
+  return true;
+}
+
+// Built from bytes, never through OpenSSL's configuration syntax, in which a name could smuggle a second one.
+bool add_names(X509* certificate, const LeafSpec& spec, bool critical) {
+  const Owned<GENERAL_NAMES, GENERAL_NAMES_free> names(GENERAL_NAMES_new());
+  if (!names) return false;
+  for (const std::string& name : spec.dns_names) {
+    if (!push_name(names.get(), GEN_DNS, name)) return false;
+  }
+  for (const std::string& ip : spec.ips) {
+    if (!push_name(names.get(), GEN_IPADD, address_bytes(ip))) return false;
+  }
+  return X509_add1_ext_i2d(certificate, NID_subject_alt_name, names.get(), critical ? 1 : 0, X509V3_ADD_DEFAULT) == 1;
+}
+
+}  // namespace
+
+LeafSpec leaf_for(std::string_view host_or_ip) {
+  LeafSpec spec;
+  if (!address_bytes(host_or_ip).empty()) {
+    spec.ips.emplace_back(host_or_ip);
+  } else {
+    if (host_or_ip.ends_with('.')) host_or_ip.remove_suffix(1);
+    spec.dns_names.emplace_back(host_or_ip);
+  }
+  return spec;
+}
+
+LeafSpec mirror_leaf(std::string_view host_or_ip, const PeerReport& report, Time now) {
+  LeafSpec spec = leaf_for(host_or_ip);
+  const bool past = report.not_after < now;
+  const bool future = report.not_before > now;
+  const bool ordered = report.not_before < report.not_after;
+  switch (report.failure) {
+    case VerifyFailure::None:
+      break;
+    case VerifyFailure::SelfSigned:
+      spec.shape = LeafShape::SelfSigned;
+      break;
+    case VerifyFailure::UntrustedIssuer:
+    case VerifyFailure::Revoked:
+    case VerifyFailure::Other:
+      spec.shape = LeafShape::UntrustedIssuer;
+      break;
+    case VerifyFailure::WrongName: {
+      LeafSpec upstream{report.dns_names, report.ips, LeafShape::WrongName, std::nullopt};
+      const auto same = [&](const std::string& name) { return name == host_or_ip; };
+      // Names that cannot be shown, or would turn the failure into a success, give way to one that nobody can own.
+      const bool usable = upstream.dns_names.size() + upstream.ips.size() > 0 &&
+                          std::ranges::none_of(upstream.dns_names, same) && std::ranges::none_of(upstream.ips, same);
+      if (!usable) upstream = {{"wrong-name.invalid"}, {}, LeafShape::WrongName, std::nullopt};
+      spec = std::move(upstream);
+      if (ordered && (past || future)) spec.validity = {report.not_before, report.not_after};
+      break;
+    }
+    case VerifyFailure::Expired:
+      spec.shape = LeafShape::Expired;
+      if (ordered && past) spec.validity = {report.not_before, report.not_after};
+      break;
+    case VerifyFailure::NotYetValid:
+      spec.shape = LeafShape::NotYetValid;
+      if (ordered && future) spec.validity = {report.not_before, report.not_after};
+      break;
+  }
+  return spec;
+}
+
+Result<Leaf> mint(const CertificateAuthority& issuer, const LeafSpec& spec, const MintOptions& options) {
+  TRY_VOID(check(spec));
+  LeafSpec::Validity validity = validity_of(spec, options);
+  // Path checks in some clients want the leaf inside its issuer's life.
+  const bool own = spec.shape == LeafShape::SelfSigned;
+  if (!own && !spec.validity) validity.not_after = std::min(validity.not_after, issuer.not_after());
+  Leaf leaf{nullptr, nullptr, validity.not_before, validity.not_after};
+  TRY(key, make_p256_key());
+  TRY(certificate, begin_certificate(key.get(), leaf.not_before, leaf.not_after));
+  X509* raw = certificate.get();
+  const std::string& first = spec.dns_names.empty() ? spec.ips.front() : spec.dns_names.front();
+  const bool has_subject = first.size() <= kMaxCommonName;
+  X509* parent = own ? raw : issuer.certificate();
+  // The subject key identifier comes first: a self-signed leaf's authority identifier is copied from it.
+  const bool ok = set_common_name(raw, has_subject ? first : std::string_view()) &&
+                  X509_set_issuer_name(raw, X509_get_subject_name(parent)) == 1 &&
+                  add_extension(raw, parent, NID_basic_constraints, "critical,CA:FALSE") &&
+                  add_extension(raw, parent, NID_key_usage, "critical,digitalSignature") &&
+                  add_extension(raw, parent, NID_ext_key_usage, "serverAuth") &&
+                  add_extension(raw, parent, NID_subject_key_identifier, "hash") &&
+                  add_extension(raw, parent, NID_authority_key_identifier, "keyid:always") &&
+                  // RFC 5280 4.2.1.6: critical when the subject is empty.
+                  add_names(raw, spec, !has_subject) && sign_certificate(raw, own ? key.get() : issuer.key());
+  if (!ok) return openssl_failure("leaf certificate");
+  leaf.certificate = std::move(certificate);
+  leaf.key = std::move(key);
+  return leaf;
+}
+
+}  // namespace tapdeck::tls

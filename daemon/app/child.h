@@ -1,4 +1,4 @@
-// The command of `tapdeck run`: its cgroup, its process, the signals between us and it, and how it ended.
+// The command of `tapdeck run`: its process, the signals between us and it, and how it ended.
 //
 // Not capture and not trust: start() leaves the process waiting at a gate inside its cgroup (and, when asked, a mount
 // namespace of its own), so that the caller can attach programs and bind trust before the first instruction of the
@@ -6,9 +6,9 @@
 // for `env CMD`. Owner: run_command. Thread: the main thread; SignalRelay must be made before any other thread.
 #pragma once
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
-#include <chrono>
 #include <csignal>
 #include <memory>
 #include <string>
@@ -19,43 +19,8 @@
 
 namespace tapdeck::app {
 
-// Where cgroup2 is mounted (/proc/self/mounts; hybrid layouts have it below v1). Unsupported when it is not.
-[[nodiscard]] Result<std::string> find_cgroup2_mount(const std::string& mounts_file = "/proc/self/mounts");
-
-// A leaf cgroup `tapdeck-run-<our pid>-<n>` below our own cgroup2 cgroup, or below the root where that is not writable.
-class RunCgroup {
- public:
-  // Permission when no cgroup can be made. Also removes empty leftovers of runs whose process is gone.
-  [[nodiscard]] static Result<std::unique_ptr<RunCgroup>> create();
-  RunCgroup(const RunCgroup&) = delete;
-  RunCgroup& operator=(const RunCgroup&) = delete;
-  // Removes it, if remove() has not.
-  ~RunCgroup();
-
-  [[nodiscard]] const std::string& path() const { return path_; }
-  [[nodiscard]] int fd() const { return fd_.get(); }
-  [[nodiscard]] std::vector<pid_t> pids() const;
-
-  // Ends what outlived the command: waits `settle`, then SIGTERM, then after `grace` SIGKILL (cgroup.kill, or one by
-  // one before Linux 5.14). Returns how many processes had to be signalled.
-  size_t end_leftovers(std::chrono::milliseconds settle = std::chrono::milliseconds(100),
-                       std::chrono::milliseconds grace = std::chrono::milliseconds(2000));
-  // rmdir, tried again for a second while the kernel still reaps (EBUSY).
-  Result<void> remove();
-
- private:
-  RunCgroup(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
-  [[nodiscard]] bool wait_empty(std::chrono::milliseconds limit) const;
-  void signal_all(int signal) const;
-
-  std::string path_;
-  UniqueFd fd_;
-};
-
-// Removes empty `tapdeck-run-PID-*` cgroups directly below `parent` whose PID is gone. Returns how many.
-size_t remove_stale_run_cgroups(const std::string& parent);
-
-// Blocks the signals a command may be sent, so that they queue for the relay, for this thread and all it starts later.
+// Blocks the signals a command may be sent, so that they queue for Child::wait, for this thread and all it starts
+// later, and remembers what the command must find. SIGTSTP is not among them: the terminal stops us with the command.
 // The destructor restores the mask.
 class SignalRelay {
  public:
@@ -67,17 +32,22 @@ class SignalRelay {
   // The mask that was in force before: the command gets it.
   [[nodiscard]] const sigset_t& previous() const { return previous_; }
   [[nodiscard]] const sigset_t& blocked() const { return blocked_; }
+  // Puts mask, dispositions and limits back, in a child about to exec. Async-signal-safe.
+  void restore_in_child() const;
 
  private:
   sigset_t previous_{};
   sigset_t blocked_{};
+  sigset_t ignored_{};  // as nohup leaves SIGHUP
+  rlimit open_files_{};
 };
 
 enum class MountNamespace { Shared, Own };
 
 struct ChildOptions {
-  std::vector<std::string> argv;  // not empty
-  int cgroup_fd = -1;             // directory; -1: stay in ours
+  std::vector<std::string> argv;         // not empty; argv[0] is looked for on our PATH
+  std::vector<std::string> environment;  // all of it, "NAME=value"
+  int cgroup_fd = -1;                    // directory; -1: stay in ours
   MountNamespace mounts = MountNamespace::Shared;
 };
 
@@ -94,8 +64,9 @@ inline constexpr int kExitNotFound = 127;
 
 class Child {
  public:
-  // Forks; returns when the process is in its cgroup and namespace, waiting for release(). The relay's previous mask
-  // and default dispositions are restored in it.
+  // Forks; returns when the process is in its cgroup and namespace, waiting for release(). Signal mask, ignored
+  // signals and the limit of open files are in it what they were when the relay was made. A mount namespace of its own
+  // receives what the host mounts later, and gives nothing back. Permission when it may not have one.
   [[nodiscard]] static Result<std::unique_ptr<Child>> start(ChildOptions options, const SignalRelay& relay);
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
@@ -103,21 +74,20 @@ class Child {
   ~Child();
 
   [[nodiscard]] pid_t pid() const { return pid_; }
-  // Lets it exec with `environment` ("NAME=value"). NotFound (exit 127) or Permission (exit 126) when it could not:
-  // the process is reaped then.
-  Result<void> release(const std::vector<std::string>& environment);
-  // Until it ends. Passes on signals sent to us by processes; those of the terminal it has got itself.
+  // Lets it exec. NotFound (exit 127) or Permission (exit 126) when it could not: the process is reaped then.
+  Result<void> release();
+  // Until it ends. Passes on signals sent to us by processes; those of the terminal it has got itself. (A signal sent
+  // to our whole process group reaches it twice: nothing tells that from one sent to us.)
   [[nodiscard]] ExitStatus wait(const SignalRelay& relay);
 
  private:
   Child() = default;
-  void reap();
 
   pid_t pid_ = -1;
   bool at_gate_ = false;
   bool reaped_ = false;
-  std::vector<std::string> argv_;
-  UniqueFd gate_;  // our end of the socket pair
+  std::string name_;  // argv[0]
+  UniqueFd gate_;     // our end of the socket pair
 };
 
 // 126 or 127 for a failed release(), else 125.

@@ -249,7 +249,7 @@ Result<ChunkStart> H1Guard::chunk_line(std::string_view line) {
   const auto size = parse_chunk_size(line.substr(0, semicolon));
   if (!size) return bad("chunk size is not a plain hexadecimal number");
   const std::string_view extension = line.substr(std::min(semicolon, line.size()));
-  if (!all_bytes(extension, kValueByte)) return bad("control byte in a chunk extension");
+  if (!is_chunk_extension(extension)) return bad("malformed chunk extension");
   extension_bytes_ += extension.size();
   if (extension_bytes_ > kExtensionBytes) return fail(Code::TooLarge, "chunk extensions over the limit", origin_);
   if (*size == 0) used_ = 0;  // the trailer section has limits of its own

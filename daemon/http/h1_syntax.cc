@@ -98,6 +98,42 @@ bool is_authority_with_port(std::string_view text) {
   return colon != std::string_view::npos && is_host(text.substr(0, colon)) && is_port(text.substr(colon + 1));
 }
 
+namespace {
+
+// Cuts a token or quoted string off the front; false when there is none.
+bool take_token(std::string_view& text) {
+  size_t n = 0;
+  while (n < text.size() && (kByteClass[static_cast<uint8_t>(text[n])] & kTokenByte) != 0) ++n;
+  text.remove_prefix(n);
+  return n > 0;
+}
+
+bool take_quoted(std::string_view& text) {
+  for (size_t i = 1; i < text.size(); ++i) {
+    if ((kByteClass[static_cast<uint8_t>(text[i])] & kValueByte) == 0) return false;
+    if (text[i] == '"') return text.remove_prefix(i + 1), true;
+    if (text[i] == '\\') {
+      ++i;
+      if (i < text.size() && (kByteClass[static_cast<uint8_t>(text[i])] & kValueByte) == 0) return false;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+bool is_chunk_extension(std::string_view text) {
+  while (!text.empty()) {
+    if (text.front() != ';') return false;
+    text.remove_prefix(1);
+    if (!take_token(text)) return false;
+    if (text.empty() || text.front() != '=') continue;
+    text.remove_prefix(1);
+    if (!(text.starts_with('"') ? take_quoted(text) : take_token(text))) return false;
+  }
+  return true;
+}
+
 bool is_known_method(std::string_view method) {
   return std::find(kMethods.begin(), kMethods.end(), method) != kMethods.end();
 }

@@ -40,6 +40,9 @@ extern const std::array<uint8_t, 256> kByteClass;
 [[nodiscard]] bool is_authority(std::string_view text);
 // The same with a port that must be there (CONNECT).
 [[nodiscard]] bool is_authority_with_port(std::string_view text);
+// Chunk extensions with their leading ';': tokens, or tokens with a token or quoted string as value, without blanks
+// around (RFC 9112 7.1.1 less its "bad whitespace"). Empty is fine.
+[[nodiscard]] bool is_chunk_extension(std::string_view text);
 // Methods that the llhttp of Debian 12 takes for HTTP/1.x.
 [[nodiscard]] bool is_known_method(std::string_view method);
 

@@ -134,9 +134,7 @@ Result<void> H1Writer::response(const ResponseHead& response, const Plan& plan) 
 Result<void> H1Writer::begin_chunk(const ChunkStart& chunk) {
   if (remaining_ > 0) return refuse("a chunk that begins inside another");
   if (chunk.size == 0) return refuse("an empty chunk would end the message");
-  if (!all_bytes(chunk.extension, kValueByte) || (!chunk.extension.empty() && chunk.extension.front() != ';')) {
-    return refuse("malformed chunk extension");
-  }
+  if (!is_chunk_extension(chunk.extension)) return refuse("malformed chunk extension");
   std::array<char, 16> hex{};
   const auto end = std::to_chars(hex.data(), hex.data() + hex.size(), chunk.size, 16).ptr;
   out_.append({hex.data(), static_cast<size_t>(end - hex.data())});

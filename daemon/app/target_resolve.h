@@ -25,6 +25,7 @@ struct TargetSpec {
   friend bool operator==(const TargetSpec&, const TargetSpec&) = default;
   // "container:web"; parse() reads it back.
   [[nodiscard]] std::string to_string() const;
+  [[nodiscard]] static std::optional<TargetSpec> parse(std::string_view text);
 };
 
 [[nodiscard]] std::string_view to_string(TargetKind kind);
@@ -33,7 +34,6 @@ struct TargetSpec {
 struct ResolvedTarget {
   std::string display;      // "container web (podman)", for people
   std::string cgroup_path;  // absolute directory in the cgroup2 mount; empty for an interface
-  std::string inside_path;  // cgroup2 directory the main process itself is in; cgroup_path or below it
   pid_t pid = 0;            // a process in its namespaces; 0 when there is none now (empty cgroup, interface)
   std::string interface;    // for TargetKind::Interface
   bool own_mounts = false;  // its mount namespace is not the host's
@@ -41,25 +41,12 @@ struct ResolvedTarget {
 
 struct ResolveOptions {
   std::chrono::milliseconds deadline{10000};  // per command asked
-  std::string proc = "/proc";
   std::string mounts_file = "/proc/self/mounts";
 };
 
-// NotFound (with the nearest names), Unsupported (the tool is not installed, no cgroup2), Busy (exists but is not
-// running: may be retried), Timeout, InvalidArgument (not a pid, a path with ..).
+// NotFound (with the nearest names), Unsupported (the tool is not installed, no cgroup2, a cgroup that tapdeck itself
+// is in), Busy (exists but is not running: may be retried), Timeout, InvalidArgument (not a pid, a path with ..).
 [[nodiscard]] Result<ResolvedTarget> resolve_target(const TargetSpec& spec, const ResolveOptions& options = {});
-
-// The cgroup2 directory of a process: `mount` + the 0:: line of /proc/PID/cgroup.
-[[nodiscard]] Result<std::string> cgroup2_path_of(pid_t pid, const ResolveOptions& options = {});
-
-// What a command printed, and its exit status (128 + signal when killed). NotFound when it is not on PATH, Timeout
-// when it was killed at the deadline, TooLarge past 4 MiB of output.
-struct CommandOutput {
-  int status = 0;
-  std::string out;
-  std::string err;
-};
-[[nodiscard]] Result<CommandOutput> run_tool(const std::vector<std::string>& argv, std::chrono::milliseconds deadline);
 
 // Up to three of `candidates` that look most like `name` (edit distance), best first.
 [[nodiscard]] std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string>& candidates);

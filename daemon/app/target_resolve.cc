@@ -1,0 +1,385 @@
+#include "daemon/app/target_resolve.h"
+
+#include <net/if.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cerrno>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <sstream>
+
+#include "daemon/app/cgroup2.h"
+#include "daemon/app/tool.h"
+#include "daemon/trust/bind.h"
+
+namespace tapdeck::app {
+namespace {
+
+constexpr std::array<std::pair<TargetKind, std::string_view>, 5> kKinds = {{{TargetKind::Container, "container"},
+                                                                            {TargetKind::Pid, "pid"},
+                                                                            {TargetKind::Unit, "unit"},
+                                                                            {TargetKind::Cgroup, "cgroup"},
+                                                                            {TargetKind::Interface, "interface"}}};
+
+bool contains_any_case(std::string_view text, std::string_view word) {
+  return std::search(text.begin(), text.end(), word.begin(), word.end(),
+                     [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); }) != text.end();
+}
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) {
+    if (!line.empty()) lines.push_back(line);
+  }
+  return lines;
+}
+
+std::string nearest_text(std::string_view name, const std::vector<std::string>& candidates) {
+  std::string text;
+  for (const std::string& near : nearest_names(name, candidates)) text += (text.empty() ? "; nearest: " : ", ") + near;
+  return text;
+}
+
+bool is_directory(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::is_directory(path, error);
+}
+
+// Some process in the cgroup or below it; 0 when there is none.
+pid_t any_pid_in(const std::string& path) {
+  std::error_code error;
+  std::vector<std::string> directories{path};
+  for (std::filesystem::recursive_directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
+    std::error_code ignored;
+    if (it->is_directory(ignored)) directories.push_back(it->path().string());
+  }
+  for (const std::string& directory : directories) {
+    std::ifstream procs(directory + "/cgroup.procs");
+    if (pid_t pid = 0; procs >> pid) return pid;
+  }
+  return 0;
+}
+
+// Attaching a cgroup we are in ourselves would make our own upstream sockets flows of the target.
+Result<void> refuse_our_own(const std::string& mount, const std::string& path, const std::string& what) {
+  if (path == mount) {
+    return fail(Code::Unsupported,
+                what +
+                    " is in the root cgroup, which holds the whole host; put it into a cgroup of its own, start it "
+                    "with 'tapdeck run', or attach an interface",
+                Origin::Kernel);
+  }
+  const Result<std::string> own = cgroup2_line("/proc/self/cgroup");
+  if (!own) return {};
+  const std::string ours = mount + *own;
+  if (ours == path || ours.starts_with(path + "/")) {
+    return fail(Code::Unsupported, what + " shares the cgroup " + path + " with tapdeck itself", Origin::Kernel);
+  }
+  return {};
+}
+
+Result<ResolvedTarget> finish(ResolvedTarget target, const std::string& mount, const std::string& what) {
+  TRY_VOID(refuse_our_own(mount, target.cgroup_path, what));
+  if (!is_directory(target.cgroup_path)) {
+    return fail(Code::NotFound, what + ": no cgroup2 directory " + target.cgroup_path, Origin::Kernel);
+  }
+  if (target.pid > 0) {
+    const Result<bool> shared = trust::shares_host_mounts(target.pid);
+    target.own_mounts = shared && !*shared;
+  }
+  return target;
+}
+
+// ---- containers
+
+struct Inspected {
+  std::string name;
+  std::string id;
+  std::string state;
+  pid_t pid = 0;
+};
+
+// The answer of `podman inspect` and `docker inspect`: an array of one object; both know these members.
+Result<Inspected> parse_inspect(const std::string& tool, const std::string& text) {
+  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+  const auto bad = [&] { return fail(Code::Protocol, "'" + tool + " inspect' printed something unexpected"); };
+  if (!json.is_array() || json.empty() || !json[0].is_object()) return bad();
+  const nlohmann::json& one = json[0];
+  const auto state = one.find("State");
+  if (state == one.end() || !state->is_object()) return bad();
+  const auto text_of = [](const nlohmann::json& object, const char* key) {
+    const auto it = object.find(key);
+    return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
+  };
+  Inspected out;
+  out.name = text_of(one, "Name");
+  if (out.name.starts_with('/')) out.name.erase(0, 1);  // docker's habit
+  out.id = text_of(one, "Id");
+  out.state = text_of(*state, "Status");
+  if (const auto pid = state->find("Pid"); pid != state->end() && pid->is_number_integer()) out.pid = pid->get<pid_t>();
+  if (out.id.size() < 12) return bad();
+  return out;
+}
+
+// The container's cgroup is the part of its process's path up to the component with its id: systemd inside a container
+// and crun move the process into a cgroup below.
+std::string container_root(const std::string& path, const std::string& id) {
+  const size_t at = path.find(id);
+  if (at == std::string::npos) return path;
+  return path.substr(0, path.find('/', at));
+}
+
+Result<ResolvedTarget> resolve_inspected(const std::string& tool, const Inspected& container,
+                                         const ResolveOptions& options) {
+  const std::string what = "container " + container.name + " (" + tool + ")";
+  if (container.pid <= 0 || (!container.state.empty() && container.state != "running")) {
+    return fail(Code::Busy, what + " is not running (" + container.state + ")");
+  }
+  TRY(mount, find_cgroup2_mount(options.mounts_file));
+  const Result<std::string> line = cgroup2_line("/proc/" + std::to_string(container.pid) + "/cgroup");
+  if (!line) return fail(Code::Busy, what + ": its process " + std::to_string(container.pid) + " is gone");
+  ResolvedTarget target;
+  target.display = what;
+  target.pid = container.pid;
+  target.cgroup_path = *line == "/" ? mount : mount + container_root(*line, container.id);
+  return finish(std::move(target), mount, what);
+}
+
+Result<ResolvedTarget> resolve_container(const std::string& name, const ResolveOptions& options) {
+  if (name.empty() || name.starts_with('-')) return fail(Code::InvalidArgument, "not a container name: '" + name + "'");
+  std::vector<std::string> known;
+  std::string trouble;
+  bool any_tool = false;
+  std::optional<Error> not_running;
+  for (const std::string tool : {"podman", "docker"}) {
+    const Result<ToolOutput> answer = run_tool({tool, "inspect", "--type", "container", name}, options.deadline);
+    if (!answer && answer.error().code == Code::NotFound) continue;
+    any_tool = true;
+    if (!answer) {
+      trouble += "; " + answer.error().message();
+      continue;
+    }
+    if (answer->status == 0) {
+      TRY(container, parse_inspect(tool, answer->out));
+      Result<ResolvedTarget> target = resolve_inspected(tool, container, options);
+      if (target || target.error().code != Code::Busy) return target;
+      not_running = target.error();  // the other tool may have a running one of that name
+      continue;
+    }
+    if (!contains_any_case(answer->err, "no such")) trouble += "; " + tool + " said: " + first_line(answer->err);
+    const Result<ToolOutput> names = run_tool({tool, "ps", "-a", "--format", "{{.Names}}"}, options.deadline);
+    if (names && names->status == 0) {
+      for (std::string& line : lines_of(names->out)) known.push_back(std::move(line));
+    }
+  }
+  if (not_running) return std::unexpected(*not_running);
+  if (!any_tool) {
+    return fail(Code::Unsupported,
+                "container '" + name + "': neither podman nor docker is on PATH; use --cgroup or --pid");
+  }
+  return fail(Code::NotFound, "no container '" + name + "'" + nearest_text(name, known) + trouble);
+}
+
+// ---- units
+
+Result<ResolvedTarget> resolve_unit(const std::string& given, const ResolveOptions& options) {
+  if (given.empty() || given.starts_with('-')) return fail(Code::InvalidArgument, "not a unit name: '" + given + "'");
+  const std::string name = given.find('.') == std::string::npos ? given + ".service" : given;
+  const Result<ToolOutput> answer = run_tool(
+      {"systemctl", "show", "--property=LoadState,ActiveState,ControlGroup,MainPID", "--", name}, options.deadline);
+  if (!answer && answer.error().code == Code::NotFound) {
+    return fail(Code::Unsupported, "unit '" + given + "': systemctl is not on PATH");
+  }
+  if (!answer) return std::unexpected(answer.error());
+  if (answer->status != 0) {
+    return fail(Code::Unsupported, "unit '" + given + "': systemctl said: " + first_line(answer->err));
+  }
+  std::map<std::string, std::string> values;
+  for (const std::string& line : lines_of(answer->out)) {
+    if (const size_t equals = line.find('='); equals != std::string::npos) {
+      values[line.substr(0, equals)] = line.substr(equals + 1);
+    }
+  }
+  if (values["LoadState"] == "not-found" || values["LoadState"].empty()) {
+    std::vector<std::string> known;
+    const Result<ToolOutput> list =
+        run_tool({"systemctl", "list-units", "--all", "--plain", "--no-legend", "--full"}, options.deadline);
+    if (list && list->status == 0) {
+      for (const std::string& line : lines_of(list->out)) known.push_back(line.substr(0, line.find(' ')));
+    }
+    return fail(Code::NotFound, "no unit '" + name + "'" + nearest_text(name, known));
+  }
+  if (values["ControlGroup"].size() < 2) {
+    return fail(Code::Busy, "unit " + name + " is not running (" + values["ActiveState"] + ")");
+  }
+  TRY(mount, find_cgroup2_mount(options.mounts_file));
+  ResolvedTarget target;
+  target.display = "unit " + name;
+  target.cgroup_path = mount + values["ControlGroup"];
+  const std::string& main_pid = values["MainPID"];
+  std::from_chars(main_pid.data(), main_pid.data() + main_pid.size(), target.pid);
+  // Slices and scopes have no main process.
+  if (target.pid == 0) target.pid = any_pid_in(target.cgroup_path);
+  if (!is_directory(target.cgroup_path) && target.pid > 0) {
+    return fail(Code::Unsupported, "systemd keeps unit " + name + " in cgroup v1 only, " + target.cgroup_path +
+                                       " does not exist; boot with systemd.unified_cgroup_hierarchy or attach an "
+                                       "interface");
+  }
+  return finish(std::move(target), mount, target.display);
+}
+
+// ---- the rest
+
+Result<ResolvedTarget> resolve_pid(const std::string& text, const ResolveOptions& options) {
+  pid_t pid = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), pid);
+  if (parsed.ec != std::errc{} || parsed.ptr != text.data() + text.size() || pid <= 0) {
+    return fail(Code::InvalidArgument, "not a process id: '" + text + "'");
+  }
+  TRY(mount, find_cgroup2_mount(options.mounts_file));
+  const std::string base = "/proc/" + text;
+  std::string comm;
+  std::getline(std::ifstream(base + "/comm"), comm);
+  const Result<std::string> line = cgroup2_line(base + "/cgroup");
+  if (!line) return fail(Code::NotFound, "no process " + text);
+  ResolvedTarget target;
+  target.display = "pid " + text + " (" + comm + ")";
+  target.pid = pid;
+  target.cgroup_path = *line == "/" ? mount : mount + *line;
+  return finish(std::move(target), mount, target.display);
+}
+
+Result<ResolvedTarget> resolve_cgroup(const std::string& given, const ResolveOptions& options) {
+  TRY(mount, find_cgroup2_mount(options.mounts_file));
+  const std::filesystem::path normal = std::filesystem::path(given).lexically_normal();
+  if (given.empty() || std::find(normal.begin(), normal.end(), "..") != normal.end()) {
+    return fail(Code::InvalidArgument, "not a cgroup path: '" + given + "'");
+  }
+  std::string path = normal.string();
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  // "/system.slice/x" as /proc/PID/cgroup and systemd print it, or the whole path.
+  if (path != mount && !path.starts_with(mount + "/")) {
+    path = path == "/" ? mount : mount + (path.starts_with('/') ? "" : "/") + path;
+  }
+  if (!is_directory(path)) {
+    std::vector<std::string> known;
+    const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+    std::error_code error;
+    for (std::filesystem::directory_iterator it(parent, error), end; !error && it != end; it.increment(error)) {
+      std::error_code ignored;
+      if (it->is_directory(ignored)) known.push_back(it->path().filename().string());
+    }
+    return fail(Code::NotFound,
+                "no cgroup " + path + nearest_text(std::filesystem::path(path).filename().string(), known));
+  }
+  ResolvedTarget target;
+  target.display = "cgroup " + path.substr(mount.size());
+  target.cgroup_path = path;
+  target.pid = any_pid_in(path);
+  return finish(std::move(target), mount, "cgroup " + given);
+}
+
+Result<ResolvedTarget> resolve_interface(const std::string& name) {
+  // Not through /sys, which may show another network namespace than the one we are in.
+  if (::if_nametoindex(name.c_str()) == 0) {
+    std::vector<std::string> known;
+    if (struct if_nameindex* list = ::if_nameindex(); list != nullptr) {
+      for (auto* entry = list; entry->if_index != 0; ++entry) known.emplace_back(entry->if_name);
+      ::if_freenameindex(list);
+    }
+    return fail(Code::NotFound, "no interface '" + name + "'" + nearest_text(name, known));
+  }
+  ResolvedTarget target;
+  target.display = "interface " + name;
+  target.interface = name;
+  return target;
+}
+
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i + 1;
+    for (size_t j = 0; j < b.size(); ++j) {
+      const size_t next = std::min({row[j] + 1, row[j + 1] + 1, diagonal + (a[i] == b[j] ? 0U : 1U)});
+      diagonal = row[j + 1];
+      row[j + 1] = next;
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+std::string_view to_string(TargetKind kind) {
+  for (const auto& [value, text] : kKinds) {
+    if (value == kind) return text;
+  }
+  return "container";
+}
+
+std::optional<TargetKind> parse_target_kind(std::string_view text) {
+  for (const auto& [value, name] : kKinds) {
+    if (name == text) return value;
+  }
+  return std::nullopt;
+}
+
+std::string TargetSpec::to_string() const {
+  return std::string(app::to_string(kind)) + ":" + name;
+}
+
+std::optional<TargetSpec> TargetSpec::parse(std::string_view text) {
+  const size_t colon = text.find(':');
+  if (colon == std::string_view::npos || colon + 1 == text.size()) return std::nullopt;
+  const std::optional<TargetKind> kind = parse_target_kind(text.substr(0, colon));
+  if (!kind) return std::nullopt;
+  return TargetSpec{*kind, std::string(text.substr(colon + 1))};
+}
+
+Result<ResolvedTarget> resolve_target(const TargetSpec& spec, const ResolveOptions& options) {
+  switch (spec.kind) {
+    case TargetKind::Container:
+      return resolve_container(spec.name, options);
+    case TargetKind::Pid:
+      return resolve_pid(spec.name, options);
+    case TargetKind::Unit:
+      return resolve_unit(spec.name, options);
+    case TargetKind::Cgroup:
+      return resolve_cgroup(spec.name, options);
+    case TargetKind::Interface:
+      return resolve_interface(spec.name);
+  }
+  return fail(Code::Internal, "unknown kind of target");
+}
+
+std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string>& candidates) {
+  std::vector<std::pair<size_t, std::string>> scored;
+  for (const std::string& candidate : candidates) {
+    const bool inside = !name.empty() && candidate.find(name) != std::string::npos;
+    const size_t distance = inside ? 1 : edit_distance(name, candidate);
+    // More than half wrong is another name, not a slip.
+    if (distance <= std::max<size_t>(2, name.size() / 2)) scored.emplace_back(distance, candidate);
+  }
+  std::sort(scored.begin(), scored.end());
+  scored.erase(std::unique(scored.begin(), scored.end()), scored.end());
+  std::vector<std::string> out;
+  for (size_t i = 0; i < scored.size() && i < 3; ++i) out.push_back(scored[i].second);
+  return out;
+}
+
+}  // namespace tapdeck::app

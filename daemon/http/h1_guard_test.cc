@@ -11,6 +11,8 @@
 namespace tapdeck::http {
 namespace {
 
+using namespace std::string_literals;  // literals with NUL bytes
+
 constexpr std::string_view kHost = "Host: a\r\n";
 
 std::string get(std::string_view lines) {
@@ -61,8 +63,8 @@ TEST(H1Guard, HeaderNamesMustBeTokensAndValuesFreeOfControlBytes) {
   expect_refused(get("no colon\r\n"));
   expect_refused(get("A@: c\r\n"));
   expect_refused(get("A\x80: c\r\n"));
-  expect_refused(get(std::string("A\0: c\r\n", 7)));
-  expect_refused(get(std::string("A: b\0c\r\n", 8)));
+  expect_refused(get("A\0: c\r\n"s));
+  expect_refused(get("A: b\0c\r\n"s));
   expect_refused(get("A: b\x01\r\n"));
   expect_refused(get("A: b\x7f\r\n"));
   expect_refused(get("A: b\x0b\r\n"));
@@ -82,7 +84,7 @@ TEST(H1Guard, RequestLineMustBeExact) {
   expect_refused("GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n");
   expect_refused("G(T / HTTP/1.1\r\nHost: a\r\n\r\n");
   expect_refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-  expect_refused(std::string("GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", 31));
+  expect_refused("GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n"s);
   expect_refused("GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n");
   expect_refused("GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n");
   expect_refused("GET * HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -102,7 +104,7 @@ TEST(H1Guard, StatusLineMustBeExact) {
   expect_refused("HTTP/1.1  200 OK\r\nContent-Length: 0\r\n\r\n", client());
   expect_refused("HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n", client());
   expect_refused("ICY 200 OK\r\nContent-Length: 0\r\n\r\n", client());
-  expect_refused(std::string("HTTP/1.1 200 O\0K\r\nContent-Length: 0\r\n\r\n", 39), client());
+  expect_refused("HTTP/1.1 200 O\0K\r\nContent-Length: 0\r\n\r\n"s, client());
   expect_refused("\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", client());
 }
 
@@ -260,7 +262,7 @@ TEST(H1Cve, Cve2023_39326_ChunkExtensionsAreBounded) {
   EXPECT_TRUE(transcript(many + "0\r\n\r\n").ends_with("error too_large\n"));
 }
 TEST(H1Cve, Cve2019_9900_NulInHeaderValue) {
-  expect_refused(get(std::string("X-Role: user\0admin\r\n", 20)));
+  expect_refused(get("X-Role: user\0admin\r\n"s));
 }
 TEST(H1Cve, Cve2024_23326_UpgradeWithout101IsNoTunnel) {
   EXPECT_EQ(events(reply("Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n", "hi"),
@@ -279,7 +281,7 @@ TEST(H1Cve, Cve2009_0801_TargetAndHostCannotDisagreeDownstreamOfUs) {
   EXPECT_NE(events("GET http://real/ HTTP/1.1\r\nHost: forged\r\n\r\n").find("  Host: real\n"), std::string::npos);
 }
 TEST(H1Cve, Cve2013_4547_SpaceInTheTarget) {
-  expect_refused(std::string("GET /x \0.php HTTP/1.1\r\nHost: a\r\n\r\n", 35));
+  expect_refused("GET /x \0.php HTTP/1.1\r\nHost: a\r\n\r\n"s);
   expect_refused("GET /x .php HTTP/1.1\r\nHost: a\r\n\r\n");
 }
 

@@ -8,6 +8,8 @@
 namespace tapdeck::http {
 namespace {
 
+using namespace std::string_literals;  // literals with NUL bytes
+
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
 ResponseHead response(int status, const Fields& fields = {}, Version version = Version::Http11) {
@@ -139,7 +141,7 @@ TEST(H1SendResponse, LengthExceededOrUnmetIsAnErrorAndCloses) {
 TEST(H1SendResponse, SplittingIsRefused) {
   const Fields bad[] = {{{"A", "b\r\nX: y"}},
                         {{"A", "b\n"}},
-                        {{"A", std::string("b\0", 2)}},
+                        {{"A", "b\0"s}},
                         {{"A\r\nX", "y"}},
                         {{"A:", "y"}},
                         {{"", "y"}},

@@ -27,6 +27,7 @@ void H1Witness::begin() {
 }
 
 bool H1Witness::feed(std::string_view bytes) {
+  if (bytes.empty()) return true;
   const llhttp_errno_t error = llhttp_execute(&parser_, bytes.data(), bytes.size());
   if (error == HPE_OK) return true;
   // The pause after an upgrade comes behind the last byte of the message; one before it would hide unread bytes.

@@ -27,6 +27,7 @@ class HeadSink {
     }
   }
   void put(std::string_view text) {
+    if (text.empty()) return;  // its data() may be null
     std::memcpy(at_, text.data(), text.size());
     at_ += text.size();
   }

@@ -54,7 +54,7 @@ bool push_name(GENERAL_NAMES* names, int type, std::string_view bytes) {
 }
 
 // Built from bytes, never through OpenSSL's configuration syntax, in which a name could smuggle a second one.
-bool add_names(X509* certificate, const LeafSpec& spec, bool critical) {
+bool add_names(X509* certificate, const LeafSpec& spec) {
   const Owned<GENERAL_NAMES, GENERAL_NAMES_free> names(GENERAL_NAMES_new());
   if (!names) return false;
   for (const std::string& name : spec.dns_names) {
@@ -63,7 +63,7 @@ bool add_names(X509* certificate, const LeafSpec& spec, bool critical) {
   for (const std::string& ip : spec.ips) {
     if (!push_name(names.get(), GEN_IPADD, address_bytes(ip))) return false;
   }
-  return X509_add1_ext_i2d(certificate, NID_subject_alt_name, names.get(), critical ? 1 : 0, X509V3_ADD_DEFAULT) == 1;
+  return X509_add1_ext_i2d(certificate, NID_subject_alt_name, names.get(), 0, X509V3_ADD_DEFAULT) == 1;
 }
 
 }  // namespace
@@ -128,19 +128,19 @@ Result<Leaf> mint(const CertificateAuthority& issuer, const LeafSpec& spec, cons
   TRY(key, make_p256_key());
   TRY(certificate, begin_certificate(key.get(), leaf.not_before, leaf.not_after));
   X509* raw = certificate.get();
-  const std::string& first = spec.dns_names.empty() ? spec.ips.front() : spec.dns_names.front();
-  const bool has_subject = first.size() <= kMaxCommonName;
+  // Never an address: checkers of name constraints take a common name for a host name unless it has a space. Never
+  // empty: it is also the issuer of a self-signed leaf.
+  const bool fits = !spec.dns_names.empty() && spec.dns_names.front().size() <= kMaxCommonName;
+  const std::string_view common_name = fits ? std::string_view(spec.dns_names.front()) : "see subject alternative name";
   X509* parent = own ? raw : issuer.certificate();
   // The subject key identifier comes first: a self-signed leaf's authority identifier is copied from it.
-  const bool ok = set_common_name(raw, has_subject ? first : std::string_view()) &&
-                  X509_set_issuer_name(raw, X509_get_subject_name(parent)) == 1 &&
+  const bool ok = set_common_name(raw, common_name) && X509_set_issuer_name(raw, X509_get_subject_name(parent)) == 1 &&
                   add_extension(raw, parent, NID_basic_constraints, "critical,CA:FALSE") &&
                   add_extension(raw, parent, NID_key_usage, "critical,digitalSignature") &&
                   add_extension(raw, parent, NID_ext_key_usage, "serverAuth") &&
                   add_extension(raw, parent, NID_subject_key_identifier, "hash") &&
-                  add_extension(raw, parent, NID_authority_key_identifier, "keyid:always") &&
-                  // RFC 5280 4.2.1.6: critical when the subject is empty.
-                  add_names(raw, spec, !has_subject) && sign_certificate(raw, own ? key.get() : issuer.key());
+                  add_extension(raw, parent, NID_authority_key_identifier, "keyid:always") && add_names(raw, spec) &&
+                  sign_certificate(raw, own ? key.get() : issuer.key());
   if (!ok) return openssl_failure("leaf certificate");
   leaf.certificate = std::move(certificate);
   leaf.key = std::move(key);

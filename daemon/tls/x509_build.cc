@@ -36,7 +36,6 @@ Result<CertPtr> begin_certificate(evp_pkey_st* public_key, Time not_before, Time
 }
 
 bool set_common_name(x509_st* certificate, std::string_view common_name) {
-  if (common_name.empty()) return true;
   return X509_NAME_add_entry_by_NID(X509_get_subject_name(certificate), NID_commonName, MBSTRING_UTF8,
                                     reinterpret_cast<const unsigned char*>(common_name.data()),
                                     static_cast<int>(common_name.size()), -1, 0) == 1;

@@ -14,7 +14,7 @@ namespace tapdeck::tls {
 [[nodiscard]] Result<KeyPtr> make_p256_key();
 // Version 3, random positive serial of 127 bits, validity and public key set; no names, no extensions.
 [[nodiscard]] Result<CertPtr> begin_certificate(evp_pkey_st* public_key, Time not_before, Time not_after);
-// Subject with one common name; an empty text leaves the subject empty.
+// Subject with one common name, 1 to 64 bytes.
 [[nodiscard]] bool set_common_name(x509_st* certificate, std::string_view common_name);
 // `value` in the syntax of openssl x509v3_config(5). The caller vouches for its text.
 [[nodiscard]] bool add_extension(x509_st* certificate, x509_st* issuer, int nid, const std::string& value);

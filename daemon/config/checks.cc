@@ -25,9 +25,10 @@ std::optional<std::string> check_any(std::string_view text) {
 }
 
 std::optional<std::string> check_session(std::string_view text) {
-  if (text.empty() || text.size() > 128) return "must have 1 to 128 characters";
-  if (!only(text, ".-_@:+")) return "may only have letters, digits and . - _ @ : +";
-  if (text.front() == '.' || text.front() == '-') return "must not begin with '.' or '-'";
+  // The same rule as the store's (store/exchange_store.h), which config may not include.
+  if (text.empty() || text.size() > 64) return "must have 1 to 64 characters";
+  if (!only(text, ".-_")) return "may only have letters, digits and . - _";
+  if (text.front() == '.') return "must not begin with '.'";
   return std::nullopt;
 }
 

@@ -53,10 +53,11 @@ struct Capture {
   Splice splice = Splice::Splice;
   // Entries of the flow map: concurrent captured connections, all targets. 262144 is 40 MiB of kernel memory. 1024..16777216.
   uint32_t flow_map = 262144;
-  // Listening sockets over all network namespaces. 1024: at most that many of our descriptors. 4..65536.
-  uint32_t listeners_max = 1024;
-  // fwmark of the daemon's own sockets and of tc-captured packets; change it if something else uses it. 1..0x7fffffff.
-  uint32_t mark = 0x7464;
+  // Listening sockets in one network namespace and address family; each is one descriptor, made on demand. 1..64.
+  uint32_t listeners_max = 64;
+  // fwmark of the daemon's own sockets; mark + 1 steers tc-captured packets. Change it if something else uses it.
+  // 1..0x7ffffffe.
+  uint32_t mark = 0x7a9d0000;
   // Worker threads. 0: one a core this process may run on. 0..256.
   uint32_t workers = 0;
 };

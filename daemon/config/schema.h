@@ -84,8 +84,8 @@ void visit(V& v, Capture& c) {
   v.maybe_choice("on_lease", c.on_lease, kOnLease);
   v.choice("splice", c.splice, kSplice);
   v.integer("flow_map", c.flow_map, 1024, 16'777'216);
-  v.integer("listeners_max", c.listeners_max, 4, 65'536);
-  v.integer("mark", c.mark, 1, 0x7fffffff);
+  v.integer("listeners_max", c.listeners_max, 1, 64);
+  v.integer("mark", c.mark, 1, 0x7ffffffe);
   v.integer("workers", c.workers, 0, 256);
 }
 

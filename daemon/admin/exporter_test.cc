@@ -1,0 +1,129 @@
+// The text page against the tables, and docs/METRICS.md against the text page.
+#include "daemon/admin/exporter.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <regex>
+#include <set>
+#include <sstream>
+
+#include "daemon/base/metrics_table.h"
+#include "daemon/base/result.h"
+
+namespace tapdeck::admin {
+namespace {
+
+struct Family {
+  std::string type;
+  std::string help;
+  friend bool operator==(const Family&, const Family&) = default;
+};
+
+std::map<std::string, Family> families_of_page(const std::string& page) {
+  std::map<std::string, Family> out;
+  std::istringstream in(page);
+  for (std::string line; std::getline(in, line);) {
+    std::istringstream words(line);
+    std::string hash, what, name, rest;
+    words >> hash >> what >> name;
+    std::getline(words >> std::ws, rest);
+    if (what == "HELP") out[name].help = rest;
+    if (what == "TYPE") out[name].type = rest;
+  }
+  return out;
+}
+
+// Rows "| `name` | type | labels | meaning |".
+std::map<std::string, Family> families_of_doc(const std::string& text) {
+  std::map<std::string, Family> out;
+  const std::regex row(R"(\| `(\w+)` \| (\w+) \| ([^|]*)\| ([^|]*) \|)");
+  for (std::sregex_iterator i(text.begin(), text.end(), row), end; i != end; ++i) out[(*i)[1]] = {(*i)[2], (*i)[4]};
+  return out;
+}
+
+std::string read_doc() {
+  std::ifstream in(TAPDECK_METRICS_DOC);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+size_t series_of(const std::string& page) {
+  std::istringstream in(page);
+  size_t count = 0;
+  for (std::string line; std::getline(in, line);) count += line.starts_with("tapdeck_") ? 1 : 0;
+  return count;
+}
+
+TEST(Exporter, DocumentationAndRegistryNameTheSameMetrics) {
+  MetricsRegistry registry;
+  ignore(registry.target_slot("web"), "named, so that its series show");
+  EXPECT_EQ(families_of_doc(read_doc()), families_of_page(render_metrics(registry)));
+}
+
+TEST(Exporter, DocumentationNamesEveryLabel) {
+  const std::string doc = read_doc();
+  const auto check = [&](const auto& rows) {
+    for (const auto& row : rows) {
+      const size_t at = doc.find("`" + std::string(row.family) + "`");
+      const std::string line = doc.substr(at, doc.find('\n', at) - at);
+      for (const Label& l : row.labels) {
+        EXPECT_NE(line.find(l.name), std::string::npos) << line;
+        EXPECT_NE(line.find(l.value), std::string::npos) << row.family << " " << l.value;
+      }
+    }
+  };
+  check(counter_rows());
+  check(gauge_rows());
+  check(histogram_rows());
+}
+
+TEST(Exporter, SeriesStayWithinTheDocumentedBoundWithEveryTargetInUse) {
+  MetricsRegistry registry;
+  Metrics& metrics = registry.create();
+  for (int i = 0; i < 100; ++i) {
+    const TargetSlot slot = registry.target_slot("t" + std::to_string(i));
+    for (const Mode mode : {Mode::Record, Mode::Replay, Mode::Hybrid, Mode::Passthrough}) {
+      for (size_t outcome = 0; outcome < kOutcomeCount; ++outcome) {
+        for (const int status : {0, 100, 200, 301, 404, 500}) {
+          if (!can_produce(mode, static_cast<Outcome>(outcome))) continue;
+          metrics.count_request(slot, mode, static_cast<Outcome>(outcome), status);
+        }
+      }
+    }
+  }
+  EXPECT_EQ(series_of(render_metrics(registry)), max_series());
+  EXPECT_NE(read_doc().find("at most " + std::to_string(max_series()) + " series"), std::string::npos) << max_series();
+}
+
+TEST(Exporter, ActiveConnectionsAndRequestsShowTheirLabels) {
+  MetricsRegistry registry;
+  Metrics& metrics = registry.create();
+  metrics.connection_opened(CapturePath::Tc);
+  metrics.count_request(registry.target_slot("web"), Mode::Replay, Outcome::Missed, 502);
+  metrics.observe_request(Mode::Replay, Outcome::Missed, 0.002);
+  const std::string page = render_metrics(registry);
+  EXPECT_NE(page.find("tapdeck_active_connections{path=\"tc\"} 1\n"), std::string::npos);
+  EXPECT_NE(page.find("tapdeck_requests_total{target=\"web\",mode=\"replay\",outcome=\"missed\",code_class=\"5xx\"} 1\n"),
+            std::string::npos);
+  EXPECT_NE(page.find("tapdeck_request_duration_seconds_bucket{mode=\"replay\",outcome=\"missed\",le=\"0.0025\"} 1\n"),
+            std::string::npos);
+  EXPECT_NE(page.find("tapdeck_request_duration_seconds_count{mode=\"replay\",outcome=\"missed\"} 1\n"), std::string::npos);
+}
+
+TEST(Exporter, PromtoolFindsNothingToComplainAbout) {
+  MetricsRegistry registry;
+  ignore(registry.target_slot("web"), "named, so that its series show");
+  if (std::system("command -v promtool >/dev/null 2>&1") != 0) {
+    GTEST_SKIP() << "SKIPPED LOUDLY: promtool is not installed (Debian package prometheus)";
+  }
+  FILE* pipe = ::popen("promtool check metrics >&2", "w");
+  ASSERT_NE(pipe, nullptr);
+  const std::string page = render_metrics(registry);
+  EXPECT_EQ(std::fwrite(page.data(), 1, page.size(), pipe), page.size());
+  EXPECT_EQ(::pclose(pipe), 0);
+}
+
+}  // namespace
+}  // namespace tapdeck::admin

@@ -1,0 +1,358 @@
+#include "daemon/admin/router.h"
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "daemon/admin/exporter.h"
+#include "daemon/base/endpoint.h"
+#include "daemon/base/json_text.h"
+
+namespace tapdeck::admin {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kMaxJsonDepth = 16;
+
+int status_of(Code code) {
+  switch (code) {
+    case Code::InvalidArgument:
+    case Code::InvalidConfig: return 400;
+    case Code::NotFound: return 404;
+    case Code::AlreadyExists:
+    case Code::Busy: return 409;
+    case Code::Permission: return 403;
+    case Code::Unsupported: return 501;
+    case Code::TooLarge: return 413;
+    case Code::Exhausted: return 503;
+    case Code::NoSpace: return 507;
+    case Code::Timeout: return 504;
+    case Code::Protocol:
+    case Code::Refused:
+    case Code::Reset:
+    case Code::Closed:
+    case Code::Truncated:
+    case Code::Unreachable:
+    case Code::Dns:
+    case Code::Tls:
+    case Code::TlsVerify:
+    case Code::Cancelled:
+    case Code::Io:
+    case Code::Corrupt:
+    case Code::Internal: return 500;
+  }
+  return 500;
+}
+
+std::string_view next_step(Code code) {
+  switch (code) {
+    case Code::NotFound: return "list what exists: GET /api/v1/sessions, /api/v1/recordings or /api/v1/targets";
+    case Code::InvalidArgument: return "correct the named parameter and ask again";
+    case Code::Permission: return "see `tapdeck doctor` for the missing privilege";
+    case Code::Unsupported: return "see `tapdeck doctor` for what this host supports";
+    case Code::Busy:
+    case Code::Exhausted:
+    case Code::Timeout: return "try again";
+    case Code::NoSpace: return "free space on the disk of the state directory";
+    default: return "see the daemon's log";
+  }
+}
+
+Response from_error(const Error& error) {
+  return error_response(status_of(error.code), to_string(error.code), error.message(), next_step(error.code));
+}
+
+Response from(Result<Json> result, int status = 200) {
+  if (!result) return from_error(result.error());
+  return {.status = status, .body = std::move(*result) + "\n"};
+}
+
+Response not_allowed(std::string allow) {
+  Response out = error_response(405, "method_not_allowed", "this path does not take that method", "use " + allow);
+  out.allow = std::move(allow);
+  return out;
+}
+
+Response no_such_path() {
+  return error_response(404, "not_found", "no such path", "GET / lists the paths");
+}
+
+bool is_read(const Request& request) { return request.method == "GET" || request.method == "HEAD"; }
+
+// Every byte is looked at, so that the time tells nothing about the token.
+bool equal_secret(std::string_view a, std::string_view b) {
+  unsigned difference = a.size() == b.size() ? 0 : 1;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b.empty() ? 0 : b[i % b.size()]);
+  }
+  return difference == 0 && !a.empty();
+}
+
+// Host (or an origin's authority) without its port.
+std::string_view host_name(std::string_view authority) {
+  if (authority.starts_with('[')) return authority.substr(0, authority.find(']') + 1);
+  return authority.substr(0, authority.rfind(':'));
+}
+
+bool iequals(std::string_view a, std::string_view b) {
+  return std::ranges::equal(a, b, [](char x, char y) { return (x | 32) == (y | 32); });
+}
+
+// The members a body may have, each a string, or (sealed) a boolean. The error names what is wrong.
+Result<json> parse_body(const Request& request, std::initializer_list<std::string_view> known) {
+  if (request.body.empty()) return json::object();
+  int depth = 0;
+  json body = json::parse(
+      request.body, [&depth](int d, json::parse_event_t, json&) { depth = std::max(depth, d); return d <= kMaxJsonDepth; },
+      /*allow_exceptions=*/false);
+  if (body.is_discarded() || !body.is_object() || depth > kMaxJsonDepth) {
+    return fail(Code::InvalidArgument, "the body is not a JSON object");
+  }
+  for (const auto& [key, value] : body.items()) {
+    if (std::ranges::find(known, key) == known.end()) return fail(Code::InvalidArgument, "unknown member '" + key + "'");
+    if (key == "sealed" ? !value.is_boolean() : !value.is_string()) {
+      return fail(Code::InvalidArgument, "member '" + key + "' has the wrong type");
+    }
+  }
+  return body;
+}
+
+std::string member(const json& body, const char* key) {
+  const auto found = body.find(key);
+  return found == body.end() ? std::string() : found->get<std::string>();
+}
+
+Result<Page> page_of(const Request& request) {
+  Page page;
+  if (const auto cursor = request.query.find("cursor"); cursor != request.query.end()) page.cursor = cursor->second;
+  if (const auto limit = request.query.find("limit"); limit != request.query.end()) {
+    const std::string& text = limit->second;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), page.limit);
+    if (error != std::errc() || end != text.data() + text.size() || page.limit < 1 || page.limit > 1000) {
+      return fail(Code::InvalidArgument, "limit must be a number from 1 to 1000");
+    }
+  }
+  return page;
+}
+
+std::optional<std::string> query_value(const Request& request, const char* key) {
+  const auto found = request.query.find(key);
+  return found == request.query.end() ? std::nullopt : std::optional(found->second);
+}
+
+Result<std::optional<Mode>> mode_member(const json& body) {
+  const std::string text = member(body, "mode");
+  if (text.empty()) return std::nullopt;
+  const auto mode = parse_mode(text);
+  if (!mode) return fail(Code::InvalidArgument, "mode '" + text + "' is not record, replay, hybrid or passthrough");
+  return mode;
+}
+
+constexpr const char* kIndex = R"({"service":"tapdeck","paths":["/metrics","/healthz","/readyz","/api/v1/status",)"
+                               R"("/api/v1/sessions","/api/v1/recordings","/api/v1/mode","/api/v1/targets"]})"
+                               "\n";
+
+}  // namespace
+
+Response error_response(int status, std::string_view name, std::string_view detail, std::string_view next) {
+  Response out{.status = status};
+  out.body = "{\"error\":";
+  append_json_string(out.body, name);
+  out.body += ",\"detail\":";
+  append_json_string(out.body, detail);
+  out.body += ",\"next\":";
+  append_json_string(out.body, next);
+  out.body += "}\n";
+  return out;
+}
+
+Router::Router(RouterOptions options, Control& control, MetricsRegistry& metrics)
+    : options_(std::move(options)), control_(control), metrics_(metrics) {}
+
+bool Router::is_slow(const Request& request) { return request.path.starts_with("/api/"); }
+
+Response Router::respond(const Request& request) {
+  Response out = answer(request);
+  const Counter counters[] = {Counter::Admin2xx, Counter::Admin3xx, Counter::Admin4xx, Counter::Admin5xx};
+  metrics_.add(counters[std::min(out.status / 100, 5) - 2]);
+  return out;
+}
+
+// A browser page must not reach us by a name of its own (DNS rebinding) nor by a form or script of another origin.
+std::optional<Response> Router::refuse(const Request& request) const {
+  if (request.via == Via::Unix) return std::nullopt;
+  const auto allowed = [&](std::string_view authority) {
+    const std::string_view name = host_name(authority);
+    if (iequals(name, "localhost")) return true;
+    if (const auto address = Endpoint::parse(name.starts_with('[') ? name.substr(1, name.size() - 2) : name)) {
+      return address->is_loopback();
+    }
+    return std::ranges::any_of(options_.allowed_hosts, [&](const std::string& host) {
+      return iequals(host, name) || iequals(host, authority);
+    });
+  };
+  if (!allowed(request.host)) {
+    return error_response(403, "host_not_allowed", "the Host header names neither loopback nor an allowed host",
+                          "use http://127.0.0.1, or add the name to admin.allowed_hosts");
+  }
+  if (request.origin) {
+    const size_t scheme = request.origin->find("://");
+    if (scheme == std::string::npos || !allowed(std::string_view(*request.origin).substr(scheme + 3))) {
+      return error_response(403, "origin_not_allowed", "requests from pages of another origin are refused",
+                            "add its host to admin.allowed_hosts if it is yours");
+    }
+  }
+  if (is_read(request)) return std::nullopt;
+  constexpr std::string_view kBearer = "Bearer ";
+  const std::string_view given = request.authorization;
+  if (!given.starts_with(kBearer) || !equal_secret(given.substr(kBearer.size()), options_.token)) {
+    return error_response(401, "token_required", "changes over TCP need the bearer token",
+                          "send 'Authorization: Bearer TOKEN' with the content of " + options_.token_file +
+                              ", or use the unix socket");
+  }
+  return std::nullopt;
+}
+
+Response Router::answer(const Request& request) {
+  if (auto refusal = refuse(request)) {
+    metrics_.add(Counter::AdminDenied);
+    return std::move(*refusal);
+  }
+  if (request.path.starts_with("/api/v1/")) {
+    std::vector<std::string> segments;
+    std::string_view rest = std::string_view(request.path).substr(8);
+    while (true) {
+      const size_t slash = rest.find('/');
+      segments.push_back(decode_segment(rest.substr(0, slash)).value_or(""));
+      if (slash == std::string_view::npos) break;
+      rest.remove_prefix(slash + 1);
+    }
+    return api(request, segments);
+  }
+  if (!is_read(request)) return not_allowed("GET, HEAD");
+  if (request.path == "/metrics") {
+    return {.content_type = kMetricsContentType, .body = render_metrics(metrics_)};
+  }
+  if (request.path == "/healthz") return {.content_type = "text/plain", .body = "ok\n"};
+  if (request.path == "/readyz") {
+    const Readiness state = control_.readiness();
+    return {.status = state.ready ? 200 : 503,
+            .content_type = "text/plain",
+            .body = state.ready ? "ready\n" : "not ready: " + state.reason + "\n"};
+  }
+  if (request.path == "/") return {.body = kIndex};
+  return no_such_path();
+}
+
+Response Router::api(const Request& request, const std::vector<std::string>& path) {
+  if (path[0] == "status" && path.size() == 1) {
+    return is_read(request) ? from(control_.status()) : not_allowed("GET, HEAD");
+  }
+  if (path[0] == "sessions") return sessions(request, path);
+  if (path[0] == "recordings") return recordings(request, path);
+  if (path[0] == "mode" && path.size() == 1) return mode(request);
+  if (path[0] == "targets") return targets(request, path);
+  return no_such_path();
+}
+
+Response Router::sessions(const Request& request, const std::vector<std::string>& path) {
+  if (path.size() == 1 && is_read(request)) {
+    const auto page = page_of(request);
+    return page ? from(control_.sessions(*page)) : from_error(page.error());
+  }
+  if (path.size() == 1 && request.method == "POST") {
+    const auto body = parse_body(request, {"name"});
+    if (!body) return from_error(body.error());
+    return from(control_.create_session(member(*body, "name")), 201);
+  }
+  if (path.size() == 1) return not_allowed("GET, HEAD, POST");
+  const std::string& name = path[1];
+  if (path.size() == 2 && name == "import" && request.method == "POST") {
+    const auto body = parse_body(request, {"path", "name"});
+    if (!body) return from_error(body.error());
+    return from(control_.import_session(member(*body, "name"), member(*body, "path")), 201);
+  }
+  if (path.size() == 2) {
+    if (is_read(request)) return from(control_.session(name));
+    if (request.method == "DELETE") return from(control_.delete_session(name));
+    return not_allowed("GET, HEAD, DELETE");
+  }
+  if (path.size() != 3) return no_such_path();
+  if (path[2] != "activate" && path[2] != "rewind" && path[2] != "export") return no_such_path();
+  if (request.method != "POST") return not_allowed("POST");
+  const auto body = path[2] == "export" ? parse_body(request, {"path"}) : parse_body(request, {"target"});
+  if (!body) return from_error(body.error());
+  if (path[2] == "activate") return from(control_.activate_session(name, member(*body, "target")));
+  if (path[2] == "rewind") return from(control_.rewind_session(name, member(*body, "target")));
+  return from(control_.export_session(name, member(*body, "path")));
+}
+
+Response Router::recordings(const Request& request, const std::vector<std::string>& path) {
+  if (path.size() == 1) {
+    if (!is_read(request)) return not_allowed("GET, HEAD");
+    const auto page = page_of(request);
+    if (!page) return from_error(page.error());
+    RecordingFilter filter{.session = query_value(request, "session").value_or(""),
+                           .host = query_value(request, "host"),
+                           .method = query_value(request, "method"),
+                           .path_prefix = query_value(request, "path"),
+                           .status = std::nullopt,
+                           .text = query_value(request, "text")};
+    if (const auto status = query_value(request, "status")) {
+      int value = 0;
+      const auto [end, error] = std::from_chars(status->data(), status->data() + status->size(), value);
+      if (error != std::errc() || end != status->data() + status->size()) {
+        return from_error({.code = Code::InvalidArgument, .detail = "status must be a number"});
+      }
+      filter.status = value;
+    }
+    return from(control_.recordings(filter, *page));
+  }
+  if (path.size() == 2) {
+    if (is_read(request)) return from(control_.recording(path[1]));
+    if (request.method == "DELETE") return from(control_.delete_recording(path[1]));
+    return not_allowed("GET, HEAD, DELETE");
+  }
+  if (path.size() != 3 || path[2] != "body") return no_such_path();
+  if (!is_read(request)) return not_allowed("GET, HEAD");
+  const bool of_request = query_value(request, "of") == "request";
+  auto body = control_.recording_body(path[1], of_request ? Control::BodyOf::Request : Control::BodyOf::Response);
+  if (!body) return from_error(body.error());
+  // Never as the recorded type: a recorded page must not run as ours.
+  return {.content_type = "application/octet-stream", .body = std::move(*body)};
+}
+
+Response Router::mode(const Request& request) {
+  if (is_read(request)) return from(control_.mode());
+  if (request.method != "PUT" && request.method != "POST") return not_allowed("GET, HEAD, PUT");
+  const auto body = parse_body(request, {"mode", "target"});
+  if (!body) return from_error(body.error());
+  const auto wanted = mode_member(*body);
+  if (!wanted) return from_error(wanted.error());
+  if (!*wanted) return from_error({.code = Code::InvalidArgument, .detail = "member 'mode' is missing"});
+  return from(control_.set_mode(**wanted, member(*body, "target")));
+}
+
+Response Router::targets(const Request& request, const std::vector<std::string>& path) {
+  if (path.size() == 1 && is_read(request)) return from(control_.targets());
+  if (path.size() == 1 && request.method == "POST") {
+    const auto body = parse_body(request, {"kind", "selector", "name", "session", "mode", "sealed"});
+    if (!body) return from_error(body.error());
+    const auto wanted = mode_member(*body);
+    if (!wanted) return from_error(wanted.error());
+    AttachRequest attach{.kind = member(*body, "kind"),
+                         .selector = member(*body, "selector"),
+                         .name = member(*body, "name"),
+                         .session = std::nullopt,
+                         .mode = *wanted,
+                         .sealed = body->value("sealed", false)};
+    if (body->contains("session")) attach.session = member(*body, "session");
+    return from(control_.attach(attach), 201);
+  }
+  if (path.size() == 1) return not_allowed("GET, HEAD, POST");
+  if (path.size() != 2) return no_such_path();
+  return request.method == "DELETE" ? from(control_.detach(path[1])) : not_allowed("DELETE");
+}
+
+}  // namespace tapdeck::admin

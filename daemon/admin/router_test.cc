@@ -1,0 +1,163 @@
+#include "daemon/admin/router.h"
+
+#include <gtest/gtest.h>
+
+#include "daemon/admin/fake_control.h"
+
+namespace tapdeck::admin {
+namespace {
+
+class RouterTest : public ::testing::Test {
+ protected:
+  Request make(std::string method, std::string_view target, std::string body = "") {
+    Request request{.via = Via::Tcp, .method = std::move(method), .path = "", .query = {}, .host = "127.0.0.1:9909",
+                    .origin = std::nullopt, .authorization = "Bearer s3cret", .body = std::move(body)};
+    EXPECT_TRUE(parse_target(target, request)) << target;
+    return request;
+  }
+  Response send(std::string method, std::string_view target, std::string body = "") {
+    return router_.respond(make(std::move(method), target, std::move(body)));
+  }
+  FakeControl control_;
+  MetricsRegistry metrics_;
+  Router router_{RouterOptions{.token = "s3cret", .token_file = "/run/t", .allowed_hosts = {"tap.example"}}, control_, metrics_};
+};
+
+TEST_F(RouterTest, EveryPathReachesItsControlCall) {
+  const struct {
+    const char *method, *target, *body, *call;
+    int status;
+  } cases[] = {
+      {"GET", "/api/v1/status", "", "status", 200},
+      {"GET", "/api/v1/sessions?cursor=c&limit=5", "", "sessions c 5", 200},
+      {"POST", "/api/v1/sessions", R"({"name":"n"})", "create n", 201},
+      {"GET", "/api/v1/sessions/a%2Fb", "", "session a/b", 200},
+      {"DELETE", "/api/v1/sessions/n", "", "delete n", 200},
+      {"POST", "/api/v1/sessions/n/activate", R"({"target":"t"})", "activate n t", 200},
+      {"POST", "/api/v1/sessions/n/rewind", "", "rewind n ", 200},
+      {"POST", "/api/v1/sessions/n/export", R"({"path":"/f"})", "export n /f", 200},
+      {"POST", "/api/v1/sessions/import", R"({"path":"/f","name":"m"})", "import m /f", 201},
+      {"GET", "/api/v1/recordings?session=s&host=h&status=404", "", "recordings s h 404", 200},
+      {"GET", "/api/v1/recordings/7", "", "recording 7", 200},
+      {"GET", "/api/v1/recordings/7/body?of=request", "", "request body 7", 200},
+      {"DELETE", "/api/v1/recordings/7", "", "delete recording 7", 200},
+      {"GET", "/api/v1/mode", "", "mode", 200},
+      {"PUT", "/api/v1/mode", R"({"mode":"passthrough-cache","target":"t"})", "set mode hybrid t", 200},
+      {"GET", "/api/v1/targets", "", "targets", 200},
+      {"POST", "/api/v1/targets", R"({"kind":"container","selector":"web","sealed":true})", "attach container web sealed", 201},
+      {"DELETE", "/api/v1/targets/container:web", "", "detach container:web", 200},
+  };
+  for (const auto& c : cases) {
+    const Response response = send(c.method, c.target, c.body);
+    EXPECT_EQ(response.status, c.status) << c.method << " " << c.target << " " << response.body;
+    EXPECT_EQ(control_.last, c.call);
+  }
+}
+
+TEST_F(RouterTest, ReadingNeverChangesState) {
+  for (const char* target : {"/api/v1/sessions/n/activate", "/api/v1/sessions/n/rewind", "/api/v1/sessions/n/export"}) {
+    EXPECT_EQ(send("GET", target).status, 405) << target;
+  }
+  EXPECT_EQ(control_.last, "");
+}
+
+TEST_F(RouterTest, ChangesOverTcpNeedTheToken) {
+  for (const char* given : {"", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3cretx", "Basic s3cret", "Bearer S3cret"}) {
+    Request request = make("DELETE", "/api/v1/sessions/n");
+    request.authorization = given;
+    EXPECT_EQ(router_.respond(request).status, 401) << given;
+  }
+  EXPECT_EQ(control_.last, "");
+  EXPECT_EQ(metrics_.snapshot().value(Counter::AdminDenied), 7u);
+}
+
+TEST_F(RouterTest, WithoutATokenTcpCannotWriteAtAll) {
+  Router router({}, control_, metrics_);
+  Request request = make("DELETE", "/api/v1/sessions/n");
+  request.authorization = "Bearer ";
+  EXPECT_EQ(router.respond(request).status, 401);
+}
+
+TEST_F(RouterTest, UnixSocketNeedsNeitherTokenNorHost) {
+  Request request = make("DELETE", "/api/v1/sessions/n");
+  request.via = Via::Unix;
+  request.authorization.clear();
+  request.host = "anything";
+  EXPECT_EQ(router_.respond(request).status, 200);
+}
+
+TEST_F(RouterTest, ReboundNamesAreRefusedEvenForReading) {
+  for (const char* host : {"evil.example", "evil.example:9909", "", "127.0.0.1.evil.example", "10.0.0.1:9909", "[2001:db8::1]:9909", "localhost.evil"}) {
+    Request request = make("GET", "/metrics");
+    request.host = host;
+    EXPECT_EQ(router_.respond(request).status, 403) << host;
+  }
+  for (const char* host : {"127.0.0.1", "localhost:9909", "LOCALHOST", "[::1]:9909", "tap.example", "Tap.Example:80"}) {
+    Request request = make("GET", "/healthz");
+    request.host = host;
+    EXPECT_EQ(router_.respond(request).status, 200) << host;
+  }
+}
+
+TEST_F(RouterTest, PagesOfAnotherOriginAreRefused) {
+  for (const char* origin : {"https://evil.example", "null", "", "http://"}) {
+    Request request = make("GET", "/api/v1/status");
+    request.origin = origin;
+    EXPECT_EQ(router_.respond(request).status, 403) << origin;
+  }
+  Request request = make("GET", "/api/v1/status");
+  request.origin = "http://127.0.0.1:9909";
+  EXPECT_EQ(router_.respond(request).status, 200);
+}
+
+TEST_F(RouterTest, MalformedBodiesAndParametersAreNamed) {
+  const std::string deep = "{\"name\":" + std::string(1000, '[') + std::string(1000, ']') + "}";
+  for (const std::string& body : {std::string("x"), std::string("[]"), std::string(R"({"nam":"x"})"), std::string(R"({"name":1})"), deep}) {
+    EXPECT_EQ(send("POST", "/api/v1/sessions", body).status, 400) << body.substr(0, 40);
+  }
+  EXPECT_EQ(send("PUT", "/api/v1/mode", R"({"mode":"rec"})").status, 400);
+  EXPECT_EQ(send("PUT", "/api/v1/mode", "{}").status, 400);
+  for (const char* limit : {"0", "1001", "x", "", "-1", "99999999999999"}) {
+    EXPECT_EQ(send("GET", "/api/v1/sessions?limit=" + std::string(limit)).status, 400) << limit;
+  }
+  EXPECT_EQ(control_.last, "");
+}
+
+TEST_F(RouterTest, ErrorsOfControlKeepTheirCodeAndNameANextStep) {
+  control_.answer = fail(Code::NotFound, "session 'x'; did you mean 'y'?");
+  const Response response = send("GET", "/api/v1/sessions/x");
+  EXPECT_EQ(response.status, 404);
+  EXPECT_NE(response.body.find(R"("error":"not_found","detail":"session 'x'; did you mean 'y'?","next":")"), std::string::npos) << response.body;
+}
+
+TEST_F(RouterTest, UnknownPathsAndMethodsAreTold) {
+  EXPECT_EQ(send("GET", "/nope").status, 404);
+  EXPECT_EQ(send("GET", "/api/v1/nope").status, 404);
+  EXPECT_EQ(send("GET", "/api/v1/sessions/a/b/c").status, 404);
+  EXPECT_EQ(send("POST", "/metrics").status, 405);
+  EXPECT_EQ(send("PATCH", "/api/v1/sessions").allow, "GET, HEAD, POST");
+}
+
+TEST_F(RouterTest, ReadinessIsTold) {
+  EXPECT_EQ(send("GET", "/readyz").status, 200);
+  control_.ready = {.ready = false, .reason = "the store is locked"};
+  const Response response = send("GET", "/readyz");
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(response.body, "not ready: the store is locked\n");
+}
+
+TEST_F(RouterTest, RecordedBodiesAreNeverServedAsTheirOwnType) {
+  control_.answer = "<script>";
+  EXPECT_EQ(send("GET", "/api/v1/recordings/1/body").content_type, "application/octet-stream");
+}
+
+TEST(AdminTarget, MalformedTargetsAreRefused) {
+  for (const char* target : {"", "x", "/%", "/%1", "/%zz", "/a?b=%", "/%00", "*", "http://x/"}) {
+    Request request;
+    EXPECT_FALSE(parse_target(target, request)) << target;
+  }
+  EXPECT_EQ(decode_segment(encode_segment("a/b %?é")), "a/b %?é");
+}
+
+}  // namespace
+}  // namespace tapdeck::admin

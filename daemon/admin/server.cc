@@ -1,0 +1,283 @@
+#include "daemon/admin/server.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/thread_pool.hpp>
+#include <cerrno>
+#include <thread>
+
+#include "daemon/admin/listen.h"
+#include "daemon/admin/message.h"
+#include "daemon/admin/router.h"
+#include "daemon/admin/token.h"
+#include "daemon/base/log.h"
+#include "daemon/http/h1_codec.h"
+#include "daemon/net/deadline.h"
+#include "daemon/net/offload.h"
+#include "daemon/net/stream.h"
+#include "daemon/net/task_group.h"
+
+namespace tapdeck::admin {
+namespace {
+
+constexpr http::Limits kHeadLimits = {.head_bytes = 16384, .headers = 64};
+
+http::ResponseHead head_of(const Response& response, std::string_view reason) {
+  http::ResponseHead head;
+  head.status = response.status;
+  head.reason = reason;
+  head.headers.add("Content-Type", response.content_type);
+  head.headers.add("Content-Length", std::to_string(response.body.size()));
+  head.headers.add("Cache-Control", "no-store");
+  head.headers.add("X-Content-Type-Options", "nosniff");
+  if (!response.allow.empty()) head.headers.add("Allow", response.allow);
+  if (response.status == 401) head.headers.add("WWW-Authenticate", "Bearer");
+  return head;
+}
+
+std::string_view reason_of(int status) {
+  switch (status) {
+    case 200: return "OK";
+    case 201: return "Created";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 409: return "Conflict";
+    case 413: return "Content Too Large";
+    case 501: return "Not Implemented";
+    case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
+    case 507: return "Insufficient Storage";
+    default: return "Internal Server Error";
+  }
+}
+
+}  // namespace
+
+struct AdminServer::Impl {
+  Impl(ServerOptions given, RouterOptions router_options, Control& control, MetricsRegistry& metrics)
+      : options(std::move(given)), router(std::move(router_options), control, metrics), slow(1), group(io.get_executor()) {}
+
+  net::Task<> accept_loop(int fd, Via via);
+  net::Task<> serve(UniqueFd fd, Via via);
+  // False: the connection ends.
+  net::Task<bool> exchange(net::Stream& stream, http::Codec& codec, net::Deadline& deadline, Via via);
+  net::Task<Result<bool>> read_request(net::Stream& stream, http::Codec& codec, net::Deadline& deadline,
+                                       Request& request, http::StreamId& id);
+  net::Task<bool> send(net::Stream& stream, http::Codec& codec, net::Deadline& deadline, http::StreamId id,
+                       const Response& response);
+  net::Task<> ticker(std::chrono::milliseconds interval, std::function<void()> tick);
+  void run();
+  void stop();
+
+  const ServerOptions options;
+  Router router;
+  asio::io_context io{1};
+  asio::executor_work_guard<asio::io_context::executor_type> guard = asio::make_work_guard(io);
+  asio::thread_pool slow;
+  UniqueFd tcp;
+  UniqueFd local;
+  size_t connections = 0;
+  net::TaskGroup group;
+  std::thread thread;
+};
+
+net::Task<> AdminServer::Impl::accept_loop(int fd, Via via) {
+  asio::posix::stream_descriptor listener(io.get_executor(), ::dup(fd));
+  asio::steady_timer pause(io.get_executor());
+  while (true) {
+    auto [error] = co_await listener.async_wait(asio::posix::descriptor_base::wait_read, net::kToken);
+    if (error) co_return;
+    UniqueFd accepted(::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (accepted.get() < 0) {
+      if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) continue;
+      log::peer(log::Level::Warn, "admin.descriptors", "no descriptor left for an admin connection; waiting");
+      pause.expires_after(std::chrono::milliseconds(100));  // the backlog keeps the rest; never spin
+      auto [ended] = co_await pause.async_wait(net::kToken);
+      if (ended) co_return;
+      continue;
+    }
+    if (via == Via::Unix && !is_trusted_peer(accepted.get())) continue;
+    if (connections >= options.max_connections) {
+      log::peer(log::Level::Warn, "admin.connections", "too many admin connections; closed one");
+      continue;
+    }
+    ++connections;
+    group.spawn(serve(std::move(accepted), via));
+  }
+}
+
+net::Task<> AdminServer::Impl::serve(UniqueFd fd, Via via) {
+  {
+    net::Stream stream(io.get_executor(), std::move(fd), Origin::Downstream);
+    net::Deadline deadline(io.get_executor(), [&stream] { stream.close(); });
+    const auto codec = http::make_h1_codec(http::Role::Server, kHeadLimits);
+    bool more = true;
+    while (more) more = co_await exchange(stream, *codec, deadline, via);
+    stream.shutdown_send();
+  }
+  --connections;
+}
+
+// Ok(false): the client is done. A whole request is in `request` when Ok(true).
+net::Task<Result<bool>> AdminServer::Impl::read_request(net::Stream& stream, http::Codec& codec,
+                                                        net::Deadline& deadline, Request& request, http::StreamId& id) {
+  deadline.set(codec.input().empty() ? options.idle_timeout : options.request_timeout);
+  bool begun = false;
+  while (true) {
+    auto event = codec.next();
+    if (!event) co_return std::unexpected(event.error());
+    if (!event->has_value()) {
+      auto read = co_await stream.read_some(codec.input());
+      if (!read || *read == 0) co_return false;
+      if (!begun) deadline.set(options.request_timeout);
+      begun = true;
+      continue;
+    }
+    if (const auto* head = std::get_if<http::HeadReceived>(&**event)) {
+      id = head->stream;
+      const http::RequestHead& from = codec.request_head();
+      request.method = from.method;
+      request.host = from.authority;
+      request.authorization = from.headers.find("Authorization").value_or("");
+      if (const auto origin = from.headers.find("Origin")) request.origin = std::string(*origin);
+      if (!parse_target(from.target, request)) co_return fail(Code::InvalidArgument, "malformed request target");
+      if (from.headers.has_token("Expect", "100-continue")) {
+        http::ResponseHead go_on;
+        go_on.status = 100;
+        go_on.reason = "Continue";
+        auto sent = codec.send_informational(id, go_on);
+        if (!sent) co_return std::unexpected(sent.error());
+        auto written = co_await stream.write_all(codec.output());
+        if (!written) co_return false;
+      }
+    } else if (const auto* body = std::get_if<http::BodyReceived>(&**event)) {
+      if (request.body.size() + body->bytes.size() > options.max_body) {
+        co_return fail(Code::TooLarge, "the body is longer than " + std::to_string(options.max_body) + " bytes");
+      }
+      request.body += body->bytes;
+      codec.consumed(body->stream, body->bytes.size());
+    } else if (std::holds_alternative<http::MessageComplete>(**event)) {
+      co_return true;
+    }
+  }
+}
+
+net::Task<bool> AdminServer::Impl::send(net::Stream& stream, http::Codec& codec, net::Deadline& deadline,
+                                        http::StreamId id, const Response& response) {
+  deadline.set(options.write_timeout);
+  const http::ResponseHead head = head_of(response, reason_of(response.status));
+  auto begun = codec.send_response(id, head, http::EndStream::No);
+  if (!begun) co_return false;
+  auto body = codec.send_body(id, response.body);
+  auto ended = body ? codec.send_end(id, {}) : Result<void>(std::unexpected(body.error()));
+  auto written = co_await stream.write_all(codec.output());
+  co_return ended.has_value() && written.has_value();
+}
+
+net::Task<bool> AdminServer::Impl::exchange(net::Stream& stream, http::Codec& codec, net::Deadline& deadline, Via via) {
+  Request request;
+  request.via = via;
+  http::StreamId id = 1;
+  auto got = co_await read_request(stream, codec, deadline, request, id);
+  if (!got) {
+    const Error& error = got.error();
+    const int status = error.code == Code::TooLarge ? 413 : error.code == Code::Unsupported ? 501 : 400;
+    codec.start_drain();
+    const Response refusal = error_response(status, to_string(error.code), error.detail, "send well-formed HTTP/1.1");
+    bool sent = co_await send(stream, codec, deadline, id, refusal);
+    ignore(sent, "the connection ends either way");
+    co_return false;
+  }
+  if (!*got) co_return false;
+  Response response;
+  if (Router::is_slow(request)) {
+    deadline.clear();  // the call has its own limits
+    auto answered = co_await net::offload(slow, [this, &request] { return router.respond(request); });
+    response = std::move(answered);
+  } else {
+    response = router.respond(request);
+  }
+  bool sent = co_await send(stream, codec, deadline, id, response);
+  co_return sent && !codec.must_close();
+}
+
+net::Task<> AdminServer::Impl::ticker(std::chrono::milliseconds interval, std::function<void()> tick) {
+  asio::steady_timer timer(io.get_executor());
+  while (true) {
+    tick();
+    timer.expires_after(interval);
+    auto [error] = co_await timer.async_wait(net::kToken);
+    if (error) co_return;
+  }
+}
+
+void AdminServer::Impl::run() {
+  log::set_thread_name("admin");
+  if (tcp.get() >= 0) group.spawn(accept_loop(tcp.get(), Via::Tcp));
+  if (local.get() >= 0) group.spawn(accept_loop(local.get(), Via::Unix));
+  io.run();
+}
+
+void AdminServer::Impl::stop() {
+  asio::post(io, [this] {
+    group.cancel();
+    guard.reset();  // run() returns when the last task has ended
+  });
+  if (thread.joinable()) thread.join();
+  slow.join();
+}
+
+AdminServer::AdminServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+AdminServer::~AdminServer() {
+  impl_->stop();
+  if (impl_->local.get() >= 0) ::unlink(impl_->options.socket.c_str());
+  if (!impl_->options.token_file.empty()) ::unlink(impl_->options.token_file.c_str());
+}
+
+Result<std::unique_ptr<AdminServer>> AdminServer::start(ServerOptions options, Control& control,
+                                                        MetricsRegistry& metrics) {
+  UniqueFd tcp;
+  UniqueFd local;
+  if (options.listen) {
+    TRY(fd, listen_tcp(*options.listen));
+    tcp = std::move(fd);
+  }
+  if (!options.socket.empty()) {
+    TRY(fd, listen_unix(options.socket));
+    local = std::move(fd);
+  }
+  RouterOptions router{.token = {}, .token_file = options.token_file.string(), .allowed_hosts = options.allowed_hosts};
+  if (!options.token_file.empty()) {
+    TRY(token, make_token(options.token_file));
+    router.token = std::move(token);
+  }
+  auto impl = std::make_unique<Impl>(std::move(options), std::move(router), control, metrics);
+  impl->tcp = std::move(tcp);
+  impl->local = std::move(local);
+  impl->thread = std::thread([raw = impl.get()] { raw->run(); });
+  return std::unique_ptr<AdminServer>(new AdminServer(std::move(impl)));
+}
+
+std::optional<Endpoint> AdminServer::endpoint() const {
+  sockaddr_storage address{};
+  socklen_t length = sizeof address;
+  if (impl_->tcp.get() < 0) return std::nullopt;
+  if (::getsockname(impl_->tcp.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0) return std::nullopt;
+  return Endpoint::from_sockaddr(reinterpret_cast<const sockaddr*>(&address));
+}
+
+void AdminServer::every(std::chrono::milliseconds interval, std::function<void()> tick) {
+  asio::post(impl_->io, [impl = impl_.get(), interval, tick = std::move(tick)]() mutable {
+    impl->group.spawn(impl->ticker(interval, std::move(tick)));
+  });
+}
+
+}  // namespace tapdeck::admin

@@ -36,7 +36,8 @@ class UpstreamTrust {
   SslContextPtr context_;
 };
 
-// At most `capacity` keys, one session each, least recently used goes first.
+// At most `capacity` keys, one session each, least recently used goes first. Holds only sessions whose certificate was
+// verified; one whose certificate has expired since is not resumed. clear() it when the UpstreamTrust is replaced.
 class ClientSessionCache {
  public:
   explicit ClientSessionCache(size_t capacity = 1024);

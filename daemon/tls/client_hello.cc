@@ -173,7 +173,9 @@ std::optional<Peek> judge_prefix(std::string_view bytes) {
   if (bytes.size() > 1 && at(1) != 3) return Peek{Peek::Verdict::NotTls, {}, {}};
   // Record versions 3.0 to 3.4 exist; servers must ignore the minor (RFC 8446 5.1), other protocols do not send them.
   if (bytes.size() > 2 && at(2) > 4) return Peek{Peek::Verdict::NotTls, {}, {}};
-  if (bytes.size() > 5 && at(5) != kClientHelloMessage) return Peek{Peek::Verdict::NotTls, {}, {}};
+  // A length that is itself malformed was reported before this byte came; more bytes do not change a verdict.
+  const size_t size = bytes.size() > 5 ? at(3) * 256U + at(4) : 0;
+  if (size >= 1 && size <= kMaxRecord && at(5) != kClientHelloMessage) return Peek{Peek::Verdict::NotTls, {}, {}};
   return std::nullopt;
 }
 

@@ -12,16 +12,20 @@ namespace tapdeck::tls {
 
 namespace {
 
-// The spec as one string: what two requests must share to share a leaf. Names have no control bytes once minted; a
-// hopeful key with some never finds an entry, because mint() refuses it.
+// The spec as one string, each part with its length: what two requests must share to share a leaf.
 std::string key_of(const LeafSpec& spec) {
   std::string key(1, static_cast<char>('0' + static_cast<int>(spec.shape)));
-  for (const std::string& name : spec.dns_names) (key += '\n') += name;
-  key += "\n\t";
-  for (const std::string& ip : spec.ips) (key += '\n') += ip;
+  const auto add = [&key](char kind, const std::string& part) {
+    key += kind;
+    key += std::to_string(part.size());
+    key += ':';
+    key += part;
+  };
+  for (const std::string& name : spec.dns_names) add('d', name);
+  for (const std::string& ip : spec.ips) add('i', ip);
   if (spec.validity) {
-    key += "\n\t" + std::to_string(spec.validity->not_before.time_since_epoch().count());
-    key += '-' + std::to_string(spec.validity->not_after.time_since_epoch().count());
+    add('b', std::to_string(spec.validity->not_before.time_since_epoch().count()));
+    add('a', std::to_string(spec.validity->not_after.time_since_epoch().count()));
   }
   return key;
 }

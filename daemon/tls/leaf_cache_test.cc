@@ -64,6 +64,9 @@ TEST_F(LeafCacheTest, ReportsANameItCannotMint) {
   LeafCache cache(*ca, *untrusted);
   EXPECT_FALSE(cache.get(leaf_for("a b")));
   EXPECT_EQ(cache.stats().entries, 0U);
+  // Nor does one pass for two others.
+  must(cache.get(LeafSpec{{"a.test", "b.test"}, {}, LeafShape::Good, {}}));
+  for (const std::string name : {"a.test\nb.test", "a.testd6:b.test"}) EXPECT_FALSE(cache.get(leaf_for(name)));
 }
 
 TEST_F(LeafCacheTest, ThreadsThatMissAtOnceShareOneLeaf) {

@@ -42,6 +42,12 @@ std::optional<std::string> alpn_wire(const std::vector<std::string>& protocols) 
   return wire;
 }
 
+// A resumption shows no certificate: one that ran out since would never be noticed, and never mirrored.
+bool still_in_date(SSL_SESSION* session) {
+  const X509* leaf = SSL_SESSION_get0_peer(session);
+  return leaf != nullptr && X509_cmp_current_time(X509_get0_notAfter(leaf)) > 0;
+}
+
 }  // namespace
 
 TlsSession::TlsSession(Role role) : role_(role) {}
@@ -125,7 +131,8 @@ Result<void> TlsSession::configure(ClientSetup& setup) {
   cache_key_ = std::move(setup.cache_key);
   if (cache_ != nullptr) {
     // A session that OpenSSL does not want any more only costs the resumption.
-    if (const SslSessionPtr session = cache_->take(cache_key_)) SSL_set_session(ssl, session.get());
+    const SslSessionPtr session = cache_->take(cache_key_);
+    if (session && still_in_date(session.get())) SSL_set_session(ssl, session.get());
     ERR_clear_error();
   }
   return {};

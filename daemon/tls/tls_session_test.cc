@@ -172,6 +172,24 @@ TEST(TlsSession, ResumesForTheSameNameAndPolicyOnly) {
   }
 }
 
+TEST(TlsSession, DoesNotResumeOnceTheCertificateHasExpired) {
+  World world;
+  // Lets the expired leaf through, so that its session gets into the cache as if it had expired there.
+  SSL_CTX_set_verify(world.trust->get(), SSL_VERIFY_NONE, nullptr);
+  for (const LeafShape shape : {LeafShape::Good, LeafShape::Expired}) {
+    LeafSpec leaf = leaf_for("api.test");
+    leaf.shape = shape;
+    ClientSessionCache cache;
+    for (const bool again : {false, true}) {
+      auto client = world.connect("api.test", &cache);
+      auto server = world.accept(leaf);
+      Pump pump{*client, *server};
+      ASSERT_TRUE(pump.run());
+      EXPECT_EQ(client->resumed(), again && shape == LeafShape::Good);
+    }
+  }
+}
+
 TEST(TlsSession, ResumesThroughOneKeyRotationButNotTwo) {
   World world;
   Time now = system_now();

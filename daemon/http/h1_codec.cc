@@ -51,7 +51,7 @@ H1Codec::Step H1Codec::step() {
     case Reading::StartLine:
       return read_start_line();
     case Reading::Fields:
-      return read_field();
+      return read_fields();
     case Reading::Fixed:
     case Reading::ChunkData:
       return read_fixed();
@@ -171,17 +171,18 @@ H1Codec::Step H1Codec::read_start_line() {
   return std::nullopt;
 }
 
-H1Codec::Step H1Codec::read_field() {
-  TRY(text, line(guard_.room()));
-  if (!text) return wait();
-  if (text->empty()) {
+H1Codec::Step H1Codec::read_fields() {
+  Headers& headers = role_ == Role::Server ? request_.headers : response_.headers;
+  while (true) {
+    TRY(text, line(guard_.room()));
+    if (!text) return wait();
+    if (text->empty()) break;
+    TRY_VOID(guard_.field(*text, headers));
+    TRY_VOID(witness_line(*text));
     lines_.release(in_);
-    return role_ == Role::Server ? finish_request() : finish_response();
   }
-  TRY_VOID(guard_.field(*text, role_ == Role::Server ? request_.headers : response_.headers));
-  TRY_VOID(witness_line(*text));
   lines_.release(in_);
-  return std::nullopt;
+  return role_ == Role::Server ? finish_request() : finish_response();
 }
 
 H1Codec::Reading H1Codec::after_head() const {

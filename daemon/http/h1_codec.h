@@ -90,7 +90,7 @@ class H1Codec final : public Codec {
   // ---- reading (h1_codec.cc)
   Step step();
   Step read_start_line();
-  Step read_field();
+  Step read_fields();
   Step finish_request();
   Step finish_response();
   Step read_fixed(std::optional<ChunkStart> chunk_start = std::nullopt);
@@ -114,7 +114,8 @@ class H1Codec final : public Codec {
   Error truncated() const;
 
   // ---- sending (h1_codec_send.cc)
-  Result<H1Writer::Plan> plan_response(const ResponseHead& head, EndStream end);
+  Result<H1Writer::Plan> plan_response(const ResponseHead& head, const H1Writer::Declared& declared,
+                                       EndStream end) const;
   Result<void> check_stream(StreamId stream) const;
   [[nodiscard]] bool is_switch(const ResponseHead& head) const;
 

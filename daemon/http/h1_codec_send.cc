@@ -27,14 +27,14 @@ Result<StreamId> H1Codec::send_request(const RequestHead& head, EndStream end) {
   if (must_close() || writer_.open() || tunnel_pending) {
     return fail(Code::Exhausted, "this connection takes no further request now", Origin::Upstream);
   }
-  TRY(declared, H1Writer::declared(head.headers));
+  TRY(declared, H1Writer::inspect(head.headers));
   const bool http10 = head.version == Version::Http10;
   if (declared.chunked && http10) return misuse("Transfer-Encoding in an HTTP/1.0 request");
   const bool undeclared = !declared.chunked && !declared.length;
   if (undeclared && end == EndStream::No && http10) return misuse("an HTTP/1.0 request body needs a Content-Length");
-  if (head.headers.count("host") > 1) return misuse("Host repeated");
+  if (declared.hosts > 1) return misuse("Host repeated");
   std::string host_line;
-  if (!http10 && !head.headers.find("host")) {
+  if (!http10 && declared.hosts == 0) {
     if (!is_authority(head.authority)) return misuse("HTTP/1.1 request without Host");
     host_line.append("Host: ").append(head.authority).append("\r\n");
   }
@@ -47,18 +47,17 @@ Result<StreamId> H1Codec::send_request(const RequestHead& head, EndStream end) {
     plan.length = declared.length.value_or(0);
   }
   if (end == EndStream::Yes && plan.length > 0) return misuse("Content-Length without its body");
-  const bool says_close = head.headers.has_token("connection", "close");
+  const bool says_close = declared.close;
   if (draining_ && !says_close) plan.add_close = kCloseLine;
   TRY_VOID(writer_.request(head, host_line, plan));
   if (draining_ || says_close) closing_ = true;
   sending_ = next_stream_;
   next_stream_ += 2;
-  outstanding_.push_back(
-      {.id = sending_,
-       .head = head.method == "HEAD",
-       .connect = head.method == "CONNECT",
-       .upgrade = !http10 && head.headers.find("upgrade") && head.headers.has_token("connection", "upgrade"),
-       .http10 = http10});
+  outstanding_.push_back({.id = sending_,
+                          .head = head.method == "HEAD",
+                          .connect = head.method == "CONNECT",
+                          .upgrade = !http10 && declared.upgrade,
+                          .http10 = http10});
   if (reading_ == Reading::Between) reading_ = Reading::StartLine;
   if (end == EndStream::Yes) TRY_VOID(writer_.end({}));
   return sending_;
@@ -77,8 +76,8 @@ bool H1Codec::is_switch(const ResponseHead& head) const {
   return head.status == 101 || (current_.connect && head.status / 100 == 2);
 }
 
-Result<H1Writer::Plan> H1Codec::plan_response(const ResponseHead& head, EndStream end) {
-  TRY(declared, H1Writer::declared(head.headers));
+Result<H1Writer::Plan> H1Codec::plan_response(const ResponseHead& head, const H1Writer::Declared& declared,
+                                              EndStream end) const {
   H1Writer::Plan plan;
   plan.length = declared.length.value_or(0);
   plan.drop_transfer_encoding = current_.http10 || head.version == Version::Http10;
@@ -110,9 +109,10 @@ Result<void> H1Codec::send_response(StreamId stream, const ResponseHead& head, E
   if (answer_ != Answer::None) return misuse("a second response to one request");
   if (head.status < 200 && head.status != 101) return misuse("1xx goes through send_informational");
   if (head.status == 101 && !current_.upgrade) return misuse("101 to a request that did not ask for it");
-  TRY(plan, plan_response(head, end));
-  const bool says_close = head.headers.has_token("connection", "close");
-  const bool keeps_alive = head.headers.has_token("connection", "keep-alive");
+  TRY(declared, H1Writer::inspect(head.headers));
+  TRY(plan, plan_response(head, declared, end));
+  const bool says_close = declared.close;
+  const bool keeps_alive = declared.keep_alive;
   const bool by_close = plan.framing == Framing::UntilClose;
   const bool last = draining_ || failure_ || by_close;
   const bool switches = is_switch(head);
@@ -143,7 +143,7 @@ Result<void> H1Codec::send_informational(StreamId stream, const ResponseHead& he
   if (answer_ != Answer::None) return misuse("1xx after the response");
   if (head.status < 100 || head.status > 199 || head.status == 101) return misuse("not an informational status");
   if (current_.http10) return {};  // RFC 9110 15.2: an HTTP/1.0 client would take it for the response
-  TRY(declared, H1Writer::declared(head.headers));
+  TRY(declared, H1Writer::inspect(head.headers));
   if (declared.chunked || declared.length) return misuse("1xx with a body");
   TRY_VOID(writer_.response(head, {}));
   writer_.abandon();

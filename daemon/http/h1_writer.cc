@@ -50,13 +50,8 @@ std::unexpected<Error> refuse(std::string_view what) {
   return fail(Code::Internal, "refused to send: " + std::string(what));
 }
 
-Result<void> check(const Headers& headers) {
-  for (size_t i = 0; i < headers.size(); ++i) {
-    const auto [name, value] = headers[i];
-    if (!is_token(name)) return refuse("header name with a byte that may not be there");
-    if (!all_bytes(value, kValueByte)) return refuse("header value with a control byte");
-  }
-  return {};
+bool is_transfer_encoding(std::string_view name) {
+  return name.size() == 17 && iequals(name, "transfer-encoding");
 }
 
 std::string_view version_text(Version version) {
@@ -65,34 +60,65 @@ std::string_view version_text(Version version) {
 
 }  // namespace
 
-Result<H1Writer::Declared> H1Writer::declared(const Headers& headers) {
+namespace {
+
+Result<void> inspect_framing(std::string_view name, std::string_view value, H1Writer::Declared& found) {
+  if (name.size() == 14 && iequals(name, "content-length")) {
+    if (found.length) return refuse("Content-Length repeated");
+    found.length = parse_length(value);
+    if (!found.length) return refuse("Content-Length is not a number");
+  } else if (is_transfer_encoding(name)) {
+    if (found.chunked || !iequals(value, "chunked")) return refuse("Transfer-Encoding is not exactly 'chunked'");
+    found.chunked = true;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<H1Writer::Declared> H1Writer::inspect(const Headers& headers) {
   Declared found;
+  bool connection = false;
+  bool upgrade = false;
   for (size_t i = 0; i < headers.size(); ++i) {
     const auto [name, value] = headers[i];
-    if (name.size() == 14 && iequals(name, "content-length")) {
-      if (found.length) return refuse("Content-Length repeated");
-      found.length = parse_length(value);
-      if (!found.length) return refuse("Content-Length is not a number");
-    } else if (name.size() == 17 && iequals(name, "transfer-encoding")) {
-      if (found.chunked || !iequals(value, "chunked")) return refuse("Transfer-Encoding is not exactly 'chunked'");
-      found.chunked = true;
+    if (!is_token(name)) return refuse("header name with a byte that may not be there");
+    if (!all_bytes(value, kValueByte)) return refuse("header value with a control byte");
+    switch (name.size()) {
+      case 4:
+        found.hosts += iequals(name, "host") ? 1 : 0;
+        break;
+      case 7:
+        upgrade = upgrade || iequals(name, "upgrade");
+        break;
+      case 10:
+        connection = connection || iequals(name, "connection");
+        break;
+      case 14:
+      case 17:
+        TRY_VOID(inspect_framing(name, value, found));
+        break;
+      default:
+        break;
     }
   }
   if (found.chunked && found.length) return refuse("Transfer-Encoding together with Content-Length");
+  if (connection) {
+    found.close = headers.has_token("connection", "close");
+    found.keep_alive = headers.has_token("connection", "keep-alive");
+    found.upgrade = upgrade && headers.has_token("connection", "upgrade");
+  }
   return found;
 }
 
-Result<void> H1Writer::head(std::string_view a, std::string_view b, std::string_view c, const Headers& headers,
-                            const Plan& plan) {
-  TRY_VOID(check(headers));
-  size_t size = a.size() + b.size() + c.size() + kCrlf.size() + plan.add_first.size() + plan.add_last.size() +
-                plan.add_close.size() + kCrlf.size();
-  const auto dropped = [&](std::string_view name) {
-    return plan.drop_transfer_encoding && name.size() == 17 && iequals(name, "transfer-encoding");
-  };
-  for (size_t i = 0; i < headers.size(); ++i) {
+void H1Writer::head(std::string_view a, std::string_view b, std::string_view c, const Headers& headers,
+                    const Plan& plan) {
+  const auto dropped = [&](std::string_view name) { return plan.drop_transfer_encoding && is_transfer_encoding(name); };
+  size_t size = a.size() + b.size() + c.size() + kCrlf.size() + plan.add_first.size() + headers.bytes() +
+                4 * headers.size() + plan.add_last.size() + plan.add_close.size() + kCrlf.size();
+  for (size_t i = 0; plan.drop_transfer_encoding && i < headers.size(); ++i) {
     const auto [name, value] = headers[i];
-    if (!dropped(name)) size += name.size() + value.size() + 4;
+    if (dropped(name)) size -= name.size() + value.size() + 4;
   }
   HeadSink sink(out_, size);
   for (const std::string_view text : {a, b, c, kCrlf, plan.add_first}) sink.put(text);
@@ -108,7 +134,6 @@ Result<void> H1Writer::head(std::string_view a, std::string_view b, std::string_
   sink.finish();
   framing_ = plan.framing;
   remaining_ = plan.framing == Framing::Length ? plan.length : 0;
-  return {};
 }
 
 Result<void> H1Writer::request(const RequestHead& request, std::string_view host_line, const Plan& plan) {
@@ -119,8 +144,9 @@ Result<void> H1Writer::request(const RequestHead& request, std::string_view host
   std::string method;
   method.reserve(request.method.size() + 1);
   method.append(request.method).append(" ");
-  return head(method, request.target, request.version == Version::Http10 ? " HTTP/1.0" : " HTTP/1.1", request.headers,
-              with_host);
+  head(method, request.target, request.version == Version::Http10 ? " HTTP/1.0" : " HTTP/1.1", request.headers,
+       with_host);
+  return {};
 }
 
 Result<void> H1Writer::response(const ResponseHead& response, const Plan& plan) {
@@ -129,7 +155,8 @@ Result<void> H1Writer::response(const ResponseHead& response, const Plan& plan) 
   const char code[4] = {static_cast<char>('0' + response.status / 100),
                         static_cast<char>('0' + response.status / 10 % 10),
                         static_cast<char>('0' + response.status % 10), ' '};
-  return head(version_text(response.version), {code, 4}, response.reason, response.headers, plan);
+  head(version_text(response.version), {code, 4}, response.reason, response.headers, plan);
+  return {};
 }
 
 Result<void> H1Writer::begin_chunk(const ChunkStart& chunk) {
@@ -183,8 +210,7 @@ Result<void> H1Writer::end(const Headers& trailers) {
   if (framing_ == Framing::Length && remaining_ > 0) return refuse("less body than Content-Length promised");
   if (framing_ == Framing::Chunked) {
     if (remaining_ > 0) return refuse("end inside a chunk");
-    TRY_VOID(check(trailers));
-    TRY(late, declared(trailers));
+    TRY(late, inspect(trailers));
     if (late.chunked || late.length) return refuse("framing header in the trailers");
     out_.append("0\r\n");
     for (size_t i = 0; i < trailers.size(); ++i) {

@@ -29,16 +29,22 @@ class H1Writer {
     std::string_view add_last;            // the same, behind the given fields
     std::string_view add_close;
   };
-  // The framing headers of a head that is to be sent. Error Internal when they contradict or repeat.
+  // What the fields of a head to be sent say, read in one pass. Error Internal when a name or value could split the
+  // message, or when framing headers contradict or repeat.
   struct Declared {
     std::optional<uint64_t> length;
+    size_t hosts = 0;
     bool chunked = false;
+    bool close = false;
+    bool keep_alive = false;
+    bool upgrade = false;  // both the Connection token and the field
   };
-  static Result<Declared> declared(const Headers& headers);
+  static Result<Declared> inspect(const Headers& headers);
 
   [[nodiscard]] ByteQueue& output() { return out_; }
   [[nodiscard]] bool open() const { return framing_ != Framing::Closed; }
 
+  // `headers` of both heads must have passed inspect().
   Result<void> request(const RequestHead& head, std::string_view host_line, const Plan& plan);
   Result<void> response(const ResponseHead& head, const Plan& plan);
   Result<size_t> body(std::string_view bytes, const std::optional<ChunkStart>& chunk);
@@ -47,8 +53,7 @@ class H1Writer {
   void abandon() { framing_ = Framing::Closed; }
 
  private:
-  Result<void> head(std::string_view a, std::string_view b, std::string_view c, const Headers& headers,
-                    const Plan& plan);
+  void head(std::string_view a, std::string_view b, std::string_view c, const Headers& headers, const Plan& plan);
   Result<void> begin_chunk(const ChunkStart& chunk);
   Result<size_t> chunked(std::string_view bytes, const std::optional<ChunkStart>& chunk);
 

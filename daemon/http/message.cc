@@ -72,12 +72,6 @@ void Headers::clear() {
   fields_.clear();
 }
 
-Headers::Field Headers::operator[](size_t index) const {
-  const Span& span = fields_[index];
-  const std::string_view text = text_;
-  return {text.substr(span.name_offset, span.name_size), text.substr(span.value_offset, span.value_size)};
-}
-
 std::optional<std::string_view> Headers::find(std::string_view name) const {
   for (const Span& span : fields_) {
     if (span.name_size != name.size()) continue;

@@ -30,7 +30,10 @@ class Headers {
 
   [[nodiscard]] size_t size() const { return fields_.size(); }
   [[nodiscard]] bool empty() const { return fields_.empty(); }
-  [[nodiscard]] Field operator[](size_t index) const;
+  [[nodiscard]] Field operator[](size_t index) const {
+    const Span& span = fields_[index];
+    return {{text_.data() + span.name_offset, span.name_size}, {text_.data() + span.value_offset, span.value_size}};
+  }
   // The first value of that name.
   [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const;
   [[nodiscard]] size_t count(std::string_view name) const;

@@ -145,7 +145,8 @@ std::string container_root(const std::string& path, const std::string& id) {
 Result<ResolvedTarget> resolve_inspected(const std::string& tool, const Inspected& container,
                                          const ResolveOptions& options) {
   const std::string what = "container " + container.name + " (" + tool + ")";
-  if (container.pid <= 0 || (!container.state.empty() && container.state != "running")) {
+  // "created" and "initialized" with a pid: its process waits at the runtime's gate, the best moment to attach.
+  if (container.pid <= 0 || container.state == "exited" || container.state == "stopped" || container.state == "dead") {
     return fail(Code::Busy, what + " is not running (" + container.state + ")");
   }
   TRY(mount, find_cgroup2_mount(options.mounts_file));

@@ -1,0 +1,156 @@
+#include "daemon/app/target_settings.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "daemon/base/unique_fd.h"
+
+namespace tapdeck::app {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string_view to_text(LeasePolicy policy) {
+  switch (policy) {
+    case LeasePolicy::Open:
+      return "open";
+    case LeasePolicy::Closed:
+      return "closed";
+    case LeasePolicy::ByMode:
+      break;
+  }
+  return "by-mode";
+}
+
+Json encode(uint32_t id, const TargetSettings& settings) {
+  Json json = {{"id", id},
+               {"spec", settings.spec.to_string()},
+               {"sealed", settings.sealed},
+               {"strict", settings.strict},
+               {"on_lease", to_text(settings.on_lease)},
+               {"bypass", settings.bypass}};
+  if (!settings.title.empty()) json["title"] = settings.title;
+  if (settings.session) json["session"] = *settings.session;
+  if (settings.mode) json["mode"] = to_string(*settings.mode);
+  if (settings.pid_start != 0) json["pid_start"] = settings.pid_start;
+  return json;
+}
+
+// nullopt when a member is missing or of another type. nlohmann's typed value() throws on a wrong type, hence the
+// checks before each.
+std::optional<std::pair<uint32_t, TargetSettings>> decode(const Json& json) {
+  if (!json.is_object()) return std::nullopt;
+  const auto text = [&](const char* key) -> std::optional<std::string> {
+    const auto it = json.find(key);
+    if (it == json.end() || !it->is_string()) return std::nullopt;
+    return it->get<std::string>();
+  };
+  const auto flag = [&](const char* key) {
+    const auto it = json.find(key);
+    return it != json.end() && it->is_boolean() && it->get<bool>();
+  };
+  const auto id = json.find("id");
+  const std::optional<TargetSpec> spec = TargetSpec::parse(text("spec").value_or(""));
+  if (id == json.end() || !id->is_number_unsigned() || !spec) return std::nullopt;
+  TargetSettings settings;
+  settings.spec = *spec;
+  settings.title = text("title").value_or("");
+  settings.session = text("session");
+  if (const auto mode = text("mode")) {
+    settings.mode = parse_mode(*mode);
+    if (!settings.mode) return std::nullopt;
+  }
+  settings.sealed = flag("sealed");
+  settings.strict = flag("strict");
+  const std::string lease = text("on_lease").value_or("by-mode");
+  if (lease == "open") settings.on_lease = LeasePolicy::Open;
+  if (lease == "closed") settings.on_lease = LeasePolicy::Closed;
+  if (const auto it = json.find("bypass"); it != json.end() && it->is_array()) {
+    for (const Json& item : *it) {
+      if (item.is_string()) settings.bypass.push_back(item.get<std::string>());
+    }
+  }
+  if (const auto it = json.find("pid_start"); it != json.end() && it->is_number_unsigned()) {
+    settings.pid_start = it->get<uint64_t>();
+  }
+  return std::make_pair(id->get<uint32_t>(), std::move(settings));
+}
+
+Result<void> write_and_sync(const std::string& path, const std::string& text) {
+  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd) return fail_errno(errno, "create " + path);
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t n = ::write(fd.get(), text.data() + done, text.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno(errno, "write " + path);
+    done += static_cast<size_t>(n);
+  }
+  if (::fsync(fd.get()) != 0) return fail_errno(errno, "fsync " + path);
+  return {};
+}
+
+}  // namespace
+
+Result<TargetList> load_targets(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  if (!in) {
+    if (errno == ENOENT) return TargetList{};
+    return fail_errno(errno, "open " + file.string());
+  }
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  const Json json = Json::parse(text, nullptr, false);
+  const auto corrupt = [&](const std::string& why) { return fail(Code::Corrupt, file.string() + ": " + why); };
+  if (!json.is_object()) return corrupt("not a JSON object");
+  const auto version = json.find("version");
+  if (version == json.end() || *version != 1) return corrupt("not of version 1");
+  const auto items = json.find("targets");
+  if (items == json.end() || !items->is_array()) return corrupt("no list of targets");
+  TargetList targets;
+  for (const Json& item : *items) {
+    auto one = decode(item);
+    if (!one)
+      return corrupt("target that does not decode: " + item.dump(-1, ' ', true, Json::error_handler_t::replace));
+    targets.insert(std::move(*one));
+  }
+  return targets;
+}
+
+Result<void> save_targets(const std::filesystem::path& file, const TargetList& targets) {
+  Json items = Json::array();
+  for (const auto& [id, settings] : targets) items.push_back(encode(id, settings));
+  const Json json = {{"version", 1}, {"targets", std::move(items)}};
+  const std::string temporary = file.string() + ".tmp";
+  TRY_VOID(write_and_sync(temporary, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+  if (::rename(temporary.c_str(), file.c_str()) != 0) return fail_errno(errno, "rename " + temporary);
+  // The rename itself must survive a power cut, too.
+  const UniqueFd directory(::open(file.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory || ::fsync(directory.get()) != 0) return fail_errno(errno, "fsync " + file.parent_path().string());
+  return {};
+}
+
+uint64_t process_start_ticks(pid_t pid) {
+  std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  if (!std::getline(in, line)) return 0;
+  // The name in field 2 may hold anything; the last bracket ends it.
+  const size_t bracket = line.rfind(')');
+  if (bracket == std::string::npos) return 0;
+  std::istringstream fields(line.substr(bracket + 1));
+  std::string field;
+  for (int number = 3; number <= 22; ++number) fields >> field;
+  uint64_t ticks = 0;
+  std::from_chars(field.data(), field.data() + field.size(), ticks);
+  return ticks;
+}
+
+}  // namespace tapdeck::app

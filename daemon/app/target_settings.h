@@ -1,0 +1,45 @@
+// What a person asked for a target, and the file that keeps it: targets.json in the state directory.
+//
+// Not what a target is doing now (targets.h). Thread: any; values, and functions without state.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/app/target_resolve.h"
+#include "daemon/base/result.h"
+#include "daemon/base/vocabulary.h"
+
+namespace tapdeck::app {
+
+enum class LeasePolicy { ByMode, Open, Closed };  // ByMode: closed for replay, else open
+
+struct TargetSettings {
+  TargetSpec spec;
+  std::string title;                   // shown, and accepted in place of the id; empty: spec.name
+  std::optional<std::string> session;  // unset: the daemon's active one
+  std::optional<Mode> mode;            // unset: the daemon's default
+  bool sealed = false;
+  bool strict = false;
+  LeasePolicy on_lease = LeasePolicy::ByMode;
+  std::vector<std::string> bypass;
+  uint64_t pid_start = 0;  // TargetKind::Pid: start of the process in clock ticks since boot; a reused pid is another
+
+  [[nodiscard]] const std::string& shown() const { return title.empty() ? spec.name : title; }
+};
+
+using TargetList = std::map<uint32_t, TargetSettings>;  // by id
+
+// An absent file is an empty list. Corrupt names file and reason.
+[[nodiscard]] Result<TargetList> load_targets(const std::filesystem::path& file);
+// Replaces the file atomically; on the disk when it returns. 0600.
+Result<void> save_targets(const std::filesystem::path& file, const TargetList& targets);
+
+// Field 22 of /proc/PID/stat; 0 when there is no such process.
+[[nodiscard]] uint64_t process_start_ticks(pid_t pid);
+
+}  // namespace tapdeck::app

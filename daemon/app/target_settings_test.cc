@@ -1,0 +1,75 @@
+#include "daemon/app/target_settings.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+namespace tapdeck::app {
+namespace {
+
+class TargetFile : public testing::Test {
+ protected:
+  void SetUp() override { std::filesystem::create_directories(directory_); }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+  std::filesystem::path directory_ = testing::TempDir() + "tapdeck-settings-" + std::to_string(::getpid());
+  std::filesystem::path file_ = directory_ / "targets.json";
+};
+
+TEST_F(TargetFile, KeepsEverySetting) {
+  TargetSettings settings;
+  settings.spec = {TargetKind::Pid, "42"};
+  settings.title = "worker \"one\"";
+  settings.session = "s";
+  settings.mode = Mode::Hybrid;
+  settings.sealed = true;
+  settings.strict = true;
+  settings.on_lease = LeasePolicy::Closed;
+  settings.bypass = {"*.internal", "10.0.0.0/8:443"};
+  settings.pid_start = 123456789012;
+  TargetSettings plain;
+  plain.spec = {TargetKind::Unit, "nginx"};
+  ASSERT_TRUE(save_targets(file_, {{7, settings}, {9, plain}}));
+  struct stat status{};
+  ASSERT_EQ(::stat(file_.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600U);
+  const auto loaded = load_targets(file_);
+  ASSERT_TRUE(loaded) << loaded.error().message();
+  ASSERT_EQ(loaded->size(), 2U);
+  const TargetSettings& back = loaded->at(7);
+  EXPECT_EQ(back.spec, settings.spec);
+  EXPECT_EQ(back.title, settings.title);
+  EXPECT_EQ(back.session, settings.session);
+  EXPECT_EQ(back.mode, settings.mode);
+  EXPECT_TRUE(back.sealed && back.strict);
+  EXPECT_EQ(back.on_lease, settings.on_lease);
+  EXPECT_EQ(back.bypass, settings.bypass);
+  EXPECT_EQ(back.pid_start, settings.pid_start);
+  EXPECT_FALSE(loaded->at(9).mode);
+  EXPECT_FALSE(loaded->at(9).session);
+}
+
+TEST_F(TargetFile, AMissingFileIsAnEmptyList) {
+  EXPECT_TRUE(load_targets(file_).value().empty());
+}
+
+TEST_F(TargetFile, RefusesWhatItDidNotWrite) {
+  for (const char* text :
+       {"", "[]", "{}", R"({"version":2,"targets":[]})", R"({"version":1})", R"({"version":1,"targets":[1]})",
+        R"({"version":1,"targets":[{"id":1}]})", R"({"version":1,"targets":[{"id":-1,"spec":"pid:1"}]})",
+        R"({"version":1,"targets":[{"id":1,"spec":"pid:1","mode":"loud"}]})"}) {
+    std::ofstream(file_) << text;
+    const auto loaded = load_targets(file_);
+    ASSERT_FALSE(loaded) << text;
+    EXPECT_EQ(loaded.error().code, Code::Corrupt) << text;
+  }
+}
+
+TEST(ProcessStartTicks, TellsAProcessFromNone) {
+  EXPECT_GT(process_start_ticks(::getpid()), 0U);
+  EXPECT_EQ(process_start_ticks(2147483646), 0U);
+}
+
+}  // namespace
+}  // namespace tapdeck::app

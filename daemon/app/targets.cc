@@ -1,0 +1,494 @@
+#include "daemon/app/targets.h"
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <ctime>
+#include <fstream>
+#include <set>
+
+namespace tapdeck::app {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+// A slice may hold hundreds of services; binding is for the usual case of a few.
+constexpr size_t kMaxNamespaces = 32;
+// Attached targets are looked at this often even without an event (an interface has none).
+constexpr milliseconds kRoutineLook{1000};
+
+std::vector<pid_t> pids_below(const std::string& cgroup) {
+  std::vector<std::string> directories{cgroup};
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator it(cgroup, error), end; !error && it != end; it.increment(error)) {
+    std::error_code ignored;
+    if (it->is_directory(ignored)) directories.push_back(it->path().string());
+  }
+  std::vector<pid_t> pids;
+  for (const std::string& directory : directories) {
+    std::ifstream procs(directory + "/cgroup.procs");
+    for (pid_t pid = 0; procs >> pid;) pids.push_back(pid);
+  }
+  return pids;
+}
+
+int64_t unix_ms() {
+  return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+// How long ago the process began.
+milliseconds age_of(pid_t pid) {
+  const uint64_t start = process_start_ticks(pid);
+  timespec now{};
+  if (start == 0 || ::clock_gettime(CLOCK_BOOTTIME, &now) != 0) return milliseconds(0);
+  const int64_t now_ms = static_cast<int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
+  const int64_t start_ms = static_cast<int64_t>(start) * 1000 / ::sysconf(_SC_CLK_TCK);
+  return milliseconds(std::max<int64_t>(0, now_ms - start_ms));
+}
+
+}  // namespace
+
+struct TargetRegistry::Entry {
+  uint32_t id = 0;
+  TargetSettings settings;
+  TargetStatus::State state = TargetStatus::State::Waiting;
+  std::string detail;
+  ResolvedTarget resolved;  // of the last attachment
+  bool ever_attached = false;
+  unsigned interface_index = 0;
+  UniqueFd pid_fd;  // readable when resolved.pid ended
+  int64_t attached_at_ms = 0;
+  std::vector<std::unique_ptr<trust::Binding>> bindings;
+  std::string trust;
+  std::vector<std::string> trust_skipped;
+  uint64_t gaps = 0;
+  milliseconds gap_total{0};
+  Clock::time_point next_look{};
+  milliseconds pause{0};
+
+  // The process stands for the target: when it ends, the target is gone or another one.
+  [[nodiscard]] bool follows_pid() const {
+    return settings.spec.kind != TargetKind::Cgroup && settings.spec.kind != TargetKind::Interface && resolved.pid > 0;
+  }
+  [[nodiscard]] bool is_there() const {
+    if (settings.spec.kind == TargetKind::Interface) {
+      return ::if_nametoindex(resolved.interface.c_str()) == interface_index;
+    }
+    std::error_code error;
+    if (!std::filesystem::is_directory(resolved.cgroup_path, error)) return false;
+    if (!follows_pid() || !pid_fd) return true;
+    pollfd ended{pid_fd.get(), POLLIN, 0};
+    return ::poll(&ended, 1, 0) == 0;
+  }
+};
+
+std::string_view to_string(TargetStatus::State state) {
+  switch (state) {
+    case TargetStatus::State::Attached:
+      return "attached";
+    case TargetStatus::State::Waiting:
+      return "waiting";
+    case TargetStatus::State::Failed:
+      break;
+  }
+  return "failed";
+}
+
+TargetRegistry::TargetRegistry(Options options, TargetBackend& backend, UniqueFd wake, UniqueFd inotify)
+    : options_(std::move(options)), backend_(backend), wake_(std::move(wake)), inotify_(std::move(inotify)) {}
+
+Result<std::unique_ptr<TargetRegistry>> TargetRegistry::open(Options options, TargetBackend& backend) {
+  UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake) return fail_errno(errno, "eventfd");
+  UniqueFd inotify(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (!inotify) return fail_errno(errno, "inotify");
+  auto registry = std::unique_ptr<TargetRegistry>(
+      new TargetRegistry(std::move(options), backend, std::move(wake), std::move(inotify)));
+  Result<TargetList> kept = load_targets(registry->options_.file);
+  if (!kept && kept.error().code != Code::Corrupt) return std::unexpected(kept.error());
+  if (!kept) {
+    const std::string bad = registry->options_.file.string() + ".bad";
+    if (::rename(registry->options_.file.c_str(), bad.c_str()) != 0) return fail_errno(errno, "rename to " + bad);
+    registry->last_error_ = kept.error().detail + "; kept as " + bad;
+    return registry;
+  }
+  for (auto& [id, settings] : *kept) {
+    auto entry = std::make_unique<Entry>();
+    entry->id = id;
+    entry->settings = std::move(settings);
+    entry->detail = "not looked at yet";
+    registry->entries_.emplace(id, std::move(entry));
+  }
+  return registry;
+}
+
+TargetRegistry::~TargetRegistry() {
+  stop();
+}
+
+void TargetRegistry::start() {
+  std::vector<uint32_t> ids;
+  {
+    const std::lock_guard lock(work_mutex_);
+    for (const auto& [id, entry] : entries_) ids.push_back(id);
+  }
+  for (const uint32_t id : ids) {
+    const std::lock_guard lock(work_mutex_);
+    if (const auto it = entries_.find(id); it != entries_.end()) look_at(*it->second);
+  }
+  if (!watcher_.joinable()) watcher_ = std::thread([this] { watch(); });
+}
+
+void TargetRegistry::stop() {
+  {
+    const std::lock_guard lock(small_mutex_);
+    stopping_ = true;
+  }
+  ::eventfd_write(wake_.get(), 1);
+  if (watcher_.joinable()) watcher_.join();
+}
+
+Result<void> TargetRegistry::save() {
+  TargetList list;
+  for (const auto& [id, entry] : entries_) list.emplace(id, entry->settings);
+  auto saved = save_targets(options_.file, list);
+  last_error_ = saved ? std::string() : saved.error().message();
+  return saved;
+}
+
+Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing if_missing) {
+  // Outside the lock: `tapdeck targets` must answer while podman thinks.
+  const Result<ResolvedTarget> resolved = resolve_target(settings.spec, options_.resolve);
+  if (!resolved) {
+    const bool may_come = resolved.error().code == Code::NotFound || resolved.error().code == Code::Busy;
+    if (if_missing == IfMissing::Fail || !may_come) return std::unexpected(resolved.error());
+  } else if (settings.spec.kind == TargetKind::Pid) {
+    settings.pid_start = process_start_ticks(resolved->pid);
+  }
+
+  const std::lock_guard lock(work_mutex_);
+  for (const auto& [id, entry] : entries_) {
+    if (entry->settings.spec == settings.spec) {
+      const TargetSettings before = std::exchange(entry->settings, settings);
+      const Result<void> done = resolved ? attach_entry(*entry, *resolved) : Result<void>{};
+      if (!done) {
+        entry->settings = before;
+        return std::unexpected(done.error());
+      }
+      TRY_VOID(save());
+      return status_of(*entry);
+    }
+    if (resolved && !resolved->cgroup_path.empty() && entry->state == TargetStatus::State::Attached &&
+        entry->resolved.cgroup_path == resolved->cgroup_path) {
+      return fail(Code::AlreadyExists, resolved->display + " is target " + std::to_string(id) + " already (" +
+                                           entry->settings.spec.to_string() + "); detach that first");
+    }
+  }
+  uint32_t id = options_.first_slot;
+  while (entries_.contains(id)) ++id;
+  if (id > options_.last_slot) {
+    return fail(Code::Exhausted, "all " + std::to_string(entries_.size()) + " target slots are taken; detach one");
+  }
+  auto owned = std::make_unique<Entry>();
+  Entry& entry = *owned;
+  entry.id = id;
+  entry.settings = std::move(settings);
+  entries_.emplace(id, std::move(owned));
+  if (!resolved) {
+    lose(entry, resolved.error());
+  } else if (const Result<void> done = attach_entry(entry, *resolved); !done) {
+    entries_.erase(id);
+    return std::unexpected(done.error());
+  }
+  TRY_VOID(save());
+  ::eventfd_write(wake_.get(), 1);  // the watcher learns of the new pid
+  return status_of(entry);
+}
+
+Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& resolved) {
+  const bool moved = !entry.ever_attached || resolved.cgroup_path != entry.resolved.cgroup_path;
+  const bool other_process = entry.bindings.empty() || resolved.pid != entry.resolved.pid;
+  if (other_process) entry.bindings.clear();
+  entry.resolved = resolved;
+  // A recorded client that meets our certificate untrusting breaks; one that is captured a moment later is a counted
+  // gap. Where nothing may pass uncaptured it is the other way round.
+  const bool capture_first = entry.settings.sealed || entry.settings.mode == Mode::Replay;
+  if (!capture_first && other_process) bind_trust(entry);
+  if (auto attached = backend_.attach(entry.id, entry.settings, resolved); !attached) {
+    entry.bindings.clear();
+    entry.state = TargetStatus::State::Failed;
+    entry.detail = attached.error().message();
+    return attached;
+  }
+  if (capture_first && other_process) bind_trust(entry);
+  const bool again = entry.state != TargetStatus::State::Attached && entry.ever_attached;
+  if (again && moved) count_gap(entry);
+  entry.pid_fd = UniqueFd(entry.follows_pid() ? static_cast<int>(::syscall(SYS_pidfd_open, resolved.pid, 0)) : -1);
+  entry.interface_index = resolved.interface.empty() ? 0 : ::if_nametoindex(resolved.interface.c_str());
+  entry.ever_attached = true;
+  entry.state = TargetStatus::State::Attached;
+  entry.detail.clear();
+  entry.attached_at_ms = unix_ms();
+  entry.next_look = Clock::now() + kRoutineLook;
+  watch_parent(entry);
+  return {};
+}
+
+void TargetRegistry::count_gap(Entry& entry) {
+  ++entry.gaps;
+  entry.gap_total += age_of(entry.resolved.pid);
+}
+
+void TargetRegistry::bind_trust(Entry& entry) {
+  entry.trust_skipped.clear();
+  if (!options_.bind_trust || entry.settings.spec.kind == TargetKind::Interface) {
+    entry.trust = "none: its clients must trust the CA themselves ('tapdeck ca show')";
+    return;
+  }
+  std::set<uint64_t> namespaces;
+  size_t stores = 0;
+  std::string trouble;
+  bool host = false;
+  for (const pid_t pid : pids_below(entry.resolved.cgroup_path)) {
+    const Result<bool> shared = trust::shares_host_mounts(pid);
+    if (!shared) continue;  // ended meanwhile
+    struct stat status{};
+    if (*shared || ::stat(("/proc/" + std::to_string(pid) + "/ns/mnt").c_str(), &status) != 0) {
+      host |= *shared;
+      continue;
+    }
+    if (namespaces.size() >= kMaxNamespaces || !namespaces.insert(status.st_ino).second) continue;
+    auto binding = options_.bind_trust(pid);
+    if (!binding) {
+      trouble = binding.error().message();
+      continue;
+    }
+    stores += (*binding)->report().mounted.size();
+    const std::vector<std::string>& skipped = (*binding)->report().skipped;
+    entry.trust_skipped.insert(entry.trust_skipped.end(), skipped.begin(), skipped.end());
+    entry.bindings.push_back(std::move(*binding));
+  }
+  entry.trust = std::to_string(stores) + " trust stores covered";
+  if (host) {
+    entry.trust +=
+        "; it uses the host's files, which are left alone: set SSL_CERT_FILE and its like, or 'tapdeck ca install'";
+  }
+  if (!trouble.empty()) entry.trust += "; " + trouble;
+}
+
+void TargetRegistry::lose(Entry& entry, const Error& why) {
+  const bool pid_ended = entry.settings.spec.kind == TargetKind::Pid;
+  entry.state = pid_ended ? TargetStatus::State::Failed : TargetStatus::State::Waiting;
+  entry.detail = pid_ended ? "the process has ended" : why.message();
+  entry.attached_at_ms = 0;
+  entry.pid_fd.reset();
+  entry.bindings.clear();
+  entry.pause = options_.first_look;
+  entry.next_look = Clock::now() + entry.pause;
+}
+
+// Called with work_mutex_ held; lets go of nothing, because resolving what has just gone is quick in the usual case
+// and a hanging tool ends at its deadline.
+void TargetRegistry::look_at(Entry& entry) {
+  if (entry.state == TargetStatus::State::Failed) return;
+  if (entry.state == TargetStatus::State::Attached) {
+    entry.next_look = Clock::now() + kRoutineLook;
+    if (entry.is_there()) return;
+    lose(entry, Error{Code::NotFound, entry.resolved.display + " is gone", Origin::Kernel, Retry::Yes, 0});
+    if (entry.state == TargetStatus::State::Failed) return;
+  }
+  Result<ResolvedTarget> resolved = resolve_target(entry.settings.spec, options_.resolve);
+  if (resolved && entry.settings.spec.kind == TargetKind::Pid &&
+      process_start_ticks(resolved->pid) != entry.settings.pid_start) {
+    lose(entry, Error{});
+    return;
+  }
+  const Result<void> attached = resolved ? attach_entry(entry, *resolved) : std::unexpected(resolved.error());
+  if (attached) return;
+  if (entry.settings.spec.kind == TargetKind::Pid) {
+    lose(entry, attached.error());
+    return;
+  }
+  // A runtime still setting up its cgroup refuses for a moment as well: everything is tried again.
+  entry.state = TargetStatus::State::Waiting;
+  entry.detail = attached.error().message();
+  entry.pause = std::min(std::max(entry.pause * 2, options_.first_look), options_.longest_look);
+  entry.next_look = Clock::now() + entry.pause;
+}
+
+// A container or unit comes back as a directory beside the one it had.
+void TargetRegistry::watch_parent(Entry& entry) {
+  if (entry.resolved.cgroup_path.empty()) return;
+  const std::string parent = std::filesystem::path(entry.resolved.cgroup_path).parent_path().string();
+  // Watching a directory twice is one watch; a failure (limit reached) leaves the polling.
+  ignore(::inotify_add_watch(inotify_.get(), parent.c_str(), IN_CREATE | IN_MOVED_TO | IN_ONLYDIR), "polled anyway");
+}
+
+void TargetRegistry::wait_for_event() {
+  std::vector<pollfd> polled{{wake_.get(), POLLIN, 0}, {inotify_.get(), POLLIN, 0}};
+  Clock::time_point until = Clock::now() + std::chrono::seconds(60);
+  {
+    const std::lock_guard lock(work_mutex_);
+    for (const auto& [id, entry] : entries_) {
+      if (entry->state != TargetStatus::State::Failed) until = std::min(until, entry->next_look);
+      if (entry->pid_fd) polled.push_back({entry->pid_fd.get(), POLLIN, 0});
+    }
+  }
+  const auto left = std::chrono::ceil<milliseconds>(until - Clock::now()).count();
+  ::poll(polled.data(), polled.size(), static_cast<int>(std::max<int64_t>(0, left)));
+  eventfd_t count = 0;
+  ::eventfd_read(wake_.get(), &count);
+  std::array<char, 4096> events{};
+  bool created = false;
+  while (::read(inotify_.get(), events.data(), events.size()) > 0) created = true;
+  const std::lock_guard lock(work_mutex_);
+  for (const auto& [id, entry] : entries_) {
+    if (entry->state == TargetStatus::State::Waiting && created) {
+      entry->pause = milliseconds(0);
+      entry->next_look = Clock::now();
+    }
+    if (entry->state == TargetStatus::State::Attached && !entry->is_there()) entry->next_look = Clock::now();
+  }
+}
+
+void TargetRegistry::watch() {
+  for (;;) {
+    wait_for_event();
+    std::vector<uint32_t> soon;
+    {
+      const std::lock_guard lock(small_mutex_);
+      if (stopping_) return;
+      soon.swap(soon_);
+    }
+    std::vector<uint32_t> due;
+    {
+      const std::lock_guard lock(work_mutex_);
+      for (const auto& [id, entry] : entries_) {
+        const bool asked = std::find(soon.begin(), soon.end(), id) != soon.end();
+        if (asked || entry->next_look <= Clock::now()) due.push_back(id);
+      }
+    }
+    // One lock a target: attach and list get their turn between two of them.
+    for (const uint32_t id : due) {
+      const std::lock_guard lock(work_mutex_);
+      if (const auto it = entries_.find(id); it != entries_.end()) look_at(*it->second);
+    }
+  }
+}
+
+Result<TargetRegistry::Entry*> TargetRegistry::entry_of(const std::string& target) {
+  uint32_t id = 0;
+  const auto parsed = std::from_chars(target.data(), target.data() + target.size(), id);
+  if (parsed.ec == std::errc{} && parsed.ptr == target.data() + target.size()) {
+    if (const auto it = entries_.find(id); it != entries_.end()) return it->second.get();
+  }
+  std::vector<Entry*> fits;
+  std::vector<std::string> known;
+  for (const auto& [number, entry] : entries_) {
+    const TargetSettings& settings = entry->settings;
+    if (settings.spec.to_string() == target) return entry.get();
+    if (settings.title == target || settings.spec.name == target) fits.push_back(entry.get());
+    known.push_back(settings.shown());
+  }
+  if (fits.size() == 1) return fits.front();
+  if (fits.empty()) {
+    std::string detail = "no target '" + target + "'";
+    const std::vector<std::string> near = nearest_names(target, known);
+    for (size_t i = 0; i < near.size(); ++i) detail += (i == 0 ? "; nearest: " : ", ") + near[i];
+    return fail(Code::NotFound, detail);
+  }
+  std::string detail = "'" + target + "' fits several targets, name one by id:";
+  for (const Entry* entry : fits)
+    detail += " " + std::to_string(entry->id) + " (" + entry->settings.spec.to_string() + ")";
+  return fail(Code::InvalidArgument, detail);
+}
+
+Result<void> TargetRegistry::detach(const std::string& target) {
+  const std::lock_guard lock(work_mutex_);
+  TRY(entry, entry_of(target));
+  TRY_VOID(backend_.detach(entry->id));
+  Result<void> undone;
+  for (const auto& binding : entry->bindings) {
+    if (auto one = binding->undo(); !one) undone = std::move(one);
+  }
+  entries_.erase(entry->id);
+  TRY_VOID(save());
+  if (!undone) {
+    undone.error().detail = "detached, but its trust stores are still covered until it ends or tapdeck starts again: " +
+                            undone.error().detail;
+  }
+  return undone;
+}
+
+Result<TargetStatus> TargetRegistry::update(const std::string& target,
+                                            const std::function<void(TargetSettings&)>& change) {
+  const std::lock_guard lock(work_mutex_);
+  TRY(entry, entry_of(target));
+  TargetSettings settings = entry->settings;
+  change(settings);
+  settings.spec = entry->settings.spec;
+  settings.pid_start = entry->settings.pid_start;
+  if (entry->state == TargetStatus::State::Attached) TRY_VOID(backend_.update(entry->id, settings));
+  entry->settings = std::move(settings);
+  TRY_VOID(save());
+  return status_of(*entry);
+}
+
+Result<TargetStatus> TargetRegistry::find(const std::string& target) {
+  const std::lock_guard lock(work_mutex_);
+  TRY(entry, entry_of(target));
+  return status_of(*entry);
+}
+
+std::vector<TargetStatus> TargetRegistry::list() {
+  const std::lock_guard lock(work_mutex_);
+  std::vector<TargetStatus> out;
+  for (const auto& [id, entry] : entries_) out.push_back(status_of(*entry));
+  return out;
+}
+
+TargetStatus TargetRegistry::status_of(const Entry& entry) {
+  TargetStatus status;
+  status.id = entry.id;
+  status.settings = entry.settings;
+  status.state = entry.state;
+  status.detail = entry.detail;
+  status.display = entry.resolved.display.empty() ? entry.settings.spec.to_string() : entry.resolved.display;
+  if (entry.state == TargetStatus::State::Attached) {
+    status.captured =
+        entry.resolved.interface.empty() ? entry.resolved.cgroup_path : "interface " + entry.resolved.interface;
+  }
+  status.attached_at_ms = entry.attached_at_ms;
+  status.trust = entry.trust;
+  status.trust_skipped = entry.trust_skipped;
+  status.gaps = entry.gaps;
+  status.gap_total = entry.gap_total;
+  if (entry.ever_attached) status.uncaptured = backend_.uncaptured(entry.id);
+  return status;
+}
+
+void TargetRegistry::look_soon(uint32_t slot) {
+  {
+    const std::lock_guard lock(small_mutex_);
+    soon_.push_back(slot);
+  }
+  ::eventfd_write(wake_.get(), 1);
+}
+
+std::string TargetRegistry::last_error() {
+  const std::lock_guard lock(work_mutex_);
+  return last_error_;
+}
+
+}  // namespace tapdeck::app

@@ -1,0 +1,293 @@
+// Cgroups are real, below one `tapdeck-test-PID`; the capture layer is a fake that writes down what it was told, and
+// podman is a script that says what the test wants.
+#include "daemon/app/targets.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <fstream>
+
+#include "daemon/app/cgroup2.h"
+
+namespace tapdeck::app {
+namespace {
+
+using State = TargetStatus::State;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class FakeBackend : public TargetBackend {
+ public:
+  Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved) override {
+    if (refuse) return fail(Code::Permission, "no CAP_BPF");
+    return note("attach " + std::to_string(slot) + " " +
+                (resolved.interface.empty() ? resolved.cgroup_path : resolved.interface) + " " +
+                settings.session.value_or("-"));
+  }
+  Result<void> update(uint32_t slot, const TargetSettings& settings) override {
+    return note("update " + std::to_string(slot) + " " + settings.session.value_or("-"));
+  }
+  Result<void> detach(uint32_t slot) override { return note("detach " + std::to_string(slot)); }
+  std::map<std::string, uint64_t> uncaptured(uint32_t slot) override { return {{"udp", slot}}; }
+
+  std::vector<std::string> take() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(calls_, {});
+  }
+  // Waits for the next call; "" after ten seconds.
+  std::string next() {
+    std::unique_lock lock(mutex_);
+    if (!changed_.wait_for(lock, std::chrono::seconds(10), [&] { return !calls_.empty(); })) return "";
+    std::string call = calls_.front();
+    calls_.erase(calls_.begin());
+    return call;
+  }
+  bool refuse = false;
+
+ private:
+  Result<void> note(std::string call) {
+    const std::lock_guard lock(mutex_);
+    calls_.push_back(std::move(call));
+    changed_.notify_all();
+    return {};
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::string> calls_;
+};
+
+class Targets : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto mount = find_cgroup2_mount();
+    if (!mount || ::geteuid() != 0) GTEST_SKIP() << "needs root and cgroup2";
+    top_ = *mount + "/tapdeck-test-" + std::to_string(::getpid());
+    ASSERT_EQ(::mkdir(top_.c_str(), 0755), 0);
+    directory_ = testing::TempDir() + "tapdeck-targets-" + std::to_string(::getpid());
+    std::filesystem::create_directories(directory_ / "bin");
+    old_path_ = std::getenv("PATH");
+  }
+  void TearDown() override {
+    if (top_.empty()) return;
+    ::setenv("PATH", old_path_.c_str(), 1);
+    for (const pid_t pid : pids_) end(pid);
+    for (const auto& entry : std::filesystem::directory_iterator(top_)) {
+      if (entry.is_directory()) ::rmdir(entry.path().c_str());
+    }
+    ::rmdir(top_.c_str());
+    std::filesystem::remove_all(directory_);
+  }
+  std::string cgroup(const std::string& name) {
+    const std::string path = top_ + "/" + name;
+    ::mkdir(path.c_str(), 0755);
+    return path;
+  }
+  pid_t process_in(const std::string& path) {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      for (;;) ::pause();
+    }
+    std::ofstream(path + "/cgroup.procs") << pid;
+    pids_.push_back(pid);
+    return pid;
+  }
+  static void end(pid_t pid) {
+    if (::kill(pid, SIGKILL) == 0) ::waitpid(pid, nullptr, 0);
+  }
+  // From now on `podman inspect` answers with this; written aside and renamed, as the watcher may be reading.
+  void podman_says(const std::string& script) {
+    const std::string path = directory_ / "bin/podman";
+    std::ofstream(path + ".new") << "#!/bin/sh\n" << script << "\n";
+    ::chmod((path + ".new").c_str(), 0755);
+    std::filesystem::rename(path + ".new", path);
+    ::setenv("PATH", (directory_ / "bin").c_str(), 1);
+  }
+  static std::string running(const std::string& id, pid_t pid) {
+    return R"(echo '[{"Id":")" + id + R"(","Name":"web","State":{"Status":"running","Pid":)" + std::to_string(pid) +
+           "}}]'";
+  }
+  std::unique_ptr<TargetRegistry> registry() {
+    TargetRegistry::Options options;
+    options.file = directory_ / "targets.json";
+    options.first_look = std::chrono::milliseconds(5);
+    options.longest_look = std::chrono::milliseconds(20);
+    options.last_slot = 3;
+    auto opened = TargetRegistry::open(std::move(options), backend_);
+    EXPECT_TRUE(opened) << opened.error().message();
+    return std::move(*opened);
+  }
+  static TargetSettings wanted(TargetKind kind, const std::string& name, const std::string& session = "s") {
+    TargetSettings settings;
+    settings.spec = {kind, name};
+    settings.session = session;
+    return settings;
+  }
+
+  FakeBackend backend_;
+  std::string top_;
+  std::filesystem::path directory_;
+  std::string old_path_;
+  std::vector<pid_t> pids_;
+};
+
+TEST_F(Targets, AttachedOnesSurviveARestartOfTheDaemon) {
+  const std::string path = cgroup("jobs");
+  {
+    auto first = registry();
+    const auto status = first->attach(wanted(TargetKind::Cgroup, path));
+    ASSERT_TRUE(status) << status.error().message();
+    EXPECT_EQ(status->id, 1U);
+    EXPECT_EQ(status->state, State::Attached);
+    EXPECT_EQ(status->captured, path);
+    EXPECT_THAT(status->uncaptured, ElementsAre(std::pair<const std::string, uint64_t>("udp", 1)));
+  }
+  EXPECT_THAT(backend_.take(), ElementsAre("attach 1 " + path + " s"));
+  auto second = registry();
+  second->start();
+  EXPECT_THAT(backend_.take(), ElementsAre("attach 1 " + path + " s"));
+  EXPECT_THAT(second->list(), SizeIs(1));
+}
+
+TEST_F(Targets, AttachingAgainUpdatesAndKeepsTheId) {
+  auto targets = registry();
+  const std::string path = cgroup("jobs");
+  ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, path, "one")));
+  const auto again = targets->attach(wanted(TargetKind::Cgroup, path, "two"));
+  ASSERT_TRUE(again) << again.error().message();
+  EXPECT_EQ(again->id, 1U);
+  EXPECT_EQ(again->settings.session, "two");
+  EXPECT_THAT(targets->list(), SizeIs(1));
+}
+
+TEST_F(Targets, DetachForgetsByIdSpecOrName) {
+  auto targets = registry();
+  ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, cgroup("a"))));
+  ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, cgroup("b"))));
+  ASSERT_TRUE(targets->attach(wanted(TargetKind::Interface, "lo")));
+  EXPECT_TRUE(targets->detach("1"));
+  EXPECT_TRUE(targets->detach("cgroup:" + top_ + "/b"));
+  EXPECT_TRUE(targets->detach("lo"));
+  EXPECT_THAT(targets->list(), IsEmpty());
+  EXPECT_THAT(registry()->list(), IsEmpty());
+  const auto missing = targets->detach("lo");
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code, Code::NotFound);
+}
+
+TEST_F(Targets, ANameThatDoesNotExistIsAnErrorUnlessItMayCome) {
+  auto targets = registry();
+  const std::string path = top_ + "/later";
+  EXPECT_EQ(targets->attach(wanted(TargetKind::Cgroup, path)).error().code, Code::NotFound);
+  EXPECT_THAT(targets->list(), IsEmpty());
+  const auto waiting = targets->attach(wanted(TargetKind::Cgroup, path), IfMissing::Wait);
+  ASSERT_TRUE(waiting) << waiting.error().message();
+  EXPECT_EQ(waiting->state, State::Waiting);
+  targets->start();
+  cgroup("later");
+  EXPECT_EQ(backend_.next(), "attach 1 " + path + " s");
+}
+
+TEST_F(Targets, AContainerThatRestartsWithAnotherCgroupIsAttachedAgainAndTheGapCounted) {
+  const std::string one = "1111111111111111";
+  const std::string two = "2222222222222222";
+  const std::string first = cgroup("libpod-" + one);
+  const pid_t before = process_in(first);
+  podman_says(running(one, before));
+  auto targets = registry();
+  targets->start();
+  ASSERT_TRUE(targets->attach(wanted(TargetKind::Container, "web")));
+  EXPECT_EQ(backend_.next(), "attach 1 " + first + " s");
+
+  podman_says("echo 'no such container' >&2; exit 125");
+  end(before);
+  ::rmdir(first.c_str());
+  const std::string second = top_ + "/libpod-" + two;
+  const pid_t after = process_in(cgroup("libpod-" + two));
+  podman_says(running(two, after));
+  EXPECT_EQ(backend_.next(), "attach 1 " + second + " s");
+  const auto status = targets->find("web");
+  ASSERT_TRUE(status);
+  EXPECT_EQ(status->state, State::Attached);
+  EXPECT_EQ(status->gaps, 1U);
+}
+
+TEST_F(Targets, APidThatEndsFailsForGoodAndAReusedOneIsAnother) {
+  const pid_t pid = process_in(cgroup("jobs"));
+  {
+    auto targets = registry();
+    const auto status = targets->attach(wanted(TargetKind::Pid, std::to_string(pid)));
+    ASSERT_TRUE(status) << status.error().message();
+    EXPECT_NE(status->settings.pid_start, 0U);
+  }
+  // The same number with another start time: what is kept is not this process.
+  std::ifstream in(directory_ / "targets.json");
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  const size_t at = text.find("\"pid_start\": ");
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at, 13, "\"pid_start\": 1");
+  std::ofstream(directory_ / "targets.json") << text;
+  backend_.take();
+  auto targets = registry();
+  targets->start();
+  EXPECT_EQ(targets->list().at(0).state, State::Failed);
+  EXPECT_THAT(backend_.take(), IsEmpty());
+}
+
+TEST_F(Targets, WhatTheCaptureLayerRefusesIsNotKept) {
+  auto targets = registry();
+  backend_.refuse = true;
+  const auto status = targets->attach(wanted(TargetKind::Cgroup, cgroup("jobs")));
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, Code::Permission);
+  EXPECT_THAT(targets->list(), IsEmpty());
+}
+
+TEST_F(Targets, OneCgroupIsOneTargetAndSlotsAreFinite) {
+  auto targets = registry();
+  const std::string path = cgroup("jobs");
+  const pid_t pid = process_in(path);
+  ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, path)));
+  const auto same = targets->attach(wanted(TargetKind::Pid, std::to_string(pid)));
+  ASSERT_FALSE(same);
+  EXPECT_EQ(same.error().code, Code::AlreadyExists);
+  EXPECT_THAT(same.error().detail, HasSubstr("target 1"));
+  ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, cgroup("b"))));
+  ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, cgroup("c"))));
+  EXPECT_EQ(targets->attach(wanted(TargetKind::Cgroup, cgroup("d"))).error().code, Code::Exhausted);
+}
+
+TEST_F(Targets, UpdateChangesWhatIsKeptAndTellsTheCaptureLayer) {
+  auto targets = registry();
+  ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, cgroup("jobs"))));
+  backend_.take();
+  const auto updated = targets->update("1", [](TargetSettings& settings) {
+    settings.session = "other";
+    settings.mode = Mode::Replay;
+    settings.spec.name = "may not change";
+  });
+  ASSERT_TRUE(updated) << updated.error().message();
+  EXPECT_THAT(backend_.take(), ElementsAre("update 1 other"));
+  const auto kept = load_targets(directory_ / "targets.json");
+  ASSERT_TRUE(kept);
+  EXPECT_EQ(kept->at(1).mode, Mode::Replay);
+  EXPECT_EQ(kept->at(1).spec.name, top_ + "/jobs");
+}
+
+TEST_F(Targets, AListThatDoesNotDecodeIsKeptAsideAndSaid) {
+  std::ofstream(directory_ / "targets.json") << "{\"version\":1,\"targets\":[{\"id\":\"x\"}]}";
+  auto targets = registry();
+  EXPECT_THAT(targets->list(), IsEmpty());
+  EXPECT_THAT(targets->last_error(), HasSubstr("targets.json.bad"));
+  EXPECT_TRUE(std::filesystem::exists(directory_ / "targets.json.bad"));
+}
+
+}  // namespace
+}  // namespace tapdeck::app

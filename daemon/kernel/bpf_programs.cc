@@ -193,9 +193,19 @@ struct CgroupPrograms::Links {
 CgroupPrograms::CgroupPrograms() : links_(std::make_unique<Links>()) {}
 
 CgroupPrograms::~CgroupPrograms() {
+  drop_links();
+  tapdeck_cgroup__destroy(skeleton_);
+}
+
+void CgroupPrograms::drop_links() {
   // Reverse order: nothing is rewritten any more when sock_ops goes.
   for (auto i = links_->all.rbegin(); i != links_->all.rend(); ++i) bpf_link__destroy(i->link);
-  tapdeck_cgroup__destroy(skeleton_);
+  links_->all.clear();
+}
+
+void CgroupPrograms::detach() {
+  unpin();
+  drop_links();
 }
 
 Result<std::unique_ptr<CgroupPrograms>> CgroupPrograms::load(const BpfMaps& maps, uint32_t slot, uint32_t mark) {

@@ -71,6 +71,8 @@ class CgroupPrograms {
 
   // sock_ops first and connect last, so that no rewritten socket goes unnoticed.
   [[nodiscard]] Result<void> attach(int cgroup_fd);
+  // Removes links and pins; the programs stay loaded, so that attaching again takes no verifier run.
+  void detach();
   // Pins every link below `prefix` ("/…/bpf/0-"): they outlive the process until unlinked.
   [[nodiscard]] Result<void> pin(const std::string& prefix);
   void unpin();
@@ -78,6 +80,7 @@ class CgroupPrograms {
  private:
   struct Links;
   CgroupPrograms();
+  void drop_links();
   tapdeck_cgroup* skeleton_ = nullptr;
   std::unique_ptr<Links> links_;
 };

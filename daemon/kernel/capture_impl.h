@@ -1,0 +1,89 @@
+// CaptureImpl: the Capture behind capture.h. Everything but resolve(), upstream_socket() and renew_lease() happens on
+// the control thread, so that there is one lock in the whole layer (NetnsTable's).
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "daemon/kernel/bpf_events.h"
+#include "daemon/kernel/bpf_programs.h"
+#include "daemon/kernel/capture.h"
+#include "daemon/kernel/cgroup_target.h"
+#include "daemon/kernel/control_thread.h"
+#include "daemon/kernel/netns_table.h"
+#include "daemon/kernel/run_directory.h"
+#include "daemon/kernel/tc_target.h"
+
+namespace tapdeck::kernel {
+
+class CaptureImpl final : public Capture, private ControlThread::Handler {
+ public:
+  CaptureImpl(CaptureOptions options, ListenerSink& sink) : options_(std::move(options)), sink_(sink) {}
+  ~CaptureImpl() override;
+  [[nodiscard]] Result<void> start();
+
+  Result<void> attach_cgroup(uint32_t target, const std::string& cgroup_path, TargetPolicy policy) override;
+  Result<void> attach_interface(uint32_t target, const std::string& interface_name, TargetPolicy policy) override;
+  Result<void> set_policy(uint32_t target, TargetPolicy policy) override;
+  Result<void> detach(uint32_t target) override;
+  Result<void> prepare_netns(uint32_t target, int netns_fd) override;
+  Result<CapturedFlow> resolve(const ListenerKey& listener, const Endpoint& client, const Endpoint& local) override;
+  Result<UniqueFd> upstream_socket(uint64_t netns_cookie, int family) override;
+  void renew_lease() override;
+  void keep_closed() override { keep_closed_.store(true); }
+  [[nodiscard]] Stats stats() const override;
+
+ private:
+  struct Slot {
+    TargetPolicy policy;
+    std::unique_ptr<CgroupTarget> cgroup;
+    std::unique_ptr<TcTarget> interface;
+    bool used = false;  // attached at some time: stats list it
+    [[nodiscard]] bool is_free() const { return !cgroup && !interface; }
+  };
+
+  // ControlThread::Handler
+  void on_ready(uint64_t token) override;
+  void on_tick() override;
+
+  [[nodiscard]] Result<void> on_control(const std::function<Result<void>()>& task) const;
+  [[nodiscard]] Result<void> attach_cgroup_now(uint32_t target, const std::string& path, TargetPolicy policy);
+  [[nodiscard]] Result<void> attach_interface_now(uint32_t target, const std::string& name, TargetPolicy policy);
+  [[nodiscard]] Result<void> detach_now(uint32_t target);
+  [[nodiscard]] Result<void> write_policy(uint32_t target, TargetPolicy policy) const;
+  [[nodiscard]] Result<void> need_steering();
+  void drop_steering_if_unused();
+  // Listeners for the namespaces of all processes of the target.
+  [[nodiscard]] Result<void> cover_processes(uint32_t target);
+  void watch_events(uint32_t target);
+  void on_cgroup_event(uint32_t target);
+  void on_bpf_event(const tapdeck_event& event);
+  void lose_cgroup(uint32_t target);
+  void look_for_cgroup(uint32_t target);
+  void look_at_interface(uint32_t target);
+  void watch_for_return(const std::string& path);
+  void shut_down();
+
+  const CaptureOptions options_;
+  ListenerSink& sink_;
+  std::optional<RunDirectory> run_;
+  UniqueFd home_fd_;
+  uint64_t home_cookie_ = 0;
+  std::unique_ptr<BpfMaps> maps_;
+  std::unique_ptr<NetnsTable> netns_;
+  std::unique_ptr<BpfEvents> events_;
+  UniqueFd inotify_;  // parents of cgroups that are gone
+  std::array<Slot, kMaxTargets> slots_;
+  bool steering_ = false;
+  uint64_t ticks_ = 0;
+  std::atomic<bool> keep_closed_{false};
+  std::atomic<uint64_t> lease_expirations_{0};
+  std::atomic<uint64_t> unknown_flows_{0};
+  mutable std::unique_ptr<ControlThread> control_;  // last: stops first
+};
+
+}  // namespace tapdeck::kernel

@@ -1,0 +1,150 @@
+// lab: real namespaces, cgroups and client processes for the capture tests. Needs root. Every test runs in a network
+// namespace of its own without any way out, so that nothing a test sends can leave the machine.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "daemon/base/endpoint.h"
+#include "daemon/base/unique_fd.h"
+#include "daemon/kernel/capture.h"
+
+namespace tapdeck::kernel::lab {
+
+// Runs a shell command in the calling thread's namespace; fails the test when it fails.
+void sh(const std::string& command);
+[[nodiscard]] std::string output_of(const std::string& command);
+[[nodiscard]] Endpoint ep(const std::string& text);
+
+// Moves the calling thread into a fresh network namespace with lo up; back in the destructor.
+class FreshNetns {
+ public:
+  FreshNetns();
+  ~FreshNetns();
+
+ private:
+  UniqueFd before_;
+};
+
+// A further namespace, not entered: alive as long as its descriptor. lo is up in it.
+class SideNetns {
+ public:
+  SideNetns();
+  [[nodiscard]] int fd() const { return fd_.get(); }
+  // "nsenter --net=… " for sh().
+  [[nodiscard]] std::string prefix() const;
+
+ private:
+  UniqueFd fd_;
+};
+
+// A cgroup2 directory tapdeck-test-*, removed at the end.
+class TestCgroup {
+ public:
+  TestCgroup();
+  ~TestCgroup();
+  [[nodiscard]] const std::string& path() const { return path_; }
+  void remove();
+  void make();
+  // cgroup BPF programs attached to it, all kinds together.
+  [[nodiscard]] int attached_programs() const;
+
+ private:
+  std::string path_;
+};
+
+// A directory that goes away with the test.
+class TestDirectory {
+ public:
+  TestDirectory();
+  ~TestDirectory();
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+struct Report {
+  int error = 0;  // errno of what the client did, 0 = done
+  pid_t pid = 0;
+  Endpoint peer;   // getpeername
+  Endpoint local;  // getsockname
+  int count = 0;
+};
+
+// A forked process in `cgroup` (empty: ours) and `netns_fd` (-1: ours) that runs `body`, reports, and stays until the
+// object dies. `body` may only make system calls: the parent has threads.
+class Client {
+ public:
+  using Body = std::function<void(Report&)>;
+  Client(const std::string& cgroup, int netns_fd, const Body& body);
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+  // Waits for it.
+  [[nodiscard]] Report report();
+  [[nodiscard]] pid_t pid() const { return pid_; }
+  void kill_and_wait();
+
+ private:
+  pid_t pid_ = -1;
+  UniqueFd channel_;
+};
+
+enum class Only6 : uint8_t { No, Yes };
+struct ConnectOptions {
+  Endpoint to;
+  uint16_t from_port = 0;
+  std::string device = {};     // SO_BINDTODEVICE
+  int as_family = 0;           // AF_INET6 with an IPv4 destination: v4-mapped
+  Only6 only6 = Only6::No;     // IPV6_V6ONLY
+};
+// A TCP connect with a 3 s limit.
+[[nodiscard]] Client::Body connects(ConnectOptions options);
+// Sends one datagram; Connected: connect + send, else sendto.
+enum class Connected : uint8_t { No, Yes };
+[[nodiscard]] Client::Body sends_udp(const Endpoint& to, Connected connected);
+
+struct Accepted {
+  UniqueFd fd;
+  Endpoint client;
+  Endpoint local;
+  ListenerKey key;
+};
+
+// Collects what Capture hands out and accepts on it.
+class Sink final : public ListenerSink {
+ public:
+  void add_listener(CapturedListener listener) override;
+  void remove_listener(uint64_t listener_id) override;
+  void on_cgroup_gone(uint32_t target) override;
+  void on_cgroup_back(uint32_t target) override;
+  void on_refused(const Refusal& refusal) override;
+
+  // Waits up to `milliseconds` for a connection on any listener; fd is empty when none came.
+  [[nodiscard]] Accepted accept(int milliseconds = 5000);
+  [[nodiscard]] std::vector<Endpoint> addresses();
+  [[nodiscard]] std::vector<Refusal> refusals();
+  [[nodiscard]] int gone();
+  [[nodiscard]] int back();
+
+ private:
+  std::mutex mutex_;
+  std::vector<CapturedListener> listeners_;
+  std::vector<Refusal> refusals_;
+  int gone_ = 0;
+  int back_ = 0;
+};
+
+// Polls `condition` every few milliseconds, up to `milliseconds`.
+[[nodiscard]] bool eventually(const std::function<bool()>& condition, int milliseconds = 5000);
+
+// A plain listening socket of the test.
+[[nodiscard]] UniqueFd listen_on(const Endpoint& address);
+[[nodiscard]] bool accepts_within(const UniqueFd& listener, int milliseconds);
+
+}  // namespace tapdeck::kernel::lab

@@ -1,0 +1,206 @@
+#include "daemon/kernel/netns_table.h"
+
+#include <arpa/inet.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+
+#include "daemon/kernel/listener_plan.h"
+#include "daemon/kernel/netns.h"
+
+namespace tapdeck::kernel {
+namespace {
+
+constexpr auto kGrace = std::chrono::seconds(5);
+constexpr __u8 kMappedPrefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+tapdeck_own_key own_key(uint64_t cookie, const Endpoint& address) {
+  tapdeck_own_key key{};
+  key.netns_cookie = cookie;
+  to_mapped(address, key.address);
+  key.port = address.port;
+  return key;
+}
+
+}  // namespace
+
+void to_mapped(const Endpoint& endpoint, __u8 out[16]) {
+  if (endpoint.family == Endpoint::Family::V6) {
+    std::memcpy(out, endpoint.address.data(), 16);
+    return;
+  }
+  std::memcpy(out, kMappedPrefix, sizeof(kMappedPrefix));
+  std::memcpy(out + 12, endpoint.address.data(), 4);
+}
+
+Endpoint from_mapped(const __u8 address[16], uint16_t port) {
+  Endpoint out;
+  out.port = port;
+  if (std::memcmp(address, kMappedPrefix, sizeof(kMappedPrefix)) == 0) {
+    out.family = Endpoint::Family::V4;
+    std::memcpy(out.address.data(), address + 12, 4);
+  } else {
+    out.family = Endpoint::Family::V6;
+    std::memcpy(out.address.data(), address, 16);
+  }
+  return out;
+}
+
+struct NetnsTable::Made {
+  uint64_t cookie = 0;
+  std::vector<CapturedListener> listeners;
+  tapdeck_netns value{};
+};
+
+NetnsTable::~NetnsTable() {
+  for (auto& [cookie, ns] : namespaces_) retire(cookie, ns);
+}
+
+Result<void> NetnsTable::make_family(Made& made, bool v6, unsigned count, uint32_t seed) const {
+  const auto ports = candidate_ports(local_port_range(), seed);
+  size_t next = 0;
+  for (unsigned i = 0; i < count; ++i) {
+    for (size_t tried = 0;; ++tried, ++next) {
+      if (tried == ports.size()) return fail(Code::Exhausted, "no free port for a listener", Origin::Kernel);
+      const uint16_t port = ports[next % ports.size()];
+      const Endpoint address = v6 ? listener_address6(port) : listener_address4(i, port);
+      auto fd = make_listener(address, options_.mark, Transparent::No);
+      if (!fd && fd.error().code == Code::AlreadyExists) continue;
+      if (!fd) return std::unexpected(fd.error());
+      if (v6) {
+        made.value.port6_be[i] = htons(port);
+        ++next;  // ::1 is one address: each listener takes another port
+      } else {
+        std::memcpy(&made.value.v4[i].address_be, address.address.data(), 4);
+        made.value.v4[i].port_be = htons(port);
+      }
+      made.listeners.push_back({std::move(*fd), address, i % std::max(options_.workers, 1U), {}});
+      (v6 ? made.value.count6 : made.value.count4) = i + 1;
+      break;
+    }
+  }
+  return {};
+}
+
+// Runs inside the namespace.
+Result<void> NetnsTable::make_inside(Made& made) const {
+  TRY(cookie, netns_cookie());
+  made.cookie = cookie;
+  if (namespaces_.contains(cookie)) return {};
+  const unsigned count = listeners_wanted(local_port_range(), options_.workers, options_.listeners_max);
+  const auto seed = static_cast<uint32_t>(::getpid()) * 131U;
+  if (auto v4 = make_family(made, false, count, seed); !v4) {
+    if (v4.error().sys_errno == EADDRNOTAVAIL) {
+      return fail(Code::Unreachable, "loopback is down in the target's network namespace", Origin::Kernel);
+    }
+    return v4;
+  }
+  // No ::1 (IPv6 switched off) means that no IPv6 flow needs a listener either.
+  if (auto v6 = make_family(made, true, count, seed); !v6 && v6.error().sys_errno != EADDRNOTAVAIL &&
+                                                      v6.error().sys_errno != EAFNOSUPPORT) {
+    return v6;
+  }
+  const Endpoint source4 = preferred_source(AF_INET);
+  const Endpoint source6 = preferred_source(AF_INET6);
+  if (source4.family == Endpoint::Family::V4) std::memcpy(&made.value.source4_be, source4.address.data(), 4);
+  if (source6.family == Endpoint::Family::V6) std::memcpy(made.value.source6, source6.address.data(), 16);
+  return {};
+}
+
+Result<void> NetnsTable::publish(Namespace& ns, uint64_t cookie, Made& made) {
+  for (auto& listener : made.listeners) {
+    listener.key = {CapturePath::Cgroup, next_id_++, cookie, kNoTarget};
+    const auto key = own_key(cookie, listener.address);
+    TRY_VOID(maps_.add_own_listener(key));
+    ns.own_keys.push_back(key);
+  }
+  for (auto& listener : made.listeners) {
+    ns.listener_ids.push_back(listener.key.listener_id);
+    sink_.add_listener(std::move(listener));
+  }
+  return maps_.set_netns(cookie, made.value);
+}
+
+Result<void> NetnsTable::use(uint32_t target, UniqueFd netns_fd) {
+  struct stat info {};
+  if (::fstat(netns_fd.get(), &info) != 0) return fail_errno(errno, "stat network namespace", Origin::Kernel);
+  const uint64_t bit = 1ULL << target;
+  for (auto& [cookie, ns] : namespaces_) {  // while we hold its descriptor, an inode number names one namespace
+    if (ns.inode != info.st_ino || ns.listener_ids.empty()) continue;
+    ns.users |= bit;
+    return {};
+  }
+  std::erase_if(namespaces_, [&](const auto& item) {  // in its grace time, and wanted again: begin anew
+    const std::unique_lock lock(mutex_);
+    return item.second.inode == info.st_ino;
+  });
+  Made made;
+  TRY_VOID(NetnsScope::run(netns_fd.get(), home_fd_, [&] { return make_inside(made); }));
+  Namespace fresh;
+  fresh.fd = std::move(netns_fd);
+  fresh.inode = info.st_ino;
+  fresh.users = bit;
+  auto published = publish(fresh, made.cookie, made);
+  if (!published) {
+    retire(made.cookie, fresh);
+    return published;
+  }
+  const std::unique_lock lock(mutex_);
+  namespaces_.insert_or_assign(made.cookie, std::move(fresh));
+  return {};
+}
+
+bool NetnsTable::has(uint64_t cookie) const {
+  const auto found = namespaces_.find(cookie);
+  return found != namespaces_.end() && !found->second.listener_ids.empty();
+}
+
+void NetnsTable::retire(uint64_t cookie, Namespace& ns) {
+  if (ns.listener_ids.empty()) return;
+  maps_.remove_netns(cookie);  // first: no new flow may be sent to a socket that is about to close
+  for (const uint64_t id : ns.listener_ids) sink_.remove_listener(id);
+  for (const auto& key : ns.own_keys) maps_.remove_own_listener(key);
+  ns.listener_ids.clear();
+  ns.own_keys.clear();
+}
+
+void NetnsTable::leave(uint32_t target, std::chrono::steady_clock::time_point now) {
+  for (auto& [cookie, ns] : namespaces_) {
+    ns.users &= ~(1ULL << target);
+    if (ns.users != 0 || ns.listener_ids.empty()) continue;
+    retire(cookie, ns);
+    ns.close_at = now + kGrace;
+  }
+}
+
+void NetnsTable::tick(std::chrono::steady_clock::time_point now) {
+  const std::unique_lock lock(mutex_);
+  std::erase_if(namespaces_, [&](const auto& item) { return item.second.users == 0 && item.second.close_at <= now; });
+}
+
+Result<UniqueFd> NetnsTable::upstream_socket(uint64_t cookie, int family) const {
+  if (cookie == 0 || cookie == home_cookie_) return make_marked_socket(family, options_.mark);
+  const std::shared_lock lock(mutex_);  // held over setns: the descriptor must not close under it
+  const auto found = namespaces_.find(cookie);
+  if (found == namespaces_.end()) return fail(Code::NotFound, "the client's network namespace is gone", Origin::Kernel);
+  Result<UniqueFd> made = UniqueFd();
+  TRY_VOID(NetnsScope::run(found->second.fd.get(), home_fd_, [&]() -> Result<void> {
+    made = make_marked_socket(family, options_.mark);
+    return {};
+  }));
+  return made;
+}
+
+NetnsTable::Counts NetnsTable::counts() const {
+  const std::shared_lock lock(mutex_);
+  Counts out;
+  for (const auto& [cookie, ns] : namespaces_) {
+    out.namespaces += ns.users != 0 ? 1 : 0;
+    out.listeners += ns.listener_ids.size();
+  }
+  return out;
+}
+
+}  // namespace tapdeck::kernel

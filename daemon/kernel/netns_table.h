@@ -1,0 +1,76 @@
+// NetnsTable: the network namespaces in which we listen, their listeners, and the descriptors that let workers make
+// upstream sockets there. Knows which targets use a namespace, not why. Owned by Capture.
+// Thread: control thread; only upstream_socket() and counts() may be called from any thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <shared_mutex>
+#include <vector>
+
+#include "bpf/shared.h"
+#include "daemon/base/unique_fd.h"
+#include "daemon/kernel/bpf_programs.h"
+#include "daemon/kernel/capture.h"
+
+namespace tapdeck::kernel {
+
+// Address as the 16 bytes (v4-mapped) that programs use, and back.
+void to_mapped(const Endpoint& endpoint, __u8 out[16]);
+[[nodiscard]] Endpoint from_mapped(const __u8 address[16], uint16_t port);
+
+class NetnsTable {
+ public:
+  // `home_fd` is the daemon's namespace; all references outlive the table.
+  NetnsTable(const CaptureOptions& options, const BpfMaps& maps, ListenerSink& sink, int home_fd, uint64_t home_cookie)
+      : options_(options), maps_(maps), sink_(sink), home_fd_(home_fd), home_cookie_(home_cookie) {}
+  ~NetnsTable();
+  NetnsTable(const NetnsTable&) = delete;
+  NetnsTable& operator=(const NetnsTable&) = delete;
+
+  // Target `target` has processes in this namespace: creates listeners and publishes them, unless that is done already.
+  // Errors: Exhausted (descriptors), Permission, Unreachable (loopback is down there).
+  [[nodiscard]] Result<void> use(uint32_t target, UniqueFd netns_fd);
+  [[nodiscard]] bool has(uint64_t cookie) const;
+  // The target uses none any more. A namespace without users loses its listeners at once and its descriptor a few
+  // seconds later: flows in flight may still have to dial.
+  void leave(uint32_t target, std::chrono::steady_clock::time_point now);
+  // Closes descriptors whose time has come.
+  void tick(std::chrono::steady_clock::time_point now);
+
+  [[nodiscard]] Result<UniqueFd> upstream_socket(uint64_t cookie, int family) const;
+  struct Counts {
+    uint64_t namespaces = 0;
+    uint64_t listeners = 0;
+  };
+  [[nodiscard]] Counts counts() const;
+  [[nodiscard]] uint64_t next_listener_id() { return next_id_++; }
+
+ private:
+  struct Namespace {
+    UniqueFd fd;
+    uint64_t inode = 0;
+    uint64_t users = 0;  // bit per target
+    std::chrono::steady_clock::time_point close_at{};
+    std::vector<uint64_t> listener_ids;
+    std::vector<tapdeck_own_key> own_keys;
+  };
+  struct Made;  // sockets made inside, not published yet
+
+  [[nodiscard]] Result<void> make_inside(Made& made) const;
+  [[nodiscard]] Result<void> make_family(Made& made, bool v6, unsigned count, uint32_t seed) const;
+  [[nodiscard]] Result<void> publish(Namespace& ns, uint64_t cookie, Made& made);
+  void retire(uint64_t cookie, Namespace& ns);
+
+  const CaptureOptions& options_;
+  const BpfMaps& maps_;
+  ListenerSink& sink_;
+  const int home_fd_;
+  const uint64_t home_cookie_;
+  uint64_t next_id_ = 1;
+  mutable std::shared_mutex mutex_;  // guards the shape of namespaces_ and each fd; written by the control thread only
+  std::map<uint64_t, Namespace> namespaces_;  // by cookie
+};
+
+}  // namespace tapdeck::kernel

@@ -1,0 +1,183 @@
+#include "daemon/kernel/rtnetlink.h"
+
+// glibc's header must come before the kernel's if_arp.h, which then leaves out what both define.
+#include <net/if.h>
+
+#include <linux/fib_rules.h>
+#include <linux/if_arp.h>
+#include <linux/netlink.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <functional>
+
+#include "daemon/base/unique_fd.h"
+
+namespace tapdeck::kernel {
+namespace {
+
+constexpr uint32_t kRulePriority = 9140;  // after `local` (0), before `main` (32766)
+constexpr uint32_t kLoopbackIndex = 1;
+
+// One netlink message being written.
+class Message {
+ public:
+  Message(uint16_t type, uint16_t flags) {
+    header()->nlmsg_type = type;
+    header()->nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | flags);
+    header()->nlmsg_len = NLMSG_LENGTH(0);
+  }
+  template <class T>
+  void body(const T& value) {
+    std::memcpy(buffer_.data() + header()->nlmsg_len, &value, sizeof(value));
+    header()->nlmsg_len = static_cast<uint32_t>(NLMSG_ALIGN(header()->nlmsg_len + sizeof(value)));
+  }
+  void attribute(uint16_t type, uint32_t value) {
+    const rtattr head{static_cast<unsigned short>(RTA_LENGTH(sizeof(value))), type};
+    std::memcpy(buffer_.data() + header()->nlmsg_len, &head, sizeof(head));
+    std::memcpy(buffer_.data() + header()->nlmsg_len + RTA_LENGTH(0), &value, sizeof(value));
+    header()->nlmsg_len += static_cast<uint32_t>(RTA_SPACE(sizeof(value)));
+  }
+  [[nodiscard]] nlmsghdr* header() { return reinterpret_cast<nlmsghdr*>(buffer_.data()); }
+
+ private:
+  alignas(nlmsghdr) std::array<char, 512> buffer_{};
+};
+
+Result<void> exchange(Message& message, const std::string& what, const std::function<void(const nlmsghdr*)>& each) {
+  const UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  if (!fd) return fail_errno(errno, "netlink socket", Origin::Kernel);
+  if (::send(fd.get(), message.header(), message.header()->nlmsg_len, 0) < 0) {
+    return fail_errno(errno, what, Origin::Kernel);
+  }
+  alignas(nlmsghdr) std::array<char, 32768> answer{};
+  for (;;) {
+    const ssize_t n = ::recv(fd.get(), answer.data(), answer.size(), 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno(errno, what, Origin::Kernel);
+    auto length = static_cast<unsigned>(n);
+    for (auto* h = reinterpret_cast<nlmsghdr*>(answer.data()); NLMSG_OK(h, length); h = NLMSG_NEXT(h, length)) {
+      if (h->nlmsg_type == NLMSG_DONE) return {};
+      if (h->nlmsg_type == NLMSG_ERROR) {
+        const int error = -static_cast<const nlmsgerr*>(NLMSG_DATA(h))->error;
+        if (error == 0) return {};
+        return fail_errno(error, what, Origin::Kernel);
+      }
+      if (each) each(h);
+    }
+  }
+}
+
+Result<void> change(Message& message, const std::string& what, int harmless) {
+  auto done = exchange(message, what, nullptr);
+  if (!done && done.error().sys_errno == harmless) return {};
+  return done;
+}
+
+Message rule_message(uint16_t type, uint16_t flags, uint8_t family, const Steering& steering) {
+  Message message(type, flags);
+  fib_rule_hdr rule{};
+  rule.family = family;
+  rule.action = FR_ACT_TO_TBL;
+  message.body(rule);
+  message.attribute(FRA_PRIORITY, kRulePriority);
+  message.attribute(FRA_FWMARK, steering.mark);
+  message.attribute(FRA_FWMASK, 0xffffffff);
+  message.attribute(FRA_TABLE, steering.table);
+  return message;
+}
+
+Message route_message(uint16_t type, uint16_t flags, uint8_t family, const Steering& steering) {
+  Message message(type, flags);
+  rtmsg route{};
+  route.rtm_family = family;
+  route.rtm_table = RT_TABLE_UNSPEC;
+  route.rtm_protocol = RTPROT_STATIC;
+  route.rtm_scope = RT_SCOPE_HOST;
+  route.rtm_type = RTN_LOCAL;
+  message.body(route);
+  message.attribute(RTA_TABLE, steering.table);
+  message.attribute(RTA_OIF, kLoopbackIndex);
+  return message;
+}
+
+Result<void> add_family(uint8_t family, const Steering& steering) {
+  constexpr uint16_t kCreate = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+  auto route = route_message(RTM_NEWROUTE, kCreate, family, steering);
+  TRY_VOID(change(route, "add local route of the tc path (needs CAP_NET_ADMIN)", EEXIST));
+  auto rule = rule_message(RTM_NEWRULE, kCreate, family, steering);
+  return change(rule, "add fwmark rule of the tc path (needs CAP_NET_ADMIN)", EEXIST);
+}
+
+}  // namespace
+
+Result<void> add_steering(const Steering& steering) {
+  TRY_VOID(add_family(AF_INET, steering));
+  auto v6 = add_family(AF_INET6, steering);
+  const int error = v6 ? 0 : v6.error().sys_errno;
+  if (error == EAFNOSUPPORT || error == EOPNOTSUPP || error == EACCES) return {};  // IPv6 absent or switched off
+  return v6;
+}
+
+Result<void> remove_steering(const Steering& steering) {
+  Result<void> result;
+  for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
+    auto rule = rule_message(RTM_DELRULE, NLM_F_ACK, family, steering);
+    if (auto gone = change(rule, "remove fwmark rule", ENOENT); !gone && family == AF_INET) result = gone;
+    auto route = route_message(RTM_DELROUTE, NLM_F_ACK, family, steering);
+    if (auto gone = change(route, "remove local route", ESRCH); !gone && family == AF_INET) result = gone;
+  }
+  return result;
+}
+
+Result<InterfaceFacts> interface_facts(const std::string& name) {
+  ifreq request{};
+  if (name.empty() || name.size() >= sizeof(request.ifr_name)) {
+    return fail(Code::InvalidArgument, "'" + name + "' is not an interface name");
+  }
+  std::memcpy(request.ifr_name, name.data(), name.size());
+  const UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd) return fail_errno(errno, "socket", Origin::Kernel);
+  InterfaceFacts facts;
+  if (::ioctl(fd.get(), SIOCGIFINDEX, &request) != 0) return fail_errno(errno, "interface " + name, Origin::Kernel);
+  facts.index = request.ifr_ifindex;
+  if (::ioctl(fd.get(), SIOCGIFHWADDR, &request) != 0) return fail_errno(errno, "interface " + name, Origin::Kernel);
+  const int type = request.ifr_hwaddr.sa_family;
+  if (type != ARPHRD_ETHER && type != ARPHRD_NONE) {
+    return fail(Code::Unsupported, "interface " + name + " is neither Ethernet nor bare IP (loopback cannot be tapped)",
+                Origin::Kernel);
+  }
+  facts.l2_length = type == ARPHRD_ETHER ? 14 : 0;
+  return facts;
+}
+
+bool loopback_is_up() {
+  ifreq request{};
+  std::memcpy(request.ifr_name, "lo", 3);
+  const UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  return fd && ::ioctl(fd.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP) != 0;
+}
+
+Result<int> count_tc_filters(int ifindex) {
+  int count = 0;
+  for (const uint32_t parent : {TC_H_MIN_INGRESS, TC_H_MIN_EGRESS}) {
+    Message message(RTM_GETTFILTER, NLM_F_DUMP);
+    tcmsg body{};
+    body.tcm_family = AF_UNSPEC;
+    body.tcm_ifindex = ifindex;
+    body.tcm_parent = TC_H_MAKE(TC_H_CLSACT, parent);
+    message.body(body);
+    TRY_VOID(exchange(message, "list tc filters", [&](const nlmsghdr* h) {
+      // A dump also lists one header without handle for each priority.
+      if (h->nlmsg_type == RTM_NEWTFILTER && static_cast<const tcmsg*>(NLMSG_DATA(h))->tcm_handle != 0) ++count;
+    }));
+  }
+  return count;
+}
+
+}  // namespace tapdeck::kernel

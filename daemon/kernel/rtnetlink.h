@@ -1,0 +1,34 @@
+// rtnetlink: the routing part of the tc path: packets with the steering mark are delivered locally, whatever their
+// destination. `ip rule fwmark M lookup T` and `ip route add local default dev lo table T`, both families, without a
+// shell. Acts on the calling thread's network namespace. Thread: any.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "daemon/base/result.h"
+
+namespace tapdeck::kernel {
+
+struct Steering {
+  uint32_t mark = 0;   // whole word is compared
+  uint32_t table = 0;
+};
+
+// Errors: Permission (CAP_NET_ADMIN). What exists already is success. A host without IPv6 gets IPv4 only.
+[[nodiscard]] Result<void> add_steering(const Steering& steering);
+// What is gone already is success.
+[[nodiscard]] Result<void> remove_steering(const Steering& steering);
+
+struct InterfaceFacts {
+  int index = 0;
+  uint32_t l2_length = 14;  // 0 for tun, wireguard and others without a link header
+};
+// NotFound; Unsupported for link types that are neither Ethernet nor bare IP.
+[[nodiscard]] Result<InterfaceFacts> interface_facts(const std::string& name);
+[[nodiscard]] bool loopback_is_up();
+
+// How many tc filters sit on ingress and egress of this interface.
+[[nodiscard]] Result<int> count_tc_filters(int ifindex);
+
+}  // namespace tapdeck::kernel

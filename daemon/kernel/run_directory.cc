@@ -1,0 +1,178 @@
+#include "daemon/kernel/run_directory.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <vector>
+
+#include "daemon/kernel/capture.h"
+#include "daemon/kernel/rtnetlink.h"
+#include "daemon/kernel/tc_filter.h"
+
+namespace tapdeck::kernel {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_bpffs(const std::string& path) {
+  struct statfs info {};
+  return ::statfs(path.c_str(), &info) == 0 && info.f_type == BPF_FS_MAGIC;
+}
+
+// Stable short name for a run directory, so that two instances do not share pins.
+std::string short_hash(const std::string& text) {
+  uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3ULL;
+  std::ostringstream out;
+  out << std::hex << hash;
+  return out.str();
+}
+
+std::vector<std::string> names_in(const std::string& directory) {
+  std::vector<std::string> out;
+  std::error_code ignored;
+  for (fs::directory_iterator i(directory, ignored), end; i != end; i.increment(ignored)) {
+    out.push_back(i->path().filename());
+  }
+  return out;
+}
+
+std::string read_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// The kernel puts maps.debug and progs.debug into every new bpffs; they are not ours and go with the mount.
+bool has_pins(const std::string& pins) {
+  const auto names = names_in(pins);
+  return std::ranges::any_of(names, [](const std::string& name) { return !name.ends_with(".debug"); });
+}
+
+void remove_pins(const std::string& pins) {
+  if (!is_bpffs(pins)) {
+    ::rmdir(pins.c_str());
+    return;
+  }
+  for (const auto& name : names_in(pins)) ::unlink((pins + "/" + name).c_str());
+  // One of the two applies: a directory in a foreign bpffs, or the root of a bpffs we mounted.
+  if (::rmdir(pins.c_str()) != 0 && errno == EBUSY && ::umount2(pins.c_str(), MNT_DETACH) == 0) ::rmdir(pins.c_str());
+}
+
+// The first failure is reported, the rest is tried all the same.
+Result<void> undo(const std::string& directory) {
+  Result<void> result;
+  for (const auto& name : names_in(directory)) {
+    const std::string path = directory + "/" + name;
+    const std::string text = read_line(path);
+    Result<void> done;
+    if (name.starts_with(kFilterRecord)) {
+      if (const auto filter = TcFilter::from_record(text)) done = detach_tc_filter(*filter);
+    } else if (name == kSteeringRecord) {
+      Steering steering;
+      std::istringstream in(text);
+      if (in >> steering.mark >> steering.table) done = remove_steering(steering);
+    } else if (name == kPinsRecord) {
+      if (!text.empty()) remove_pins(text);
+    } else {
+      continue;
+    }
+    if (done) {
+      ::unlink(path.c_str());
+    } else if (result) {
+      result = done;
+    }
+  }
+  return result;
+}
+
+Result<UniqueFd> take_lock(const std::string& directory) {
+  const std::string path = directory + "/lock";
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd) return fail_errno(errno, "open " + path, Origin::Kernel);
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    return fail(Code::Busy, "another tapdeck captures with run directory " + directory, Origin::Kernel);
+  }
+  return fd;
+}
+
+}  // namespace
+
+Result<RunDirectory> RunDirectory::open(const std::string& run_dir) {
+  RunDirectory out;
+  out.directory_ = run_dir + "/kernel";
+  std::error_code error;
+  const bool fresh = !fs::exists(run_dir, error);
+  fs::create_directories(out.directory_, error);
+  if (error) return fail_errno(error.value(), "make " + out.directory_, Origin::Kernel);
+  if (fresh) ::chmod(run_dir.c_str(), 0700);
+  ::chmod(out.directory_.c_str(), 0700);
+  TRY(lock, take_lock(out.directory_));
+  out.lock_ = std::move(lock);
+  TRY_VOID(undo(out.directory_));
+  return out;
+}
+
+Result<void> RunDirectory::write(const std::string& record, const std::string& text) const {
+  const std::string path = directory_ + "/" + record;
+  std::ofstream file(path, std::ios::trunc);
+  file << text;
+  file.close();
+  if (!file) return fail_errno(errno, "write " + path, Origin::Kernel);
+  return {};
+}
+
+void RunDirectory::remove(const std::string& record) const { ::unlink((directory_ + "/" + record).c_str()); }
+
+Result<std::string> RunDirectory::pin_directory() {
+  if (!pins_.empty()) return pins_;
+  const std::string shared = "/sys/fs/bpf/tapdeck-" + short_hash(fs::absolute(directory_).string());
+  if (is_bpffs("/sys/fs/bpf") && (::mkdir(shared.c_str(), 0700) == 0 || errno == EEXIST)) {
+    TRY_VOID(write(kPinsRecord, shared));
+    pins_ = shared;
+    return pins_;
+  }
+  const std::string own = directory_ + "/bpf";
+  if (::mkdir(own.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno(errno, "make " + own, Origin::Kernel);
+  TRY_VOID(write(kPinsRecord, own));
+  if (!is_bpffs(own) && ::mount("bpf", own.c_str(), "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") != 0) {
+    return fail_errno(errno, "mount bpffs on " + own + " (fail-closed targets need one; needs CAP_SYS_ADMIN)",
+                      Origin::Kernel);
+  }
+  pins_ = own;
+  return pins_;
+}
+
+void RunDirectory::close() {
+  if (!pins_.empty() && !has_pins(pins_)) {
+    remove_pins(pins_);
+    remove(kPinsRecord);
+  }
+  const auto left = names_in(directory_);
+  if (left.size() == 1 && left.front() == "lock") {
+    remove("lock");
+    ::rmdir(directory_.c_str());
+  }
+  lock_.reset();
+}
+
+Result<void> clean_leftovers(const std::string& run_dir) {
+  std::error_code error;
+  if (!fs::exists(run_dir + "/kernel", error)) return {};
+  TRY(directory, RunDirectory::open(run_dir));
+  directory.close();
+  return {};
+}
+
+}  // namespace tapdeck::kernel

@@ -1,0 +1,92 @@
+#include "daemon/kernel/tc_target.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "daemon/kernel/listener_plan.h"
+#include "daemon/kernel/netns.h"
+#include "daemon/kernel/netns_table.h"
+
+namespace tapdeck::kernel {
+namespace {
+constexpr uint32_t kFirstPriority = 100;
+}
+
+Result<std::unique_ptr<TcTarget>> TcTarget::open(BpfMaps& maps, const CaptureOptions& options, uint32_t slot,
+                                                 const std::string& interface_name, uint64_t home_cookie,
+                                                 ListenerSink& sink, const std::function<uint64_t()>& next_id) {
+  TRY(facts, interface_facts(interface_name));
+  if (!loopback_is_up()) {
+    return fail(Code::Unreachable, "loopback is down in the daemon's network namespace (ip link set lo up)",
+                Origin::Kernel);
+  }
+  TRY_VOID(maps.need_tc());
+  std::unique_ptr<TcTarget> out(new TcTarget(maps, options, slot, interface_name, sink));
+  TRY(program, TcProgram::load(maps, slot, options.mark, facts.l2_length, options.workers));
+  out->program_ = std::move(program);
+  TRY_VOID(out->make_listeners(false, home_cookie, next_id));
+  auto v6 = out->make_listeners(true, home_cookie, next_id);
+  if (!v6 && v6.error().sys_errno != EADDRNOTAVAIL && v6.error().sys_errno != EAFNOSUPPORT) {
+    return std::unexpected(v6.error());
+  }
+  return out;
+}
+
+TcTarget::~TcTarget() {
+  for (const uint64_t id : listener_ids_) sink_.remove_listener(id);
+  for (const auto& key : own_keys_) maps_.remove_own_listener(key);
+}
+
+Result<void> TcTarget::make_listeners(bool v6, uint64_t home_cookie, const std::function<uint64_t()>& next_id) {
+  const auto ports = candidate_ports(local_port_range(), static_cast<uint32_t>(::getpid()) * 131U + slot_ * 977U);
+  size_t next = 0;
+  for (unsigned worker = 0; worker < options_.workers; ++worker) {
+    for (;; ++next) {
+      if (next == ports.size()) return fail(Code::Exhausted, "no free port for a listener", Origin::Kernel);
+      const Endpoint address = v6 ? listener_address6(ports[next]) : listener_address4(worker, ports[next]);
+      auto fd = make_listener(address, options_.mark, Transparent::Yes);
+      if (!fd && fd.error().code == Code::AlreadyExists) continue;
+      if (!fd) return std::unexpected(fd.error());
+      TRY_VOID(maps_.set_tc_listener(slot_, v6, worker, fd->get()));
+      tapdeck_own_key key{};
+      key.netns_cookie = home_cookie;
+      to_mapped(address, key.address);
+      key.port = address.port;
+      TRY_VOID(maps_.add_own_listener(key));
+      own_keys_.push_back(key);
+      const uint64_t id = next_id();
+      listener_ids_.push_back(id);
+      sink_.add_listener({std::move(*fd), address, worker, {CapturePath::Tc, id, home_cookie, slot_}});
+      break;
+    }
+  }
+  return {};
+}
+
+Result<void> TcTarget::attach(RunDirectory& run) {
+  TRY(facts, interface_facts(name_));
+  TRY(filter, attach_tc_filter(facts.index, kFirstPriority, program_->fd()));
+  filter_ = filter;
+  return run.write(kFilterRecord + std::to_string(slot_), filter.to_record());
+}
+
+Result<void> TcTarget::detach(RunDirectory& run) {
+  if (!filter_) return {};
+  TRY_VOID(detach_tc_filter(*filter_));
+  forget_filter(run);
+  return {};
+}
+
+void TcTarget::forget_filter(RunDirectory& run) {
+  filter_.reset();
+  run.remove(kFilterRecord + std::to_string(slot_));
+}
+
+TcTarget::Presence TcTarget::presence() const {
+  const auto facts = interface_facts(name_);
+  if (!facts) return Presence::Gone;
+  return filter_ && filter_->ifindex == facts->index ? Presence::Same : Presence::Replaced;
+}
+
+}  // namespace tapdeck::kernel

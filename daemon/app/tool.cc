@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -60,41 +61,41 @@ Result<pid_t> spawn(std::vector<std::string>& argv, int out_fd, int err_fd) {
   return pid;
 }
 
-// Both pipes to their ends.
-Result<void> collect(std::array<UniqueFd, 2>& pipes, ToolOutput& output, Clock::time_point until) {
-  std::array<std::string*, 2> texts{&output.out, &output.err};
-  while (pipes[0] || pipes[1]) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
+// What can be read now. False at end of file.
+Result<bool> drain(int fd, std::string& text) {
+  char buffer[16384];
+  for (;;) {
+    const ssize_t n = ::read(fd, buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) return true;
+    if (n < 0) return fail_errno(errno, "read");
+    if (n == 0) return false;
+    text.append(buffer, static_cast<size_t>(n));
+    if (text.size() > kMaxOutput) return fail(Code::TooLarge, "more than 4 MiB of output");
+  }
+}
+
+// Until the process ends, not until its pipes close: something it started, or a process forked by another thread of
+// ours at the wrong moment, may hold them open for ever.
+Result<int> collect(pid_t pid, const std::array<UniqueFd, 2>& pipes, ToolOutput& output, Clock::time_point until) {
+  const UniqueFd ended(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!ended) return fail_errno(errno, "pidfd_open");
+  std::array<pollfd, 3> polled{{{pipes[0].get(), POLLIN, 0}, {pipes[1].get(), POLLIN, 0}, {ended.get(), POLLIN, 0}}};
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
     if (left <= 0) return fail(Code::Timeout, "no answer in time");
-    std::array<pollfd, 2> polled{{{pipes[0].get(), POLLIN, 0}, {pipes[1].get(), POLLIN, 0}}};
     if (::poll(polled.data(), polled.size(), static_cast<int>(left)) < 0 && errno != EINTR) {
       return fail_errno(errno, "poll");
     }
+    const bool done = polled[2].revents != 0;  // seen before the last drain: nothing is written after it
     for (size_t i = 0; i < 2; ++i) {
-      if (polled[i].revents == 0) continue;
-      char buffer[16384];
-      const ssize_t n = ::read(pipes[i].get(), buffer, sizeof buffer);
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) {
-        pipes[i].reset();
-        continue;
-      }
-      texts[i]->append(buffer, static_cast<size_t>(n));
-      if (texts[i]->size() > kMaxOutput) return fail(Code::TooLarge, "more than 4 MiB of output");
+      TRY(open, drain(pipes[i].get(), i == 0 ? output.out : output.err));
+      if (!open) polled[i].fd = -1;
     }
-  }
-  return {};
-}
-
-// It may close its output and stay.
-Result<int> wait_status(pid_t pid, Clock::time_point until) {
-  for (;;) {
     int status = 0;
-    const pid_t waited = ::waitpid(pid, &status, WNOHANG);
-    if (waited == pid) return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    if (waited < 0 && errno != EINTR) return fail_errno(errno, "wait");
-    if (Clock::now() >= until) return fail(Code::Timeout, "no end in time");
-    ::usleep(2000);
+    if (!done) continue;
+    if (::waitpid(pid, &status, 0) != pid) return fail_errno(errno, "wait");
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
 }
 
@@ -109,12 +110,12 @@ Result<ToolOutput> run_tool(std::vector<std::string> argv, std::chrono::millisec
     if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno(errno, "pipe");
     readers[i] = UniqueFd(ends[0]);
     writers[i] = UniqueFd(ends[1]);
+    ::fcntl(ends[0], F_SETFL, O_NONBLOCK);  // the tool's end stays blocking
   }
   TRY(pid, spawn(argv, writers[0].get(), writers[1].get()));
   for (UniqueFd& writer : writers) writer.reset();
   ToolOutput output;
-  const Result<void> collected = collect(readers, output, until);
-  Result<int> status = collected ? wait_status(pid, until) : std::unexpected(collected.error());
+  Result<int> status = collect(pid, readers, output, until);
   if (!status) {
     ::kill(-pid, SIGKILL);
     ::waitpid(pid, nullptr, 0);

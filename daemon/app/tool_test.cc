@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+
+#include <string>
 
 namespace tapdeck::app {
 namespace {
@@ -27,6 +30,13 @@ TEST(RunTool, SaysWhenTheProgramIsNotThere) {
   const auto output = run_tool({"tapdeck-no-such-tool"}, milliseconds(1000));
   ASSERT_FALSE(output);
   EXPECT_EQ(output.error().code, Code::NotFound);
+}
+
+TEST(RunTool, DoesNotWaitForWhatTheToolLeftBehind) {
+  const auto output = run_tool({"sh", "-c", "sleep 1000 & echo $!"}, milliseconds(20000));
+  ASSERT_TRUE(output) << output.error().message();
+  const pid_t left = std::stoi(output->out);
+  EXPECT_EQ(::kill(left, SIGKILL), 0);
 }
 
 TEST(RunTool, StopsReadingEndlessOutput) {

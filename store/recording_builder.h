@@ -35,6 +35,7 @@ struct PendingWrite {
   bool request_side = false;  // Segment: which body it continues
   bool finished = true;       // Finish: anything but Outcome::Kind::Incomplete
   bool was_begun = false;     // Finish: there is a Begin to clear
+  uint32_t part = 0;          // Segment: 0, 1, 2 ... in the order of both bodies together
   uint32_t session_number = 0;
   uint64_t take = 0;
   uint64_t id = 0;
@@ -96,6 +97,7 @@ class RecordingBuilder {
   std::string partial_[2];  // bytes of the unfinished segment, by side
   std::vector<PendingWrite> ready_;
   RedactionCounts redactions_;
+  uint32_t parts_ = 0;
   bool begun_ = false;
   bool finished_ = false;
 };

@@ -50,6 +50,7 @@ class Redactor {
 
   KeyHasher hasher_;
   std::vector<std::string> headers_;  // lower case
+  uint64_t header_sizes_ = 0;         // bit n: some name has n (mod 64) characters; most fields are passed over by it
   std::vector<std::string> query_;
 };
 

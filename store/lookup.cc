@@ -1,0 +1,167 @@
+// Reading: replay lookups, recordings, bodies, near misses, origin facts.
+#include <algorithm>
+
+#include "store/record_codec.h"
+#include "store/store_impl.h"
+
+namespace tapdeck::store {
+namespace {
+
+constexpr size_t kNearestScan = 5000;
+
+// How far apart two requests are; smaller is nearer. Method and place weigh most: a wrong body of the right call says
+// more than the right body of another call.
+size_t distance(const KeyParts& a, const KeyParts& b) {
+  size_t out = 0;
+  if (a.host != b.host) out += 400;
+  if (a.method != b.method) out += 200;
+  if (a.port != b.port) out += 60;
+  if (a.scheme != b.scheme) out += 60;
+  if (a.path != b.path) {
+    const size_t longest = std::max(a.path.size(), b.path.size());
+    const auto [end, other] = std::ranges::mismatch(a.path, b.path);
+    ignore(other, "the lengths agree");
+    out += 100 + 200 * (longest - static_cast<size_t>(end - a.path.begin())) / longest;
+  }
+  if (a.query != b.query) out += 50;
+  if (a.body_size != b.body_size || a.body_digest != b.body_digest) out += 40;
+  return out + (a.dimensions == b.dimensions ? 0 : 30);
+}
+
+}  // namespace
+
+Result<std::vector<uint64_t>> ExchangeStore::lookup(std::string_view session, const Key& key) const {
+  TRY(found, impl_->find_session(session));
+  const auto guard = impl_->use();
+  TRY_VOID(impl_->need_open());
+  rocksdb::ReadOptions read_options;
+  read_options.prefix_same_as_start = true;
+  const std::unique_ptr<rocksdb::Iterator> rows(impl_->db->NewIterator(read_options, impl_->cf(Family::Match)));
+  const std::string prefix = match_prefix(found.first, key);
+  std::vector<uint64_t> finished, unfinished;
+  uint64_t finished_take = 0, unfinished_take = 0;
+  for (rows->Seek(prefix); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
+    ByteReader reader(rows->key().ToStringView().substr(prefix.size()));
+    const uint64_t take = ~reader.u64();
+    const uint64_t id = reader.u64();
+    const bool is_finished = !rows->value().empty() && rows->value()[0] == 1;
+    if (!finished.empty() && take != finished_take) break;
+    if (is_finished) {
+      finished_take = take;
+      finished.push_back(id);
+    } else if (unfinished.empty() || take == unfinished_take) {
+      unfinished_take = take;
+      unfinished.push_back(id);
+    }
+  }
+  if (!rows->status().ok()) return fail_status(rows->status(), "look up a recording");
+  return finished.empty() ? unfinished : finished;
+}
+
+Result<Recording> ExchangeStore::get(std::string_view session, uint64_t id) const {
+  TRY(found, impl_->find_session(session));
+  const auto guard = impl_->use();
+  TRY(bytes, impl_->read(Family::Recordings, recording_key(found.first, id)));
+  if (!bytes) {
+    return fail(Code::NotFound, "no recording " + std::to_string(id) + " in session '" + std::string(session) + "'",
+                Origin::Store);
+  }
+  TRY(recording, decode_record(*bytes));
+  recording.id = id;
+  recording.session = session;
+  return recording;
+}
+
+Result<Recording> ExchangeStore::get(uint64_t id) const {
+  for (const auto& [number, row] : impl_->live_sessions()) {
+    auto found = get(row.name, id);
+    if (found || found.error().code != Code::NotFound) return found;
+  }
+  return fail(Code::NotFound, "no recording " + std::to_string(id) + " in " + impl_->options.path, Origin::Store);
+}
+
+Result<void> ExchangeStore::read_body(const BodyRef& body, const std::function<bool(std::string_view)>& sink) const {
+  if (!body.inline_bytes.empty()) {
+    ignore(sink(body.inline_bytes), "there is nothing after it");
+    return {};
+  }
+  for (const auto& segment : body.segments) {
+    rocksdb::PinnableSlice value;
+    {
+      const auto guard = impl_->use();
+      TRY_VOID(impl_->need_open());
+      const auto status =
+          impl_->db->Get(rocksdb::ReadOptions(), impl_->cf(Family::Blobs), slice(view(segment.digest)), &value);
+      if (!status.ok() && !status.IsNotFound()) return fail_status(status, "read a body");
+      if (status.IsNotFound() || value.size() != segment.size) {
+        return fail(Code::Corrupt, "body segment " + to_hex(segment.digest).substr(0, 16) + " is missing or damaged",
+                    Origin::Store);
+      }
+      // The slice pins memory of the database: it must not outlive a reopen.
+      if (!sink(value.ToStringView())) return {};
+      value.Reset();
+    }
+  }
+  return {};
+}
+
+Result<std::string> ExchangeStore::read_body(const BodyRef& body, uint64_t limit) const {
+  if (body.size > limit) {
+    return fail(
+        Code::TooLarge,
+        "body of " + std::to_string(body.size) + " bytes, more than the " + std::to_string(limit) + " asked for",
+        Origin::Store);
+  }
+  std::string out;
+  TRY_VOID(read_body(body, [&out](std::string_view bytes) {
+    out += bytes;
+    return true;
+  }));
+  return out;
+}
+
+Result<std::vector<Nearest>> ExchangeStore::nearest(std::string_view session, const KeyParts& parts,
+                                                    size_t limit) const {
+  TRY(found, impl_->find_session(session));
+  struct Candidate {
+    size_t distance;
+    uint64_t id;
+    Key key;
+    KeyParts parts;
+  };
+  std::vector<Candidate> best;  // sorted, at most `limit`, one a key
+  const auto guard = impl_->use();
+  TRY_VOID(impl_->need_open());
+  auto rows = impl_->iterate(Family::Recordings, false);
+  const std::string prefix = session_prefix(found.first);
+  size_t scanned = 0;
+  for (rows->SeekForPrev(recording_key(found.first, ~0ull));
+       rows->Valid() && rows->key().starts_with(prefix) && scanned < kNearestScan; rows->Prev(), ++scanned) {
+    auto recording = decode_record(rows->value().ToStringView());
+    if (!recording) continue;  // one damaged record must not hide the hints of the others
+    Candidate candidate{0, id_of_row(rows->key().ToStringView()), recording->key, parts_of(*recording)};
+    candidate.distance = distance(candidate.parts, parts);
+    if (std::ranges::find(best, candidate.key, &Candidate::key) != best.end()) continue;
+    const auto place = std::ranges::upper_bound(best, candidate.distance, {}, &Candidate::distance);
+    if (place == best.end() && best.size() >= limit) continue;
+    best.insert(place, std::move(candidate));
+    if (best.size() > limit) best.pop_back();
+  }
+  std::vector<Nearest> out;
+  for (const auto& candidate : best) out.push_back({candidate.id, differences(candidate.parts, parts)});
+  return out;
+}
+
+Result<std::optional<OriginFacts>> ExchangeStore::origin_facts(std::string_view session, std::string_view host,
+                                                               uint16_t port) const {
+  TRY(found, impl_->find_session(session));
+  std::string name(host);
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  const auto guard = impl_->use();
+  TRY(bytes, impl_->read(Family::Origins, origin_row(found.first, port, name)));
+  if (!bytes) return std::optional<OriginFacts>{};
+  TRY(facts, decode_origin(*bytes));
+  return std::optional(std::move(facts));
+}
+
+}  // namespace tapdeck::store

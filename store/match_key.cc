@@ -1,0 +1,216 @@
+#include "store/match_key.h"
+
+// The one-shot EVP interface fetches and allocates on each use (0.4 us in OpenSSL 3.0); the plain one is a value that
+// can be copied, which is what a precomputed HMAC key needs. It runs the same SHA-NI code.
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/sha.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace tapdeck::store {
+namespace {
+
+static_assert(sizeof(SHA256_CTX) == 112);
+constexpr size_t kBlock = 64;
+// Fields are told apart by a tag, so that adding one later cannot make two different requests equal.
+enum class Tag : char { Scheme = 1, Host, Port, Method, Path, Query, Body, Dimension };
+constexpr char kKeyVersion = 1;
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return out;
+}
+
+// Gathers the small fields, so that SHA-256 is updated once.
+class FieldBuffer {
+ public:
+  explicit FieldBuffer(Sha256& sha) : sha_(sha) {}
+  void field(Tag tag, std::string_view bytes) {
+    char head[9] = {static_cast<char>(tag)};
+    const uint64_t size = bytes.size();
+    std::memcpy(head + 1, &size, sizeof size);  // x86 and arm64: little endian on every host we build for
+    append({head, sizeof head});
+    append(bytes);
+  }
+  void append(std::string_view bytes) {
+    if (bytes.size() > sizeof buffer_ - used_) {
+      flush();
+      if (bytes.size() > sizeof buffer_) return sha_.update(bytes);
+    }
+    std::memcpy(buffer_ + used_, bytes.data(), bytes.size());
+    used_ += bytes.size();
+  }
+  void flush() {
+    sha_.update({buffer_, used_});
+    used_ = 0;
+  }
+
+ private:
+  Sha256& sha_;
+  char buffer_[512];
+  size_t used_ = 0;
+};
+
+std::string_view view(const Digest& digest) {
+  return {reinterpret_cast<const char*>(digest.data()), digest.size()};
+}
+
+std::string describe_body(const KeyParts& parts) {
+  if (parts.body_size == 0) return "<no body>";
+  return "<" + std::to_string(parts.body_size) + " bytes, " + to_hex(parts.body_digest).substr(0, 8) + ">";
+}
+
+void compare_dimensions(const KeyParts& recorded, const KeyParts& requested, std::vector<Difference>& out) {
+  const auto value = [](const KeyParts& parts, const std::string& name) -> std::string {
+    const auto found = std::ranges::find(parts.dimensions, name, &KeyDimension::name);
+    return found == parts.dimensions.end() ? "<absent>" : to_hex(found->value).substr(0, 8);
+  };
+  for (const auto& dimension : requested.dimensions) {
+    if (value(recorded, dimension.name) != value(requested, dimension.name))
+      out.push_back({dimension.name, value(recorded, dimension.name), value(requested, dimension.name)});
+  }
+  for (const auto& dimension : recorded.dimensions) {
+    if (value(requested, dimension.name) == "<absent>")
+      out.push_back({dimension.name, value(recorded, dimension.name), "<absent>"});
+  }
+}
+
+}  // namespace
+
+Sha256::Sha256() {
+  SHA256_Init(reinterpret_cast<SHA256_CTX*>(state_.data()));
+}
+
+void Sha256::update(std::string_view bytes) {
+  SHA256_Update(reinterpret_cast<SHA256_CTX*>(state_.data()), bytes.data(), bytes.size());
+}
+
+Digest Sha256::finish() {
+  Digest out;
+  SHA256_Final(out.data(), reinterpret_cast<SHA256_CTX*>(state_.data()));
+  return out;
+}
+
+Digest content_digest(std::string_view bytes) {
+  Sha256 sha;
+  sha.update(bytes);
+  return sha.finish();
+}
+
+KeyHasher::KeyHasher(const Secret& secret) {
+  // RFC 2104: the key is padded to a block and combined with 0x36 inside and 0x5c outside.
+  char inner[kBlock], outer[kBlock];
+  std::memset(inner, 0x36, kBlock);
+  std::memset(outer, 0x5c, kBlock);
+  for (size_t i = 0; i < secret.size(); ++i) {
+    inner[i] = static_cast<char>(inner[i] ^ secret[i]);
+    outer[i] = static_cast<char>(outer[i] ^ secret[i]);
+  }
+  inner_.update({inner, kBlock});
+  outer_.update({outer, kBlock});
+}
+
+Digest KeyHasher::finish(Sha256& running) const {
+  const Digest inner = running.finish();
+  Sha256 outer = outer_;
+  outer.update(view(inner));
+  return outer.finish();
+}
+
+Digest KeyHasher::of(std::string_view bytes) const {
+  Sha256 sha = begin();
+  sha.update(bytes);
+  return finish(sha);
+}
+
+PathAndQuery split_target(std::string_view target) {
+  const auto scheme = target.find("://");
+  if (scheme != std::string_view::npos && scheme < target.find_first_of("/?#")) {
+    const auto authority = scheme + 3;
+    const auto end = target.find_first_of("/?#", authority);
+    target = end == std::string_view::npos ? std::string_view{} : target.substr(end);
+  }
+  target = target.substr(0, target.find('#'));
+  const auto mark = target.find('?');
+  PathAndQuery out{target.substr(0, mark), {}};
+  if (mark != std::string_view::npos) out.query = target.substr(mark + 1);
+  if (out.path.empty()) out.path = "/";
+  return out;
+}
+
+KeyBuilder::KeyBuilder(const KeyHasher& hasher, std::string_view scheme, std::string_view host, uint16_t port,
+                       std::string_view method, std::string_view target)
+    : hasher_(hasher), body_(hasher.begin()) {
+  const auto [path, query] = split_target(target);
+  parts_.scheme = scheme;
+  parts_.host = lower(host);
+  parts_.port = port;
+  parts_.method = method;
+  parts_.path = path;
+  parts_.query = query;
+}
+
+void KeyBuilder::body(std::string_view bytes) {
+  if (bytes.empty()) return;
+  body_.update(bytes);
+  parts_.body_size += bytes.size();
+}
+
+void KeyBuilder::dimension(std::string_view name, std::string_view value) {
+  parts_.dimensions.push_back({std::string(name), hasher_.of(value)});
+}
+
+Key KeyBuilder::key() {
+  if (parts_.body_size != 0) parts_.body_digest = hasher_.finish(body_);
+  Sha256 sha = hasher_.begin();
+  FieldBuffer fields(sha);
+  fields.append({&kKeyVersion, 1});
+  fields.field(Tag::Scheme, parts_.scheme);
+  fields.field(Tag::Host, parts_.host);
+  const char port[2] = {static_cast<char>(parts_.port >> 8), static_cast<char>(parts_.port & 255)};
+  fields.field(Tag::Port, {port, sizeof port});
+  fields.field(Tag::Method, parts_.method);
+  fields.field(Tag::Path, parts_.path);
+  fields.field(Tag::Query, parts_.query);
+  if (parts_.body_size != 0) fields.field(Tag::Body, view(parts_.body_digest));
+  for (const auto& [name, value] : parts_.dimensions) {
+    fields.field(Tag::Dimension, name);
+    fields.append(view(value));
+  }
+  fields.flush();
+  return {hasher_.finish(sha)};
+}
+
+KeyParts parts_of(const Recording& recording) {
+  const auto [path, query] = split_target(recording.request.target);
+  return {recording.scheme,
+          recording.host,
+          recording.port,
+          recording.request.method,
+          std::string(path),
+          std::string(query),
+          recording.request_body_digest,
+          recording.request_body.size,
+          recording.dimensions};
+}
+
+std::vector<Difference> differences(const KeyParts& recorded, const KeyParts& requested) {
+  std::vector<Difference> out;
+  const auto compare = [&out](const char* where, const std::string& a, const std::string& b) {
+    if (a != b) out.push_back({where, a, b});
+  };
+  compare("method", recorded.method, requested.method);
+  compare("scheme", recorded.scheme, requested.scheme);
+  compare("host", recorded.host, requested.host);
+  compare("port", std::to_string(recorded.port), std::to_string(requested.port));
+  compare("path", recorded.path, requested.path);
+  compare("query", recorded.query, requested.query);
+  if (recorded.body_size != requested.body_size || recorded.body_digest != requested.body_digest)
+    out.push_back({"body", describe_body(recorded), describe_body(requested)});
+  compare_dimensions(recorded, requested, out);
+  return out;
+}
+
+}  // namespace tapdeck::store

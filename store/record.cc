@@ -1,0 +1,43 @@
+#include "store/record.h"
+
+namespace tapdeck::store {
+
+std::string to_hex(const Digest& digest) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  out.reserve(digest.size() * 2);
+  for (const uint8_t byte : digest) {
+    out.push_back(kDigits[byte >> 4]);
+    out.push_back(kDigits[byte & 15]);
+  }
+  return out;
+}
+
+std::string_view to_string(Outcome::Kind kind) {
+  switch (kind) {
+    case Outcome::Kind::Complete:
+      return "complete";
+    case Outcome::Kind::Truncated:
+      return "truncated";
+    case Outcome::Kind::Reset:
+      return "reset";
+    case Outcome::Kind::Failed:
+      return "failed";
+    case Outcome::Kind::Incomplete:
+      return "incomplete";
+  }
+  return "unknown";
+}
+
+std::string Recording::url() const {
+  const auto scheme_end = request.target.find("://");
+  if (scheme_end != std::string::npos && scheme_end < request.target.find('/')) return request.target;
+  std::string out = scheme + "://";
+  const bool bare_v6 = host.find(':') != std::string::npos && !host.starts_with('[');
+  out += bare_v6 ? "[" + host + "]" : host;
+  if (port != (scheme == "https" ? 443 : 80)) out += ":" + std::to_string(port);
+  if (request.target.empty() || request.target.front() != '/') out += '/';
+  return out + request.target;
+}
+
+}  // namespace tapdeck::store

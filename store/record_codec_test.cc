@@ -1,0 +1,99 @@
+#include "store/record_codec.h"
+
+#include <gtest/gtest.h>
+
+namespace tapdeck::store {
+namespace {
+
+Recording full_recording() {
+  Recording r;
+  r.take = 3;
+  r.started_unix_us = 1'700'000'000'123'456;
+  r.key.bytes.fill(0xab);
+  r.request_body_digest.fill(0xcd);
+  r.dimensions.push_back({"header:accept", Digest{1, 2, 3}});
+  r.scheme = "https";
+  r.host = "api.example.com";
+  r.port = 8443;
+  r.request.method = "POST";
+  r.request.target = "/a?b=c";
+  r.request.authority = "api.example.com:8443";
+  r.request.headers.add("hOsT", "api.example.com:8443");
+  r.request.headers.add("X", "1");
+  r.request.headers.add("X", "");
+  r.request_body.size = 5;
+  r.request_body.inline_bytes = "hello";
+  r.request_body.timeline.push_back({Chunk::Kind::H1Chunk, 0, 5, 77, ";ext=1"});
+  r.request_trailers.add("T", "v");
+  r.informational.emplace_back().status = 103;
+  r.response.status = 201;
+  r.response.reason = "Made";
+  r.response.version = http::Version::Http10;
+  r.response_body.size = 300;
+  r.response_body.segments.push_back({Digest{9}, 200});
+  r.response_body.segments.push_back({Digest{8}, 100});
+  r.response_trailers.add("Grpc-Status", "0");
+  r.outcome = {Outcome::Kind::Truncated, 300, "fin"};
+  r.provenance.target = "web";
+  r.provenance.client = *Endpoint::parse("10.0.0.1:4000");
+  r.provenance.original_destination = *Endpoint::parse("[2001:db8::1]:443");
+  r.provenance.timings.total = 123456;
+  return r;
+}
+
+std::string encoded(const Recording& recording) {
+  std::string out;
+  encode_record(recording, out);
+  return out;
+}
+
+TEST(RecordCodec, GivesBackWhatWasEncoded) {
+  const auto decoded = decode_record(encoded(full_recording()));
+  ASSERT_TRUE(decoded) << decoded.error().message();
+  EXPECT_EQ(decoded->host, "api.example.com");
+  EXPECT_EQ(decoded->request.headers[0].name, "hOsT");
+  EXPECT_EQ(decoded->request.headers.size(), 3u);
+  EXPECT_EQ(decoded->response_body, full_recording().response_body);
+  EXPECT_EQ(decoded->request_body, full_recording().request_body);
+  EXPECT_EQ(decoded->outcome, full_recording().outcome);
+  EXPECT_EQ(decoded->provenance, full_recording().provenance);
+  EXPECT_EQ(decoded->informational.at(0).status, 103);
+  EXPECT_EQ(encoded(*decoded), encoded(full_recording()));
+}
+
+TEST(RecordCodec, RefusesEveryTruncation) {
+  const std::string whole = encoded(full_recording());
+  for (size_t n = 0; n < whole.size(); ++n) {
+    const auto decoded = decode_record(std::string_view(whole).substr(0, n));
+    ASSERT_FALSE(decoded) << n;
+    EXPECT_EQ(decoded.error().code, Code::Corrupt) << n;
+  }
+  EXPECT_FALSE(decode_record(whole + "x"));
+}
+
+TEST(RecordCodec, SurvivesEveryChangedByte) {
+  const std::string whole = encoded(full_recording());
+  for (size_t i = 0; i < whole.size(); ++i) {
+    for (const int flip : {0x01, 0x80, 0xff}) {
+      std::string bad = whole;
+      bad[i] = static_cast<char>(bad[i] ^ flip);
+      const auto decoded = decode_record(bad);
+      if (decoded) EXPECT_EQ(encoded(*decoded), bad) << "byte " << i << ": one value, one encoding";
+    }
+  }
+}
+
+TEST(RecordCodec, NamesANewerVersion) {
+  std::string whole = encoded(full_recording());
+  whole[0] = static_cast<char>(kRecordVersion + 1);
+  EXPECT_EQ(decode_record(whole).error().code, Code::Unsupported);
+}
+
+TEST(RecordCodec, RefusesABodyWhosePartsDoNotAddUp) {
+  Recording r = full_recording();
+  r.response_body.segments.pop_back();
+  EXPECT_EQ(decode_record(encoded(r)).error().code, Code::Corrupt);
+}
+
+}  // namespace
+}  // namespace tapdeck::store

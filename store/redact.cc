@@ -1,0 +1,148 @@
+#include "store/redact.h"
+
+#include "daemon/base/result.h"
+
+#include <algorithm>
+
+namespace tapdeck::store {
+namespace {
+
+constexpr std::string_view kPrefix = "[redacted:";
+constexpr size_t kPlaceholderSize = 10 + 8 + 1;
+
+bool is_placeholder(std::string_view value) {
+  return value.size() == kPlaceholderSize && value.starts_with(kPrefix) && value.back() == ']' &&
+         value.substr(kPrefix.size(), 8).find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+// The name of a query parameter as an application reads it; a broken escape stays as it is.
+std::string decode_name(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size() && hex_value(text[i + 1]) >= 0 && hex_value(text[i + 2]) >= 0) {
+      out.push_back(static_cast<char>(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2])));
+      i += 2;
+    } else {
+      out.push_back(text[i] == '+' ? ' ' : text[i]);
+    }
+  }
+  return out;
+}
+
+// Fields whose value is a URL of the same origin more often than not, and then carries the same query.
+bool holds_url(std::string_view name) {
+  return http::iequals(name, "referer") || http::iequals(name, "location") || http::iequals(name, "content-location");
+}
+
+}  // namespace
+
+Redactor::Redactor(const RedactOptions& options, const Secret& secret) : hasher_(secret), query_(options.query) {
+  headers_ = {"authorization", "proxy-authorization", "cookie", "set-cookie"};
+  for (const auto& name : options.headers) {
+    headers_.push_back(name);
+    for (char& c : headers_.back()) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  for (const auto& name : headers_) header_sizes_ |= 1ull << (name.size() % 64);
+}
+
+bool Redactor::is_secret_header(std::string_view name) const {
+  if ((header_sizes_ >> (name.size() % 64) & 1) == 0) return false;
+  return std::ranges::any_of(headers_, [name](const auto& secret) { return http::iequals(secret, name); });
+}
+
+std::string Redactor::placeholder(std::string_view value) const {
+  return std::string(kPrefix) + to_hex(hasher_.of(value)).substr(0, 8) + "]";
+}
+
+uint64_t Redactor::redact_query(std::string& query) const {
+  if (query_.empty() || query.empty()) return 0;
+  uint64_t replaced = 0;
+  std::string out;
+  std::string_view rest = query;
+  while (true) {
+    const auto end = rest.find('&');
+    const std::string_view pair = rest.substr(0, end);
+    const auto equals = pair.find('=');
+    const bool secret = equals != std::string_view::npos && !is_placeholder(pair.substr(equals + 1)) &&
+                        std::ranges::find(query_, decode_name(pair.substr(0, equals))) != query_.end();
+    if (secret) {
+      out += pair.substr(0, equals + 1);
+      out += placeholder(pair.substr(equals + 1));
+      ++replaced;
+    } else {
+      out += pair;
+    }
+    if (end == std::string_view::npos) break;
+    out += '&';
+    rest.remove_prefix(end + 1);
+  }
+  if (replaced != 0) query = std::move(out);
+  return replaced;
+}
+
+uint64_t Redactor::redact_target(std::string& target) const {
+  uint64_t replaced = 0;
+  // absolute-form with user information: http://user:password@host/
+  const auto scheme = target.find("://");
+  if (scheme != std::string::npos && scheme < target.find_first_of("/?#")) {
+    const auto begin = scheme + 3;
+    const auto end = std::min(target.find_first_of("/?#", begin), target.size());
+    const auto at = std::string_view(target).substr(0, end).rfind('@');
+    if (at != std::string::npos && at >= begin && !is_placeholder(std::string_view(target).substr(begin, at - begin))) {
+      target.replace(begin, at - begin, placeholder(std::string_view(target).substr(begin, at - begin)));
+      ++replaced;
+    }
+  }
+  const auto mark = target.find('?');
+  if (mark == std::string::npos || query_.empty()) return replaced;
+  std::string query = target.substr(mark + 1);
+  const uint64_t in_query = redact_query(query);
+  if (in_query != 0) target.replace(mark + 1, std::string::npos, query);
+  return replaced + in_query;
+}
+
+uint64_t Redactor::redact_headers(http::Headers& headers) const {
+  const auto touches = [this](std::string_view name) { return is_secret_header(name) || holds_url(name); };
+  bool any = false;
+  for (size_t i = 0; i < headers.size() && !any; ++i) any = touches(headers[i].name);
+  if (!any) return 0;
+  uint64_t replaced = 0;
+  http::Headers out;
+  for (size_t i = 0; i < headers.size(); ++i) {
+    const auto [name, value] = headers[i];
+    if (is_secret_header(name) && !is_placeholder(value)) {
+      out.add(name, placeholder(value));
+      ++replaced;
+    } else if (holds_url(name)) {
+      std::string url(value);
+      replaced += redact_target(url);
+      out.add(name, url);
+    } else {
+      out.add(name, value);
+    }
+  }
+  headers = std::move(out);
+  return replaced;
+}
+
+RedactionCounts Redactor::redact(Recording& recording) const {
+  RedactionCounts counts;
+  counts.uri = redact_target(recording.request.target);
+  counts.headers = redact_headers(recording.request.headers) + redact_headers(recording.response.headers);
+  for (auto& head : recording.informational) counts.headers += redact_headers(head.headers);
+  counts.trailers = redact_headers(recording.request_trailers) + redact_headers(recording.response_trailers);
+  return counts;
+}
+
+void Redactor::redact(KeyParts& parts) const {
+  ignore(redact_query(parts.query), "the requester is told, not counted");
+}
+
+}  // namespace tapdeck::store

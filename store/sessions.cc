@@ -1,0 +1,196 @@
+// Sessions and takes.
+#include <algorithm>
+
+#include "store/store_impl.h"
+
+namespace tapdeck::store {
+
+std::optional<uint32_t> ExchangeStore::Impl::number_of(std::string_view name) const {
+  for (const auto& [number, row] : sessions) {
+    if (!row.hidden && row.name == name) return number;
+  }
+  return std::nullopt;
+}
+
+SessionInfo ExchangeStore::Impl::info(uint32_t number, const SessionRow& row) const {
+  const auto chosen = active.find({});
+  const std::string current = chosen == active.end() ? "default" : chosen->second;
+  return {
+      row.name,           number, row.takes, row.recordings, row.bytes, row.created_unix_us, row.last_recorded_unix_us,
+      row.name == current};
+}
+
+Result<ExchangeStore::Impl::Row> ExchangeStore::Impl::find_session(std::string_view name) const {
+  const std::lock_guard table(table_mutex);
+  if (const auto number = number_of(name)) return Row{*number, sessions.at(*number)};
+  std::vector<std::string> names;
+  for (const auto& [number, row] : sessions) {
+    if (!row.hidden) names.push_back(row.name);
+  }
+  std::string detail = "no session '" + std::string(name) + "' in " + options.path;
+  if (const auto nearest = nearest_name(name, names)) detail += "; did you mean '" + *nearest + "'?";
+  return fail(Code::NotFound, std::move(detail), Origin::Store);
+}
+
+std::vector<ExchangeStore::Impl::Row> ExchangeStore::Impl::live_sessions() const {
+  const std::lock_guard table(table_mutex);
+  std::vector<Row> out;
+  for (const auto& [number, row] : sessions) {
+    if (!row.hidden) out.emplace_back(number, row);
+  }
+  return out;
+}
+
+// Writes the row and then shows it in the table.
+Result<void> ExchangeStore::Impl::put_session(uint32_t number, const SessionRow& row) {
+  std::string value;
+  encode_session(row, value);
+  rocksdb::WriteBatch batch;
+  batch.Put(cf(Family::Sessions), session_prefix(number), value).PermitUncheckedError();
+  TRY_VOID(commit(batch, options.durability));
+  const std::lock_guard table(table_mutex);
+  sessions[number] = row;
+  return {};
+}
+
+Result<uint32_t> ExchangeStore::Impl::create_locked(std::string_view name, bool hidden,
+                                                    std::optional<Secret> with_secret) {
+  if (!is_valid_session_name(name)) {
+    return fail(Code::InvalidArgument,
+                "session name '" + std::string(name.substr(0, 80)) +
+                    "': 1 to 64 of letters, digits, '.', '_', '-', and not beginning with '.'",
+                Origin::Store);
+  }
+  uint32_t number = 0;
+  {
+    const std::lock_guard table(table_mutex);
+    if (!hidden && number_of(name))
+      return fail(Code::AlreadyExists, "session '" + std::string(name) + "' exists", Origin::Store);
+    number = next_session++;
+  }
+  SessionRow row;
+  row.name = name;
+  row.created_unix_us = unix_now_us();
+  row.hidden = hidden;
+  row.secret = with_secret;
+  TRY_VOID(put_session(number, row));
+  return number;
+}
+
+Result<SessionInfo> ExchangeStore::create_session(std::string_view name) {
+  TRY_VOID(impl_->need_writable());
+  const std::lock_guard guard(impl_->write_mutex);
+  TRY(number, impl_->create_locked(name, false, std::nullopt));
+  const std::lock_guard table(impl_->table_mutex);
+  return impl_->info(number, impl_->sessions.at(number));
+}
+
+Result<std::vector<SessionInfo>> ExchangeStore::list_sessions() const {
+  const std::lock_guard table(impl_->table_mutex);
+  std::vector<SessionInfo> out;
+  for (const auto& [number, row] : impl_->sessions) {
+    if (!row.hidden) out.push_back(impl_->info(number, row));
+  }
+  std::ranges::sort(out, {}, &SessionInfo::name);
+  return out;
+}
+
+Result<SessionInfo> ExchangeStore::session(std::string_view name) const {
+  TRY(found, impl_->find_session(name));
+  const std::lock_guard table(impl_->table_mutex);
+  return impl_->info(found.first, found.second);
+}
+
+Result<void> ExchangeStore::delete_session(std::string_view name) {
+  TRY_VOID(impl_->need_writable());
+  TRY(found, impl_->find_session(name));
+  {
+    const std::lock_guard guard(impl_->write_mutex);
+    // Hidden first: whatever happens now, the session is gone for everybody, and the next open finishes the work.
+    found.second.hidden = true;
+    TRY_VOID(impl_->put_session(found.first, found.second));
+    const std::lock_guard table(impl_->table_mutex);
+    impl_->sessions.erase(found.first);
+  }
+  impl_->bump();
+  return impl_->erase_session_rows(found.first);
+}
+
+Result<void> ExchangeStore::activate_session(std::string_view name, std::string_view target) {
+  TRY_VOID(impl_->need_writable());
+  if (!name.empty()) {
+    TRY(found, impl_->find_session(name));
+    ignore(found, "only its existence matters");
+  }
+  const std::lock_guard guard(impl_->write_mutex);
+  rocksdb::WriteBatch batch;
+  const std::string key = "active/" + std::string(target);
+  if (name.empty()) {
+    batch.Delete(impl_->cf(Family::Meta), key).PermitUncheckedError();
+  } else {
+    batch.Put(impl_->cf(Family::Meta), key, slice(name)).PermitUncheckedError();
+  }
+  TRY_VOID(impl_->commit(batch, impl_->options.durability));
+  {
+    const std::lock_guard table(impl_->table_mutex);
+    if (name.empty()) {
+      impl_->active.erase(std::string(target));
+    } else {
+      impl_->active[std::string(target)] = name;
+    }
+  }
+  impl_->bump();
+  return {};
+}
+
+Result<std::string> ExchangeStore::active_session(std::string_view target) const {
+  const std::lock_guard table(impl_->table_mutex);
+  for (const std::string& key : {std::string(target), std::string()}) {
+    if (const auto found = impl_->active.find(key); found != impl_->active.end()) return found->second;
+  }
+  return std::string("default");
+}
+
+Result<Take> ExchangeStore::open_take(std::string_view session, Append append) {
+  TRY_VOID(impl_->need_writable());
+  Take take;
+  take.session = session;
+  {
+    const std::lock_guard guard(impl_->write_mutex);
+    std::optional<uint32_t> number;
+    SessionRow row;
+    {
+      const std::lock_guard table(impl_->table_mutex);
+      number = impl_->number_of(session);
+    }
+    if (!number) {
+      TRY(created, impl_->create_locked(session, false, std::nullopt));
+      number = created;
+    }
+    {
+      const std::lock_guard table(impl_->table_mutex);
+      row = impl_->sessions.at(*number);
+    }
+    take.session_number = *number;
+    if (append == Append::No || row.takes == 0) {
+      ++row.takes;
+      TRY_VOID(impl_->put_session(*number, row));
+    }
+    take.number = row.takes;
+  }
+  impl_->bump();
+  return take;
+}
+
+Result<Secret> ExchangeStore::key_secret(std::string_view session) const {
+  {
+    const std::lock_guard table(impl_->table_mutex);
+    if (const auto number = impl_->number_of(session)) {
+      const auto& row = impl_->sessions.at(*number);
+      if (row.secret) return *row.secret;
+    }
+  }
+  return impl_->derive("session", session);
+}
+
+}  // namespace tapdeck::store

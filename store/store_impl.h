@@ -1,0 +1,188 @@
+// The inside of ExchangeStore, shared by its implementation files: open handles, the session table kept in memory, and
+// row keys. Internal to store/, the only header here that shows RocksDB.
+//
+// Locks, in this order: handle (shared to use `db`, exclusive to reopen it), write (one change at a time), table.
+#pragma once
+
+#include <rocksdb/db.h>
+#include <rocksdb/write_batch.h>
+
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <shared_mutex>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "daemon/base/unique_fd.h"
+#include "store/byte_codec.h"
+#include "store/exchange_store.h"
+#include "store/recording_builder.h"
+
+namespace tapdeck::store {
+
+inline constexpr uint64_t kSchemaVersion = 1;
+
+// Column families. Keys are big endian, so that they sort by number.
+enum class Family : size_t {
+  Default,     // unused, RocksDB wants it
+  Meta,        // "schema", "fingerprint", "blob_bytes", "active/<target>", "merge/<directory>/..."
+  Sessions,    // session(4) -> SessionRow
+  Recordings,  // session(4) id(8) -> encoded record
+  Match,       // session(4) key(32) ~take(8) id(8) -> finished(1): a prefix seek meets the newest take first
+  Blobs,       // digest(32) -> segment bytes
+  BlobRefs,    // digest(16 of 32) id(8) -> "": who needs a blob. Half a digest is plenty among blobs of one store
+  Origins,     // session(4) port(2) host -> OriginFacts
+  Partial,     // id(8) 0 -> begun record; id(8) 1 part(4) -> one of its segments
+  Count,
+};
+inline constexpr size_t kFamilies = static_cast<size_t>(Family::Count);
+[[nodiscard]] const char* name_of(Family family);
+
+struct SessionRow {
+  std::string name;
+  uint64_t takes = 0;
+  uint64_t recordings = 0;
+  uint64_t bytes = 0;         // encoded records and their bodies
+  uint64_t record_bytes = 0;  // encoded records alone
+  int64_t created_unix_us = 0;
+  int64_t last_recorded_unix_us = 0;
+  bool hidden = false;           // being deleted or imported: not listed, removed at the next open
+  std::optional<Secret> secret;  // carried by an import; else derived from the name
+  uint64_t first_id = 0;         // memory only: no recording lies below it, which spares seeks over deleted rows
+};
+void encode_session(const SessionRow& row, std::string& out);
+[[nodiscard]] Result<SessionRow> decode_session(std::string_view bytes);
+void encode_origin(const OriginFacts& facts, std::string& out);
+[[nodiscard]] Result<OriginFacts> decode_origin(std::string_view bytes);
+
+[[nodiscard]] std::string session_prefix(uint32_t session);
+[[nodiscard]] std::string recording_key(uint32_t session, uint64_t id);
+[[nodiscard]] std::string match_prefix(uint32_t session, const Key& key);
+[[nodiscard]] std::string match_row(uint32_t session, const Key& key, uint64_t take, uint64_t id);
+[[nodiscard]] std::string reference_prefix(const Digest& digest);
+[[nodiscard]] std::string reference_row(const Digest& digest, uint64_t id);
+[[nodiscard]] std::string origin_row(uint32_t session, uint16_t port, std::string_view host);
+[[nodiscard]] std::string partial_row(uint64_t id);
+[[nodiscard]] std::string partial_part(uint64_t id, uint32_t part);
+// The id at the end of a recording or reference row.
+[[nodiscard]] uint64_t id_of_row(std::string_view row);
+// The smallest string greater than every string that begins with `prefix` (not all 0xff).
+[[nodiscard]] std::string after_prefix(std::string prefix);
+[[nodiscard]] std::string_view view(const Digest& digest);
+[[nodiscard]] inline rocksdb::Slice slice(std::string_view text) {
+  return {text.data(), text.size()};
+}
+[[nodiscard]] int64_t unix_now_us();
+
+// What a rocksdb status means, with `what` in front.
+[[nodiscard]] std::unexpected<Error> fail_status(const rocksdb::Status& status, const std::string& what);
+
+// Digests lately known to be stored, so that a body that repeats is not written or looked up again. Direct mapped:
+// 65,536 digests in 2 MiB, a collision merely forgets one.
+class RecentDigests {
+ public:
+  [[nodiscard]] bool contains(const Digest& digest) const { return slots_[slot(digest)] == digest; }
+  void add(const Digest& digest) { slots_[slot(digest)] = digest; }
+  void clear() { slots_.assign(slots_.size(), Digest{}); }
+
+ private:
+  static size_t slot(const Digest& digest) { return static_cast<size_t>(digest[0]) << 8 | digest[1]; }
+  std::vector<Digest> slots_ = std::vector<Digest>(65536);
+};
+
+struct ExchangeStore::Impl {
+  using Guard = std::shared_lock<std::shared_mutex>;
+  using Row = std::pair<uint32_t, SessionRow>;
+  using Extra = std::function<void(rocksdb::WriteBatch&)>;
+
+  Impl(ExchangeStore& owner, StoreOptions store_options, Access mode)
+      : self(owner), options(std::move(store_options)), access(mode), db_path(options.path + "/db") {}
+  ~Impl() { close_db(); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  ExchangeStore& self;
+  const StoreOptions options;
+  const Access access;
+  const std::string db_path;
+  UniqueFd lock;  // flock of <path>/owner.lock while open for writing
+  Secret secret{};
+  Secret redaction{};
+
+  mutable std::shared_mutex handle_mutex;
+  std::unique_ptr<rocksdb::DB> db;
+  std::array<rocksdb::ColumnFamilyHandle*, kFamilies> families{};
+  std::vector<rocksdb::ColumnFamilyHandle*> all_handles;
+
+  std::mutex write_mutex;
+  RecentDigests recent;                        // write
+  std::map<std::string, OriginFacts> origins;  // write: rows already stored, bounded
+  bool broken = false;                         // write: the last write failed, resume before the next
+  bool fatal = false;                          // write: it failed for a reason that only reopening clears
+
+  mutable std::mutex table_mutex;
+  std::map<uint32_t, SessionRow> sessions;    // table
+  std::map<std::string, std::string> active;  // table: target -> session
+  uint32_t next_session = 1;                  // table
+  std::atomic<uint64_t> blob_bytes{0};        // changed under write
+  std::atomic<uint64_t> pruned_bytes{0}, pruned_count{0}, pruned_age{0};
+
+  // ---- store_open.cc, store_recovery.cc
+  [[nodiscard]] Result<void> open();
+  [[nodiscard]] Result<void> take_lock();
+  [[nodiscard]] Result<void> load_secret();
+  [[nodiscard]] Result<void> open_db();
+  [[nodiscard]] rocksdb::Status try_open();
+  [[nodiscard]] Result<void> reopen();
+  void close_db();
+  [[nodiscard]] Result<void> load_tables();
+  [[nodiscard]] Result<void> check_schema();
+  [[nodiscard]] Result<void> recover_partials();
+  [[nodiscard]] Result<void> recover_partial(uint64_t id, std::string_view begun);
+  [[nodiscard]] Result<void> finish_deletions();
+  void merge_leftovers();
+
+  // ---- helpers
+  [[nodiscard]] rocksdb::ColumnFamilyHandle* cf(Family family) const { return families[static_cast<size_t>(family)]; }
+  [[nodiscard]] Guard use() const { return Guard(handle_mutex); }
+  [[nodiscard]] Result<void> need_writable() const;
+  [[nodiscard]] Result<void> need_open() const;
+  [[nodiscard]] std::unique_ptr<rocksdb::Iterator> iterate(Family family, bool fill_cache = true) const;
+  [[nodiscard]] Result<std::optional<std::string>> read(Family family, std::string_view key) const;
+  // A live session by name; NotFound names the nearest.
+  [[nodiscard]] Result<Row> find_session(std::string_view name) const;
+  // Under table: its number when there is a live one.
+  [[nodiscard]] std::optional<uint32_t> number_of(std::string_view name) const;
+  [[nodiscard]] std::vector<Row> live_sessions() const;
+  [[nodiscard]] SessionInfo info(uint32_t number, const SessionRow& row) const;  // under table
+  void bump() { self.generation_.fetch_add(1, std::memory_order_acq_rel); }
+
+  // ---- write_path.cc; the caller holds write
+  [[nodiscard]] Result<void> commit(rocksdb::WriteBatch& batch, Durability durability);
+  [[nodiscard]] Result<void> resume();
+  [[nodiscard]] Result<void> write_locked(std::vector<PendingWrite>& writes, Durability durability, const Extra& extra);
+  [[nodiscard]] Result<void> put_session(uint32_t number, const SessionRow& row);
+  [[nodiscard]] Result<uint32_t> create_locked(std::string_view name, bool hidden, std::optional<Secret> with_secret);
+
+  // ---- retention.cc; the caller holds write
+  // Gathers the removal of recordings into one batch.
+  struct Removal {
+    rocksdb::WriteBatch batch;
+    std::map<uint32_t, SessionRow> rows;  // changed counts
+    std::unordered_set<uint64_t> ids;
+    uint64_t freed = 0;  // blob bytes
+    std::set<Digest> gone;
+  };
+  void remove_recording(Removal& removal, uint32_t session, uint64_t id, std::string_view encoded);
+  void release_blob(Removal& removal, const Digest& digest, uint64_t id);
+  [[nodiscard]] Result<void> commit_removal(Removal& removal);
+  [[nodiscard]] Result<void> erase_session_rows(uint32_t number);
+  [[nodiscard]] Secret derive(std::string_view label, std::string_view name) const;
+};
+
+}  // namespace tapdeck::store

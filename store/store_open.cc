@@ -1,0 +1,305 @@
+// Opening: lock, secret, RocksDB with its column families, schema.
+#include <fcntl.h>
+#include <rocksdb/cache.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/slice_transform.h>
+#include <rocksdb/table.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <utility>
+
+#include "store/store_impl.h"
+#include "store/store_repair.h"
+
+namespace tapdeck::store {
+namespace {
+
+namespace fs = std::filesystem;
+
+// RocksDB renames and rewrites its LOG at every open, read-only ones included, which would take the owner's away.
+class NoLog final : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char* /*format*/, va_list /*arguments*/) override {}
+};
+
+rocksdb::Options database_options() {
+  rocksdb::Options options;
+  options.create_if_missing = true;
+  options.create_missing_column_families = true;
+  options.info_log = std::make_shared<NoLog>();
+  // An acknowledged write is in the page cache: it outlives kill -9 of this process. (sync is per write, for Fsync.)
+  options.manual_wal_flush = false;
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  // Bounds what a reader has to replay and what stays on disk behind one idle column family.
+  options.max_total_wal_size = 192ull << 20;
+  options.db_write_buffer_size = 96ull << 20;
+  options.max_background_jobs = 2;
+  options.bytes_per_sync = 1 << 20;
+  return options;
+}
+
+rocksdb::ColumnFamilyOptions family_options(const std::string& name, const rocksdb::Options& base,
+                                            const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::ColumnFamilyOptions options(base);
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = cache;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  options.write_buffer_size = 32ull << 20;
+  options.compression = rocksdb::kNoCompression;
+  if (name == name_of(Family::Recordings)) options.bottommost_compression = rocksdb::kLZ4Compression;
+  if (name == name_of(Family::Match)) {
+    // session(4) key(32): a lookup of a key that was never recorded ends at the filter, however large the store.
+    options.prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(36));
+    options.memtable_prefix_bloom_size_ratio = 0.05;
+    table.whole_key_filtering = false;
+  }
+  if (name == name_of(Family::Blobs)) {
+    // Larger values live in blob files and are not copied by compaction. Segments below 4 KiB stay in the tree, where
+    // they cost less than a file reference and a second read.
+    options.enable_blob_files = true;
+    options.min_blob_size = 4096;
+    options.blob_file_size = 64ull << 20;
+    options.enable_blob_garbage_collection = true;
+    options.blob_garbage_collection_force_threshold = 0.5;
+    options.memtable_whole_key_filtering = true;
+    options.memtable_prefix_bloom_size_ratio = 0.02;
+  }
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return options;
+}
+
+bool fill_random(Secret& out) {
+  return getrandom(out.data(), out.size(), 0) == static_cast<ssize_t>(out.size());
+}
+
+bool write_whole(int fd, std::string_view bytes) {
+  return ::write(fd, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
+}
+
+}  // namespace
+
+std::vector<rocksdb::ColumnFamilyDescriptor> describe_families(const std::vector<std::string>& extra,
+                                                               uint64_t cache_bytes) {
+  const auto base = database_options();
+  const auto cache = rocksdb::NewLRUCache(cache_bytes);
+  std::vector<rocksdb::ColumnFamilyDescriptor> out;
+  for (size_t i = 0; i < kFamilies; ++i) {
+    const std::string name = name_of(static_cast<Family>(i));
+    out.emplace_back(name, family_options(name, base, cache));
+  }
+  // A newer tapdeck may have added some; RocksDB refuses to open a part of them, and the schema check speaks later.
+  for (const auto& name : extra) {
+    if (std::ranges::none_of(out, [&name](const auto& known) { return known.name == name; }))
+      out.emplace_back(name, family_options(name, base, cache));
+  }
+  return out;
+}
+
+rocksdb::DBOptions database_only_options() {
+  return rocksdb::DBOptions(database_options());
+}
+
+ExchangeStore::ExchangeStore() = default;
+ExchangeStore::~ExchangeStore() = default;
+
+Result<std::unique_ptr<ExchangeStore>> ExchangeStore::open(StoreOptions options, Access access) {
+  std::unique_ptr<ExchangeStore> store(new ExchangeStore);
+  while (options.path.size() > 1 && options.path.ends_with('/')) options.path.pop_back();
+  store->impl_ = std::make_unique<Impl>(*store, std::move(options), access);
+  TRY_VOID(store->impl_->open());
+  return store;
+}
+
+const StoreOptions& ExchangeStore::options() const {
+  return impl_->options;
+}
+Access ExchangeStore::access() const {
+  return impl_->access;
+}
+const Secret& ExchangeStore::redaction_secret() const {
+  return impl_->redaction;
+}
+Result<void> ExchangeStore::refresh() {
+  return impl_->access == Access::ReadOnly ? impl_->reopen() : Result<void>{};
+}
+
+StoreOwner ExchangeStore::owner_of(const std::string& path) {
+  StoreOwner owner;
+  std::ifstream file(path + "/owner");
+  std::string word;
+  while (file >> word) {
+    if (word == "pid") file >> owner.pid;
+    if (word == "socket") {
+      file.get();
+      std::getline(file, owner.admin_socket);
+    }
+  }
+  return owner;
+}
+
+Result<void> ExchangeStore::Impl::open() {
+  std::error_code error;
+  if (access == Access::ReadWrite) {
+    fs::create_directories(options.path, error);
+    if (error) return fail_errno(error.value(), "create store directory " + options.path, Origin::Store);
+    if (::chmod(options.path.c_str(), 0700) != 0 && errno != EPERM)
+      return fail_errno(errno, "restrict store directory " + options.path, Origin::Store);
+    TRY_VOID(take_lock());
+  } else if (!fs::exists(db_path + "/CURRENT", error)) {
+    return fail(Code::NotFound, "nothing is recorded in " + options.path, Origin::Store);
+  }
+  TRY_VOID(load_secret());
+  TRY_VOID(open_db());
+  TRY_VOID(check_schema());
+  TRY_VOID(load_tables());
+  if (access == Access::ReadOnly) return {};
+  TRY_VOID(recover_partials());
+  TRY_VOID(finish_deletions());
+  merge_leftovers();
+  return {};
+}
+
+Result<void> ExchangeStore::Impl::take_lock() {
+  const std::string path = options.path + "/owner.lock";
+  lock = UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock) return fail_errno(errno, "open " + path, Origin::Store);
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return fail_errno(errno, "lock " + path, Origin::Store);
+    lock.reset();
+    const StoreOwner owner = ExchangeStore::owner_of(options.path);
+    std::string who = owner.pid == 0 ? "another process" : "process " + std::to_string(owner.pid);
+    if (!owner.admin_socket.empty()) who += " (admin socket " + owner.admin_socket + ")";
+    return fail(Code::Busy, "store " + options.path + " is open for writing in " + who, Origin::Store);
+  }
+  // Under the lock, by rename: readers see one owner or the other, never half a file.
+  const std::string temporary = options.path + "/owner.new";
+  {
+    std::ofstream file(temporary, std::ios::trunc);
+    file << "pid " << ::getpid() << "\n";
+    if (!options.admin_socket.empty()) file << "socket " << options.admin_socket << "\n";
+  }
+  if (::rename(temporary.c_str(), (options.path + "/owner").c_str()) != 0)
+    return fail_errno(errno, "write " + options.path + "/owner", Origin::Store);
+  return {};
+}
+
+Result<void> ExchangeStore::Impl::load_secret() {
+  const std::string path = options.path + "/match.secret";
+  if (access == Access::ReadWrite && !fs::exists(path)) {
+    Secret fresh;
+    if (!fill_random(fresh)) return fail_errno(errno, "read random bytes", Origin::Store);
+    const std::string temporary = path + ".new";
+    ::unlink(temporary.c_str());
+    const UniqueFd file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!file || !write_whole(file.get(), view(fresh)) || ::fsync(file.get()) != 0 ||
+        ::rename(temporary.c_str(), path.c_str()) != 0)
+      return fail_errno(errno, "create " + path, Origin::Store);
+  }
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return fail_errno(errno, "open " + path + " (without it recordings cannot be matched)", Origin::Store);
+  if (::read(file.get(), secret.data(), secret.size()) != static_cast<ssize_t>(secret.size()))
+    return fail(Code::Corrupt, path + " is not a match secret of 32 bytes; restore it from a backup", Origin::Store);
+  redaction = derive("redaction", {});
+  return {};
+}
+
+Secret ExchangeStore::Impl::derive(std::string_view label, std::string_view name) const {
+  return KeyHasher(secret).of(std::string(label) + '\0' + std::string(name));
+}
+
+rocksdb::Status ExchangeStore::Impl::try_open() {
+  close_db();
+  std::vector<std::string> existing;
+  // Fails on a new directory, which is fine, and on a broken one, which the open below reports better.
+  rocksdb::DB::ListColumnFamilies(database_only_options(), db_path, &existing).PermitUncheckedError();
+  const auto descriptors = describe_families(existing, options.cache_bytes);
+  rocksdb::DB* raw = nullptr;
+  const rocksdb::Status status =
+      access == Access::ReadOnly
+          ? rocksdb::DB::OpenForReadOnly(database_only_options(), db_path, descriptors, &all_handles, &raw)
+          : rocksdb::DB::Open(database_only_options(), db_path, descriptors, &all_handles, &raw);
+  if (!status.ok()) return status;
+  db.reset(raw);
+  for (size_t i = 0; i < kFamilies; ++i) families[i] = all_handles[i];
+  return status;
+}
+
+void ExchangeStore::Impl::close_db() {
+  if (db == nullptr) return;
+  for (auto* handle : all_handles) db->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
+  all_handles.clear();
+  families.fill(nullptr);
+  db->Close().PermitUncheckedError();
+  db.reset();
+}
+
+Result<void> ExchangeStore::Impl::open_db() {
+  if (access == Access::ReadOnly) {
+    // The owner may compact a file away between our listing and opening it; a new listing no longer names it.
+    rocksdb::Status status;
+    for (int attempt = 0; attempt < 5; ++attempt) {
+      status = try_open();
+      if (status.ok()) return {};
+    }
+    return fail_status(status, "open store " + options.path + " for reading");
+  }
+  const bool headless = lost_its_head(db_path);
+  rocksdb::Status status = headless ? rocksdb::Status::Corruption("CURRENT is missing") : try_open();
+  if (status.ok()) return {};
+  if (!status.IsCorruption() && !headless && !status.IsNotFound() && !status.IsInvalidArgument() &&
+      status.ToString().find("CURRENT") == std::string::npos && status.ToString().find("MANIFEST") == std::string::npos)
+    return fail_status(status, "open store " + options.path);
+  const std::string first = status.ToString();
+  if (point_current_at_newest_manifest(db_path)) status = try_open();
+  if (!status.ok() && repair(db_path)) status = try_open();
+  if (status.ok()) return {};
+  return fail(Code::Corrupt,
+              "store " + options.path + " is damaged and could not be repaired (" + first +
+                  "); move the directory away or restore it from a backup",
+              Origin::Store);
+}
+
+Result<void> ExchangeStore::Impl::reopen() {
+  const std::unique_lock exclusive(handle_mutex);
+  TRY_VOID(open_db());
+  if (access == Access::ReadOnly) {
+    TRY_VOID(load_tables());
+    bump();
+  }
+  return {};
+}
+
+Result<void> ExchangeStore::Impl::check_schema() {
+  const std::string fingerprint(view(derive("fingerprint", {})));
+  TRY(schema, read(Family::Meta, "schema"));
+  if (!schema) {
+    if (access == Access::ReadOnly)
+      return fail(Code::NotFound, "nothing is recorded in " + options.path, Origin::Store);
+    rocksdb::WriteBatch batch;
+    batch.Put(cf(Family::Meta), "schema", std::to_string(kSchemaVersion)).PermitUncheckedError();
+    batch.Put(cf(Family::Meta), "fingerprint", fingerprint).PermitUncheckedError();
+    return commit(batch, Durability::Fsync);
+  }
+  if (*schema != std::to_string(kSchemaVersion)) {
+    return fail(Code::Unsupported,
+                "store " + options.path + " has schema " + *schema + ", this tapdeck knows " +
+                    std::to_string(kSchemaVersion) + "; use the tapdeck that wrote it, or another --state-dir",
+                Origin::Store);
+  }
+  TRY(known, read(Family::Meta, "fingerprint"));
+  if (known && *known != fingerprint) {
+    return fail(Code::Corrupt,
+                options.path + "/match.secret does not belong to this store; restore the one it was made with",
+                Origin::Store);
+  }
+  return {};
+}
+
+}  // namespace tapdeck::store

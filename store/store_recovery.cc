@@ -1,0 +1,141 @@
+// What opening for writing puts in order: tables in memory, recordings of a crashed process, interrupted deletions,
+// and stores left by recording processes beside this one.
+#include <algorithm>
+#include <filesystem>
+
+#include "store/record_codec.h"
+#include "store/store_impl.h"
+
+namespace tapdeck::store {
+
+Result<void> ExchangeStore::Impl::need_writable() const {
+  if (access == Access::ReadWrite) return {};
+  return fail(Code::Permission, "store " + options.path + " is open for reading only", Origin::Store);
+}
+
+Result<void> ExchangeStore::Impl::need_open() const {
+  if (db != nullptr) return {};
+  return fail(Code::Io, "store " + options.path + " is closed after a disk error; it reopens with the next write",
+              Origin::Store);
+}
+
+std::unique_ptr<rocksdb::Iterator> ExchangeStore::Impl::iterate(Family family, bool fill_cache) const {
+  rocksdb::ReadOptions read_options;
+  read_options.fill_cache = fill_cache;
+  read_options.total_order_seek = true;
+  return std::unique_ptr<rocksdb::Iterator>(db->NewIterator(read_options, cf(family)));
+}
+
+Result<std::optional<std::string>> ExchangeStore::Impl::read(Family family, std::string_view key) const {
+  TRY_VOID(need_open());
+  std::string value;
+  const rocksdb::Status status = db->Get(rocksdb::ReadOptions(), cf(family), slice(key), &value);
+  if (status.IsNotFound()) return std::optional<std::string>{};
+  if (!status.ok()) return fail_status(status, std::string("read ") + name_of(family));
+  return std::optional(std::move(value));
+}
+
+Result<void> ExchangeStore::Impl::load_tables() {
+  const std::lock_guard table(table_mutex);
+  sessions.clear();
+  active.clear();
+  uint64_t last_id = 0;
+  auto rows = iterate(Family::Sessions);
+  for (rows->SeekToFirst(); rows->Valid(); rows->Next()) {
+    const uint32_t number = ByteReader(rows->key().ToStringView()).u32();
+    TRY(row, decode_session(rows->value().ToStringView()));
+    next_session = std::max(next_session, number + 1);
+    auto last = iterate(Family::Recordings);
+    last->SeekForPrev(recording_key(number, ~0ull));
+    if (last->Valid() && last->key().starts_with(session_prefix(number)))
+      last_id = std::max(last_id, id_of_row(last->key().ToStringView()));
+    sessions.emplace(number, std::move(row));
+  }
+  if (!rows->status().ok()) return fail_status(rows->status(), "read sessions of " + options.path);
+  auto begun = iterate(Family::Partial);
+  begun->SeekToLast();
+  if (begun->Valid()) last_id = std::max(last_id, ByteReader(begun->key().ToStringView()).u64());
+  auto meta = iterate(Family::Meta);
+  for (meta->Seek("active/"); meta->Valid() && meta->key().starts_with("active/"); meta->Next())
+    active[meta->key().ToString().substr(7)] = meta->value().ToString();
+  TRY(bytes, read(Family::Meta, "blob_bytes"));
+  if (bytes) blob_bytes = ByteReader(*bytes).u64();
+  self.next_id_.store(last_id + 1, std::memory_order_relaxed);
+  return {};
+}
+
+Result<void> ExchangeStore::Impl::recover_partials() {
+  std::vector<std::pair<uint64_t, std::string>> begun;
+  auto rows = iterate(Family::Partial);
+  for (rows->SeekToFirst(); rows->Valid(); rows->Next()) {
+    ByteReader key(rows->key().ToStringView());
+    const uint64_t id = key.u64();
+    if (key.byte() == 0) begun.emplace_back(id, rows->value().ToString());
+  }
+  if (!rows->status().ok()) return fail_status(rows->status(), "read unfinished recordings of " + options.path);
+  rows.reset();
+  for (const auto& [id, value] : begun) TRY_VOID(recover_partial(id, value));
+  return {};
+}
+
+// A begun recording becomes an Incomplete one that holds the body segments which reached the log.
+Result<void> ExchangeStore::Impl::recover_partial(uint64_t id, std::string_view begun) {
+  ByteReader reader(begun);
+  PendingWrite write;
+  write.step = PendingWrite::Step::Finish;
+  write.finished = false;
+  write.was_begun = true;
+  write.id = id;
+  write.session_number = reader.u32();
+  TRY(recording, decode_record(reader.rest()));
+  auto rows = iterate(Family::Partial);
+  const std::string prefix = partial_row(id).substr(0, 8);
+  for (rows->Seek(partial_part(id, 0)); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
+    ByteReader part(rows->value().ToStringView());
+    BodyRef& body = part.byte() != 0 ? recording.request_body : recording.response_body;
+    Segment segment;
+    segment.digest = part.bytes<32>();
+    segment.size = part.varint();
+    if (!part.ok()) return fail(Code::Corrupt, "unfinished recording does not decode", Origin::Store);
+    body.segments.push_back(segment);
+    body.size += segment.size;
+    write.references.push_back(segment.digest);
+    write.body_bytes += segment.size;
+  }
+  recording.outcome = {Outcome::Kind::Incomplete, recording.response_body.size, "crash"};
+  write.take = recording.take;
+  write.key = recording.key;
+  write.started_unix_us = recording.started_unix_us;
+  write.host = recording.host;
+  write.port = recording.port;
+  encode_record(recording, write.encoded);
+  std::vector<PendingWrite> writes;
+  writes.push_back(std::move(write));
+  const std::lock_guard guard(write_mutex);
+  return write_locked(writes, Durability::Wal, {});
+}
+
+Result<void> ExchangeStore::Impl::finish_deletions() {
+  std::vector<uint32_t> hidden;
+  {
+    const std::lock_guard table(table_mutex);
+    for (const auto& [number, row] : sessions) {
+      if (row.hidden) hidden.push_back(number);
+    }
+  }
+  for (const uint32_t number : hidden) TRY_VOID(erase_session_rows(number));
+  return {};
+}
+
+// Best effort: a store whose process lives is Busy, and one that cannot be read stays where it is for a later try.
+void ExchangeStore::Impl::merge_leftovers() {
+  std::error_code error;
+  std::vector<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator(options.path + "/pending", error))
+    found.push_back(entry.path().string());
+  std::ranges::sort(found);
+  for (const auto& directory : found)
+    ignore(self.merge_pending(directory), "stays in pending/, and merge_pending() reports why when asked");
+}
+
+}  // namespace tapdeck::store

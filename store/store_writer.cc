@@ -1,0 +1,162 @@
+#include "store/store_writer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+namespace tapdeck::store {
+namespace {
+
+// One RocksDB write takes at most this much, so that the first in line does not wait for a whole full queue.
+constexpr size_t kBatchBytes = 8 << 20;
+constexpr auto kAgeCheck = std::chrono::seconds(10);
+
+int64_t unix_now_us() {
+  using namespace std::chrono;
+  return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+struct StoreWriter::Impl {
+  // One submit(): its answer is due when its last write is in.
+  struct Handover {
+    std::vector<PendingWrite> writes;
+    Completion* completion = nullptr;
+    uint64_t token = 0;
+    size_t bytes = 0;
+  };
+
+  ExchangeStore& store;
+  const WriterOptions options;
+  mutable std::mutex mutex;
+  std::condition_variable work, idle;
+  std::vector<Handover> queue;                   // mutex
+  std::vector<std::vector<PendingWrite>> spare;  // mutex; emptied vectors, given back to callers
+  WriterStats stats;                             // mutex
+  bool stopping = false;                         // mutex
+  bool writing = false;                          // mutex
+  std::thread thread;
+
+  Impl(ExchangeStore& target, WriterOptions writer_options) : store(target), options(writer_options) {}
+
+  void run() {
+    std::vector<Handover> taken;
+    auto next_prune = std::chrono::steady_clock::now();
+    while (true) {
+      {
+        std::unique_lock guard(mutex);
+        writing = false;
+        if (queue.empty()) idle.notify_all();
+        work.wait_for(guard, kAgeCheck, [this] { return stopping || !queue.empty(); });
+        if (queue.empty() && stopping) return;
+        taken.swap(queue);
+        writing = true;
+      }
+      write_all(taken);
+      taken.clear();
+      // Looking at the bounds costs two sums over the sessions; enough of it between batches of a loaded writer.
+      if (const auto now = std::chrono::steady_clock::now(); now >= next_prune) {
+        const auto counts = store.prune(unix_now_us());
+        const bool more = counts && counts->by_age + counts->by_bytes + counts->by_count >= 1000;
+        next_prune = more ? now : now + std::chrono::milliseconds(100);
+      }
+    }
+  }
+
+  void write_all(std::vector<Handover>& taken) {
+    size_t first = 0;
+    while (first < taken.size()) {
+      std::vector<PendingWrite> merged;
+      size_t bytes = 0;
+      size_t last = first;
+      for (; last < taken.size() && (last == first || bytes + taken[last].bytes <= kBatchBytes); ++last) {
+        bytes += taken[last].bytes;
+        for (auto& write : taken[last].writes) merged.push_back(std::move(write));
+      }
+      const Result<void> result = store.write(merged, store.options().durability);
+      const auto finished = std::ranges::count(merged, PendingWrite::Step::Finish, &PendingWrite::step);
+      account(taken, first, last, static_cast<uint64_t>(finished), result, bytes);
+      for (; first < last; ++first) {
+        if (taken[first].completion != nullptr) taken[first].completion->written(taken[first].token, result);
+      }
+    }
+  }
+
+  void account(std::vector<Handover>& taken, size_t first, size_t last, uint64_t recordings, const Result<void>& result,
+               size_t bytes) {
+    const std::lock_guard guard(mutex);
+    stats.queued_bytes -= bytes;
+    ++stats.batches;
+    if (result) {
+      stats.recordings += recordings;
+    } else {
+      stats.failed += last - first;
+    }
+    for (size_t i = first; i < last && spare.size() < 16; ++i) {
+      taken[i].writes.clear();
+      spare.push_back(std::move(taken[i].writes));
+    }
+  }
+};
+
+Result<std::unique_ptr<StoreWriter>> StoreWriter::start(ExchangeStore& store, WriterOptions options) {
+  if (store.access() != Access::ReadWrite) {
+    return fail(Code::Permission, "store " + store.options().path + " is open for reading only", Origin::Store);
+  }
+  auto impl = std::make_unique<Impl>(store, options);
+  Impl* raw = impl.get();
+  raw->thread = std::thread([raw] { raw->run(); });
+  return std::unique_ptr<StoreWriter>(new StoreWriter(std::move(impl)));
+}
+
+StoreWriter::StoreWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+StoreWriter::~StoreWriter() {
+  {
+    const std::lock_guard guard(impl_->mutex);
+    impl_->stopping = true;
+  }
+  impl_->work.notify_one();
+  impl_->thread.join();
+}
+
+Result<void> StoreWriter::submit(std::vector<PendingWrite>& writes, Completion* completion, uint64_t token) {
+  size_t bytes = 0;
+  for (const auto& write : writes) bytes += write.memory();
+  bool was_empty = false;
+  {
+    const std::lock_guard guard(impl_->mutex);
+    if (impl_->stats.queued_bytes + bytes > impl_->options.queue_bytes) {
+      ++impl_->stats.refused;
+      return fail(Code::Exhausted,
+                  "the store cannot keep up: " + std::to_string(impl_->stats.queued_bytes) + " bytes wait for the disk",
+                  Origin::Store);
+    }
+    impl_->stats.queued_bytes += bytes;
+    was_empty = impl_->queue.empty();
+    impl_->queue.push_back({std::move(writes), completion, token, bytes});
+    if (impl_->spare.empty()) {
+      writes = {};
+    } else {
+      writes = std::move(impl_->spare.back());
+      impl_->spare.pop_back();
+    }
+  }
+  if (was_empty) impl_->work.notify_one();
+  return {};
+}
+
+void StoreWriter::flush() {
+  std::unique_lock guard(impl_->mutex);
+  impl_->idle.wait(guard, [this] { return impl_->queue.empty() && !impl_->writing; });
+}
+
+WriterStats StoreWriter::stats() const {
+  const std::lock_guard guard(impl_->mutex);
+  return impl_->stats;
+}
+
+}  // namespace tapdeck::store

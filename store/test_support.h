@@ -1,0 +1,105 @@
+// What the tests of store/ share: a directory of their own and a quick way to record an exchange. Tests only.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "store/exchange_store.h"
+#include "store/recording_builder.h"
+
+namespace tapdeck::store {
+
+class TempDirectory {
+ public:
+  TempDirectory() {
+    char name[] = "/tmp/tapdeck-store-XXXXXX";
+    path_ = ::mkdtemp(name);
+  }
+  TempDirectory(const TempDirectory&) = delete;
+  TempDirectory& operator=(const TempDirectory&) = delete;
+  ~TempDirectory() {
+    std::error_code error;
+    std::filesystem::remove_all(path_, error);
+  }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+inline std::unique_ptr<ExchangeStore> open_store(StoreOptions options, Access access = Access::ReadWrite) {
+  auto store = ExchangeStore::open(std::move(options), access);
+  EXPECT_TRUE(store.has_value()) << (store ? "" : store.error().message());
+  return store ? std::move(*store) : nullptr;
+}
+
+inline std::unique_ptr<ExchangeStore> open_store(const std::string& path, Access access = Access::ReadWrite) {
+  StoreOptions options;
+  options.path = path;
+  return open_store(std::move(options), access);
+}
+
+// Records GET/POST https://api.example.com<target> into one take, by the shortest way.
+class Recorder {
+ public:
+  Recorder(ExchangeStore& store, const std::string& session, Append append = Append::No)
+      : store_(store),
+        hasher_(*store.key_secret(session)),
+        redactor_({}, store.redaction_secret()),
+        take_(*store.open_take(session, append)) {}
+
+  RecordingBuilder begin(const std::string& target, const std::string& request_body = {}) {
+    http::RequestHead head;
+    head.method = request_body.empty() ? "GET" : "POST";
+    head.target = target;
+    head.headers.add("Host", "api.example.com");
+    RecordingBuilder builder({hasher_, redactor_, take_}, store_.allocate_id(), started_++, "https", "api.example.com",
+                             443, head);
+    if (!request_body.empty()) builder.body(BodySide::Request, request_body, 0);
+    return builder;
+  }
+  static http::ResponseHead ok() {
+    http::ResponseHead head;
+    head.status = 200;
+    head.reason = "OK";
+    return head;
+  }
+  std::vector<PendingWrite> whole(const std::string& target, const std::string& response_body,
+                                  const std::string& request_body = {}, Outcome outcome = {}) {
+    auto builder = begin(target, request_body);
+    builder.response(ok());
+    builder.body(BodySide::Response, response_body, 10);
+    builder.finish(std::move(outcome));
+    std::vector<PendingWrite> writes;
+    builder.take_writes(writes);
+    return writes;
+  }
+  uint64_t record(const std::string& target, const std::string& response_body, const std::string& request_body = {},
+                  Outcome outcome = {}) {
+    auto writes = whole(target, response_body, request_body, std::move(outcome));
+    const auto result = store_.write(writes, Durability::Wal);
+    EXPECT_TRUE(result.has_value()) << (result ? "" : result.error().message());
+    return writes.back().id;
+  }
+  [[nodiscard]] Key key(const std::string& target, const std::string& request_body = {}) const {
+    KeyBuilder builder(hasher_, "https", "api.example.com", 443, request_body.empty() ? "GET" : "POST", target);
+    builder.body(request_body);
+    return builder.key();
+  }
+  [[nodiscard]] const Take& take() const { return take_; }
+  void set_started(int64_t unix_us) { started_ = unix_us; }
+
+ private:
+  ExchangeStore& store_;
+  KeyHasher hasher_;
+  Redactor redactor_;
+  Take take_;
+  int64_t started_ = 1'700'000'000'000'000;
+};
+
+}  // namespace tapdeck::store

@@ -1,0 +1,248 @@
+// Sessions in and out: export and import of one file.
+#include <set>
+
+#include "store/export_file.h"
+#include "store/record_codec.h"
+#include "store/store_impl.h"
+
+namespace tapdeck::store {
+namespace {
+
+constexpr size_t kImportBatchBytes = 8 << 20;
+
+struct ExportHeader {
+  std::string name;
+  uint64_t takes = 0;
+  int64_t created_unix_us = 0;
+  Secret secret{};
+};
+
+std::string encode_header(const ExportHeader& header) {
+  std::string out;
+  ByteWriter writer(out);
+  writer.string(header.name);
+  writer.varint(header.takes);
+  writer.u64(static_cast<uint64_t>(header.created_unix_us));
+  writer.bytes(header.secret);
+  return out;
+}
+
+Result<ExportHeader> decode_header(const ExportReader::Item& item, const std::string& file) {
+  ByteReader reader(item.payload);
+  ExportHeader header;
+  header.name = reader.string();
+  header.takes = reader.varint();
+  header.created_unix_us = static_cast<int64_t>(reader.u64());
+  header.secret = reader.bytes<32>();
+  if (item.type != Frame::Session || !reader.ok() || reader.left() != 0)
+    return fail(Code::Corrupt, file + " does not begin with a session", Origin::Store);
+  return header;
+}
+
+PendingWrite finish_of(const Recording& recording, uint32_t session, uint64_t id) {
+  PendingWrite write;
+  write.session_number = session;
+  write.take = recording.take;
+  write.id = id;
+  write.started_unix_us = recording.started_unix_us;
+  write.key = recording.key;
+  write.finished = recording.outcome.kind != Outcome::Kind::Incomplete;
+  write.body_bytes = recording.request_body.size + recording.response_body.size;
+  for (const auto* body : {&recording.request_body, &recording.response_body}) {
+    for (const auto& segment : body->segments) write.references.push_back(segment.digest);
+  }
+  return write;
+}
+
+// Reads a whole export and hands its parts on. The first of the two passes of an import has no hands and only checks.
+class Import {
+ public:
+  explicit Import(std::string file) : file_(std::move(file)) {}
+
+  template <class OnBlob, class OnRecording, class OnOrigin>
+  Result<ExportHeader> run(OnBlob on_blob, OnRecording on_recording, OnOrigin on_origin) {
+    TRY(reader, ExportReader::open(file_));
+    TRY(first, reader.next());
+    TRY(header, decode_header(first, file_));
+    std::set<Digest> blobs;
+    uint64_t recordings = 0;
+    while (true) {
+      TRY(item, reader.next());
+      switch (item.type) {
+        case Frame::Blob: {
+          if (item.payload.size() < 32) return damaged("a body");
+          PendingWrite::Blob blob;
+          blob.segment.digest = ByteReader(item.payload).bytes<32>();
+          blob.bytes = item.payload.substr(32);
+          blob.segment.size = blob.bytes.size();
+          if (content_digest(blob.bytes) != blob.segment.digest) return damaged("a body");
+          blobs.insert(blob.segment.digest);
+          TRY_VOID(on_blob(std::move(blob)));
+          break;
+        }
+        case Frame::Recording: {
+          TRY(recording, decode_record(item.payload));
+          auto write = finish_of(recording, 0, 0);
+          for (const auto& digest : write.references) {
+            if (!blobs.contains(digest)) return damaged("a recording without its body");
+          }
+          write.encoded = std::move(item.payload);
+          ++recordings;
+          TRY_VOID(on_recording(std::move(write)));
+          break;
+        }
+        case Frame::Origin:
+          TRY_VOID(on_origin(item.payload));
+          break;
+        case Frame::End: {
+          if (ByteReader(item.payload).varint() != recordings) return damaged("the number of recordings");
+          return header;
+        }
+        default:
+          return damaged("a frame of unknown type");
+      }
+    }
+  }
+
+ private:
+  [[nodiscard]] std::unexpected<Error> damaged(const std::string& what) const {
+    return fail(Code::Corrupt, file_ + " is damaged: " + what, Origin::Store);
+  }
+  std::string file_;
+};
+
+Result<void> accept_blob(PendingWrite::Blob&& /*blob*/) {
+  return {};
+}
+Result<void> accept_recording(PendingWrite&& /*write*/) {
+  return {};
+}
+Result<void> accept_origin(std::string_view /*payload*/) {
+  return {};
+}
+
+}  // namespace
+
+Result<SessionInfo> ExchangeStore::export_session(std::string_view name, const std::string& file) const {
+  TRY(found, impl_->find_session(name));
+  TRY(secret, key_secret(name));
+  const auto guard = impl_->use();
+  TRY_VOID(impl_->need_open());
+  TRY(writer, ExportWriter::create(file));
+  TRY_VOID(writer.frame(Frame::Session,
+                        encode_header({found.second.name, found.second.takes, found.second.created_unix_us, secret})));
+  const std::string prefix = session_prefix(found.first);
+  auto origins = impl_->iterate(Family::Origins, false);
+  for (origins->Seek(prefix); origins->Valid() && origins->key().starts_with(prefix); origins->Next()) {
+    std::string payload;
+    ByteWriter(payload).string(origins->key().ToStringView().substr(4));
+    payload += origins->value().ToStringView();
+    TRY_VOID(writer.frame(Frame::Origin, payload));
+  }
+  std::set<Digest> written;
+  uint64_t recordings = 0;
+  auto rows = impl_->iterate(Family::Recordings, false);
+  for (rows->Seek(prefix); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
+    TRY(recording, decode_record(rows->value().ToStringView()));
+    for (const auto& digest : finish_of(recording, 0, 0).references) {
+      if (!written.insert(digest).second) continue;
+      TRY(bytes, impl_->read(Family::Blobs, view(digest)));
+      if (!bytes) {
+        return fail(Code::Corrupt,
+                    "recording " + std::to_string(id_of_row(rows->key().ToStringView())) + " has lost its body",
+                    Origin::Store);
+      }
+      TRY_VOID(writer.frame(Frame::Blob, std::string(view(digest)) + *bytes));
+    }
+    TRY_VOID(writer.frame(Frame::Recording, rows->value().ToStringView()));
+    ++recordings;
+  }
+  if (!rows->status().ok()) return fail_status(rows->status(), "export a session");
+  std::string end;
+  ByteWriter(end).varint(recordings);
+  TRY_VOID(writer.frame(Frame::End, end));
+  TRY_VOID(writer.finish());
+  const std::lock_guard table(impl_->table_mutex);
+  return impl_->info(found.first, found.second);
+}
+
+Result<ImportResult> ExchangeStore::import_session(const std::string& file, std::string_view as, Overwrite overwrite) {
+  TRY_VOID(impl_->need_writable());
+  Import import(file);
+  TRY(header, import.run(accept_blob, accept_recording, accept_origin));
+  const std::string name(as.empty() ? std::string_view(header.name) : as);
+  const bool exists = impl_->find_session(name).has_value();
+  if (exists && overwrite == Overwrite::No) {
+    return fail(Code::AlreadyExists, "session '" + name + "' exists; import under another name, or overwrite it",
+                Origin::Store);
+  }
+  // Filled out of sight and shown by one write at the end: a crash on the way leaves nothing but a hidden session,
+  // which the next open removes.
+  uint32_t number = 0;
+  {
+    const std::lock_guard guard(impl_->write_mutex);
+    TRY(created, impl_->create_locked(name, true, header.secret));
+    number = created;
+  }
+  ImportResult result{name, 0, 0};
+  std::vector<PendingWrite> batch;
+  std::vector<PendingWrite::Blob> blobs;
+  size_t batch_bytes = 0;
+  const auto filled = import.run(
+      [&](PendingWrite::Blob&& blob) -> Result<void> {
+        batch_bytes += blob.bytes.size();
+        blobs.push_back(std::move(blob));
+        return {};
+      },
+      [&](PendingWrite&& write) -> Result<void> {
+        write.session_number = number;
+        write.id = allocate_id();
+        write.blobs = std::move(blobs);
+        blobs.clear();
+        batch_bytes += write.encoded.size();
+        ++result.recordings;
+        result.bytes += write.encoded.size() + write.body_bytes;
+        batch.push_back(std::move(write));
+        if (batch_bytes < kImportBatchBytes) return {};
+        TRY_VOID(this->write(batch, Durability::Wal));
+        batch.clear();
+        batch_bytes = 0;
+        return {};
+      },
+      [&](std::string_view payload) -> Result<void> {
+        ByteReader reader(payload);
+        const std::string_view place = reader.string();
+        const std::string_view facts = reader.rest();
+        if (!reader.ok()) return fail(Code::Corrupt, file + " is damaged: an origin", Origin::Store);
+        TRY(checked, decode_origin(facts));
+        ignore(checked, "stored as it is");
+        const std::lock_guard guard(impl_->write_mutex);
+        rocksdb::WriteBatch origin;
+        origin.Put(impl_->cf(Family::Origins), session_prefix(number) + std::string(place), slice(facts))
+            .PermitUncheckedError();
+        return impl_->commit(origin, Durability::Wal);
+      });
+  Result<void> done = filled ? Result<void>{} : std::unexpected(filled.error());
+  if (done && !batch.empty()) done = write(batch, Durability::Wal);
+  if (done && exists) done = delete_session(name);
+  if (!done) {
+    ignore(impl_->erase_session_rows(number), "the next open removes hidden sessions too");
+    return std::unexpected(done.error());
+  }
+  {
+    const std::lock_guard guard(impl_->write_mutex);
+    SessionRow row;
+    {
+      const std::lock_guard table(impl_->table_mutex);
+      row = impl_->sessions.at(number);
+    }
+    row.hidden = false;
+    row.takes = header.takes;
+    row.created_unix_us = header.created_unix_us;
+    TRY_VOID(impl_->put_session(number, row));
+  }
+  impl_->bump();
+  return result;
+}
+
+}  // namespace tapdeck::store

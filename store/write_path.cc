@@ -1,0 +1,208 @@
+// Writing: many recordings in one atomic batch, and getting going again after the disk refused.
+#include <algorithm>
+
+#include "store/store_impl.h"
+
+namespace tapdeck::store {
+namespace {
+
+// Known origins kept in memory, so that their row is written when it changes and not for every exchange.
+constexpr size_t kKnownOrigins = 10000;
+
+}  // namespace
+
+Result<void> ExchangeStore::Impl::commit(rocksdb::WriteBatch& batch, Durability durability) {
+  if (broken || db == nullptr) TRY_VOID(resume());
+  rocksdb::WriteOptions write_options;
+  write_options.sync = durability == Durability::Fsync;
+  const rocksdb::Status status = db->Write(write_options, &batch);
+  if (status.ok()) return {};
+  broken = true;
+  recent.clear();
+  origins.clear();
+  return fail_status(status, "write to store " + options.path);
+}
+
+// RocksDB refuses writes after a failed one until told to go on. Resume() writes the memory tables out and starts a
+// new log, so a torn record in the old one hides nothing that follows.
+Result<void> ExchangeStore::Impl::resume() {
+  if (db != nullptr) {
+    const rocksdb::Status status = db->Resume();
+    if (status.ok()) {
+      broken = false;
+      return {};
+    }
+    if (status.IsNoSpace()) return fail_status(status, "resume store " + options.path);
+  }
+  TRY_VOID(reopen());
+  broken = false;
+  return {};
+}
+
+Result<void> ExchangeStore::write(std::vector<PendingWrite>& writes, Durability durability) {
+  TRY_VOID(impl_->need_writable());
+  const std::lock_guard guard(impl_->write_mutex);
+  return impl_->write_locked(writes, durability, {});
+}
+
+namespace {
+
+// One batch in the making; puts are cheap appends to one string.
+class BatchBuilder {
+ public:
+  BatchBuilder(ExchangeStore::Impl& impl, rocksdb::WriteBatch& batch) : impl_(impl), batch_(batch) {}
+
+  void add(PendingWrite& write);
+  // Session rows and totals, after the last add().
+  void finish();
+  void publish();
+
+ private:
+  void put(Family family, std::string_view key, std::string_view value) {
+    batch_.Put(impl_.cf(family), slice(key), slice(value)).PermitUncheckedError();
+  }
+  [[nodiscard]] SessionRow* row(uint32_t number);
+  [[nodiscard]] bool is_stored(const Digest& digest);
+  void put_blob(const PendingWrite::Blob& blob);
+  void put_origin(const PendingWrite& write);
+  void drop(const PendingWrite& write);
+
+  ExchangeStore::Impl& impl_;
+  rocksdb::WriteBatch& batch_;
+  std::map<uint32_t, std::optional<SessionRow>> rows_;
+  uint64_t new_blob_bytes_ = 0;
+};
+
+SessionRow* BatchBuilder::row(uint32_t number) {
+  auto [place, is_new] = rows_.try_emplace(number);
+  if (is_new) {
+    const std::lock_guard table(impl_.table_mutex);
+    if (const auto known = impl_.sessions.find(number); known != impl_.sessions.end()) place->second = known->second;
+  }
+  return place->second ? &*place->second : nullptr;
+}
+
+bool BatchBuilder::is_stored(const Digest& digest) {
+  if (impl_.recent.contains(digest)) return true;
+  std::string value;
+  bool found = false;
+  if (!impl_.db->KeyMayExist(rocksdb::ReadOptions(), impl_.cf(Family::Blobs), slice(view(digest)), &value, &found))
+    return false;
+  if (found) return true;
+  rocksdb::PinnableSlice pinned;
+  return impl_.db->Get(rocksdb::ReadOptions(), impl_.cf(Family::Blobs), slice(view(digest)), &pinned).ok();
+}
+
+void BatchBuilder::put_blob(const PendingWrite::Blob& blob) {
+  if (!is_stored(blob.segment.digest)) {
+    put(Family::Blobs, view(blob.segment.digest), blob.bytes);
+    new_blob_bytes_ += blob.bytes.size();
+  }
+  impl_.recent.add(blob.segment.digest);
+}
+
+void BatchBuilder::put_origin(const PendingWrite& write) {
+  if (write.origin == OriginFacts{}) return;
+  const std::string key = origin_row(write.session_number, write.port, write.host);
+  const auto known = impl_.origins.find(key);
+  if (known != impl_.origins.end() && known->second == write.origin) return;
+  if (impl_.origins.size() >= kKnownOrigins) impl_.origins.clear();
+  impl_.origins.insert_or_assign(key, write.origin);
+  std::string value;
+  encode_origin(write.origin, value);
+  put(Family::Origins, key, value);
+}
+
+// Its session was deleted meanwhile: what a Begin left goes too. Its blobs are released by reference.
+void BatchBuilder::drop(const PendingWrite& write) {
+  if (!write.was_begun) return;
+  batch_.DeleteRange(impl_.cf(Family::Partial), partial_row(write.id), partial_row(write.id + 1))
+      .PermitUncheckedError();
+  ExchangeStore::Impl::Removal removal;
+  removal.ids.insert(write.id);
+  for (const auto& digest : write.references) impl_.release_blob(removal, digest, write.id);
+  ignore(impl_.commit_removal(removal), "at worst a blob stays that nobody needs; the write itself decides");
+}
+
+void BatchBuilder::add(PendingWrite& write) {
+  SessionRow* session = row(write.session_number);
+  if (session == nullptr) return drop(write);
+  for (const auto& blob : write.blobs) put_blob(blob);
+  std::string value;
+  switch (write.step) {
+    case PendingWrite::Step::Begin: {
+      ByteWriter(value).u32(write.session_number);
+      value += write.encoded;
+      put(Family::Partial, partial_row(write.id), value);
+      return;
+    }
+    case PendingWrite::Step::Segment: {
+      for (const auto& blob : write.blobs) {
+        put(Family::BlobRefs, reference_row(blob.segment.digest, write.id), {});
+        value.clear();
+        ByteWriter writer(value);
+        writer.byte(write.request_side ? 1 : 0);
+        writer.bytes(blob.segment.digest);
+        writer.varint(blob.segment.size);
+        put(Family::Partial, partial_part(write.id, write.part), value);
+      }
+      return;
+    }
+    case PendingWrite::Step::Finish:
+      break;
+  }
+  for (const auto& digest : write.references) put(Family::BlobRefs, reference_row(digest, write.id), {});
+  put(Family::Recordings, recording_key(write.session_number, write.id), write.encoded);
+  put(Family::Match, match_row(write.session_number, write.key, write.take, write.id),
+      write.finished ? std::string_view("\1", 1) : std::string_view("\0", 1));
+  put_origin(write);
+  if (write.was_begun)
+    batch_.DeleteRange(impl_.cf(Family::Partial), partial_row(write.id), partial_row(write.id + 1))
+        .PermitUncheckedError();
+  ++session->recordings;
+  session->bytes += write.encoded.size() + write.body_bytes;
+  session->record_bytes += write.encoded.size();
+  session->last_recorded_unix_us = std::max(session->last_recorded_unix_us, write.started_unix_us);
+  session->first_id = std::min(session->first_id, write.id);
+}
+
+void BatchBuilder::finish() {
+  std::string value;
+  for (const auto& [number, row] : rows_) {
+    if (!row) continue;
+    value.clear();
+    encode_session(*row, value);
+    put(Family::Sessions, session_prefix(number), value);
+  }
+  if (new_blob_bytes_ == 0) return;
+  value.clear();
+  ByteWriter(value).u64(impl_.blob_bytes + new_blob_bytes_);
+  put(Family::Meta, "blob_bytes", value);
+}
+
+void BatchBuilder::publish() {
+  impl_.blob_bytes += new_blob_bytes_;
+  const std::lock_guard table(impl_.table_mutex);
+  for (auto& [number, row] : rows_) {
+    if (row) impl_.sessions[number] = std::move(*row);
+  }
+}
+
+}  // namespace
+
+Result<void> ExchangeStore::Impl::write_locked(std::vector<PendingWrite>& writes, Durability durability,
+                                               const Extra& extra) {
+  if (broken || db == nullptr) TRY_VOID(resume());
+  size_t bytes = 4096;
+  for (const auto& write : writes) bytes += write.memory() + 256;
+  rocksdb::WriteBatch batch(bytes);
+  BatchBuilder builder(*this, batch);
+  for (auto& write : writes) builder.add(write);
+  builder.finish();
+  if (extra) extra(batch);
+  TRY_VOID(commit(batch, durability));
+  builder.publish();
+  return {};
+}
+
+}  // namespace tapdeck::store

@@ -82,6 +82,18 @@ Task<Result<void>> Stream::write_all(ByteQueue& from) {
   }
 }
 
+Task<Result<void>> Stream::wait_readable() {
+  auto [code] = co_await socket_.async_wait(asio::socket_base::wait_read, kToken);
+  if (code) co_return error(code, "read");
+  co_return Result<void>{};
+}
+
+Task<Result<void>> Stream::wait_writable() {
+  auto [code] = co_await socket_.async_wait(asio::socket_base::wait_write, kToken);
+  if (code) co_return error(code, "write");
+  co_return Result<void>{};
+}
+
 Task<Result<void>> Stream::finish_connect(const Endpoint& destination) {
   auto [code] = co_await socket_.async_wait(asio::socket_base::wait_write, kToken);
   if (code) co_return error(code, "connect");
@@ -103,6 +115,11 @@ bool Stream::is_quiet() const {
 void Stream::shutdown_send() {
   std::error_code ignored;
   socket_.shutdown(asio::socket_base::shutdown_send, ignored);
+}
+
+void Stream::cancel() {
+  std::error_code ignored;
+  socket_.cancel(ignored);
 }
 
 void Stream::close() {

@@ -27,12 +27,17 @@ class Stream {
   Task<Result<void>> write_all(ByteQueue& from);
   // Writes as much as the socket takes now; true when `from` is empty afterwards. Never blocks.
   Result<bool> try_write(ByteQueue& from);
+  // For callers that move bytes themselves (splice).
+  Task<Result<void>> wait_readable();
+  Task<Result<void>> wait_writable();
   // Waits until a non-blocking connect() is done.
   Task<Result<void>> finish_connect(const Endpoint& destination);
   // Nothing unread and not closed by the peer: fit for reuse.
   [[nodiscard]] bool is_quiet() const;
 
   void shutdown_send();
+  // Ends pending operations with Cancelled; the socket stays open.
+  void cancel();
   // Orderly close. Pending operations end with Cancelled.
   void close();
   // Close with RST: the peer must not take what it has for a whole message.

@@ -18,10 +18,20 @@ TaskGroup::TaskGroup(const asio::any_io_executor& executor, std::function<void(s
 
 TaskGroup::~TaskGroup() { assert(size_ == 0); }
 
+namespace {
+
+// Cancellation shows as Code::Cancelled of the pending operation, not as an exception out of the next await.
+Task<> without_throwing(Task<> task) {
+  co_await asio::this_coro::throw_if_cancelled(false);
+  co_await std::move(task);
+}
+
+}  // namespace
+
 void TaskGroup::spawn(Task<> task) {
   ++size_;
   const auto child = children_.insert(children_.end(), std::make_unique<Child>());
-  asio::co_spawn(executor_, std::move(task),
+  asio::co_spawn(executor_, without_throwing(std::move(task)),
                  asio::bind_cancellation_slot((*child)->stop.slot(), [this, child](const std::exception_ptr& failure) {
                    finished(child, failure);
                  }));

@@ -1,0 +1,25 @@
+// Error -> what the client is told: HTTP status, JSON error name and body. Exhaustive on purpose: a new Code fails to
+// compile until its meaning for clients is decided. Pure. Thread: any.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "daemon/base/metrics.h"
+#include "daemon/base/result.h"
+
+namespace tapdeck::exchange {
+
+// 502, 504, 400, 413, 431, 501, 408, 503 or 500.
+[[nodiscard]] int status_of(const Error& error);
+// "upstream_connect", "upstream_timeout", "upstream_tls", "upstream_reset", "upstream_truncated", "upstream_dns",
+// "bad_request", ... (design, appendix).
+[[nodiscard]] std::string_view name_of(const Error& error);
+// {"error":name,"detail":...,"destination":...}; control bytes escaped.
+[[nodiscard]] std::string json_of(const Error& error, std::string_view destination);
+// The counter of an upstream failure.
+[[nodiscard]] Counter counter_of(const Error& error);
+// A JSON string literal with quotes; invalid UTF-8 becomes U+FFFD.
+[[nodiscard]] std::string json_string(std::string_view text);
+
+}  // namespace tapdeck::exchange

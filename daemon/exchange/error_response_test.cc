@@ -1,0 +1,41 @@
+#include "daemon/exchange/error_response.h"
+
+#include <gtest/gtest.h>
+
+namespace tapdeck::exchange {
+namespace {
+
+TEST(ErrorResponse, NamesUpstreamFailuresAsTheContractDoes) {
+  const struct {
+    Code code;
+    int status;
+    const char* name;
+  } table[] = {{Code::Refused, 502, "upstream_connect"},      {Code::Unreachable, 502, "upstream_connect"},
+               {Code::Timeout, 504, "upstream_timeout"},      {Code::TlsVerify, 502, "upstream_tls"},
+               {Code::Reset, 502, "upstream_reset"},          {Code::Truncated, 502, "upstream_truncated"},
+               {Code::Dns, 502, "upstream_dns"},              {Code::Exhausted, 502, "upstream_connect"},
+               {Code::Protocol, 502, "upstream_protocol"}};
+  for (const auto& row : table) {
+    const Error error{row.code, "x", Origin::Upstream, Retry::No, 0};
+    EXPECT_EQ(status_of(error), row.status) << row.name;
+    EXPECT_EQ(name_of(error), row.name);
+  }
+}
+
+TEST(ErrorResponse, BlamesTheClientForItsOwnMistakes) {
+  const auto of = [](Code code) { return status_of(Error{code, "", Origin::Downstream, Retry::No, 0}); };
+  EXPECT_EQ(of(Code::Protocol), 400);
+  EXPECT_EQ(of(Code::TooLarge), 431);
+  EXPECT_EQ(of(Code::Unsupported), 501);
+  EXPECT_EQ(of(Code::Timeout), 408);
+}
+
+TEST(ErrorResponse, JsonStringsCannotBeBrokenByPeers) {
+  EXPECT_EQ(json_string("a\"b\\c\n\x01"), R"("a\"b\\c\u000a\u0001")");
+  EXPECT_EQ(json_string("gr\xc3\xbc\xc3\x9f"), "\"gr\xc3\xbc\xc3\x9f\"");
+  EXPECT_EQ(json_string("\xff\xc3"), "\"\xef\xbf\xbd\xef\xbf\xbd\"");
+  EXPECT_EQ(json_string("\xed\xa0\x80"), "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
+}
+
+}  // namespace
+}  // namespace tapdeck::exchange

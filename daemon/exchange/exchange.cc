@@ -1,0 +1,45 @@
+#include "daemon/exchange/exchange.h"
+
+#include <utility>
+
+namespace tapdeck::exchange {
+
+namespace {
+
+std::string_view reason_of(int status) {
+  switch (status) {
+    case 400: return "Bad Request";
+    case 408: return "Request Timeout";
+    case 413: return "Content Too Large";
+    case 431: return "Request Header Fields Too Large";
+    case 501: return "Not Implemented";
+    case 502: return "Bad Gateway";
+    case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
+    default: return "Internal Server Error";
+  }
+}
+
+}  // namespace
+
+net::Task<Result<void>> respond_json(Exchange& exchange, int status, std::string body) {
+  http::ResponseHead head;
+  head.status = status;
+  head.reason = reason_of(status);
+  head.headers.add("Content-Type", "application/json");
+  head.headers.add("Content-Length", std::to_string(body.size()));
+  head.headers.add("Cache-Control", "no-store");
+  exchange.facts().status = status;
+  if (exchange.request().method == "HEAD") {
+    CO_TRY_VOID(exchange.respond(head, http::EndStream::Yes));
+    co_return Result<void>{};
+  }
+  CO_TRY_VOID(exchange.respond(head, http::EndStream::No));
+  const BodyPiece piece{body, std::nullopt, true};
+  auto written = co_await exchange.write_body(piece);
+  if (!written) co_return written;
+  const http::Headers no_trailers;
+  co_return exchange.end(no_trailers);
+}
+
+}  // namespace tapdeck::exchange

@@ -1,0 +1,104 @@
+// Exchange: one request and its response, streaming both ways, and the facts about it. Version-free: h1 and h2 sessions
+// implement it, Handlers use it, decorators (recording) wrap it.
+//
+// Not a message store: body pieces pass through and are gone. Owner: the downstream session; a Handler holds a
+// reference until serve() returns. Thread: the session's worker.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "daemon/base/result.h"
+#include "daemon/exchange/flow.h"
+#include "daemon/http/codec.h"
+#include "daemon/http/message.h"
+#include "daemon/net/task.h"
+
+namespace tapdeck::exchange {
+
+using Clock = std::chrono::steady_clock;
+
+// What the TLS side of the connection is, for the key, the recording and the log. Empty sni and version: clear text.
+struct TlsFacts {
+  std::string sni;
+  std::string alpn;                 // agreed with the client, empty: none
+  std::string upstream_offer;       // the one protocol to offer the origin, empty: none
+  std::string version;              // "TLSv1.3"
+  std::string upstream_version;
+  std::string upstream_alpn;
+  std::string upstream_certificate;  // SHA-256, 32 bytes, or empty
+  std::string upstream_verify;       // "ok", "expired", ... or empty when nothing was dialled
+};
+
+// Everything the one log line, the metrics and the recording say about an exchange. Handlers fill in what they know.
+struct Facts {
+  Mode mode = Mode::Record;
+  Outcome outcome = Outcome::Failed;
+  int status = 0;             // sent to the client; 0: none
+  std::string error;          // stable name ("upstream_connect"), empty when all went well
+  std::string error_detail;
+  uint64_t request_bytes = 0;   // body bytes from the client
+  uint64_t response_bytes = 0;  // body bytes to the client
+  uint64_t recording = 0;       // id stored or replayed; 0: none
+  bool upstream_reused = false;
+  Clock::time_point began{};
+  int64_t began_unix_us = 0;
+  std::optional<Clock::duration> upstream_connect, upstream_tls, upstream_first_byte;
+};
+
+// A piece of a body. `bytes` is valid until the next read of the same body. `end`: nothing follows but trailers.
+struct BodyPiece {
+  std::string_view bytes;
+  std::optional<http::ChunkStart> chunk;
+  bool end = false;
+};
+
+class Exchange {
+ public:
+  Exchange() = default;
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+  virtual ~Exchange() = default;
+
+  // ---- request
+  [[nodiscard]] virtual const http::RequestHead& request() const = 0;
+  // The request ended with its head.
+  [[nodiscard]] virtual bool request_is_bodyless() const = 0;
+  // The next piece; after one with `end` it must not be called again. Error Reset, Truncated, Protocol or TooLarge
+  // (origin Downstream) when the client's message cannot become whole. Bytes count as consumed at the next read.
+  virtual net::Task<Result<BodyPiece>> read_body() = 0;
+  // Complete after the piece with `end`.
+  [[nodiscard]] virtual const http::Headers& request_trailers() const = 0;
+
+  // ---- response; each returns an error when the client is gone
+  virtual Result<void> inform(const http::ResponseHead& head) = 0;
+  virtual Result<void> respond(const http::ResponseHead& head, http::EndStream end) = 0;
+  // Queues bytes; flush() or write_body's own back-pressure sends them. Awaits while too much is unsent.
+  virtual net::Task<Result<void>> write_body(const BodyPiece& piece) = 0;
+  // The same without back-pressure, for pieces the caller knows to be short (a hot replay): never waits.
+  virtual Result<void> write_now(const BodyPiece& piece) = 0;
+  // Ends the response. Nothing may be written afterwards.
+  virtual Result<void> end(const http::Headers& trailers) = 0;
+  // Sends what is queued now instead of at the end of the loop turn.
+  virtual net::Task<Result<void>> flush() = 0;
+  // Breaks the response off so that the client cannot take it for whole (h1: RST; h2: RST_STREAM).
+  virtual void reset(http::ResetCode code) = 0;
+  // After a 101 or 2xx to CONNECT was sent with EndStream::No: the connection's raw bytes, both ways. read_body()
+  // then yields raw bytes, write_body() writes raw bytes, `end` is a half-close.
+  virtual void become_tunnel() = 0;
+
+  [[nodiscard]] virtual bool response_started() const = 0;
+
+  // ---- facts
+  [[nodiscard]] virtual const CapturedFlow& flow() const = 0;
+  [[nodiscard]] virtual const TlsFacts& tls() const = 0;
+  [[nodiscard]] virtual Facts& facts() = 0;
+};
+
+// A response made by us: head, Content-Length and body in one go. Content-Type application/json.
+net::Task<Result<void>> respond_json(Exchange& exchange, int status, std::string body);
+
+}  // namespace tapdeck::exchange

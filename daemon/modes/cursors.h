@@ -1,0 +1,50 @@
+// Cursors: how far each client has played each key: the n-th identical request gets the n-th recording.
+//
+// One atomic a (tape, target, key), in sharded maps, shared by all workers: two connections of one client count
+// together. Owner: the app. Thread: any.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "daemon/base/metrics.h"
+#include "store/record.h"
+
+namespace tapdeck::modes {
+
+struct CursorKey {
+  uint64_t tape = 0;  // Tape::id: a new take, activate or mode change begins anew by itself
+  TargetSlot target = 0;
+  store::Key key;
+  friend bool operator==(const CursorKey&, const CursorKey&) = default;
+};
+
+struct CursorKeyHash {
+  size_t operator()(const CursorKey& key) const;
+};
+
+class Cursors {
+ public:
+  using Cursor = std::shared_ptr<std::atomic<uint64_t>>;
+  // The cursor of this client and key, made at 0. Holders keep it; rewinding sets it back in place.
+  [[nodiscard]] Cursor get(const CursorKey& key);
+  // Back to the first recording: of one target, or of all (kAll).
+  static constexpr int kAll = -1;
+  void rewind(int target);
+  // Forgets everything (a new generation of tapes).
+  void clear();
+
+ private:
+  static constexpr size_t kShards = 16;
+  struct Shard {
+    std::mutex mutex;
+    std::unordered_map<CursorKey, Cursor, CursorKeyHash> cursors;
+  };
+  std::array<Shard, kShards> shards_;
+};
+
+}  // namespace tapdeck::modes

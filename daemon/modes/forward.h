@@ -1,0 +1,38 @@
+// ForwardHandler: sends an exchange to its original destination and streams the answer back. Stores nothing.
+//
+// Transparent: heads go through as they came, also Connection and Upgrade; a 101 turns both sides into a byte pipe.
+// Owner: the worker. Thread: its own.
+#pragma once
+
+#include "daemon/exchange/handler.h"
+#include "daemon/upstream/pool.h"
+
+namespace tapdeck::modes {
+
+class ForwardHandler final : public exchange::Handler {
+ public:
+  ForwardHandler(upstream::Pool& pool, Metrics& metrics, asio::any_io_executor executor)
+      : pool_(pool), metrics_(metrics), executor_(std::move(executor)) {}
+
+  net::Task<Result<void>> serve(exchange::Exchange& exchange) override;
+
+ private:
+  struct Attempt;
+  net::Task<Result<void>> attempt(exchange::Exchange& exchange, Attempt& state);
+  net::Task<> pump_request(exchange::Exchange& exchange, Attempt& state);
+  net::Task<Result<void>> pump_response(exchange::Exchange& exchange, Attempt& state);
+  net::Task<Result<void>> pump_tunnel(exchange::Exchange& exchange, Attempt& state);
+  net::Task<Result<void>> answer_failure(exchange::Exchange& exchange, const Error& error);
+  void note_connection(exchange::Exchange& exchange, const upstream::Connection& connection);
+
+  upstream::Pool& pool_;
+  Metrics& metrics_;
+  asio::any_io_executor executor_;
+};
+
+// Safe to send twice (RFC 9110 9.2.2) and without a body that is already gone.
+[[nodiscard]] bool may_repeat(const exchange::Exchange& exchange);
+// 101, or 2xx to CONNECT: what follows the head is not HTTP.
+[[nodiscard]] bool is_switch(const http::RequestHead& request, int status);
+
+}  // namespace tapdeck::modes

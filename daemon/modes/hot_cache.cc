@@ -1,0 +1,38 @@
+#include "daemon/modes/hot_cache.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace tapdeck::modes {
+
+size_t pick(config::Repeat repeat, uint64_t turn, size_t count) {
+  switch (repeat) {
+    case config::Repeat::InOrder: return static_cast<size_t>(std::min<uint64_t>(turn, count - 1));
+    case config::Repeat::Latest: return count - 1;
+    case config::Repeat::Cycle: return static_cast<size_t>(turn % count);
+    case config::Repeat::Once: return static_cast<size_t>(std::min<uint64_t>(turn, count));
+  }
+  return 0;
+}
+
+HotEntry* HotCache::find(const CursorKey& key, uint64_t generation) {
+  if (generation != generation_ || bytes_ > bound_bytes_) {
+    entries_.clear();
+    bytes_ = 0;
+    generation_ = generation;
+  }
+  const auto found = entries_.find(key);
+  return found == entries_.end() ? nullptr : &found->second;
+}
+
+HotEntry& HotCache::insert(const CursorKey& key, HotEntry entry) {
+  bytes_ += sizeof entry + entry.ids.size() * sizeof(uint64_t) + 128;
+  return entries_[key] = std::move(entry);
+}
+
+void HotCache::add_item(HotEntry& entry, uint64_t id, std::shared_ptr<const ReplayItem> item) {
+  bytes_ += item->memory();
+  entry.items[id] = std::move(item);
+}
+
+}  // namespace tapdeck::modes

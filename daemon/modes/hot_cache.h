@@ -1,0 +1,44 @@
+// HotCache: what a worker replays without touching disk, locks or another thread.
+//
+// An entry is the ordered list of recordings of one key with as many of them loaded as were asked for. Valid for one
+// store generation: delete, activate and new takes empty it. Bounded by bytes; over the bound it starts afresh.
+// Owner: the worker. Thread: its own.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/config/config.h"
+#include "daemon/modes/cursors.h"
+#include "daemon/modes/replay_item.h"
+
+namespace tapdeck::modes {
+
+struct HotEntry {
+  std::vector<uint64_t> ids;  // in replay order, never empty
+  std::unordered_map<uint64_t, std::shared_ptr<const ReplayItem>> items;
+  Cursors::Cursor cursor;
+};
+
+// Which of `count` recordings the request number `turn` (from 0) gets; count = none is left (Repeat::Once).
+[[nodiscard]] size_t pick(config::Repeat repeat, uint64_t turn, size_t count);
+
+class HotCache {
+ public:
+  explicit HotCache(size_t bound_bytes) : bound_bytes_(bound_bytes) {}
+
+  // nullptr when unknown; everything is forgotten when `generation` differs from the last call's.
+  [[nodiscard]] HotEntry* find(const CursorKey& key, uint64_t generation);
+  HotEntry& insert(const CursorKey& key, HotEntry entry);
+  void add_item(HotEntry& entry, uint64_t id, std::shared_ptr<const ReplayItem> item);
+
+ private:
+  std::unordered_map<CursorKey, HotEntry, CursorKeyHash> entries_;
+  size_t bound_bytes_;
+  size_t bytes_ = 0;
+  uint64_t generation_ = 0;
+};
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,25 @@
+// The 502 that explains a replay miss: what was asked, what came nearest, and what would have matched. Pure.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/exchange_store.h"
+
+namespace tapdeck::modes {
+
+struct Miss {
+  std::string_view session;
+  std::string_view route;
+  const store::Key* key = nullptr;
+  const store::KeyParts* parts = nullptr;  // redacted
+  std::vector<store::Nearest> nearest;
+  bool exhausted = false;
+};
+
+// {error:"not_recorded", session, route, key, request:{method,url}, nearest:[{id, differs:[{where, recorded,
+// requested}]}], hint}
+[[nodiscard]] std::string miss_json(const Miss& miss);
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,44 @@
+#include "daemon/modes/origin.h"
+
+namespace tapdeck::modes {
+
+std::string_view host_of_authority(std::string_view authority) {
+  if (authority.starts_with('[')) {
+    const size_t close = authority.find(']');
+    return close == std::string_view::npos ? authority : authority.substr(1, close - 1);
+  }
+  return authority.substr(0, authority.find(':'));
+}
+
+OriginName origin_of(const exchange::Exchange& exchange, std::string& storage) {
+  OriginName origin;
+  const exchange::TlsFacts& tls = exchange.tls();
+  origin.scheme = tls.version.empty() ? "http" : "https";
+  origin.port = exchange.flow().destination.port;
+  const std::string_view authority = host_of_authority(exchange.request().authority);
+  if (!tls.sni.empty()) {
+    origin.host = tls.sni;
+    if (!authority.empty() && !http::iequals(authority, tls.sni)) origin.authority = authority;
+  } else if (!authority.empty()) {
+    origin.host = authority;
+  } else {
+    storage = exchange.flow().destination.ip();
+    origin.host = storage;
+  }
+  return origin;
+}
+
+upstream::Key upstream_key_of(const exchange::Exchange& exchange) {
+  upstream::Key key;
+  const exchange::TlsFacts& tls = exchange.tls();
+  key.netns_cookie = exchange.flow().identity.netns_cookie;
+  key.address = exchange.flow().destination;
+  key.security = tls.version.empty() ? upstream::Security::Clear : upstream::Security::Tls;
+  if (key.security == upstream::Security::Tls) {
+    key.server_name = tls.sni;
+    key.alpn = tls.upstream_offer;
+  }
+  return key;
+}
+
+}  // namespace tapdeck::modes

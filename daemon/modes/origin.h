@@ -1,0 +1,31 @@
+// What an exchange is a request to: the parts of the match key that come from the connection rather than the message.
+// Pure. Thread: any.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "daemon/exchange/exchange.h"
+#include "daemon/upstream/connection.h"
+
+namespace tapdeck::modes {
+
+// Views into the exchange, or into `storage`.
+struct OriginName {
+  std::string_view scheme;     // "http" | "https"
+  std::string_view host;       // verified SNI, else authority without port, else the original IP
+  uint16_t port = 0;           // of the original destination
+  std::string_view authority;  // the authority's host when it differs from `host`, else empty: a further key dimension
+};
+
+// A Host header never decides where a flow goes, and alone never decides what it matches: when it disagrees with the
+// SNI both are in the key (Squid CVE-2009-0801 is the class).
+[[nodiscard]] OriginName origin_of(const exchange::Exchange& exchange, std::string& storage);
+
+// "host" of "host:port", "[v6]:port" or "host".
+[[nodiscard]] std::string_view host_of_authority(std::string_view authority);
+
+// The pooled connections an exchange may use.
+[[nodiscard]] upstream::Key upstream_key_of(const exchange::Exchange& exchange);
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,37 @@
+// RecordHandler: wraps the forwarding of an exchange and keeps what passed.
+//
+// Bytes stream through; only the smallest suffix without which the client cannot think the response whole is held
+// until the recording is as safe as promised. Owner: the worker. Thread: its own.
+#pragma once
+
+#include <memory>
+
+#include "daemon/exchange/handler.h"
+#include "daemon/modes/runtime_state.h"
+#include "daemon/modes/store_link.h"
+#include "store/exchange_store.h"
+
+namespace tapdeck::modes {
+
+// What recording needs beside the exchange. All outlive the handler.
+struct RecordContext {
+  store::ExchangeStore* store = nullptr;  // for ids only
+  StoreLink* link = nullptr;
+  const store::Redactor* redactor = nullptr;
+  Metrics* metrics = nullptr;
+};
+
+class RecordHandler final {
+ public:
+  RecordHandler(RecordContext context, exchange::Handler& inner) : context_(context), inner_(inner) {}
+
+  // Serves by the inner handler, recording onto `target.tape` (not null). `route` goes into the provenance. Both must
+  // stay alive until it returns: the caller keeps the snapshot.
+  net::Task<Result<void>> serve(exchange::Exchange& exchange, const TargetState& target, std::string_view route);
+
+ private:
+  RecordContext context_;
+  exchange::Handler& inner_;
+};
+
+}  // namespace tapdeck::modes

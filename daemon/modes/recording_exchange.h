@@ -1,0 +1,64 @@
+// RecordingExchange: an Exchange seen through a RecordingBuilder: everything passes on and leaves a copy, and the last
+// bytes of the response wait in here until release().
+//
+// Owner: the RecordHandler's coroutine. Thread: the worker's.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "daemon/exchange/exchange.h"
+#include "daemon/modes/store_link.h"
+#include "store/recording_builder.h"
+
+namespace tapdeck::modes {
+
+class RecordingExchange final : public exchange::Exchange {
+ public:
+  // Full body segments go to `link` as they fill.
+  RecordingExchange(exchange::Exchange& inner, store::RecordingBuilder& builder, StoreLink& link)
+      : inner_(inner), builder_(builder), link_(link) {}
+
+  // The response is whole and only waits for release().
+  [[nodiscard]] bool is_held() const { return held_ != Held::Nothing; }
+  // Sends what was held.
+  net::Task<Result<void>> release();
+  [[nodiscard]] bool became_tunnel() const { return tunnel_; }
+
+  const http::RequestHead& request() const override { return inner_.request(); }
+  bool request_is_bodyless() const override { return inner_.request_is_bodyless(); }
+  net::Task<Result<exchange::BodyPiece>> read_body() override;
+  const http::Headers& request_trailers() const override { return inner_.request_trailers(); }
+  Result<void> inform(const http::ResponseHead& head) override;
+  Result<void> respond(const http::ResponseHead& head, http::EndStream end) override;
+  net::Task<Result<void>> write_body(const exchange::BodyPiece& piece) override;
+  Result<void> write_now(const exchange::BodyPiece& piece) override;
+  Result<void> end(const http::Headers& trailers) override;
+  net::Task<Result<void>> flush() override { return inner_.flush(); }
+  void reset(http::ResetCode code) override { inner_.reset(code); }
+  void become_tunnel() override;
+  bool response_started() const override { return inner_.response_started() || held_ == Held::Head; }
+  const exchange::CapturedFlow& flow() const override { return inner_.flow(); }
+  const exchange::TlsFacts& tls() const override { return inner_.tls(); }
+  exchange::Facts& facts() override { return inner_.facts(); }
+
+ private:
+  enum class Held { Nothing, Head, End };
+  [[nodiscard]] uint64_t elapsed_us() const;
+  void submit_ready();
+  // Takes the copy and cuts off what must be held; what is left goes on.
+  [[nodiscard]] exchange::BodyPiece keep(const exchange::BodyPiece& piece);
+
+  exchange::Exchange& inner_;
+  store::RecordingBuilder& builder_;
+  StoreLink& link_;
+  Held held_ = Held::Nothing;
+  http::ResponseHead held_head_;
+  std::string held_byte_;                    // the last body byte under Content-Length
+  http::Headers held_trailers_;
+  std::optional<uint64_t> body_left_;        // under Content-Length
+  std::vector<store::PendingWrite> writes_;
+  bool tunnel_ = false;
+};
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,171 @@
+#include "daemon/modes/replay.h"
+
+#include <utility>
+
+#include "daemon/exchange/error_response.h"
+#include "daemon/modes/miss.h"
+#include "daemon/modes/origin.h"
+#include "daemon/net/offload.h"
+
+namespace tapdeck::modes {
+
+using exchange::Exchange;
+using exchange::Served;
+
+store::KeyBuilder ReplayHandler::begin_question(const Exchange& exchange, const Tape& tape) {
+  std::string storage;
+  const OriginName origin = origin_of(exchange, storage);
+  store::KeyBuilder builder(tape.hasher, origin.scheme, origin.host, origin.port, exchange.request().method,
+                            exchange.request().target);
+  if (!origin.authority.empty()) builder.dimension("authority", origin.authority);
+  return builder;
+}
+
+void ReplayHandler::count_hit(Exchange& exchange, const ReplayItem& item) {
+  exchange.facts().outcome = Outcome::Replayed;
+  exchange.facts().recording = item.recording.id;
+}
+
+Served ReplayHandler::serve_now(Exchange& exchange, const TargetState& target, config::Repeat repeat) {
+  if (!exchange.request_is_bodyless() || target.tape == nullptr) return Served::No;
+  store::KeyBuilder builder = begin_question(exchange, *target.tape);
+  const CursorKey key{target.tape->id, exchange.flow().identity.target, builder.key()};
+  HotEntry* entry = cache_.find(key, context_.store->generation());
+  if (entry == nullptr) return Served::No;
+  const uint64_t turn = entry->cursor->load(std::memory_order_relaxed);
+  const size_t index = pick(repeat, turn, entry->ids.size());
+  if (index >= entry->ids.size()) return Served::No;
+  const auto item = entry->items.find(entry->ids[index]);
+  if (item == entry->items.end() || !can_send_now(*item->second)) return Served::No;
+  // Another worker may have moved the cursor between load and here: then two clients share one turn, which in-order
+  // replay of concurrent identical requests cannot tell apart anyway.
+  entry->cursor->store(turn + 1, std::memory_order_relaxed);
+  context_.metrics->add(Counter::HotCacheHit);
+  count_hit(exchange, *item->second);
+  auto sent = send_now(exchange, *item->second);
+  if (!sent) exchange.facts().outcome = Outcome::Failed;
+  return Served::Yes;
+}
+
+net::Task<Result<HotEntry*>> ReplayHandler::load_entry(const CursorKey& key, const TargetState& target) {
+  const store::ExchangeStore* store = context_.store;
+  const std::string session = target.session;
+  auto read = [store, session, wanted = key.key] { return store->lookup(session, wanted); };
+  auto ids = co_await net::offload(*context_.readers, read);
+  if (!ids) {
+    // No such session is the same news as an empty one: nothing was recorded.
+    if (ids.error().code == Code::NotFound) co_return static_cast<HotEntry*>(nullptr);
+    co_return std::unexpected(ids.error());
+  }
+  if (ids->empty()) co_return static_cast<HotEntry*>(nullptr);
+  if (HotEntry* raced = cache_.find(key, context_.store->generation())) co_return raced;
+  HotEntry entry;
+  entry.ids = std::move(*ids);
+  entry.cursor = context_.cursors->get(key);
+  co_return &cache_.insert(key, std::move(entry));
+}
+
+net::Task<Result<std::shared_ptr<const ReplayItem>>> ReplayHandler::load(CursorKey key, const TargetState& target,
+                                                                         uint64_t id) {
+  const store::ExchangeStore* store = context_.store;
+  const std::string session = target.session;
+  const uint64_t generation = store->generation();
+  auto read = [store, session, id] { return load_item(*store, session, id); };
+  auto item = co_await net::offload(*context_.readers, read);
+  if (!item) {
+    context_.metrics->add(Counter::StoreErrorRead);
+    co_return item;
+  }
+  if (HotEntry* entry = cache_.find(key, generation)) cache_.add_item(*entry, id, *item);
+  co_return item;
+}
+
+net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetState& target, const Question& question,
+                                             config::Repeat repeat) {
+  const auto began = exchange::Clock::now();
+  const CursorKey key{target.tape->id, exchange.flow().identity.target, question.key};
+  HotEntry* entry = cache_.find(key, context_.store->generation());
+  context_.metrics->add(Counter::HotCacheMiss);
+  if (entry == nullptr) {
+    CO_TRY(loaded, co_await load_entry(key, target));
+    entry = loaded;
+  }
+  Found found;
+  if (entry != nullptr) {
+    const uint64_t turn = entry->cursor->fetch_add(1, std::memory_order_relaxed);
+    const size_t index = pick(repeat, turn, entry->ids.size());
+    found.exhausted = index >= entry->ids.size();
+    if (!found.exhausted) {
+      const uint64_t id = entry->ids[index];
+      const auto cached = entry->items.find(id);
+      if (cached != entry->items.end()) {
+        found.item = cached->second;
+      } else {
+        CO_TRY(item, co_await load(key, target, id));
+        found.item = item;
+      }
+    }
+  }
+  context_.metrics->observe(found.item ? Histogram::LookupHit : Histogram::LookupMiss,
+                            std::chrono::duration<double>(exchange::Clock::now() - began).count());
+  co_return found;
+}
+
+net::Task<Result<void>> ReplayHandler::play(Exchange& exchange, std::shared_ptr<const ReplayItem> item) {
+  count_hit(exchange, *item);
+  co_return co_await send(exchange, item, *context_.store, *context_.readers);
+}
+
+net::Task<Result<void>> ReplayHandler::explain_miss(Exchange& exchange, const TargetState& target,
+                                                    const Question& question, std::string_view route_name,
+                                                    const Found& found) {
+  store::KeyParts parts = question.parts;
+  context_.redactor->redact(parts);
+  const store::ExchangeStore* store = context_.store;
+  const std::string session = target.session;
+  auto search = [store, session, parts] { return store->nearest(session, parts, 3); };
+  auto nearest = co_await net::offload(*context_.readers, search);
+  Miss miss{target.session, route_name, &question.key, &parts, {}, found.exhausted};
+  if (nearest) miss.nearest = std::move(*nearest);
+  Counter reason = found.exhausted ? Counter::MissExhausted : Counter::MissNoKey;
+  if (!miss.nearest.empty()) {
+    const auto& differs = miss.nearest.front().differs;
+    if (differs.size() == 1 && differs.front().where == "body") reason = Counter::MissBody;
+  }
+  context_.metrics->add(reason);
+  exchange.facts().outcome = Outcome::Missed;
+  exchange.facts().error = "not_recorded";
+  co_return co_await exchange::respond_json(exchange, 502, miss_json(miss));
+}
+
+net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetState& target, const config::Route* route,
+                                             std::string_view route_name) {
+  if (target.tape == nullptr) {
+    co_return co_await exchange::respond_json(exchange, 502,
+        "{\"error\":\"not_recorded\",\"session\":" + exchange::json_string(target.session) +
+        ",\"hint\":\"the session could not be opened\"}\n");
+  }
+  const config::Repeat repeat = route != nullptr ? route->repeat : config::Repeat::InOrder;
+  store::KeyBuilder builder = begin_question(exchange, *target.tape);
+  bool end = exchange.request_is_bodyless();
+  while (!end) {
+    auto piece = co_await exchange.read_body();
+    if (!piece) {
+      const int status = exchange::status_of(piece.error());
+      co_return co_await exchange::respond_json(exchange, status, exchange::json_of(piece.error(), "-"));
+    }
+    builder.body(piece->bytes);
+    end = piece->end;
+  }
+  Question question{builder.key(), {}};
+  question.parts = builder.parts();
+  auto found = co_await find(exchange, target, question, repeat);
+  if (!found) {
+    exchange.facts().error = "store_error";
+    co_return co_await exchange::respond_json(exchange, 500, exchange::json_of(found.error(), "-"));
+  }
+  if (found->item != nullptr) co_return co_await play(exchange, found->item);
+  co_return co_await explain_miss(exchange, target, question, route_name, *found);
+}
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,41 @@
+// ReplayItem: one recorded response as replay sends it, and sending it.
+//
+// Bodies up to kCachedBody are held whole; longer ones are read from the store segment by segment while they are sent.
+// Immutable after loading, shared by exchanges of one worker. Thread: any (immutable).
+#pragma once
+
+#include <asio/thread_pool.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "daemon/exchange/exchange.h"
+#include "store/exchange_store.h"
+
+namespace tapdeck::modes {
+
+// 1 MiB: larger bodies are rare, and streaming them costs one thread hop per 256 KiB.
+inline constexpr uint64_t kCachedBody = 1 << 20;
+
+struct ReplayItem {
+  store::Recording recording;
+  std::string body;  // empty when longer than kCachedBody
+  [[nodiscard]] bool is_cached() const { return body.size() == recording.response_body.size; }
+  // What it costs to keep in memory.
+  [[nodiscard]] size_t memory() const { return sizeof *this + body.size() + 1024; }
+};
+
+// Reads it from disk: for the reader pool. Errors: NotFound, Corrupt, Io.
+[[nodiscard]] Result<std::shared_ptr<const ReplayItem>> load_item(const store::ExchangeStore& store,
+                                                                  std::string_view session, uint64_t id);
+
+// Sends a cached item whose outcome was complete, without waiting. Only for items that can_send_now() allows.
+[[nodiscard]] bool can_send_now(const ReplayItem& item);
+Result<void> send_now(exchange::Exchange& exchange, const ReplayItem& item);
+
+// Sends any item: streamed bodies, broken-off responses (which are broken off again at the same byte).
+net::Task<Result<void>> send(exchange::Exchange& exchange, std::shared_ptr<const ReplayItem> item,
+                             const store::ExchangeStore& store, asio::thread_pool& readers);
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,20 @@
+#include "daemon/modes/replayed_request.h"
+
+#include <utility>
+
+namespace tapdeck::modes {
+
+net::Task<Result<exchange::BodyPiece>> ReplayedRequest::read_body() {
+  if (stored_.empty() && !ended_) co_return co_await inner_.read_body();
+  exchange::BodyPiece piece;
+  if (!stored_.empty()) {
+    current_ = std::move(stored_.front());
+    stored_.pop_front();
+    piece.bytes = current_.bytes;
+    if (current_.chunk_size) piece.chunk = http::ChunkStart{*current_.chunk_size, current_.extension};
+  }
+  piece.end = stored_.empty() && ended_;
+  co_return piece;
+}
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,70 @@
+// ReplayedRequest: an Exchange whose request body was already read into memory; it is given out again from there.
+// Hybrid mode needs the whole body for the key before it knows whether to forward it.
+//
+// Owner: the hybrid coroutine. Thread: the worker's.
+#pragma once
+
+#include <deque>
+#include <string>
+
+#include "daemon/exchange/exchange.h"
+
+namespace tapdeck::modes {
+
+class ReplayedRequest final : public exchange::Exchange {
+ public:
+  explicit ReplayedRequest(exchange::Exchange& inner) : inner_(inner) {}
+
+  // Reads the whole body, or up to `limit` bytes; false when it is longer (the rest streams on later).
+  // `each` sees every piece as it comes.
+  template <class Each>
+  net::Task<Result<bool>> buffer(size_t limit, Each each);
+
+  const http::RequestHead& request() const override { return inner_.request(); }
+  bool request_is_bodyless() const override { return inner_.request_is_bodyless(); }
+  net::Task<Result<exchange::BodyPiece>> read_body() override;
+  const http::Headers& request_trailers() const override { return inner_.request_trailers(); }
+  Result<void> inform(const http::ResponseHead& head) override { return inner_.inform(head); }
+  Result<void> respond(const http::ResponseHead& head, http::EndStream end) override { return inner_.respond(head, end); }
+  net::Task<Result<void>> write_body(const exchange::BodyPiece& piece) override { return inner_.write_body(piece); }
+  Result<void> write_now(const exchange::BodyPiece& piece) override { return inner_.write_now(piece); }
+  Result<void> end(const http::Headers& trailers) override { return inner_.end(trailers); }
+  net::Task<Result<void>> flush() override { return inner_.flush(); }
+  void reset(http::ResetCode code) override { inner_.reset(code); }
+  void become_tunnel() override { inner_.become_tunnel(); }
+  bool response_started() const override { return inner_.response_started(); }
+  const exchange::CapturedFlow& flow() const override { return inner_.flow(); }
+  const exchange::TlsFacts& tls() const override { return inner_.tls(); }
+  exchange::Facts& facts() override { return inner_.facts(); }
+
+ private:
+  struct Stored {
+    std::string bytes;
+    std::optional<uint64_t> chunk_size;
+    std::string extension;
+  };
+  exchange::Exchange& inner_;
+  std::deque<Stored> stored_;
+  Stored current_;
+  bool ended_ = false;
+};
+
+template <class Each>
+net::Task<Result<bool>> ReplayedRequest::buffer(size_t limit, Each each) {
+  size_t size = 0;
+  while (!ended_ && size <= limit) {
+    CO_TRY(piece, co_await inner_.read_body());
+    each(piece.bytes);
+    size += piece.bytes.size();
+    ended_ = piece.end;
+    Stored stored{std::string(piece.bytes), std::nullopt, {}};
+    if (piece.chunk) {
+      stored.chunk_size = piece.chunk->size;
+      stored.extension = piece.chunk->extension;
+    }
+    if (!stored.bytes.empty() || stored.chunk_size) stored_.push_back(std::move(stored));
+  }
+  co_return ended_;
+}
+
+}  // namespace tapdeck::modes

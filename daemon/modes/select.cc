@@ -1,0 +1,149 @@
+#include "daemon/modes/select.h"
+
+#include <cctype>
+#include <utility>
+
+#include "daemon/exchange/error_response.h"
+#include "daemon/modes/origin.h"
+#include "daemon/modes/replayed_request.h"
+
+namespace tapdeck::modes {
+
+using exchange::Exchange;
+using exchange::Served;
+
+bool glob_matches(std::string_view pattern, std::string_view text) {
+  const auto lower = [](char c) { return std::tolower(static_cast<unsigned char>(c)); };
+  size_t p = 0, t = 0, star = std::string_view::npos, resume = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && pattern[p] != '*' && lower(pattern[p]) == lower(text[t])) {
+      ++p;
+      ++t;
+    } else if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      resume = t;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      t = ++resume;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
+
+const config::Route* route_for(const std::vector<config::Route>& routes, const Exchange& exchange,
+                               std::string_view target_name) {
+  if (routes.empty()) return nullptr;
+  std::string storage;
+  const OriginName origin = origin_of(exchange, storage);
+  const std::string_view path = store::split_target(exchange.request().target).path;
+  for (const config::Route& route : routes) {
+    if (route.host && !glob_matches(*route.host, origin.host)) continue;
+    if (route.port && *route.port != origin.port) continue;
+    if (route.scheme && (*route.scheme == config::Scheme::Https) != (origin.scheme == "https")) continue;
+    if (route.path && *route.path != path) continue;
+    if (route.path_prefix && !path.starts_with(*route.path_prefix)) continue;
+    if (route.method && *route.method != exchange.request().method) continue;
+    if (route.target && *route.target != target_name) continue;
+    return &route;
+  }
+  return nullptr;
+}
+
+Served ModeHandler::serve_now(Exchange& exchange) {
+  const TargetState& target = view_.get().targets[exchange.flow().identity.target];
+  const config::Route* route = route_for(options_.routes, exchange, target.name);
+  const Mode mode = route != nullptr && route->mode ? *route->mode : target.mode;
+  if ((mode != Mode::Replay && mode != Mode::Hybrid) || replay_ == nullptr) return Served::No;
+  exchange.facts().mode = mode;
+  return replay_->serve_now(exchange, target, route != nullptr ? route->repeat : config::Repeat::InOrder);
+}
+
+net::Task<Result<void>> ModeHandler::serve(Exchange& exchange) {
+  const std::shared_ptr<const RuntimeSnapshot> snapshot = view_.share();
+  const TargetState& target = snapshot->targets[exchange.flow().identity.target];
+  const config::Route* route = route_for(options_.routes, exchange, target.name);
+  const std::string_view route_name = route != nullptr ? std::string_view(route->name) : "default";
+  const Mode mode = route != nullptr && route->mode ? *route->mode : target.mode;
+  exchange.facts().mode = mode;
+  const bool has_tape = target.tape != nullptr && record_ != nullptr && replay_ != nullptr;
+  const bool may_record = has_tape && target.tape->take.number > 0;
+  switch (mode) {
+    case Mode::Replay:
+      if (replay_ == nullptr) break;
+      if (route != nullptr && route->on_miss == config::OnMiss::Forward && has_tape) {
+        co_return co_await serve_forward_on_miss(exchange, target, route, route_name);
+      }
+      co_return co_await replay_->serve(exchange, target, route, route_name);
+    case Mode::Hybrid:
+      if (may_record) co_return co_await serve_hybrid(exchange, target, route, route_name);
+      break;
+    case Mode::Record:
+      if (may_record) co_return co_await record_->serve(exchange, target, route_name);
+      break;
+    case Mode::Passthrough: {
+      exchange.facts().outcome = Outcome::Forwarded;
+      auto forwarded = co_await forward_.serve(exchange);
+      if (!forwarded) exchange.facts().outcome = Outcome::Failed;
+      co_return forwarded;
+    }
+  }
+  // The mode needs a tape and there is none (its session could not be opened): loud, and never a silent pass.
+  exchange.facts().error = "no_session";
+  metrics_.add(Counter::StoreErrorOpen);
+  std::string body = "{\"error\":\"no_session\",\"session\":" + exchange::json_string(target.session) +
+                     ",\"detail\":\"the store has no open take for this session; see the daemon's log\"}\n";
+  co_return co_await exchange::respond_json(exchange, 503, std::move(body));
+}
+
+net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const TargetState& target,
+                                                  const config::Route* route, std::string_view route_name) {
+  ReplayedRequest buffered(exchange);
+  store::KeyBuilder builder = ReplayHandler::begin_question(exchange, *target.tape);
+  if (!exchange.request_is_bodyless()) {
+    auto feed = [&builder](std::string_view bytes) { builder.body(bytes); };
+    auto whole = co_await buffered.buffer(options_.body_buffer, feed);
+    if (!whole) {
+      const int status = exchange::status_of(whole.error());
+      co_return co_await exchange::respond_json(exchange, status, exchange::json_of(whole.error(), "-"));
+    }
+    if (!*whole) {
+      // Too long to hold until the key is known: forwarded and recorded, never matched.
+      metrics_.add(Counter::LimitBodyBuffer);
+      co_return co_await record_->serve(buffered, target, route_name);
+    }
+  }
+  Question question{builder.key(), {}};
+  question.parts = builder.parts();
+  const config::Repeat repeat = route != nullptr ? route->repeat : config::Repeat::InOrder;
+  auto found = co_await replay_->find(exchange, target, question, repeat);
+  if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item);
+  co_return co_await record_->serve(buffered, target, route_name);
+}
+
+net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, const TargetState& target,
+                                                           const config::Route* route, std::string_view route_name) {
+  ReplayedRequest buffered(exchange);
+  store::KeyBuilder builder = ReplayHandler::begin_question(exchange, *target.tape);
+  bool whole = true;
+  if (!exchange.request_is_bodyless()) {
+    auto feed = [&builder](std::string_view bytes) { builder.body(bytes); };
+    CO_TRY(complete, co_await buffered.buffer(options_.body_buffer, feed));
+    whole = complete;
+  }
+  if (whole) {
+    Question question{builder.key(), {}};
+    question.parts = builder.parts();
+    auto found = co_await replay_->find(exchange, target, question, route->repeat);
+    if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item);
+  }
+  ignore(route_name, "only recordings carry it");
+  exchange.facts().outcome = Outcome::Forwarded;
+  auto forwarded = co_await forward_.serve(buffered);
+  if (!forwarded) exchange.facts().outcome = Outcome::Failed;
+  co_return forwarded;
+}
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,52 @@
+// ModeHandler: the Handler every session is given: picks, exchange by exchange, what the target's mode and the routes
+// say, and runs it.
+//
+// Owner: the worker. Thread: its own.
+#pragma once
+
+#include <vector>
+
+#include "daemon/config/config.h"
+#include "daemon/exchange/handler.h"
+#include "daemon/modes/forward.h"
+#include "daemon/modes/record.h"
+#include "daemon/modes/replay.h"
+
+namespace tapdeck::modes {
+
+struct ModeOptions {
+  std::vector<config::Route> routes;
+  size_t body_buffer = 1 << 20;  // request bytes held in hybrid mode before it gives up matching
+};
+
+// The first route whose conditions hold; nullptr: none.
+[[nodiscard]] const config::Route* route_for(const std::vector<config::Route>& routes,
+                                             const exchange::Exchange& exchange, std::string_view target_name);
+// "*.example.com" style, case-insensitive; '*' matches any run of characters.
+[[nodiscard]] bool glob_matches(std::string_view pattern, std::string_view text);
+
+class ModeHandler final : public exchange::Handler {
+ public:
+  // `record` and `replay` are null where there is no store (passthrough only).
+  ModeHandler(RuntimeView& view, ModeOptions options, ForwardHandler& forward, RecordHandler* record,
+              ReplayHandler* replay, Metrics& metrics)
+      : view_(view), options_(std::move(options)), forward_(forward), record_(record), replay_(replay), metrics_(metrics) {}
+
+  exchange::Served serve_now(exchange::Exchange& exchange) override;
+  net::Task<Result<void>> serve(exchange::Exchange& exchange) override;
+
+ private:
+  net::Task<Result<void>> serve_hybrid(exchange::Exchange& exchange, const TargetState& target,
+                                       const config::Route* route, std::string_view route_name);
+  net::Task<Result<void>> serve_forward_on_miss(exchange::Exchange& exchange, const TargetState& target,
+                                                const config::Route* route, std::string_view route_name);
+
+  RuntimeView& view_;
+  ModeOptions options_;
+  ForwardHandler& forward_;
+  RecordHandler* record_;
+  ReplayHandler* replay_;
+  Metrics& metrics_;
+};
+
+}  // namespace tapdeck::modes

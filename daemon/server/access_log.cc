@@ -1,0 +1,56 @@
+#include "daemon/server/access_log.h"
+
+#include "daemon/base/log.h"
+
+namespace tapdeck::server {
+
+std::string AccessLog::printable_target(const std::string& target) const {
+  std::string printable = target;
+  if (options_.url == config::LogUrl::Full) return printable;
+  const size_t query = printable.find('?');
+  if (options_.url == config::LogUrl::Path || redactor_ == nullptr) {
+    if (query != std::string::npos) printable.resize(query);
+    return printable;
+  }
+  const uint64_t hidden = redactor_->redact_target(printable);
+  if (hidden > 0) metrics_.add(Counter::RedactedLog, hidden);
+  return printable;
+}
+
+void AccessLog::finished(exchange::Exchange& exchange) {
+  exchange::Facts& facts = exchange.facts();
+  const double seconds = std::chrono::duration<double>(exchange::Clock::now() - facts.began).count();
+  const TargetSlot target = exchange.flow().identity.target;
+  metrics_.count_request(target, facts.mode, facts.outcome, facts.status);
+  metrics_.observe_request(facts.mode, facts.outcome, seconds);
+  metrics_.add(Counter::BytesUp, facts.request_bytes);
+  metrics_.add(Counter::BytesDown, facts.response_bytes);
+  if (!facts.upstream_reused && facts.upstream_first_byte) {
+    metrics_.observe(Histogram::UpstreamFirstByte, std::chrono::duration<double>(*facts.upstream_first_byte).count());
+  }
+  if (!log::access_enabled()) return;
+  const exchange::CapturedFlow& flow = exchange.flow();
+  const std::string url = printable_target(exchange.request().target);
+  log::access("exchange", {{"http.request.method", exchange.request().method},
+                           {"url.scheme", exchange.request().scheme},
+                           {"server.address", exchange.request().authority},
+                           {"url.path", url},
+                           {"http.response.status_code", facts.status},
+                           {"duration_ms", seconds * 1000},
+                           {"request_bytes", facts.request_bytes},
+                           {"response_bytes", facts.response_bytes},
+                           {"mode", to_string(facts.mode)},
+                           {"outcome", to_string(facts.outcome)},
+                           {"recording", facts.recording},
+                           {"target", static_cast<unsigned>(target)},
+                           {"client.address", flow.client.to_string()},
+                           {"destination", flow.destination.to_string()},
+                           {"pid", flow.identity.pid},
+                           {"comm", flow.identity.comm},
+                           {"sni", exchange.tls().sni},
+                           {"tls", exchange.tls().version},
+                           {"error.type", facts.error},
+                           {"error", facts.error_detail}});
+}
+
+}  // namespace tapdeck::server

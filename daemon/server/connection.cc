@@ -1,0 +1,322 @@
+#include "daemon/server/connection.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "daemon/base/log.h"
+#include "daemon/http/h1_codec.h"
+#include "daemon/net/offload.h"
+#include "daemon/server/bypass.h"
+
+namespace tapdeck::server {
+
+namespace {
+
+http::Limits http_limits(const config::Limits& limits) {
+  return {static_cast<size_t>(limits.head_bytes), static_cast<size_t>(limits.headers)};
+}
+
+// Never forwards and never dials: what is not on tape is an error.
+bool is_sealed_mode(Mode mode) { return mode == Mode::Replay; }
+
+}  // namespace
+
+Connection::Connection(WorkerContext& context, exchange::CapturedFlow flow, UniqueFd fd)
+    : context_(context),
+      flow_(std::move(flow)),
+      stream_(std::make_unique<net::Stream>(context.executor, std::move(fd), Origin::Downstream)),
+      deadline_(context.executor, [this] { abort(); }) {
+  context_.metrics.connection_opened(flow_.path);
+}
+
+Connection::~Connection() {
+  if (!counted_) count_protocol(ConnectionProtocol::None);
+  context_.metrics.connection_closed(flow_.path);
+}
+
+void Connection::count_protocol(ConnectionProtocol protocol) {
+  counted_ = true;
+  context_.metrics.count_connection(flow_.path, protocol, secure_ ? ConnectionTls::Yes : ConnectionTls::No);
+}
+
+const modes::TargetState& Connection::target() { return context_.view.get().targets[flow_.identity.target]; }
+
+void Connection::drain() {
+  draining_ = true;
+  if (session_ != nullptr) {
+    session_->drain();
+  } else {
+    abort();
+  }
+}
+
+void Connection::abort() {
+  if (stream_ != nullptr) stream_->close();
+  if (transport_ != nullptr) transport_->close();
+}
+
+net::Task<> Connection::run() {
+  auto sniffed = co_await sniff_client();
+  if (!sniffed) co_return;
+  switch (sniffed->protocol) {
+    case Protocol::Tls: co_return co_await serve_tls(std::move(sniffed->hello));
+    case Protocol::Http1:
+      if (any_bypass_matches(target().bypass, {}, flow_.destination) ||
+          any_bypass_matches(context_.tls.bypass, {}, flow_.destination)) {
+        co_return co_await tunnel(Counter::TunnelledBypass);
+      }
+      transport_ = std::make_unique<transport::Transport>(std::move(stream_));
+      co_return co_await serve_http();
+    case Protocol::Http2: co_return co_await tunnel(Counter::TunnelledH2Only);
+    case Protocol::Opaque:
+    case Protocol::NeedMore: co_return co_await tunnel(Counter::TunnelledNotTls);
+  }
+}
+
+net::Task<std::optional<Sniffed>> Connection::sniff_client() {
+  std::unique_ptr<net::Stream> origin;  // dialled because the client kept silent
+  net::Deadline silence(context_.executor, [this] {
+    if (stream_ != nullptr) stream_->cancel();
+  });
+  silence.set(context_.limits.sniff_timeout);
+  bool tried_origin = false;
+  while (true) {
+    auto n = co_await stream_->read_some(received_);
+    if (!n && silence.is_expired() && received_.empty() && stream_->is_open() && !tried_origin) {
+      tried_origin = true;
+      if (is_sealed_mode(target().mode)) {
+        refuse_opaque(Counter::TunnelledServerFirst);
+        co_return std::nullopt;
+      }
+      origin = co_await dial_plain();
+      if (origin == nullptr) co_return std::nullopt;
+      const First first = co_await wait_for_either(*origin);
+      if (first == First::Nobody) co_return std::nullopt;
+      if (first == First::Origin) {
+        co_await tunnel_to(std::move(origin), Counter::TunnelledServerFirst);
+        co_return std::nullopt;
+      }
+      origin.reset();  // the client speaks after all: its protocol decides how to dial
+      continue;
+    }
+    if (!n || *n == 0) co_return std::nullopt;
+    silence.clear();
+    if (!deadline_.is_expired()) deadline_.set(context_.limits.header_timeout);
+    Sniffed sniffed = received_.size() <= ByteQueue::kChunkBytes ? sniff(received_.contiguous(received_.size()))
+                                                                 : sniff(received_.to_string());
+    if (sniffed.protocol == Protocol::NeedMore && received_.size() <= tls::kMaxPeekBytes) continue;
+    deadline_.clear();
+    co_return sniffed;
+  }
+}
+
+net::Task<> Connection::watch(net::Stream& stream, First who, First& first, net::Signal& heard) {
+  auto ready = co_await stream.wait_readable();
+  if (ready && first == First::Nobody) first = who;
+  heard.notify();
+}
+
+net::Task<Connection::First> Connection::wait_for_either(net::Stream& origin) {
+  First first = First::Nobody;
+  net::TaskGroup group(context_.executor);
+  net::Signal heard(context_.executor);
+  deadline_.set(context_.limits.idle_timeout);
+  group.spawn(watch(*stream_, First::Client, first, heard));
+  group.spawn(watch(origin, First::Origin, first, heard));
+  while (first == First::Nobody && group.size() == 2) co_await heard.wait();
+  group.cancel();
+  while (group.size() > 0) co_await group.join();
+  deadline_.clear();
+  co_return first;
+}
+
+void Connection::refuse_opaque(Counter reason) {
+  ignore(reason, "what it would have been; replay counts it as a miss");
+  context_.metrics.add(Counter::MissOpaque);
+  context_.metrics.count_request(flow_.identity.target, Mode::Replay, Outcome::Missed, 0);
+  log::peer(log::Level::Warn, "replay.opaque", "a flow that cannot be on tape was reset",
+            {{"destination", flow_.destination.to_string()}, {"pid", flow_.identity.pid}, {"comm", flow_.identity.comm}});
+  stream_->abort();
+}
+
+net::Task<std::unique_ptr<net::Stream>> Connection::dial_plain() {
+  const int family = flow_.destination.family == Endpoint::Family::V6 ? AF_INET6 : AF_INET;
+  auto fd = context_.dial.sockets->upstream_socket(flow_.identity.netns_cookie, family);
+  Result<void> connected = std::unexpected(Error{});
+  std::unique_ptr<net::Stream> origin;
+  if (fd) {
+    origin = std::make_unique<net::Stream>(context_.executor, std::move(*fd), Origin::Upstream);
+    connected = co_await net::connect_within(*origin, flow_.destination, context_.limits.connect_timeout);
+  } else {
+    connected = std::unexpected(fd.error());
+  }
+  if (connected) co_return origin;
+  context_.metrics.add(connected.error().code == Code::Timeout ? Counter::UpstreamTimeout : Counter::UpstreamRefused);
+  log::peer(log::Level::Info, "tunnel.dial_failed", "the origin of a tunnel could not be reached",
+            {{"destination", flow_.destination.to_string()}, {"error", connected.error().message()}});
+  stream_->abort();  // the client sees a broken connection, as it would without us
+  co_return nullptr;
+}
+
+net::Task<> Connection::tunnel(Counter reason) {
+  if (is_sealed_mode(target().mode)) {
+    refuse_opaque(reason);
+    co_return;
+  }
+  auto origin = co_await dial_plain();
+  if (origin != nullptr) co_await tunnel_to(std::move(origin), reason);
+}
+
+net::Task<> Connection::tunnel_to(std::unique_ptr<net::Stream> origin, Counter reason) {
+  context_.metrics.add(reason);
+  count_protocol(ConnectionProtocol::Tunnel);
+  TunnelOptions options = context_.tunnel;
+  co_await run_tunnel(*stream_, *origin, std::move(received_), options, context_.metrics);
+}
+
+net::Task<> Connection::serve_tls(tls::ClientHello hello) {
+  secure_ = true;
+  tls_.sni = hello.sni;
+  if (any_bypass_matches(target().bypass, hello.sni, flow_.destination) ||
+      any_bypass_matches(context_.tls.bypass, hello.sni, flow_.destination)) {
+    co_return co_await tunnel(Counter::TunnelledBypass);
+  }
+  const bool offers_alpn = !hello.alpn.empty();
+  const bool offers_http1 = std::ranges::find(hello.alpn, "http/1.1") != hello.alpn.end();
+  if (offers_alpn && !offers_http1) {
+    const bool h2 = std::ranges::find(hello.alpn, "h2") != hello.alpn.end();
+    co_return co_await tunnel(h2 ? Counter::TunnelledH2Only : Counter::TunnelledAlpn);
+  }
+  if (offers_http1) tls_.upstream_offer = "http/1.1";
+  auto plan = co_await plan_tls(hello);
+  if (!plan) co_return;
+  Intercept intercept = std::move(*plan);
+  const bool accepted = co_await accept_tls(std::move(intercept), hello);
+  if (accepted) co_await serve_http();
+}
+
+net::Task<std::optional<Connection::Intercept>> Connection::plan_tls(const tls::ClientHello& hello) {
+  Intercept plan;
+  const std::string host = hello.sni.empty() ? flow_.destination.ip() : hello.sni;
+  plan.leaf = tls::leaf_for(host);
+  plan.alpn = tls_.upstream_offer;
+  const Mode mode = target().mode;
+  plan.policy = std::string(to_string(mode)) + '|' + target().session;
+  if (mode == Mode::Replay) {
+    co_await learn_from_tape(host, plan);
+    co_return plan;
+  }
+  const bool intercept = co_await learn_upstream(hello, plan);
+  if (!intercept) {
+    co_await tunnel(Counter::TunnelledClientCert);
+    co_return std::nullopt;
+  }
+  co_return plan;
+}
+
+// Dials and verifies before the client's handshake ends, unless that was done a moment ago. False: tunnel it.
+net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Intercept& plan) {
+  upstream::Key key{flow_.identity.netns_cookie, flow_.destination, upstream::Security::Tls, hello.sni,
+                    tls_.upstream_offer};
+  const upstream::Verdict* verdict = context_.pool.recent(key);
+  if (verdict == nullptr) {
+    deadline_.clear();
+    auto dialed = co_await context_.pool.acquire(key, upstream::Fresh::No);
+    if (dialed.connection != nullptr) {
+      tls_.upstream_version = dialed.connection->tls().version;
+      tls_.upstream_certificate = dialed.connection->tls().certificate;
+      context_.pool.give_back(std::move(dialed.connection));
+    }
+    verdict = context_.pool.recent(key);
+    // An origin that cannot be reached is told to the client as a 502, over a handshake with an ordinary leaf.
+    if (verdict == nullptr) co_return true;
+  }
+  if (verdict->certificate_requested) co_return false;  // only the client can answer that
+  if (!verdict->failure) {
+    tls_.upstream_verify = "ok";
+    tls_.upstream_alpn = verdict->alpn;
+    if (verdict->alpn.empty()) plan.alpn.clear();  // the client is told what the origin speaks
+    co_return true;
+  }
+  tls_.upstream_verify = tls::to_string(verdict->failure->failure);
+  if (context_.tls.on_bad_upstream == config::OnBadUpstream::Mirror) {
+    const std::string host = hello.sni.empty() ? flow_.destination.ip() : hello.sni;
+    plan.leaf = tls::mirror_leaf(host, *verdict->failure, tls::system_now());
+    plan.policy += '|' + tls_.upstream_verify;
+  }
+  co_return true;
+}
+
+// Replay dials nobody: what the origin spoke, and how it failed, comes from the session.
+net::Task<> Connection::learn_from_tape(const std::string& host, Intercept& plan) {
+  if (context_.store == nullptr) co_return;
+  const store::ExchangeStore* store = context_.store;
+  const std::string session = target().session;
+  const uint16_t port = flow_.destination.port;
+  auto read = [store, session, host, port] { return store->origin_facts(session, host, port); };
+  auto known = co_await net::offload(context_.readers, read);
+  if (!known || !*known) co_return;
+  const store::OriginFacts& facts = **known;
+  if (facts.alpn.empty()) plan.alpn.clear();
+  const auto failure = tls::verify_failure_from(facts.verify_failure);
+  if (!failure || *failure == tls::VerifyFailure::None) co_return;
+  tls::PeerReport report;
+  report.failure = *failure;
+  plan.leaf = tls::mirror_leaf(host, report, tls::system_now());
+  plan.policy += '|' + facts.verify_failure;
+}
+
+net::Task<bool> Connection::accept_tls(Intercept plan, const tls::ClientHello& hello) {
+  const auto minting = exchange::Clock::now();
+  auto credential = context_.leaves.get(plan.leaf);
+  if (!credential) {
+    context_.metrics.add(Counter::TlsDownError);
+    log::peer(log::Level::Error, "tls.mint_failed", "no certificate could be made for a client",
+              {{"sni", hello.sni}, {"error", credential.error().message()}});
+    stream_->abort();
+    co_return false;
+  }
+  context_.metrics.observe(Histogram::LeafMint, std::chrono::duration<double>(exchange::Clock::now() - minting).count());
+  tls::ServerSetup setup{&context_.server_tls, std::move(*credential), hello.sni, plan.alpn, plan.policy};
+  auto session = tls::TlsSession::accept(std::move(setup));
+  if (!session) {
+    context_.metrics.add(Counter::TlsDownError);
+    stream_->abort();
+    co_return false;
+  }
+  transport_ = std::make_unique<transport::Transport>(std::move(stream_));
+  transport_->start_tls(std::move(*session), std::move(received_));
+  deadline_.set(context_.limits.tls_timeout);
+  auto shaken = co_await transport_->handshake();
+  deadline_.clear();
+  if (!shaken) {
+    const bool rejected = transport_->session()->peer_rejected_certificate();
+    context_.metrics.add(rejected ? Counter::TlsDownRejectedCa : Counter::TlsDownError);
+    if (deadline_.is_expired()) context_.metrics.add(Counter::LimitTlsTimeout);
+    log::peer(log::Level::Warn, rejected ? "tls.client_rejected_ca" : "tls.client_handshake_failed",
+              rejected ? "the client does not trust the tapdeck CA (tapdeck ca show; tapdeck targets says what it saw)"
+                       : "a client's TLS handshake failed",
+              {{"sni", hello.sni}, {"client", flow_.client.to_string()}, {"error", shaken.error().message()}});
+    transport_->close();
+    co_return false;
+  }
+  const tls::TlsSession& done = *transport_->session();
+  context_.metrics.add(done.resumed() ? Counter::TlsDownResumed : Counter::TlsDownOk);
+  tls_.alpn = done.alpn();
+  tls_.version = done.version() == 0x0304 ? "TLSv1.3" : "TLSv1.2";
+  co_return true;
+}
+
+net::Task<> Connection::serve_http() {
+  count_protocol(ConnectionProtocol::H1);
+  auto codec = http::make_h1_codec(http::Role::Server, http_limits(context_.limits), secure_ ? "https" : "http");
+  codec->input().append(std::move(received_));
+  SessionContext session_context{context_.executor, &context_.handler, &context_.observer, &context_.metrics,
+                                 {context_.limits.header_timeout, context_.limits.idle_timeout,
+                                  context_.limits.request_timeout, static_cast<size_t>(context_.limits.body_buffer)}};
+  session_ = std::make_unique<Session>(session_context, flow_, tls_, *transport_, std::move(codec));
+  if (draining_) session_->drain();
+  co_await session_->run();
+}
+
+}  // namespace tapdeck::server

@@ -1,0 +1,67 @@
+// Connection: one accepted flow from its first byte: sniff, decide, terminate TLS or tunnel, then a Session.
+//
+// Owner: the worker's TaskGroup, through serve_connection(). Thread: the worker's.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "daemon/net/deadline.h"
+#include "daemon/server/sniff.h"
+#include "daemon/server/worker_context.h"
+#include "daemon/tls/cert_mint.h"
+
+namespace tapdeck::server {
+
+class Connection {
+ public:
+  Connection(WorkerContext& context, exchange::CapturedFlow flow, UniqueFd fd);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  net::Task<> run();
+  // Finishes what is open, then ends; a connection without an exchange ends at once.
+  void drain();
+  // Ends now.
+  void abort();
+
+ private:
+  enum class First { Client, Origin, Nobody };
+  struct Intercept {
+    tls::LeafSpec leaf;
+    std::string alpn;    // to agree with the client
+    std::string policy;  // bounds resumption
+  };
+
+  [[nodiscard]] const modes::TargetState& target();
+  // Reads until the protocol is known. nullopt: the client left or said nothing and the flow was dealt with.
+  net::Task<std::optional<Sniffed>> sniff_client();
+  static net::Task<> watch(net::Stream& stream, First who, First& first, net::Signal& heard);
+  net::Task<First> wait_for_either(net::Stream& origin);
+  net::Task<> serve_tls(tls::ClientHello hello);
+  net::Task<std::optional<Intercept>> plan_tls(const tls::ClientHello& hello);
+  net::Task<bool> learn_upstream(const tls::ClientHello& hello, Intercept& plan);
+  net::Task<> learn_from_tape(const std::string& host, Intercept& plan);
+  net::Task<bool> accept_tls(Intercept plan, const tls::ClientHello& hello);
+  net::Task<> serve_http();
+  net::Task<> tunnel(Counter reason);
+  net::Task<> tunnel_to(std::unique_ptr<net::Stream> origin, Counter reason);
+  net::Task<std::unique_ptr<net::Stream>> dial_plain();
+  void refuse_opaque(Counter reason);  // replay: cannot be on tape
+  void count_protocol(ConnectionProtocol protocol);
+
+  WorkerContext& context_;
+  exchange::CapturedFlow flow_;
+  exchange::TlsFacts tls_;
+  std::unique_ptr<net::Stream> stream_;  // until TLS or HTTP takes it
+  std::unique_ptr<transport::Transport> transport_;
+  std::unique_ptr<Session> session_;
+  ByteQueue received_;
+  net::Deadline deadline_;
+  bool secure_ = false;
+  bool counted_ = false;
+  bool draining_ = false;
+};
+
+}  // namespace tapdeck::server

@@ -1,0 +1,338 @@
+#include "daemon/server/session.h"
+
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "daemon/exchange/error_response.h"
+#include "daemon/server/stream_exchange.h"
+
+namespace tapdeck::server {
+
+using exchange::Clock;
+
+namespace {
+
+// Pipelined bytes kept while an exchange runs: a full head and a bit more.
+constexpr size_t kPipelineBytes = 131072;
+// After our last byte: how long the client may take to read it and close, before a reset could cost it the response.
+constexpr std::chrono::milliseconds kLinger{1500};
+
+std::string_view reason_of(int status) {
+  switch (status) {
+    case 408: return "Request Timeout";
+    case 413: return "Content Too Large";
+    case 431: return "Request Header Fields Too Large";
+    case 501: return "Not Implemented";
+    default: return "Bad Request";
+  }
+}
+
+}  // namespace
+
+Session::Session(const SessionContext& context, const exchange::CapturedFlow& flow, const exchange::TlsFacts& tls,
+                 transport::Transport& transport, std::unique_ptr<http::Codec> codec)
+    : context_(context),
+      flow_(flow),
+      tls_(tls),
+      transport_(transport),
+      codec_(std::move(codec)),
+      group_(context.executor),
+      resume_(context.executor),
+      read_deadline_(context.executor, [this] { on_deadline(); }),
+      write_deadline_(context.executor, [this] {
+        context_.metrics->add(Counter::LimitIdleTimeout);
+        lose_client(Error{Code::Timeout, "the client stopped reading", Origin::Downstream, Retry::No, 0});
+      }) {}
+
+Session::~Session() = default;
+
+net::Task<> Session::run() {
+  pump();
+  settle();
+  while (phase_ == Phase::Open) {
+    if (input_ended_ || must_pause_reading()) {
+      read_deadline_.clear();
+      co_await resume_.wait();
+      continue;
+    }
+    set_read_deadline();
+    auto n = co_await transport_.read_some(codec_->input());
+    if (phase_ != Phase::Open) break;
+    if (!n) {
+      lose_client(n.error());
+    } else if (*n == 0) {
+      end_input();
+    }
+    pump();
+    settle();
+  }
+  if (phase_ == Phase::Closing && !input_ended_) co_await discard_until_end();
+  read_deadline_.clear();
+  phase_ = Phase::Dead;
+  transport_.close();
+  while (group_.size() > 0) co_await group_.join();
+}
+
+net::Task<> Session::discard_until_end() {
+  ByteQueue discarded;
+  while (true) {
+    auto n = co_await transport_.read_some(discarded);
+    if (!n || *n == 0) break;
+    discarded.clear();
+  }
+}
+
+void Session::end_input() {
+  input_ended_ = true;
+  auto ended = codec_->end_of_input();
+  if (raw_ && !active_.empty()) {
+    active_.front()->on_complete();
+  } else if (!ended) {
+    // Half-closed inside a message: that exchange cannot become whole, an earlier one still may.
+    fail_streams(ended.error());
+  }
+}
+
+void Session::drain() {
+  draining_ = true;
+  codec_->start_drain();
+  settle();
+}
+
+void Session::pump() {
+  if (pumping_ || phase_ != Phase::Open) return;
+  pumping_ = true;
+  if (raw_ && !active_.empty()) {
+    active_.front()->take_raw(codec_->input());
+  } else {
+    while (!refused_ && phase_ == Phase::Open && !raw_) {
+      auto event = codec_->next();
+      if (!event) {
+        refuse(event.error());
+        break;
+      }
+      if (!event->has_value()) break;
+      dispatch(**event);
+    }
+    if (raw_ && !active_.empty()) active_.front()->take_raw(codec_->input());
+  }
+  pumping_ = false;
+}
+
+StreamExchange* Session::find(http::StreamId stream) {
+  for (const auto& exchange : active_) {
+    if (exchange->stream() == stream) return exchange.get();
+  }
+  return nullptr;
+}
+
+void Session::dispatch(const http::Event& event) {
+  if (const auto* head = std::get_if<http::HeadReceived>(&event)) {
+    in_head_ = false;
+    begin_exchange(*head);
+  } else if (const auto* body = std::get_if<http::BodyReceived>(&event)) {
+    StreamExchange* exchange = find(body->stream);
+    if (exchange != nullptr) {
+      exchange->on_body(*body);
+    } else {
+      codec_->consumed(body->stream, body->bytes.size());  // the handler is done with it
+    }
+  } else if (const auto* trailers = std::get_if<http::TrailersReceived>(&event)) {
+    if (StreamExchange* exchange = find(trailers->stream)) exchange->on_trailers(codec_->trailers());
+  } else if (const auto* complete = std::get_if<http::MessageComplete>(&event)) {
+    if (StreamExchange* exchange = find(complete->stream)) exchange->on_complete();
+  } else if (const auto* reset = std::get_if<http::StreamReset>(&event)) {
+    if (StreamExchange* exchange = find(reset->stream)) {
+      exchange->on_failure(Error{Code::Reset, "the client reset the stream", Origin::Downstream, Retry::No, 0});
+    }
+  }
+}
+
+void Session::begin_exchange(const http::HeadReceived& head) {
+  std::unique_ptr<StreamExchange> owned = std::move(spare_);
+  if (owned == nullptr) owned = std::make_unique<StreamExchange>(*this);
+  StreamExchange* exchange = owned.get();
+  exchange->begin(head.stream, codec_->request_head(), head.end);
+  active_.push_back(std::move(owned));
+  if (draining_) codec_->start_drain();
+  if (context_.handler->serve_now(*exchange) == exchange::Served::Yes) {
+    finish(exchange);
+    return;
+  }
+  group_.spawn(serve(exchange));
+}
+
+net::Task<> Session::serve(StreamExchange* exchange) {
+  std::optional<net::Deadline> deadline;
+  if (context_.limits.request_timeout.count() > 0) {
+    deadline.emplace(context_.executor, [this] {
+      context_.metrics->add(Counter::LimitRequestTimeout);
+      lose_client(Error{Code::Timeout, "the exchange took longer than limits.request_timeout", Origin::Internal,
+                        Retry::No, 0});
+    });
+    deadline->set(context_.limits.request_timeout);
+  }
+  auto served = co_await context_.handler->serve(*exchange);
+  if (!served && exchange->facts().error.empty()) {
+    exchange->facts().error = exchange::name_of(served.error());
+    exchange->facts().error_detail = served.error().message();
+  }
+  finish(exchange);
+  settle();
+}
+
+void Session::finish(StreamExchange* exchange) {
+  if (!exchange->response_has_ended() && phase_ != Phase::Dead) {
+    // A handler that answered nothing, or half: the client must not take it for whole.
+    codec_->reset(exchange->stream(), http::ResetCode::InternalError);
+    lose_client(Error{Code::Internal, "the response was not finished", Origin::Internal, Retry::No, 0});
+  }
+  if (!exchange->request_is_complete() || exchange->is_tunnel()) draining_ = true;  // the rest of the body is unread
+  context_.observer->finished(*exchange);
+  for (auto entry = active_.begin(); entry != active_.end(); ++entry) {
+    if (entry->get() != exchange) continue;
+    spare_ = std::move(*entry);
+    active_.erase(entry);
+    break;
+  }
+  if (raw_ && active_.empty()) refused_ = true;  // nothing after a tunnel is HTTP
+}
+
+void Session::refuse(const Error& error) {
+  refused_ = true;
+  switch (error.code) {
+    case Code::TooLarge: context_.metrics->add(error.detail.contains("fields") ? Counter::LimitHeaderCount : Counter::LimitHeadBytes); break;
+    case Code::Unsupported: context_.metrics->add(Counter::UnknownMethod); break;
+    default: context_.metrics->add(Counter::SmugglingRefused); break;
+  }
+  if (!active_.empty()) {
+    fail_streams(error);  // malformed body: the handler of that exchange answers, if it still can
+    return;
+  }
+  const int status = exchange::status_of(error);
+  const std::string body = exchange::json_of(error, flow_.destination.to_string());
+  ByteQueue& output = codec_->output();
+  output.append("HTTP/1.1 " + std::to_string(status) + ' ' + std::string(reason_of(status)) +
+                "\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: " +
+                std::to_string(body.size()) + "\r\n\r\n" + body);
+}
+
+bool Session::all_sent() const { return codec_->output().empty() && transport_.unsent() == 0; }
+
+bool Session::may_close() const {
+  return active_.empty() && (refused_ || input_ended_ || codec_->must_close() || (draining_ && !in_head_));
+}
+
+void Session::settle() {
+  pump();  // a finished exchange lets the next pipelined request begin
+  write_soon();
+  if (phase_ == Phase::Open && may_close() && all_sent()) {
+    // The reader may sit in a read: it goes on discarding until the client ends too, so that no RST overtakes data.
+    phase_ = Phase::Closing;
+    transport_.end_output();
+    read_deadline_.set(kLinger);
+  }
+  resume_.notify();
+}
+
+void Session::write_soon() {
+  if (writer_active_ || phase_ != Phase::Open || all_sent()) return;
+  auto done = transport_.try_flush(codec_->output());
+  if (!done) {
+    lose_client(done.error());
+  } else if (!*done) {
+    writer_active_ = true;
+    group_.spawn(write_rest());
+  }
+}
+
+net::Task<> Session::write_rest() {
+  auto flushed = co_await flush();
+  writer_active_ = false;
+  ignore(flushed, "flush has told the session");
+  settle();
+}
+
+net::Task<Result<void>> Session::flush() {
+  if (phase_ == Phase::Dead) co_return fail(Code::Closed, "the client is gone", Origin::Downstream);
+  auto now = transport_.try_flush(codec_->output());
+  if (now && *now) co_return Result<void>{};
+  if (!now) {
+    lose_client(now.error());
+    co_return std::unexpected(now.error());
+  }
+  write_deadline_.set(context_.limits.idle_timeout);
+  auto flushed = co_await transport_.flush(codec_->output());
+  write_deadline_.clear();
+  if (!flushed) lose_client(flushed.error());
+  co_return flushed;
+}
+
+bool Session::must_pause_reading() const {
+  if (refused_) return true;  // nothing more is wanted; settle() closes
+  if (!active_.empty() && !raw_ && codec_->input().size() >= kPipelineBytes) return true;
+  for (const auto& exchange : active_) {
+    if (exchange->buffered() >= context_.limits.body_buffer) return true;
+  }
+  return false;
+}
+
+void Session::set_read_deadline() {
+  if (active_.empty() && !codec_->is_idle()) {
+    // From the first byte of a head to its last, however slowly the bytes drip.
+    if (!in_head_) {
+      in_head_ = true;
+      read_deadline_.set(context_.limits.header_timeout);
+    }
+    return;
+  }
+  in_head_ = false;
+  bool body_wanted = false;
+  for (const auto& exchange : active_) body_wanted |= !exchange->request_is_complete();
+  if (active_.empty() || body_wanted) {
+    read_deadline_.set(context_.limits.idle_timeout);
+  } else {
+    read_deadline_.clear();  // the origin is at work; its own timeouts bound the wait
+  }
+}
+
+void Session::on_deadline() {
+  if (phase_ != Phase::Open) {
+    transport_.close();
+    return;
+  }
+  const Error error{Code::Timeout, in_head_ ? "the request head took too long" : "no byte from the client in time",
+                    Origin::Downstream, Retry::No, 0};
+  context_.metrics->add(in_head_ ? Counter::LimitHeaderTimeout : Counter::LimitIdleTimeout);
+  if (in_head_ && active_.empty()) {
+    refused_ = true;
+    const std::string body = exchange::json_of(error, flow_.destination.to_string());
+    codec_->output().append(
+        "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: " +
+        std::to_string(body.size()) + "\r\n\r\n" + body);
+    settle();
+    return;
+  }
+  if (active_.empty()) {
+    refused_ = true;  // an idle connection ends without a word
+    settle();
+    return;
+  }
+  lose_client(error);
+}
+
+void Session::fail_streams(const Error& error) {
+  for (const auto& exchange : active_) exchange->on_failure(error);
+}
+
+void Session::lose_client(const Error& error) {
+  if (phase_ == Phase::Dead) return;
+  phase_ = Phase::Dead;
+  fail_streams(error);
+  transport_.abort();
+  group_.cancel();
+  resume_.notify();
+}
+
+}  // namespace tapdeck::server

@@ -1,0 +1,104 @@
+// Session: a downstream connection that speaks HTTP: pumps bytes into the codec, gives each request to the Handler as
+// an Exchange, and writes what comes back. Version-free: all it knows of h1 or h2 is the Codec interface.
+//
+// The pump reads on while exchanges run, so that a client that leaves is noticed and pipelined bytes are bounded.
+// Ends (run() returns) when the peer is gone, the codec must close, a deadline passed or the worker drains.
+// Owner: the connection coroutine. Thread: its worker's.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "daemon/exchange/handler.h"
+#include "daemon/net/deadline.h"
+#include "daemon/net/task_group.h"
+#include "daemon/transport/transport.h"
+
+namespace tapdeck::server {
+
+struct SessionLimits {
+  std::chrono::milliseconds header_timeout{10000};
+  std::chrono::milliseconds idle_timeout{300000};
+  std::chrono::milliseconds request_timeout{0};
+  size_t body_buffer = 1 << 20;  // request body bytes of one exchange held before the client is paused
+};
+
+// Called once an exchange, however it ended: log line and metrics.
+class ExchangeObserver {
+ public:
+  virtual ~ExchangeObserver() = default;
+  virtual void finished(exchange::Exchange& exchange) = 0;
+};
+
+struct SessionContext {
+  asio::any_io_executor executor;
+  exchange::Handler* handler = nullptr;
+  ExchangeObserver* observer = nullptr;
+  Metrics* metrics = nullptr;
+  SessionLimits limits;
+};
+
+class StreamExchange;
+
+class Session {
+ public:
+  // `codec` has Role::Server; its input() may already hold bytes. flow and tls outlive the session.
+  Session(const SessionContext& context, const exchange::CapturedFlow& flow, const exchange::TlsFacts& tls,
+          transport::Transport& transport, std::unique_ptr<http::Codec> codec);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  net::Task<> run();
+  // Finishes open exchanges, then closes. Idle sessions close at once.
+  void drain();
+
+ private:
+  friend class StreamExchange;
+  // Closing: our direction ended, what the client still sends is discarded. Dead: the socket is closed.
+  enum class Phase { Open, Closing, Dead };
+
+  void pump();                                     // codec events -> exchanges
+  void dispatch(const http::Event& event);
+  void begin_exchange(const http::HeadReceived& head);
+  net::Task<> serve(StreamExchange* exchange);     // runs the handler in a coroutine of its own
+  void finish(StreamExchange* exchange);
+  void refuse(const Error& error);                 // malformed input: 4xx if no response is under way, then close
+  void settle();                                   // after any progress: flush, close if done, resume the reader
+  void write_soon();
+  net::Task<> write_rest();
+  net::Task<Result<void>> flush();
+  void set_read_deadline();
+  void on_deadline();
+  void lose_client(const Error& error);            // the connection is broken: every exchange fails
+  void fail_streams(const Error& error);
+  net::Task<> discard_until_end();
+  void end_input();
+  [[nodiscard]] bool must_pause_reading() const;
+  [[nodiscard]] bool all_sent() const;
+  [[nodiscard]] bool may_close() const;
+  [[nodiscard]] StreamExchange* find(http::StreamId stream);
+
+  SessionContext context_;
+  const exchange::CapturedFlow& flow_;
+  const exchange::TlsFacts& tls_;
+  transport::Transport& transport_;
+  std::unique_ptr<http::Codec> codec_;
+  std::vector<std::unique_ptr<StreamExchange>> active_;
+  std::unique_ptr<StreamExchange> spare_;  // h1 reuses one object for all exchanges of a connection
+  net::TaskGroup group_;
+  net::Signal resume_;
+  net::Deadline read_deadline_;
+  net::Deadline write_deadline_;
+  Phase phase_ = Phase::Open;
+  bool in_head_ = false;       // a head has begun and is not complete
+  bool input_ended_ = false;   // the client half-closed
+  bool refused_ = false;       // parsing has stopped for good
+  bool draining_ = false;
+  bool raw_ = false;           // an upgraded exchange owns the bytes
+  bool pumping_ = false;
+  bool writer_active_ = false;
+};
+
+}  // namespace tapdeck::server

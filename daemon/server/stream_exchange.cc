@@ -1,0 +1,147 @@
+#include "daemon/server/stream_exchange.h"
+
+#include <asio/cancellation_state.hpp>
+
+#include <utility>
+
+namespace tapdeck::server {
+
+using exchange::BodyPiece;
+
+namespace {
+// Above this many unsent bytes writers wait for the socket: two TLS turns of the transport.
+constexpr size_t kWriteHighWater = 131072;
+}  // namespace
+
+void StreamExchange::begin(http::StreamId stream, http::RequestHead& head, http::EndStream end) {
+  stream_ = stream;
+  std::swap(head_, head);  // the codec refills what it gets back: no allocation once warm
+  trailers_.clear();
+  facts_ = exchange::Facts{};
+  facts_.began = exchange::Clock::now();
+  facts_.began_unix_us =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  body_.clear();
+  marks_.clear();
+  read_offset_ = 0;
+  handed_out_ = 0;
+  failure_.reset();
+  bodyless_ = end == http::EndStream::Yes;
+  complete_ = bodyless_;
+  started_ = ended_ = tunnel_ = false;
+}
+
+void StreamExchange::on_body(const http::BodyReceived& body) {
+  if (body.chunk) {
+    marks_.push_back({read_offset_ + body_.size(), body.chunk->size, std::string(body.chunk->extension)});
+  }
+  body_.append(body.bytes);
+  facts_.request_bytes += body.bytes.size();
+  if (!body_.empty()) ready_.notify();
+}
+
+void StreamExchange::on_complete() {
+  complete_ = true;
+  ready_.notify();
+}
+
+void StreamExchange::on_failure(const Error& error) {
+  if (!failure_ && !(complete_ && !tunnel_)) failure_ = error;
+  ready_.notify();
+}
+
+BodyPiece StreamExchange::next_piece() {
+  BodyPiece piece;
+  piece.bytes = body_.front();
+  if (!marks_.empty() && marks_.front().offset == read_offset_) {
+    extension_ = std::move(marks_.front().extension);
+    piece.chunk = http::ChunkStart{marks_.front().size, extension_};
+    marks_.pop_front();
+  }
+  if (!marks_.empty()) {
+    piece.bytes = piece.bytes.substr(0, static_cast<size_t>(marks_.front().offset - read_offset_));
+  }
+  handed_out_ = piece.bytes.size();
+  return piece;
+}
+
+net::Task<Result<BodyPiece>> StreamExchange::read_body() {
+  if (handed_out_ > 0) {
+    body_.consume(handed_out_);
+    read_offset_ += handed_out_;
+    if (!tunnel_) session_.codec_->consumed(stream_, handed_out_);
+    handed_out_ = 0;
+    session_.resume_.notify();
+  }
+  while (body_.empty() && !complete_ && !failure_) {
+    co_await ready_.wait();
+    const auto stop = co_await asio::this_coro::cancellation_state;
+    if (stop.cancelled() != asio::cancellation_type::none) {
+      co_return fail(Code::Cancelled, "the rest of the request body is not wanted", Origin::Internal);
+    }
+  }
+  if (!body_.empty()) co_return next_piece();
+  if (failure_) co_return std::unexpected(*failure_);
+  co_return BodyPiece{{}, std::nullopt, true};
+}
+
+Result<void> StreamExchange::check_writable() const {
+  if (session_.phase_ == Session::Phase::Dead) return fail(Code::Closed, "the client is gone", Origin::Downstream);
+  return {};
+}
+
+Result<void> StreamExchange::inform(const http::ResponseHead& head) {
+  TRY_VOID(check_writable());
+  return session_.codec_->send_informational(stream_, head);
+}
+
+Result<void> StreamExchange::respond(const http::ResponseHead& head, http::EndStream end) {
+  TRY_VOID(check_writable());
+  started_ = true;
+  facts_.status = head.status;
+  TRY_VOID(session_.codec_->send_response(stream_, head, end));
+  ended_ = end == http::EndStream::Yes;
+  return {};
+}
+
+Result<void> StreamExchange::write_now(const BodyPiece& piece) {
+  TRY_VOID(check_writable());
+  facts_.response_bytes += piece.bytes.size();
+  if (tunnel_) {
+    session_.codec_->output().append(piece.bytes);
+    return {};
+  }
+  TRY(accepted, session_.codec_->send_body(stream_, piece.bytes, piece.chunk));
+  ignore(accepted, "h1 accepts all; an h2 codec keeps the rest in its own queue");
+  return {};
+}
+
+net::Task<Result<void>> StreamExchange::write_body(const BodyPiece& piece) {
+  CO_TRY_VOID(write_now(piece));
+  if (session_.codec_->output().size() + session_.transport_.unsent() < kWriteHighWater) co_return Result<void>{};
+  co_return co_await session_.flush();
+}
+
+Result<void> StreamExchange::end(const http::Headers& trailers) {
+  TRY_VOID(check_writable());
+  ended_ = true;
+  if (tunnel_) return {};
+  return session_.codec_->send_end(stream_, trailers);
+}
+
+net::Task<Result<void>> StreamExchange::flush() { co_return co_await session_.flush(); }
+
+void StreamExchange::reset(http::ResetCode code) {
+  ended_ = true;
+  session_.codec_->reset(stream_, code);
+  session_.lose_client(Error{Code::Reset, "the response was broken off", Origin::Internal, Retry::No, 0});
+}
+
+void StreamExchange::become_tunnel() {
+  tunnel_ = true;
+  complete_ = false;
+  session_.raw_ = true;
+  session_.pump();
+}
+
+}  // namespace tapdeck::server

@@ -1,0 +1,81 @@
+// StreamExchange: the Exchange of one codec stream, with the queue between the session's pump and the handler.
+//
+// Owner: the Session, which fills it. Thread: its worker's.
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <string>
+
+#include "daemon/exchange/exchange.h"
+#include "daemon/server/session.h"
+
+namespace tapdeck::server {
+
+class StreamExchange final : public exchange::Exchange {
+ public:
+  explicit StreamExchange(Session& session) : session_(session), ready_(session.context_.executor) {}
+
+  // Begins anew for another stream; keeps allocations.
+  void begin(http::StreamId stream, http::RequestHead& head, http::EndStream end);
+
+  // ---- from the pump
+  void on_body(const http::BodyReceived& body);
+  void on_trailers(const http::Headers& trailers) { trailers_ = trailers; }
+  void on_complete();
+  void on_failure(const Error& error);
+  [[nodiscard]] size_t buffered() const { return body_.size(); }
+  [[nodiscard]] http::StreamId stream() const { return stream_; }
+  [[nodiscard]] bool request_is_complete() const { return complete_; }
+  [[nodiscard]] bool response_has_ended() const { return ended_; }
+  [[nodiscard]] bool is_tunnel() const { return tunnel_; }
+  // Raw bytes of an upgraded connection.
+  void take_raw(ByteQueue& from) { body_.append(std::move(from)); ready_.notify(); }
+
+  // ---- Exchange
+  const http::RequestHead& request() const override { return head_; }
+  bool request_is_bodyless() const override { return bodyless_; }
+  net::Task<Result<exchange::BodyPiece>> read_body() override;
+  const http::Headers& request_trailers() const override { return trailers_; }
+  Result<void> inform(const http::ResponseHead& head) override;
+  Result<void> respond(const http::ResponseHead& head, http::EndStream end) override;
+  net::Task<Result<void>> write_body(const exchange::BodyPiece& piece) override;
+  Result<void> write_now(const exchange::BodyPiece& piece) override;
+  Result<void> end(const http::Headers& trailers) override;
+  net::Task<Result<void>> flush() override;
+  void reset(http::ResetCode code) override;
+  void become_tunnel() override;
+  bool response_started() const override { return started_; }
+  const exchange::CapturedFlow& flow() const override { return session_.flow_; }
+  const exchange::TlsFacts& tls() const override { return session_.tls_; }
+  exchange::Facts& facts() override { return facts_; }
+
+ private:
+  struct ChunkMark {
+    uint64_t offset;  // in the body, of the chunk's first byte
+    uint64_t size;
+    std::string extension;
+  };
+  [[nodiscard]] Result<void> check_writable() const;
+  [[nodiscard]] exchange::BodyPiece next_piece();
+
+  Session& session_;
+  net::Signal ready_;
+  http::StreamId stream_ = 0;
+  http::RequestHead head_;
+  http::Headers trailers_;
+  exchange::Facts facts_;
+  ByteQueue body_;
+  std::deque<ChunkMark> marks_;
+  std::string extension_;      // of the piece handed out last
+  uint64_t read_offset_ = 0;   // body bytes consumed by the handler
+  size_t handed_out_ = 0;      // bytes of the last piece, consumed at the next read
+  std::optional<Error> failure_;
+  bool bodyless_ = false;
+  bool complete_ = false;
+  bool started_ = false;
+  bool ended_ = false;
+  bool tunnel_ = false;
+};
+
+}  // namespace tapdeck::server

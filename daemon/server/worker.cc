@@ -1,0 +1,262 @@
+#include "daemon/server/worker.h"
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/thread_pool.hpp>
+#include <netinet/in.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <list>
+#include <optional>
+#include <utility>
+
+#include "daemon/base/log.h"
+#include "daemon/modes/select.h"
+#include "daemon/modes/store_link.h"
+#include "daemon/server/access_log.h"
+#include "daemon/server/connection.h"
+#include "daemon/server/listener.h"
+
+namespace tapdeck::server {
+
+namespace {
+
+constexpr std::chrono::milliseconds kTick{100};
+
+modes::StoreLinkOptions link_options(const config::Storage& storage) {
+  modes::StoreLinkOptions options;
+  options.hold_limit = storage.hold_limit;
+  switch (storage.durability) {
+    case config::Durability::Wal: break;
+    case config::Durability::Fsync: options.commit_histogram = Histogram::CommitFsync; break;
+    case config::Durability::Async:
+      options.commit_histogram = Histogram::CommitAsync;
+      options.hold = modes::Hold::No;
+      break;
+  }
+  return options;
+}
+
+void report(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::exception& error) {
+    log::peer(log::Level::Error, "connection.exception", "a connection ended by an exception", {{"what", error.what()}});
+  } catch (...) {
+    log::peer(log::Level::Error, "connection.exception", "a connection ended by an unknown exception");
+  }
+}
+
+}  // namespace
+
+// Members in order of dependence: what is used by others is declared, and so destroyed last, before them.
+struct Worker::Impl {
+  Impl(Worker& owner, unsigned number, const SharedParts& shared)
+      : worker(owner),
+        parts(shared),
+        name("worker-" + std::to_string(number)),
+        io(1),
+        executor(io.get_executor()),
+        guard(asio::make_work_guard(io)),
+        metrics(shared.metrics->create()),
+        view(*shared.runtime),
+        readers(1),
+        dial{executor, shared.sockets, shared.trust, &tls_sessions, &metrics,
+             {static_cast<size_t>(shared.config->limits.head_bytes), static_cast<size_t>(shared.config->limits.headers)},
+             shared.config->limits.connect_timeout, shared.config->limits.tls_timeout, shared.config->limits.idle_timeout},
+        pool(dial, pool_options()),
+        forward(pool, metrics, executor),
+        access_log(metrics, shared.config->log, shared.redactor),
+        connections_group(executor, report),
+        housekeeping(executor, report),
+        tick_timer(executor) {
+    make_modes();
+    context.emplace(WorkerContext{executor, metrics, view, dial, pool, *handler, access_log, *parts.server_tls,
+                                  *parts.leaves, parts.store, readers, parts.config->limits, parts.config->tls,
+                                  {parts.config->capture.splice == config::Splice::Splice ? Move::Splice : Move::Copy,
+                                   parts.config->limits.idle_timeout}});
+  }
+
+  [[nodiscard]] upstream::PoolOptions pool_options() const {
+    upstream::PoolOptions options;
+    options.verify_ttl = parts.config->tls.verify_ttl;
+    return options;
+  }
+
+  void make_modes() {
+    if (parts.store != nullptr) {
+      modes::ReplayContext replay_context{parts.store, parts.redactor, &readers, parts.cursors, &metrics};
+      replay = std::make_unique<modes::ReplayHandler>(replay_context);
+    }
+    if (parts.writer != nullptr) {
+      link = std::make_unique<modes::StoreLink>(executor, *parts.writer, metrics, link_options(parts.config->storage));
+      const modes::RecordContext record_context{parts.store, link.get(), parts.redactor, &metrics};
+      record = std::make_unique<modes::RecordHandler>(record_context, forward);
+    }
+    modes::ModeOptions options{parts.config->routes, static_cast<size_t>(parts.config->limits.body_buffer)};
+    handler = std::make_unique<modes::ModeHandler>(view, std::move(options), forward, record.get(), replay.get(), metrics);
+  }
+
+  void accepted(const ListenerTag& tag, UniqueFd fd, const Endpoint& client) {
+    sockaddr_storage raw{};
+    socklen_t size = sizeof raw;
+    getsockname(fd.get(), reinterpret_cast<sockaddr*>(&raw), &size);
+    const Endpoint local = Endpoint::from_sockaddr(reinterpret_cast<const sockaddr*>(&raw));
+    auto flow = parts.flows->resolve(tag, client, local);
+    if (!flow) {
+      metrics.add(Counter::NoFlowRefused);
+      refuse(std::move(fd));
+      return;
+    }
+    if (parts.connections->load(std::memory_order_relaxed) >= parts.config->limits.connections) {
+      metrics.add(Counter::LimitConnections);
+      refuse(std::move(fd));
+      return;
+    }
+    connections_group.spawn(serve(std::move(*flow), std::move(fd)));
+  }
+
+  // RST: the client learns at once that nothing was taken.
+  static void refuse(UniqueFd fd) {
+    const linger reset{1, 0};
+    setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  }
+
+  net::Task<> serve(exchange::CapturedFlow flow, UniqueFd fd) {
+    parts.connections->fetch_add(1, std::memory_order_relaxed);
+    const auto entry = connections.emplace(connections.end(), *context, std::move(flow), std::move(fd));
+    if (draining) entry->drain();
+    co_await entry->run();
+    connections.erase(entry);
+    parts.connections->fetch_sub(1, std::memory_order_relaxed);
+    check_drained();
+  }
+
+  net::Task<> listen(std::list<Listener>::iterator listener) {
+    co_await listener->run();
+    metrics.add(Gauge::Listeners, -1);
+    listeners.erase(listener);
+    check_drained();
+  }
+
+  net::Task<> tick() {
+    unsigned count = 0;
+    auto due = exchange::Clock::now() + kTick;
+    while (!stopping) {
+      tick_timer.expires_at(due);
+      auto [error] = co_await tick_timer.async_wait(net::kToken);
+      if (error) break;
+      const auto now = exchange::Clock::now();
+      metrics.observe(Histogram::LoopLag, std::chrono::duration<double>(now - due).count());
+      worker.ticks_.fetch_add(1, std::memory_order_relaxed);
+      if (++count % 10 == 0) pool.sweep();
+      due = std::max(due + kTick, now);
+    }
+  }
+
+  void check_drained() {
+    if (draining && connections.empty() && listeners.empty()) worker.drained_.store(true, std::memory_order_release);
+  }
+
+  void drain() {
+    draining = true;
+    for (Listener& listener : listeners) listener.close();
+    for (auto entry = connections.begin(); entry != connections.end();) {
+      const auto current = entry++;
+      current->drain();
+    }
+    pool.clear();
+    check_drained();
+  }
+
+  net::Task<> shut_down() {
+    for (Listener& listener : listeners) listener.close();
+    for (Connection& connection : connections) connection.abort();
+    connections_group.cancel();
+    while (connections_group.size() > 0) co_await connections_group.join();
+    pool.clear();
+    if (link != nullptr) link->close();
+    readers.join();
+    stopping = true;
+    tick_timer.cancel();
+    guard.reset();
+  }
+
+  Worker& worker;
+  SharedParts parts;
+  std::string name;
+  asio::io_context io;
+  asio::any_io_executor executor;
+  asio::executor_work_guard<asio::io_context::executor_type> guard;
+  Metrics& metrics;
+  modes::RuntimeView view;
+  asio::thread_pool readers;
+  tls::ClientSessionCache tls_sessions;
+  upstream::DialContext dial;
+  upstream::Pool pool;
+  modes::ForwardHandler forward;
+  std::unique_ptr<modes::StoreLink> link;
+  std::unique_ptr<modes::ReplayHandler> replay;
+  std::unique_ptr<modes::RecordHandler> record;
+  std::unique_ptr<modes::ModeHandler> handler;
+  AccessLog access_log;
+  std::optional<WorkerContext> context;
+  std::list<Connection> connections;
+  std::list<Listener> listeners;
+  net::TaskGroup connections_group;  // connections and listeners
+  net::TaskGroup housekeeping;
+  asio::steady_timer tick_timer;
+  bool draining = false;
+  bool stopping = false;
+};
+
+Worker::Worker(unsigned number, const SharedParts& parts) : impl_(std::make_unique<Impl>(*this, number, parts)) {}
+Worker::~Worker() {
+  if (thread_.joinable()) stop();
+}
+
+void Worker::start() {
+  thread_ = std::thread([this] {
+    log::set_thread_name(impl_->name.c_str());
+    pthread_setname_np(pthread_self(), impl_->name.c_str());
+    impl_->housekeeping.spawn(impl_->tick());
+    impl_->io.run();
+  });
+}
+
+void Worker::add_listener(UniqueFd fd, ListenerTag tag) {
+  asio::post(impl_->io, [impl = impl_.get(), tag, shared = std::make_shared<UniqueFd>(std::move(fd))] {
+    if (impl->draining) return;
+    auto on_accept = [impl](const ListenerTag& from, UniqueFd accepted, const Endpoint& client) {
+      impl->accepted(from, std::move(accepted), client);
+    };
+    const auto listener = impl->listeners.emplace(impl->listeners.end(), impl->executor, std::move(*shared), tag,
+                                                  impl->metrics, on_accept);
+    impl->metrics.add(Gauge::Listeners, 1);
+    impl->connections_group.spawn(impl->listen(listener));
+  });
+}
+
+void Worker::remove_listener(uint64_t id) {
+  asio::post(impl_->io, [impl = impl_.get(), id] {
+    for (Listener& listener : impl->listeners) {
+      if (listener.tag().id == id) listener.close();
+    }
+  });
+}
+
+void Worker::drain() {
+  asio::post(impl_->io, [impl = impl_.get()] { impl->drain(); });
+}
+
+void Worker::stop() {
+  if (!thread_.joinable()) return;
+  asio::post(impl_->io, [impl = impl_.get()] {
+    impl->draining = true;
+    impl->housekeeping.spawn(impl->shut_down());
+  });
+  thread_.join();
+}
+
+}  // namespace tapdeck::server

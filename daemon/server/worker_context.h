@@ -1,0 +1,35 @@
+// WorkerContext: what every connection of a worker uses. References to things the Worker (or the app) owns and which
+// outlive all connections. Thread: the worker's.
+#pragma once
+
+#include <asio/thread_pool.hpp>
+
+#include "daemon/config/config.h"
+#include "daemon/modes/runtime_state.h"
+#include "daemon/server/session.h"
+#include "daemon/server/tunnel.h"
+#include "daemon/tls/leaf_cache.h"
+#include "daemon/tls/server_context.h"
+#include "daemon/upstream/pool.h"
+#include "store/exchange_store.h"
+
+namespace tapdeck::server {
+
+struct WorkerContext {
+  asio::any_io_executor executor;
+  Metrics& metrics;
+  modes::RuntimeView& view;
+  upstream::DialContext& dial;
+  upstream::Pool& pool;
+  exchange::Handler& handler;
+  ExchangeObserver& observer;
+  const tls::ServerContext& server_tls;
+  tls::LeafCache& leaves;
+  const store::ExchangeStore* store;  // null: passthrough only
+  asio::thread_pool& readers;
+  const config::Limits& limits;
+  const config::Tls& tls;
+  TunnelOptions tunnel;
+};
+
+}  // namespace tapdeck::server

@@ -82,7 +82,7 @@ class TargetRegistry {
     std::chrono::milliseconds first_look{50};
     std::chrono::milliseconds longest_look{2000};
     uint32_t first_slot = 1;  // 0 is the daemon's own default
-    uint32_t last_slot = 63;  // kernel::kMaxTargets - 1
+    uint32_t last_slot = 62;  // 63 is what metrics call "other"
   };
 
   // Reads the list. A file that does not decode is renamed to *.bad and named in last_error(); the registry is empty

@@ -1,0 +1,202 @@
+#include "daemon/app/run_command.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <system_error>
+
+#include "daemon/app/child.h"
+#include "daemon/app/run_cgroup.h"
+#include "daemon/trust/bind.h"
+#include "daemon/trust/env.h"
+#include "daemon/trust/files.h"
+
+namespace tapdeck::app {
+namespace {
+
+// Exchanges of a command that has ended have nobody to answer; what takes time is the last recordings' way to disk.
+constexpr std::chrono::milliseconds kDrain{5000};
+constexpr std::string_view kDirectoryPrefix = "run-";
+
+void say(const std::string& text) {
+  std::fprintf(stderr, "tapdeck: %s\n", text.c_str());
+}
+
+Result<void> check(const RunOptions& options) {
+  if (options.argv.empty()) return fail(Code::InvalidArgument, "run: no command; write it after --");
+  if (options.capture == "netns") {
+    return fail(Code::Unsupported,
+                "run: this build has no netns capture path; --capture cgroup needs root (CAP_BPF, CAP_NET_ADMIN, "
+                "CAP_SYS_ADMIN)");
+  }
+  if (options.capture != "auto" && options.capture != "cgroup") {
+    return fail(Code::InvalidArgument, "run: --capture is auto, cgroup or netns, not '" + options.capture + "'");
+  }
+  if (options.fail_on_miss && (*options.fail_on_miss < 0 || *options.fail_on_miss > 255)) {
+    return fail(Code::InvalidArgument, "run: --fail-on-miss takes an exit status of 0 to 255");
+  }
+  return {};
+}
+
+// The trust files of this run, readable by whatever user the command becomes; gone with the object.
+class TrustDirectory {
+ public:
+  explicit TrustDirectory(const std::filesystem::path& run_dir)
+      : path_(run_dir / (std::string(kDirectoryPrefix) + std::to_string(::getpid()))) {
+    remove_stale(run_dir);
+  }
+  ~TrustDirectory() {
+    std::error_code error;
+    std::filesystem::remove_all(path_, error);
+  }
+  TrustDirectory(const TrustDirectory&) = delete;
+  TrustDirectory& operator=(const TrustDirectory&) = delete;
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+ private:
+  // Of runs that were killed.
+  static void remove_stale(const std::filesystem::path& run_dir) {
+    std::error_code error;
+    for (std::filesystem::directory_iterator it(run_dir, error), end; !error && it != end; it.increment(error)) {
+      const std::string name = it->path().filename().string();
+      if (!name.starts_with(kDirectoryPrefix)) continue;
+      pid_t pid = 0;
+      const char* last = name.data() + name.size();
+      const auto parsed = std::from_chars(name.data() + kDirectoryPrefix.size(), last, pid);
+      if (parsed.ec != std::errc{} || parsed.ptr != last || ::kill(pid, 0) == 0 || errno != ESRCH) continue;
+      std::error_code ignored;
+      std::filesystem::remove_all(it->path(), ignored);
+    }
+  }
+  std::filesystem::path path_;
+};
+
+std::vector<std::string> our_environment() {
+  std::vector<std::string> out;
+  for (char** entry = environ; *entry != nullptr; ++entry) out.emplace_back(*entry);
+  return out;
+}
+
+// The whole of /home and /opt would cost each run of a `make -j` a second; variables reach what lies elsewhere.
+std::vector<std::string> python_roots() {
+  std::vector<std::string> roots = {"/usr/lib/python*", "/usr/local/lib/python*"};
+  std::error_code error;
+  const std::string here = std::filesystem::current_path(error).string();
+  if (!error) {
+    roots.push_back(here + "/.venv");
+    roots.push_back(here + "/venv");
+  }
+  if (const char* venv = std::getenv("VIRTUAL_ENV"); venv != nullptr && venv[0] == '/') roots.emplace_back(venv);
+  if (const char* home = std::getenv("HOME"); home != nullptr && home[0] == '/') {
+    roots.push_back(std::string(home) + "/.local/lib");
+  }
+  return roots;
+}
+
+// In a mount namespace of its own when we may give it one; else the environment has to do.
+Result<std::unique_ptr<Child>> start_child(const RunOptions& options, const RunCgroup& cgroup,
+                                           const std::vector<std::string>& environment, const SignalRelay& relay) {
+  ChildOptions child{options.argv, environment, cgroup.fd(), MountNamespace::Own};
+  auto started = Child::start(child, relay);
+  if (started || started.error().code != Code::Permission) return started;
+  child.mounts = MountNamespace::Shared;
+  auto shared = Child::start(child, relay);
+  if (shared) say("no mount namespace for the command; it learns of our CA by environment variables alone");
+  return shared;
+}
+
+std::unique_ptr<trust::Binding> bind_trust(const Child& child, const trust::CaCertificate& ca,
+                                           const std::filesystem::path& run_dir) {
+  const Result<bool> shared = trust::shares_host_mounts(child.pid());
+  if (!shared || *shared) return nullptr;
+  trust::BindOptions options;
+  options.run_dir = run_dir;
+  options.ca = ca;
+  options.scan.python_roots = python_roots();
+  auto binding = trust::bind_into(child.pid(), options);
+  if (!binding) {
+    say("trust stores are not covered, environment variables have to do: " + binding.error().message());
+    return nullptr;
+  }
+  for (const std::string& skipped : (*binding)->report().skipped) say("trust store left as it is: " + skipped);
+  return std::move(*binding);
+}
+
+struct Ended {
+  ExitStatus status;
+  bool began = false;
+};
+
+// From a running set of services to the end of the command and of what it left behind.
+Result<Ended> run_child(const RunOptions& options, RunServices& services, const SignalRelay& relay) {
+  TRY(cgroup, RunCgroup::create());
+  TRY_VOID(services.attach(cgroup->path()));
+  TRY(ca, trust::parse_ca(services.ca_pem()));
+  const TrustDirectory directory(services.run_dir());
+  TRY(environment, trust::trust_environment(our_environment(), ca, directory.path()));
+  TRY(child, start_child(options, *cgroup, environment, relay));
+  const std::unique_ptr<trust::Binding> binding = bind_trust(*child, ca, services.run_dir());
+  if (const Result<void> released = child->release(); !released) {
+    if (binding) binding->abandon();
+    say(released.error().message());
+    return Ended{{ExitStatus::Kind::Exited, exit_code_for(released.error())}, false};
+  }
+  const ExitStatus status = child->wait(relay);
+  if (const size_t left = cgroup->end_leftovers(); left > 0) {
+    say(std::to_string(left) + (left == 1 ? " process" : " processes") + " outlived the command and had to be ended");
+  }
+  // Its mounts went with the last process that saw them.
+  if (binding) binding->abandon();
+  services.drain(kDrain);
+  return Ended{status, true};
+}
+
+int status_with(const RunOptions& options, const RunSummary& summary, const ExitStatus& status) {
+  const bool missed = summary.missed > 0 || !summary.refused.empty();
+  if (missed && options.fail_on_miss) return *options.fail_on_miss;
+  return status.kind == ExitStatus::Kind::Exited ? status.value : 128 + status.value;
+}
+
+}  // namespace
+
+int run_command(const RunOptions& options, const RunServicesFactory& make_services) {
+  if (const Result<void> good = check(options); !good) {
+    say(good.error().message());
+    return kExitOurFailure;
+  }
+  ExitStatus status;
+  {
+    const SignalRelay relay;
+    auto services = make_services(options);
+    if (!services) {
+      say(services.error().message());
+      return kExitOurFailure;
+    }
+    const Result<Ended> ended = run_child(options, **services, relay);
+    if (!ended) {
+      say("run: " + ended.error().message());
+      return kExitOurFailure;
+    }
+    if (!ended->began) return ended->status.value;
+    status = ended->status;
+    RunSummary summary = (*services)->summary();
+    summary.exit = status_with(options, summary, status);
+    if (!options.summary_file.empty()) {
+      const Result<void> written = trust::replace_file(options.summary_file, summary_json(summary), 0644);
+      if (!written) {
+        say("--summary: " + written.error().message());
+        return kExitOurFailure;
+      }
+    }
+    std::fprintf(stderr, "%s\n", summary_line(summary).c_str());
+    const bool overruled = options.fail_on_miss && (summary.missed > 0 || !summary.refused.empty());
+    if (overruled) status = ExitStatus{ExitStatus::Kind::Exited, summary.exit};
+  }
+  // Only now, when stores are closed and nothing of the run is left, do we die as the command did.
+  return end_like(status);
+}
+
+}  // namespace tapdeck::app

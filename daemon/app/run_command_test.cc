@@ -1,0 +1,182 @@
+// The whole order of a run with real cgroups, namespaces and commands; only what captures, serves and stores is a
+// fake that writes down when it was called. Each run is a process of its own, because it blocks signals or dies.
+#include "daemon/app/run_command.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+#include "daemon/app/cgroup2.h"
+#include "daemon/trust/test_certificates.h"
+
+namespace tapdeck::app {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+struct Fake {
+  std::filesystem::path directory;
+  RunSummary summary;
+  bool refuse_attach = false;
+};
+
+class FakeServices : public RunServices {
+ public:
+  explicit FakeServices(const Fake& fake) : fake_(fake) { note("open"); }
+  ~FakeServices() override { note("close"); }
+  [[nodiscard]] std::string ca_pem() const override { return trust::kOurPem; }
+  [[nodiscard]] std::filesystem::path run_dir() const override { return fake_.directory; }
+  Result<void> attach(const std::string& cgroup_path) override {
+    if (fake_.refuse_attach) return fail(Code::Permission, "no CAP_BPF");
+    std::ifstream procs(cgroup_path + "/cgroup.procs");
+    note(procs.peek() == std::ifstream::traits_type::eof() ? "attach to an empty cgroup" : "attach too late");
+    return {};
+  }
+  void drain(std::chrono::milliseconds /*deadline*/) override { note("drain"); }
+  [[nodiscard]] RunSummary summary() override { return fake_.summary; }
+
+ private:
+  void note(const std::string& line) const { std::ofstream(fake_.directory / "log", std::ios::app) << line << "\n"; }
+  const Fake& fake_;
+};
+
+class Run : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!find_cgroup2_mount() || ::geteuid() != 0) GTEST_SKIP() << "needs root and cgroup2";
+    fake_.directory = testing::TempDir() + "tapdeck-run-test-" + std::to_string(::getpid());
+    std::filesystem::create_directories(fake_.directory);
+    for (const char* name : {"SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"}) ::unsetenv(name);
+    fake_.summary.session = "s";
+    options_.session = "s";
+  }
+  void TearDown() override {
+    std::error_code error;
+    if (!fake_.directory.empty()) std::filesystem::remove_all(fake_.directory, error);
+  }
+  // The wait status; outputs are read with out() and err().
+  int run(const std::string& script) {
+    options_.argv = {"/bin/sh", "-c", script};
+    return run_argv();
+  }
+  int run_argv() {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      const auto redirect = [&](const char* name, int to) {
+        ::dup2(::open((fake_.directory / name).c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600), to);
+      };
+      redirect("out", 1);
+      redirect("err", 2);
+      const int status = run_command(options_, [&](const RunOptions&) -> Result<std::unique_ptr<RunServices>> {
+        return std::make_unique<FakeServices>(fake_);
+      });
+      ::_exit(status);
+    }
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    return status;
+  }
+  [[nodiscard]] std::string read(const std::string& name) const {
+    std::ifstream in(fake_.directory / name);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  [[nodiscard]] std::vector<std::string> leftovers() const {
+    std::vector<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(fake_.directory)) {
+      const std::string name = entry.path().filename().string();
+      if (name.starts_with("run-")) found.push_back(name);
+    }
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(fake_.directory)) {
+      if (entry.path().extension() == ".manifest") found.push_back(entry.path().string());
+    }
+    return found;
+  }
+
+  Fake fake_;
+  RunOptions options_;
+};
+
+TEST_F(Run, CapturesBeforeTheCommandBeginsAndEndsAsItEnded) {
+  fake_.summary.recorded = 2;
+  const int status = run("echo output; exit 41");
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 41);
+  EXPECT_EQ(read("out"), "output\n");
+  EXPECT_EQ(read("err"), "tapdeck: session s: 2 recorded, 0 replayed, 0 missed, 0 tunnelled, 0 not captured\n");
+  EXPECT_EQ(read("log"), "open\nattach to an empty cgroup\ndrain\nclose\n");
+  EXPECT_THAT(leftovers(), testing::IsEmpty());
+}
+
+TEST_F(Run, GivesTheCommandTrustInItsEnvironmentAndItsFiles) {
+  const std::string bundle = "/etc/ssl/certs/ca-certificates.crt";
+  if (!std::filesystem::exists(bundle)) GTEST_SKIP() << "this host has no " << bundle;
+  const std::string ours = trust::kOurPem.substr(28, 60);
+  ASSERT_EQ(run("grep -cF '" + ours + "' " + bundle + " \"$SSL_CERT_FILE\" \"$NODE_EXTRA_CA_CERTS\""), 0);
+  EXPECT_THAT(read("out"), HasSubstr(bundle + ":1\n"));
+  EXPECT_THAT(read("out"), HasSubstr("bundle.pem:1\n"));
+  EXPECT_THAT(read("out"), HasSubstr("ca.pem:1\n"));
+  // Nobody else sees it.
+  std::ifstream host(bundle);
+  EXPECT_THAT(std::string(std::istreambuf_iterator<char>(host), {}), Not(HasSubstr(ours)));
+}
+
+TEST_F(Run, DiesOfTheCommandsSignal) {
+  const int status = run("kill -TERM $$");
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(WTERMSIG(status), SIGTERM);
+  EXPECT_THAT(read("log"), HasSubstr("drain\nclose\n"));
+  EXPECT_THAT(leftovers(), testing::IsEmpty());
+}
+
+TEST_F(Run, ExitsLikeDockerWhenTheCommandCannotBegin) {
+  options_.argv = {"tapdeck-no-such-command"};
+  EXPECT_EQ(WEXITSTATUS(run_argv()), 127);
+  EXPECT_THAT(read("err"), HasSubstr("tapdeck-no-such-command: No such file"));
+  options_.argv = {"/etc/passwd"};
+  EXPECT_EQ(WEXITSTATUS(run_argv()), 126);
+  fake_.refuse_attach = true;
+  EXPECT_EQ(WEXITSTATUS(run("exit 0")), 125);
+  EXPECT_THAT(read("err"), HasSubstr("no CAP_BPF"));
+  EXPECT_THAT(leftovers(), testing::IsEmpty());
+}
+
+TEST_F(Run, AMissOverrulesTheCommandsStatusWhenAsked) {
+  fake_.summary.missed = 1;
+  EXPECT_EQ(WEXITSTATUS(run("exit 0")), 0);
+  options_.fail_on_miss = 3;
+  options_.summary_file = fake_.directory / "summary.json";
+  EXPECT_EQ(WEXITSTATUS(run("exit 0")), 3);
+  EXPECT_THAT(read("summary.json"), HasSubstr("\"missed\":1"));
+  EXPECT_THAT(read("summary.json"), HasSubstr("\"exit\":3"));
+  fake_.summary.missed = 0;
+  fake_.summary.refused = {{1, "curl", "udp", "192.0.2.1:443", ""}};
+  EXPECT_EQ(WEXITSTATUS(run("exit 7")), 3);
+}
+
+TEST_F(Run, EndsWhatOutlivedTheCommandAndSaysSo) {
+  EXPECT_EQ(WEXITSTATUS(run("sleep 1000 >/dev/null 2>&1 & exit 0")), 0);
+  EXPECT_THAT(read("err"), HasSubstr("1 process outlived the command"));
+}
+
+TEST_F(Run, RefusesOptionsItCannotServe) {
+  options_.capture = "netns";
+  EXPECT_EQ(WEXITSTATUS(run("exit 0")), 125);
+  EXPECT_THAT(read("err"), HasSubstr("netns"));
+  options_.capture = "magic";
+  EXPECT_EQ(WEXITSTATUS(run("exit 0")), 125);
+  options_.capture = "auto";
+  options_.argv.clear();
+  EXPECT_EQ(WEXITSTATUS(run_argv()), 125);
+  EXPECT_EQ(read("log"), "");
+}
+
+}  // namespace
+}  // namespace tapdeck::app

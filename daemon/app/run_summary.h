@@ -1,0 +1,41 @@
+// What a run did, as its last line on stderr and as the JSON of --summary (design, section 4 and appendix).
+// Thread: any; values.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "daemon/base/vocabulary.h"
+
+namespace tapdeck::app {
+
+// A flow that sealing refused.
+struct RefusedFlow {
+  uint32_t pid = 0;
+  std::string comm;
+  std::string protocol;     // "tcp", "udp"
+  std::string destination;  // "192.0.2.1:443"
+  std::string name;         // host name, as far as DNS or SNI told; else empty
+};
+
+struct RunSummary {
+  std::string session;
+  Mode mode = Mode::Record;
+  uint64_t take = 0;  // 0: none was opened (replay, passthrough)
+  uint64_t recorded = 0;
+  uint64_t replayed = 0;
+  uint64_t missed = 0;
+  uint64_t tunnelled = 0;
+  std::map<std::string, uint64_t> uncaptured;  // flows by reason
+  std::vector<RefusedFlow> refused;
+  int exit = 0;  // the status tapdeck itself ends with; 128 + signal when it dies of one
+};
+
+// "tapdeck: session S: R recorded, H replayed, M missed, T tunnelled, U not captured", without a newline.
+[[nodiscard]] std::string summary_line(const RunSummary& summary);
+// One object and a newline; bytes that are not UTF-8 are replaced.
+[[nodiscard]] std::string summary_json(const RunSummary& summary);
+
+}  // namespace tapdeck::app

@@ -162,7 +162,19 @@ int status_with(const RunOptions& options, const RunSummary& summary, const Exit
 
 }  // namespace
 
-int run_command(const RunOptions& options, const RunServicesFactory& make_services) {
+std::filesystem::path default_state_dir() {
+  if (::geteuid() == 0) return "/var/lib/tapdeck";
+  const auto absolute = [](const char* name) -> std::filesystem::path {
+    const char* value = std::getenv(name);
+    return value != nullptr && value[0] == '/' ? value : "";
+  };
+  if (const auto data = absolute("XDG_DATA_HOME"); !data.empty()) return data / "tapdeck";
+  // Without a HOME there is no better place than where we are.
+  const auto home = absolute("HOME");
+  return home.empty() ? std::filesystem::path("tapdeck") : home / ".local/share/tapdeck";
+}
+
+int run_with(const RunOptions& options, const RunServicesFactory& make_services) {
   if (const Result<void> good = check(options); !good) {
     say(good.error().message());
     return kExitOurFailure;

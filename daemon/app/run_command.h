@@ -49,8 +49,17 @@ class RunServices {
 };
 using RunServicesFactory = std::function<Result<std::unique_ptr<RunServices>>(const RunOptions&)>;
 
+// /var/lib/tapdeck as root; else $XDG_DATA_HOME/tapdeck, or ~/.local/share/tapdeck.
+[[nodiscard]] std::filesystem::path default_state_dir();
+
+// Store, CA, capture and workers for a run. Errors are complete sentences for a person: replay of an unknown session
+// names the nearest, a missing privilege what it is for. Defined where the parts are put together (engine).
+[[nodiscard]] Result<std::unique_ptr<RunServices>> make_run_services(const RunOptions& options);
+
 // Returns the exit status of tapdeck (125, 126, 127, the command's, or fail_on_miss), or dies of the command's signal.
 // Complaints and the summary line go to stderr; stdout belongs to the command.
-[[nodiscard]] int run_command(const RunOptions& options, const RunServicesFactory& make_services);
+[[nodiscard]] int run_command(const RunOptions& options);
+// The same with services of the caller's making.
+[[nodiscard]] int run_with(const RunOptions& options, const RunServicesFactory& make_services);
 
 }  // namespace tapdeck::app

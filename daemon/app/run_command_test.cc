@@ -75,7 +75,7 @@ class Run : public testing::Test {
       };
       redirect("out", 1);
       redirect("err", 2);
-      const int status = run_command(options_, [&](const RunOptions&) -> Result<std::unique_ptr<RunServices>> {
+      const int status = run_with(options_, [&](const RunOptions&) -> Result<std::unique_ptr<RunServices>> {
         return std::make_unique<FakeServices>(fake_);
       });
       ::_exit(status);

@@ -279,7 +279,7 @@ void TargetRegistry::bind_trust(Entry& entry) {
     entry.trust_skipped.insert(entry.trust_skipped.end(), skipped.begin(), skipped.end());
     entry.bindings.push_back(std::move(*binding));
   }
-  entry.trust = std::to_string(stores) + " trust stores covered";
+  entry.trust = std::to_string(stores) + (stores == 1 ? " trust store covered" : " trust stores covered");
   if (host) {
     entry.trust +=
         "; it uses the host's files, which are left alone: set SSL_CERT_FILE and its like, or 'tapdeck ca install'";
@@ -294,6 +294,8 @@ void TargetRegistry::lose(Entry& entry, const Error& why) {
   entry.attached_at_ms = 0;
   entry.pid_fd.reset();
   entry.bindings.clear();
+  entry.trust.clear();
+  entry.trust_skipped.clear();
   entry.pause = options_.first_look;
   entry.next_look = Clock::now() + entry.pause;
 }

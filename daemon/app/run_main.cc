@@ -1,0 +1,10 @@
+// run_command() with the real services: a file of its own, so that tests of the order need not link them.
+#include "daemon/app/run_command.h"
+
+namespace tapdeck::app {
+
+int run_command(const RunOptions& options) {
+  return run_with(options, make_run_services);
+}
+
+}  // namespace tapdeck::app

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,8 +13,6 @@
 #include <cerrno>
 #include <charconv>
 #include <ctime>
-#include <fstream>
-#include <set>
 
 namespace tapdeck::app {
 namespace {
@@ -23,25 +20,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// A slice may hold hundreds of services; binding is for the usual case of a few.
-constexpr size_t kMaxNamespaces = 32;
 // Attached targets are looked at this often even without an event (an interface has none).
 constexpr milliseconds kRoutineLook{1000};
-
-std::vector<pid_t> pids_below(const std::string& cgroup) {
-  std::vector<std::string> directories{cgroup};
-  std::error_code error;
-  for (std::filesystem::recursive_directory_iterator it(cgroup, error), end; !error && it != end; it.increment(error)) {
-    std::error_code ignored;
-    if (it->is_directory(ignored)) directories.push_back(it->path().string());
-  }
-  std::vector<pid_t> pids;
-  for (const std::string& directory : directories) {
-    std::ifstream procs(directory + "/cgroup.procs");
-    for (pid_t pid = 0; procs >> pid;) pids.push_back(pid);
-  }
-  return pids;
-}
 
 int64_t unix_ms() {
   return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -143,10 +123,7 @@ void TargetRegistry::start() {
     const std::lock_guard lock(work_mutex_);
     for (const auto& [id, entry] : entries_) ids.push_back(id);
   }
-  for (const uint32_t id : ids) {
-    const std::lock_guard lock(work_mutex_);
-    if (const auto it = entries_.find(id); it != entries_.end()) look_at(*it->second);
-  }
+  for (const uint32_t id : ids) look_at(id);
   if (!watcher_.joinable()) watcher_ = std::thread([this] { watch(); });
 }
 
@@ -251,40 +228,14 @@ void TargetRegistry::count_gap(Entry& entry) {
 }
 
 void TargetRegistry::bind_trust(Entry& entry) {
-  entry.trust_skipped.clear();
   if (!options_.bind_trust || entry.settings.spec.kind == TargetKind::Interface) {
     entry.trust = "none: its clients must trust the CA themselves ('tapdeck ca show')";
     return;
   }
-  std::set<uint64_t> namespaces;
-  size_t stores = 0;
-  std::string trouble;
-  bool host = false;
-  for (const pid_t pid : pids_below(entry.resolved.cgroup_path)) {
-    const Result<bool> shared = trust::shares_host_mounts(pid);
-    if (!shared) continue;  // ended meanwhile
-    struct stat status{};
-    if (*shared || ::stat(("/proc/" + std::to_string(pid) + "/ns/mnt").c_str(), &status) != 0) {
-      host |= *shared;
-      continue;
-    }
-    if (namespaces.size() >= kMaxNamespaces || !namespaces.insert(status.st_ino).second) continue;
-    auto binding = options_.bind_trust(pid);
-    if (!binding) {
-      trouble = binding.error().message();
-      continue;
-    }
-    stores += (*binding)->report().mounted.size();
-    const std::vector<std::string>& skipped = (*binding)->report().skipped;
-    entry.trust_skipped.insert(entry.trust_skipped.end(), skipped.begin(), skipped.end());
-    entry.bindings.push_back(std::move(*binding));
-  }
-  entry.trust = std::to_string(stores) + (stores == 1 ? " trust store covered" : " trust stores covered");
-  if (host) {
-    entry.trust +=
-        "; it uses the host's files, which are left alone: set SSL_CERT_FILE and its like, or 'tapdeck ca install'";
-  }
-  if (!trouble.empty()) entry.trust += "; " + trouble;
+  TargetTrust trust = bind_cgroup_trust(entry.resolved.cgroup_path, options_.bind_trust);
+  entry.bindings = std::move(trust.bindings);
+  entry.trust = std::move(trust.text);
+  entry.trust_skipped = std::move(trust.skipped);
 }
 
 void TargetRegistry::lose(Entry& entry, const Error& why) {
@@ -300,25 +251,26 @@ void TargetRegistry::lose(Entry& entry, const Error& why) {
   entry.next_look = Clock::now() + entry.pause;
 }
 
-// Called with work_mutex_ held; lets go of nothing, because resolving what has just gone is quick in the usual case
-// and a hanging tool ends at its deadline.
-void TargetRegistry::look_at(Entry& entry) {
-  if (entry.state == TargetStatus::State::Failed) return;
-  if (entry.state == TargetStatus::State::Attached) {
-    entry.next_look = Clock::now() + kRoutineLook;
-    if (entry.is_there()) return;
-    lose(entry, Error{Code::NotFound, entry.resolved.display + " is gone", Origin::Kernel, Retry::Yes, 0});
-    if (entry.state == TargetStatus::State::Failed) return;
-  }
-  Result<ResolvedTarget> resolved = resolve_target(entry.settings.spec, options_.resolve);
-  if (resolved && entry.settings.spec.kind == TargetKind::Pid &&
-      process_start_ticks(resolved->pid) != entry.settings.pid_start) {
+// First half of a look: is it there? True when its name has to be resolved.
+bool TargetRegistry::needs_resolving(Entry& entry) {
+  if (entry.state == TargetStatus::State::Failed) return false;
+  if (entry.state == TargetStatus::State::Waiting) return true;
+  entry.next_look = Clock::now() + kRoutineLook;
+  if (entry.is_there()) return false;
+  lose(entry, Error{Code::NotFound, entry.resolved.display + " is gone", Origin::Kernel, Retry::Yes, 0});
+  return entry.state == TargetStatus::State::Waiting;
+}
+
+// Second half: what its name stands for now.
+void TargetRegistry::take_up(Entry& entry, const Result<ResolvedTarget>& resolved) {
+  const bool is_pid = entry.settings.spec.kind == TargetKind::Pid;
+  if (resolved && is_pid && process_start_ticks(resolved->pid) != entry.settings.pid_start) {
     lose(entry, Error{});
     return;
   }
   const Result<void> attached = resolved ? attach_entry(entry, *resolved) : std::unexpected(resolved.error());
   if (attached) return;
-  if (entry.settings.spec.kind == TargetKind::Pid) {
+  if (is_pid) {
     lose(entry, attached.error());
     return;
   }
@@ -327,6 +279,23 @@ void TargetRegistry::look_at(Entry& entry) {
   entry.detail = attached.error().message();
   entry.pause = std::min(std::max(entry.pause * 2, options_.first_look), options_.longest_look);
   entry.next_look = Clock::now() + entry.pause;
+}
+
+// Lets go of the lock while podman or systemctl think: attach, detach and list get their turn.
+void TargetRegistry::look_at(uint32_t id) {
+  TargetSpec spec;
+  {
+    const std::lock_guard lock(work_mutex_);
+    const auto it = entries_.find(id);
+    if (it == entries_.end() || !needs_resolving(*it->second)) return;
+    spec = it->second->settings.spec;
+  }
+  const Result<ResolvedTarget> resolved = resolve_target(spec, options_.resolve);
+  const std::lock_guard lock(work_mutex_);
+  const auto it = entries_.find(id);
+  // Detached, replaced or attached by hand meanwhile.
+  if (it == entries_.end() || it->second->settings.spec != spec) return;
+  if (it->second->state == TargetStatus::State::Waiting) take_up(*it->second, resolved);
 }
 
 // A container or unit comes back as a directory beside the one it had.
@@ -381,11 +350,7 @@ void TargetRegistry::watch() {
         if (asked || entry->next_look <= Clock::now()) due.push_back(id);
       }
     }
-    // One lock a target: attach and list get their turn between two of them.
-    for (const uint32_t id : due) {
-      const std::lock_guard lock(work_mutex_);
-      if (const auto it = entries_.find(id); it != entries_.end()) look_at(*it->second);
-    }
+    for (const uint32_t id : due) look_at(id);
   }
 }
 

@@ -20,9 +20,9 @@
 
 #include "daemon/app/target_resolve.h"
 #include "daemon/app/target_settings.h"
+#include "daemon/app/target_trust.h"
 #include "daemon/base/result.h"
 #include "daemon/base/unique_fd.h"
-#include "daemon/trust/bind.h"
 
 namespace tapdeck::app {
 
@@ -40,9 +40,6 @@ class TargetBackend {
   // Flows not captured so far, by reason.
   virtual std::map<std::string, uint64_t> uncaptured(uint32_t slot) = 0;
 };
-
-// Binds trust for a process. An empty function: trust is not our business (tests, or no privilege).
-using TrustBinder = std::function<Result<std::unique_ptr<trust::Binding>>(int pid)>;
 
 // One line of `tapdeck targets`.
 struct TargetStatus {
@@ -76,7 +73,7 @@ class TargetRegistry {
   struct Options {
     std::filesystem::path file;  // state_dir/targets.json
     ResolveOptions resolve;
-    TrustBinder bind_trust;
+    TrustBinder bind_trust;  // empty: trust is not our business (tests, or no privilege)
     // First and longest pause between looks for a target that is not there; a new directory beside the place of its
     // last cgroup is looked at immediately.
     std::chrono::milliseconds first_look{50};
@@ -122,13 +119,16 @@ class TargetRegistry {
   Result<void> save();
   Result<Entry*> entry_of(const std::string& target);
   Result<void> attach_entry(Entry& entry, const ResolvedTarget& resolved);
-  void look_at(Entry& entry);
+  [[nodiscard]] bool needs_resolving(Entry& entry);
+  void take_up(Entry& entry, const Result<ResolvedTarget>& resolved);
   void lose(Entry& entry, const Error& why);
   void bind_trust(Entry& entry);
   void count_gap(Entry& entry);
   void watch_parent(Entry& entry);
   TargetStatus status_of(const Entry& entry);
 
+  // Without it.
+  void look_at(uint32_t id);
   void watch();
   void wait_for_event();
 

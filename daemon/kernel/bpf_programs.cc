@@ -18,15 +18,16 @@
 namespace tapdeck::kernel {
 namespace {
 
-// libbpf explains failures only through its print callback. Kept per thread, the last line wins.
-thread_local std::string last_complaint;
+// libbpf explains failures only through its print callback. Kept per thread; the first line names the cause, later ones
+// the consequences.
+thread_local std::string first_complaint;
 
 int keep_complaint(libbpf_print_level level, const char* format, va_list arguments) {
   if (level != LIBBPF_WARN) return 0;
   char line[512];
   const int length = std::vsnprintf(line, sizeof(line), format, arguments);
   // The verifier's log comes through here too and is huge; its first line is enough.
-  if (length > 0) last_complaint = std::string(line, strcspn(line, "\n"));
+  if (length > 0 && first_complaint.empty()) first_complaint = std::string(line, strcspn(line, "\n"));
   return 0;
 }
 
@@ -34,8 +35,8 @@ std::unexpected<Error> fail_libbpf(int error, const std::string& what) {
   error = error < 0 ? -error : error;
   std::string detail = what;
   if (error == EPERM || error == EACCES) detail += " (needs CAP_BPF and CAP_NET_ADMIN, or root)";
-  if (!last_complaint.empty()) detail += " [" + last_complaint + "]";
-  last_complaint.clear();
+  if (!first_complaint.empty()) detail += " [" + first_complaint + "]";
+  first_complaint.clear();
   return fail_errno(error, detail, Origin::Kernel);
 }
 
@@ -182,6 +183,14 @@ Result<void> BpfMaps::set_tc_listener(uint32_t slot, bool v6, unsigned worker, i
   return {};
 }
 
+uint64_t pinned_cgroup_id(const std::string& path) {
+  const UniqueFd fd(bpf_obj_get(path.c_str()));
+  bpf_link_info info{};
+  __u32 size = sizeof(info);
+  if (!fd || bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0 || info.type != BPF_LINK_TYPE_CGROUP) return 0;
+  return info.cgroup.cgroup_id;
+}
+
 struct CgroupPrograms::Links {
   struct Link {
     bpf_link* link = nullptr;
@@ -217,6 +226,7 @@ Result<std::unique_ptr<CgroupPrograms>> CgroupPrograms::load(const BpfMaps& maps
   out->skeleton_->rodata->has_set_retval =
       libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr) == 1 ? 1 : 0;
   TRY_VOID(share_maps(out->skeleton_->obj, [&](const char* name) { return maps.map_fd(name); }));
+  first_complaint.clear();
   if (const int error = tapdeck_cgroup__load(out->skeleton_); error != 0) {
     return fail_libbpf(error, "load the cgroup programs");
   }
@@ -269,6 +279,7 @@ Result<std::unique_ptr<TcProgram>> TcProgram::load(const BpfMaps& maps, uint32_t
   out->skeleton_->rodata->l2_length = l2_length;
   out->skeleton_->rodata->workers = workers;
   TRY_VOID(share_maps(out->skeleton_->obj, [&](const char* name) { return maps.map_fd(name); }));
+  first_complaint.clear();
   if (const int error = tapdeck_tc__load(out->skeleton_); error != 0) return fail_libbpf(error, "load the tc program");
   return out;
 }

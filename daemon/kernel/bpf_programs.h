@@ -61,6 +61,9 @@ class BpfMaps {
   tapdeck_control* control_ = nullptr;
 };
 
+// The cgroup a pinned link is attached to; 0 when it is gone or no such link.
+[[nodiscard]] uint64_t pinned_cgroup_id(const std::string& path);
+
 // One target's copy of the cgroup programs.
 class CgroupPrograms {
  public:

@@ -23,6 +23,7 @@ static_assert(static_cast<int>(Uncaptured::Fragment) == TAPDECK_FRAGMENT);
 static_assert(static_cast<int>(Uncaptured::Lease) == TAPDECK_LEASE);
 
 constexpr auto kTick = std::chrono::milliseconds(200);
+constexpr uint64_t kTakeOverTicks = 25;                       // 5 s: targets nobody attached again by then are free
 constexpr uint64_t kSweepTicks = 300;                         // a minute
 constexpr uint64_t kFlowMaxAgeNs = 300ULL * 1'000'000'000;    // nobody waits longer for accept
 constexpr uint64_t kEventsToken = 1ULL << 32;
@@ -124,6 +125,7 @@ void CaptureImpl::shut_down() {
     slot.interface.reset();
   }
   drop_steering_if_unused();
+  ignore(run_->release_old(), "the record stays for the next start");
 }
 
 Result<void> CaptureImpl::on_control(const std::function<Result<void>()>& task) const {
@@ -146,6 +148,10 @@ Result<void> CaptureImpl::attach_interface(uint32_t target, const std::string& i
 
 Result<void> CaptureImpl::attach_cgroup_now(uint32_t target, const std::string& path, TargetPolicy policy) {
   Slot& slot = slots_[target];
+  if (slot.cgroup && slot.cgroup->path() == path && !slot.cgroup->gone() && slot.cgroup->alive()) {
+    TRY_VOID(change_policy(target, policy));  // the programs are there already: no gap
+    return cover_processes(target);
+  }
   TRY(fresh, CgroupTarget::open(*maps_, target, options_.mark, path));
   if (!slot.is_free()) TRY_VOID(detach_now(target));
   slot.cgroup = std::move(fresh);
@@ -155,6 +161,7 @@ Result<void> CaptureImpl::attach_cgroup_now(uint32_t target, const std::string& 
     TRY_VOID(cover_processes(target));
     TRY_VOID(write_policy(target, policy));
     TRY_VOID(slot.cgroup->attach(*run_, pinned_of(policy)));
+    run_->release_old_pins(slot.cgroup->id());
     return cover_processes(target);  // those that came between
   };
   if (auto begun = begin(); !begun) {
@@ -196,13 +203,17 @@ Result<void> CaptureImpl::write_policy(uint32_t target, TargetPolicy policy) con
 Result<void> CaptureImpl::set_policy(uint32_t target, TargetPolicy policy) {
   if (target >= kMaxTargets) return fail(Code::InvalidArgument, "target slot out of range");
   return on_control([&]() -> Result<void> {
-    Slot& slot = slots_[target];
-    if (slot.is_free()) return fail(Code::NotFound, "no target in this slot");
-    if (slot.cgroup && !slot.cgroup->gone()) TRY_VOID(slot.cgroup->set_pinned(*run_, pinned_of(policy)));
-    TRY_VOID(write_policy(target, policy));
-    slot.policy = policy;
-    return {};
+    if (slots_[target].is_free()) return fail(Code::NotFound, "no target in this slot");
+    return change_policy(target, policy);
   });
+}
+
+Result<void> CaptureImpl::change_policy(uint32_t target, TargetPolicy policy) {
+  Slot& slot = slots_[target];
+  if (slot.cgroup && !slot.cgroup->gone()) TRY_VOID(slot.cgroup->set_pinned(*run_, pinned_of(policy)));
+  TRY_VOID(write_policy(target, policy));
+  slot.policy = policy;
+  return {};
 }
 
 Result<void> CaptureImpl::detach(uint32_t target) {
@@ -374,6 +385,7 @@ void CaptureImpl::on_tick() {
     if (slot.cgroup && !slot.cgroup->gone() && !slot.cgroup->alive()) lose_cgroup(target);
   }
   netns_->tick(std::chrono::steady_clock::now());
+  if (ticks_ == kTakeOverTicks) ignore(run_->release_old(), "the record stays for the next start");
   if (ticks_ % kSweepTicks == 0) maps_->sweep_flows(monotonic_ns(), kFlowMaxAgeNs);
 }
 

@@ -149,9 +149,10 @@ struct Stats {
 
 class Capture {
  public:
-  // Loads programs and maps; nothing is attached. Removes what an earlier crash left in run_dir first. Errors:
-  // Permission (detail names the capability), Unsupported (kernel feature), Io (run_dir). `sink` outlives the Capture.
-  // The lease starts expired: call renew_lease() before attaching.
+  // Loads maps; nothing is attached. What a crashed predecessor left attached in run_dir keeps refusing until the same
+  // cgroup or interface is attached again, 5 s at most, so that closed targets have no open moment. Errors: Permission
+  // (detail names the capability), Unsupported (kernel feature), Busy or Io (run_dir). `sink` outlives the Capture. The
+  // lease starts expired: call renew_lease() before attaching.
   [[nodiscard]] static Result<std::unique_ptr<Capture>> create(CaptureOptions options, ListenerSink& sink);
 
   // Detaches everything, except that fail-closed targets stay attached, refusing, after keep_closed().

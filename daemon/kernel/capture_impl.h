@@ -54,6 +54,7 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   [[nodiscard]] Result<void> attach_cgroup_now(uint32_t target, const std::string& path, TargetPolicy policy);
   [[nodiscard]] Result<void> attach_interface_now(uint32_t target, const std::string& name, TargetPolicy policy);
   [[nodiscard]] Result<void> detach_now(uint32_t target);
+  [[nodiscard]] Result<void> change_policy(uint32_t target, TargetPolicy policy);
   [[nodiscard]] Result<void> write_policy(uint32_t target, TargetPolicy policy) const;
   [[nodiscard]] Result<void> need_steering();
   void drop_steering_if_unused();

@@ -1,6 +1,7 @@
 #include "daemon/kernel/cgroup_target.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -43,10 +44,16 @@ Result<void> CgroupTarget::set_pinned(RunDirectory& run, Pinned pinned) {
     return {};
   }
   TRY(directory, run.pin_directory());
-  return programs_->pin(directory + "/" + std::to_string(slot_) + "-");
+  // The process id keeps the names apart from a predecessor's, whose pins may still be there.
+  return programs_->pin(directory + "/" + std::to_string(::getpid()) + "-" + std::to_string(slot_) + "-");
 }
 
 bool CgroupTarget::alive() const { return !events_ || cgroup_populated(events_.get()).has_value(); }
+
+uint64_t CgroupTarget::id() const {
+  struct stat info {};
+  return directory_ && ::fstat(directory_.get(), &info) == 0 ? info.st_ino : 0;
+}
 
 bool CgroupTarget::reopen() { return open_directory().has_value(); }
 

@@ -30,6 +30,8 @@ class CgroupTarget {
   [[nodiscard]] bool gone() const { return gone_; }
   void mark_gone();
 
+  // The kernel's cgroup id: the inode number of its directory. 0 when gone.
+  [[nodiscard]] uint64_t id() const;
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] int directory_fd() const { return directory_.get(); }
   [[nodiscard]] int events_fd() const { return events_.get(); }

@@ -15,6 +15,7 @@
 #include <sstream>
 #include <vector>
 
+#include "daemon/kernel/bpf_programs.h"
 #include "daemon/kernel/capture.h"
 #include "daemon/kernel/rtnetlink.h"
 #include "daemon/kernel/tc_filter.h"
@@ -70,33 +71,6 @@ void remove_pins(const std::string& pins) {
   if (::rmdir(pins.c_str()) != 0 && errno == EBUSY && ::umount2(pins.c_str(), MNT_DETACH) == 0) ::rmdir(pins.c_str());
 }
 
-// The first failure is reported, the rest is tried all the same.
-Result<void> undo(const std::string& directory) {
-  Result<void> result;
-  for (const auto& name : names_in(directory)) {
-    const std::string path = directory + "/" + name;
-    const std::string text = read_line(path);
-    Result<void> done;
-    if (name.starts_with(kFilterRecord)) {
-      if (const auto filter = TcFilter::from_record(text)) done = detach_tc_filter(*filter);
-    } else if (name == kSteeringRecord) {
-      Steering steering;
-      std::istringstream in(text);
-      if (in >> steering.mark >> steering.table) done = remove_steering(steering);
-    } else if (name == kPinsRecord) {
-      if (!text.empty()) remove_pins(text);
-    } else {
-      continue;
-    }
-    if (done) {
-      ::unlink(path.c_str());
-    } else if (result) {
-      result = done;
-    }
-  }
-  return result;
-}
-
 Result<UniqueFd> take_lock(const std::string& directory) {
   const std::string path = directory + "/lock";
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -120,8 +94,57 @@ Result<RunDirectory> RunDirectory::open(const std::string& run_dir) {
   ::chmod(out.directory_.c_str(), 0700);
   TRY(lock, take_lock(out.directory_));
   out.lock_ = std::move(lock);
-  TRY_VOID(undo(out.directory_));
+  TRY_VOID(out.take_over());
   return out;
+}
+
+Result<void> RunDirectory::take_over() {
+  Result<void> result;
+  for (const auto& name : names_in(directory_)) {
+    const std::string path = directory_ + "/" + name;
+    const std::string text = read_line(path);
+    if (name.starts_with(kFilterRecord)) {
+      ::rename(path.c_str(), (directory_ + "/" + kOldFilterRecord + name.substr(sizeof(kFilterRecord) - 1)).c_str());
+    } else if (name == kSteeringRecord) {
+      Steering steering;
+      std::istringstream in(text);
+      if (in >> steering.mark >> steering.table) result = remove_steering(steering);
+      if (result) ::unlink(path.c_str());
+    } else if (name == kPinsRecord && is_bpffs(text)) {
+      pins_ = text;
+      for (const auto& pin : names_in(pins_)) {
+        if (!pin.ends_with(".debug")) old_pins_.push_back(pins_ + "/" + pin);
+      }
+    } else if (name == kPinsRecord) {
+      ::unlink(path.c_str());  // died between record and mount, or the mount went with a namespace
+      if (!text.empty()) ::rmdir(text.c_str());
+    }
+  }
+  return result;
+}
+
+void RunDirectory::release_old_pins(uint64_t cgroup_id) {
+  std::erase_if(old_pins_, [&](const std::string& path) {
+    return pinned_cgroup_id(path) == cgroup_id && ::unlink(path.c_str()) == 0;
+  });
+}
+
+void RunDirectory::release_old_filters(int ifindex) {
+  for (const auto& name : names_in(directory_)) {
+    if (!name.starts_with(kOldFilterRecord)) continue;
+    const auto filter = TcFilter::from_record(read_line(directory_ + "/" + name));
+    if (filter && (ifindex != 0 && filter->ifindex != ifindex)) continue;
+    if (!filter || detach_tc_filter(*filter)) remove(name);
+  }
+}
+
+Result<void> RunDirectory::release_old() {
+  for (const auto& path : old_pins_) ::unlink(path.c_str());
+  old_pins_.clear();
+  release_old_filters(0);
+  const auto left = names_in(directory_);
+  if (std::ranges::none_of(left, [](const auto& name) { return name.starts_with(kOldFilterRecord); })) return {};
+  return fail(Code::Io, "a tc filter of an earlier run could not be removed; see " + directory_, Origin::Kernel);
 }
 
 Result<void> RunDirectory::write(const std::string& record, const std::string& text) const {
@@ -171,8 +194,9 @@ Result<void> clean_leftovers(const std::string& run_dir) {
   std::error_code error;
   if (!fs::exists(run_dir + "/kernel", error)) return {};
   TRY(directory, RunDirectory::open(run_dir));
+  auto released = directory.release_old();
   directory.close();
-  return {};
+  return released;
 }
 
 }  // namespace tapdeck::kernel

@@ -3,7 +3,9 @@
 // what a dead one left. Thread: control thread.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "daemon/base/result.h"
 #include "daemon/base/unique_fd.h"
@@ -12,8 +14,14 @@ namespace tapdeck::kernel {
 
 class RunDirectory {
  public:
-  // Makes `run_dir`/kernel (0700), takes the lock, undoes what the records there say. Busy when another process holds it.
+  // Makes `run_dir`/kernel (0700), takes the lock. What a dead predecessor left attached is kept until release_old*():
+  // a closed target must not be open between its daemon's death and its successor's attach. Its routes go at once. Busy
+  // when another process holds the lock.
   [[nodiscard]] static Result<RunDirectory> open(const std::string& run_dir);
+  // Removes the predecessor's programs from this cgroup, its filters from this interface, or everything of it.
+  void release_old_pins(uint64_t cgroup_id);
+  void release_old_filters(int ifindex);
+  Result<void> release_old();
 
   [[nodiscard]] Result<void> write(const std::string& record, const std::string& text) const;
   void remove(const std::string& record) const;
@@ -24,12 +32,16 @@ class RunDirectory {
   void close();
 
  private:
+  [[nodiscard]] Result<void> take_over();
+
   std::string directory_;
   std::string pins_;
+  std::vector<std::string> old_pins_;  // paths
   UniqueFd lock_;
 };
 
 // Prefixes of record names.
+inline constexpr char kOldFilterRecord[] = "old-filter-";
 inline constexpr char kFilterRecord[] = "filter-";      // + slot; text: TcFilter::to_record
 inline constexpr char kSteeringRecord[] = "steering";  // "mark table"
 inline constexpr char kPinsRecord[] = "pins";          // path of the pin directory

@@ -68,6 +68,7 @@ Result<void> TcTarget::attach(RunDirectory& run) {
   TRY(facts, interface_facts(name_));
   TRY(filter, attach_tc_filter(facts.index, kFirstPriority, program_->fd()));
   filter_ = filter;
+  run.release_old_filters(facts.index);
   return run.write(kFilterRecord + std::to_string(slot_), filter.to_record());
 }
 

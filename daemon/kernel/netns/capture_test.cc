@@ -483,5 +483,26 @@ TEST_F(KilledOwner, ClosedTargetRefusesUntilLeftoversAreCleaned) {
   EXPECT_EQ(after.report().error, 0);
 }
 
+TEST_F(KilledOwner, ClosedTargetHasNoOpenMomentUntilItsSuccessorAttaches) {
+  own_and_die(kClosed);
+  start();
+  EXPECT_EQ(cgroup_.attached_programs(), 10) << "kept by the successor";
+  Client refused(cgroup_.path(), -1, connects({.to = ep("192.0.2.10:443")}));
+  EXPECT_EQ(refused.report().error, ECONNREFUSED);
+  ASSERT_TRUE(capture_->attach_cgroup(kSlot, cgroup_.path(), kClosed));
+  EXPECT_EQ(cgroup_.attached_programs(), 10) << "the predecessor's are gone";
+  capture_->renew_lease();
+  expect_captured({.to = ep("192.0.2.10:443")});
+  capture_.reset();
+  EXPECT_EQ(cgroup_.attached_programs(), 0);
+  EXPECT_EQ(lab::output_of("ls -A " + directory_.path()), "");
+}
+
+TEST_F(KilledOwner, ClosedTargetNobodyAttachesAgainIsFreedByItself) {
+  own_and_die(kClosed);
+  start();
+  EXPECT_TRUE(eventually([&] { return cgroup_.attached_programs() == 0; }, 8000));
+}
+
 }  // namespace
 }  // namespace tapdeck::kernel

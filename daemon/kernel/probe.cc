@@ -1,0 +1,244 @@
+#include "daemon/kernel/probe.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "daemon/base/unique_fd.h"
+#include "daemon/kernel/cgroup.h"
+#include "daemon/kernel/probe_internal.h"
+
+namespace tapdeck::kernel {
+namespace probes {
+namespace {
+
+constexpr int kTimeLimitMs = 8000;
+
+Outcome kernel_version() {
+  utsname name{};
+  ::uname(&name);
+  int major = 0;
+  int minor = 0;
+  if (std::sscanf(name.release, "%d.%d", &major, &minor) != 2) return fail(Code::Unsupported, name.release);
+  if (major < 5 || (major == 5 && minor < 15)) {
+    return fail(Code::Unsupported, std::string("Linux ") + name.release + ", older than 5.15");
+  }
+  return std::string("Linux ") + name.release;
+}
+
+Outcome capabilities() {
+  constexpr std::array<std::pair<int, const char*>, 5> kNeeded{{{CAP_BPF, "CAP_BPF"},
+                                                               {CAP_NET_ADMIN, "CAP_NET_ADMIN"},
+                                                               {CAP_SYS_ADMIN, "CAP_SYS_ADMIN"},
+                                                               {CAP_SYS_PTRACE, "CAP_SYS_PTRACE"},
+                                                               {CAP_SYS_CHROOT, "CAP_SYS_CHROOT"}}};
+  std::ifstream status("/proc/self/status");
+  std::string line;
+  uint64_t effective = 0;
+  while (std::getline(status, line)) {
+    if (line.starts_with("CapEff:")) effective = std::strtoull(line.c_str() + 7, nullptr, 16);
+  }
+  std::string missing;
+  for (const auto& [bit, name] : kNeeded) {
+    if ((effective >> bit & 1) == 0) missing += (missing.empty() ? "missing " : ", ") + std::string(name);
+  }
+  if (!missing.empty()) return fail(Code::Permission, missing);
+  return "all that the daemon uses";
+}
+
+Outcome cgroup2() { return find_cgroup2_mount(); }
+
+Outcome kernel_btf() {
+  if (::access("/sys/kernel/btf/vmlinux", R_OK) == 0) return "/sys/kernel/btf/vmlinux";
+  return fail(Code::Unsupported, "no /sys/kernel/btf/vmlinux");
+}
+
+Outcome bpf_syscall() {
+  const UniqueFd fd(bpf_map_create(BPF_MAP_TYPE_ARRAY, "tapdeck_probe", 4, 8, 1, nullptr));
+  if (!fd) return fail_errno(errno, "bpf()");
+  return "maps can be made";
+}
+
+Outcome program_type(bpf_prog_type type, const char* name) {
+  const int answer = libbpf_probe_bpf_prog_type(type, nullptr);
+  if (answer == 1) return std::string(name) + " programs load";
+  if (answer < 0) return fail_errno(-answer, std::string("cannot tell whether ") + name + " programs load");
+  return fail(Code::Unsupported, std::string(name) + " programs do not load");
+}
+
+Outcome sock_addr() { return program_type(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "cgroup/connect"); }
+Outcome sock_ops() { return program_type(BPF_PROG_TYPE_SOCK_OPS, "sockops"); }
+Outcome sched_cls() { return program_type(BPF_PROG_TYPE_SCHED_CLS, "tc"); }
+
+Outcome set_retval() {
+  if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr) == 1) {
+    return "bpf_set_retval is there";
+  }
+  return fail(Code::Unsupported, "bpf_set_retval is not there (Linux 5.18)");
+}
+
+Outcome pins() {
+  struct statfs info {};
+  if (::statfs("/sys/fs/bpf", &info) == 0 && info.f_type == BPF_FS_MAGIC && ::access("/sys/fs/bpf", W_OK) == 0) {
+    return "bpffs on /sys/fs/bpf";
+  }
+  // In a mount namespace of its own: the mount goes with this child.
+  if (::unshare(CLONE_NEWNS) != 0) return fail_errno(errno, "unshare(CLONE_NEWNS)");
+  ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+  if (::mount("bpf", "/mnt", "bpf", 0, nullptr) != 0) return fail_errno(errno, "mount bpffs");
+  return "a bpffs can be mounted";
+}
+
+Outcome network_namespace() {
+  if (::unshare(CLONE_NEWNET) != 0) return fail_errno(errno, "unshare(CLONE_NEWNET)");
+  return "can be made";
+}
+
+Outcome user_namespace() {
+  if (::geteuid() == 0 && (::setresgid(65534, 65534, 65534) != 0 || ::setresuid(65534, 65534, 65534) != 0)) {
+    return fail_errno(errno, "become nobody");
+  }
+  if (::unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS) != 0) {
+    return fail_errno(errno, "unshare(CLONE_NEWUSER|CLONE_NEWNET|CLONE_NEWNS) as an ordinary user (sysctl "
+                             "kernel.unprivileged_userns_clone, user.max_user_namespaces, AppArmor)");
+  }
+  return "an ordinary user can make them";
+}
+
+// The netns path steers by nft tproxy in a namespace of its own.
+Outcome nft_tproxy() {
+  if (::unshare(::geteuid() == 0 ? CLONE_NEWNET : CLONE_NEWUSER | CLONE_NEWNET) != 0) {
+    return fail_errno(errno, "make a namespace to try it in");
+  }
+  const char* rules =
+      "table inet probe { chain c { type filter hook prerouting priority mangle; "
+      "meta l4proto tcp tproxy ip to :1 meta mark set 1; meta l4proto tcp tproxy ip6 to :1 meta mark set 1;\n }\n}\n";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (const int fd : {0, 1, 2}) ::dup2(null, fd);
+    for (const char* nft : {"/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"}) ::execl(nft, "nft", rules, nullptr);
+    ::_exit(127);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return "tproxy rules are accepted for IPv4 and IPv6";
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 127) return fail(Code::NotFound, "no nft command (package nftables)");
+  return fail(Code::Unsupported, "nft refuses tproxy rules (kernel modules nft_tproxy, nf_tproxy_ipv4, nf_tproxy_ipv6)");
+}
+
+Outcome mount_bind() {
+  if (::unshare(CLONE_NEWNS) != 0) return fail_errno(errno, "unshare(CLONE_NEWNS)");
+  ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+  const UniqueFd tree(static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, "/tmp", 1U /* OPEN_TREE_CLONE */ | O_CLOEXEC)));
+  if (!tree) return fail_errno(errno, "open_tree");
+  if (::syscall(SYS_move_mount, tree.get(), "", AT_FDCWD, "/mnt", 4U /* MOVE_MOUNT_F_EMPTY_PATH */) != 0) {
+    return fail_errno(errno, "move_mount");
+  }
+  return "open_tree and move_mount work";
+}
+
+struct Probe {
+  const char* name;
+  Outcome (*run)();
+  const char* consequence;
+};
+
+constexpr Probe kProbes[] = {
+    {"kernel", &kernel_version, "no capture by cgroup or interface; `run` still has the netns path"},
+    {"capabilities", &capabilities, "the daemon needs them; `tapdeck run` works without, by the netns path"},
+    {"cgroup2", &cgroup2, "no cgroup path: containers, units and `attach --pid` cannot be captured"},
+    {"btf", &kernel_btf, "nothing: our programs do not need it; other BPF tools do"},
+    {"bpf", &bpf_syscall, "neither cgroup nor tc path (needs CAP_BPF or root; see kernel.unprivileged_bpf_disabled)"},
+    {"bpf_sock_addr", &sock_addr, "no cgroup path"},
+    {"bpf_sock_ops", &sock_ops, "no cgroup path"},
+    {"bpf_sched_cls", &sched_cls, "no tc path: bridges, veths and VMs cannot be captured"},
+    {"bpf_set_retval", &set_retval, "refused connects see EPERM instead of ECONNREFUSED"},
+    {"bpffs", &pins, "fail-closed and sealed cgroup targets cannot be attached"},
+    {"network_namespace", &network_namespace, "no netns path; listeners cannot be made in containers"},
+    {"cgroup_capture", &cgroup_capture, "`attach --container`, `--unit`, `--pid`, `--cgroup` do not work here"},
+    {"tc_capture", &tc_capture, "`attach --interface` does not work here"},
+    {"user_namespace", &user_namespace, "`tapdeck run` needs root here"},
+    {"nft_tproxy", &nft_tproxy, "`tapdeck run` has no netns path here"},
+    {"mount_namespace", &mount_bind, "trust cannot be bound into containers; set the CA by hand"},
+};
+
+// Child: one byte ok / not ok, then the text.
+void report(int channel, const Outcome& outcome) {
+  const std::string text = outcome ? "+" + *outcome : "-" + outcome.error().message();
+  ignore(::write(channel, text.data(), text.size()), "the parent reads what arrives");
+}
+
+std::string read_until(int channel, int limit_ms) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(limit_ms);
+  std::string text;
+  std::array<char, 1024> buffer{};
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd one{channel, POLLIN, 0};
+    if (left.count() <= 0 || ::poll(&one, 1, static_cast<int>(left.count())) <= 0) return text;
+    const ssize_t n = ::read(channel, buffer.data(), buffer.size());
+    if (n <= 0) return text;
+    text.append(buffer.data(), static_cast<size_t>(n));
+  }
+}
+
+Finding run_guarded(const Probe& probe) {
+  Finding out{probe.name, false, {}, probe.consequence};
+  int channel[2] = {-1, -1};
+  if (::pipe2(channel, O_CLOEXEC) != 0) {
+    out.detail = "no descriptors left";
+    return out;
+  }
+  const UniqueFd reading(channel[0]);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::setpgid(0, 0);  // its own children are ended with it
+    report(channel[1], probe.run());
+    ::_exit(0);
+  }
+  ::close(channel[1]);
+  const std::string text = child > 0 ? read_until(reading.get(), kTimeLimitMs) : "-fork failed";
+  if (child > 0) {
+    ::kill(-child, SIGKILL);
+    ::kill(child, SIGKILL);
+    // A program load that hangs in the kernel cannot be killed: then do not wait for it either.
+    if (!text.empty()) ::waitpid(child, nullptr, 0);
+    else ::waitpid(child, nullptr, WNOHANG);
+  }
+  out.ok = text.starts_with('+');
+  out.detail = text.empty() ? "no answer within " + std::to_string(kTimeLimitMs / 1000) + " s, or it died" : text.substr(1);
+  if (out.ok) out.consequence.clear();
+  return out;
+}
+
+}  // namespace
+}  // namespace probes
+
+std::vector<Finding> probe() {
+  libbpf_set_print(nullptr);
+  std::vector<Finding> out;
+  for (const auto& one : probes::kProbes) out.push_back(probes::run_guarded(one));
+  return out;
+}
+
+}  // namespace tapdeck::kernel

@@ -1,0 +1,17 @@
+// probe_internal: the probes that run a whole capture, kept apart from the list in probe.cc. Each runs in a child of its
+// own and may leave its thread in any namespace. Not for anyone but probe.cc.
+#pragma once
+
+#include <string>
+
+#include "daemon/base/result.h"
+
+namespace tapdeck::kernel::probes {
+
+// What a probe saw; an error says why it failed.
+using Outcome = Result<std::string>;
+
+[[nodiscard]] Outcome cgroup_capture();  // a process connects to nowhere and arrives at our listener
+[[nodiscard]] Outcome tc_capture();      // the same over a veth pair, by bpf_sk_assign
+
+}  // namespace tapdeck::kernel::probes

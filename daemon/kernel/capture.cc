@@ -2,17 +2,20 @@
 
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <set>
 
 #include "daemon/kernel/capture_impl.h"
 #include "daemon/kernel/cgroup.h"
 #include "daemon/kernel/netns.h"
 #include "daemon/kernel/rtnetlink.h"
+#include "daemon/kernel/sock_diag.h"
 
 namespace tapdeck::kernel {
 namespace {
@@ -157,6 +160,7 @@ Result<void> CaptureImpl::attach_cgroup_now(uint32_t target, const std::string& 
   slot.cgroup = std::move(fresh);
   slot.policy = policy;
   slot.used = true;
+  slot.pre_existing += count_pre_existing(target);
   const auto begin = [&]() -> Result<void> {
     TRY_VOID(cover_processes(target));
     TRY_VOID(write_policy(target, policy));
@@ -274,6 +278,26 @@ Result<void> CaptureImpl::cover_processes(uint32_t target) {
     if (!used && used.error().code != Code::Unreachable) return used;
   }
   return {};
+}
+
+// Connections the programs can no longer see. Those of a target we attached before went through us: they are on loopback.
+uint64_t CaptureImpl::count_pre_existing(uint32_t target) const {
+  const int directory = slots_[target].cgroup->directory_fd();
+  const auto ids = cgroup_ids_below(directory);
+  std::set<uint64_t> seen;  // inode numbers of namespaces
+  uint64_t count = 0;
+  for (const int pid : cgroup_processes(directory)) {
+    const auto ns = open_netns_of(pid);
+    struct stat info {};
+    if (!ns || ::fstat(ns->get(), &info) != 0 || !seen.insert(info.st_ino).second) continue;
+    ignore(NetnsScope::run(ns->get(), home_fd_.get(), [&]() -> Result<void> {
+             TRY(here, count_outbound_connections(ids));
+             count += here;
+             return {};
+           }),
+           "a count for people; a kernel without sock_diag has none");
+  }
+  return count;
 }
 
 void CaptureImpl::watch_events(uint32_t target) {
@@ -447,6 +471,7 @@ Stats CaptureImpl::stats() const {
       one.attached = slot.cgroup ? !slot.cgroup->gone() : slot.interface && slot.interface->attached();
       one.captured = sum.count[TAPDECK_CAPTURED];
       std::copy_n(sum.count, kUncapturedReasons, one.uncaptured.begin());
+      one.uncaptured[static_cast<size_t>(Uncaptured::PreExisting)] += slot.pre_existing;
       one.refused_sealed = sum.count[TAPDECK_REFUSED_SEALED];
       one.refused_lease = sum.count[TAPDECK_REFUSED_LEASE];
       one.refused_no_listener = sum.count[TAPDECK_REFUSED_NO_LISTENER];

@@ -42,6 +42,7 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
     TargetPolicy policy;
     std::unique_ptr<CgroupTarget> cgroup;
     std::unique_ptr<TcTarget> interface;
+    uint64_t pre_existing = 0;
     bool used = false;  // attached at some time: stats list it
     [[nodiscard]] bool is_free() const { return !cgroup && !interface; }
   };
@@ -60,6 +61,7 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   void drop_steering_if_unused();
   // Listeners for the namespaces of all processes of the target.
   [[nodiscard]] Result<void> cover_processes(uint32_t target);
+  [[nodiscard]] uint64_t count_pre_existing(uint32_t target) const;
   void watch_events(uint32_t target);
   void on_cgroup_event(uint32_t target);
   void on_bpf_event(const tapdeck_event& event);

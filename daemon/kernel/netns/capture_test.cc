@@ -443,6 +443,43 @@ TEST_F(CgroupCapture, KeepClosedGoesOnRefusingUntilLeftoversAreCleaned) {
   EXPECT_EQ(lab::output_of("ls -A " + directory_.path()), "");
 }
 
+TEST_F(CgroupCapture, ConnectionsOlderThanTheAttachAreCounted) {
+  lab::sh("ip addr add 198.18.0.1/32 dev lo");
+  const auto origin = lab::listen_on(ep("198.18.0.1:18080"));
+  Client early(cgroup_.path(), -1, [](Report& report) {
+    sockaddr_storage raw{};
+    const socklen_t length = Endpoint::parse("198.18.0.1:18080")->to_sockaddr(raw);
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    report.error = ::connect(fd, reinterpret_cast<sockaddr*>(&raw), length) == 0 ? 0 : errno;
+  });
+  ASSERT_EQ(early.report().error, 0);
+  Client outside("", -1, connects({.to = ep("198.18.0.1:18080")}));
+  ASSERT_EQ(outside.report().error, 0);
+  attach(kOpen);
+  EXPECT_EQ(uncaptured(Uncaptured::PreExisting), 1U);
+}
+
+TEST_F(CgroupCapture, TargetInsideATargetWins) {
+  attach(kOpen);
+  const std::string inner = cgroup_.path() + "/inner";
+  lab::sh("mkdir " + inner);
+  ASSERT_TRUE(capture_->attach_cgroup(kSlot + 1, inner, kOpen));
+  ASSERT_TRUE(capture_->prepare_netns(kSlot + 1, -1));
+  {
+    Client client(inner, -1, connects({.to = ep("192.0.2.10:443")}));
+    const auto accepted = sink_.accept();
+    ASSERT_TRUE(accepted.fd);
+    const auto flow = capture_->resolve(accepted.key, accepted.client, accepted.local);
+    ASSERT_TRUE(flow) << flow.error().message();
+    EXPECT_EQ(flow->identity.target, kSlot + 1);
+    EXPECT_EQ(flow->original_destination, ep("192.0.2.10:443"));
+    EXPECT_EQ(client.report().peer, ep("192.0.2.10:443"));
+  }
+  EXPECT_EQ(target_stats().refused_loop, 0U);
+  EXPECT_EQ(capture_->stats().flow_map_entries, 0U);
+  EXPECT_TRUE(eventually([&] { return ::rmdir(inner.c_str()) == 0; }));
+}
+
 // A process of its own owns the capture and is killed. `policy` decides what is left.
 class KilledOwner : public CgroupCapture {
  protected:

@@ -1,0 +1,127 @@
+// What is written down for a successor, and the thread everything runs on. No privilege needed.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "daemon/kernel/capture.h"
+#include "daemon/kernel/control_thread.h"
+#include "daemon/kernel/netns_table.h"
+#include "daemon/kernel/run_directory.h"
+#include "daemon/kernel/tc_filter.h"
+
+namespace tapdeck::kernel {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Directory {
+ public:
+  Directory() {
+    std::array<char, 40> name{"/tmp/tapdeck-test-records-XXXXXX"};
+    if (::mkdtemp(name.data()) != nullptr) path = name.data();
+  }
+  ~Directory() { fs::remove_all(path); }
+  std::string path;
+};
+
+TEST(TcFilterRecord, SurvivesTheFile) {
+  TcFilter filter;
+  filter.ifindex = 12;
+  filter.handle = 0x7a;
+  filter.priority = 101;
+  filter.program_id = 4711;
+  filter.made_qdisc = true;
+  const auto back = TcFilter::from_record(filter.to_record());
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->to_record(), filter.to_record());
+  EXPECT_TRUE(back->made_qdisc);
+}
+
+TEST(TcFilterRecord, DamagedTextIsAbsence) {
+  for (const char* text : {"", "12", "12 1 2", "x 1 2 3 1", "0 1 2 3 1", "-4 1 2 3 1"}) {
+    EXPECT_FALSE(TcFilter::from_record(text)) << text;
+  }
+}
+
+TEST(RunDirectory, HasOneOwnerAndGoesWhenNothingIsLeft) {
+  const Directory directory;
+  auto first = RunDirectory::open(directory.path + "/run");
+  ASSERT_TRUE(first) << first.error().message();
+  EXPECT_EQ(RunDirectory::open(directory.path + "/run").error().code, Code::Busy);
+  EXPECT_EQ(clean_leftovers(directory.path + "/run").error().code, Code::Busy);
+  first->close();
+  EXPECT_FALSE(fs::exists(directory.path + "/run/kernel"));
+  EXPECT_TRUE(clean_leftovers(directory.path + "/run"));
+  EXPECT_TRUE(clean_leftovers("/nonexistent-tapdeck-run"));
+}
+
+TEST(RunDirectory, DamagedRecordsDoNotStopTheNextStart) {
+  const Directory directory;
+  fs::create_directories(directory.path + "/kernel");
+  auto run = RunDirectory::open(directory.path);
+  ASSERT_TRUE(run);
+  ASSERT_TRUE(run->write(std::string(kFilterRecord) + "3", "garbage"));
+  ASSERT_TRUE(run->write(kPinsRecord, directory.path + "/kernel/bpf"));
+  ASSERT_TRUE(run->write(kSteeringRecord, "garbage"));
+  run->close();
+  EXPECT_TRUE(fs::exists(directory.path + "/kernel/lock")) << "records are left: the directory stays";
+  run = fail(Code::Closed, "");  // gives the lock back
+  EXPECT_TRUE(clean_leftovers(directory.path));
+  EXPECT_FALSE(fs::exists(directory.path + "/kernel"));
+}
+
+TEST(Addresses, MappedFormIsReversible) {
+  for (const char* text : {"192.0.2.1:443", "[2001:db8::1]:80", "[::1]:1", "0.0.0.0:0"}) {
+    const auto endpoint = Endpoint::parse(text);
+    ASSERT_TRUE(endpoint);
+    __u8 raw[16];
+    to_mapped(*endpoint, raw);
+    EXPECT_EQ(from_mapped(raw, endpoint->port), *endpoint);
+  }
+}
+
+TEST(ControlThread, CallsRunOnOneThreadAndNest) {
+  struct Nothing final : ControlThread::Handler {
+    void on_ready(uint64_t) override {}
+    void on_tick() override {}
+  } handler;
+  auto control = ControlThread::start(handler, std::chrono::milliseconds(1000));
+  ASSERT_TRUE(control);
+  std::thread::id first;
+  std::thread::id nested;
+  (*control)->call([&] {
+    first = std::this_thread::get_id();
+    (*control)->call([&] { nested = std::this_thread::get_id(); });
+  });
+  EXPECT_EQ(first, nested);
+  EXPECT_NE(first, std::this_thread::get_id());
+}
+
+TEST(CaptureOptions, ImpossibleValuesAreRefusedBeforeAnythingIsTouched) {
+  struct Nobody final : ListenerSink {
+    void add_listener(CapturedListener) override {}
+    void remove_listener(uint64_t) override {}
+  } sink;
+  for (const auto& change : std::initializer_list<void (*)(CaptureOptions&)>{
+           [](CaptureOptions& o) { o.workers = 0; }, [](CaptureOptions& o) { o.workers = 33; },
+           [](CaptureOptions& o) { o.listeners_max = 65; }, [](CaptureOptions& o) { o.flow_map_entries = 0; },
+           [](CaptureOptions& o) { o.mark = 0; }}) {
+    CaptureOptions options;
+    options.run_dir = "/nonexistent-tapdeck-run";
+    change(options);
+    EXPECT_EQ(Capture::create(options, sink).error().code, Code::InvalidArgument);
+  }
+}
+
+TEST(Names, AreThoseOfMetrics) {
+  EXPECT_EQ(to_string(Uncaptured::BoundDevice), "bound_device");
+  EXPECT_EQ(to_string(Uncaptured::PreExisting), "pre_existing");
+  EXPECT_EQ(to_string(CapturePath::Cgroup), "cgroup");
+}
+
+}  // namespace
+}  // namespace tapdeck::kernel

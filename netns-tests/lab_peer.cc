@@ -6,6 +6,7 @@
 #include <cstring>
 #include <iostream>
 #include <iterator>
+#include <thread>
 
 #include "netns-tests/stream.h"
 
@@ -61,9 +62,23 @@ int peer_bytes(const PeerArguments& arguments) {
     std::cerr << stream.error() << "\n";
     return 35;
   }
-  stream.send(std::string(std::istreambuf_iterator<char>(std::cin), {}));
-  if (arguments.has("--half-close")) stream.half_close();
+  const auto talk = [&] {
+    stream.send(std::string(std::istreambuf_iterator<char>(std::cin), {}));
+    if (arguments.has("--half-close")) stream.half_close();
+  };
+  // Plain bytes are sent while the answer is read: with a long pipeline either side may wait for the other. An SSL
+  // object has one user at a time; TLS requests are short.
+  std::thread sender;
+  if (arguments.has("--tls")) {
+    talk();
+  } else {
+    sender = std::thread(talk);
+  }
   std::cout << stream.read_to_end() << std::flush;
+  if (sender.joinable()) {
+    ::shutdown(stream.fd(), SHUT_RDWR);
+    sender.join();
+  }
   if (!stream.error().empty()) std::cerr << stream.error() << "\n";
   return stream.error().empty() ? 0 : 56;
 }

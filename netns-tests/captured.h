@@ -1,0 +1,58 @@
+// Captured: the usual beginning of a test: topology, daemon, and a client seat that one of the capture paths catches.
+// Thread: one.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "netns-tests/cgroup.h"
+#include "netns-tests/clients.h"
+#include "netns-tests/daemon_process.h"
+#include "netns-tests/topology.h"
+
+namespace tapdeck::lab {
+
+enum class CaptureBy { Cgroup, Interface };
+[[nodiscard]] inline const char* to_string(CaptureBy path) {
+  return path == CaptureBy::Cgroup ? "cgroup" : "tc";
+}
+
+class Captured {
+ public:
+  // Starts the daemon and attaches the client by `path`, in the options' mode; `more` are further flags of attach.
+  explicit Captured(CaptureBy path = CaptureBy::Cgroup, DaemonOptions options = {}, std::vector<std::string> more = {})
+      : daemon_(lab_, std::move(options)) {
+    if (path == CaptureBy::Cgroup) {
+      cgroup_.emplace("client");
+      target_ = daemon_.attach_cgroup(*cgroup_, std::move(more));
+    } else {
+      target_ = daemon_.attach_interface(kClientSide, std::move(more));
+    }
+  }
+
+  [[nodiscard]] Topology& lab() { return lab_; }
+  [[nodiscard]] DaemonProcess& daemon() { return daemon_; }
+  [[nodiscard]] const Cgroup& cgroup() const { return *cgroup_; }
+  [[nodiscard]] const std::string& target() const { return target_; }
+  // A client that is captured and trusts this install and the lab's CA.
+  [[nodiscard]] Seat seat() const {
+    return {.lab = lab_, .cgroup = cgroup_ ? &*cgroup_ : nullptr, .ca = daemon_.client_ca()};
+  }
+  void replay() const { daemon_.must_cli({"mode", "set", "replay", "--target", target_}); }
+  // Recordings in the session that the daemon knows now.
+  [[nodiscard]] size_t recordings() const;
+
+ private:
+  Topology lab_;
+  std::optional<Cgroup> cgroup_;
+  DaemonProcess daemon_;
+  std::string target_;
+};
+
+// "GET PATH" with Host origin.test that asks for the connection to be closed.
+[[nodiscard]] std::string get_request(const std::string& path, const std::string& more_headers = "");
+// A 200 with this body and its length.
+[[nodiscard]] std::string ok_response(const std::string& body);
+
+}  // namespace tapdeck::lab

@@ -1,0 +1,67 @@
+// The command line against a live daemon, and its bad days: one clear line each and a non-zero status.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "netns-tests/captured.h"
+#include "netns-tests/scripted_origin.h"
+
+namespace tapdeck::lab {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(Cli, ListsShowsSearchesExportsAndDeletesRecordings) {
+  Captured captured;
+  ScriptedOrigin origin(captured.lab().origin(), 80, std::nullopt,
+                        answers({{"/a", ok_response("needle")}, {"/b", ok_response("hay")}}));
+  for (const auto* path : {"/a", "/b"}) {
+    ASSERT_EQ(raw_tcp(captured.seat(), kOriginV4, 80, get_request(path)).status, 0);
+  }
+  const auto& daemon = captured.daemon();
+  const auto list = nlohmann::json::parse(daemon.must_cli({"recording", "list", "--json"}));
+  ASSERT_EQ(list["items"].size(), 2U) << list;
+  EXPECT_THAT(daemon.must_cli({"session", "list"}), HasSubstr("default"));
+  const auto id = list["items"][0]["id"];
+  const auto id_text = id.is_string() ? id.get<std::string>() : id.dump();
+  EXPECT_THAT(daemon.must_cli({"recording", "show", id_text, "--body"}), ::testing::AnyOf("needle", "hay"));
+  const auto file = (captured.lab().directory() / "export.tapdeck").string();
+  daemon.must_cli({"session", "export", "default", file});
+  EXPECT_GT(std::filesystem::file_size(file), 100U);
+  daemon.must_cli({"recording", "delete", id_text});
+  EXPECT_EQ(captured.recordings(), 1U);
+}
+
+TEST(Cli, UnknownConfigKeyNamesLineColumnAndTheNearestKey) {
+  Topology lab;
+  const auto file = (lab.directory() / "bad.toml").string();
+  write_file(file, "[limits]\nheader_timeot = \"1s\"\n");
+  const auto output = run_to_end({.argv = {tapdeck_binary(), "config", "check", "--config", file}});
+  EXPECT_NE(output.status, 0);
+  EXPECT_THAT(output.err, HasSubstr("bad.toml:2:1"));
+  EXPECT_THAT(output.err, HasSubstr("header_timeout"));
+}
+
+TEST(Cli, SecondDaemonOnTheSameStateDirectorySaysWhoHoldsIt) {
+  Topology lab;
+  DaemonProcess daemon(lab);
+  auto config = read_file(daemon.config());
+  config.replace(config.find("admin.sock"), 10, "other.sock");
+  config.replace(config.find("[admin]\n"), 8, "[admin]\nlisten = \"127.0.0.1:9910\"\n");
+  const auto file = (lab.directory() / "second.toml").string();
+  write_file(file, config);
+  const auto output = run_to_end({.argv = {tapdeck_binary(), "serve", "--config", file}, .netns = &lab.gw()});
+  EXPECT_NE(output.status, 0);
+  EXPECT_THAT(output.err + output.out, ::testing::AnyOf(HasSubstr("lock"), HasSubstr("in use"), HasSubstr("owner")));
+}
+
+TEST(Cli, DoctorSaysWhichPathsThisHostHas) {
+  Topology lab;
+  const auto output = run_to_end({.argv = {tapdeck_binary(), "doctor"}, .netns = &lab.gw()});
+  for (const auto* path : {"cgroup", "tc", "netns"}) EXPECT_THAT(output.out, HasSubstr(path));
+  EXPECT_EQ(output.status, 0) << output.out << output.err;
+}
+
+}  // namespace
+}  // namespace tapdeck::lab

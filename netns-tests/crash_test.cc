@@ -1,0 +1,65 @@
+// kill -9 during a recording load, fifty times: every response that a client saw complete is replayable after restart.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <sstream>
+
+#include "netns-tests/captured.h"
+#include "netns-tests/eventually.h"
+#include "netns-tests/scripted_origin.h"
+
+namespace tapdeck::lab {
+namespace {
+
+std::string body_of(const std::string& path) {
+  return "answer to " + path + " " + std::string(2000, 'c');
+}
+
+TEST(Crash, EveryResponseAClientSawCompleteIsReplayableAfterFiftyKills) {
+  Captured captured;
+  auto origin = std::make_unique<ScriptedOrigin>(captured.lab().origin(), 80, std::nullopt, [](Peer& peer) {
+    for (auto request = peer.read_request(); !request.empty(); request = peer.read_request()) {
+      if (!peer.stream().send(ok_response(body_of(target_of(request))))) return;
+    }
+  });
+  constexpr int kKills = 50;
+  constexpr long kPerRound = 100000;
+  std::vector<std::string> complete;
+  for (int round = 0; round < kKills; ++round) {
+    // While the daemon is dead the capture is open and answers come from the origin: they are not recorded, so only
+    // what was complete before the kill counts. The client goes first, then its list is read.
+    Process client(seated(captured.seat(), {lab_peer_binary(), "load", kOriginV4, "80", "--flows",
+                                            std::to_string(kPerRound), "--parallel", "8", "--numbered", "--first",
+                                            std::to_string(round * kPerRound), "--path", "/r"}));
+    ASSERT_TRUE(eventually(10s, [&] { return client.err().size() > 200 + 37 * static_cast<size_t>(round % 7); }));
+    client.signal(SIGSTOP);  // it sees nothing between the daemon's death and its own
+    const auto seen = client.err();
+    captured.daemon().kill();
+    client.signal(SIGKILL);
+    static_cast<void>(client.wait(5s));
+    std::istringstream lines(seen);
+    for (std::string path; std::getline(lines, path);) complete.push_back(path);
+    captured.daemon().start();
+  }
+  origin->stop();
+  captured.replay();
+  ASSERT_GT(complete.size(), 300U);
+  std::string requests;
+  std::string wanted;
+  std::vector<std::string> lost;
+  // One connection, pipelined in order: thousands of processes would only be slower.
+  for (size_t i = 0; i < complete.size(); ++i) {
+    requests += "GET " + complete[i] + " HTTP/1.1\r\nHost: origin.test\r\n" +
+                (i + 1 == complete.size() ? "Connection: close\r\n" : "") + "\r\n";
+  }
+  const auto output = raw_tcp(captured.seat(), kOriginV4, 80, requests);
+  for (const auto& path : complete) {
+    if (output.out.find("\r\n\r\n" + body_of(path)) == std::string::npos) lost.push_back(path);
+  }
+  EXPECT_THAT(lost, ::testing::IsEmpty()) << lost.size() << " of " << complete.size();
+  EXPECT_EQ(captured.daemon().metric("tapdeck_misses_total"), 0.0);
+}
+
+}  // namespace
+}  // namespace tapdeck::lab

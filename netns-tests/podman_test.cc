@@ -1,0 +1,67 @@
+// A real podman container with a real client that knows nothing: attach, record, origin off, replay; restarts; detach.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "netns-tests/container.h"
+#include "netns-tests/daemon_process.h"
+#include "netns-tests/eventually.h"
+#include "netns-tests/nginx_origin.h"
+
+namespace tapdeck::lab {
+namespace {
+
+using ::testing::HasSubstr;
+
+class Podman : public ::testing::Test {
+ protected:
+  [[nodiscard]] Output ask() const {
+    return container_.exec({"curl", "-sS", "-i", "-m", "20", "https://origin.test/a.json"});
+  }
+  // "7" of `tapdeck attach --container`.
+  void attach() { daemon_.must_cli({"attach", "--container", container_.name()}); }
+
+  Topology lab_;
+  NginxOrigin origin_{lab_, {{"a.json", "{\"a\": 1}\n"}}};
+  Container container_{lab_};
+  DaemonProcess daemon_{lab_, {.env = container_environment()}};
+};
+
+TEST_F(Podman, RunningContainerIsRecordedAndReplayedWithTheOriginGone) {
+  EXPECT_EQ(ask().status, 60) << "the lab's CA is not in the image: an untouched client must refuse";
+  attach();
+  const auto recorded = ask();
+  ASSERT_EQ(recorded.status, 0) << recorded.err;
+  EXPECT_THAT(recorded.out, HasSubstr("{\"a\": 1}"));
+  origin_.stop();
+  daemon_.must_cli({"mode", "set", "replay", "--target", container_.name()});
+  EXPECT_EQ(ask().out, recorded.out);
+}
+
+TEST_F(Podman, TargetSurvivesARestartOfItsContainer) {
+  attach();
+  ASSERT_EQ(ask().status, 0);
+  container_.podman({"restart", "-t", "0"});
+  EXPECT_TRUE(eventually(10s, [&] { return ask().status == 0; })) << ask().err;
+  EXPECT_GE(daemon_.metric("tapdeck_requests_total", {"outcome=\"recorded\""}), 2.0);
+}
+
+TEST_F(Podman, DetachLeavesNoMountAndTheClientRefusesAgain) {
+  attach();
+  ASSERT_EQ(ask().status, 0);
+  EXPECT_THAT(daemon_.must_cli({"targets"}), HasSubstr(container_.name()));
+  const auto mounts = [&] { return container_.exec({"cat", "/proc/self/mounts"}).out; };
+  const auto during = mounts();
+  daemon_.must_cli({"detach", container_.name()});
+  EXPECT_NE(mounts(), during);
+  EXPECT_THAT(mounts(), ::testing::Not(HasSubstr("ca-certificates.crt")));
+  EXPECT_EQ(ask().status, 60);
+}
+
+TEST_F(Podman, UnknownContainerIsAnErrorThatNamesTheNearest) {
+  const auto output = daemon_.cli({"attach", "--container", container_.name() + "x"});
+  EXPECT_NE(output.status, 0);
+  EXPECT_THAT(output.err, HasSubstr(container_.name()));
+}
+
+}  // namespace
+}  // namespace tapdeck::lab

@@ -1,0 +1,152 @@
+// `tapdeck run -- CMD` as a person or a CI job uses it: exit codes, signals, summary, record then replay without
+// origin.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <nlohmann/json.hpp>
+
+#include "netns-tests/captured.h"
+#include "netns-tests/eventually.h"
+#include "netns-tests/nginx_origin.h"
+
+namespace tapdeck::lab {
+namespace {
+
+using ::testing::HasSubstr;
+
+class Run : public ::testing::Test {
+ protected:
+  // `tapdeck run FLAGS -- COMMAND` in the client namespace; the lab's CA is an upstream CA.
+  Output run(std::vector<std::string> flags, const std::vector<std::string>& command) {
+    std::vector<std::string> argv = {tapdeck_binary(), "run",           "--state-dir",
+                                     state(),          "--upstream-ca", lab_.ca().certificate()};
+    argv.insert(argv.end(), flags.begin(), flags.end());
+    argv.push_back("--");
+    argv.insert(argv.end(), command.begin(), command.end());
+    return run_in({.lab = lab_}, argv);
+  }
+  [[nodiscard]] std::string state() const { return lab_.directory() / "run-state"; }
+
+  Topology lab_;
+};
+
+TEST_F(Run, RecordsThenReplaysIdenticalOutputWithTheOriginGone) {
+  NginxOrigin origin(lab_, {{"hello.json", "{\"hello\": 1}\n"}});
+  const std::vector<std::string> command = {"curl", "-sS", "-i", "https://v4.origin.test/hello.json",
+                                            "https://v6.origin.test/hello.json"};
+  const auto recorded = run({"--session", "s"}, command);
+  ASSERT_EQ(recorded.status, 0) << recorded.err;
+  EXPECT_THAT(recorded.err,
+              HasSubstr("tapdeck: session s: 2 recorded, 0 replayed, 0 missed, 0 tunnelled, 0 not captured"));
+  origin.stop();
+  const auto replayed = run({"--session", "s", "--mode", "replay"}, command);
+  EXPECT_EQ(replayed.status, 0) << replayed.err;
+  EXPECT_EQ(replayed.out, recorded.out);
+  EXPECT_THAT(replayed.err, HasSubstr("0 recorded, 2 replayed, 0 missed"));
+}
+
+TEST_F(Run, SummaryFileIsJson) {
+  NginxOrigin origin(lab_, {{"a.txt", "a"}});
+  const auto file = (lab_.directory() / "summary.json").string();
+  ASSERT_EQ(run({"--summary", file}, {"curl", "-sS", "https://origin.test/a.txt"}).status, 0);
+  const auto summary = nlohmann::json::parse(read_file(file), nullptr, false);
+  ASSERT_TRUE(summary.is_object()) << read_file(file);
+  EXPECT_EQ(summary.value("session", ""), "default");
+  EXPECT_EQ(summary.value("mode", ""), "record");
+  EXPECT_EQ(summary.value("recorded", -1), 1);
+  EXPECT_EQ(summary.value("exit", -1), 0);
+}
+
+TEST_F(Run, ExitStatusIsTheCommands) {
+  EXPECT_EQ(run({}, {"sh", "-c", "exit 42"}).status, 42);
+  EXPECT_EQ(run({}, {"true"}).status, 0);
+}
+
+TEST_F(Run, OwnFailuresAre125To127) {
+  EXPECT_EQ(run({}, {"/no/such/program"}).status, 127);
+  EXPECT_EQ(run({}, {"/etc/hostname"}).status, 126);
+  const auto unknown = run({"--mode", "replay", "--session", "never-recorded"}, {"true"});
+  EXPECT_EQ(unknown.status, 125);
+  EXPECT_THAT(unknown.err, HasSubstr("never-recorded"));
+  EXPECT_EQ(run({"--mode", "recrod"}, {"true"}).status, 125);
+}
+
+TEST_F(Run, DeathBySignalIsPassedOn) {
+  // Output::status is 128 + signal only if tapdeck itself died of it.
+  EXPECT_EQ(run({}, {"sh", "-c", "kill -KILL $$"}).status, 128 + SIGKILL);
+  EXPECT_EQ(run({}, {"sh", "-c", "kill -TERM $$"}).status, 128 + SIGTERM);
+}
+
+TEST_F(Run, ForwardsTerminationToTheCommand) {
+  Process process(
+      seated({.lab = lab_}, {tapdeck_binary(), "run", "--state-dir", state(), "--", "sh", "-c",
+                             "trap 'echo got TERM; exit 7' TERM; echo ready; while :; do sleep 0.1; done"}));
+  ASSERT_TRUE(eventually(10s, [&] { return process.out() == "ready\n"; })) << process.err();
+  process.signal(SIGTERM);
+  EXPECT_EQ(process.wait(10s), 7);
+  EXPECT_THAT(process.out(), HasSubstr("got TERM"));
+}
+
+TEST_F(Run, FailOnMissMakesTheStatus3OrTheGivenOne) {
+  NginxOrigin origin(lab_, {{"a.txt", "a"}, {"b.txt", "b"}});
+  ASSERT_EQ(run({}, {"curl", "-sS", "https://origin.test/a.txt"}).status, 0);
+  const std::vector<std::string> other = {"curl", "-sS", "https://origin.test/b.txt"};
+  EXPECT_EQ(run({"--mode", "replay"}, other).status, 0) << "curl itself is content with a 502";
+  EXPECT_EQ(run({"--mode", "replay", "--fail-on-miss"}, other).status, 3);
+  EXPECT_EQ(run({"--mode", "replay", "--fail-on-miss=9"}, other).status, 9);
+  EXPECT_EQ(run({"--mode", "replay", "--fail-on-miss"}, {"curl", "-sS", "https://origin.test/a.txt"}).status, 0);
+}
+
+TEST_F(Run, EveryRealClientTrustsUsWithoutBeingTold) {
+  NginxOrigin origin(lab_, {{"a.txt", "the body"}});
+  for (const auto& client : std::vector<std::vector<std::string>>{
+           {"curl", "-sS", "https://origin.test/a.txt"},
+           {"wget", "-qO-", "https://origin.test/a.txt"},
+           {"/usr/bin/python3", "-c", "import requests; print(requests.get('https://origin.test/a.txt').text)"},
+           {"node", "-e", "require('https').get('https://origin.test/a.txt', r => r.pipe(process.stdout))"}}) {
+    const auto output = run({}, client);
+    EXPECT_EQ(output.status, 0) << client[0] << output.err;
+    EXPECT_THAT(output.out, HasSubstr("the body")) << client[0];
+  }
+}
+
+TEST_F(Run, SeveralAtOnceOnOneStateDirectoryAllRecord) {
+  NginxOrigin origin(lab_, {{"a.txt", "a"}, {"b.txt", "b"}, {"c.txt", "c"}, {"d.txt", "d"}});
+  std::vector<std::unique_ptr<Process>> runs;
+  for (const std::string name : {"a", "b", "c", "d"}) {
+    runs.push_back(std::make_unique<Process>(seated(
+        {.lab = lab_}, {tapdeck_binary(), "run", "--state-dir", state(), "--upstream-ca", lab_.ca().certificate(),
+                        "--session", "make-j", "--", "curl", "-sS", "https://origin.test/" + name + ".txt"})));
+  }
+  for (auto& one : runs) EXPECT_EQ(one->wait(30s), 0) << one->err();
+  const auto list = run_to_end(
+      {.argv = {tapdeck_binary(), "recording", "list", "--json", "--session", "make-j", "--state-dir", state()}});
+  EXPECT_EQ(nlohmann::json::parse(list.out, nullptr, false)["items"].size(), 4U) << list.out << list.err;
+}
+
+TEST_F(Run, AnOrdinaryUserRecordsAndReplaysThroughItsOwnNamespace) {
+  NginxOrigin origin(lab_, {{"a.txt", "for everybody"}});
+  const auto home = lab_.directory() / "user";
+  std::filesystem::create_directory(home);
+  std::filesystem::permissions(home, std::filesystem::perms::all);
+  std::filesystem::permissions(lab_.directory().path(), std::filesystem::perms(0755));
+  const auto as_user = [&](const std::vector<std::string>& flags) {
+    std::vector<std::string> argv = {tapdeck_binary(), "run",           "--state-dir",
+                                     home / "state",   "--upstream-ca", lab_.ca().certificate()};
+    argv.insert(argv.end(), flags.begin(), flags.end());
+    argv.insert(argv.end(), {"--", "curl", "-sS", "-i", "https://v4.origin.test/a.txt"});
+    auto options = seated({.lab = lab_}, argv);
+    options.user = 65534;
+    options.env["HOME"] = home;
+    return run_to_end(options);
+  };
+  const auto recorded = as_user({});
+  ASSERT_EQ(recorded.status, 0) << recorded.err;
+  EXPECT_THAT(recorded.out, HasSubstr("for everybody"));
+  origin.stop();
+  EXPECT_EQ(as_user({"--mode", "replay"}).out, recorded.out);
+}
+
+}  // namespace
+}  // namespace tapdeck::lab

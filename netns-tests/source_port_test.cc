@@ -1,0 +1,42 @@
+// Two namespaces using the same source port towards the same destination at the same time: the flow map must keep them
+// apart (netns cookie), on either path.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "netns-tests/captured.h"
+#include "netns-tests/eventually.h"
+#include "netns-tests/scripted_origin.h"
+
+namespace tapdeck::lab {
+namespace {
+
+TEST(SourcePort, TwoNamespacesUsingTheSamePortAtOnceGetTheirOwnAnswers) {
+  Topology lab;
+  const auto& second = lab.add_client();
+  DaemonProcess daemon(lab);
+  Cgroup cgroup("client");
+  daemon.attach_cgroup(cgroup);
+  std::atomic<int> arrived = 0;
+  ScriptedOrigin origin(lab.origin(), 80, std::nullopt, [&](Peer& peer) {
+    const auto request = peer.read_request();
+    ++arrived;
+    // Both are open before either is answered.
+    EXPECT_TRUE(eventually(10s, [&] { return arrived == 2; }));
+    peer.stream().send(ok_response("for " + target_of(request)));
+  });
+  const auto start = [&](const Seat& seat, const std::string& path) {
+    auto options = seated(seat, {lab_peer_binary(), "bytes", kOriginV4, "80", "--from", "33333"});
+    options.input = get_request(path);
+    return std::make_unique<Process>(options);
+  };
+  const auto a = start({.lab = lab, .cgroup = &cgroup}, "/a");
+  const auto b = start({.lab = lab, .cgroup = &cgroup, .from = &second}, "/b");
+  EXPECT_EQ(a->wait(20s), 0) << a->err();
+  EXPECT_EQ(b->wait(20s), 0) << b->err();
+  EXPECT_EQ(parse_raw(a->out()).body, "for /a");
+  EXPECT_EQ(parse_raw(b->out()).body, "for /b");
+  EXPECT_EQ(daemon.metric("tapdeck_requests_total", {"outcome=\"recorded\""}), 2.0);
+}
+
+}  // namespace
+}  // namespace tapdeck::lab

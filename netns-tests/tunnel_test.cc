@@ -1,0 +1,59 @@
+// What is not HTTP is tunnelled and counted while recording, and is an honest miss in replay.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "netns-tests/captured.h"
+#include "netns-tests/eventually.h"
+#include "netns-tests/scripted_origin.h"
+
+namespace tapdeck::lab {
+namespace {
+
+TEST(Tunnel, ServerFirstProtocolWorksAndIsCounted) {
+  Captured captured;
+  ScriptedOrigin origin(captured.lab().origin(), 25, std::nullopt, [](Peer& peer) {
+    peer.stream().send("220 mail.test ready\r\n");
+    peer.stream().send("250 you said " + peer.stream().read_until("\r\n"));
+  });
+  // The client's own bytes come only after 300 ms of silence in real life; here the banner must come regardless.
+  const auto output = raw_tcp(captured.seat(), kOriginV6, 25, "");
+  EXPECT_THAT(output.out, ::testing::StartsWith("220 mail.test ready\r\n")) << output.err;
+  EXPECT_GE(captured.daemon().metric("tapdeck_connections_total", {"protocol=\"tunnel\""}), 1.0);
+  EXPECT_GE(captured.daemon().metric("tapdeck_tunnelled_bytes_total"), 21.0);
+}
+
+TEST(Tunnel, ReplayResetsWhatCannotBeOnTapeAndCountsAMiss) {
+  Captured captured;
+  ScriptedOrigin origin(captured.lab().origin(), 25, std::nullopt,
+                        [](Peer& peer) { peer.stream().send("220 mail.test ready\r\n"); });
+  captured.replay();
+  const auto output = raw_tcp(captured.seat(), kOriginV4, 25, "");
+  EXPECT_EQ(output.out, "");
+  EXPECT_EQ(output.status, 56) << output.err;
+  EXPECT_EQ(origin.connections(), 0U) << "replay dialled";
+  EXPECT_GE(captured.daemon().metric("tapdeck_misses_total"), 1.0);
+}
+
+TEST(Tunnel, TlsClientThatInsistsOnAnotherProtocolIsTunnelled) {
+  Captured captured;
+  // The lab's own certificate shows that nobody stood in between.
+  ScriptedOrigin origin(captured.lab().origin(), 443, captured.lab().leaf(),
+                        [](Peer& peer) { peer.stream().send("opaque " + peer.stream().read_until("\n")); });
+  const auto output = run_in({.lab = captured.lab(), .cgroup = &captured.cgroup()},
+                             {"openssl", "s_client", "-quiet", "-ign_eof", "-verify_return_error", "-CAfile",
+                              captured.lab().ca().certificate(), "-connect", "origin.test:443", "-alpn", "h2"},
+                             "hello\n");
+  EXPECT_EQ(output.out, "opaque hello\n") << output.err;
+}
+
+TEST(Tunnel, BytesSurviveAWholeMebibyteEachWay) {
+  Captured captured;
+  const std::string bulk = "\x01" + std::string(4 << 20, 'x');
+  ScriptedOrigin origin(captured.lab().origin(), 7000, std::nullopt,
+                        [&](Peer& peer) { peer.stream().send(peer.stream().read_exactly(bulk.size())); });
+  EXPECT_EQ(raw_tcp(captured.seat(), kOriginV4, 7000, bulk).out, bulk);
+  EXPECT_TRUE(eventually(5s, [&] { return captured.daemon().metric("tapdeck_active_connections") == 0; }));
+}
+
+}  // namespace
+}  // namespace tapdeck::lab

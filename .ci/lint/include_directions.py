@@ -22,7 +22,8 @@ TABLE = {
     "store": (("daemon/base", "daemon/http/message.h"), ("rocksdb/",) + OPENSSL + JSON),
     "daemon/exchange": (("daemon/base", "daemon/http", "daemon/net", "store"), JSON),
     "daemon/modes": (
-        ("daemon/base", "daemon/http", "daemon/exchange", "daemon/upstream", "daemon/net", "store"), JSON),
+        ("daemon/base", "daemon/http", "daemon/exchange", "daemon/upstream", "daemon/net", "store",
+         "daemon/config/config.h"), JSON),
     "daemon/upstream": (
         ("daemon/base", "daemon/net", "daemon/transport", "daemon/tls", "daemon/http", "daemon/exchange"),
         ASIO + OPENSSL + ("ares.h",)),

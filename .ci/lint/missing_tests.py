@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Every x.cc has an x_test.cc beside it, or a line in missing_tests.txt that says where it is tested instead."""
+"""Every x.cc has an x_test.cc beside it, or is a part of something that has (x_part.cc: x_test.cc), or has a line in
+missing_tests.txt that says where it is tested instead."""
 from common import ROOT, finish, sources
 
 
@@ -10,13 +11,19 @@ def exceptions():
             yield path, reason.strip()
 
 
+def is_tested(path):
+    words = path.stem.split("_")
+    stems = ("_".join(words[:count]) for count in range(len(words), 0, -1))
+    return any((ROOT / path.with_name(stem + "_test.cc")).exists() for stem in stems)
+
+
 def problems():
     excused = dict(exceptions())
     used = set()
     for path in sources(".cc", folders=("daemon", "store", "bpf")):
         if path.stem.endswith(("_test", "_fuzz", "_bench", "_main")) or path.stem == "main":
             continue
-        has_test = (ROOT / path.with_name(path.stem + "_test.cc")).exists()
+        has_test = is_tested(path)
         name = path.as_posix()
         if name in excused:
             used.add(name)

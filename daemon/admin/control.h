@@ -27,12 +27,12 @@ struct Page {
 
 // All given conditions must hold.
 struct RecordingFilter {
-  std::string session;  // empty: the active one
+  std::string session;  // empty: all
   std::optional<std::string> host;    // exact, case-insensitive
   std::optional<std::string> method;  // exact
-  std::optional<std::string> path_prefix;
+  std::optional<std::string> path_contains;
   std::optional<int> status;
-  std::optional<std::string> text;  // occurs in the URL, a header or the stored body
+  std::optional<std::string> text;  // occurs in the URL or a header line, any case
 };
 
 // Exactly one selector is set.

@@ -296,7 +296,7 @@ Response Router::recordings(const Request& request, const std::vector<std::strin
     RecordingFilter filter{.session = query_value(request, "session").value_or(""),
                            .host = query_value(request, "host"),
                            .method = query_value(request, "method"),
-                           .path_prefix = query_value(request, "path"),
+                           .path_contains = query_value(request, "path"),
                            .status = std::nullopt,
                            .text = query_value(request, "text")};
     if (const auto status = query_value(request, "status")) {

@@ -1,0 +1,208 @@
+#include "daemon/app/cli.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "daemon/app/output.h"
+#include "store/exchange_store.h"
+
+namespace tapdeck::app {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class CliTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/tapdeck-cli-XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    directory_ = name;
+    config_ = directory_ / "empty.toml";
+    std::ofstream(config_) << "";
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  int call(std::vector<std::string> arguments) {
+    out_.str("");
+    err_.str("");
+    run_ = {};
+    const Programs programs{.run = [this](const RunOptions& options) { run_ = options; return 42; },
+                            .serve = [this](const ServeOptions& options) { serve_ = options; return 43; }};
+    return run_cli(std::move(arguments), programs, {.out = out_, .err = err_, .terminal = Terminal::No});
+  }
+  // On a state directory and configuration of this test's own.
+  int here(std::vector<std::string> arguments) {
+    const auto place = std::min<size_t>(arguments.size(), arguments.front() == "status" || arguments.front() == "targets" ? 1 : 2);
+    arguments.insert(arguments.begin() + static_cast<ptrdiff_t>(place),
+                     {"--state-dir", (directory_ / "state").string(), "--config", config_.string()});
+    return call(std::move(arguments));
+  }
+  std::filesystem::path directory_, config_;
+  std::ostringstream out_, err_;
+  RunOptions run_;
+  ServeOptions serve_;
+};
+
+TEST_F(CliTest, RunPassesTheCommandUntouched) {
+  EXPECT_EQ(call({"run", "--session", "s", "--mode", "passthrough-cache", "--sealed", "--", "curl", "--session", "--", "x"}), 42);
+  EXPECT_THAT(run_.argv, ElementsAre("curl", "--session", "--", "x"));
+  EXPECT_EQ(run_.session, "s");
+  EXPECT_EQ(run_.mode, Mode::Hybrid);
+  EXPECT_TRUE(run_.sealed);
+  EXPECT_FALSE(run_.fail_on_miss);
+}
+
+TEST_F(CliTest, RunWithoutDashesBeginsItsCommandAtTheFirstWord) {
+  EXPECT_EQ(call({"run", "--session", "s", "curl", "-v", "https://x"}), 42);
+  EXPECT_THAT(run_.argv, ElementsAre("curl", "-v", "https://x"));
+}
+
+TEST_F(CliTest, FailOnMissHasADefaultStatusAndTakesAnother) {
+  EXPECT_EQ(call({"run", "--fail-on-miss", "--", "true"}), 42);
+  EXPECT_EQ(run_.fail_on_miss, 3);
+  EXPECT_EQ(call({"run", "--fail-on-miss=9", "--", "true"}), 42);
+  EXPECT_EQ(run_.fail_on_miss, 9);
+}
+
+TEST_F(CliTest, RunsOwnMistakesEndWith125) {
+  EXPECT_EQ(call({"run"}), 125);
+  EXPECT_EQ(call({"run", "--sesion", "s", "--", "true"}), 125);
+  EXPECT_THAT(err_.str(), HasSubstr("unknown flag '--sesion' for tapdeck run; did you mean '--session'?"));
+  EXPECT_EQ(call({"run", "--mode", "recrod", "--", "true"}), 125);
+  EXPECT_THAT(err_.str(), HasSubstr("did you mean 'record'?"));
+}
+
+TEST_F(CliTest, UnknownSubcommandsAndFlagsNameTheNearest) {
+  EXPECT_EQ(call({"sesion"}), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("unknown subcommand 'sesion' for tapdeck; did you mean 'session'?"));
+  EXPECT_EQ(call({"session", "lst"}), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("unknown subcommand 'lst' for tapdeck session; did you mean 'list'?"));
+  EXPECT_EQ(call({"attach", "--contaner", "x"}), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("did you mean '--container'?"));
+}
+
+TEST_F(CliTest, MissingAndContradictingArgumentsAreUsageErrors) {
+  EXPECT_EQ(call({}), kExitUsage);
+  EXPECT_EQ(call({"session"}), kExitUsage);
+  EXPECT_EQ(call({"session", "create"}), kExitUsage);
+  EXPECT_EQ(call({"attach"}), kExitUsage);
+  EXPECT_EQ(call({"attach", "--pid", "1", "--unit", "u"}), kExitUsage);
+  EXPECT_EQ(call({"recording", "show", "1", "--request"}), kExitUsage);
+  EXPECT_EQ(call({"recording", "list", "--limit", "0"}), kExitUsage);
+}
+
+TEST_F(CliTest, HelpTeachesByExample) {
+  EXPECT_EQ(call({"--help"}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("tapdeck run --session shop -- curl"));
+  EXPECT_EQ(call({"attach", "--help"}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("tapdeck attach --container web"));
+  EXPECT_EQ(call({"help", "session", "export"}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("--output"));
+}
+
+TEST_F(CliTest, EverySubcommandTakesConfigAndStateDir) {
+  for (const std::vector<std::string>& path : std::vector<std::vector<std::string>>{
+           {"run"}, {"serve"}, {"attach"}, {"detach"}, {"targets"}, {"session", "list"}, {"session", "create"},
+           {"session", "show"}, {"session", "activate"}, {"session", "rewind"}, {"session", "delete"},
+           {"session", "export"}, {"session", "import"}, {"recording", "list"}, {"recording", "show"},
+           {"recording", "search"}, {"recording", "delete"}, {"mode", "show"}, {"mode", "set"}, {"ca", "init"},
+           {"ca", "show"}, {"ca", "export"}, {"config", "check"}, {"config", "show"}, {"doctor"}, {"status"}}) {
+    auto arguments = path;
+    arguments.emplace_back("--help");
+    EXPECT_EQ(call(arguments), kExitOk);
+    EXPECT_THAT(out_.str(), HasSubstr("--state-dir")) << path.back();
+    EXPECT_THAT(out_.str(), HasSubstr("--config")) << path.back();
+  }
+}
+
+TEST_F(CliTest, ServeGetsItsFiles) {
+  EXPECT_EQ(call({"serve", "--config", "c", "--state-dir", "d"}), 43);
+  EXPECT_EQ(serve_.config_file, "c");
+  EXPECT_EQ(serve_.state_dir, "d");
+}
+
+TEST_F(CliTest, EmptyStateDirectoryListsNothingAndSaysHowToBegin) {
+  EXPECT_EQ(here({"session", "list", "--json"}), kExitOk);
+  EXPECT_EQ(out_.str(), "{\"items\":[],\"next\":null}\n");
+  EXPECT_EQ(here({"recording", "list"}), kExitOk);
+  EXPECT_THAT(err_.str(), HasSubstr("tapdeck run --"));
+  EXPECT_EQ(here({"session", "show", "x"}), kExitFailure);
+}
+
+TEST_F(CliTest, SessionsLiveWithoutADaemon) {
+  EXPECT_EQ(here({"session", "create", "shop"}), kExitOk) << err_.str();
+  EXPECT_EQ(here({"session", "create", "shop"}), kExitFailure);
+  EXPECT_EQ(here({"session", "activate", "shop"}), kExitOk) << err_.str();
+  EXPECT_EQ(here({"session", "list", "--json"}), kExitOk) << err_.str();
+  const Json list = Json::parse(out_.str());
+  ASSERT_EQ(list["items"].size(), 1u);
+  EXPECT_EQ(list["items"][0]["name"], "shop");
+  EXPECT_EQ(list["items"][0]["active"], true);
+  EXPECT_EQ(here({"session", "show", "shpo"}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("shop"));
+  EXPECT_EQ(here({"session", "delete", "shop", "--yes"}), kExitOk) << err_.str();
+  EXPECT_EQ(here({"session", "list", "--json"}), kExitOk);
+  EXPECT_TRUE(Json::parse(out_.str())["items"].empty());
+}
+
+TEST_F(CliTest, SessionTravelsInOneFile) {
+  ASSERT_EQ(here({"session", "create", "shop"}), kExitOk);
+  const std::string file = (directory_ / "shop.tapdeck").string();
+  ASSERT_EQ(here({"session", "export", "shop", "-o", file}), kExitOk) << err_.str();
+  EXPECT_EQ(here({"session", "export", "shop", "-o", file}), kExitFailure);  // never overwritten
+  EXPECT_EQ(here({"session", "import", file, "--name", "copy"}), kExitOk) << err_.str();
+  EXPECT_EQ(here({"session", "show", "copy"}), kExitOk) << err_.str();
+}
+
+TEST_F(CliTest, WhatNeedsADaemonSaysSo) {
+  ASSERT_EQ(here({"session", "create", "shop"}), kExitOk);
+  EXPECT_EQ(here({"mode", "set", "replay"}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("tapdeck serve"));
+  EXPECT_EQ(call({"attach", "--pid", "1", "--state-dir", (directory_ / "state").string(), "--config", config_.string()}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("tapdeck serve"));
+  EXPECT_EQ(here({"status", "--json"}), kExitOk) << err_.str();
+  EXPECT_EQ(Json::parse(out_.str())["running"], false);
+}
+
+TEST_F(CliTest, ErrorsAreJsonWhenAskedFor) {
+  ASSERT_EQ(here({"session", "create", "shop"}), kExitOk);
+  EXPECT_EQ(here({"recording", "show", "77", "--json"}), kExitFailure);
+  EXPECT_EQ(Json::parse(err_.str())["error"], "not_found");
+  EXPECT_EQ(here({"recording", "show", "x1", "--json"}), kExitFailure);
+  EXPECT_EQ(Json::parse(err_.str())["error"], "invalid_argument");
+}
+
+TEST_F(CliTest, CaIsMadeOnceShownAndExportedWithoutItsKey) {
+  EXPECT_EQ(here({"ca", "show"}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("tapdeck ca init"));
+  ASSERT_EQ(here({"ca", "init", "--json"}), kExitOk) << err_.str();
+  const std::string first = Json::parse(out_.str())["sha256"];
+  ASSERT_EQ(here({"ca", "init", "--json"}), kExitOk);
+  EXPECT_EQ(Json::parse(out_.str())["sha256"], first);
+  ASSERT_EQ(here({"ca", "export"}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("BEGIN CERTIFICATE"));
+  EXPECT_THAT(out_.str(), ::testing::Not(HasSubstr("PRIVATE")));
+}
+
+TEST_F(CliTest, ConfigCheckNamesThePlace) {
+  std::ofstream(config_) << "[storage]\ndurabilty = \"wal\"\n";
+  EXPECT_EQ(here({"config", "check"}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("empty.toml:2:1: unknown key 'durabilty' in [storage]; did you mean 'durability'?"));
+  EXPECT_EQ(here({"session", "list"}), kExitFailure);  // every command says so
+  std::ofstream(config_) << "[proxy]\nmode = \"replay\"\n";
+  EXPECT_EQ(here({"config", "check"}), kExitOk);
+  EXPECT_EQ(here({"config", "show"}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("mode = \"replay\""));
+  EXPECT_EQ(call({"config", "check", "--config", "/nonexistent"}), kExitFailure);
+}
+
+TEST_F(CliTest, RecordedBytesCannotDriveTheTerminal) {
+  EXPECT_EQ(cell_of("a\x1b[31mb\"c\\"), "a\\u001b[31mb\"c\\");
+}
+
+}  // namespace
+}  // namespace tapdeck::app

@@ -1,0 +1,262 @@
+// Sessions, recordings, targets, mode and status: what the admin API also offers.
+#include <unistd.h>
+
+#include <iostream>
+
+#include "daemon/app/commands.h"
+#include "daemon/app/open_control.h"
+#include "daemon/app/output.h"
+#include "daemon/base/units.h"
+
+namespace tapdeck::app {
+namespace {
+
+Json parsed(const std::string& text) { return Json::parse(text, nullptr, /*allow_exceptions=*/false); }
+
+// Asks, then prints: JSON as it came, else by `print`.
+template <class Ask, class Print>
+int answer(const Common& common, const Streams& streams, Need need, const std::string& what, Ask ask, Print print) {
+  auto control = ControlHandle::open(common, need);
+  if (!control) return print_error(common, streams, control.error());
+  const Patience patience(streams, what);
+  Result<admin::Json> result = ask(**control);
+  if (!result) return print_error(common, streams, result.error());
+  if (common.format == Format::Json) {
+    streams.out << *result << (result->ends_with('\n') ? "" : "\n");
+    return 0;
+  }
+  print(parsed(*result));
+  return 0;
+}
+
+// An empty house is an empty list, not an error, for people and scripts alike.
+template <class Ask>
+int list(const Common& common, const Streams& streams, const std::string& what, std::initializer_list<Column> columns,
+         Ask ask) {
+  if (const auto config = config_for(common.config_file); !config) return print_error(common, streams, config.error());
+  auto control = ControlHandle::open(common, Need::Read);
+  if (!control && control.error().code == Code::NotFound) {
+    if (common.format == Format::Json) {
+      streams.out << "{\"items\":[],\"next\":null}\n";
+    } else {
+      streams.err << "tapdeck: " << control.error().message() << '\n';
+    }
+    return 0;
+  }
+  if (!control) return print_error(common, streams, control.error());
+  const Patience patience(streams, what);
+  Result<admin::Json> result = ask(**control);
+  if (!result) return print_error(common, streams, result.error());
+  if (common.format == Format::Json) {
+    streams.out << *result << (result->ends_with('\n') ? "" : "\n");
+    return 0;
+  }
+  const Json page = parsed(*result);
+  print_table(streams, page["items"], columns);
+  if (page["next"].is_string()) streams.err << "more: add --cursor " << page["next"].get<std::string>() << '\n';
+  return 0;
+}
+
+// Every page of the sessions as one list: there are never so many that a person would want pages.
+Result<admin::Json> all_sessions(admin::Control& control) {
+  Json all = {{"items", Json::array()}, {"next", nullptr}};
+  admin::Page page{.cursor = "", .limit = 1000};
+  while (true) {
+    TRY(text, control.sessions(page));
+    Json part = parsed(text);
+    for (Json& item : part["items"]) all["items"].push_back(std::move(item));
+    if (!part["next"].is_string()) return dump(all);
+    page.cursor = part["next"].get<std::string>();
+  }
+}
+
+std::string absolute_path(const std::filesystem::path& file) {
+  std::error_code error;
+  const auto path = std::filesystem::absolute(file, error);
+  return error ? file.string() : path.string();
+}
+
+}  // namespace
+
+int session_list(const Common& common, Streams streams) {
+  return list(common, streams, "reading sessions",
+              {{"NAME", "name"}, {"ACTIVE", "active"}, {"TAKES", "takes"}, {"RECORDINGS", "recordings"}, {"BYTES", "bytes"}, {"LAST RECORDED", "last_recorded"}},
+              all_sessions);
+}
+
+int session_show(const Common& common, const SessionArgs& args, Streams streams) {
+  return answer(common, streams, Need::Read, "reading session", [&](auto& c) { return c.session(args.name); },
+                [&](const Json& json) { print_fields(streams, json); });
+}
+
+int session_create(const Common& common, const SessionArgs& args, Streams streams) {
+  return answer(common, streams, Need::Write, "creating session", [&](auto& c) { return c.create_session(args.name); },
+                [&](const Json&) { streams.out << "created session " << args.name << '\n'; });
+}
+
+int session_activate(const Common& common, const SessionArgs& args, Streams streams) {
+  return answer(common, streams, Need::Write, "activating session",
+                [&](auto& c) { return c.activate_session(args.name, args.target); },
+                [&](const Json&) {
+                  streams.out << "session " << args.name << " is active" << (args.target.empty() ? "" : " for " + args.target) << '\n';
+                });
+}
+
+int session_rewind(const Common& common, const SessionArgs& args, Streams streams) {
+  return answer(common, streams, Need::Read, "rewinding session",
+                [&](auto& c) { return c.rewind_session(args.name, args.target); },
+                [&](const Json&) { streams.out << "session " << args.name << " replays from its first recording\n"; });
+}
+
+int session_delete(const Common& common, const SessionArgs& args, Streams streams) {
+  if (!args.yes) {
+    if (::isatty(0) == 0) {
+      return print_error(common, streams, {.code = Code::InvalidArgument,
+                                           .detail = "deleting session '" + args.name + "' cannot be undone; add --yes to do it"});
+    }
+    streams.err << "Delete session '" << args.name << "' and its recordings? Type its name: " << std::flush;
+    std::string typed;
+    if (!std::getline(std::cin, typed) || typed != args.name) {
+      streams.err << "tapdeck: not deleted\n";
+      return 1;
+    }
+  }
+  return answer(common, streams, Need::Write, "deleting session", [&](auto& c) { return c.delete_session(args.name); },
+                [&](const Json&) { streams.out << "deleted session " << args.name << '\n'; });
+}
+
+int session_export(const Common& common, const SessionArgs& args, Streams streams) {
+  const std::string file = absolute_path(args.file.empty() ? std::filesystem::path(args.name + ".tapdeck") : args.file);
+  return answer(common, streams, Need::ReadDirect, "exporting session",
+                [&](auto& c) { return c.export_session(args.name, file); },
+                [&](const Json& json) {
+                  streams.out << "wrote " << cell_of(json["recordings"]) << " recordings of session " << args.name << " to " << file << '\n';
+                });
+}
+
+namespace {
+
+// Imports by way of the state directory when a daemon owns it: the service sees neither our /tmp nor our home.
+Result<admin::Json> import_through(const ControlHandle& control, const SessionArgs& args) {
+  if (!control.is_remote()) return control->import_session(args.name, absolute_path(args.file));
+  const std::filesystem::path staged = control.state_dir() / ("import-" + std::to_string(::getpid()) + ".tapdeck");
+  std::error_code error;
+  std::filesystem::copy_file(args.file, staged, error);
+  if (error) return fail_errno(error.value(), "copy " + args.file.string() + " to " + staged.string());
+  std::filesystem::permissions(staged, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write, error);
+  auto result = control->import_session(args.name, staged.string());
+  std::filesystem::remove(staged, error);
+  return result;
+}
+
+}  // namespace
+
+int session_import(const Common& common, const SessionArgs& args, Streams streams) {
+  auto control = ControlHandle::open(common, Need::Write);
+  if (!control) return print_error(common, streams, control.error());
+  const Patience patience(streams, "importing session");
+  const auto result = import_through(*control, args);
+  if (!result) return print_error(common, streams, result.error());
+  if (common.format == Format::Json) {
+    streams.out << *result << (result->ends_with('\n') ? "" : "\n");
+    return 0;
+  }
+  const Json json = parsed(*result);
+  streams.out << "imported " << cell_of(json["recordings"]) << " recordings into session " << cell_of(json["session"]) << '\n';
+  return 0;
+}
+
+int recording_list(const Common& common, const RecordingArgs& args, Streams streams) {
+  return list(common, streams, "searching recordings",
+              {{"ID", "id"}, {"TIME", "time"}, {"SESSION", "session"}, {"METHOD", "method"}, {"STATUS", "status"}, {"OUTCOME", "outcome"}, {"BYTES", "bytes"}, {"MS", "milliseconds"}, {"URL", "url"}},
+              [&](auto& c) { return c.recordings(args.filter, args.page); });
+}
+
+namespace {
+
+void print_head(const Streams& streams, char mark, const Json& message, const std::string& first) {
+  streams.out << mark << ' ' << first << '\n';
+  for (const Json& field : message["headers"]) {
+    streams.out << mark << ' ' << cell_of(field[0]) << ": " << (field[1] == "" ? "" : cell_of(field[1])) << '\n';
+  }
+  streams.out << mark << " (" << human_size(message["body"]["bytes"].get<uint64_t>()) << " body)\n";
+  for (const Json& field : message["trailers"]) {
+    streams.out << mark << " trailer " << cell_of(field[0]) << ": " << cell_of(field[1]) << '\n';
+  }
+}
+
+void print_recording(const Streams& streams, const Json& json) {
+  Json summary = json;
+  for (const char* part : {"request", "response", "informational", "provenance", "ended"}) summary.erase(part);
+  print_fields(streams, summary);
+  streams.out << '\n';
+  const Json& request = json["request"];
+  print_head(streams, '>', request, cell_of(request["method"]) + " " + cell_of(request["target"]) + " " + cell_of(request["version"]));
+  streams.out << '\n';
+  const Json& response = json["response"];
+  print_head(streams, '<', response, cell_of(response["version"]) + " " + cell_of(response["status"]) + " " + cell_of(response["reason"]));
+  streams.out << '\n';
+  print_fields(streams, json["provenance"]);
+}
+
+}  // namespace
+
+int recording_show(const Common& common, const RecordingArgs& args, Streams streams) {
+  if (args.show == RecordingArgs::Show::Everything) {
+    return answer(common, streams, Need::Read, "reading recording", [&](auto& c) { return c.recording(args.id); },
+                  [&](const Json& json) { print_recording(streams, json); });
+  }
+  auto control = ControlHandle::open(common, Need::Read);
+  if (!control) return print_error(common, streams, control.error());
+  const bool request = args.show == RecordingArgs::Show::RequestBody;
+  const auto body = (*control)->recording_body(args.id, request ? admin::Control::BodyOf::Request : admin::Control::BodyOf::Response);
+  if (!body) return print_error(common, streams, body.error());
+  streams.out.write(body->data(), static_cast<std::streamsize>(body->size()));
+  return 0;
+}
+
+int recording_delete(const Common& common, const RecordingArgs& args, Streams streams) {
+  return answer(common, streams, Need::Write, "deleting recording", [&](auto& c) { return c.delete_recording(args.id); },
+                [&](const Json&) { streams.out << "deleted recording " << args.id << '\n'; });
+}
+
+int mode_show(const Common& common, Streams streams) {
+  return answer(common, streams, Need::Read, "asking the daemon", [](auto& c) { return c.mode(); },
+                [&](const Json& json) {
+                  streams.out << "default: " << cell_of(json["mode"]) << ", session " << cell_of(json["session"]) << '\n';
+                  print_table(streams, json["targets"], {{"ID", "id"}, {"TARGET", "name"}, {"MODE", "mode"}, {"SESSION", "session"}});
+                });
+}
+
+int mode_set(const Common& common, Mode mode, const std::string& target, Streams streams) {
+  return answer(common, streams, Need::Read, "changing the mode", [&](auto& c) { return c.set_mode(mode, target); },
+                [&](const Json&) {
+                  streams.out << "mode of " << (target.empty() ? "the daemon" : target) << " is " << to_string(mode) << '\n';
+                });
+}
+
+int targets_list(const Common& common, Streams streams) {
+  return list(common, streams, "asking the daemon",
+              {{"ID", "id"}, {"NAME", "name"}, {"STATE", "state"}, {"MODE", "mode"}, {"SESSION", "session"}, {"SEALED", "sealed"}, {"CAPTURED", "captured"}, {"TRUST", "trust"}, {"GAPS", "gaps"}, {"NOT CAPTURED", "uncaptured"}, {"DETAIL", "detail"}},
+              [](auto& c) { return c.targets(); });
+}
+
+int target_attach(const Common& common, const admin::AttachRequest& request, Streams streams) {
+  return answer(common, streams, Need::Read, "attaching", [&](auto& c) { return c.attach(request); },
+                [&](const Json& json) {
+                  streams.out << cell_of(json["id"]) << '\n';  // alone on stdout: for scripts
+                  streams.err << "attached " << cell_of(json["display"]) << "; trust: " << cell_of(json["trust"]) << '\n';
+                });
+}
+
+int target_detach(const Common& common, const std::string& target, Streams streams) {
+  return answer(common, streams, Need::Read, "detaching", [&](auto& c) { return c.detach(target); },
+                [&](const Json&) { streams.out << "detached " << target << '\n'; });
+}
+
+int status_show(const Common& common, Streams streams) {
+  return answer(common, streams, Need::Read, "asking the daemon", [](auto& c) { return c.status(); },
+                [&](const Json& json) { print_fields(streams, json); });
+}
+
+}  // namespace tapdeck::app

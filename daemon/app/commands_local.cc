@@ -1,0 +1,128 @@
+// CA, configuration and cleaning: what needs neither daemon nor store.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <ostream>
+
+#include "daemon/app/commands.h"
+#include "daemon/app/output.h"
+#include "daemon/app/paths.h"
+#include "daemon/base/unique_fd.h"
+#include "daemon/kernel/run_directory.h"
+#include "daemon/tls/ca.h"
+
+namespace tapdeck::app {
+namespace {
+
+int64_t micros(tls::Time time) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
+}
+
+struct Ca {
+  Paths paths;
+  std::unique_ptr<tls::CertificateAuthority> authority;
+};
+
+enum class NoCa { Make, Fail };
+
+Result<Ca> open_ca(const Common& common, NoCa if_missing) {
+  TRY(config, config_for(common.config_file));
+  Ca out{.paths = paths_of(config, common.state_dir), .authority = nullptr};
+  if (if_missing == NoCa::Fail && ::access(out.paths.ca_cert.c_str(), F_OK) != 0 && errno == ENOENT) {
+    return fail(Code::NotFound, "there is no CA at " + out.paths.ca_cert.string() + " yet; make it: tapdeck ca init");
+  }
+  if (if_missing == NoCa::Make) TRY_VOID(make_directories(out.paths));
+  TRY(authority, tls::CertificateAuthority::load_or_create(out.paths.ca_cert.string(), out.paths.ca_key.string(),
+                                                           {.name_constraints = config.tls.name_constraints}));
+  out.authority = std::move(authority);
+  return out;
+}
+
+int show(const Common& common, const Streams& streams, const Result<Ca>& ca) {
+  if (!ca) return print_error(common, streams, ca.error());
+  const Json json = {{"certificate", ca->paths.ca_cert.string()},
+                     {"key", ca->paths.ca_key.string()},
+                     {"sha256", ca->authority->fingerprint()},
+                     {"not_before", format_time(micros(ca->authority->not_before()))},
+                     {"not_after", format_time(micros(ca->authority->not_after()))}};
+  if (common.format == Format::Json) {
+    streams.out << dump(json) << '\n';
+  } else {
+    print_fields(streams, json);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int ca_init(const Common& common, Streams streams) { return show(common, streams, open_ca(common, NoCa::Make)); }
+
+int ca_show(const Common& common, Streams streams) { return show(common, streams, open_ca(common, NoCa::Fail)); }
+
+int ca_export(const Common& common, const std::filesystem::path& file, Streams streams) {
+  const auto ca = open_ca(common, NoCa::Fail);
+  if (!ca) return print_error(common, streams, ca.error());
+  const std::string& pem = ca->authority->certificate_pem();
+  if (file.empty() || file == "-") {
+    streams.out << pem;
+    return 0;
+  }
+  const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (fd.get() < 0 || ::write(fd.get(), pem.data(), pem.size()) != static_cast<ssize_t>(pem.size())) {
+    return print_error(common, streams, fail_errno(errno, "write " + file.string()).error());
+  }
+  streams.err << "wrote the CA certificate to " << file.string() << "; the key stays where it is\n";
+  return 0;
+}
+
+int config_check(const Common& common, Streams streams) {
+  const auto config = config_for(common.config_file);
+  if (!config) {
+    if (common.format == Format::Json) return print_error(common, streams, config.error());
+    streams.err << config.error().message() << '\n';  // begins with file:line:column, as compilers do
+    return 1;
+  }
+  const std::string name = config->source.empty() ? "no file: the defaults" : config->source.string();
+  if (common.format == Format::Json) {
+    streams.out << dump({{"ok", true}, {"file", config->source.string()}}) << '\n';
+  } else {
+    streams.out << name << ": ok\n";
+  }
+  return 0;
+}
+
+int config_show(const Common& common, Streams streams) {
+  auto config = config_for(common.config_file);
+  if (!config) return print_error(common, streams, config.error());
+  // With the defaults that depend on who runs it filled in: what is in force, not what was written.
+  const Paths paths = paths_of(*config, common.state_dir);
+  config->storage.path = paths.state_dir;
+  config->tls.ca_cert = paths.ca_cert;
+  config->tls.ca_key = paths.ca_key;
+  config->admin.socket = paths.admin_socket;
+  config->admin.token_file = paths.admin_token;
+  streams.out << "# " << (config->source.empty() ? "built-in defaults" : config->source.string()) << '\n'
+              << config::to_toml(*config);
+  return 0;
+}
+
+int clean_leftovers(const Common& common, Streams streams) {
+  // After a crash the unit is started again at once, and that start cleans. Until then what must fail closed does.
+  const char* result = std::getenv("SERVICE_RESULT");  // set by systemd for ExecStopPost
+  if (result != nullptr && std::string_view(result) != "success") {
+    streams.err << "tapdeck: the service ended by '" << result << "'; fail-closed targets stay refused until it runs again\n";
+    return 0;
+  }
+  const auto config = config_for(common.config_file);
+  // A broken configuration must not keep programs in the kernel: the run directory does not need it.
+  const Paths paths = paths_of(config ? *config : config::Config{}, common.state_dir);
+  if (::access((paths.run_dir / "kernel").c_str(), F_OK) != 0) return 0;
+  auto opened = kernel::RunDirectory::open(paths.run_dir.string());  // undoes what the records say
+  if (!opened) return print_error(common, streams, opened.error());
+  opened->close();
+  return 0;
+}
+
+}  // namespace tapdeck::app

@@ -1,0 +1,265 @@
+#include "daemon/app/control.h"
+
+#include <unistd.h>
+
+#include <charconv>
+
+#include "daemon/app/json_view.h"
+#include "store/exchange_store.h"
+
+namespace tapdeck::app {
+namespace {
+
+using admin::Page;
+
+Result<uint64_t> recording_id(const std::string& text) {
+  uint64_t id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (error != std::errc() || end != text.data() + text.size() || id == 0) {
+    return fail(Code::InvalidArgument, "'" + text + "' is not a recording id; `tapdeck recording list` shows them");
+  }
+  return id;
+}
+
+Json done(std::string_view what, const std::string& name) { return {{"done", what}, {"name", name}}; }
+
+// The state that outlives a daemon, for `tapdeck targets` without one.
+Result<Json> kept_targets(const std::filesystem::path& file) {
+  Json items = Json::array();
+  TRY(kept, load_targets(file));
+  for (const auto& [id, settings] : kept) {
+    TargetStatus status;
+    status.id = id;
+    status.settings = settings;
+    status.detail = "no daemon runs";
+    items.push_back(target_view(status));
+  }
+  return items;
+}
+
+}  // namespace
+
+AppControl::AppControl(Parts parts) : parts_(std::move(parts)) {}
+
+std::unexpected<Error> AppControl::no_daemon(std::string_view what) const {
+  return fail(Code::Unsupported, std::string(what) + " needs a running daemon, and none uses " +
+                                     parts_.state_dir.string() + "; start it: tapdeck serve (or systemctl start tapdeck)");
+}
+
+Defaults AppControl::defaults() const {
+  if (parts_.runtime != nullptr) return parts_.runtime->defaults();
+  Defaults out;
+  if (auto active = parts_.store->active_session()) out.session = std::move(*active);
+  return out;
+}
+
+admin::Readiness AppControl::readiness() {
+  if (parts_.runtime != nullptr) return parts_.runtime->readiness();
+  return {.ready = false, .reason = "no daemon runs"};
+}
+
+Result<admin::Json> AppControl::status() {
+  TRY(all, parts_.store->list_sessions());
+  const Defaults now = defaults();
+  const admin::Readiness ready = readiness();
+  Json out = {{"version", TAPDECK_VERSION},
+              {"running", parts_.runtime != nullptr},
+              {"ready", ready.ready},
+              {"reason", ready.reason},
+              {"state_dir", parts_.state_dir.string()},
+              {"session", now.session},
+              {"sessions", all.size()},
+              {"recordings", parts_.store->stored_recordings()},
+              {"bytes", parts_.store->stored_bytes()}};
+  if (parts_.runtime == nullptr) return dump(out);
+  out["pid"] = ::getpid();
+  out["mode"] = to_string(now.mode);
+  out["uptime_seconds"] =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - started_).count();
+  if (parts_.targets != nullptr) {
+    const auto targets = parts_.targets->list();
+    out["targets"] = targets.size();
+    out["targets_attached"] = std::ranges::count(targets, TargetStatus::State::Attached, &TargetStatus::state);
+    if (const std::string problem = parts_.targets->last_error(); !problem.empty()) out["targets_problem"] = problem;
+  }
+  if (parts_.metrics != nullptr) {
+    const MetricsSnapshot snapshot = parts_.metrics->snapshot();
+    double active = 0;
+    for (size_t path = 0; path < kCapturePathCount; ++path) {
+      active += snapshot.value(Metrics::active_gauge(static_cast<CapturePath>(path)));
+    }
+    std::array<uint64_t, kOutcomeCount> outcomes{};
+    for (size_t i = 0; i < snapshot.requests.size(); ++i) outcomes[i / kCodeClasses % kOutcomeCount] += snapshot.requests[i];
+    out["active_connections"] = active;
+    for (size_t i = 0; i < kOutcomeCount; ++i) out["requests"][to_string(static_cast<Outcome>(i))] = outcomes[i];
+  }
+  return dump(out);
+}
+
+Result<admin::Json> AppControl::sessions(const Page& page) {
+  TRY(all, parts_.store->list_sessions());  // by name: the cursor is the last name of the page before
+  Json out = {{"items", Json::array()}, {"next", nullptr}};
+  for (const store::SessionInfo& info : all) {
+    if (info.name <= page.cursor && !page.cursor.empty()) continue;
+    if (out["items"].size() == page.limit) {
+      out["next"] = out["items"].back()["name"];
+      break;
+    }
+    out["items"].push_back(session_view(info));
+  }
+  return dump(out);
+}
+
+Result<admin::Json> AppControl::session(const std::string& name) {
+  TRY(info, parts_.store->session(name));
+  return dump(session_view(info));
+}
+
+Result<admin::Json> AppControl::create_session(const std::string& name) {
+  TRY(info, parts_.store->create_session(name));
+  return dump(session_view(info));
+}
+
+Result<admin::Json> AppControl::delete_session(const std::string& name) {
+  if (parts_.runtime != nullptr && parts_.runtime->defaults().session == name) {
+    return fail(Code::Busy, "session '" + name + "' is in use; activate another one first: tapdeck session activate NAME");
+  }
+  TRY_VOID(parts_.store->delete_session(name));
+  return dump(done("deleted", name));
+}
+
+Result<admin::Json> AppControl::activate_session(const std::string& name, const std::string& target) {
+  TRY(info, parts_.store->session(name));  // NotFound names the nearest
+  if (!target.empty()) {
+    if (parts_.targets == nullptr) return no_daemon("activating a session for a target");
+    TRY(status, parts_.targets->update(target, [&](TargetSettings& settings) { settings.session = name; }));
+    return dump(target_view(status));
+  }
+  if (parts_.runtime != nullptr) {
+    TRY_VOID(parts_.runtime->set_defaults({.mode = parts_.runtime->defaults().mode, .session = name}));
+  }
+  TRY_VOID(parts_.store->activate_session(name));
+  info.active = true;
+  return dump(session_view(info));
+}
+
+Result<admin::Json> AppControl::rewind_session(const std::string& name, const std::string& target) {
+  TRY(info, parts_.store->session(name));
+  if (!target.empty() && parts_.targets != nullptr) {
+    TRY(status, parts_.targets->find(target));
+    ignore(status, "only whether it exists");
+  }
+  // Without a daemon there are no cursors: every run begins at the first recording.
+  if (parts_.runtime != nullptr) parts_.runtime->rewind();
+  return dump(done("rewound", info.name));
+}
+
+Result<admin::Json> AppControl::export_session(const std::string& name, const std::string& path) {
+  if (path.empty()) return fail(Code::InvalidArgument, "the file to write is missing");
+  TRY(info, parts_.store->export_session(name, path));
+  Json out = session_view(info);
+  out["file"] = path;
+  return dump(out);
+}
+
+Result<admin::Json> AppControl::import_session(const std::string& name, const std::string& path) {
+  if (path.empty()) return fail(Code::InvalidArgument, "the file to read is missing");
+  TRY(result, parts_.store->import_session(path, name, store::Overwrite::No));
+  return dump({{"session", result.session}, {"recordings", result.recordings}, {"bytes", result.bytes}});
+}
+
+Result<admin::Json> AppControl::recordings(const admin::RecordingFilter& filter, const Page& page) {
+  if (!filter.session.empty()) {
+    TRY(info, parts_.store->session(filter.session));
+    ignore(info, "a list of an unknown session is an error that names the nearest, not an empty list");
+  }
+  store::RecordingFilter wanted;
+  wanted.session = filter.session;
+  wanted.host = filter.host.value_or("");
+  wanted.method = filter.method.value_or("");
+  wanted.path_contains = filter.path_contains.value_or("");
+  wanted.status = filter.status.value_or(0);
+  wanted.text = filter.text.value_or("");
+  TRY(found, parts_.store->list_recordings(wanted, page.limit, page.cursor));
+  Json out = {{"items", Json::array()}, {"next", nullptr}};
+  for (const store::Recording& recording : found.items) out["items"].push_back(recording_row(recording));
+  if (!found.next.empty()) out["next"] = found.next;
+  return dump(out);
+}
+
+Result<admin::Json> AppControl::recording(const std::string& id) {
+  TRY(number, recording_id(id));
+  TRY(found, parts_.store->get(number));
+  return dump(recording_view(found));
+}
+
+Result<std::string> AppControl::recording_body(const std::string& id, BodyOf which) {
+  TRY(number, recording_id(id));
+  TRY(found, parts_.store->get(number));
+  return parts_.store->read_body(which == BodyOf::Request ? found.request_body : found.response_body);
+}
+
+Result<admin::Json> AppControl::delete_recording(const std::string& id) {
+  TRY(number, recording_id(id));
+  TRY_VOID(parts_.store->delete_recording(number));
+  return dump(done("deleted", id));
+}
+
+Result<admin::Json> AppControl::mode() {
+  if (parts_.runtime == nullptr) return no_daemon("the mode in force");
+  const Defaults now = defaults();
+  Json out = {{"mode", to_string(now.mode)}, {"session", now.session}, {"targets", Json::array()}};
+  for (const TargetStatus& target : parts_.targets == nullptr ? std::vector<TargetStatus>() : parts_.targets->list()) {
+    out["targets"].push_back({{"id", std::to_string(target.id)},
+                              {"name", target.settings.shown()},
+                              {"mode", to_string(target.settings.mode.value_or(now.mode))},
+                              {"session", target.settings.session.value_or(now.session)}});
+  }
+  return dump(out);
+}
+
+Result<admin::Json> AppControl::set_mode(Mode mode, const std::string& target) {
+  if (parts_.runtime == nullptr) return no_daemon("changing the mode");
+  if (!target.empty()) {
+    if (parts_.targets == nullptr) return no_daemon("changing the mode of a target");
+    TRY(status, parts_.targets->update(target, [&](TargetSettings& settings) { settings.mode = mode; }));
+    return dump(target_view(status));
+  }
+  TRY_VOID(parts_.runtime->set_defaults({.mode = mode, .session = parts_.runtime->defaults().session}));
+  return this->mode();
+}
+
+Result<admin::Json> AppControl::targets() {
+  Json out = {{"items", Json::array()}, {"next", nullptr}};
+  if (parts_.targets == nullptr) {
+    TRY(items, kept_targets(parts_.targets_file));
+    out["items"] = std::move(items);
+    return dump(out);
+  }
+  for (const TargetStatus& target : parts_.targets->list()) out["items"].push_back(target_view(target));
+  return dump(out);
+}
+
+Result<admin::Json> AppControl::attach(const admin::AttachRequest& request) {
+  if (parts_.targets == nullptr) return no_daemon("attach");
+  const auto kind = parse_target_kind(request.kind);
+  if (!kind) {
+    return fail(Code::InvalidArgument, "target kind '" + request.kind + "' is not container, pid, unit, cgroup or interface");
+  }
+  TargetSettings settings;
+  settings.spec = {.kind = *kind, .name = request.selector};
+  settings.title = request.name;
+  settings.session = request.session;
+  settings.mode = request.mode;
+  settings.sealed = request.sealed;
+  TRY(status, parts_.targets->attach(std::move(settings)));
+  return dump(target_view(status));
+}
+
+Result<admin::Json> AppControl::detach(const std::string& id) {
+  if (parts_.targets == nullptr) return no_daemon("detach");
+  TRY_VOID(parts_.targets->detach(id));
+  return dump(done("detached", id));
+}
+
+}  // namespace tapdeck::app

@@ -1,0 +1,84 @@
+// AppControl: the admin API's questions answered from the store, the target registry and the run-time defaults. The
+// listing commands use the same class on a store nobody owns, so that a daemon and an empty house answer alike.
+//
+// It keeps no state of its own. Owner: serve, or one CLI command. Thread: one at a time (see admin/control.h).
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+
+#include "daemon/admin/control.h"
+#include "daemon/app/targets.h"
+#include "daemon/base/metrics.h"
+
+namespace tapdeck::store {
+class ExchangeStore;
+struct Recording;
+struct BodyRef;
+}  // namespace tapdeck::store
+
+namespace tapdeck::app {
+
+// Mode and session of flows whose target names none.
+struct Defaults {
+  Mode mode = Mode::Record;
+  std::string session = "default";
+};
+
+// What only a live daemon can do. Called on the admin's slow thread, one call at a time, but readiness(), which may
+// come from another thread at the same time.
+class Runtime {
+ public:
+  virtual ~Runtime() = default;
+  [[nodiscard]] virtual Defaults defaults() = 0;
+  // Opens a new take where the mode records, and publishes; also for targets that follow the defaults. On an error
+  // nothing has changed.
+  virtual Result<void> set_defaults(const Defaults& defaults) = 0;
+  // Replay cursors begin again at the first recording.
+  virtual void rewind() = 0;
+  [[nodiscard]] virtual admin::Readiness readiness() = 0;
+};
+
+class AppControl final : public admin::Control {
+ public:
+  // What there is; null pointers where no daemon lives (or no metrics are kept). All outlive this.
+  struct Parts {
+    store::ExchangeStore* store = nullptr;
+    TargetRegistry* targets = nullptr;
+    Runtime* runtime = nullptr;
+    MetricsRegistry* metrics = nullptr;
+    std::filesystem::path state_dir;
+    std::filesystem::path targets_file;  // read when `targets` is null
+  };
+  explicit AppControl(Parts parts);
+
+  [[nodiscard]] admin::Readiness readiness() override;
+  [[nodiscard]] Result<admin::Json> status() override;
+  [[nodiscard]] Result<admin::Json> sessions(const admin::Page& page) override;
+  [[nodiscard]] Result<admin::Json> session(const std::string& name) override;
+  Result<admin::Json> create_session(const std::string& name) override;
+  Result<admin::Json> delete_session(const std::string& name) override;
+  Result<admin::Json> activate_session(const std::string& name, const std::string& target) override;
+  Result<admin::Json> rewind_session(const std::string& name, const std::string& target) override;
+  Result<admin::Json> export_session(const std::string& name, const std::string& path) override;
+  Result<admin::Json> import_session(const std::string& name, const std::string& path) override;
+  [[nodiscard]] Result<admin::Json> recordings(const admin::RecordingFilter& filter, const admin::Page& page) override;
+  [[nodiscard]] Result<admin::Json> recording(const std::string& id) override;
+  [[nodiscard]] Result<std::string> recording_body(const std::string& id, BodyOf which) override;
+  Result<admin::Json> delete_recording(const std::string& id) override;
+  [[nodiscard]] Result<admin::Json> mode() override;
+  Result<admin::Json> set_mode(Mode mode, const std::string& target) override;
+  [[nodiscard]] Result<admin::Json> targets() override;
+  Result<admin::Json> attach(const admin::AttachRequest& request) override;
+  Result<admin::Json> detach(const std::string& id) override;
+
+ private:
+  [[nodiscard]] Defaults defaults() const;
+  [[nodiscard]] std::unexpected<Error> no_daemon(std::string_view what) const;
+
+  Parts parts_;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace tapdeck::app

@@ -1,0 +1,144 @@
+#include "daemon/app/json_view.h"
+
+#include <cstdio>
+#include <ctime>
+
+namespace tapdeck::app {
+namespace {
+
+Json headers_view(const http::Headers& headers) {
+  Json out = Json::array();
+  for (size_t i = 0; i < headers.size(); ++i) {
+    out.push_back({std::string(headers[i].name), std::string(headers[i].value)});
+  }
+  return out;
+}
+
+std::string_view version_text(http::Version version) {
+  switch (version) {
+    case http::Version::Http10: return "HTTP/1.0";
+    case http::Version::Http11: return "HTTP/1.1";
+    case http::Version::Http2: return "HTTP/2";
+  }
+  return "HTTP/1.1";
+}
+
+Json body_view(const store::BodyRef& body) {
+  return {{"bytes", body.size}, {"segments", body.segments.size()}, {"pieces", body.timeline.size()}};
+}
+
+Json provenance_view(const store::Provenance& from) {
+  return {{"target", from.target},
+          {"capture_path", from.capture_path},
+          {"client", from.client.to_string()},
+          {"destination", from.original_destination.to_string()},
+          {"pid", from.pid},
+          {"uid", from.uid},
+          {"comm", from.comm},
+          {"cgroup_id", from.cgroup_id},
+          {"sni", from.sni},
+          {"alpn", from.alpn},
+          {"tls_version", from.tls_version},
+          {"peer_certificate_sha256", from.peer_certificate_sha256},
+          {"upstream_verify_failure", from.upstream_verify_failure},
+          {"route", from.route},
+          {"microseconds",
+           {{"dns", from.timings.dns},
+            {"connect", from.timings.connect},
+            {"tls", from.timings.tls},
+            {"first_byte", from.timings.first_byte},
+            {"total", from.timings.total}}}};
+}
+
+}  // namespace
+
+std::string format_time(int64_t unix_us) {
+  if (unix_us == 0) return "";
+  const auto seconds = static_cast<std::time_t>(unix_us / 1'000'000);
+  std::tm utc{};
+  ::gmtime_r(&seconds, &utc);
+  char text[64];
+  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900, utc.tm_mon + 1,
+                utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, static_cast<int>(unix_us / 1000 % 1000));
+  return text;
+}
+
+Json session_view(const store::SessionInfo& session) {
+  return {{"name", session.name},
+          {"active", session.active},
+          {"takes", session.takes},
+          {"recordings", session.recordings},
+          {"bytes", session.bytes},
+          {"created", format_time(session.created_unix_us)},
+          {"last_recorded", format_time(session.last_recorded_unix_us)}};
+}
+
+Json recording_row(const store::Recording& recording) {
+  return {{"id", std::to_string(recording.id)},
+          {"session", recording.session},
+          {"take", recording.take},
+          {"time", format_time(recording.started_unix_us)},
+          {"method", recording.request.method},
+          {"url", recording.url()},
+          {"status", recording.response.status},
+          {"outcome", store::to_string(recording.outcome.kind)},
+          {"bytes", recording.response_body.size},
+          {"target", recording.provenance.target},
+          {"process", recording.provenance.comm},
+          {"milliseconds", static_cast<double>(recording.provenance.timings.total) / 1000.0}};
+}
+
+Json recording_view(const store::Recording& recording) {
+  Json out = recording_row(recording);
+  out["key"] = store::to_hex(recording.key.bytes);
+  out["request"] = {{"method", recording.request.method},
+                    {"target", recording.request.target},
+                    {"version", version_text(recording.request.version)},
+                    {"headers", headers_view(recording.request.headers)},
+                    {"body", body_view(recording.request_body)},
+                    {"trailers", headers_view(recording.request_trailers)}};
+  Json informational = Json::array();
+  for (const http::ResponseHead& head : recording.informational) {
+    informational.push_back({{"status", head.status}, {"reason", head.reason}, {"headers", headers_view(head.headers)}});
+  }
+  out["informational"] = std::move(informational);
+  out["response"] = {{"status", recording.response.status},
+                     {"reason", recording.response.reason},
+                     {"version", version_text(recording.response.version)},
+                     {"headers", headers_view(recording.response.headers)},
+                     {"body", body_view(recording.response_body)},
+                     {"trailers", headers_view(recording.response_trailers)}};
+  out["ended"] = {{"kind", store::to_string(recording.outcome.kind)},
+                  {"at_bytes", recording.outcome.at_bytes},
+                  {"reason", recording.outcome.reason}};
+  out["provenance"] = provenance_view(recording.provenance);
+  return out;
+}
+
+Json target_view(const TargetStatus& target) {
+  Json out = {{"id", std::to_string(target.id)},
+              {"name", target.settings.shown()},
+              {"target", target.settings.spec.to_string()},
+              {"state", to_string(target.state)},
+              {"detail", target.detail},
+              {"session", nullptr},
+              {"mode", nullptr},
+              {"sealed", target.settings.sealed},
+              {"strict", target.settings.strict},
+              {"display", target.display},
+              {"captured", target.captured},
+              {"attached", format_time(target.attached_at_ms * 1000)},
+              {"trust", target.trust},
+              {"trust_skipped", target.trust_skipped},
+              {"gaps", target.gaps},
+              {"gap_milliseconds", target.gap_total.count()},
+              {"uncaptured", Json::object()}};
+  if (target.settings.session) out["session"] = *target.settings.session;
+  if (target.settings.mode) out["mode"] = to_string(*target.settings.mode);
+  for (const auto& [reason, count] : target.uncaptured) out["uncaptured"][reason] = count;
+  return out;
+}
+
+std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+}  // namespace tapdeck::app

@@ -1,0 +1,48 @@
+#include "daemon/app/open_control.h"
+
+#include "daemon/app/client.h"
+#include "store/exchange_store.h"
+
+namespace tapdeck::app {
+
+ControlHandle::ControlHandle() = default;
+ControlHandle::ControlHandle(ControlHandle&&) noexcept = default;
+ControlHandle& ControlHandle::operator=(ControlHandle&&) noexcept = default;
+ControlHandle::~ControlHandle() = default;
+
+Result<ControlHandle> ControlHandle::open(const Common& common, Need need) {
+  TRY(config, config_for(common.config_file));
+  const Paths paths = paths_of(config, common.state_dir);
+  ControlHandle out;
+  out.state_dir_ = paths.state_dir;
+  const store::StoreOwner owner = store::ExchangeStore::owner_of(paths.store.string());
+  if (!owner.admin_socket.empty() && need != Need::ReadDirect) {
+    auto remote = RemoteControl::connect(owner.admin_socket);
+    if (remote) {
+      out.control_ = std::move(*remote);
+      return out;
+    }
+    if (remote.error().code == Code::Permission) return std::unexpected(remote.error());
+    // Anything else: it died and left its file; the lock of the store decides.
+  }
+  if (need == Need::Write) TRY_VOID(make_directories(paths));
+  store::StoreOptions options;
+  options.path = paths.store.string();
+  options.cache_bytes = config.storage.cache_bytes;
+  auto opened = store::ExchangeStore::open(options, need == Need::Write ? store::Access::ReadWrite : store::Access::ReadOnly);
+  if (!opened && opened.error().code == Code::NotFound) {
+    return fail(Code::NotFound, "nothing is recorded in " + paths.state_dir.string() +
+                                    " yet; record something: tapdeck run -- curl https://example.org");
+  }
+  if (!opened) return std::unexpected(opened.error());
+  out.store_ = std::move(*opened);
+  out.control_ = std::make_unique<AppControl>(AppControl::Parts{.store = out.store_.get(),
+                                                                .targets = nullptr,
+                                                                .runtime = nullptr,
+                                                                .metrics = nullptr,
+                                                                .state_dir = paths.state_dir,
+                                                                .targets_file = paths.targets});
+  return out;
+}
+
+}  // namespace tapdeck::app

@@ -1,0 +1,38 @@
+// Whom a listing command asks: the daemon that owns the state directory, or the store itself when nobody does.
+// Thread: the main one.
+#pragma once
+
+#include <memory>
+
+#include "daemon/app/commands.h"
+#include "daemon/app/control.h"
+#include "daemon/app/paths.h"
+
+namespace tapdeck::app {
+
+// ReadDirect: from the store itself even when a daemon has it (export: the daemon may not be allowed to write there).
+enum class Need { Read, Write, ReadDirect };
+
+class ControlHandle {
+ public:
+  // Errors: InvalidConfig, NotFound (nothing recorded yet in the state directory; the detail says how to), Busy (a
+  // process without an admin socket records there), Permission, and those of the store.
+  [[nodiscard]] static Result<ControlHandle> open(const Common& common, Need need);
+  ControlHandle(ControlHandle&&) noexcept;
+  ControlHandle& operator=(ControlHandle&&) noexcept;
+  ~ControlHandle();
+
+  // A daemon answers, in its own mount namespace: paths mean something else to it than to us.
+  [[nodiscard]] bool is_remote() const { return store_ == nullptr; }
+  [[nodiscard]] const std::filesystem::path& state_dir() const { return state_dir_; }
+  [[nodiscard]] admin::Control& operator*() const { return *control_; }
+  [[nodiscard]] admin::Control* operator->() const { return control_.get(); }
+
+ private:
+  ControlHandle();
+  std::filesystem::path state_dir_;
+  std::unique_ptr<store::ExchangeStore> store_;
+  std::unique_ptr<admin::Control> control_;  // after store_: it goes first
+};
+
+}  // namespace tapdeck::app

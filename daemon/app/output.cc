@@ -1,0 +1,96 @@
+#include "daemon/app/output.h"
+
+#include <algorithm>
+#include <chrono>
+#include <ostream>
+#include <vector>
+
+#include "daemon/base/json_text.h"
+
+namespace tapdeck::app {
+
+std::string cell_of(const Json& value) {
+  if (value.is_null()) return "-";
+  if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
+  if (value.is_number_float()) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f", value.get<double>());
+    return text;
+  }
+  if (!value.is_string()) return dump(value);
+  std::string escaped;
+  append_json_string(escaped, value.get<std::string>());
+  std::string out;
+  // The escapes of control characters stay; quotes and backslashes are shown as they are.
+  for (size_t i = 1; i + 1 < escaped.size(); ++i) {
+    if (escaped[i] == '\\' && (escaped[i + 1] == '"' || escaped[i + 1] == '\\')) ++i;
+    out += escaped[i];
+  }
+  return out.empty() ? "-" : out;
+}
+
+void print_table(const Streams& streams, const Json& items, std::initializer_list<Column> columns) {
+  std::vector<std::vector<std::string>> rows;
+  const bool aligned = streams.terminal == Terminal::Yes;
+  if (aligned) {
+    for (auto& titles = rows.emplace_back(); const Column& column : columns) titles.emplace_back(column.title);
+  }
+  for (const Json& item : items) {
+    auto& row = rows.emplace_back();
+    for (const Column& column : columns) {
+      const auto found = item.find(std::string(column.key));
+      row.push_back(found == item.end() ? "-" : cell_of(*found));
+    }
+  }
+  std::vector<size_t> widths(columns.size());
+  for (const auto& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  for (const auto& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      streams.out << row[i];
+      if (i + 1 == row.size()) break;
+      streams.out << (aligned ? std::string(widths[i] - row[i].size() + 2, ' ') : "\t");
+    }
+    streams.out << '\n';
+  }
+}
+
+void print_fields(const Streams& streams, const Json& object) {
+  size_t width = 0;
+  for (const auto& [key, value] : object.items()) width = std::max(width, key.size());
+  for (const auto& [key, value] : object.items()) {
+    streams.out << key << std::string(width - key.size() + 2, ' ') << cell_of(value) << '\n';
+  }
+}
+
+int print_error(const Common& common, const Streams& streams, const Error& error) {
+  if (common.format == Format::Json) {
+    streams.err << dump({{"error", to_string(error.code)}, {"detail", error.message()}}) << '\n';
+  } else {
+    streams.err << "tapdeck: " << error.message() << '\n';
+  }
+  return 1;
+}
+
+Patience::Patience(const Streams& streams, std::string what)
+    : thread_([this, &err = streams.err, text = std::move(what)] {
+        using namespace std::chrono_literals;
+        const auto begun = std::chrono::steady_clock::now();
+        std::unique_lock lock(mutex_);
+        for (auto pause = 2s; !wake_.wait_for(lock, pause, [this] { return done_; }); pause = 5s) {
+          const auto waited = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begun);
+          err << "tapdeck: " << text << " (" << waited.count() << " s)" << std::endl;
+        }
+      }) {}
+
+Patience::~Patience() {
+  {
+    const std::lock_guard lock(mutex_);
+    done_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+}  // namespace tapdeck::app

@@ -1,0 +1,46 @@
+// How the listing commands talk: tables, JSON, errors, and a sign of life when something takes long. Thread: main.
+#pragma once
+
+#include <condition_variable>
+#include <initializer_list>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "daemon/app/commands.h"
+#include "daemon/app/json_view.h"
+
+namespace tapdeck::app {
+
+struct Column {
+  std::string_view title;
+  std::string_view key;  // of the item
+};
+
+// Aligned under titles for a terminal; tab-separated without titles otherwise (for cut and awk).
+void print_table(const Streams& streams, const Json& items, std::initializer_list<Column> columns);
+// "key  value" lines of an object's scalar members.
+void print_fields(const Streams& streams, const Json& object);
+// A value as one cell: strings bare, control characters escaped so that recorded bytes cannot drive the terminal.
+[[nodiscard]] std::string cell_of(const Json& value);
+
+// "tapdeck: what" on err, or {"error":...,"detail":...} with Format::Json; returns 1.
+int print_error(const Common& common, const Streams& streams, const Error& error);
+
+// Says on `err` what is being waited for, first after 2 s and then every 5 s, until destroyed.
+class Patience {
+ public:
+  Patience(const Streams& streams, std::string what);
+  ~Patience();
+  Patience(const Patience&) = delete;
+  Patience& operator=(const Patience&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool done_ = false;
+  std::thread thread_;
+};
+
+}  // namespace tapdeck::app

@@ -1,0 +1,72 @@
+#include "daemon/app/paths.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "daemon/app/run_command.h"
+
+namespace tapdeck::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path or_else(const fs::path& given, const fs::path& otherwise) { return given.empty() ? otherwise : given; }
+
+fs::path run_dir_of(const fs::path& state_dir) {
+  if (const char* given = std::getenv("RUNTIME_DIRECTORY"); given != nullptr && *given == '/') {
+    const std::string_view list(given);  // systemd separates several by ':'; the first is ours
+    return list.substr(0, list.find(':'));
+  }
+  if (::geteuid() == 0) return "/run/tapdeck";
+  if (const char* user = std::getenv("XDG_RUNTIME_DIR"); user != nullptr && *user == '/') return fs::path(user) / "tapdeck";
+  return state_dir / "run";
+}
+
+Result<void> make_directory(const fs::path& path, mode_t mode) {
+  std::error_code error;
+  fs::create_directories(path.parent_path(), error);
+  if (::mkdir(path.c_str(), mode) == 0 || errno == EEXIST) {
+    if (fs::is_directory(path, error)) return {};
+    return fail(Code::Io, path.string() + " is not a directory");
+  }
+  return fail_errno(errno, "make directory " + path.string() + " (choose another with --state-dir)");
+}
+
+}  // namespace
+
+Paths paths_of(const config::Config& config, const fs::path& state_dir) {
+  Paths out;
+  const char* environment = std::getenv("TAPDECK_STATE_DIR");
+  out.state_dir = state_dir;
+  if (out.state_dir.empty() && environment != nullptr && *environment != '\0') out.state_dir = environment;
+  if (out.state_dir.empty()) out.state_dir = or_else(config.storage.path, default_state_dir());
+  std::error_code error;
+  if (const auto absolute = fs::absolute(out.state_dir, error); !error) out.state_dir = absolute.lexically_normal();
+  out.store = out.state_dir / "store";
+  out.ca_cert = or_else(config.tls.ca_cert, out.state_dir / "ca.pem");
+  out.ca_key = or_else(config.tls.ca_key, out.state_dir / "ca-key.pem");
+  out.targets = out.state_dir / "targets.json";
+  out.run_dir = run_dir_of(out.state_dir);
+  out.admin_socket = or_else(config.admin.socket, out.run_dir / "admin.sock");
+  out.admin_token = or_else(config.admin.token_file, out.run_dir / "admin.token");
+  return out;
+}
+
+Result<void> make_directories(const Paths& paths) {
+  TRY_VOID(make_directory(paths.state_dir, 0700));
+  return make_directory(paths.run_dir, 0755);
+}
+
+Result<config::Config> config_for(const fs::path& file) {
+  if (!file.empty()) return config::load(file);
+  if (const char* environment = std::getenv("TAPDECK_CONFIG"); environment != nullptr && *environment != '\0') {
+    return config::load(environment);
+  }
+  if (::access(std::string(config::kDefaultPath).c_str(), R_OK) != 0) return config::Config{};
+  return config::load(config::kDefaultPath);
+}
+
+}  // namespace tapdeck::app

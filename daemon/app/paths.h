@@ -1,0 +1,33 @@
+// Where a state directory and a running daemon keep what. One place, so that run, serve and the listing commands agree.
+// Values only; nothing is created here but by make_directories. Thread: any.
+#pragma once
+
+#include <filesystem>
+
+#include "daemon/base/result.h"
+#include "daemon/config/config.h"
+
+namespace tapdeck::app {
+
+struct Paths {
+  std::filesystem::path state_dir;   // 0700
+  std::filesystem::path store;       // state_dir/store
+  std::filesystem::path ca_cert;     // tls.ca_cert or state_dir/ca.pem
+  std::filesystem::path ca_key;      // tls.ca_key or state_dir/ca-key.pem
+  std::filesystem::path targets;     // state_dir/targets.json
+  std::filesystem::path run_dir;     // /run/tapdeck as root, else $XDG_RUNTIME_DIR/tapdeck, else state_dir/run
+  std::filesystem::path admin_socket;  // admin.socket or run_dir/admin.sock
+  std::filesystem::path admin_token;   // admin.token_file or run_dir/admin.token
+};
+
+// `state_dir` empty: storage.path, else the user's default. RUNTIME_DIRECTORY of systemd is honoured.
+[[nodiscard]] Paths paths_of(const config::Config& config, const std::filesystem::path& state_dir);
+
+// Makes state_dir (0700) and run_dir (0755: the socket in it is 0600). Permission names the directory and --state-dir.
+Result<void> make_directories(const Paths& paths);
+
+// The configuration for a command: `file` when given (must exist), else TAPDECK_CONFIG, else /etc/tapdeck/tapdeck.toml
+// when it can be read, else the defaults.
+[[nodiscard]] Result<config::Config> config_for(const std::filesystem::path& file);
+
+}  // namespace tapdeck::app

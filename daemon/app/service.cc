@@ -1,0 +1,260 @@
+// The Service of `tapdeck serve`: an Engine, the target registry over it, and the defaults that the admin API changes.
+#include "daemon/app/service.h"
+
+#include <mutex>
+#include <utility>
+
+#include "daemon/app/engine.h"
+#include "daemon/app/targets.h"
+#include "daemon/base/log.h"
+#include "daemon/trust/bind.h"
+
+namespace tapdeck::app {
+
+namespace {
+
+// Targets as the registry drives them: capture, and the tape each works with.
+class Backend final : public TargetBackend {
+ public:
+  Backend(Engine& engine, const config::Config& config) : engine_(engine), config_(config) {}
+
+  void set_defaults(const Defaults& defaults) { defaults_ = defaults; }
+  [[nodiscard]] const Defaults& defaults() const { return defaults_; }
+
+  Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved) override {
+    TRY_VOID(engine_.tapes().assign(slot, assignment(settings)));
+    const kernel::TargetPolicy policy = policy_of(settings);
+    if (!resolved.interface.empty()) {
+      TRY_VOID(engine_.capture().attach_interface(slot, resolved.interface, policy));
+    } else {
+      TRY_VOID(engine_.capture().attach_cgroup(slot, resolved.cgroup_path, policy));
+    }
+    attached_[slot] = settings;
+    log::info("target.attached", "flows are captured",
+              {{"target", slot}, {"name", settings.shown()}, {"where", resolved.display}});
+    return {};
+  }
+
+  Result<void> update(uint32_t slot, const TargetSettings& settings) override {
+    TRY_VOID(engine_.tapes().assign(slot, assignment(settings)));
+    engine_.cursors().rewind(static_cast<int>(slot));
+    const auto known = attached_.find(slot);
+    if (known == attached_.end()) return {};
+    known->second = settings;
+    return engine_.capture().set_policy(slot, policy_of(settings));
+  }
+
+  Result<void> detach(uint32_t slot) override {
+    if (attached_.erase(slot) == 0) return {};
+    auto detached = engine_.capture().detach(slot);
+    if (!detached && detached.error().code == Code::NotFound) return {};
+    return detached;
+  }
+
+  std::map<std::string, uint64_t> uncaptured(uint32_t slot) override {
+    std::map<std::string, uint64_t> reasons;
+    for (const kernel::TargetStats& target : engine_.capture().stats().targets) {
+      if (target.target != slot) continue;
+      for (size_t i = 0; i < kernel::kUncapturedReasons; ++i) {
+        const auto reason = static_cast<kernel::Uncaptured>(i);
+        if (target.uncaptured[i] > 0) reasons[std::string(kernel::to_string(reason))] = target.uncaptured[i];
+      }
+    }
+    return reasons;
+  }
+
+  // New defaults: every target that names no mode or session of its own follows.
+  Result<void> follow_defaults() {
+    for (const auto& [slot, settings] : attached_) {
+      if (settings.mode && settings.session) continue;
+      TRY_VOID(engine_.tapes().assign(slot, assignment(settings)));
+      engine_.cursors().rewind(static_cast<int>(slot));
+      TRY_VOID(engine_.capture().set_policy(slot, policy_of(settings)));
+    }
+    return {};
+  }
+
+  // Targets that fail open go direct at once; the others keep refusing after us.
+  void release_open() {
+    for (const auto& [slot, settings] : attached_) {
+      const kernel::TargetPolicy policy = policy_of(settings);
+      if (policy.on_lease == kernel::OnLease::Closed || policy.sealed == kernel::Sealed::Yes) continue;
+      auto detached = engine_.capture().detach(slot);
+      if (!detached) log::warn("target.detach_failed", detached.error().message(), {{"target", slot}});
+    }
+    engine_.capture().keep_closed();
+  }
+
+  [[nodiscard]] size_t attached() const { return attached_.size(); }
+
+ private:
+  [[nodiscard]] Mode mode_of(const TargetSettings& settings) const { return settings.mode.value_or(defaults_.mode); }
+
+  [[nodiscard]] Assignment assignment(const TargetSettings& settings) const {
+    Assignment out;
+    out.name = settings.shown();
+    out.mode = mode_of(settings);
+    out.session = settings.session.value_or(defaults_.session);
+    out.strict = settings.strict ? modes::Strict::Yes : modes::Strict::No;
+    out.sealed = settings.sealed ? modes::Sealed::Yes : modes::Sealed::No;
+    out.bypass = settings.bypass;
+    return out;
+  }
+
+  [[nodiscard]] kernel::TargetPolicy policy_of(const TargetSettings& settings) const {
+    kernel::TargetPolicy policy;
+    const config::OnLease by_mode = config::lease_policy(config_.capture, mode_of(settings));
+    bool closed = by_mode == config::OnLease::Closed;
+    if (settings.on_lease != LeasePolicy::ByMode) closed = settings.on_lease == LeasePolicy::Closed;
+    policy.on_lease = closed ? kernel::OnLease::Closed : kernel::OnLease::Open;
+    policy.sealed = settings.sealed ? kernel::Sealed::Yes : kernel::Sealed::No;
+    return policy;
+  }
+
+  Engine& engine_;
+  const config::Config& config_;
+  Defaults defaults_;
+  std::map<uint32_t, TargetSettings> attached_;
+};
+
+TargetSettings settings_of(const config::Target& target) {
+  TargetSettings settings;
+  switch (target.kind) {
+    case config::TargetKind::Container: settings.spec.kind = TargetKind::Container; break;
+    case config::TargetKind::Unit: settings.spec.kind = TargetKind::Unit; break;
+    case config::TargetKind::Cgroup: settings.spec.kind = TargetKind::Cgroup; break;
+    case config::TargetKind::Interface: settings.spec.kind = TargetKind::Interface; break;
+    case config::TargetKind::Pid: settings.spec.kind = TargetKind::Pid; break;
+  }
+  settings.spec.name = target.selector;
+  settings.title = target.name;
+  settings.session = target.session;
+  settings.mode = target.mode;
+  settings.sealed = target.sealed;
+  settings.strict = target.strict;
+  settings.bypass = target.bypass;
+  return settings;
+}
+
+class ServeService final : public Service {
+ public:
+  ServeService(const config::Config& config, Paths paths, MetricsRegistry& metrics, std::unique_ptr<Engine> engine)
+      : config_(config), paths_(std::move(paths)), metrics_(metrics), engine_(std::move(engine)), backend_(*engine_, config_) {}
+
+  ~ServeService() override { drain(std::chrono::milliseconds(0)); }
+
+  Result<void> open() {
+    Defaults defaults{config_.proxy.mode, "default"};
+    TRY(session, engine_->store().active_session());
+    defaults.session = std::move(session);
+    backend_.set_defaults(defaults);
+    TRY(ca, trust::parse_ca(engine_->ca().certificate_pem()));
+    TargetRegistry::Options options;
+    options.file = paths_.targets;
+    options.bind_trust = [run_dir = paths_.run_dir, ca](int pid) {
+      trust::BindOptions bind;
+      bind.run_dir = run_dir;
+      bind.ca = ca;
+      return trust::bind_into(pid, bind);
+    };
+    TRY(registry, TargetRegistry::open(std::move(options), backend_));
+    registry_ = std::move(registry);
+    engine_->bridge().set_on_change([this](uint32_t slot) { registry_->look_soon(slot); });
+    return {};
+  }
+
+  AppControl::Parts parts() override {
+    AppControl::Parts parts;
+    parts.store = &engine_->store();
+    parts.targets = registry_.get();
+    parts.runtime = this;
+    parts.metrics = &metrics_;
+    parts.state_dir = paths_.state_dir;
+    parts.targets_file = paths_.targets;
+    return parts;
+  }
+
+  Result<void> start() override {
+    registry_->start();
+    for (const config::Target& target : config_.targets) {
+      auto attached = registry_->attach(settings_of(target), IfMissing::Wait);
+      if (!attached) {
+        attached.error().detail = "target '" + target.name + "': " + attached.error().detail;
+        return std::unexpected(attached.error());
+      }
+    }
+    started_ = true;
+    return {};
+  }
+
+  bool all_alive() override { return engine_->all_turned(); }
+
+  void drain(std::chrono::milliseconds limit) override {
+    if (drained_) return;
+    drained_ = true;
+    started_ = false;
+    engine_->bridge().set_on_change({});
+    if (registry_ != nullptr) registry_->stop();
+    backend_.release_open();
+    engine_->drain(limit);
+  }
+
+  std::string status_line() override {
+    const Defaults now = defaults();
+    return "mode " + std::string(to_string(now.mode)) + ", session " + now.session + ", " +
+           std::to_string(engine_->store().stored_recordings()) + " recordings";
+  }
+
+  Defaults defaults() override {
+    const std::scoped_lock lock(mutex_);
+    return backend_.defaults();
+  }
+
+  Result<void> set_defaults(const Defaults& defaults) override {
+    const std::scoped_lock lock(mutex_);
+    if (defaults.mode == Mode::Replay) {
+      TRY(known, engine_->store().session(defaults.session));  // NotFound names the nearest; nothing has changed then
+      ignore(known, "only whether it exists");
+    }
+    const Defaults before = backend_.defaults();
+    backend_.set_defaults(defaults);
+    auto followed = backend_.follow_defaults();
+    if (!followed) {
+      backend_.set_defaults(before);
+      ignore(backend_.follow_defaults(), "the first error is the one to tell");
+    }
+    return followed;
+  }
+
+  void rewind() override { engine_->cursors().rewind(modes::Cursors::kAll); }
+
+  admin::Readiness readiness() override {
+    admin::Readiness out;
+    out.ready = started_;
+    if (!started_) out.reason = drained_ ? "draining" : "starting";
+    return out;
+  }
+
+ private:
+  const config::Config& config_;
+  Paths paths_;
+  MetricsRegistry& metrics_;
+  std::unique_ptr<Engine> engine_;
+  Backend backend_;
+  std::unique_ptr<TargetRegistry> registry_;  // dies first: it calls the backend
+  std::mutex mutex_;                          // the backend's defaults
+  std::atomic<bool> started_{false};
+  std::atomic<bool> drained_{false};
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Service>> make_service(const config::Config& config, const Paths& paths,
+                                              MetricsRegistry& metrics) {
+  TRY(engine, Engine::create(config, paths, metrics, StoreUse::Own));
+  auto service = std::make_unique<ServeService>(config, paths, metrics, std::move(engine));
+  TRY_VOID(service->open());
+  return std::unique_ptr<Service>(std::move(service));
+}
+
+}  // namespace tapdeck::app

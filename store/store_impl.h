@@ -40,6 +40,9 @@ enum class Family : size_t {
   Partial,     // id(8) 0 -> begun record; id(8) 1 part(4) -> one of its segments
   Count,
 };
+// A row past all others that each family keeps in a table from the start. RocksDB's repair learns families from tables
+// only and would throw away what the log holds of a family that was never flushed.
+inline const std::string kAnchor(48, '\xff');  // no shorter than the prefix of Match
 inline constexpr size_t kFamilies = static_cast<size_t>(Family::Count);
 [[nodiscard]] const char* name_of(Family family);
 
@@ -123,7 +126,8 @@ struct ExchangeStore::Impl {
   RecentDigests recent;                        // write
   std::map<std::string, OriginFacts> origins;  // write: rows already stored, bounded
   bool broken = false;                         // write: the last write failed, resume before the next
-  bool fatal = false;                          // write: it failed for a reason that only reopening clears
+
+  bool degraded = false;  // handle: open for writing failed, reading goes on without
 
   mutable std::mutex table_mutex;
   std::map<uint32_t, SessionRow> sessions;    // table
@@ -137,7 +141,7 @@ struct ExchangeStore::Impl {
   [[nodiscard]] Result<void> take_lock();
   [[nodiscard]] Result<void> load_secret();
   [[nodiscard]] Result<void> open_db();
-  [[nodiscard]] rocksdb::Status try_open();
+  [[nodiscard]] rocksdb::Status try_open(Access mode);
   [[nodiscard]] Result<void> reopen();
   void close_db();
   [[nodiscard]] Result<void> load_tables();

@@ -214,7 +214,7 @@ Secret ExchangeStore::Impl::derive(std::string_view label, std::string_view name
   return KeyHasher(secret).of(std::string(label) + '\0' + std::string(name));
 }
 
-rocksdb::Status ExchangeStore::Impl::try_open() {
+rocksdb::Status ExchangeStore::Impl::try_open(Access mode) {
   close_db();
   std::vector<std::string> existing;
   // Fails on a new directory, which is fine, and on a broken one, which the open below reports better.
@@ -222,7 +222,7 @@ rocksdb::Status ExchangeStore::Impl::try_open() {
   const auto descriptors = describe_families(existing, options.cache_bytes);
   rocksdb::DB* raw = nullptr;
   const rocksdb::Status status =
-      access == Access::ReadOnly
+      mode == Access::ReadOnly
           ? rocksdb::DB::OpenForReadOnly(database_only_options(), db_path, descriptors, &all_handles, &raw)
           : rocksdb::DB::Open(database_only_options(), db_path, descriptors, &all_handles, &raw);
   if (!status.ok()) return status;
@@ -245,20 +245,20 @@ Result<void> ExchangeStore::Impl::open_db() {
     // The owner may compact a file away between our listing and opening it; a new listing no longer names it.
     rocksdb::Status status;
     for (int attempt = 0; attempt < 5; ++attempt) {
-      status = try_open();
+      status = try_open(access);
       if (status.ok()) return {};
     }
     return fail_status(status, "open store " + options.path + " for reading");
   }
   const bool headless = lost_its_head(db_path);
-  rocksdb::Status status = headless ? rocksdb::Status::Corruption("CURRENT is missing") : try_open();
+  rocksdb::Status status = headless ? rocksdb::Status::Corruption("CURRENT is missing") : try_open(access);
   if (status.ok()) return {};
   if (!status.IsCorruption() && !headless && !status.IsNotFound() && !status.IsInvalidArgument() &&
       status.ToString().find("CURRENT") == std::string::npos && status.ToString().find("MANIFEST") == std::string::npos)
     return fail_status(status, "open store " + options.path);
   const std::string first = status.ToString();
-  if (point_current_at_newest_manifest(db_path)) status = try_open();
-  if (!status.ok() && repair(db_path)) status = try_open();
+  if (point_current_at_newest_manifest(db_path)) status = try_open(access);
+  if (!status.ok() && repair(db_path)) status = try_open(access);
   if (status.ok()) return {};
   return fail(Code::Corrupt,
               "store " + options.path + " is damaged and could not be repaired (" + first +
@@ -268,7 +268,13 @@ Result<void> ExchangeStore::Impl::open_db() {
 
 Result<void> ExchangeStore::Impl::reopen() {
   const std::unique_lock exclusive(handle_mutex);
-  TRY_VOID(open_db());
+  auto opened = open_db();
+  degraded = !opened;
+  if (!opened) {
+    const rocksdb::Status reading = try_open(Access::ReadOnly);
+    if (!reading.ok()) opened.error().detail += "; reading fails too: " + reading.ToString();
+    return opened;
+  }
   if (access == Access::ReadOnly) {
     TRY_VOID(load_tables());
     bump();
@@ -285,7 +291,11 @@ Result<void> ExchangeStore::Impl::check_schema() {
     rocksdb::WriteBatch batch;
     batch.Put(cf(Family::Meta), "schema", std::to_string(kSchemaVersion)).PermitUncheckedError();
     batch.Put(cf(Family::Meta), "fingerprint", fingerprint).PermitUncheckedError();
-    return commit(batch, Durability::Fsync);
+    for (auto* handle : families) batch.Put(handle, slice(kAnchor), {}).PermitUncheckedError();
+    TRY_VOID(commit(batch, Durability::Wal));
+    const rocksdb::Status status =
+        db->Flush(rocksdb::FlushOptions(), std::vector<rocksdb::ColumnFamilyHandle*>(families.begin(), families.end()));
+    return status.ok() ? Result<void>{} : fail_status(status, "create store " + options.path);
   }
   if (*schema != std::to_string(kSchemaVersion)) {
     return fail(Code::Unsupported,

@@ -41,7 +41,7 @@ Result<void> ExchangeStore::Impl::load_tables() {
   active.clear();
   uint64_t last_id = 0;
   auto rows = iterate(Family::Sessions);
-  for (rows->SeekToFirst(); rows->Valid(); rows->Next()) {
+  for (rows->SeekToFirst(); rows->Valid() && rows->key() != slice(kAnchor); rows->Next()) {
     const uint32_t number = ByteReader(rows->key().ToStringView()).u32();
     TRY(row, decode_session(rows->value().ToStringView()));
     next_session = std::max(next_session, number + 1);
@@ -53,7 +53,7 @@ Result<void> ExchangeStore::Impl::load_tables() {
   }
   if (!rows->status().ok()) return fail_status(rows->status(), "read sessions of " + options.path);
   auto begun = iterate(Family::Partial);
-  begun->SeekToLast();
+  begun->SeekForPrev(std::string(8, static_cast<char>(0xff)));  // below the anchor
   if (begun->Valid()) last_id = std::max(last_id, ByteReader(begun->key().ToStringView()).u64());
   auto meta = iterate(Family::Meta);
   for (meta->Seek("active/"); meta->Valid() && meta->key().starts_with("active/"); meta->Next())
@@ -67,7 +67,7 @@ Result<void> ExchangeStore::Impl::load_tables() {
 Result<void> ExchangeStore::Impl::recover_partials() {
   std::vector<std::pair<uint64_t, std::string>> begun;
   auto rows = iterate(Family::Partial);
-  for (rows->SeekToFirst(); rows->Valid(); rows->Next()) {
+  for (rows->SeekToFirst(); rows->Valid() && rows->key() != slice(kAnchor); rows->Next()) {
     ByteReader key(rows->key().ToStringView());
     const uint64_t id = key.u64();
     if (key.byte() == 0) begun.emplace_back(id, rows->value().ToString());

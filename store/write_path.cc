@@ -15,7 +15,11 @@ Result<void> ExchangeStore::Impl::commit(rocksdb::WriteBatch& batch, Durability 
   if (broken || db == nullptr) TRY_VOID(resume());
   rocksdb::WriteOptions write_options;
   write_options.sync = durability == Durability::Fsync;
-  const rocksdb::Status status = db->Write(write_options, &batch);
+  rocksdb::Status status = db->Write(write_options, &batch);
+  if (status.ok()) return {};
+  broken = true;
+  // Once more: writing the memory tables out frees the log, which is often all the space that was missing.
+  if (resume()) status = db->Write(write_options, &batch);
   if (status.ok()) return {};
   broken = true;
   recent.clear();
@@ -26,13 +30,15 @@ Result<void> ExchangeStore::Impl::commit(rocksdb::WriteBatch& batch, Durability 
 // RocksDB refuses writes after a failed one until told to go on. Resume() writes the memory tables out and starts a
 // new log, so a torn record in the old one hides nothing that follows.
 Result<void> ExchangeStore::Impl::resume() {
-  if (db != nullptr) {
+  if (db != nullptr && !degraded) {
     const rocksdb::Status status = db->Resume();
     if (status.ok()) {
       broken = false;
       return {};
     }
-    if (status.IsNoSpace()) return fail_status(status, "resume store " + options.path);
+    // Reopening needs space as well and would only take the readers' tables away.
+    auto failure = fail_status(status, "resume store " + options.path);
+    if (failure.error().code == Code::NoSpace) return failure;
   }
   TRY_VOID(reopen());
   broken = false;

@@ -1,0 +1,212 @@
+// Export, import, stores beside the store, and damaged directories.
+#include <gmock/gmock.h>
+#include <rocksdb/db.h>
+
+#include <fstream>
+
+#include "store/store_repair.h"
+#include "store/test_support.h"
+
+namespace tapdeck::store {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+namespace fs = std::filesystem;
+
+std::string slurp(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+void spit(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+Code code_of(const std::string& path) {
+  StoreOptions options;
+  options.path = path;
+  const auto store = ExchangeStore::open(options, Access::ReadWrite);
+  return store ? Code::Internal : store.error().code;
+}
+
+TEST(Transfer, AnExportedSessionMatchesAndReplaysOnAnotherInstall) {
+  const TempDirectory from, to, work;
+  const std::string file = work.path() + "/s.tapdeck", large(600'000, 'L');
+  {
+    auto store = open_store(from.path());
+    Recorder old(*store, "s");
+    ignore(old.record("/x", "old take"), "superseded");
+    Recorder recorder(*store, "s");
+    ignore(recorder.record("/x", large, "asked"), "looked up below");
+    ignore(recorder.record("/y", large), "the same body goes once");
+    ASSERT_TRUE(store->export_session("s", file));
+    EXPECT_EQ(store->export_session("s", file).error().code, Code::AlreadyExists);
+    EXPECT_EQ(store->export_session("z", file + "2").error().code, Code::NotFound);
+  }
+  EXPECT_LT(fs::file_size(file), 620'000u);
+  auto store = open_store(to.path());
+  const auto imported = store->import_session(file, "copy", Overwrite::No);
+  ASSERT_TRUE(imported) << imported.error().message();
+  EXPECT_EQ(imported->recordings, 3u);
+  const KeyHasher hasher(*store->key_secret("copy"));
+  KeyBuilder key(hasher, "https", "api.example.com", 443, "POST", "/x");
+  key.body("asked");
+  const auto ids = *store->lookup("copy", key.key());
+  ASSERT_EQ(ids.size(), 1u);
+  EXPECT_TRUE(*store->read_body(store->get("copy", ids[0])->response_body) == large);
+  EXPECT_EQ(store->session("copy")->takes, 2u);
+  EXPECT_EQ(store->import_session(file, "copy", Overwrite::No).error().code, Code::AlreadyExists);
+  ASSERT_TRUE(store->import_session(file, "copy", Overwrite::Yes));
+  EXPECT_EQ(store->stored_recordings(), 3u);
+  EXPECT_EQ(store->import_session(file, "bad/name", Overwrite::No).error().code, Code::InvalidArgument);
+}
+
+TEST(Transfer, EveryTruncatedOrChangedFileIsRefusedAndLeavesNothing) {
+  const TempDirectory dir;
+  auto store = open_store(dir.path());
+  Recorder recorder(*store, "s");
+  ignore(recorder.record("/x", std::string(600, 'b')), "one body in a frame of its own");
+  const std::string file = dir.path() + "/s.tapdeck", bad = dir.path() + "/bad.tapdeck";
+  ASSERT_TRUE(store->export_session("s", file));
+  const std::string whole = slurp(file);
+  for (size_t n = 0; n < whole.size(); ++n) {
+    spit(bad, whole.substr(0, n));
+    const auto result = store->import_session(bad, "t", Overwrite::No);
+    ASSERT_FALSE(result) << n;
+    ASSERT_TRUE(result.error().code == Code::Truncated || result.error().code == Code::Corrupt) << n;
+  }
+  for (size_t n = 0; n < whole.size(); ++n) {
+    std::string changed = whole;
+    changed[n] = static_cast<char>(changed[n] ^ 0x41);
+    spit(bad, changed);
+    ASSERT_FALSE(store->import_session(bad, "t", Overwrite::No)) << n;
+  }
+  spit(bad, whole + "x");
+  EXPECT_EQ(store->import_session(bad, "t", Overwrite::No).error().code, Code::Corrupt);
+  EXPECT_EQ(store->list_sessions()->size(), 1u);
+  EXPECT_EQ(store->stored_recordings(), 1u);
+}
+
+TEST(Pending, ASecondRecorderIsMergedAsNewTakes) {
+  const TempDirectory dir;
+  StoreOptions options;
+  options.path = dir.path();
+  auto store = open_store(options);
+  Recorder recorder(*store, "s");
+  ignore(recorder.record("/x", "main"), "superseded by the merged take");
+  auto beside = ExchangeStore::open_pending(options);
+  ASSERT_TRUE(beside) << beside.error().message();
+  const std::string path = (*beside)->options().path;
+  Recorder second(**beside, "s");
+  ignore(second.record("/x", "one"), "");
+  ignore(second.record("/x", std::string(50'000, 'p')), "");
+  EXPECT_EQ(store->merge_pending(path).error().code, Code::Busy);
+  beside->reset();
+  const auto merged = store->merge_pending(path);
+  ASSERT_TRUE(merged) << merged.error().message();
+  EXPECT_EQ(*merged, 2u);
+  EXPECT_FALSE(fs::exists(path));
+  const auto ids = *store->lookup("s", recorder.key("/x"));
+  ASSERT_EQ(ids.size(), 2u);
+  EXPECT_EQ(*store->read_body(store->get(ids[0])->response_body), "one");
+  EXPECT_EQ(store->read_body(store->get(ids[1])->response_body)->size(), 50'000u);
+  EXPECT_EQ(store->session("s")->takes, 2u);
+}
+
+TEST(Pending, WhatAKilledRecorderLeftIsMergedByTheNextOpen) {
+  const TempDirectory dir;
+  StoreOptions options;
+  options.path = dir.path();
+  {
+    auto store = open_store(options);
+    auto beside = *ExchangeStore::open_pending(options);
+    Recorder second(*beside, "fresh");
+    ignore(second.record("/x", "left"), "");
+  }
+  auto store = open_store(options);
+  EXPECT_EQ(store->session("fresh")->recordings, 1u);
+  EXPECT_TRUE(fs::is_empty(dir.path() + "/pending"));
+}
+
+// ---- damage
+
+std::string manifest_of(const std::string& path) {
+  for (const auto& entry : fs::directory_iterator(path + "/db")) {
+    if (entry.path().filename().string().starts_with("MANIFEST-")) return entry.path().string();
+  }
+  return {};
+}
+
+uint64_t record_one(const std::string& path) {
+  auto store = open_store(path);
+  return Recorder(*store, "s").record("/x", "kept");
+}
+
+void expect_kept(const std::string& path, uint64_t id) {
+  auto store = open_store(path);
+  ASSERT_NE(store, nullptr);
+  const auto recording = store->get("s", id);
+  ASSERT_TRUE(recording) << recording.error().message();
+  EXPECT_EQ(*store->read_body(recording->response_body), "kept");
+}
+
+TEST(Damage, AMissingOrGarbledCurrentIsWrittenAnew) {
+  const TempDirectory dir;
+  const auto id = record_one(dir.path());
+  for (const char* content : {"", "garbage", "MANIFEST-999999\n"}) {
+    spit(dir.path() + "/db/CURRENT", content);
+    expect_kept(dir.path(), id);
+  }
+  fs::remove(dir.path() + "/db/CURRENT");
+  expect_kept(dir.path(), id);
+}
+
+TEST(Damage, AGarbledManifestIsRebuilt) {
+  const TempDirectory dir;
+  const auto id = record_one(dir.path());
+  std::string bytes = slurp(manifest_of(dir.path()));
+  for (size_t i = 10; i < bytes.size(); i += 3) bytes[i] = static_cast<char>(bytes[i] ^ 0x55);
+  spit(manifest_of(dir.path()), bytes);
+  expect_kept(dir.path(), id);
+}
+
+TEST(Damage, WhatCannotBeRepairedIsNamedAndLeftAlone) {
+  const TempDirectory dir;
+  ignore(record_one(dir.path()), "will be unreadable");
+  fs::remove_all(dir.path() + "/db");
+  spit(dir.path() + "/db", "a file where a directory was");
+  StoreOptions options;
+  options.path = dir.path();
+  const auto store = ExchangeStore::open(options, Access::ReadWrite);
+  ASSERT_FALSE(store);
+  EXPECT_THAT(store.error().detail, HasSubstr(dir.path()));
+  EXPECT_EQ(slurp(dir.path() + "/db"), "a file where a directory was");
+}
+
+TEST(Damage, ANewerSchemaIsRefusedWithAClearWord) {
+  const TempDirectory dir;
+  ignore(record_one(dir.path()), "");
+  {
+    rocksdb::DB* raw = nullptr;
+    std::vector<rocksdb::ColumnFamilyHandle*> handles;
+    ASSERT_TRUE(rocksdb::DB::Open(database_only_options(), dir.path() + "/db", describe_families({"future"}, 1 << 20),
+                                  &handles, &raw)
+                    .ok());
+    ASSERT_TRUE(raw->Put({}, handles[1], "schema", "2").ok());
+    for (auto* handle : handles) ASSERT_TRUE(raw->DestroyColumnFamilyHandle(handle).ok());
+    delete raw;
+  }
+  EXPECT_EQ(code_of(dir.path()), Code::Unsupported);
+}
+
+TEST(Damage, ASecretOfAnotherStoreIsNoticed) {
+  const TempDirectory dir;
+  ignore(record_one(dir.path()), "");
+  spit(dir.path() + "/match.secret", std::string(32, 'x'));
+  EXPECT_EQ(code_of(dir.path()), Code::Corrupt);
+  spit(dir.path() + "/match.secret", "short");
+  EXPECT_EQ(code_of(dir.path()), Code::Corrupt);
+}
+
+}  // namespace
+}  // namespace tapdeck::store

@@ -27,7 +27,7 @@ TEST(Cli, ListsShowsSearchesExportsAndDeletesRecordings) {
   const auto id_text = id.is_string() ? id.get<std::string>() : id.dump();
   EXPECT_THAT(daemon.must_cli({"recording", "show", id_text, "--body"}), ::testing::AnyOf("needle", "hay"));
   const auto file = (captured.lab().directory() / "export.tapdeck").string();
-  daemon.must_cli({"session", "export", "default", file});
+  daemon.must_cli({"session", "export", "default", "-o", file});
   EXPECT_GT(std::filesystem::file_size(file), 100U);
   daemon.must_cli({"recording", "delete", id_text});
   EXPECT_EQ(captured.recordings(), 1U);

@@ -10,7 +10,7 @@
 int main(int argc, char** argv) {
   using namespace tapdeck::app;
   const Streams streams{.out = std::cout, .err = std::cerr, .terminal = ::isatty(1) != 0 ? Terminal::Yes : Terminal::No};
-  const Programs programs{.run = [](const RunOptions& options) { return run_command(options, make_run_services); },
+  const Programs programs{.run = run_command,
                           .serve = [](const ServeOptions& options) { return serve(options, make_service); }};
   const int status = run_cli({argv + 1, argv + argc}, programs, streams);
   std::cout.flush();

@@ -1,4 +1,4 @@
-// Service: the composition (workers, store, capture, targets) as `tapdeck serve` drives it. Defined by app.cc; this
+// Service: the composition (workers, store, capture, targets) as `tapdeck serve` drives it. Defined by service.cc; this
 // header is all that serve.cc and the signal handling need to know of it.
 // Owner: serve. Thread: the main one, but for what says otherwise.
 #pragma once
@@ -8,7 +8,6 @@
 
 #include "daemon/app/control.h"
 #include "daemon/app/paths.h"
-#include "daemon/app/run_command.h"
 #include "daemon/base/metrics.h"
 #include "daemon/config/config.h"
 
@@ -34,7 +33,5 @@ class Service : public Runtime {
 // and what still works without it. `metrics` outlives the Service.
 [[nodiscard]] Result<std::unique_ptr<Service>> make_service(const config::Config& config, const Paths& paths,
                                                             MetricsRegistry& metrics);
-// The same composition for one command; reads the configuration itself. Defined by app.cc.
-[[nodiscard]] Result<std::unique_ptr<RunServices>> make_run_services(const RunOptions& options);
 
 }  // namespace tapdeck::app

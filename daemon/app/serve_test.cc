@@ -1,0 +1,144 @@
+// `serve` around a Service of the test's own, in a child process: systemd's notify protocol, signals, exit status.
+#include "daemon/app/serve.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+#include <fstream>
+
+#include "daemon/app/client.h"
+#include "daemon/base/unique_fd.h"
+#include "store/exchange_store.h"
+
+namespace tapdeck::app {
+namespace {
+
+enum class Alive { Yes, No };
+
+class FakeService final : public Service {
+ public:
+  FakeService(std::unique_ptr<store::ExchangeStore> store, std::filesystem::path mark, Alive alive)
+      : store_(std::move(store)), mark_(std::move(mark)), alive_(alive) {}
+  AppControl::Parts parts() override {
+    return {.store = store_.get(), .targets = nullptr, .runtime = this, .metrics = nullptr, .state_dir = "/s", .targets_file = {}};
+  }
+  Result<void> start() override { return {}; }
+  bool all_alive() override { return alive_ == Alive::Yes; }
+  void drain(std::chrono::milliseconds limit) override { std::ofstream(mark_) << limit.count(); }
+  std::string status_line() override { return "fine"; }
+  Defaults defaults() override { return defaults_; }
+  Result<void> set_defaults(const Defaults& defaults) override {
+    defaults_ = defaults;
+    return {};
+  }
+  void rewind() override {}
+  admin::Readiness readiness() override { return {.ready = true, .reason = ""}; }
+
+ private:
+  std::unique_ptr<store::ExchangeStore> store_;
+  std::filesystem::path mark_;
+  Alive alive_;
+  Defaults defaults_;
+};
+
+class ServeTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/tapdeck-serve-XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    directory_ = name;
+    std::ofstream(directory_ / "c.toml") << "[admin]\nlisten = \"127.0.0.1:0\"\nsocket = \"s\"\ntoken_file = \"t\"\n"
+                                            "[limits]\ndrain_timeout = \"123ms\"\n[log]\nlevel = \"off\"\n";
+    notify_ = UniqueFd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strcpy(address.sun_path, (directory_ / "notify").c_str());
+    ASSERT_EQ(::bind(notify_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    const timeval patience{.tv_sec = 30, .tv_usec = 0};
+    ::setsockopt(notify_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  }
+  void TearDown() override {
+    if (child_ > 0) {
+      ::kill(child_, SIGKILL);
+      ::waitpid(child_, nullptr, 0);
+    }
+    std::filesystem::remove_all(directory_);
+  }
+  void start(Alive alive = Alive::Yes) {
+    child_ = ::fork();
+    if (child_ != 0) return;
+    ::setenv("NOTIFY_SOCKET", (directory_ / "notify").c_str(), 1);
+    ::setenv("WATCHDOG_USEC", "200000", 1);
+    ::setenv("XDG_RUNTIME_DIR", directory_.c_str(), 1);
+    ::setenv("RUNTIME_DIRECTORY", directory_.c_str(), 1);
+    const int status = serve({.config_file = directory_ / "c.toml", .state_dir = directory_ / "state"},
+                             [&](const config::Config&, const Paths& paths, MetricsRegistry&) -> Result<std::unique_ptr<Service>> {
+                               TRY(store, store::ExchangeStore::open({.path = paths.store.string()}, store::Access::ReadWrite));
+                               return std::make_unique<FakeService>(std::move(store), directory_ / "drained", alive);
+                             });
+    ::_exit(status);
+  }
+  // The next message that begins with `prefix`; "" when none comes.
+  std::string message(std::string_view prefix) {
+    char buffer[4096];
+    for (ssize_t n; (n = ::recv(notify_.get(), buffer, sizeof buffer, 0)) > 0;) {
+      const std::string text(buffer, static_cast<size_t>(n));
+      if (text.starts_with(prefix)) return text;
+      others_ += text + "\n";
+    }
+    return "";
+  }
+  int wait() {
+    int status = 0;
+    ::waitpid(std::exchange(child_, 0), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+  std::filesystem::path directory_;
+  UniqueFd notify_;
+  std::string others_;
+  pid_t child_ = 0;
+};
+
+TEST_F(ServeTest, TellsSystemdServesFeedsTheWatchdogAndDrainsOnSigterm) {
+  start();
+  ASSERT_EQ(message("READY=1"), "READY=1");
+  EXPECT_EQ(message("WATCHDOG=1"), "WATCHDOG=1");
+  auto client = RemoteControl::connect(directory_ / "s");
+  ASSERT_TRUE(client) << client.error().message();
+  const auto status = (*client)->status();
+  ASSERT_TRUE(status) << status.error().message();
+  EXPECT_NE(status->find("\"running\":true"), std::string::npos);
+  ::kill(child_, SIGTERM);
+  EXPECT_NE(message("STOPPING=1"), "");
+  EXPECT_EQ(wait(), 0);
+  std::ifstream in(directory_ / "drained");
+  std::string limit;
+  in >> limit;
+  EXPECT_EQ(limit, "123");
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "s"));
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "t"));
+}
+
+TEST_F(ServeTest, StuckWorkersStarveTheWatchdog) {
+  start(Alive::No);
+  ASSERT_NE(message("READY=1"), "");
+  EXPECT_NE(message("STATUS=fine"), "");  // the loop turned at least once
+  ::kill(child_, SIGTERM);
+  EXPECT_NE(message("STOPPING=1"), "");
+  EXPECT_EQ(others_.find("WATCHDOG=1"), std::string::npos) << others_;
+  EXPECT_EQ(wait(), 0);
+}
+
+TEST_F(ServeTest, BrokenConfigurationEndsWithOneAndIsNamed) {
+  std::ofstream(directory_ / "c.toml") << "[admin]\nlisen = 1\n";
+  start();
+  EXPECT_EQ(wait(), 1);
+}
+
+}  // namespace
+}  // namespace tapdeck::app

@@ -36,6 +36,7 @@ class CgroupCapture : public testing::Test {
     options_.run_dir = directory_.path();
     options_.workers = 2;
     options_.flow_map_entries = 1024;
+    options_.lease = std::chrono::seconds(60);  // a busy machine must not end it; tests of the lease shorten it
   }
 
   void start() {
@@ -219,7 +220,6 @@ TEST_F(CgroupCapture, DeviceBoundSocketIsLeftAloneAndRefusedWhenSealed) {
   EXPECT_NE(open.report().error, 0) << "nobody is there, and it was not captured";
   EXPECT_EQ(uncaptured(Uncaptured::BoundDevice), 1U);
   ASSERT_TRUE(capture_->set_policy(kSlot, kSealed));
-  capture_->renew_lease();  // the connect above took its time
   Client sealed(cgroup_.path(), -1, connects({.to = ep("198.18.1.99:18080"), .device = "up0"}));
   EXPECT_EQ(sealed.report().error, ECONNREFUSED);
   EXPECT_EQ(target_stats().refused_sealed, 1U);
@@ -244,6 +244,7 @@ TEST_F(CgroupCapture, OwnMarkPassesUntouched) {
 
 TEST_F(CgroupCapture, ExpiredLeaseLetsOpenTargetsPassWithinTwoSeconds) {
   lab::sh("ip addr add 198.18.0.1/32 dev lo");
+  options_.lease = CaptureOptions{}.lease;
   attach(kOpen);
   const auto origin = lab::listen_on(ep("198.18.0.1:18080"));
   EXPECT_TRUE(eventually([&] {  // nobody renews any more
@@ -254,7 +255,7 @@ TEST_F(CgroupCapture, ExpiredLeaseLetsOpenTargetsPassWithinTwoSeconds) {
   EXPECT_GE(uncaptured(Uncaptured::Lease), 1U);
   EXPECT_EQ(target_stats().refused_lease, 0U);
   capture_->renew_lease();
-  EXPECT_EQ(capture_->stats().lease_expirations, 1U);
+  EXPECT_GE(capture_->stats().lease_expirations, 1U);
   const uint64_t before = target_stats().captured;
   Client again(cgroup_.path(), -1, connects({.to = ep("198.18.0.1:18080")}));
   (void)again.report();
@@ -263,6 +264,7 @@ TEST_F(CgroupCapture, ExpiredLeaseLetsOpenTargetsPassWithinTwoSeconds) {
 
 TEST_F(CgroupCapture, ExpiredLeaseRefusesClosedTargetsWithinTwoSeconds) {
   lab::sh("ip addr add 198.18.0.1/32 dev lo");
+  options_.lease = CaptureOptions{}.lease;
   attach(kClosed);
   const auto origin = lab::listen_on(ep("198.18.0.1:18080"));
   EXPECT_TRUE(eventually([&] {

@@ -31,6 +31,7 @@ class TcCapture : public testing::Test {
     if (::geteuid() != 0) GTEST_SKIP() << "NOT RUN: needs root";
     options_.run_dir = directory_.path();
     options_.workers = 2;
+    options_.lease = std::chrono::seconds(60);  // a busy machine must not end it; tests of the lease shorten it
     connect_namespace(client_, "c", "198.18.1", "fd00:1:");
     connect_namespace(origin_, "o", "198.18.2", "fd00:2:");
     lab::sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
@@ -133,6 +134,7 @@ TEST_F(TcCapture, DestinationNobodyRoutesToIsCapturedAllTheSame) {
 }
 
 TEST_F(TcCapture, ExpiredLeaseLetsOpenTargetsReachTheOrigin) {
+  options_.lease = CaptureOptions{}.lease;
   attach(kOpen);
   const auto origin = origin_listener("198.18.2.2:18080");
   EXPECT_TRUE(eventually([&] {

@@ -92,7 +92,9 @@ int main(int argc, char** argv) {
   std::printf("stored %d in %.2f s: %.0f/s, %.2f us CPU each (builder about %.2f); 25,000/s is %.0f %% of a core\n",
               count, now() - start, count / (now() - start), cpu / count * 1e6, build_cpu / count * 1e6,
               cpu / count * 25000 * 100);
+  start = now();
   opened->reset();
+  std::printf("close  %.1f ms\n", (now() - start) * 1e3);
   start = now();
   opened = ExchangeStore::open(options, Access::ReadWrite);
   std::printf("reopen %.1f ms\n", (now() - start) * 1e3);

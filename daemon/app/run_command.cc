@@ -135,6 +135,7 @@ Result<Ended> run_child(const RunOptions& options, RunServices& services, const 
   TRY(cgroup, RunCgroup::create());
   TRY_VOID(services.attach(cgroup->path()));
   TRY(ca, trust::parse_ca(services.ca_pem()));
+  ignore(trust::clean_leftovers(services.run_dir()), "of runs that were killed; they are in nobody's way");
   const TrustDirectory directory(services.run_dir());
   TRY(environment, trust::trust_environment(our_environment(), ca, directory.path()));
   TRY(child, start_child(options, *cgroup, environment, relay));

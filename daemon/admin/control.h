@@ -27,7 +27,7 @@ struct Page {
 
 // All given conditions must hold.
 struct RecordingFilter {
-  std::string session;  // empty: all
+  std::string session;                // empty: all
   std::optional<std::string> host;    // exact, case-insensitive
   std::optional<std::string> method;  // exact
   std::optional<std::string> path_contains;

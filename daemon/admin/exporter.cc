@@ -64,8 +64,7 @@ class Collector final : public prometheus::Collectable {
     requests(out, snapshot);
     request_durations(out, snapshot);
     connections(out, snapshot);
-    rows(out, counter_rows(), MetricType::Counter,
-         [&](Counter id) { return static_cast<double>(snapshot.value(id)); });
+    rows(out, counter_rows(), MetricType::Counter, [&](Counter id) { return static_cast<double>(snapshot.value(id)); });
     rows(out, gauge_rows(), MetricType::Gauge, [&](Gauge id) { return snapshot.value(id); });
     histograms(out, snapshot);
     process(out);
@@ -74,7 +73,8 @@ class Collector final : public prometheus::Collectable {
 
  private:
   static void build_info(std::vector<MetricFamily>& out) {
-    MetricFamily& family = out.emplace_back(family_of(kBuildInfoFamily.family, kBuildInfoFamily.help, MetricType::Gauge));
+    MetricFamily& family =
+        out.emplace_back(family_of(kBuildInfoFamily.family, kBuildInfoFamily.help, MetricType::Gauge));
     ClientMetric& metric = add_series(family, MetricType::Gauge, 1);
     label(metric, "version", TAPDECK_VERSION);
     label(metric, "compiler", "clang-" + std::to_string(__clang_major__));
@@ -83,14 +83,16 @@ class Collector final : public prometheus::Collectable {
   // A named target shows its possible outcomes from the first scrape, so that rates see the first event; other code
   // classes appear when they happen.
   static void requests(std::vector<MetricFamily>& out, const MetricsSnapshot& snapshot) {
-    MetricFamily& family = out.emplace_back(family_of(kRequestsFamily.family, kRequestsFamily.help, MetricType::Counter));
+    MetricFamily& family =
+        out.emplace_back(family_of(kRequestsFamily.family, kRequestsFamily.help, MetricType::Counter));
     for (size_t slot = 0; slot < kTargetSlots; ++slot) {
       const std::string& target = snapshot.target_names[slot];
       for (size_t i = 0; i < kModeCount * kOutcomeCount * kCodeClasses; ++i) {
         const size_t code = i % kCodeClasses;
         const auto outcome = static_cast<Outcome>(i / kCodeClasses % kOutcomeCount);
         const auto mode = static_cast<Mode>(i / kCodeClasses / kOutcomeCount);
-        const uint64_t value = snapshot.requests[Metrics::request_index(static_cast<TargetSlot>(slot), mode, outcome, code)];
+        const uint64_t value =
+            snapshot.requests[Metrics::request_index(static_cast<TargetSlot>(slot), mode, outcome, code)];
         const bool expected = !target.empty() && slot != kOtherTarget && can_produce(mode, outcome) && code == 1;
         if (value == 0 && !expected) continue;
         ClientMetric& metric = add_series(family, MetricType::Counter, static_cast<double>(value));

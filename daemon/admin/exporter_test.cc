@@ -105,11 +105,13 @@ TEST(Exporter, ActiveConnectionsAndRequestsShowTheirLabels) {
   metrics.observe_request(Mode::Replay, Outcome::Missed, 0.002);
   const std::string page = render_metrics(registry);
   EXPECT_NE(page.find("tapdeck_active_connections{path=\"tc\"} 1\n"), std::string::npos);
-  EXPECT_NE(page.find("tapdeck_requests_total{target=\"web\",mode=\"replay\",outcome=\"missed\",code_class=\"5xx\"} 1\n"),
-            std::string::npos);
+  EXPECT_NE(
+      page.find("tapdeck_requests_total{target=\"web\",mode=\"replay\",outcome=\"missed\",code_class=\"5xx\"} 1\n"),
+      std::string::npos);
   EXPECT_NE(page.find("tapdeck_request_duration_seconds_bucket{mode=\"replay\",outcome=\"missed\",le=\"0.0025\"} 1\n"),
             std::string::npos);
-  EXPECT_NE(page.find("tapdeck_request_duration_seconds_count{mode=\"replay\",outcome=\"missed\"} 1\n"), std::string::npos);
+  EXPECT_NE(page.find("tapdeck_request_duration_seconds_count{mode=\"replay\",outcome=\"missed\"} 1\n"),
+            std::string::npos);
 }
 
 TEST(Exporter, PromtoolFindsNothingToComplainAbout) {

@@ -9,7 +9,9 @@ class FakeControl final : public Control {
  public:
   Readiness readiness() override { return ready; }
   Result<Json> status() override { return note("status"); }
-  Result<Json> sessions(const Page& page) override { return note("sessions " + page.cursor + " " + std::to_string(page.limit)); }
+  Result<Json> sessions(const Page& page) override {
+    return note("sessions " + page.cursor + " " + std::to_string(page.limit));
+  }
   Result<Json> session(const std::string& name) override { return note("session " + name); }
   Result<Json> create_session(const std::string& name) override { return note("create " + name); }
   Result<Json> delete_session(const std::string& name) override { return note("delete " + name); }
@@ -45,7 +47,7 @@ class FakeControl final : public Control {
   Result<Json> detach(const std::string& id) override { return note("detach " + id); }
 
   Readiness ready{.ready = true, .reason = ""};
-  std::string last;                // the last question
+  std::string last;  // the last question
   Result<Json> answer = "{}";
 
  private:

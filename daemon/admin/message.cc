@@ -51,7 +51,9 @@ bool parse_target(std::string_view target, Request& into) {
   return true;
 }
 
-std::optional<std::string> decode_segment(std::string_view text) { return decode(text, Plus::Keep); }
+std::optional<std::string> decode_segment(std::string_view text) {
+  return decode(text, Plus::Keep);
+}
 
 std::string encode_segment(std::string_view text) {
   constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~";

@@ -15,10 +15,10 @@ enum class Via { Tcp, Unix };
 struct Request {
   Via via = Via::Tcp;
   std::string method;
-  std::string path;                           // still percent-encoded; decode each segment
-  std::map<std::string, std::string> query;   // decoded; the last of a repeated name wins
-  std::string host;                           // as sent, may be empty
-  std::optional<std::string> origin;          // Origin header
+  std::string path;                          // still percent-encoded; decode each segment
+  std::map<std::string, std::string> query;  // decoded; the last of a repeated name wins
+  std::string host;                          // as sent, may be empty
+  std::optional<std::string> origin;         // Origin header
   std::string authorization;
   std::string body;
 };

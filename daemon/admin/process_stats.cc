@@ -52,7 +52,9 @@ std::vector<ProcessStat> read_process_stats() {
   const auto page = static_cast<double>(::sysconf(_SC_PAGESIZE));
   rusage usage{};
   if (::getrusage(RUSAGE_SELF, &usage) == 0) {
-    const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+    const auto seconds = [](const timeval& t) {
+      return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+    };
     out.push_back({"process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", true,
                    seconds(usage.ru_utime) + seconds(usage.ru_stime)});
   }
@@ -67,7 +69,8 @@ std::vector<ProcessStat> read_process_stats() {
   }
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    out.push_back({"process_max_fds", "Maximum number of open file descriptors.", false, static_cast<double>(files.rlim_cur)});
+    out.push_back(
+        {"process_max_fds", "Maximum number of open file descriptors.", false, static_cast<double>(files.rlim_cur)});
   }
   const auto started = stat_field(stat, 22);
   const auto boot = boot_time();

@@ -18,16 +18,25 @@ constexpr int kMaxJsonDepth = 16;
 int status_of(Code code) {
   switch (code) {
     case Code::InvalidArgument:
-    case Code::InvalidConfig: return 400;
-    case Code::NotFound: return 404;
+    case Code::InvalidConfig:
+      return 400;
+    case Code::NotFound:
+      return 404;
     case Code::AlreadyExists:
-    case Code::Busy: return 409;
-    case Code::Permission: return 403;
-    case Code::Unsupported: return 501;
-    case Code::TooLarge: return 413;
-    case Code::Exhausted: return 503;
-    case Code::NoSpace: return 507;
-    case Code::Timeout: return 504;
+    case Code::Busy:
+      return 409;
+    case Code::Permission:
+      return 403;
+    case Code::Unsupported:
+      return 501;
+    case Code::TooLarge:
+      return 413;
+    case Code::Exhausted:
+      return 503;
+    case Code::NoSpace:
+      return 507;
+    case Code::Timeout:
+      return 504;
     case Code::Protocol:
     case Code::Refused:
     case Code::Reset:
@@ -40,22 +49,30 @@ int status_of(Code code) {
     case Code::Cancelled:
     case Code::Io:
     case Code::Corrupt:
-    case Code::Internal: return 500;
+    case Code::Internal:
+      return 500;
   }
   return 500;
 }
 
 std::string_view next_step(Code code) {
   switch (code) {
-    case Code::NotFound: return "list what exists: GET /api/v1/sessions, /api/v1/recordings or /api/v1/targets";
-    case Code::InvalidArgument: return "correct the named parameter and ask again";
-    case Code::Permission: return "see `tapdeck doctor` for the missing privilege";
-    case Code::Unsupported: return "see `tapdeck doctor` for what this host supports";
+    case Code::NotFound:
+      return "list what exists: GET /api/v1/sessions, /api/v1/recordings or /api/v1/targets";
+    case Code::InvalidArgument:
+      return "correct the named parameter and ask again";
+    case Code::Permission:
+      return "see `tapdeck doctor` for the missing privilege";
+    case Code::Unsupported:
+      return "see `tapdeck doctor` for what this host supports";
     case Code::Busy:
     case Code::Exhausted:
-    case Code::Timeout: return "try again";
-    case Code::NoSpace: return "free space on the disk of the state directory";
-    default: return "see the daemon's log";
+    case Code::Timeout:
+      return "try again";
+    case Code::NoSpace:
+      return "free space on the disk of the state directory";
+    default:
+      return "see the daemon's log";
   }
 }
 
@@ -78,7 +95,9 @@ Response no_such_path() {
   return error_response(404, "not_found", "no such path", "GET / lists the paths");
 }
 
-bool is_read(const Request& request) { return request.method == "GET" || request.method == "HEAD"; }
+bool is_read(const Request& request) {
+  return request.method == "GET" || request.method == "HEAD";
+}
 
 // Every byte is looked at, so that the time tells nothing about the token.
 bool equal_secret(std::string_view a, std::string_view b) {
@@ -104,13 +123,18 @@ Result<json> parse_body(const Request& request, std::initializer_list<std::strin
   if (request.body.empty()) return json::object();
   int depth = 0;
   json body = json::parse(
-      request.body, [&depth](int d, json::parse_event_t, json&) { depth = std::max(depth, d); return d <= kMaxJsonDepth; },
+      request.body,
+      [&depth](int d, json::parse_event_t, json&) {
+        depth = std::max(depth, d);
+        return d <= kMaxJsonDepth;
+      },
       /*allow_exceptions=*/false);
   if (body.is_discarded() || !body.is_object() || depth > kMaxJsonDepth) {
     return fail(Code::InvalidArgument, "the body is not a JSON object");
   }
   for (const auto& [key, value] : body.items()) {
-    if (std::ranges::find(known, key) == known.end()) return fail(Code::InvalidArgument, "unknown member '" + key + "'");
+    if (std::ranges::find(known, key) == known.end())
+      return fail(Code::InvalidArgument, "unknown member '" + key + "'");
     if (key == "sealed" ? !value.is_boolean() : !value.is_string()) {
       return fail(Code::InvalidArgument, "member '" + key + "' has the wrong type");
     }
@@ -170,7 +194,9 @@ Response error_response(int status, std::string_view name, std::string_view deta
 Router::Router(RouterOptions options, Control& control, MetricsRegistry& metrics)
     : options_(std::move(options)), control_(control), metrics_(metrics) {}
 
-bool Router::is_slow(const Request& request) { return request.path.starts_with("/api/"); }
+bool Router::is_slow(const Request& request) {
+  return request.path.starts_with("/api/");
+}
 
 Response Router::respond(const Request& request) {
   Response out = answer(request);
@@ -207,9 +233,9 @@ std::optional<Response> Router::refuse(const Request& request) const {
   constexpr std::string_view kBearer = "Bearer ";
   const std::string_view given = request.authorization;
   if (!given.starts_with(kBearer) || !equal_secret(given.substr(kBearer.size()), options_.token)) {
-    return error_response(401, "token_required", "changes over TCP need the bearer token",
-                          "send 'Authorization: Bearer TOKEN' with the content of " + options_.token_file +
-                              ", or use the unix socket");
+    return error_response(
+        401, "token_required", "changes over TCP need the bearer token",
+        "send 'Authorization: Bearer TOKEN' with the content of " + options_.token_file + ", or use the unix socket");
   }
   return std::nullopt;
 }

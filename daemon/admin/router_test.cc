@@ -10,8 +10,14 @@ namespace {
 class RouterTest : public ::testing::Test {
  protected:
   Request make(std::string method, std::string_view target, std::string body = "") {
-    Request request{.via = Via::Tcp, .method = std::move(method), .path = "", .query = {}, .host = "127.0.0.1:9909",
-                    .origin = std::nullopt, .authorization = "Bearer s3cret", .body = std::move(body)};
+    Request request{.via = Via::Tcp,
+                    .method = std::move(method),
+                    .path = "",
+                    .query = {},
+                    .host = "127.0.0.1:9909",
+                    .origin = std::nullopt,
+                    .authorization = "Bearer s3cret",
+                    .body = std::move(body)};
     EXPECT_TRUE(parse_target(target, request)) << target;
     return request;
   }
@@ -20,7 +26,8 @@ class RouterTest : public ::testing::Test {
   }
   FakeControl control_;
   MetricsRegistry metrics_;
-  Router router_{RouterOptions{.token = "s3cret", .token_file = "/run/t", .allowed_hosts = {"tap.example"}}, control_, metrics_};
+  Router router_{RouterOptions{.token = "s3cret", .token_file = "/run/t", .allowed_hosts = {"tap.example"}}, control_,
+                 metrics_};
 };
 
 TEST_F(RouterTest, EveryPathReachesItsControlCall) {
@@ -44,7 +51,8 @@ TEST_F(RouterTest, EveryPathReachesItsControlCall) {
       {"GET", "/api/v1/mode", "", "mode", 200},
       {"PUT", "/api/v1/mode", R"({"mode":"passthrough-cache","target":"t"})", "set mode hybrid t", 200},
       {"GET", "/api/v1/targets", "", "targets", 200},
-      {"POST", "/api/v1/targets", R"({"kind":"container","selector":"web","sealed":true})", "attach container web sealed", 201},
+      {"POST", "/api/v1/targets", R"({"kind":"container","selector":"web","sealed":true})",
+       "attach container web sealed", 201},
       {"DELETE", "/api/v1/targets/container:web", "", "detach container:web", 200},
   };
   for (const auto& c : cases) {
@@ -62,7 +70,8 @@ TEST_F(RouterTest, ReadingNeverChangesState) {
 }
 
 TEST_F(RouterTest, ChangesOverTcpNeedTheToken) {
-  for (const char* given : {"", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3cretx", "Basic s3cret", "Bearer S3cret"}) {
+  for (const char* given :
+       {"", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3cretx", "Basic s3cret", "Bearer S3cret"}) {
     Request request = make("DELETE", "/api/v1/sessions/n");
     request.authorization = given;
     EXPECT_EQ(router_.respond(request).status, 401) << given;
@@ -87,7 +96,8 @@ TEST_F(RouterTest, UnixSocketNeedsNeitherTokenNorHost) {
 }
 
 TEST_F(RouterTest, ReboundNamesAreRefusedEvenForReading) {
-  for (const char* host : {"evil.example", "evil.example:9909", "", "127.0.0.1.evil.example", "10.0.0.1:9909", "[2001:db8::1]:9909", "localhost.evil"}) {
+  for (const char* host : {"evil.example", "evil.example:9909", "", "127.0.0.1.evil.example", "10.0.0.1:9909",
+                           "[2001:db8::1]:9909", "localhost.evil"}) {
     Request request = make("GET", "/metrics");
     request.host = host;
     EXPECT_EQ(router_.respond(request).status, 403) << host;
@@ -112,7 +122,8 @@ TEST_F(RouterTest, PagesOfAnotherOriginAreRefused) {
 
 TEST_F(RouterTest, MalformedBodiesAndParametersAreNamed) {
   const std::string deep = "{\"name\":" + std::string(1000, '[') + std::string(1000, ']') + "}";
-  for (const std::string& body : {std::string("x"), std::string("[]"), std::string(R"({"nam":"x"})"), std::string(R"({"name":1})"), deep}) {
+  for (const std::string& body :
+       {std::string("x"), std::string("[]"), std::string(R"({"nam":"x"})"), std::string(R"({"name":1})"), deep}) {
     EXPECT_EQ(send("POST", "/api/v1/sessions", body).status, 400) << body.substr(0, 40);
   }
   EXPECT_EQ(send("PUT", "/api/v1/mode", R"({"mode":"rec"})").status, 400);
@@ -127,7 +138,9 @@ TEST_F(RouterTest, ErrorsOfControlKeepTheirCodeAndNameANextStep) {
   control_.answer = fail(Code::NotFound, "session 'x'; did you mean 'y'?");
   const Response response = send("GET", "/api/v1/sessions/x");
   EXPECT_EQ(response.status, 404);
-  EXPECT_NE(response.body.find(R"("error":"not_found","detail":"session 'x'; did you mean 'y'?","next":")"), std::string::npos) << response.body;
+  EXPECT_NE(response.body.find(R"("error":"not_found","detail":"session 'x'; did you mean 'y'?","next":")"),
+            std::string::npos)
+      << response.body;
 }
 
 TEST_F(RouterTest, UnknownPathsAndMethodsAreTold) {
@@ -149,14 +162,6 @@ TEST_F(RouterTest, ReadinessIsTold) {
 TEST_F(RouterTest, RecordedBodiesAreNeverServedAsTheirOwnType) {
   control_.answer = "<script>";
   EXPECT_EQ(send("GET", "/api/v1/recordings/1/body").content_type, "application/octet-stream");
-}
-
-TEST(AdminTarget, MalformedTargetsAreRefused) {
-  for (const char* target : {"", "x", "/%", "/%1", "/%zz", "/a?b=%", "/%00", "*", "http://x/"}) {
-    Request request;
-    EXPECT_FALSE(parse_target(target, request)) << target;
-  }
-  EXPECT_EQ(decode_segment(encode_segment("a/b %?é")), "a/b %?é");
 }
 
 }  // namespace

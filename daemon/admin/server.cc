@@ -41,20 +41,34 @@ http::ResponseHead head_of(const Response& response, std::string_view reason) {
 
 std::string_view reason_of(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 201: return "Created";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 409: return "Conflict";
-    case 413: return "Content Too Large";
-    case 501: return "Not Implemented";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    case 507: return "Insufficient Storage";
-    default: return "Internal Server Error";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 409:
+      return "Conflict";
+    case 413:
+      return "Content Too Large";
+    case 501:
+      return "Not Implemented";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 507:
+      return "Insufficient Storage";
+    default:
+      return "Internal Server Error";
   }
 }
 
@@ -62,7 +76,10 @@ std::string_view reason_of(int status) {
 
 struct AdminServer::Impl {
   Impl(ServerOptions given, RouterOptions router_options, Control& control, MetricsRegistry& metrics)
-      : options(std::move(given)), router(std::move(router_options), control, metrics), slow(1), group(io.get_executor()) {}
+      : options(std::move(given)),
+        router(std::move(router_options), control, metrics),
+        slow(1),
+        group(io.get_executor()) {}
 
   net::Task<> accept_loop(int fd, Via via);
   net::Task<> serve(UniqueFd fd, Via via);
@@ -199,7 +216,8 @@ net::Task<bool> AdminServer::Impl::exchange(net::Stream& stream, http::Codec& co
   Response response;
   if (Router::is_slow(request)) {
     deadline.clear();  // the call has its own limits
-    auto answered = co_await net::offload(slow, [this, &request] { return router.respond(request); });
+    const auto ask = [this, &request] { return router.respond(request); };
+    auto answered = co_await net::offload(slow, ask);
     response = std::move(answered);
   } else {
     response = router.respond(request);

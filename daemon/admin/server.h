@@ -21,15 +21,15 @@
 namespace tapdeck::admin {
 
 struct ServerOptions {
-  std::optional<Endpoint> listen;      // port 0: kernel-given; unset: no TCP
-  std::filesystem::path socket;        // empty: no unix socket
-  std::filesystem::path token_file;    // empty: no token, TCP cannot write
+  std::optional<Endpoint> listen;    // port 0: kernel-given; unset: no TCP
+  std::filesystem::path socket;      // empty: no unix socket
+  std::filesystem::path token_file;  // empty: no token, TCP cannot write
   std::vector<std::string> allowed_hosts;
-  size_t max_connections = 64;         // more are closed at accept
-  size_t max_body = 65536;             // 413 above
+  size_t max_connections = 64;                        // more are closed at accept
+  size_t max_body = 65536;                            // 413 above
   std::chrono::milliseconds request_timeout{10'000};  // first byte to last of a request
   std::chrono::milliseconds idle_timeout{60'000};
-  std::chrono::milliseconds write_timeout{30'000};    // of one response
+  std::chrono::milliseconds write_timeout{30'000};  // of one response
 };
 
 class AdminServer {

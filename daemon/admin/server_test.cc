@@ -22,7 +22,10 @@ class ServerTest : public ::testing::Test {
     char name[] = "/tmp/tapdeck-admin-XXXXXX";
     ASSERT_NE(::mkdtemp(name), nullptr);
     directory_ = name;
-    options_ = {.listen = Endpoint::parse("127.0.0.1:0"), .socket = directory_ / "s", .token_file = directory_ / "t", .allowed_hosts = {}};
+    options_ = {.listen = Endpoint::parse("127.0.0.1:0"),
+                .socket = directory_ / "s",
+                .token_file = directory_ / "t",
+                .allowed_hosts = {}};
   }
   void TearDown() override {
     server_.reset();
@@ -81,8 +84,9 @@ TEST_F(ServerTest, MetricsAreServedOverTcpAndUnix) {
 TEST_F(ServerTest, SeveralRequestsShareAConnection) {
   start();
   const UniqueFd fd = connect_tcp();
-  put(fd, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nHEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
-          "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+  put(fd,
+      "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nHEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+      "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
   const std::string answer = rest(fd);
   size_t count = 0;
   for (size_t at = 0; (at = answer.find("HTTP/1.1 200", at)) != std::string::npos; ++at) ++count;
@@ -99,8 +103,10 @@ TEST_F(ServerTest, TokenOfTheFileAllowsAChange) {
   EXPECT_EQ(info.st_mode & 0777, 0600u);
   const std::string token = read_token(options_.token_file).value();
   const UniqueFd fd = connect_tcp();
-  put(fd, "POST /api/v1/sessions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 12\r\nAuthorization: Bearer " +
-              token + "\r\n\r\n{\"name\":\"n\"}");
+  put(fd,
+      "POST /api/v1/sessions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 12\r\nAuthorization: "
+      "Bearer " +
+          token + "\r\n\r\n{\"name\":\"n\"}");
   EXPECT_TRUE(rest(fd).starts_with("HTTP/1.1 201 Created\r\n"));
   EXPECT_EQ(control_.last, "create n");
 }

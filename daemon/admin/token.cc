@@ -14,7 +14,8 @@ namespace tapdeck::admin {
 
 Result<std::string> make_token(const std::filesystem::path& file) {
   std::array<unsigned char, 32> bytes{};
-  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) return fail_errno(errno, "getrandom");
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    return fail_errno(errno, "getrandom");
   std::string token;
   for (const unsigned char byte : bytes) {
     char text[3];

@@ -12,8 +12,9 @@
 namespace tapdeck::app {
 namespace {
 
-constexpr const char* kAbout = "tapdeck records and replays the network traffic of containers and processes\n"
-                               "without touching their configuration.";
+constexpr const char* kAbout =
+    "tapdeck records and replays the network traffic of containers and processes\n"
+    "without touching their configuration.";
 constexpr const char* kExamples = R"(Examples:
   tapdeck run --session shop -- curl https://api.example.com/items     record one command
   tapdeck run --session shop --mode replay -- curl https://...         the same answer, origin not needed
@@ -75,7 +76,8 @@ class Builder {
                  std::function<int()> action) {
     CLI::App* sub = parent.add_subcommand(name, about);
     sub->add_option("--config", a_.common.config_file, "configuration file (default /etc/tapdeck/tapdeck.toml)");
-    sub->add_option("--state-dir", a_.common.state_dir, "state directory (default ~/.local/share/tapdeck, root: /var/lib/tapdeck)");
+    sub->add_option("--state-dir", a_.common.state_dir,
+                    "state directory (default ~/.local/share/tapdeck, root: /var/lib/tapdeck)");
     if (!examples.empty()) sub->footer("Examples:\n" + examples);
     sub->callback([this, action = std::move(action)] { action_ = action; });
     return sub;
@@ -103,7 +105,8 @@ class Builder {
     sub->add_option("--mode", a_.mode, "record, replay, hybrid or passthrough (default: record)")->check(modes_check);
     sub->add_flag("--sealed", a_.run.sealed, "nothing may leave the command uncaptured");
     sub->add_flag("--append", a_.run.append, "extend the session's last take instead of opening a new one");
-    sub->add_flag("--fail-on-miss{3}", a_.fail_on_miss, "exit with this status (3) when something was missed or refused");
+    sub->add_flag("--fail-on-miss{3}", a_.fail_on_miss,
+                  "exit with this status (3) when something was missed or refused");
     sub->add_option("--summary", a_.run.summary_file, "write the summary as JSON to this file");
     sub->add_option("--upstream-ca", a_.run.upstream_ca, "PEM file that upstream certificates may also chain to");
     sub->add_option("--capture", a_.run.capture, "how to capture: auto, cgroup, netns")
@@ -145,7 +148,8 @@ class Builder {
     listing(parent, "list", "list sessions", "", [this] { return session_list(a_.common, streams_); });
     const auto named = [&](const std::string& name, const std::string& about,
                            int (*command)(const Common&, const SessionArgs&, Streams)) {
-      CLI::App* sub = listing(parent, name, about, "", [this, command] { return command(a_.common, a_.session, streams_); });
+      CLI::App* sub =
+          listing(parent, name, about, "", [this, command] { return command(a_.common, a_.session, streams_); });
       sub->add_option("NAME", a_.session.name, "session")->required();
       return sub;
     };
@@ -155,7 +159,8 @@ class Builder {
         ->add_option("--target", a_.session.target, "only for this target");
     named("rewind", "replay from the first recording again", session_rewind)
         ->add_option("--target", a_.session.target, "only for this target");
-    named("delete", "delete a session and its recordings", session_delete)->add_flag("--yes", a_.session.yes, "do not ask");
+    named("delete", "delete a session and its recordings", session_delete)
+        ->add_flag("--yes", a_.session.yes, "do not ask");
     named("export", "write a session to one file", session_export)
         ->add_option("-o,--output", a_.session.file, "file to write (default NAME.tapdeck)");
     CLI::App* import = listing(parent, "import", "read a session from a file that export wrote",
@@ -186,7 +191,8 @@ class Builder {
     CLI::App* show = listing(parent, "show", "show one recording, or its body",
                              "  tapdeck recording show 12\n  tapdeck recording show 12 --body > out.bin", [this] {
                                using Show = RecordingArgs::Show;
-                               if (a_.body) a_.recording.show = a_.request_body ? Show::RequestBody : Show::ResponseBody;
+                               if (a_.body)
+                                 a_.recording.show = a_.request_body ? Show::RequestBody : Show::ResponseBody;
                                return recording_show(a_.common, a_.recording, streams_);
                              });
     show->add_option("ID", a_.recording.id, "recording")->required();
@@ -210,9 +216,9 @@ class Builder {
     CLI::App& parent = group("ca", "the certificate authority of this install");
     listing(parent, "init", "make the CA if there is none", "", [this] { return ca_init(a_.common, streams_); });
     listing(parent, "show", "show the CA", "", [this] { return ca_show(a_.common, streams_); });
-    leaf(parent, "export", "print the CA certificate (never the key)", "  tapdeck ca export -o tapdeck-ca.pem",
-         [this] { return ca_export(a_.common, a_.file, streams_); })
-        ->add_option("-o,--output", a_.file, "file to write instead of standard output");
+    leaf(parent, "export", "print the CA certificate (never the key)", "  tapdeck ca export -o tapdeck-ca.pem", [this] {
+      return ca_export(a_.common, a_.file, streams_);
+    })->add_option("-o,--output", a_.file, "file to write instead of standard output");
   }
   void add_config() {
     CLI::App& parent = group("config", "the configuration file");
@@ -248,8 +254,11 @@ class Builder {
     return programs_.run(a_.run);
   }
   int attach() {
-    const std::pair<const char*, const std::string*> kinds[] = {
-        {"container", &a_.container}, {"pid", &a_.pid}, {"unit", &a_.unit}, {"cgroup", &a_.cgroup}, {"interface", &a_.interface_name}};
+    const std::pair<const char*, const std::string*> kinds[] = {{"container", &a_.container},
+                                                                {"pid", &a_.pid},
+                                                                {"unit", &a_.unit},
+                                                                {"cgroup", &a_.cgroup},
+                                                                {"interface", &a_.interface_name}};
     for (const auto& [kind, value] : kinds) {
       if (value->empty()) continue;
       a_.attach.kind = kind;
@@ -291,12 +300,17 @@ std::string explain_unknown(const CLI::App* at, const std::string& word) {
       }
     }
   } else {
-    for (const CLI::App* sub : at->get_subcommands([](const CLI::App*) { return true; })) known.push_back(sub->get_name());
+    for (const CLI::App* sub : at->get_subcommands([](const CLI::App*) { return true; }))
+      known.push_back(sub->get_name());
   }
   const std::string given = word.substr(0, word.find('='));
   const std::string near(nearest(given, known));
-  return "unknown " + std::string(flag ? "flag" : known.empty() ? "argument" : "subcommand") + " '" + given + "' for " + path_of(at) +
-         (near.empty() ? "" : "; did you mean '" + near + "'?") + " (" + path_of(at) + " --help)";
+  return "unknown " +
+         std::string(flag            ? "flag"
+                     : known.empty() ? "argument"
+                                     : "subcommand") +
+         " '" + given + "' for " + path_of(at) + (near.empty() ? "" : "; did you mean '" + near + "'?") + " (" +
+         path_of(at) + " --help)";
 }
 
 int usage_error(const CLI::App& app, const Streams& streams, const std::string& text) {
@@ -352,7 +366,8 @@ int run_cli(std::vector<std::string> arguments, const Programs& programs, Stream
   if (is_run) {
     const auto extras = app.get_subcommands().front()->remaining();
     if (!extras.empty() && (extras.front().starts_with('-') || !a.run.argv.empty())) {
-      return usage_error(app, streams, explain_unknown(deepest(&app), extras.front()) + "; write -- before the command");
+      return usage_error(app, streams,
+                         explain_unknown(deepest(&app), extras.front()) + "; write -- before the command");
     }
     if (!extras.empty()) a.run.argv = extras;
   }

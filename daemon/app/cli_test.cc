@@ -30,13 +30,22 @@ class CliTest : public ::testing::Test {
     out_.str("");
     err_.str("");
     run_ = {};
-    const Programs programs{.run = [this](const RunOptions& options) { run_ = options; return 42; },
-                            .serve = [this](const ServeOptions& options) { serve_ = options; return 43; }};
+    const Programs programs{.run =
+                                [this](const RunOptions& options) {
+                                  run_ = options;
+                                  return 42;
+                                },
+                            .serve =
+                                [this](const ServeOptions& options) {
+                                  serve_ = options;
+                                  return 43;
+                                }};
     return run_cli(std::move(arguments), programs, {.out = out_, .err = err_, .terminal = Terminal::No});
   }
   // On a state directory and configuration of this test's own.
   int here(std::vector<std::string> arguments) {
-    const auto place = std::min<size_t>(arguments.size(), arguments.front() == "status" || arguments.front() == "targets" ? 1 : 2);
+    const auto place =
+        std::min<size_t>(arguments.size(), arguments.front() == "status" || arguments.front() == "targets" ? 1 : 2);
     arguments.insert(arguments.begin() + static_cast<ptrdiff_t>(place),
                      {"--state-dir", (directory_ / "state").string(), "--config", config_.string()});
     return call(std::move(arguments));
@@ -48,7 +57,9 @@ class CliTest : public ::testing::Test {
 };
 
 TEST_F(CliTest, RunPassesTheCommandUntouched) {
-  EXPECT_EQ(call({"run", "--session", "s", "--mode", "passthrough-cache", "--sealed", "--", "curl", "--session", "--", "x"}), 42);
+  EXPECT_EQ(
+      call({"run", "--session", "s", "--mode", "passthrough-cache", "--sealed", "--", "curl", "--session", "--", "x"}),
+      42);
   EXPECT_THAT(run_.argv, ElementsAre("curl", "--session", "--", "x"));
   EXPECT_EQ(run_.session, "s");
   EXPECT_EQ(run_.mode, Mode::Hybrid);
@@ -105,12 +116,32 @@ TEST_F(CliTest, HelpTeachesByExample) {
 }
 
 TEST_F(CliTest, EverySubcommandTakesConfigAndStateDir) {
-  for (const std::vector<std::string>& path : std::vector<std::vector<std::string>>{
-           {"run"}, {"serve"}, {"attach"}, {"detach"}, {"targets"}, {"session", "list"}, {"session", "create"},
-           {"session", "show"}, {"session", "activate"}, {"session", "rewind"}, {"session", "delete"},
-           {"session", "export"}, {"session", "import"}, {"recording", "list"}, {"recording", "show"},
-           {"recording", "search"}, {"recording", "delete"}, {"mode", "show"}, {"mode", "set"}, {"ca", "init"},
-           {"ca", "show"}, {"ca", "export"}, {"config", "check"}, {"config", "show"}, {"doctor"}, {"status"}}) {
+  for (const std::vector<std::string>& path : std::vector<std::vector<std::string>>{{"run"},
+                                                                                    {"serve"},
+                                                                                    {"attach"},
+                                                                                    {"detach"},
+                                                                                    {"targets"},
+                                                                                    {"session", "list"},
+                                                                                    {"session", "create"},
+                                                                                    {"session", "show"},
+                                                                                    {"session", "activate"},
+                                                                                    {"session", "rewind"},
+                                                                                    {"session", "delete"},
+                                                                                    {"session", "export"},
+                                                                                    {"session", "import"},
+                                                                                    {"recording", "list"},
+                                                                                    {"recording", "show"},
+                                                                                    {"recording", "search"},
+                                                                                    {"recording", "delete"},
+                                                                                    {"mode", "show"},
+                                                                                    {"mode", "set"},
+                                                                                    {"ca", "init"},
+                                                                                    {"ca", "show"},
+                                                                                    {"ca", "export"},
+                                                                                    {"config", "check"},
+                                                                                    {"config", "show"},
+                                                                                    {"doctor"},
+                                                                                    {"status"}}) {
     auto arguments = path;
     arguments.emplace_back("--help");
     EXPECT_EQ(call(arguments), kExitOk);
@@ -162,7 +193,9 @@ TEST_F(CliTest, WhatNeedsADaemonSaysSo) {
   ASSERT_EQ(here({"session", "create", "shop"}), kExitOk);
   EXPECT_EQ(here({"mode", "set", "replay"}), kExitFailure);
   EXPECT_THAT(err_.str(), HasSubstr("tapdeck serve"));
-  EXPECT_EQ(call({"attach", "--pid", "1", "--state-dir", (directory_ / "state").string(), "--config", config_.string()}), kExitFailure);
+  EXPECT_EQ(
+      call({"attach", "--pid", "1", "--state-dir", (directory_ / "state").string(), "--config", config_.string()}),
+      kExitFailure);
   EXPECT_THAT(err_.str(), HasSubstr("tapdeck serve"));
   EXPECT_EQ(here({"status", "--json"}), kExitOk) << err_.str();
   EXPECT_EQ(Json::parse(out_.str())["running"], false);
@@ -191,7 +224,8 @@ TEST_F(CliTest, CaIsMadeOnceShownAndExportedWithoutItsKey) {
 TEST_F(CliTest, ConfigCheckNamesThePlace) {
   std::ofstream(config_) << "[storage]\ndurabilty = \"wal\"\n";
   EXPECT_EQ(here({"config", "check"}), kExitFailure);
-  EXPECT_THAT(err_.str(), HasSubstr("empty.toml:2:1: unknown key 'durabilty' in [storage]; did you mean 'durability'?"));
+  EXPECT_THAT(err_.str(),
+              HasSubstr("empty.toml:2:1: unknown key 'durabilty' in [storage]; did you mean 'durability'?"));
   EXPECT_EQ(here({"session", "list"}), kExitFailure);  // every command says so
   std::ofstream(config_) << "[proxy]\nmode = \"replay\"\n";
   EXPECT_EQ(here({"config", "check"}), kExitOk);

@@ -124,7 +124,9 @@ namespace {
 std::string session_path(const std::string& name, const char* what = "") {
   return "/api/v1/sessions/" + admin::encode_segment(name) + what;
 }
-std::string recording_path(const std::string& id) { return "/api/v1/recordings/" + admin::encode_segment(id); }
+std::string recording_path(const std::string& id) {
+  return "/api/v1/recordings/" + admin::encode_segment(id);
+}
 }  // namespace
 
 admin::Readiness RemoteControl::readiness() {
@@ -132,15 +134,21 @@ admin::Readiness RemoteControl::readiness() {
   if (!answer) return {.ready = false, .reason = answer.error().message()};
   return {.ready = answer->status == 200, .reason = answer->body};
 }
-Result<admin::Json> RemoteControl::status() { return ask("GET", "/api/v1/status"); }
+Result<admin::Json> RemoteControl::status() {
+  return ask("GET", "/api/v1/status");
+}
 Result<admin::Json> RemoteControl::sessions(const admin::Page& page) {
   return ask("GET", "/api/v1/sessions" + query_of({{"cursor", page.cursor}, {"limit", std::to_string(page.limit)}}));
 }
-Result<admin::Json> RemoteControl::session(const std::string& name) { return ask("GET", session_path(name)); }
+Result<admin::Json> RemoteControl::session(const std::string& name) {
+  return ask("GET", session_path(name));
+}
 Result<admin::Json> RemoteControl::create_session(const std::string& name) {
   return ask("POST", "/api/v1/sessions", dump({{"name", name}}));
 }
-Result<admin::Json> RemoteControl::delete_session(const std::string& name) { return ask("DELETE", session_path(name)); }
+Result<admin::Json> RemoteControl::delete_session(const std::string& name) {
+  return ask("DELETE", session_path(name));
+}
 Result<admin::Json> RemoteControl::activate_session(const std::string& name, const std::string& target) {
   return ask("POST", session_path(name, "/activate"), dump({{"target", target}}));
 }
@@ -154,28 +162,36 @@ Result<admin::Json> RemoteControl::import_session(const std::string& name, const
   return ask("POST", "/api/v1/sessions/import", dump({{"path", path}, {"name", name}}));
 }
 Result<admin::Json> RemoteControl::recordings(const admin::RecordingFilter& filter, const admin::Page& page) {
-  return ask("GET", "/api/v1/recordings" +
-                        query_of({{"session", filter.session},
-                                  {"host", filter.host.value_or("")},
-                                  {"method", filter.method.value_or("")},
-                                  {"path", filter.path_contains.value_or("")},
-                                  {"status", filter.status ? std::to_string(*filter.status) : ""},
-                                  {"text", filter.text.value_or("")},
-                                  {"cursor", page.cursor},
-                                  {"limit", std::to_string(page.limit)}}));
+  return ask("GET", "/api/v1/recordings" + query_of({{"session", filter.session},
+                                                     {"host", filter.host.value_or("")},
+                                                     {"method", filter.method.value_or("")},
+                                                     {"path", filter.path_contains.value_or("")},
+                                                     {"status", filter.status ? std::to_string(*filter.status) : ""},
+                                                     {"text", filter.text.value_or("")},
+                                                     {"cursor", page.cursor},
+                                                     {"limit", std::to_string(page.limit)}}));
 }
-Result<admin::Json> RemoteControl::recording(const std::string& id) { return ask("GET", recording_path(id)); }
+Result<admin::Json> RemoteControl::recording(const std::string& id) {
+  return ask("GET", recording_path(id));
+}
 Result<std::string> RemoteControl::recording_body(const std::string& id, BodyOf which) {
   return ask("GET", recording_path(id) + (which == BodyOf::Request ? "/body?of=request" : "/body"));
 }
-Result<admin::Json> RemoteControl::delete_recording(const std::string& id) { return ask("DELETE", recording_path(id)); }
-Result<admin::Json> RemoteControl::mode() { return ask("GET", "/api/v1/mode"); }
+Result<admin::Json> RemoteControl::delete_recording(const std::string& id) {
+  return ask("DELETE", recording_path(id));
+}
+Result<admin::Json> RemoteControl::mode() {
+  return ask("GET", "/api/v1/mode");
+}
 Result<admin::Json> RemoteControl::set_mode(Mode mode, const std::string& target) {
   return ask("PUT", "/api/v1/mode", dump({{"mode", to_string(mode)}, {"target", target}}));
 }
-Result<admin::Json> RemoteControl::targets() { return ask("GET", "/api/v1/targets"); }
+Result<admin::Json> RemoteControl::targets() {
+  return ask("GET", "/api/v1/targets");
+}
 Result<admin::Json> RemoteControl::attach(const admin::AttachRequest& request) {
-  Json body = {{"kind", request.kind}, {"selector", request.selector}, {"name", request.name}, {"sealed", request.sealed}};
+  Json body = {
+      {"kind", request.kind}, {"selector", request.selector}, {"name", request.name}, {"sealed", request.sealed}};
   if (request.session) body["session"] = *request.session;
   if (request.mode) body["mode"] = to_string(*request.mode);
   return ask("POST", "/api/v1/targets", dump(body));

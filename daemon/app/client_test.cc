@@ -87,7 +87,9 @@ TEST_F(ClientTest, BinaryBodiesOfAnySizeArriveWhole) {
   EXPECT_EQ(client_->recording_body("1", admin::Control::BodyOf::Response).value_or(""), body);
 }
 
-TEST(Client, NobodyThereIsAnError) { EXPECT_FALSE(RemoteControl::connect("/nonexistent/s")); }
+TEST(Client, NobodyThereIsAnError) {
+  EXPECT_FALSE(RemoteControl::connect("/nonexistent/s"));
+}
 
 }  // namespace
 }  // namespace tapdeck::app

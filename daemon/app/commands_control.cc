@@ -11,7 +11,9 @@
 namespace tapdeck::app {
 namespace {
 
-Json parsed(const std::string& text) { return Json::parse(text, nullptr, /*allow_exceptions=*/false); }
+Json parsed(const std::string& text) {
+  return Json::parse(text, nullptr, /*allow_exceptions=*/false);
+}
 
 // Asks, then prints: JSON as it came, else by `print`.
 template <class Ask, class Print>
@@ -80,39 +82,50 @@ std::string absolute_path(const std::filesystem::path& file) {
 
 int session_list(const Common& common, Streams streams) {
   return list(common, streams, "reading sessions",
-              {{"NAME", "name"}, {"ACTIVE", "active"}, {"TAKES", "takes"}, {"RECORDINGS", "recordings"}, {"BYTES", "bytes"}, {"LAST RECORDED", "last_recorded"}},
+              {{"NAME", "name"},
+               {"ACTIVE", "active"},
+               {"TAKES", "takes"},
+               {"RECORDINGS", "recordings"},
+               {"BYTES", "bytes"},
+               {"LAST RECORDED", "last_recorded"}},
               all_sessions);
 }
 
 int session_show(const Common& common, const SessionArgs& args, Streams streams) {
-  return answer(common, streams, Need::Read, "reading session", [&](auto& c) { return c.session(args.name); },
-                [&](const Json& json) { print_fields(streams, json); });
+  return answer(
+      common, streams, Need::Read, "reading session", [&](auto& c) { return c.session(args.name); },
+      [&](const Json& json) { print_fields(streams, json); });
 }
 
 int session_create(const Common& common, const SessionArgs& args, Streams streams) {
-  return answer(common, streams, Need::Write, "creating session", [&](auto& c) { return c.create_session(args.name); },
-                [&](const Json&) { streams.out << "created session " << args.name << '\n'; });
+  return answer(
+      common, streams, Need::Write, "creating session", [&](auto& c) { return c.create_session(args.name); },
+      [&](const Json&) { streams.out << "created session " << args.name << '\n'; });
 }
 
 int session_activate(const Common& common, const SessionArgs& args, Streams streams) {
-  return answer(common, streams, Need::Write, "activating session",
-                [&](auto& c) { return c.activate_session(args.name, args.target); },
-                [&](const Json&) {
-                  streams.out << "session " << args.name << " is active" << (args.target.empty() ? "" : " for " + args.target) << '\n';
-                });
+  return answer(
+      common, streams, Need::Write, "activating session",
+      [&](auto& c) { return c.activate_session(args.name, args.target); },
+      [&](const Json&) {
+        streams.out << "session " << args.name << " is active" << (args.target.empty() ? "" : " for " + args.target)
+                    << '\n';
+      });
 }
 
 int session_rewind(const Common& common, const SessionArgs& args, Streams streams) {
-  return answer(common, streams, Need::Read, "rewinding session",
-                [&](auto& c) { return c.rewind_session(args.name, args.target); },
-                [&](const Json&) { streams.out << "session " << args.name << " replays from its first recording\n"; });
+  return answer(
+      common, streams, Need::Read, "rewinding session",
+      [&](auto& c) { return c.rewind_session(args.name, args.target); },
+      [&](const Json&) { streams.out << "session " << args.name << " replays from its first recording\n"; });
 }
 
 int session_delete(const Common& common, const SessionArgs& args, Streams streams) {
   if (!args.yes) {
     if (::isatty(0) == 0) {
-      return print_error(common, streams, {.code = Code::InvalidArgument,
-                                           .detail = "deleting session '" + args.name + "' cannot be undone; add --yes to do it"});
+      return print_error(common, streams,
+                         {.code = Code::InvalidArgument,
+                          .detail = "deleting session '" + args.name + "' cannot be undone; add --yes to do it"});
     }
     streams.err << "Delete session '" << args.name << "' and its recordings? Type its name: " << std::flush;
     std::string typed;
@@ -121,17 +134,20 @@ int session_delete(const Common& common, const SessionArgs& args, Streams stream
       return 1;
     }
   }
-  return answer(common, streams, Need::Write, "deleting session", [&](auto& c) { return c.delete_session(args.name); },
-                [&](const Json&) { streams.out << "deleted session " << args.name << '\n'; });
+  return answer(
+      common, streams, Need::Write, "deleting session", [&](auto& c) { return c.delete_session(args.name); },
+      [&](const Json&) { streams.out << "deleted session " << args.name << '\n'; });
 }
 
 int session_export(const Common& common, const SessionArgs& args, Streams streams) {
   const std::string file = absolute_path(args.file.empty() ? std::filesystem::path(args.name + ".tapdeck") : args.file);
-  return answer(common, streams, Need::ReadDirect, "exporting session",
-                [&](auto& c) { return c.export_session(args.name, file); },
-                [&](const Json& json) {
-                  streams.out << "wrote " << cell_of(json["recordings"]) << " recordings of session " << args.name << " to " << file << '\n';
-                });
+  return answer(
+      common, streams, Need::ReadDirect, "exporting session",
+      [&](auto& c) { return c.export_session(args.name, file); },
+      [&](const Json& json) {
+        streams.out << "wrote " << cell_of(json["recordings"]) << " recordings of session " << args.name << " to "
+                    << file << '\n';
+      });
 }
 
 namespace {
@@ -162,13 +178,22 @@ int session_import(const Common& common, const SessionArgs& args, Streams stream
     return 0;
   }
   const Json json = parsed(*result);
-  streams.out << "imported " << cell_of(json["recordings"]) << " recordings into session " << cell_of(json["session"]) << '\n';
+  streams.out << "imported " << cell_of(json["recordings"]) << " recordings into session " << cell_of(json["session"])
+              << '\n';
   return 0;
 }
 
 int recording_list(const Common& common, const RecordingArgs& args, Streams streams) {
   return list(common, streams, "searching recordings",
-              {{"ID", "id"}, {"TIME", "time"}, {"SESSION", "session"}, {"METHOD", "method"}, {"STATUS", "status"}, {"OUTCOME", "outcome"}, {"BYTES", "bytes"}, {"MS", "milliseconds"}, {"URL", "url"}},
+              {{"ID", "id"},
+               {"TIME", "time"},
+               {"SESSION", "session"},
+               {"METHOD", "method"},
+               {"STATUS", "status"},
+               {"OUTCOME", "outcome"},
+               {"BYTES", "bytes"},
+               {"MS", "milliseconds"},
+               {"URL", "url"}},
               [&](auto& c) { return c.recordings(args.filter, args.page); });
 }
 
@@ -191,10 +216,12 @@ void print_recording(const Streams& streams, const Json& json) {
   print_fields(streams, summary);
   streams.out << '\n';
   const Json& request = json["request"];
-  print_head(streams, '>', request, cell_of(request["method"]) + " " + cell_of(request["target"]) + " " + cell_of(request["version"]));
+  print_head(streams, '>', request,
+             cell_of(request["method"]) + " " + cell_of(request["target"]) + " " + cell_of(request["version"]));
   streams.out << '\n';
   const Json& response = json["response"];
-  print_head(streams, '<', response, cell_of(response["version"]) + " " + cell_of(response["status"]) + " " + cell_of(response["reason"]));
+  print_head(streams, '<', response,
+             cell_of(response["version"]) + " " + cell_of(response["status"]) + " " + cell_of(response["reason"]));
   streams.out << '\n';
   print_fields(streams, json["provenance"]);
 }
@@ -203,60 +230,79 @@ void print_recording(const Streams& streams, const Json& json) {
 
 int recording_show(const Common& common, const RecordingArgs& args, Streams streams) {
   if (args.show == RecordingArgs::Show::Everything) {
-    return answer(common, streams, Need::Read, "reading recording", [&](auto& c) { return c.recording(args.id); },
-                  [&](const Json& json) { print_recording(streams, json); });
+    return answer(
+        common, streams, Need::Read, "reading recording", [&](auto& c) { return c.recording(args.id); },
+        [&](const Json& json) { print_recording(streams, json); });
   }
   auto control = ControlHandle::open(common, Need::Read);
   if (!control) return print_error(common, streams, control.error());
   const bool request = args.show == RecordingArgs::Show::RequestBody;
-  const auto body = (*control)->recording_body(args.id, request ? admin::Control::BodyOf::Request : admin::Control::BodyOf::Response);
+  const auto body =
+      (*control)->recording_body(args.id, request ? admin::Control::BodyOf::Request : admin::Control::BodyOf::Response);
   if (!body) return print_error(common, streams, body.error());
   streams.out.write(body->data(), static_cast<std::streamsize>(body->size()));
   return 0;
 }
 
 int recording_delete(const Common& common, const RecordingArgs& args, Streams streams) {
-  return answer(common, streams, Need::Write, "deleting recording", [&](auto& c) { return c.delete_recording(args.id); },
-                [&](const Json&) { streams.out << "deleted recording " << args.id << '\n'; });
+  return answer(
+      common, streams, Need::Write, "deleting recording", [&](auto& c) { return c.delete_recording(args.id); },
+      [&](const Json&) { streams.out << "deleted recording " << args.id << '\n'; });
 }
 
 int mode_show(const Common& common, Streams streams) {
-  return answer(common, streams, Need::Read, "asking the daemon", [](auto& c) { return c.mode(); },
-                [&](const Json& json) {
-                  streams.out << "default: " << cell_of(json["mode"]) << ", session " << cell_of(json["session"]) << '\n';
-                  print_table(streams, json["targets"], {{"ID", "id"}, {"TARGET", "name"}, {"MODE", "mode"}, {"SESSION", "session"}});
-                });
+  return answer(
+      common, streams, Need::Read, "asking the daemon", [](auto& c) { return c.mode(); },
+      [&](const Json& json) {
+        streams.out << "default: " << cell_of(json["mode"]) << ", session " << cell_of(json["session"]) << '\n';
+        print_table(streams, json["targets"],
+                    {{"ID", "id"}, {"TARGET", "name"}, {"MODE", "mode"}, {"SESSION", "session"}});
+      });
 }
 
 int mode_set(const Common& common, Mode mode, const std::string& target, Streams streams) {
-  return answer(common, streams, Need::Read, "changing the mode", [&](auto& c) { return c.set_mode(mode, target); },
-                [&](const Json&) {
-                  streams.out << "mode of " << (target.empty() ? "the daemon" : target) << " is " << to_string(mode) << '\n';
-                });
+  return answer(
+      common, streams, Need::Read, "changing the mode", [&](auto& c) { return c.set_mode(mode, target); },
+      [&](const Json&) {
+        streams.out << "mode of " << (target.empty() ? "the daemon" : target) << " is " << to_string(mode) << '\n';
+      });
 }
 
 int targets_list(const Common& common, Streams streams) {
   return list(common, streams, "asking the daemon",
-              {{"ID", "id"}, {"NAME", "name"}, {"STATE", "state"}, {"MODE", "mode"}, {"SESSION", "session"}, {"SEALED", "sealed"}, {"CAPTURED", "captured"}, {"TRUST", "trust"}, {"GAPS", "gaps"}, {"NOT CAPTURED", "uncaptured"}, {"DETAIL", "detail"}},
+              {{"ID", "id"},
+               {"NAME", "name"},
+               {"STATE", "state"},
+               {"MODE", "mode"},
+               {"SESSION", "session"},
+               {"SEALED", "sealed"},
+               {"CAPTURED", "captured"},
+               {"TRUST", "trust"},
+               {"GAPS", "gaps"},
+               {"NOT CAPTURED", "uncaptured"},
+               {"DETAIL", "detail"}},
               [](auto& c) { return c.targets(); });
 }
 
 int target_attach(const Common& common, const admin::AttachRequest& request, Streams streams) {
-  return answer(common, streams, Need::Read, "attaching", [&](auto& c) { return c.attach(request); },
-                [&](const Json& json) {
-                  streams.out << cell_of(json["id"]) << '\n';  // alone on stdout: for scripts
-                  streams.err << "attached " << cell_of(json["display"]) << "; trust: " << cell_of(json["trust"]) << '\n';
-                });
+  return answer(
+      common, streams, Need::Read, "attaching", [&](auto& c) { return c.attach(request); },
+      [&](const Json& json) {
+        streams.out << cell_of(json["id"]) << '\n';  // alone on stdout: for scripts
+        streams.err << "attached " << cell_of(json["display"]) << "; trust: " << cell_of(json["trust"]) << '\n';
+      });
 }
 
 int target_detach(const Common& common, const std::string& target, Streams streams) {
-  return answer(common, streams, Need::Read, "detaching", [&](auto& c) { return c.detach(target); },
-                [&](const Json&) { streams.out << "detached " << target << '\n'; });
+  return answer(
+      common, streams, Need::Read, "detaching", [&](auto& c) { return c.detach(target); },
+      [&](const Json&) { streams.out << "detached " << target << '\n'; });
 }
 
 int status_show(const Common& common, Streams streams) {
-  return answer(common, streams, Need::Read, "asking the daemon", [](auto& c) { return c.status(); },
-                [&](const Json& json) { print_fields(streams, json); });
+  return answer(
+      common, streams, Need::Read, "asking the daemon", [](auto& c) { return c.status(); },
+      [&](const Json& json) { print_fields(streams, json); });
 }
 
 }  // namespace tapdeck::app

@@ -57,9 +57,13 @@ int show(const Common& common, const Streams& streams, const Result<Ca>& ca) {
 
 }  // namespace
 
-int ca_init(const Common& common, Streams streams) { return show(common, streams, open_ca(common, NoCa::Make)); }
+int ca_init(const Common& common, Streams streams) {
+  return show(common, streams, open_ca(common, NoCa::Make));
+}
 
-int ca_show(const Common& common, Streams streams) { return show(common, streams, open_ca(common, NoCa::Fail)); }
+int ca_show(const Common& common, Streams streams) {
+  return show(common, streams, open_ca(common, NoCa::Fail));
+}
 
 int ca_export(const Common& common, const std::filesystem::path& file, Streams streams) {
   const auto ca = open_ca(common, NoCa::Fail);
@@ -112,7 +116,8 @@ int clean_leftovers(const Common& common, Streams streams) {
   // After a crash the unit is started again at once, and that start cleans. Until then what must fail closed does.
   const char* result = std::getenv("SERVICE_RESULT");  // set by systemd for ExecStopPost
   if (result != nullptr && std::string_view(result) != "success") {
-    streams.err << "tapdeck: the service ended by '" << result << "'; fail-closed targets stay refused until it runs again\n";
+    streams.err << "tapdeck: the service ended by '" << result
+                << "'; fail-closed targets stay refused until it runs again\n";
     return 0;
   }
   const auto config = config_for(common.config_file);

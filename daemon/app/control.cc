@@ -21,7 +21,9 @@ Result<uint64_t> recording_id(const std::string& text) {
   return id;
 }
 
-Json done(std::string_view what, const std::string& name) { return {{"done", what}, {"name", name}}; }
+Json done(std::string_view what, const std::string& name) {
+  return {{"done", what}, {"name", name}};
+}
 
 // The state that outlives a daemon, for `tapdeck targets` without one.
 Result<Json> kept_targets(const std::filesystem::path& file) {
@@ -43,7 +45,8 @@ AppControl::AppControl(Parts parts) : parts_(std::move(parts)) {}
 
 std::unexpected<Error> AppControl::no_daemon(std::string_view what) const {
   return fail(Code::Unsupported, std::string(what) + " needs a running daemon, and none uses " +
-                                     parts_.state_dir.string() + "; start it: tapdeck serve (or systemctl start tapdeck)");
+                                     parts_.state_dir.string() +
+                                     "; start it: tapdeck serve (or systemctl start tapdeck)");
 }
 
 Defaults AppControl::defaults() const {
@@ -89,7 +92,8 @@ Result<admin::Json> AppControl::status() {
       active += snapshot.value(Metrics::active_gauge(static_cast<CapturePath>(path)));
     }
     std::array<uint64_t, kOutcomeCount> outcomes{};
-    for (size_t i = 0; i < snapshot.requests.size(); ++i) outcomes[i / kCodeClasses % kOutcomeCount] += snapshot.requests[i];
+    for (size_t i = 0; i < snapshot.requests.size(); ++i)
+      outcomes[i / kCodeClasses % kOutcomeCount] += snapshot.requests[i];
     out["active_connections"] = active;
     for (size_t i = 0; i < kOutcomeCount; ++i) out["requests"][to_string(static_cast<Outcome>(i))] = outcomes[i];
   }
@@ -122,7 +126,8 @@ Result<admin::Json> AppControl::create_session(const std::string& name) {
 
 Result<admin::Json> AppControl::delete_session(const std::string& name) {
   if (parts_.runtime != nullptr && parts_.runtime->defaults().session == name) {
-    return fail(Code::Busy, "session '" + name + "' is in use; activate another one first: tapdeck session activate NAME");
+    return fail(Code::Busy,
+                "session '" + name + "' is in use; activate another one first: tapdeck session activate NAME");
   }
   TRY_VOID(parts_.store->delete_session(name));
   return dump(done("deleted", name));
@@ -244,7 +249,8 @@ Result<admin::Json> AppControl::attach(const admin::AttachRequest& request) {
   if (parts_.targets == nullptr) return no_daemon("attach");
   const auto kind = parse_target_kind(request.kind);
   if (!kind) {
-    return fail(Code::InvalidArgument, "target kind '" + request.kind + "' is not container, pid, unit, cgroup or interface");
+    return fail(Code::InvalidArgument,
+                "target kind '" + request.kind + "' is not container, pid, unit, cgroup or interface");
   }
   TargetSettings settings;
   settings.spec = {.kind = *kind, .name = request.selector};

@@ -16,14 +16,16 @@ int doctor(const Common& common, Streams streams) {
   bool captures = false;
   for (const kernel::Finding& finding : kernel::probe()) {
     captures |= finding.ok && finding.name.ends_with("_capture");
-    items.push_back({{"name", finding.name}, {"ok", finding.ok}, {"detail", finding.detail}, {"consequence", finding.consequence}});
+    items.push_back(
+        {{"name", finding.name}, {"ok", finding.ok}, {"detail", finding.detail}, {"consequence", finding.consequence}});
   }
   if (common.format == Format::Json) {
     streams.out << dump({{"items", items}, {"next", nullptr}, {"fit", captures}}) << '\n';
     return captures ? 0 : 1;
   }
   for (const Json& item : items) {
-    streams.out << (item["ok"].get<bool>() ? "ok    " : "FAIL  ") << cell_of(item["name"]) << ": " << cell_of(item["detail"]) << '\n';
+    streams.out << (item["ok"].get<bool>() ? "ok    " : "FAIL  ") << cell_of(item["name"]) << ": "
+                << cell_of(item["detail"]) << '\n';
     if (!item["ok"].get<bool>()) streams.out << "      without it: " << cell_of(item["consequence"]) << '\n';
   }
   streams.out << (captures ? "This host can capture.\n"

@@ -16,9 +16,12 @@ Json headers_view(const http::Headers& headers) {
 
 std::string_view version_text(http::Version version) {
   switch (version) {
-    case http::Version::Http10: return "HTTP/1.0";
-    case http::Version::Http11: return "HTTP/1.1";
-    case http::Version::Http2: return "HTTP/2";
+    case http::Version::Http10:
+      return "HTTP/1.0";
+    case http::Version::Http11:
+      return "HTTP/1.1";
+    case http::Version::Http2:
+      return "HTTP/2";
   }
   return "HTTP/1.1";
 }
@@ -99,7 +102,8 @@ Json recording_view(const store::Recording& recording) {
                     {"trailers", headers_view(recording.request_trailers)}};
   Json informational = Json::array();
   for (const http::ResponseHead& head : recording.informational) {
-    informational.push_back({{"status", head.status}, {"reason", head.reason}, {"headers", headers_view(head.headers)}});
+    informational.push_back(
+        {{"status", head.status}, {"reason", head.reason}, {"headers", headers_view(head.headers)}});
   }
   out["informational"] = std::move(informational);
   out["response"] = {{"status", recording.response.status},
@@ -139,6 +143,8 @@ Json target_view(const TargetStatus& target) {
   return out;
 }
 
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 }  // namespace tapdeck::app

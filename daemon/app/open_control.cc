@@ -29,7 +29,8 @@ Result<ControlHandle> ControlHandle::open(const Common& common, Need need) {
   store::StoreOptions options;
   options.path = paths.store.string();
   options.cache_bytes = config.storage.cache_bytes;
-  auto opened = store::ExchangeStore::open(options, need == Need::Write ? store::Access::ReadWrite : store::Access::ReadOnly);
+  auto opened =
+      store::ExchangeStore::open(options, need == Need::Write ? store::Access::ReadWrite : store::Access::ReadOnly);
   if (!opened && opened.error().code == Code::NotFound) {
     return fail(Code::NotFound, "nothing is recorded in " + paths.state_dir.string() +
                                     " yet; record something: tapdeck run -- curl https://example.org");

@@ -79,7 +79,8 @@ Patience::Patience(const Streams& streams, std::string what)
         const auto begun = std::chrono::steady_clock::now();
         std::unique_lock lock(mutex_);
         for (auto pause = 2s; !wake_.wait_for(lock, pause, [this] { return done_; }); pause = 5s) {
-          const auto waited = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begun);
+          const auto waited =
+              std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begun);
           err << "tapdeck: " << text << " (" << waited.count() << " s)" << std::endl;
         }
       }) {}

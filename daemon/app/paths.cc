@@ -13,7 +13,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path or_else(const fs::path& given, const fs::path& otherwise) { return given.empty() ? otherwise : given; }
+fs::path or_else(const fs::path& given, const fs::path& otherwise) {
+  return given.empty() ? otherwise : given;
+}
 
 fs::path run_dir_of(const fs::path& state_dir) {
   if (const char* given = std::getenv("RUNTIME_DIRECTORY"); given != nullptr && *given == '/') {
@@ -21,7 +23,8 @@ fs::path run_dir_of(const fs::path& state_dir) {
     return list.substr(0, list.find(':'));
   }
   if (::geteuid() == 0) return "/run/tapdeck";
-  if (const char* user = std::getenv("XDG_RUNTIME_DIR"); user != nullptr && *user == '/') return fs::path(user) / "tapdeck";
+  if (const char* user = std::getenv("XDG_RUNTIME_DIR"); user != nullptr && *user == '/')
+    return fs::path(user) / "tapdeck";
   return state_dir / "run";
 }
 

@@ -10,12 +10,13 @@
 namespace tapdeck::app {
 
 struct Paths {
-  std::filesystem::path state_dir;   // 0700
-  std::filesystem::path store;       // state_dir/store
-  std::filesystem::path ca_cert;     // tls.ca_cert or state_dir/ca.pem
-  std::filesystem::path ca_key;      // tls.ca_key or state_dir/ca-key.pem
-  std::filesystem::path targets;     // state_dir/targets.json
-  std::filesystem::path run_dir;     // /run/tapdeck as root, else $XDG_RUNTIME_DIR/tapdeck, else state_dir/run
+  std::filesystem::path state_dir;     // 0700
+  std::filesystem::path store;         // state_dir/store
+  std::filesystem::path ca_cert;       // tls.ca_cert or state_dir/ca.pem
+  std::filesystem::path ca_key;        // tls.ca_key or state_dir/ca-key.pem
+  std::filesystem::path targets;       // state_dir/targets.json
+  std::filesystem::path run_dir;       // /run/tapdeck as root, else $XDG_RUNTIME_DIR/tapdeck, else state_dir/run
+  std::filesystem::path capture_dir;   // records of the capture layer: run_dir, but of its own for each `run`
   std::filesystem::path admin_socket;  // admin.socket or run_dir/admin.sock
   std::filesystem::path admin_token;   // admin.token_file or run_dir/admin.token
 };

@@ -74,7 +74,8 @@ void wait_for_end(Service& service, admin::AdminServer& admin, const sigset_t& s
   while (true) {
     const int signal = next_signal(signals, interval > 0ms ? interval : 1000ms);
     if (signal == SIGTERM || signal == SIGINT) return;
-    if (signal == SIGHUP) log::warn("serve.reload", "reload is not supported yet; restart to apply a changed configuration");
+    if (signal == SIGHUP)
+      log::warn("serve.reload", "reload is not supported yet; restart to apply a changed configuration");
     const uint64_t turns = admin_turns->load();
     const bool alive = service.all_alive() && (turns != seen || interval == 0ms);
     seen = turns;
@@ -93,9 +94,15 @@ void configure_log(const config::Log& config, LogFor who) {
   static_assert(static_cast<int>(config::LogLevel::Off) == static_cast<int>(log::Level::Off));
   const bool daemon = who == LogFor::Daemon;
   switch (config.format.value_or(stderr_is_journal() ? config::LogFormat::Journal : config::LogFormat::Pretty)) {
-    case config::LogFormat::Json: options.format = log::Format::Json; break;
-    case config::LogFormat::Pretty: options.format = log::Format::Pretty; break;
-    case config::LogFormat::Journal: options.format = log::Format::Journal; break;
+    case config::LogFormat::Json:
+      options.format = log::Format::Json;
+      break;
+    case config::LogFormat::Pretty:
+      options.format = log::Format::Pretty;
+      break;
+    case config::LogFormat::Journal:
+      options.format = log::Format::Journal;
+      break;
   }
   options.access = config.access.value_or(daemon) ? log::AccessLines::On : log::AccessLines::Off;
   options.queue_lines = daemon ? 8192 : 0;
@@ -126,9 +133,10 @@ int serve(const ServeOptions& options, const ServiceFactory& factory) {
       status = report(started.error());
     } else {
       const auto endpoint = (*admin)->endpoint();
-      log::info("serve.ready", "serving", {{"admin", endpoint ? endpoint->to_string() : "off"},
-                                           {"socket", paths.admin_socket.string()},
-                                           {"state_dir", paths.state_dir.string()}});
+      log::info("serve.ready", "serving",
+                {{"admin", endpoint ? endpoint->to_string() : "off"},
+                 {"socket", paths.admin_socket.string()},
+                 {"state_dir", paths.state_dir.string()}});
       ::sd_notify(0, "READY=1");
       wait_for_end(**service, **admin, signals);
       ::sd_notify(0, "STOPPING=1\nSTATUS=draining");

@@ -18,6 +18,12 @@
 namespace tapdeck::app {
 namespace {
 
+Result<std::unique_ptr<store::ExchangeStore>> open_store(const std::filesystem::path& path) {
+  store::StoreOptions options;
+  options.path = path.string();
+  return store::ExchangeStore::open(options, store::Access::ReadWrite);
+}
+
 enum class Alive { Yes, No };
 
 class FakeService final : public Service {
@@ -25,7 +31,12 @@ class FakeService final : public Service {
   FakeService(std::unique_ptr<store::ExchangeStore> store, std::filesystem::path mark, Alive alive)
       : store_(std::move(store)), mark_(std::move(mark)), alive_(alive) {}
   AppControl::Parts parts() override {
-    return {.store = store_.get(), .targets = nullptr, .runtime = this, .metrics = nullptr, .state_dir = "/s", .targets_file = {}};
+    return {.store = store_.get(),
+            .targets = nullptr,
+            .runtime = this,
+            .metrics = nullptr,
+            .state_dir = "/s",
+            .targets_file = {}};
   }
   Result<void> start() override { return {}; }
   bool all_alive() override { return alive_ == Alive::Yes; }
@@ -76,11 +87,12 @@ class ServeTest : public ::testing::Test {
     ::setenv("WATCHDOG_USEC", "200000", 1);
     ::setenv("XDG_RUNTIME_DIR", directory_.c_str(), 1);
     ::setenv("RUNTIME_DIRECTORY", directory_.c_str(), 1);
-    const int status = serve({.config_file = directory_ / "c.toml", .state_dir = directory_ / "state"},
-                             [&](const config::Config&, const Paths& paths, MetricsRegistry&) -> Result<std::unique_ptr<Service>> {
-                               TRY(store, store::ExchangeStore::open({.path = paths.store.string()}, store::Access::ReadWrite));
-                               return std::make_unique<FakeService>(std::move(store), directory_ / "drained", alive);
-                             });
+    const int status =
+        serve({.config_file = directory_ / "c.toml", .state_dir = directory_ / "state"},
+              [&](const config::Config&, const Paths& paths, MetricsRegistry&) -> Result<std::unique_ptr<Service>> {
+                TRY(store, open_store(paths.store));
+                return std::make_unique<FakeService>(std::move(store), directory_ / "drained", alive);
+              });
     ::_exit(status);
   }
   // The next message that begins with `prefix`; "" when none comes.

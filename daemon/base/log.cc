@@ -127,8 +127,9 @@ void append_number(std::string& out, double value) {
 
 // Bare when it is one plain word, else a JSON string: either way one token on one line.
 void append_word(std::string& out, std::string_view text) {
-  const bool plain = !text.empty() && text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                                             "0123456789-._~:/?#[]@!$&'()*+,;%") == std::string_view::npos;
+  const bool plain = !text.empty() && text.find_first_not_of(
+                                          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                          "0123456789-._~:/?#[]@!$&'()*+,;%") == std::string_view::npos;
   if (plain) {
     out += text;
   } else {
@@ -184,10 +185,14 @@ std::string json_line(Level level, std::string_view event, std::string_view mess
 // sd-daemon(3): "<N>" is the syslog priority of the line; the journal adds the time itself.
 std::string_view journal_prefix(Level level) {
   switch (level) {
-    case Level::Error: return "<3>";
-    case Level::Warn: return "<4>";
-    case Level::Info: return "<6>";
-    default: return "<7>";
+    case Level::Error:
+      return "<3>";
+    case Level::Warn:
+      return "<4>";
+    case Level::Info:
+      return "<6>";
+    default:
+      return "<7>";
   }
 }
 
@@ -257,7 +262,9 @@ void write_limited(Level level, std::string_view event, std::string_view message
   emit(level, event, message, fields, held);
 }
 
-void write_access(std::string_view message, Fields fields) { emit(Level::Info, "exchange", message, fields, 0); }
+void write_access(std::string_view message, Fields fields) {
+  emit(Level::Info, "exchange", message, fields, 0);
+}
 
 }  // namespace detail
 
@@ -280,18 +287,28 @@ void shutdown() {
   last->pool.reset();  // joins its thread after the queue is written
 }
 
-uint64_t suppressed() { return suppressed_lines.load(std::memory_order_relaxed); }
+uint64_t suppressed() {
+  return suppressed_lines.load(std::memory_order_relaxed);
+}
 
-void set_thread_name(const char* name) { thread_name = name; }
+void set_thread_name(const char* name) {
+  thread_name = name;
+}
 
 std::string_view to_string(Level level) {
   switch (level) {
-    case Level::Trace: return "trace";
-    case Level::Debug: return "debug";
-    case Level::Info: return "info";
-    case Level::Warn: return "warn";
-    case Level::Error: return "error";
-    case Level::Off: return "off";
+    case Level::Trace:
+      return "trace";
+    case Level::Debug:
+      return "debug";
+    case Level::Info:
+      return "info";
+    case Level::Warn:
+      return "warn";
+    case Level::Error:
+      return "error";
+    case Level::Off:
+      return "off";
   }
   return "off";
 }

@@ -67,7 +67,9 @@ void write_access(std::string_view message, Fields fields);
   return static_cast<int>(level) >= detail::threshold.load(std::memory_order_relaxed);
 }
 // One line an exchange is wanted (log.access). Test it before gathering the fields.
-[[nodiscard]] inline bool access_enabled() { return detail::access.load(std::memory_order_relaxed); }
+[[nodiscard]] inline bool access_enabled() {
+  return detail::access.load(std::memory_order_relaxed);
+}
 
 // `event` is a stable dotted id ("tls.client_rejected"); `message` a constant sentence, the variable part is fields.
 inline void line(Level level, std::string_view event, std::string_view message, Fields fields = {}) {

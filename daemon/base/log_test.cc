@@ -14,9 +14,7 @@ namespace {
 // Lines land in a pipe; text() is what was written so far.
 class LogTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    ASSERT_EQ(::pipe2(fds_.data(), O_NONBLOCK), 0);
-  }
+  void SetUp() override { ASSERT_EQ(::pipe2(fds_.data(), O_NONBLOCK), 0); }
   void TearDown() override {
     configure(Options{});
     ::close(fds_[0]);
@@ -38,8 +36,11 @@ TEST_F(LogTest, JsonLineCarriesEventMessageAndTypedFields) {
   start(Format::Json);
   info("store.open", "opened", {{"bytes", 42}, {"ratio", 0.5}, {"fresh", true}, {"path", "/a b"}});
   const std::string line = text();
-  EXPECT_NE(line.find(R"("level":"info","event":"store.open","msg":"opened","bytes":42,"ratio":0.5,"fresh":true,"path":"/a b"})"),
-            std::string::npos) << line;
+  EXPECT_NE(
+      line.find(
+          R"("level":"info","event":"store.open","msg":"opened","bytes":42,"ratio":0.5,"fresh":true,"path":"/a b"})"),
+      std::string::npos)
+      << line;
   EXPECT_EQ(line.back(), '\n');
 }
 

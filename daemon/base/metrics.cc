@@ -9,8 +9,10 @@ std::span<const double> buckets_of(Histogram histogram) {
     case Histogram::UpstreamDns:
     case Histogram::UpstreamConnect:
     case Histogram::UpstreamTls:
-    case Histogram::UpstreamFirstByte: return kRequestBuckets;
-    default: return kOverheadBuckets;
+    case Histogram::UpstreamFirstByte:
+      return kRequestBuckets;
+    default:
+      return kOverheadBuckets;
   }
 }
 

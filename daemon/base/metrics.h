@@ -24,68 +24,155 @@ namespace tapdeck {
 // Monotonic counts. The rows of metrics_table.cc say which family and labels each is.
 enum class Counter : uint16_t {
   // Flows of a target that were not captured (design section 1, "Nothing silent").
-  UncapturedPreExisting, UncapturedUdp, UncapturedQuic, UncapturedRaw, UncapturedMapFull, UncapturedLease,
-  UncapturedBypass, UncapturedTlsRejected, UncapturedBoundDevice, UncapturedNoListener, UncapturedFamily,
+  UncapturedPreExisting,
+  UncapturedUdp,
+  UncapturedQuic,
+  UncapturedRaw,
+  UncapturedMapFull,
+  UncapturedLease,
+  UncapturedBypass,
+  UncapturedTlsRejected,
+  UncapturedBoundDevice,
+  UncapturedNoListener,
+  UncapturedFamily,
   // Accepted connections without a known flow: refused, never forwarded.
   NoFlowRefused,
   // The lease ran out: flows seen by the programs past it, by policy.
-  LeaseExpiredOpen, LeaseExpiredClosed,
+  LeaseExpiredOpen,
+  LeaseExpiredClosed,
   // Sealed replay refused something.
-  SealedRefusedTcp, SealedRefusedUdp, SealedRefusedDns,
+  SealedRefusedTcp,
+  SealedRefusedUdp,
+  SealedRefusedDns,
   // Flows handed through as bytes, by reason.
-  TunnelledBypass, TunnelledNotTls, TunnelledNotHttp, TunnelledH2Only, TunnelledAlpn, TunnelledTlsRejected,
-  TunnelledClientCert, TunnelledServerFirst, TunnelledUpgrade, TunnelledConnect,
-  TunnelledBytesUp, TunnelledBytesDown,  // up = from the client
-  BytesUp, BytesDown,                    // body and head bytes of exchanges, as on the client's side
+  TunnelledBypass,
+  TunnelledNotTls,
+  TunnelledNotHttp,
+  TunnelledH2Only,
+  TunnelledAlpn,
+  TunnelledTlsRejected,
+  TunnelledClientCert,
+  TunnelledServerFirst,
+  TunnelledUpgrade,
+  TunnelledConnect,
+  TunnelledBytesUp,
+  TunnelledBytesDown,  // up = from the client
+  BytesUp,
+  BytesDown,  // body and head bytes of exchanges, as on the client's side
   // TLS.
-  TlsDownOk, TlsDownResumed, TlsDownRejectedCa, TlsDownError,
-  TlsUpOk, TlsUpResumed, TlsUpInvalid, TlsUpError,
-  LeafCacheHit, LeafCacheMiss,
+  TlsDownOk,
+  TlsDownResumed,
+  TlsDownRejectedCa,
+  TlsDownError,
+  TlsUpOk,
+  TlsUpResumed,
+  TlsUpInvalid,
+  TlsUpError,
+  LeafCacheHit,
+  LeafCacheMiss,
   // HTTP/1 refusals: never forwarded.
   SmugglingRefused,  // TE with CL, repeated CL, bad chunk, obs-fold, bare LF ...: 400 and close
   UnknownMethod,     // 501
   BadRequest,        // any other malformed request: 400 and close
   // Configured limits that were hit, one each.
-  LimitHeadBytes, LimitHeaderCount, LimitBodyBuffer, LimitIdleTimeout, LimitHeaderTimeout, LimitRequestTimeout,
-  LimitConnections, LimitTlsTimeout, LimitDescriptors, PortsExhausted,
+  LimitHeadBytes,
+  LimitHeaderCount,
+  LimitBodyBuffer,
+  LimitIdleTimeout,
+  LimitHeaderTimeout,
+  LimitRequestTimeout,
+  LimitConnections,
+  LimitTlsTimeout,
+  LimitDescriptors,
+  PortsExhausted,
   // Upstream failures (design appendix: the JSON error names).
-  UpstreamRefused, UpstreamTimeout, UpstreamReset, UpstreamTls, UpstreamDns, UpstreamTruncated, UpstreamUnreachable,
+  UpstreamRefused,
+  UpstreamTimeout,
+  UpstreamReset,
+  UpstreamTls,
+  UpstreamDns,
+  UpstreamTruncated,
+  UpstreamUnreachable,
   UpstreamProtocol,
-  UpstreamDialed, UpstreamReused,  // connections opened, and exchanges on a pooled one
+  UpstreamDialed,
+  UpstreamReused,  // connections opened, and exchanges on a pooled one
   // Replay.
-  MissNoKey, MissBody, MissExhausted, MissOpaque,  // opaque: a flow that cannot be on tape (server first, not HTTP)
-  HotCacheHit, HotCacheMiss,
+  MissNoKey,
+  MissBody,
+  MissExhausted,
+  MissOpaque,  // opaque: a flow that cannot be on tape (server first, not HTTP)
+  HotCacheHit,
+  HotCacheMiss,
   // Store.
-  RecordingComplete, RecordingIncomplete, RecordingDropped,
-  IncompleteStoreSlow, IncompleteStoreError, IncompleteCrash, IncompleteLimit,
+  RecordingComplete,
+  RecordingIncomplete,
+  RecordingDropped,
+  IncompleteStoreSlow,
+  IncompleteStoreError,
+  IncompleteCrash,
+  IncompleteLimit,
   StoreHoldExceeded,  // storage.hold_limit passed: bytes flowed before the recording was safe
-  StoreErrorWrite, StoreErrorRead, StoreErrorOpen, StorePrunedBytes, StorePrunedAge, StorePrunedCount,
-  RedactedUri, RedactedHeader, RedactedLog,
+  StoreErrorWrite,
+  StoreErrorRead,
+  StoreErrorOpen,
+  StorePrunedBytes,
+  StorePrunedAge,
+  StorePrunedCount,
+  RedactedUri,
+  RedactedHeader,
+  RedactedLog,
   // Admin server.
-  Admin2xx, Admin3xx, Admin4xx, Admin5xx, AdminDenied,
+  Admin2xx,
+  Admin3xx,
+  Admin4xx,
+  Admin5xx,
+  AdminDenied,
   LogSuppressed,  // repeated peer errors that the rate limit kept out of the log
   kCount
 };
 
 // Levels that go up and down in a thread's array, and levels that a GaugeSource reports at scrape.
 enum class Gauge : uint16_t {
-  ActiveCgroup, ActiveTc, ActiveNetns, ActiveExplicit,  // tapdeck_active_connections, returns to 0
-  UpstreamIdle,                                         // pooled upstream connections
+  ActiveCgroup,
+  ActiveTc,
+  ActiveNetns,
+  ActiveExplicit,  // tapdeck_active_connections, returns to 0
+  UpstreamIdle,    // pooled upstream connections
   BufferBytes,
   // From sources.
-  StoreBytes, StoreRecordings, StoreBlobs, StoreQueue, FlowMapEntries, FlowMapCapacity, LeaseDeadline,
-  AttachedCgroup, AttachedTc, AttachedNetns, Listeners,
-  Targets, Workers, ConfigLoadedTime,
+  StoreBytes,
+  StoreRecordings,
+  StoreBlobs,
+  StoreQueue,
+  FlowMapEntries,
+  FlowMapCapacity,
+  LeaseDeadline,
+  AttachedCgroup,
+  AttachedTc,
+  AttachedNetns,
+  Listeners,
+  Targets,
+  Workers,
+  ConfigLoadedTime,
   kCount
 };
 
 // Durations in seconds. Request durations have their own call (two labels).
 enum class Histogram : uint16_t {
-  UpstreamDns, UpstreamConnect, UpstreamTls, UpstreamFirstByte,
-  OverheadRecord, OverheadReplay, OverheadHybrid, OverheadPassthrough,
-  LookupHit, LookupMiss,
+  UpstreamDns,
+  UpstreamConnect,
+  UpstreamTls,
+  UpstreamFirstByte,
+  OverheadRecord,
+  OverheadReplay,
+  OverheadHybrid,
+  OverheadPassthrough,
+  LookupHit,
+  LookupMiss,
   LeafMint,
-  CommitWal, CommitFsync, CommitAsync,
+  CommitWal,
+  CommitFsync,
+  CommitAsync,
   LoopLag,
   kCount
 };
@@ -113,8 +200,8 @@ inline constexpr size_t kConnectionSeries = kCapturePathCount * 3 * 2;
 // 1 ms .. 60 s for what clients feel; 10 us .. 250 ms for what we add.
 inline constexpr std::array<double, 15> kRequestBuckets = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
                                                            0.5,   1,      2.5,   5,    10,    30,   60};
-inline constexpr std::array<double, 12> kOverheadBuckets = {1e-5, 2.5e-5, 5e-5,   1e-4, 2.5e-4, 5e-4,
-                                                            1e-3, 2.5e-3, 5e-3,   0.01, 0.05,   0.25};
+inline constexpr std::array<double, 12> kOverheadBuckets = {1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4,
+                                                            1e-3, 2.5e-3, 5e-3, 0.01, 0.05,   0.25};
 [[nodiscard]] std::span<const double> buckets_of(Histogram histogram);
 
 // One thread's counts. 64-byte aligned so that no two threads write one cache line.
@@ -126,9 +213,7 @@ class alignas(64) Metrics {
 
   void add(Counter counter, uint64_t n = 1) noexcept { bump(counters_[static_cast<size_t>(counter)], n); }
   // Negative n goes down. A connection is +1 and -1 in the array of the same thread.
-  void add(Gauge gauge, int64_t n) noexcept {
-    bump(gauges_[static_cast<size_t>(gauge)], static_cast<uint64_t>(n));
-  }
+  void add(Gauge gauge, int64_t n) noexcept { bump(gauges_[static_cast<size_t>(gauge)], static_cast<uint64_t>(n)); }
   void observe(Histogram histogram, double seconds) noexcept {
     observe_in(histograms_[static_cast<size_t>(histogram)], buckets_of(histogram), seconds);
   }
@@ -158,7 +243,8 @@ class alignas(64) Metrics {
   [[nodiscard]] static constexpr size_t request_index(TargetSlot slot, Mode mode, Outcome outcome, size_t code) {
     const size_t bounded = slot < kTargetSlots ? slot : kOtherTarget;
     return ((bounded * kModeCount + static_cast<size_t>(mode)) * kOutcomeCount + static_cast<size_t>(outcome)) *
-               kCodeClasses + code;
+               kCodeClasses +
+           code;
   }
   [[nodiscard]] static constexpr size_t connection_index(CapturePath path, ConnectionProtocol protocol,
                                                          ConnectionTls tls) {
@@ -203,7 +289,7 @@ struct MetricsSnapshot {
   std::array<HistogramSnapshot, kHistogramCount> histograms{};
   std::array<HistogramSnapshot, kRequestHistograms> request_durations{};
   std::array<uint64_t, kConnectionSeries> connections{};
-  std::vector<uint64_t> requests;  // kRequestSeries, by Metrics::request_index
+  std::vector<uint64_t> requests;         // kRequestSeries, by Metrics::request_index
   std::vector<std::string> target_names;  // by slot; empty = never named. [kOtherTarget] is "other".
 
   // For GaugeSource: adds to what the arrays say.

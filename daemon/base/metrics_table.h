@@ -37,17 +37,17 @@ struct FamilyText {
   std::string_view type;    // "counter" | "gauge" | "histogram"
   std::string_view labels;  // comma separated, for the documentation test
 };
-inline constexpr FamilyText kRequestsFamily = {
-    "tapdeck_requests_total", "Exchanges by target, mode, outcome and class of the status code.", "counter",
-    "target,mode,outcome,code_class"};
-inline constexpr FamilyText kRequestDurationFamily = {
-    "tapdeck_request_duration_seconds", "Time from the client's first byte to the last byte it was sent.", "histogram",
-    "mode,outcome"};
+inline constexpr FamilyText kRequestsFamily = {"tapdeck_requests_total",
+                                               "Exchanges by target, mode, outcome and class of the status code.",
+                                               "counter", "target,mode,outcome,code_class"};
+inline constexpr FamilyText kRequestDurationFamily = {"tapdeck_request_duration_seconds",
+                                                      "Time from the client's first byte to the last byte it was sent.",
+                                                      "histogram", "mode,outcome"};
 inline constexpr FamilyText kConnectionsFamily = {
     "tapdeck_connections_total", "Client connections, counted when their protocol is known or they end before.",
     "counter", "path,protocol,tls"};
-inline constexpr FamilyText kBuildInfoFamily = {"tapdeck_build_info", "Always 1; the labels say what was built.", "gauge",
-                                                "version,compiler"};
+inline constexpr FamilyText kBuildInfoFamily = {"tapdeck_build_info", "Always 1; the labels say what was built.",
+                                                "gauge", "version,compiler"};
 
 // Upper bound of the series one scrape can show with every target slot in use. docs/METRICS.md states it.
 [[nodiscard]] size_t max_series();

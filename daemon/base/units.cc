@@ -15,12 +15,16 @@ struct Unit {
   std::string_view name;
   uint64_t factor;
 };
-constexpr Unit kDurations[] = {{"d", 86'400'000'000'000}, {"h", 3'600'000'000'000}, {"m", 60'000'000'000},
-                               {"s", 1'000'000'000},      {"ms", 1'000'000},        {"us", 1'000},
+constexpr Unit kDurations[] = {{"d", 86'400'000'000'000},
+                               {"h", 3'600'000'000'000},
+                               {"m", 60'000'000'000},
+                               {"s", 1'000'000'000},
+                               {"ms", 1'000'000},
+                               {"us", 1'000},
                                {"ns", 1}};
-constexpr Unit kSizes[] = {{"TiB", 1ULL << 40}, {"GiB", 1ULL << 30},         {"MiB", 1ULL << 20}, {"KiB", 1ULL << 10},
-                           {"B", 1},            {"TB", 1'000'000'000'000},   {"GB", 1'000'000'000},
-                           {"MB", 1'000'000},   {"kB", 1'000},               {"KB", 1'000}};
+constexpr Unit kSizes[] = {
+    {"TiB", 1ULL << 40},       {"GiB", 1ULL << 30},   {"MiB", 1ULL << 20}, {"KiB", 1ULL << 10}, {"B", 1},
+    {"TB", 1'000'000'000'000}, {"GB", 1'000'000'000}, {"MB", 1'000'000},   {"kB", 1'000},       {"KB", 1'000}};
 
 // One "<number><unit>" at the front of `text`, which moves past it; nullopt when there is none or it overflows.
 template <size_t n>
@@ -28,9 +32,10 @@ std::optional<uint64_t> take(std::string_view& text, const Unit (&units)[n]) {
   const size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
   const std::string_view number = text.substr(0, digits);
   const auto rest = text.substr(digits);
-  const size_t letters =
-      std::min(static_cast<size_t>(std::ranges::find_if_not(rest, [](char c) { return (c | 32) >= 'a' && (c | 32) <= 'z'; }) - rest.begin()),
-               rest.size());
+  const size_t letters = std::min(
+      static_cast<size_t>(std::ranges::find_if_not(rest, [](char c) { return (c | 32) >= 'a' && (c | 32) <= 'z'; }) -
+                          rest.begin()),
+      rest.size());
   const auto unit = std::ranges::find(units, rest.substr(0, letters), &Unit::name);
   if (number.empty() || unit == std::end(units)) return std::nullopt;
   uint64_t whole = 0;
@@ -60,7 +65,8 @@ std::optional<uint64_t> take(std::string_view& text, const Unit (&units)[n]) {
 
 Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
   const auto bad = [&] {
-    return fail(Code::InvalidArgument, "'" + std::string(text) + "' is not a duration; write for example \"300ms\", \"10s\" or \"1h30m\"");
+    return fail(Code::InvalidArgument,
+                "'" + std::string(text) + "' is not a duration; write for example \"300ms\", \"10s\" or \"1h30m\"");
   };
   if (text == "0") return std::chrono::nanoseconds(0);
   if (text.empty()) return bad();
@@ -91,7 +97,8 @@ Result<uint64_t> parse_size(std::string_view text) {
   std::string_view rest = text;
   const auto value = take(rest, kSizes);
   if (!value || !rest.empty()) {
-    return fail(Code::InvalidArgument, "'" + std::string(text) + "' is not a size; write for example \"64KiB\", \"1MiB\" or \"20GB\"");
+    return fail(Code::InvalidArgument,
+                "'" + std::string(text) + "' is not a size; write for example \"64KiB\", \"1MiB\" or \"20GB\"");
   }
   return *value;
 }

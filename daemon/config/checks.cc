@@ -47,7 +47,8 @@ std::optional<std::string> check_bypass(std::string_view text) {
 std::optional<std::string> check_listen(std::string_view text) {
   if (text.empty() || text == "off") return std::nullopt;
   const auto endpoint = Endpoint::parse(text);
-  if (!endpoint || text.rfind(':') == std::string_view::npos) return "is not IP:port, for example \"127.0.0.1:9909\", nor \"off\"";
+  if (!endpoint || text.rfind(':') == std::string_view::npos)
+    return "is not IP:port, for example \"127.0.0.1:9909\", nor \"off\"";
   if (!endpoint->is_loopback()) {
     return "is not a loopback address; the admin server holds recordings and is not offered to the network "
            "(put an authenticating proxy before it, or scrape over the unix socket)";
@@ -66,7 +67,8 @@ std::optional<std::string> check_host_glob(std::string_view text) {
 }
 
 std::optional<std::string> check_token(std::string_view text) {
-  if (text.empty() || text.size() > 256 || !only(text, "!#$%&'*+-.^_`|~")) return "is not a header name or method (RFC 9110 token)";
+  if (text.empty() || text.size() > 256 || !only(text, "!#$%&'*+-.^_`|~"))
+    return "is not a header name or method (RFC 9110 token)";
   return std::nullopt;
 }
 

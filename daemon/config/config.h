@@ -1,5 +1,6 @@
 // The configuration as plain structs, one a component; every component receives only its own. The TOML keys are the
-// member names, under the section named in each struct's comment. Not a store of run-time state: see app/runtime_state.h.
+// member names, under the section named in each struct's comment. Not a store of run-time state: see
+// app/runtime_state.h.
 //
 // Each key: meaning, unit, default and why, limits. "R" = taken over by a reload, else a restart is needed.
 // Values are plain and copied freely. Thread: any (immutable once loaded).
@@ -51,7 +52,8 @@ struct Capture {
   std::optional<OnLease> on_lease;
   // How tunnelled bytes move: "splice" (kernel pipes) or "copy" (user space; for kernels or files where splice fails).
   Splice splice = Splice::Splice;
-  // Entries of the flow map: concurrent captured connections, all targets. 262144 is 40 MiB of kernel memory. 1024..16777216.
+  // Entries of the flow map: concurrent captured connections, all targets. 262144 is 40 MiB of kernel memory.
+  // 1024..16777216.
   uint32_t flow_map = 262144;
   // Listening sockets in one network namespace and address family; each is one descriptor, made on demand. 1..64.
   uint32_t listeners_max = 64;
@@ -83,7 +85,8 @@ struct Target {
 
 // [tls]
 struct Tls {
-  // The install's CA, PEM. Default (empty): ca.pem and ca-key.pem in the state directory, made at first use. Both or none.
+  // The install's CA, PEM. Default (empty): ca.pem and ca-key.pem in the state directory, made at first use. Both or
+  // none.
   std::filesystem::path ca_cert;
   std::filesystem::path ca_key;
   // Extra PEM bundles that upstream certificates may chain to, beside the system's.
@@ -188,11 +191,11 @@ struct Redact {
 
 // [[routes]]: the first whose given conditions all hold decides. Conditions left out match everything.
 struct Route {
-  std::string name;                       // shown in misses; default "route N"
-  std::optional<std::string> host;        // glob over the host name, "*.example.com"
-  std::optional<uint16_t> port;           // original destination port
-  std::optional<Scheme> scheme;           // "http" | "https"
-  std::optional<std::string> path;        // whole path
+  std::string name;                        // shown in misses; default "route N"
+  std::optional<std::string> host;         // glob over the host name, "*.example.com"
+  std::optional<uint16_t> port;            // original destination port
+  std::optional<Scheme> scheme;            // "http" | "https"
+  std::optional<std::string> path;         // whole path
   std::optional<std::string> path_prefix;  // not together with path
   std::optional<std::string> method;
   std::optional<std::string> target;  // a target's name
@@ -219,7 +222,8 @@ inline constexpr std::string_view kDefaultPath = "/etc/tapdeck/tapdeck.toml";
 
 // Reads TOML. Error InvalidConfig: one line each problem, "file:line:column: what (did you mean 'key'?)"; all problems
 // are reported at once unless the text is not TOML. Relative paths become relative to `directory`.
-[[nodiscard]] Result<Config> parse(std::string_view text, std::string_view file, const std::filesystem::path& directory);
+[[nodiscard]] Result<Config> parse(std::string_view text, std::string_view file,
+                                   const std::filesystem::path& directory);
 // The same from a file; NotFound, Permission, Io when it cannot be read.
 [[nodiscard]] Result<Config> load(const std::filesystem::path& file);
 // Every key with its value in force, as TOML that parse() reads back to the same Config.

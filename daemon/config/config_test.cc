@@ -14,7 +14,9 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using namespace std::chrono_literals;
 
-Result<Config> read(std::string_view text) { return parse(text, "t.toml", "/etc/tapdeck"); }
+Result<Config> read(std::string_view text) {
+  return parse(text, "t.toml", "/etc/tapdeck");
+}
 
 std::string problem(std::string_view text) {
   const auto config = read(text);
@@ -105,18 +107,35 @@ TEST(Config, SeveralProblemsAreReportedAtOnce) {
 }
 
 TEST(Config, ValuesOutOfRangeOrOfTheWrongTypeAreRefused) {
-  for (const char* bad : {
-           "[capture]\nlease_ms = 199\n", "[capture]\nlease_ms = -1\n", "[capture]\nmark = 0\n",
-           "[capture]\nworkers = 1.5\n", "[limits]\nheader_timeout = \"0\"\n", "[limits]\nheader_timeout = \"1us\"\n",
-           "[limits]\nheader_timeout = \"10.5ms\"\n", "[storage]\ncache_bytes = \"1KiB\"\n",
-           "[storage]\nmax_age = \"90000000h\"\n", "[tls]\nleaf_days = 398\n", "[tls]\nmin_version = \"1.1\"\n",
-           "[tls]\nca_cert = \"a.pem\"\n", "[tls]\nbypass = \"x\"\n", "[tls]\nbypass = [1]\n",
-           "[tls]\nbypass = [\"a b\"]\n", "[log]\naccess = \"yes\"\n", "[redact]\nplaceholder = \"\"\n",
-           "[redact]\nheaders = [\"a b\"]\n", "[[targets]]\nname = \"x\"\n",
-           "[[targets]]\nunit = \"a\"\npid = 3\n", "[[targets]]\npid = 0\n", "targets = 3\n", "targets = [3]\n",
-           "proxy = 1\n", "[[targets]]\nunit = \"a\"\n[[targets]]\ncgroup = \"a\"\n",
-           "[[routes]]\npath = \"/a\"\npath_prefix = \"/b\"\n", "[[routes]]\npath = \"a\"\n",
-           "[[routes]]\nport = 0\n", "[[targets]]\nunit = \"a\"\nsession = \"../x\"\n"}) {
+  for (const char* bad : {"[capture]\nlease_ms = 199\n",
+                          "[capture]\nlease_ms = -1\n",
+                          "[capture]\nmark = 0\n",
+                          "[capture]\nworkers = 1.5\n",
+                          "[limits]\nheader_timeout = \"0\"\n",
+                          "[limits]\nheader_timeout = \"1us\"\n",
+                          "[limits]\nheader_timeout = \"10.5ms\"\n",
+                          "[storage]\ncache_bytes = \"1KiB\"\n",
+                          "[storage]\nmax_age = \"90000000h\"\n",
+                          "[tls]\nleaf_days = 398\n",
+                          "[tls]\nmin_version = \"1.1\"\n",
+                          "[tls]\nca_cert = \"a.pem\"\n",
+                          "[tls]\nbypass = \"x\"\n",
+                          "[tls]\nbypass = [1]\n",
+                          "[tls]\nbypass = [\"a b\"]\n",
+                          "[log]\naccess = \"yes\"\n",
+                          "[redact]\nplaceholder = \"\"\n",
+                          "[redact]\nheaders = [\"a b\"]\n",
+                          "[[targets]]\nname = \"x\"\n",
+                          "[[targets]]\nunit = \"a\"\npid = 3\n",
+                          "[[targets]]\npid = 0\n",
+                          "targets = 3\n",
+                          "targets = [3]\n",
+                          "proxy = 1\n",
+                          "[[targets]]\nunit = \"a\"\n[[targets]]\ncgroup = \"a\"\n",
+                          "[[routes]]\npath = \"/a\"\npath_prefix = \"/b\"\n",
+                          "[[routes]]\npath = \"a\"\n",
+                          "[[routes]]\nport = 0\n",
+                          "[[targets]]\nunit = \"a\"\nsession = \"../x\"\n"}) {
     EXPECT_NE(problem(bad), "") << bad;
   }
 }

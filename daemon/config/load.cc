@@ -38,7 +38,9 @@ class Problems {
   size_t count_ = 0;
 };
 
-std::string in_quotes(std::string_view text) { return "'" + std::string(text) + "'"; }
+std::string in_quotes(std::string_view text) {
+  return "'" + std::string(text) + "'";
+}
 
 // Reads one table by the schema; keys that the schema did not ask for are unknown.
 class TableReader {
@@ -76,7 +78,8 @@ class TableReader {
     }
     if (!value) return wrong(key, *node, "must be a size with unit, for example \"1MiB\", or bytes");
     if (*value < min || *value > max) {
-      return wrong(key, *node, "must be from " + format_size(min) + (max == kNoMax ? " up" : " to " + format_size(max)));
+      return wrong(key, *node,
+                   "must be from " + format_size(min) + (max == kNoMax ? " up" : " to " + format_size(max)));
     }
     out = *value;
   }
@@ -93,7 +96,8 @@ class TableReader {
       return wrong(key, *node, "must be from " + format_duration(min) + " to " + format_duration(max));
     }
     const auto rounded = std::chrono::duration_cast<Duration>(*value);
-    if (rounded != *value) return wrong(key, *node, "is finer than the " + format_duration(Duration(1)) + " it is kept in");
+    if (rounded != *value)
+      return wrong(key, *node, "is finer than the " + format_duration(Duration(1)) + " it is kept in");
     out = rounded;
   }
 
@@ -245,7 +249,8 @@ class FileReader {
     const toml::node* node = root_.get(name);
     if (node == nullptr) return;
     const toml::table* table = node->as_table();
-    if (table == nullptr) return problems_.add(node->source(), in_quotes(name) + " is a section: write [" + std::string(name) + "]");
+    if (table == nullptr)
+      return problems_.add(node->source(), in_quotes(name) + " is a section: write [" + std::string(name) + "]");
     read(*table, "[" + std::string(name) + "]", out);
   }
 
@@ -256,7 +261,8 @@ class FileReader {
     if (node == nullptr) return;
     const toml::array* list = node->as_array();
     const std::string title = "[[" + std::string(name) + "]]";
-    if (list == nullptr) return problems_.add(node->source(), in_quotes(name) + " is a list of sections: write " + title);
+    if (list == nullptr)
+      return problems_.add(node->source(), in_quotes(name) + " is a list of sections: write " + title);
     for (const toml::node& item : *list) {
       const toml::table* table = item.as_table();
       if (table == nullptr) {
@@ -348,16 +354,27 @@ Result<Config> load(const std::filesystem::path& file) {
   in.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<size_t>(in.gcount()));
   if (in.bad()) return fail(Code::Io, "read configuration " + file.string());
-  if (text.size() > kMaxFileBytes) return fail(Code::TooLarge, file.string() + " is larger than 1 MiB: not a configuration");
+  if (text.size() > kMaxFileBytes)
+    return fail(Code::TooLarge, file.string() + " is larger than 1 MiB: not a configuration");
   const auto absolute = std::filesystem::absolute(file, error);
   return parse(text, file.string(), (error ? file : absolute).parent_path());
 }
 
-std::string_view to_string(Durability value) { return word_of(kDurability, value); }
-std::string_view to_string(Repeat value) { return word_of(kRepeat, value); }
-std::string_view to_string(TargetKind value) { return word_of(kTargetKinds, value); }
-std::string_view to_string(OnLease value) { return word_of(kOnLease, value); }
-std::string_view to_string(OnMiss value) { return word_of(kOnMiss, value); }
+std::string_view to_string(Durability value) {
+  return word_of(kDurability, value);
+}
+std::string_view to_string(Repeat value) {
+  return word_of(kRepeat, value);
+}
+std::string_view to_string(TargetKind value) {
+  return word_of(kTargetKinds, value);
+}
+std::string_view to_string(OnLease value) {
+  return word_of(kOnLease, value);
+}
+std::string_view to_string(OnMiss value) {
+  return word_of(kOnMiss, value);
+}
 
 OnLease lease_policy(const Capture& capture, Mode mode) {
   return capture.on_lease.value_or(mode == Mode::Replay ? OnLease::Closed : OnLease::Open);

@@ -44,9 +44,9 @@ inline constexpr std::array kLogFormats = {Word{"json", LogFormat::Json}, Word{"
 inline constexpr std::array kLogUrls = {Word{"redacted", LogUrl::Redacted}, Word{"path", LogUrl::Path},
                                         Word{"full", LogUrl::Full}};
 inline constexpr std::array kSchemes = {Word{"http", Scheme::Http}, Word{"https", Scheme::Https}};
-inline constexpr std::array kTargetKinds = {
-    Word{"container", TargetKind::Container}, Word{"unit", TargetKind::Unit}, Word{"cgroup", TargetKind::Cgroup},
-    Word{"interface", TargetKind::Interface}, Word{"pid", TargetKind::Pid}};
+inline constexpr std::array kTargetKinds = {Word{"container", TargetKind::Container}, Word{"unit", TargetKind::Unit},
+                                            Word{"cgroup", TargetKind::Cgroup},
+                                            Word{"interface", TargetKind::Interface}, Word{"pid", TargetKind::Pid}};
 
 template <class E, size_t n>
 std::string_view word_of(const std::array<Word<E>, n>& words, E value) {

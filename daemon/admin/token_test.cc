@@ -1,0 +1,33 @@
+#include "daemon/admin/token.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+namespace tapdeck::admin {
+namespace {
+
+TEST(AdminToken, IsNewAtEveryStartLongAndOnlyOursToRead) {
+  const auto file = std::filesystem::path(::testing::TempDir()) / ("token-" + std::to_string(::getpid()));
+  std::ofstream(file) << "left by an older daemon\n";
+  const std::string first = make_token(file).value();
+  EXPECT_EQ(first.size(), 64u);
+  EXPECT_EQ(read_token(file).value(), first);
+  struct stat info{};
+  ASSERT_EQ(::stat(file.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+  EXPECT_NE(make_token(file).value(), first);
+  std::filesystem::remove(file);
+}
+
+TEST(AdminToken, MissingDirectoryIsNamed) {
+  const auto made = make_token("/nonexistent/token");
+  ASSERT_FALSE(made);
+  EXPECT_NE(made.error().message().find("/nonexistent/token"), std::string::npos);
+  EXPECT_EQ(read_token("/nonexistent/token").error().code, Code::NotFound);
+}
+
+}  // namespace
+}  // namespace tapdeck::admin

@@ -1,0 +1,64 @@
+#include "daemon/app/paths.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+
+namespace tapdeck::app {
+namespace {
+
+class PathsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ::unsetenv("TAPDECK_STATE_DIR");
+    ::unsetenv("RUNTIME_DIRECTORY");
+  }
+  void TearDown() override { SetUp(); }
+};
+
+TEST_F(PathsTest, FlagWinsOverEnvironmentOverConfiguration) {
+  config::Config config;
+  config.storage.path = "/from/config";
+  EXPECT_EQ(paths_of(config, "").state_dir, "/from/config");
+  ::setenv("TAPDECK_STATE_DIR", "/from/environment", 1);
+  EXPECT_EQ(paths_of(config, "").state_dir, "/from/environment");
+  EXPECT_EQ(paths_of(config, "/from/flag/.").store, "/from/flag/store");
+}
+
+TEST_F(PathsTest, GivenFilesReplaceTheDefaults) {
+  config::Config config;
+  EXPECT_EQ(paths_of(config, "/s").ca_cert, "/s/ca.pem");
+  config.tls.ca_cert = "/x/c.pem";
+  config.tls.ca_key = "/x/k.pem";
+  config.admin.socket = "/x/sock";
+  const Paths paths = paths_of(config, "/s");
+  EXPECT_EQ(paths.ca_cert, "/x/c.pem");
+  EXPECT_EQ(paths.ca_key, "/x/k.pem");
+  EXPECT_EQ(paths.admin_socket, "/x/sock");
+}
+
+TEST_F(PathsTest, RunDirectoryOfSystemdIsHonoured) {
+  ::setenv("RUNTIME_DIRECTORY", "/run/one:/run/two", 1);
+  EXPECT_EQ(paths_of({}, "/s").admin_socket, "/run/one/admin.sock");
+}
+
+TEST_F(PathsTest, StateDirectoryIsPrivateAndAFileInItsPlaceIsNamed) {
+  char name[] = "/tmp/tapdeck-paths-XXXXXX";
+  ASSERT_NE(::mkdtemp(name), nullptr);
+  const std::filesystem::path base = name;
+  ::setenv("RUNTIME_DIRECTORY", (base / "run").c_str(), 1);
+  const Paths paths = paths_of({}, base / "deep" / "state");
+  ASSERT_TRUE(make_directories(paths));
+  ASSERT_TRUE(make_directories(paths));  // again is fine
+  struct stat info{};
+  ASSERT_EQ(::stat(paths.state_dir.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0700u);
+  const auto blocked = make_directories(paths_of({}, "/proc/version"));
+  ASSERT_FALSE(blocked);
+  EXPECT_NE(blocked.error().message().find("/proc/version"), std::string::npos);
+  std::filesystem::remove_all(base);
+}
+
+}  // namespace
+}  // namespace tapdeck::app

@@ -65,14 +65,18 @@ struct Case {
   std::vector<uint32_t> counted = {};  // exactly these counters are 1 afterwards
 };
 
-PacketBuilder eth(uint16_t type) { return PacketBuilder().eth(type); }
+PacketBuilder eth(uint16_t type) {
+  return PacketBuilder().eth(type);
+}
 PacketBuilder tcp4(uint8_t flags) {
   return eth(kIp4).ip4("198.18.1.2", "198.18.2.2", IPPROTO_TCP).tcp(40000, 443, flags);
 }
 PacketBuilder udp4(uint16_t port) {
   return eth(kIp4).ip4("198.18.1.2", "198.18.2.2", IPPROTO_UDP).udp(40000, port);
 }
-PacketBuilder v6(uint8_t next) { return eth(kIp6).ip6("fd00:1::2", "fd00:2::2", next); }
+PacketBuilder v6(uint8_t next) {
+  return eth(kIp6).ip6("fd00:1::2", "fd00:2::2", next);
+}
 
 class TcProgramRun : public testing::Test {
  protected:
@@ -199,45 +203,76 @@ TEST_F(TcProgramRun, Table) {
       {.description = "SYN in a VLAN",
        .packet = eth(kVlan).vlan(7, kIp4).ip4("198.18.1.2", "198.18.2.2", IPPROTO_TCP).tcp(40000, 443, kSyn),
        .counted = kWouldCapture},
-      {.description = "no listener, open", .packet = tcp4(kSyn), .listener = Listener::No,
+      {.description = "no listener, open",
+       .packet = tcp4(kSyn),
+       .listener = Listener::No,
        .counted = {TAPDECK_NO_LISTENER}},
-      {.description = "no listener, closed", .packet = tcp4(kSyn), .policy = Policy::Closed, .listener = Listener::No,
-       .verdict = kDrop, .counted = {TAPDECK_NO_LISTENER, TAPDECK_REFUSED_NO_LISTENER}},
+      {.description = "no listener, closed",
+       .packet = tcp4(kSyn),
+       .policy = Policy::Closed,
+       .listener = Listener::No,
+       .verdict = kDrop,
+       .counted = {TAPDECK_NO_LISTENER, TAPDECK_REFUSED_NO_LISTENER}},
       {.description = "lease past, open", .packet = tcp4(kSyn), .lease = Lease::Past, .counted = {TAPDECK_LEASE}},
-      {.description = "lease past, closed", .packet = tcp4(kSyn), .policy = Policy::Closed, .lease = Lease::Past,
-       .verdict = kDrop, .counted = {TAPDECK_LEASE, TAPDECK_REFUSED_LEASE}},
+      {.description = "lease past, closed",
+       .packet = tcp4(kSyn),
+       .policy = Policy::Closed,
+       .lease = Lease::Past,
+       .verdict = kDrop,
+       .counted = {TAPDECK_LEASE, TAPDECK_REFUSED_LEASE}},
       {.description = "SYN-ACK answers an inbound connection", .packet = tcp4(kSyn | kAck), .policy = Policy::Sealed},
       {.description = "RST", .packet = tcp4(kRst), .policy = Policy::Sealed},
-      {.description = "ACK of a connection older than the attach", .packet = tcp4(kAck),
+      {.description = "ACK of a connection older than the attach",
+       .packet = tcp4(kAck),
        .counted = {TAPDECK_PRE_EXISTING}},
-      {.description = "the same, sealed", .packet = tcp4(kAck), .policy = Policy::Sealed, .verdict = kDrop,
+      {.description = "the same, sealed",
+       .packet = tcp4(kAck),
+       .policy = Policy::Sealed,
+       .verdict = kDrop,
        .counted = {TAPDECK_PRE_EXISTING, TAPDECK_REFUSED_SEALED}},
       {.description = "UDP", .packet = udp4(9999), .counted = {TAPDECK_UDP}},
       {.description = "DNS", .packet = udp4(53), .counted = {TAPDECK_DNS}},
-      {.description = "DNS, sealed", .packet = udp4(53), .policy = Policy::Sealed, .verdict = kDrop,
+      {.description = "DNS, sealed",
+       .packet = udp4(53),
+       .policy = Policy::Sealed,
+       .verdict = kDrop,
        .counted = {TAPDECK_DNS, TAPDECK_REFUSED_SEALED}},
       {.description = "DHCP, sealed", .packet = udp4(67), .policy = Policy::Sealed},
       {.description = "QUIC", .packet = udp4(443), .verdict = kDrop, .counted = {TAPDECK_QUIC}},
-      {.description = "QUIC over IPv6", .packet = v6(IPPROTO_UDP).udp(40000, 443), .verdict = kDrop,
+      {.description = "QUIC over IPv6",
+       .packet = v6(IPPROTO_UDP).udp(40000, 443),
+       .verdict = kDrop,
        .counted = {TAPDECK_QUIC}},
-      {.description = "ping", .packet = eth(kIp4).ip4("198.18.1.2", "198.18.2.2", IPPROTO_ICMP).icmp(8),
+      {.description = "ping",
+       .packet = eth(kIp4).ip4("198.18.1.2", "198.18.2.2", IPPROTO_ICMP).icmp(8),
        .counted = {TAPDECK_OTHER}},
-      {.description = "neighbour solicitation, sealed", .packet = v6(IPPROTO_ICMPV6).icmp(135),
+      {.description = "neighbour solicitation, sealed",
+       .packet = v6(IPPROTO_ICMPV6).icmp(135),
        .policy = Policy::Sealed},
-      {.description = "ping over IPv6, sealed", .packet = v6(IPPROTO_ICMPV6).icmp(128), .policy = Policy::Sealed,
-       .verdict = kDrop, .counted = {TAPDECK_OTHER, TAPDECK_REFUSED_SEALED}},
+      {.description = "ping over IPv6, sealed",
+       .packet = v6(IPPROTO_ICMPV6).icmp(128),
+       .policy = Policy::Sealed,
+       .verdict = kDrop,
+       .counted = {TAPDECK_OTHER, TAPDECK_REFUSED_SEALED}},
       {.description = "first fragment",
-       .packet = eth(kIp4).ip4("198.18.1.2", "198.18.2.2", IPPROTO_TCP, 0, 0x2000).tcp(40000, 443, kSyn), .counted = {TAPDECK_FRAGMENT}},
+       .packet = eth(kIp4).ip4("198.18.1.2", "198.18.2.2", IPPROTO_TCP, 0, 0x2000).tcp(40000, 443, kSyn),
+       .counted = {TAPDECK_FRAGMENT}},
       {.description = "later fragment, sealed",
-       .packet = eth(kIp4).ip4("198.18.1.2", "198.18.2.2", IPPROTO_TCP, 0, 0x0010).icmp(0), .policy = Policy::Sealed, .verdict = kDrop, .counted = {TAPDECK_FRAGMENT, TAPDECK_REFUSED_SEALED}},
-      {.description = "IPv6 fragment", .packet = v6(IPPROTO_FRAGMENT).extension(IPPROTO_TCP).icmp(0),
+       .packet = eth(kIp4).ip4("198.18.1.2", "198.18.2.2", IPPROTO_TCP, 0, 0x0010).icmp(0),
+       .policy = Policy::Sealed,
+       .verdict = kDrop,
+       .counted = {TAPDECK_FRAGMENT, TAPDECK_REFUSED_SEALED}},
+      {.description = "IPv6 fragment",
+       .packet = v6(IPPROTO_FRAGMENT).extension(IPPROTO_TCP).icmp(0),
        .counted = {TAPDECK_FRAGMENT}},
       {.description = "extension chain without end",
-       .packet = v6(0).extension(0).extension(0).extension(0).extension(0).extension(0).extension(0).extension(0), .counted = {TAPDECK_FRAGMENT}},
+       .packet = v6(0).extension(0).extension(0).extension(0).extension(0).extension(0).extension(0).extension(0),
+       .counted = {TAPDECK_FRAGMENT}},
       {.description = "TCP to a link-local address",
        .packet = eth(kIp6).ip6("fe80::2", "fe80::1", IPPROTO_TCP).tcp(40000, 443, kSyn),
        .counted = {TAPDECK_BOUND_DEVICE}},
-      {.description = "IPv4 header length below 20", .packet = eth(kIp4).ip4("198.18.1.2", "198.18.2.2", 6, 0xfe).cut(60)},
+      {.description = "IPv4 header length below 20",
+       .packet = eth(kIp4).ip4("198.18.1.2", "198.18.2.2", 6, 0xfe).cut(60)},
       {.description = "truncated TCP header", .packet = tcp4(kSyn).cut(40)},
       {.description = "truncated extension header", .packet = v6(IPPROTO_HOPOPTS).cut(54)},
   };
@@ -275,7 +310,9 @@ void established_flow(uint32_t listener_mark, int verdict, uint32_t mark_out) {
     tapdeck_target target{};
     target.active = 1;
     ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(tc->maps.targets), &kSlot, &target, BPF_ANY), 0);
-    const auto packet = PacketBuilder().eth(kIp4).ip4("127.0.0.1", "127.0.0.1", IPPROTO_TCP)
+    const auto packet = PacketBuilder()
+                            .eth(kIp4)
+                            .ip4("127.0.0.1", "127.0.0.1", IPPROTO_TCP)
                             .tcp(ntohs(from.sin_port), ntohs(server.sin_port), kAck);
     __sk_buff context_out{};
     bpf_test_run_opts options{};
@@ -292,9 +329,13 @@ void established_flow(uint32_t listener_mark, int verdict, uint32_t mark_out) {
   }).join();
 }
 
-TEST_F(TcProgramRun, PacketOfAFlowWeAcceptedIsSteered) { established_flow(kMark, kOurs, kMark + 1); }
+TEST_F(TcProgramRun, PacketOfAFlowWeAcceptedIsSteered) {
+  established_flow(kMark, kOurs, kMark + 1);
+}
 
-TEST_F(TcProgramRun, PacketOfAnotherLocalSocketIsLeftAlone) { established_flow(0, kPass, 0); }
+TEST_F(TcProgramRun, PacketOfAnotherLocalSocketIsLeftAlone) {
+  established_flow(0, kPass, 0);
+}
 
 }  // namespace
 }  // namespace tapdeck::bpf_test

@@ -19,10 +19,16 @@ Result<std::unique_ptr<BpfEvents>> BpfEvents::open(int ring_fd, Callback callbac
   return out;
 }
 
-BpfEvents::~BpfEvents() { ring_buffer__free(ring_); }
+BpfEvents::~BpfEvents() {
+  ring_buffer__free(ring_);
+}
 
-int BpfEvents::poll_fd() const { return ring_buffer__epoll_fd(ring_); }
+int BpfEvents::poll_fd() const {
+  return ring_buffer__epoll_fd(ring_);
+}
 
-void BpfEvents::consume() { ring_buffer__consume(ring_); }
+void BpfEvents::consume() {
+  ring_buffer__consume(ring_);
+}
 
 }  // namespace tapdeck::kernel

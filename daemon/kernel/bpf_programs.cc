@@ -110,7 +110,9 @@ Result<void> BpfMaps::need_tc() {
   return {};
 }
 
-int BpfMaps::events_fd() const { return bpf_map__fd(cgroup_->maps.events); }
+int BpfMaps::events_fd() const {
+  return bpf_map__fd(cgroup_->maps.events);
+}
 
 Result<void> BpfMaps::set_target(uint32_t slot, const tapdeck_target& target) const {
   if (bpf_map_update_elem(bpf_map__fd(cgroup_->maps.targets), &slot, &target, BPF_ANY) != 0) {
@@ -284,8 +286,12 @@ Result<std::unique_ptr<TcProgram>> TcProgram::load(const BpfMaps& maps, uint32_t
   return out;
 }
 
-TcProgram::~TcProgram() { tapdeck_tc__destroy(skeleton_); }
+TcProgram::~TcProgram() {
+  tapdeck_tc__destroy(skeleton_);
+}
 
-int TcProgram::fd() const { return bpf_program__fd(skeleton_->progs.tapdeck_ingress); }
+int TcProgram::fd() const {
+  return bpf_program__fd(skeleton_->progs.tapdeck_ingress);
+}
 
 }  // namespace tapdeck::kernel

@@ -26,9 +26,9 @@ static_assert(static_cast<int>(Uncaptured::Fragment) == TAPDECK_FRAGMENT);
 static_assert(static_cast<int>(Uncaptured::Lease) == TAPDECK_LEASE);
 
 constexpr auto kTick = std::chrono::milliseconds(200);
-constexpr uint64_t kTakeOverTicks = 25;                       // 5 s: targets nobody attached again by then are free
-constexpr uint64_t kSweepTicks = 300;                         // a minute
-constexpr uint64_t kFlowMaxAgeNs = 300ULL * 1'000'000'000;    // nobody waits longer for accept
+constexpr uint64_t kTakeOverTicks = 25;                     // 5 s: targets nobody attached again by then are free
+constexpr uint64_t kSweepTicks = 300;                       // a minute
+constexpr uint64_t kFlowMaxAgeNs = 300ULL * 1'000'000'000;  // nobody waits longer for accept
 constexpr uint64_t kEventsToken = 1ULL << 32;
 constexpr uint64_t kInotifyToken = 2ULL << 32;
 
@@ -38,35 +38,54 @@ uint64_t monotonic_ns() {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
-bool is_closed(TargetPolicy policy) { return policy.on_lease == OnLease::Closed || policy.sealed == Sealed::Yes; }
+bool is_closed(TargetPolicy policy) {
+  return policy.on_lease == OnLease::Closed || policy.sealed == Sealed::Yes;
+}
 
-Pinned pinned_of(TargetPolicy policy) { return is_closed(policy) ? Pinned::Yes : Pinned::No; }
+Pinned pinned_of(TargetPolicy policy) {
+  return is_closed(policy) ? Pinned::Yes : Pinned::No;
+}
 
 }  // namespace
 
 std::string_view to_string(CapturePath path) {
   switch (path) {
-    case CapturePath::Cgroup: return "cgroup";
-    case CapturePath::Tc: return "tc";
-    case CapturePath::Netns: return "netns";
-    case CapturePath::Explicit: return "explicit";
+    case CapturePath::Cgroup:
+      return "cgroup";
+    case CapturePath::Tc:
+      return "tc";
+    case CapturePath::Netns:
+      return "netns";
+    case CapturePath::Explicit:
+      return "explicit";
   }
   return "?";
 }
 
 std::string_view to_string(Uncaptured reason) {
   switch (reason) {
-    case Uncaptured::Udp: return "udp";
-    case Uncaptured::Dns: return "dns";
-    case Uncaptured::Quic: return "quic";
-    case Uncaptured::Raw: return "raw";
-    case Uncaptured::Other: return "other";
-    case Uncaptured::BoundDevice: return "bound_device";
-    case Uncaptured::Lease: return "lease";
-    case Uncaptured::MapFull: return "map_full";
-    case Uncaptured::NoListener: return "no_listener";
-    case Uncaptured::PreExisting: return "pre_existing";
-    case Uncaptured::Fragment: return "fragment";
+    case Uncaptured::Udp:
+      return "udp";
+    case Uncaptured::Dns:
+      return "dns";
+    case Uncaptured::Quic:
+      return "quic";
+    case Uncaptured::Raw:
+      return "raw";
+    case Uncaptured::Other:
+      return "other";
+    case Uncaptured::BoundDevice:
+      return "bound_device";
+    case Uncaptured::Lease:
+      return "lease";
+    case Uncaptured::MapFull:
+      return "map_full";
+    case Uncaptured::NoListener:
+      return "no_listener";
+    case Uncaptured::PreExisting:
+      return "pre_existing";
+    case Uncaptured::Fragment:
+      return "fragment";
   }
   return "?";
 }
@@ -280,7 +299,8 @@ Result<void> CaptureImpl::cover_processes(uint32_t target) {
   return {};
 }
 
-// Connections the programs can no longer see. Those of a target we attached before went through us: they are on loopback.
+// Connections the programs can no longer see. Those of a target we attached before went through us: they are on
+// loopback.
 uint64_t CaptureImpl::count_pre_existing(uint32_t target) const {
   const int directory = slots_[target].cgroup->directory_fd();
   const auto ids = cgroup_ids_below(directory);
@@ -288,13 +308,14 @@ uint64_t CaptureImpl::count_pre_existing(uint32_t target) const {
   uint64_t count = 0;
   for (const int pid : cgroup_processes(directory)) {
     const auto ns = open_netns_of(pid);
-    struct stat info {};
+    struct stat info{};
     if (!ns || ::fstat(ns->get(), &info) != 0 || !seen.insert(info.st_ino).second) continue;
-    ignore(NetnsScope::run(ns->get(), home_fd_.get(), [&]() -> Result<void> {
-             TRY(here, count_outbound_connections(ids));
-             count += here;
-             return {};
-           }),
+    ignore(NetnsScope::run(ns->get(), home_fd_.get(),
+                           [&]() -> Result<void> {
+                             TRY(here, count_outbound_connections(ids));
+                             count += here;
+                             return {};
+                           }),
            "a count for people; a kernel without sock_diag has none");
   }
   return count;

@@ -33,7 +33,7 @@ struct Identity {
   uint32_t pid = 0;             // thread group id, in the initial pid namespace
   uint32_t uid = 0;             // in the initial user namespace
   uint64_t cgroup_id = 0;
-  uint64_t netns_cookie = 0;   // SO_NETNS_COOKIE of the client's network namespace; on the tc path: the daemon's
+  uint64_t netns_cookie = 0;    // SO_NETNS_COOKIE of the client's network namespace; on the tc path: the daemon's
   std::array<char, 16> comm{};  // zero terminated
 
   [[nodiscard]] std::string_view comm_view() const { return {comm.data()}; }
@@ -60,8 +60,8 @@ struct TargetPolicy {
 // Where a listener sits; a worker keeps it beside the socket and passes it to resolve().
 struct ListenerKey {
   CapturePath path = CapturePath::Cgroup;
-  uint64_t listener_id = 0;   // unique for the life of the Capture
-  uint64_t netns_cookie = 0;  // namespace in which the socket lives
+  uint64_t listener_id = 0;     // unique for the life of the Capture
+  uint64_t netns_cookie = 0;    // namespace in which the socket lives
   uint32_t target = kNoTarget;  // tc path: each target has its own listeners; cgroup path: kNoTarget
 };
 
@@ -151,8 +151,8 @@ class Capture {
  public:
   // Loads maps; nothing is attached. What a crashed predecessor left attached in run_dir keeps refusing until the same
   // cgroup or interface is attached again, 5 s at most, so that closed targets have no open moment. Errors: Permission
-  // (detail names the capability), Unsupported (kernel feature), Busy or Io (run_dir). `sink` outlives the Capture. The
-  // lease starts expired: call renew_lease() before attaching.
+  // (detail names the capability), Unsupported (kernel feature), Io (run_dir). Several instances may share a run_dir.
+  // `sink` outlives the Capture. The lease starts expired: call renew_lease() before attaching.
   [[nodiscard]] static Result<std::unique_ptr<Capture>> create(CaptureOptions options, ListenerSink& sink);
 
   // Detaches everything, except that fail-closed targets stay attached, refusing, after keep_closed().
@@ -200,7 +200,7 @@ class Capture {
 };
 
 // Removes programs, filters, routes, rules and mounts recorded in run_dir by a Capture that is gone. Only what is
-// recorded there and still ours (program ids are compared). Nothing to do is success. Not while a Capture uses run_dir.
+// recorded there and still ours (program ids are compared). Nothing to do is success. Busy while a Capture uses it.
 [[nodiscard]] Result<void> clean_leftovers(const std::string& run_dir);
 
 }  // namespace tapdeck::kernel

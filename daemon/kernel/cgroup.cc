@@ -107,7 +107,7 @@ Result<std::string> cgroup2_of(int pid) {
 Result<UniqueFd> open_cgroup(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return fail_errno(errno, "open cgroup " + path, Origin::Kernel);
-  struct statfs info {};
+  struct statfs info{};
   if (::fstatfs(fd.get(), &info) != 0) return fail_errno(errno, "statfs " + path, Origin::Kernel);
   if (info.f_type != CGROUP2_SUPER_MAGIC) {
     return fail(Code::InvalidArgument, path + " is not a cgroup2 directory (a v1 hierarchy, or no cgroup at all)");

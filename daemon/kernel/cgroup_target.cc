@@ -48,14 +48,18 @@ Result<void> CgroupTarget::set_pinned(RunDirectory& run, Pinned pinned) {
   return programs_->pin(directory + "/" + std::to_string(::getpid()) + "-" + std::to_string(slot_) + "-");
 }
 
-bool CgroupTarget::alive() const { return !events_ || cgroup_populated(events_.get()).has_value(); }
+bool CgroupTarget::alive() const {
+  return !events_ || cgroup_populated(events_.get()).has_value();
+}
 
 uint64_t CgroupTarget::id() const {
-  struct stat info {};
+  struct stat info{};
   return directory_ && ::fstat(directory_.get(), &info) == 0 ? info.st_ino : 0;
 }
 
-bool CgroupTarget::reopen() { return open_directory().has_value(); }
+bool CgroupTarget::reopen() {
+  return open_directory().has_value();
+}
 
 void CgroupTarget::mark_gone() {
   gone_ = true;

@@ -63,7 +63,9 @@ Result<void> ControlThread::watch(int fd, uint32_t events, uint64_t token) {
   return {};
 }
 
-void ControlThread::unwatch(int fd) { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
+void ControlThread::unwatch(int fd) {
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+}
 
 void ControlThread::run_tasks() {
   eventfd_t count = 0;

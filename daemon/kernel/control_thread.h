@@ -47,8 +47,8 @@ class ControlThread {
   UniqueFd epoll_;
   UniqueFd wake_;
   std::mutex mutex_;
-  std::vector<std::packaged_task<void()>> tasks_; // guarded by mutex_
-  bool stop_ = false;                         // guarded by mutex_
+  std::vector<std::packaged_task<void()>> tasks_;  // guarded by mutex_
+  bool stop_ = false;                              // guarded by mutex_
   std::thread thread_;
 };
 

@@ -16,8 +16,8 @@ namespace tapdeck::kernel {
 // Flows one namespace can have open to us: 64k, and a quarter more, because ports in TIME_WAIT are not all reusable.
 inline constexpr unsigned kFlowsPerNamespace = 80'000;
 
-// Listeners per family: enough for kFlowsPerNamespace, a multiple of `workers` so that each gets the same share, at most
-// `limit` (which wins over the multiple).
+// Listeners per family: enough for kFlowsPerNamespace, a multiple of `workers` so that each gets the same share, at
+// most `limit` (which wins over the multiple).
 [[nodiscard]] unsigned listeners_wanted(PortRange range, unsigned workers, unsigned limit);
 
 // Ports to try, best first: above the ephemeral range (nothing else uses those), else below it, else inside. Begins at

@@ -28,7 +28,9 @@ TEST(ListenerPlan, PortsStayOutsideTheEphemeralRangeWhereThereIsRoom) {
   }
 }
 
-TEST(ListenerPlan, NoRoomAtAllStillGivesPorts) { EXPECT_FALSE(candidate_ports({1024, 65535}, 7).empty()); }
+TEST(ListenerPlan, NoRoomAtAllStillGivesPorts) {
+  EXPECT_FALSE(candidate_ports({1024, 65535}, 7).empty());
+}
 
 TEST(ListenerPlan, AddressesDiffer) {
   std::set<std::string> seen;

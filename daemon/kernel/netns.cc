@@ -47,9 +47,13 @@ Endpoint first_address(int family) {
 
 }  // namespace
 
-Result<UniqueFd> open_own_netns() { return open_netns("/proc/thread-self/ns/net"); }
+Result<UniqueFd> open_own_netns() {
+  return open_netns("/proc/thread-self/ns/net");
+}
 
-Result<UniqueFd> open_netns_of(int pid) { return open_netns("/proc/" + std::to_string(pid) + "/ns/net"); }
+Result<UniqueFd> open_netns_of(int pid) {
+  return open_netns("/proc/" + std::to_string(pid) + "/ns/net");
+}
 
 Result<void> NetnsScope::run(int netns_fd, int home_fd, const std::function<Result<void>()>& body) {
   if (::setns(netns_fd, CLONE_NEWNET) != 0) {

@@ -98,8 +98,8 @@ Result<void> NetnsTable::make_inside(Made& made) const {
     return v4;
   }
   // No ::1 (IPv6 switched off) means that no IPv6 flow needs a listener either.
-  if (auto v6 = make_family(made, true, count, seed); !v6 && v6.error().sys_errno != EADDRNOTAVAIL &&
-                                                      v6.error().sys_errno != EAFNOSUPPORT) {
+  if (auto v6 = make_family(made, true, count, seed);
+      !v6 && v6.error().sys_errno != EADDRNOTAVAIL && v6.error().sys_errno != EAFNOSUPPORT) {
     return v6;
   }
   const Endpoint source4 = preferred_source(AF_INET);
@@ -124,7 +124,7 @@ Result<void> NetnsTable::publish(Namespace& ns, uint64_t cookie, Made& made) {
 }
 
 Result<void> NetnsTable::use(uint32_t target, UniqueFd netns_fd) {
-  struct stat info {};
+  struct stat info{};
   if (::fstat(netns_fd.get(), &info) != 0) return fail_errno(errno, "stat network namespace", Origin::Kernel);
   const uint64_t bit = 1ULL << target;
   for (auto& [cookie, ns] : namespaces_) {  // while we hold its descriptor, an inode number names one namespace

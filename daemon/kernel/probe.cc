@@ -47,10 +47,10 @@ Outcome kernel_version() {
 
 Outcome capabilities() {
   constexpr std::array<std::pair<int, const char*>, 5> kNeeded{{{CAP_BPF, "CAP_BPF"},
-                                                               {CAP_NET_ADMIN, "CAP_NET_ADMIN"},
-                                                               {CAP_SYS_ADMIN, "CAP_SYS_ADMIN"},
-                                                               {CAP_SYS_PTRACE, "CAP_SYS_PTRACE"},
-                                                               {CAP_SYS_CHROOT, "CAP_SYS_CHROOT"}}};
+                                                                {CAP_NET_ADMIN, "CAP_NET_ADMIN"},
+                                                                {CAP_SYS_ADMIN, "CAP_SYS_ADMIN"},
+                                                                {CAP_SYS_PTRACE, "CAP_SYS_PTRACE"},
+                                                                {CAP_SYS_CHROOT, "CAP_SYS_CHROOT"}}};
   std::ifstream status("/proc/self/status");
   std::string line;
   uint64_t effective = 0;
@@ -65,7 +65,9 @@ Outcome capabilities() {
   return "all that the daemon uses";
 }
 
-Outcome cgroup2() { return find_cgroup2_mount(); }
+Outcome cgroup2() {
+  return find_cgroup2_mount();
+}
 
 Outcome kernel_btf() {
   if (::access("/sys/kernel/btf/vmlinux", R_OK) == 0) return "/sys/kernel/btf/vmlinux";
@@ -85,9 +87,15 @@ Outcome program_type(bpf_prog_type type, const char* name) {
   return fail(Code::Unsupported, std::string(name) + " programs do not load");
 }
 
-Outcome sock_addr() { return program_type(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "cgroup/connect"); }
-Outcome sock_ops() { return program_type(BPF_PROG_TYPE_SOCK_OPS, "sockops"); }
-Outcome sched_cls() { return program_type(BPF_PROG_TYPE_SCHED_CLS, "tc"); }
+Outcome sock_addr() {
+  return program_type(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "cgroup/connect");
+}
+Outcome sock_ops() {
+  return program_type(BPF_PROG_TYPE_SOCK_OPS, "sockops");
+}
+Outcome sched_cls() {
+  return program_type(BPF_PROG_TYPE_SCHED_CLS, "tc");
+}
 
 Outcome set_retval() {
   if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr) == 1) {
@@ -97,7 +105,7 @@ Outcome set_retval() {
 }
 
 Outcome pins() {
-  struct statfs info {};
+  struct statfs info{};
   if (::statfs("/sys/fs/bpf", &info) == 0 && info.f_type == BPF_FS_MAGIC && ::access("/sys/fs/bpf", W_OK) == 0) {
     return "bpffs on /sys/fs/bpf";
   }
@@ -118,8 +126,9 @@ Outcome user_namespace() {
     return fail_errno(errno, "become nobody");
   }
   if (::unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS) != 0) {
-    return fail_errno(errno, "unshare(CLONE_NEWUSER|CLONE_NEWNET|CLONE_NEWNS) as an ordinary user (sysctl "
-                             "kernel.unprivileged_userns_clone, user.max_user_namespaces, AppArmor)");
+    return fail_errno(errno,
+                      "unshare(CLONE_NEWUSER|CLONE_NEWNET|CLONE_NEWNS) as an ordinary user (sysctl "
+                      "kernel.unprivileged_userns_clone, user.max_user_namespaces, AppArmor)");
   }
   return "an ordinary user can make them";
 }
@@ -143,13 +152,15 @@ Outcome nft_tproxy() {
   ::waitpid(child, &status, 0);
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return "tproxy rules are accepted for IPv4 and IPv6";
   if (WIFEXITED(status) && WEXITSTATUS(status) == 127) return fail(Code::NotFound, "no nft command (package nftables)");
-  return fail(Code::Unsupported, "nft refuses tproxy rules (kernel modules nft_tproxy, nf_tproxy_ipv4, nf_tproxy_ipv6)");
+  return fail(Code::Unsupported,
+              "nft refuses tproxy rules (kernel modules nft_tproxy, nf_tproxy_ipv4, nf_tproxy_ipv6)");
 }
 
 Outcome mount_bind() {
   if (::unshare(CLONE_NEWNS) != 0) return fail_errno(errno, "unshare(CLONE_NEWNS)");
   ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
-  const UniqueFd tree(static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, "/tmp", 1U /* OPEN_TREE_CLONE */ | O_CLOEXEC)));
+  const UniqueFd tree(
+      static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, "/tmp", 1U /* OPEN_TREE_CLONE */ | O_CLOEXEC)));
   if (!tree) return fail_errno(errno, "open_tree");
   if (::syscall(SYS_move_mount, tree.get(), "", AT_FDCWD, "/mnt", 4U /* MOVE_MOUNT_F_EMPTY_PATH */) != 0) {
     return fail_errno(errno, "move_mount");
@@ -193,7 +204,8 @@ std::string read_until(int channel, int limit_ms) {
   std::string text;
   std::array<char, 1024> buffer{};
   for (;;) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     pollfd one{channel, POLLIN, 0};
     if (left.count() <= 0 || ::poll(&one, 1, static_cast<int>(left.count())) <= 0) return text;
     const ssize_t n = ::read(channel, buffer.data(), buffer.size());
@@ -222,11 +234,14 @@ Finding run_guarded(const Probe& probe) {
     ::kill(-child, SIGKILL);
     ::kill(child, SIGKILL);
     // A program load that hangs in the kernel cannot be killed: then do not wait for it either.
-    if (!text.empty()) ::waitpid(child, nullptr, 0);
-    else ::waitpid(child, nullptr, WNOHANG);
+    if (!text.empty())
+      ::waitpid(child, nullptr, 0);
+    else
+      ::waitpid(child, nullptr, WNOHANG);
   }
   out.ok = text.starts_with('+');
-  out.detail = text.empty() ? "no answer within " + std::to_string(kTimeLimitMs / 1000) + " s, or it died" : text.substr(1);
+  out.detail =
+      text.empty() ? "no answer within " + std::to_string(kTimeLimitMs / 1000) + " s, or it died" : text.substr(1);
   if (out.ok) out.consequence.clear();
   return out;
 }

@@ -9,7 +9,7 @@
 namespace tapdeck::kernel {
 
 struct Finding {
-  std::string name;         // stable, "cgroup_capture"
+  std::string name;  // stable, "cgroup_capture"
   bool ok = false;
   std::string detail;       // what was seen, or what failed and why
   std::string consequence;  // what does not work without it; empty when ok

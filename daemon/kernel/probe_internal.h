@@ -1,5 +1,5 @@
-// probe_internal: the probes that run a whole capture, kept apart from the list in probe.cc. Each runs in a child of its
-// own and may leave its thread in any namespace. Not for anyone but probe.cc.
+// probe_internal: the probes that run a whole capture, kept apart from the list in probe.cc. Each runs in a child of
+// its own and may leave its thread in any namespace. Not for anyone but probe.cc.
 #pragma once
 
 #include <string>

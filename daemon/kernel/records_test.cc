@@ -51,12 +51,25 @@ TEST(RunDirectory, HasOneOwnerAndGoesWhenNothingIsLeft) {
   const Directory directory;
   auto first = RunDirectory::open(directory.path + "/run");
   ASSERT_TRUE(first) << first.error().message();
-  EXPECT_EQ(RunDirectory::open(directory.path + "/run").error().code, Code::Busy);
+  EXPECT_EQ(RunDirectory::open_at(directory.path + "/run", kDirectory).error().code, Code::Busy);
+  auto beside = RunDirectory::open(directory.path + "/run");
+  ASSERT_TRUE(beside) << "a second instance gets records of its own";
+  beside->close();
   EXPECT_EQ(clean_leftovers(directory.path + "/run").error().code, Code::Busy);
   first->close();
   EXPECT_FALSE(fs::exists(directory.path + "/run/kernel"));
   EXPECT_TRUE(clean_leftovers(directory.path + "/run"));
   EXPECT_TRUE(clean_leftovers("/nonexistent-tapdeck-run"));
+}
+
+TEST(RunDirectory, WhatADeadSecondInstanceLeftIsSwept) {
+  const Directory directory;
+  const std::string dead = directory.path + "/kernel-2147483646";  // above every pid_max
+  fs::create_directories(dead);
+  auto run = RunDirectory::open(directory.path);
+  ASSERT_TRUE(run);
+  EXPECT_FALSE(fs::exists(dead));
+  run->close();
 }
 
 TEST(RunDirectory, DamagedRecordsDoNotStopTheNextStart) {

@@ -11,7 +11,7 @@
 namespace tapdeck::kernel {
 
 struct Steering {
-  uint32_t mark = 0;   // whole word is compared
+  uint32_t mark = 0;  // whole word is compared
   uint32_t table = 0;
 };
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -26,7 +28,7 @@ namespace {
 namespace fs = std::filesystem;
 
 bool is_bpffs(const std::string& path) {
-  struct statfs info {};
+  struct statfs info{};
   return ::statfs(path.c_str(), &info) == 0 && info.f_type == BPF_FS_MAGIC;
 }
 
@@ -84,8 +86,16 @@ Result<UniqueFd> take_lock(const std::string& directory) {
 }  // namespace
 
 Result<RunDirectory> RunDirectory::open(const std::string& run_dir) {
+  sweep(run_dir);
+  auto first = open_at(run_dir, kDirectory);
+  if (first || first.error().code != Code::Busy) return first;
+  // A `run` beside the daemon, or beside other runs: records of its own, swept by whoever comes after its death.
+  return open_at(run_dir, kDirectory + ("-" + std::to_string(::getpid())));
+}
+
+Result<RunDirectory> RunDirectory::open_at(const std::string& run_dir, const std::string& name) {
   RunDirectory out;
-  out.directory_ = run_dir + "/kernel";
+  out.directory_ = run_dir + "/" + name;
   std::error_code error;
   const bool fresh = !fs::exists(run_dir, error);
   fs::create_directories(out.directory_, error);
@@ -96,6 +106,16 @@ Result<RunDirectory> RunDirectory::open(const std::string& run_dir) {
   out.lock_ = std::move(lock);
   TRY_VOID(out.take_over());
   return out;
+}
+
+void RunDirectory::sweep(const std::string& run_dir) {
+  const std::string prefix = std::string(kDirectory) + "-";
+  for (const auto& name : names_in(run_dir)) {
+    if (!name.starts_with(prefix)) continue;
+    const int pid = std::atoi(name.c_str() + prefix.size());
+    if (pid <= 0 || ::kill(pid, 0) == 0) continue;  // alive, perhaps just about to take its lock
+    if (auto dead = open_at(run_dir, name)) dead->close();
+  }
 }
 
 Result<void> RunDirectory::take_over() {
@@ -156,7 +176,9 @@ Result<void> RunDirectory::write(const std::string& record, const std::string& t
   return {};
 }
 
-void RunDirectory::remove(const std::string& record) const { ::unlink((directory_ + "/" + record).c_str()); }
+void RunDirectory::remove(const std::string& record) const {
+  ::unlink((directory_ + "/" + record).c_str());
+}
 
 Result<std::string> RunDirectory::pin_directory() {
   if (!pins_.empty()) return pins_;
@@ -178,6 +200,7 @@ Result<std::string> RunDirectory::pin_directory() {
 }
 
 void RunDirectory::close() {
+  ignore(release_old(), "the record stays for the next start");
   if (!pins_.empty() && !has_pins(pins_)) {
     remove_pins(pins_);
     remove(kPinsRecord);
@@ -192,8 +215,9 @@ void RunDirectory::close() {
 
 Result<void> clean_leftovers(const std::string& run_dir) {
   std::error_code error;
-  if (!fs::exists(run_dir + "/kernel", error)) return {};
-  TRY(directory, RunDirectory::open(run_dir));
+  RunDirectory::sweep(run_dir);
+  if (!fs::exists(run_dir + "/" + kDirectory, error)) return {};
+  TRY(directory, RunDirectory::open_at(run_dir, kDirectory));
   auto released = directory.release_old();
   directory.close();
   return released;

@@ -14,10 +14,14 @@ namespace tapdeck::kernel {
 
 class RunDirectory {
  public:
-  // Makes `run_dir`/kernel (0700), takes the lock. What a dead predecessor left attached is kept until release_old*():
-  // a closed target must not be open between its daemon's death and its successor's attach. Its routes go at once. Busy
-  // when another process holds the lock.
+  // Makes `run_dir`/kernel (0700) and takes its lock; while another process holds that, `run_dir`/kernel-PID.
+  // What a dead predecessor left attached is kept until release_old*():
+  // a closed target must not be open between its daemon's death and its successor's attach. Its routes go at once.
   [[nodiscard]] static Result<RunDirectory> open(const std::string& run_dir);
+  // The directory of this name or nothing: Busy when another process holds the lock.
+  [[nodiscard]] static Result<RunDirectory> open_at(const std::string& run_dir, const std::string& name);
+  // Undoes what processes left that had a kernel-PID directory and are dead.
+  static void sweep(const std::string& run_dir);
   // Removes the predecessor's programs from this cgroup, its filters from this interface, or everything of it.
   void release_old_pins(uint64_t cgroup_id);
   void release_old_filters(int ifindex);
@@ -28,7 +32,7 @@ class RunDirectory {
   // Directory in a bpffs for our pins: below /sys/fs/bpf where that is one, for it also survives a private mount
   // namespace; else a bpffs mounted in the run directory.
   [[nodiscard]] Result<std::string> pin_directory();
-  // Undoes the pin directory and our own, as far as they are empty.
+  // Releases what a predecessor left, then removes the pin directory and our own, as far as they are empty.
   void close();
 
  private:
@@ -40,9 +44,10 @@ class RunDirectory {
   UniqueFd lock_;
 };
 
+inline constexpr char kDirectory[] = "kernel";  // below the run directory
 // Prefixes of record names.
 inline constexpr char kOldFilterRecord[] = "old-filter-";
-inline constexpr char kFilterRecord[] = "filter-";      // + slot; text: TcFilter::to_record
+inline constexpr char kFilterRecord[] = "filter-";     // + slot; text: TcFilter::to_record
 inline constexpr char kSteeringRecord[] = "steering";  // "mark table"
 inline constexpr char kPinsRecord[] = "pins";          // path of the pin directory
 

@@ -84,7 +84,7 @@ Result<void> dump(uint8_t family, uint32_t states, const Each& each) {
 }
 
 void collect_ids(int directory, std::set<uint64_t>& out) {
-  struct stat info {};
+  struct stat info{};
   if (::fstat(directory, &info) == 0) out.insert(info.st_ino);  // the kernel's cgroup id
   const int copy = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (copy < 0) return;
@@ -108,7 +108,8 @@ Result<uint64_t> count_outbound_connections(const std::set<uint64_t>& cgroup_ids
   std::set<uint16_t> listening;
   uint64_t count = 0;
   for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
-    TRY_VOID(dump(family, 1U << TCP_LISTEN, [&](const inet_diag_msg& m, uint64_t) { listening.insert(m.id.idiag_sport); }));
+    TRY_VOID(
+        dump(family, 1U << TCP_LISTEN, [&](const inet_diag_msg& m, uint64_t) { listening.insert(m.id.idiag_sport); }));
   }
   for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
     TRY_VOID(dump(family, 1U << TCP_ESTABLISHED | 1U << TCP_SYN_SENT, [&](const inet_diag_msg& m, uint64_t cgroup) {

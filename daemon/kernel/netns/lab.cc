@@ -67,7 +67,9 @@ void write_text(const std::string& path, const char* text) {
 
 }  // namespace
 
-void sh(const std::string& command) { ASSERT_EQ(std::system(command.c_str()), 0) << command; }
+void sh(const std::string& command) {
+  ASSERT_EQ(std::system(command.c_str()), 0) << command;
+}
 
 std::string output_of(const std::string& command) {
   std::string out;
@@ -85,7 +87,7 @@ Endpoint ep(const std::string& text) {
 }
 
 FreshNetns::FreshNetns() : before_(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)) {
-  if (::geteuid() != 0) return;  // the fixture skips
+  if (::geteuid() != 0) return;                    // the fixture skips
   if (::unshare(CLONE_NEWNET) != 0) std::abort();  // going on would send test traffic into the real network
   set_loopback_up();
 }
@@ -114,7 +116,9 @@ TestCgroup::TestCgroup() {
   make();
 }
 
-void TestCgroup::make() { ASSERT_EQ(::mkdir(path_.c_str(), 0755), 0) << path_ << ": " << std::strerror(errno); }
+void TestCgroup::make() {
+  ASSERT_EQ(::mkdir(path_.c_str(), 0755), 0) << path_ << ": " << std::strerror(errno);
+}
 
 void TestCgroup::remove() {
   EXPECT_TRUE(eventually([&] { return ::rmdir(path_.c_str()) == 0 || errno == ENOENT; })) << path_;
@@ -136,7 +140,9 @@ int TestCgroup::attached_programs() const {
   return total;
 }
 
-TestDirectory::TestDirectory() : path_("/tmp/" + unique_name()) { std::filesystem::create_directories(path_); }
+TestDirectory::TestDirectory() : path_("/tmp/" + unique_name()) {
+  std::filesystem::create_directories(path_);
+}
 
 TestDirectory::~TestDirectory() {
   std::error_code error;

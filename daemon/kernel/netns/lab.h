@@ -99,9 +99,9 @@ enum class Only6 : uint8_t { No, Yes };
 struct ConnectOptions {
   Endpoint to;
   uint16_t from_port = 0;
-  std::string device = {};     // SO_BINDTODEVICE
-  int as_family = 0;           // AF_INET6 with an IPv4 destination: v4-mapped
-  Only6 only6 = Only6::No;     // IPV6_V6ONLY
+  std::string device = {};  // SO_BINDTODEVICE
+  int as_family = 0;        // AF_INET6 with an IPv4 destination: v4-mapped
+  Only6 only6 = Only6::No;  // IPV6_V6ONLY
 };
 // A TCP connect with a 3 s limit.
 [[nodiscard]] Client::Body connects(ConnectOptions options);

@@ -28,9 +28,11 @@ TEST(Probe, RootFindsBothPathsAndLeavesNothingBehind) {
 TEST(Probe, OrdinaryUserIsToldWhatIsMissing) {
   const pid_t child = ::fork();
   if (child == 0) {
-    if (::geteuid() == 0 && (::setresgid(65534, 65534, 65534) != 0 || ::setresuid(65534, 65534, 65534) != 0)) ::_exit(9);
+    if (::geteuid() == 0 && (::setresgid(65534, 65534, 65534) != 0 || ::setresuid(65534, 65534, 65534) != 0))
+      ::_exit(9);
     const auto findings = probe();
-    const auto found = std::find_if(findings.begin(), findings.end(), [](const auto& f) { return f.name == "capabilities"; });
+    const auto found =
+        std::find_if(findings.begin(), findings.end(), [](const auto& f) { return f.name == "capabilities"; });
     ::_exit(found != findings.end() && !found->ok && found->detail.find("CAP_BPF") != std::string::npos ? 0 : 1);
   }
   int status = -1;

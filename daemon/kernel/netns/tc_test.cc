@@ -137,11 +137,13 @@ TEST_F(TcCapture, ExpiredLeaseLetsOpenTargetsReachTheOrigin) {
   options_.lease = CaptureOptions{}.lease;
   attach(kOpen);
   const auto origin = origin_listener("198.18.2.2:18080");
-  EXPECT_TRUE(eventually([&] {
-    Client client("", client_.fd(), connects({.to = ep("198.18.2.2:18080")}));
-    (void)client.report();
-    return lab::accepts_within(origin, 10);
-  }, 2000));
+  EXPECT_TRUE(eventually(
+      [&] {
+        Client client("", client_.fd(), connects({.to = ep("198.18.2.2:18080")}));
+        (void)client.report();
+        return lab::accepts_within(origin, 10);
+      },
+      2000));
   EXPECT_GE(uncaptured(Uncaptured::Lease), 1U);
 }
 

@@ -21,7 +21,10 @@ std::string kernel_state(const Topology& lab) {
     all += run_to_end({.argv = {"tc", "filter", "show", "dev", name, "ingress"}, .netns = &lab.gw()}).out;
   }
   all += run_to_end({"sh", "-c", "bpftool prog show | grep -oE 'name tapdeck_[a-z0-9_]*' || true"}).out;
-  all += run_to_end({"sh", "-c", "bpftool map show | grep -oE 'name (netns_listeners|own_listeners|tc_listeners|netns_asked)' || true"}).out;
+  all += run_to_end(
+             {"sh", "-c",
+              "bpftool map show | grep -oE 'name (netns_listeners|own_listeners|tc_listeners|netns_asked)' || true"})
+             .out;
   all += run_to_end({"sh", "-c", "grep -E 'tapdeck|td-lab' /proc/self/mounts || true"}).out;
   all += run_to_end({"find", cgroup2_mount().string(), "-maxdepth", "2", "-name", "*tapdeck*"}).out;
   return all;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Every x.cc has an x_test.cc beside it, or is a part of something that has (x_part.cc: x_test.cc), or has a line in
-missing_tests.txt that says where it is tested instead."""
+"""Every x.cc has an x_test.cc beside it, or is a part of something that has (x_part.cc: x_test.cc), or its header is used
+by a test of its folder, or it has a line in missing_tests.txt that says where it is tested instead."""
 from common import ROOT, finish, sources
 
 
@@ -13,6 +13,10 @@ def exceptions():
 
 def is_tested(path):
     words = path.stem.split("_")
+    header = path.with_suffix(".h").as_posix()
+    for test in (ROOT / path.parent).rglob("*_test.cc"):
+        if f'"{header}"' in test.read_text(encoding="utf-8"):
+            return True
     stems = ("_".join(words[:count]) for count in range(len(words), 0, -1))
     return any((ROOT / path.with_name(stem + "_test.cc")).exists() for stem in stems)
 

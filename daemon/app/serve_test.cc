@@ -64,7 +64,7 @@ class ServeTest : public ::testing::Test {
     ASSERT_NE(::mkdtemp(name), nullptr);
     directory_ = name;
     std::ofstream(directory_ / "c.toml") << "[admin]\nlisten = \"127.0.0.1:0\"\nsocket = \"s\"\ntoken_file = \"t\"\n"
-                                            "[limits]\ndrain_timeout = \"123ms\"\n[log]\nlevel = \"off\"\n";
+                                            "[limits]\ndrain_timeout = \"123ms\"\n[log]\nlevel = \"info\"\n";
     notify_ = UniqueFd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;

@@ -25,6 +25,7 @@ enum class Sealed : uint8_t { No, Yes };
 
 struct TargetState {
   std::string name;
+  TargetSlot label = 0;  // in metrics
   Mode mode = Mode::Record;
   std::string session = "default";
   std::shared_ptr<const Tape> tape;  // null: nothing is recorded or replayed (passthrough, or a failed open)

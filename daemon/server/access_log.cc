@@ -20,7 +20,7 @@ std::string AccessLog::printable_target(const std::string& target) const {
 void AccessLog::finished(exchange::Exchange& exchange) {
   exchange::Facts& facts = exchange.facts();
   const double seconds = std::chrono::duration<double>(exchange::Clock::now() - facts.began).count();
-  const TargetSlot target = exchange.flow().identity.target;
+  const TargetSlot target = exchange.flow().identity.label;
   metrics_.count_request(target, facts.mode, facts.outcome, facts.status);
   metrics_.observe_request(facts.mode, facts.outcome, seconds);
   metrics_.add(Counter::BytesUp, facts.request_bytes);
@@ -42,7 +42,7 @@ void AccessLog::finished(exchange::Exchange& exchange) {
                            {"mode", to_string(facts.mode)},
                            {"outcome", to_string(facts.outcome)},
                            {"recording", facts.recording},
-                           {"target", static_cast<unsigned>(target)},
+                           {"target", static_cast<unsigned>(exchange.flow().identity.target)},
                            {"client.address", flow.client.to_string()},
                            {"destination", flow.destination.to_string()},
                            {"pid", flow.identity.pid},

@@ -133,7 +133,7 @@ net::Task<Connection::First> Connection::wait_for_either(net::Stream& origin) {
 void Connection::refuse_opaque(Counter reason) {
   ignore(reason, "what it would have been; replay counts it as a miss");
   context_.metrics.add(Counter::MissOpaque);
-  context_.metrics.count_request(flow_.identity.target, Mode::Replay, Outcome::Missed, 0);
+  context_.metrics.count_request(flow_.identity.label, Mode::Replay, Outcome::Missed, 0);
   log::peer(log::Level::Warn, "replay.opaque", "a flow that cannot be on tape was reset",
             {{"destination", flow_.destination.to_string()}, {"pid", flow_.identity.pid}, {"comm", flow_.identity.comm}});
   stream_->abort();

@@ -22,7 +22,6 @@ namespace tapdeck::server {
 
 namespace {
 
-constexpr std::chrono::milliseconds kTick{100};
 
 modes::StoreLinkOptions link_options(const config::Storage& storage) {
   modes::StoreLinkOptions options;
@@ -114,6 +113,7 @@ struct Worker::Impl {
       refuse(std::move(fd));
       return;
     }
+    flow->identity.label = view.get().targets[flow->identity.target].label;
     connections_group.spawn(serve(std::move(*flow), std::move(fd)));
   }
 
@@ -142,7 +142,7 @@ struct Worker::Impl {
 
   net::Task<> tick() {
     unsigned count = 0;
-    auto due = exchange::Clock::now() + kTick;
+    auto due = exchange::Clock::now() + parts.tick;
     while (!stopping) {
       tick_timer.expires_at(due);
       auto [error] = co_await tick_timer.async_wait(net::kToken);
@@ -151,7 +151,7 @@ struct Worker::Impl {
       metrics.observe(Histogram::LoopLag, std::chrono::duration<double>(now - due).count());
       worker.ticks_.fetch_add(1, std::memory_order_relaxed);
       if (++count % 10 == 0) pool.sweep();
-      due = std::max(due + kTick, now);
+      due = std::max(due + parts.tick, now);
     }
   }
 

@@ -1,0 +1,64 @@
+#include "daemon/app/capture_bridge.h"
+
+#include <utility>
+
+namespace tapdeck::app {
+
+void CaptureBridge::connect(kernel::Capture& capture, std::vector<server::Worker*> workers) {
+  capture_ = &capture;
+  workers_ = std::move(workers);
+}
+
+std::vector<kernel::Refusal> CaptureBridge::refusals() {
+  const std::scoped_lock lock(mutex_);
+  return refusals_;
+}
+
+void CaptureBridge::add_listener(kernel::CapturedListener listener) {
+  const server::ListenerTag tag{static_cast<CapturePath>(listener.key.path), listener.key.listener_id,
+                                listener.key.netns_cookie, listener.key.target};
+  workers_[listener.worker % workers_.size()]->add_listener(std::move(listener.fd), tag);
+}
+
+void CaptureBridge::remove_listener(uint64_t listener_id) {
+  for (server::Worker* worker : workers_) worker->remove_listener(listener_id);
+}
+
+void CaptureBridge::on_cgroup_gone(uint32_t target) {
+  if (on_change_) on_change_(target);
+}
+
+void CaptureBridge::on_cgroup_back(uint32_t target) {
+  if (on_change_) on_change_(target);
+}
+
+void CaptureBridge::on_refused(const kernel::Refusal& refusal) {
+  const std::scoped_lock lock(mutex_);
+  if (refusals_.size() < kMaxRefusals) refusals_.push_back(refusal);
+}
+
+Result<exchange::CapturedFlow> CaptureBridge::resolve(const server::ListenerTag& listener, const Endpoint& client,
+                                                      const Endpoint& local) {
+  const kernel::ListenerKey key{static_cast<kernel::CapturePath>(listener.path), listener.id, listener.netns_cookie,
+                                listener.target};
+  TRY(captured, capture_->resolve(key, client, local));
+  exchange::CapturedFlow flow;
+  flow.client = captured.client;
+  flow.destination = captured.original_destination;
+  flow.path = static_cast<CapturePath>(captured.path);
+  if (captured.identity.target >= kTargetSlots) return fail(Code::NotFound, "the flow names no target", Origin::Kernel);
+  flow.identity = {static_cast<TargetSlot>(captured.identity.target),
+                   0,
+                   captured.identity.cgroup_id,
+                   captured.path == kernel::CapturePath::Tc ? 0 : captured.identity.netns_cookie,
+                   captured.identity.pid,
+                   captured.identity.uid,
+                   std::string(captured.identity.comm_view())};
+  return flow;
+}
+
+Result<UniqueFd> CaptureBridge::upstream_socket(uint64_t netns_cookie, int family) {
+  return capture_->upstream_socket(netns_cookie, family);
+}
+
+}  // namespace tapdeck::app

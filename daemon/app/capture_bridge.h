@@ -1,0 +1,49 @@
+// CaptureBridge: kernel::Capture as the server sees it: flows for accepted connections, sockets for upstream legs, and
+// listeners handed to workers. Holds no policy.
+//
+// Owner: the Engine. Thread: resolve() and upstream_socket() on workers, ListenerSink calls on the control thread.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "daemon/kernel/capture.h"
+#include "daemon/server/worker.h"
+
+namespace tapdeck::app {
+
+class CaptureBridge final : public kernel::ListenerSink, public server::FlowSource, public upstream::SocketSource {
+ public:
+  // What the kernel told about a sealed target's refused flow, bounded.
+  static constexpr size_t kMaxRefusals = 1000;
+
+  CaptureBridge() = default;
+  CaptureBridge(const CaptureBridge&) = delete;
+  CaptureBridge& operator=(const CaptureBridge&) = delete;
+
+  // Both before the first attach; the workers outlive the capture.
+  void connect(kernel::Capture& capture, std::vector<server::Worker*> workers);
+  // `on_change` is called when a target's cgroup goes or comes back; set it before attaching.
+  void set_on_change(std::function<void(uint32_t target)> on_change) { on_change_ = std::move(on_change); }
+  [[nodiscard]] std::vector<kernel::Refusal> refusals();
+
+  void add_listener(kernel::CapturedListener listener) override;
+  void remove_listener(uint64_t listener_id) override;
+  void on_cgroup_gone(uint32_t target) override;
+  void on_cgroup_back(uint32_t target) override;
+  void on_refused(const kernel::Refusal& refusal) override;
+
+  Result<exchange::CapturedFlow> resolve(const server::ListenerTag& listener, const Endpoint& client,
+                                         const Endpoint& local) override;
+  Result<UniqueFd> upstream_socket(uint64_t netns_cookie, int family) override;
+
+ private:
+  kernel::Capture* capture_ = nullptr;
+  std::vector<server::Worker*> workers_;
+  std::function<void(uint32_t)> on_change_;
+  std::mutex mutex_;
+  std::vector<kernel::Refusal> refusals_;
+};
+
+}  // namespace tapdeck::app

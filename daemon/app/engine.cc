@@ -1,0 +1,201 @@
+#include "daemon/app/engine.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "daemon/base/log.h"
+#include "store/redact.h"
+
+namespace tapdeck::app {
+
+namespace {
+
+std::vector<std::string> strings_of(const std::vector<std::filesystem::path>& paths) {
+  std::vector<std::string> out;
+  for (const auto& path : paths) out.push_back(path.string());
+  return out;
+}
+
+store::Durability durability_of(config::Durability durability) {
+  switch (durability) {
+    case config::Durability::Wal: return store::Durability::Wal;
+    case config::Durability::Fsync: return store::Durability::Fsync;
+    case config::Durability::Async: return store::Durability::Async;
+  }
+  return store::Durability::Wal;
+}
+
+// Counted by the kernel programs, so that what never reached us shows too.
+std::optional<Counter> counter_of(kernel::Uncaptured reason) {
+  switch (reason) {
+    case kernel::Uncaptured::Udp:
+    case kernel::Uncaptured::Dns: return Counter::UncapturedUdp;
+    case kernel::Uncaptured::Quic: return Counter::UncapturedQuic;
+    case kernel::Uncaptured::Raw: return Counter::UncapturedRaw;
+    case kernel::Uncaptured::Other:
+    case kernel::Uncaptured::Fragment: return Counter::UncapturedFamily;
+    case kernel::Uncaptured::BoundDevice: return Counter::UncapturedBoundDevice;
+    case kernel::Uncaptured::Lease: return Counter::UncapturedLease;
+    case kernel::Uncaptured::MapFull: return Counter::UncapturedMapFull;
+    case kernel::Uncaptured::NoListener: return Counter::UncapturedNoListener;
+    case kernel::Uncaptured::PreExisting: return Counter::UncapturedPreExisting;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, const Paths& paths,
+                                               MetricsRegistry& metrics, StoreUse use) {
+  std::unique_ptr<Engine> engine(new Engine(config, metrics));
+  TRY_VOID(make_directories(paths));
+  TRY_VOID(engine->open_tls(paths));
+  TRY_VOID(engine->open_store(paths, use));
+  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  const unsigned workers = config.capture.workers == 0 ? cores : config.capture.workers;
+  engine->start_workers(workers);
+  TRY_VOID(engine->open_capture(paths, workers));
+  metrics.add_source(*engine);
+  return engine;
+}
+
+Result<void> Engine::open_tls(const Paths& paths) {
+  tls::CaOptions ca_options;
+  ca_options.name_constraints = config_.tls.name_constraints;
+  TRY(ca, tls::CertificateAuthority::load_or_create(paths.ca_cert.string(), paths.ca_key.string(), ca_options));
+  ca_ = std::move(ca);
+  TRY(untrusted, tls::CertificateAuthority::create_untrusted());
+  untrusted_ca_ = std::move(untrusted);
+  tls::LeafCacheOptions leaf_options;
+  leaf_options.capacity = config_.tls.leaf_cache;
+  leaf_options.leaf_lifetime = std::chrono::days(config_.tls.leaf_days);
+  leaves_ = std::make_unique<tls::LeafCache>(*ca_, *untrusted_ca_, leaf_options);
+  tls::ServerContextOptions server_options;
+  if (config_.tls.min_version == config::TlsVersion::V13) server_options.min_version = tls::MinVersion::Tls13;
+  TRY(server, tls::ServerContext::create(server_options));
+  server_tls_ = std::move(server);
+  TRY(trust, tls::UpstreamTrust::create(tls::SystemRoots::Use, strings_of(config_.tls.upstream_ca)));
+  trust_ = std::move(trust);
+  return {};
+}
+
+Result<void> Engine::open_store(const Paths& paths, StoreUse use) {
+  store::StoreOptions options;
+  options.path = paths.store.string();
+  options.durability = durability_of(config_.storage.durability);
+  options.max_bytes = config_.storage.max_bytes;
+  options.max_recordings = config_.storage.max_recordings;
+  options.max_age = config_.storage.max_age;
+  options.cache_bytes = config_.storage.cache_bytes;
+  options.admin_socket = paths.admin_socket.string();
+  const auto access = use == StoreUse::Read ? store::Access::ReadOnly : store::Access::ReadWrite;
+  auto opened = use == StoreUse::Beside ? store::ExchangeStore::open_pending(options)
+                                        : store::ExchangeStore::open(options, access);
+  if (!opened) {
+    metrics_.add(Counter::StoreErrorOpen);
+    return std::unexpected(opened.error());
+  }
+  store_ = std::move(*opened);
+  if (use != StoreUse::Read) {
+    TRY(writer, store::StoreWriter::start(*store_));
+    writer_ = std::move(writer);
+  }
+  store::RedactOptions redact{config_.redact.headers, config_.redact.query};
+  redactor_ = std::make_unique<store::Redactor>(redact, store_->redaction_secret());
+  tapes_ = std::make_unique<Tapes>(*store_, runtime_, metrics_);
+  return {};
+}
+
+void Engine::start_workers(unsigned count) {
+  server::SharedParts parts;
+  parts.config = &config_;
+  parts.flows = &bridge_;
+  parts.sockets = &bridge_;
+  parts.trust = trust_.get();
+  parts.server_tls = server_tls_.get();
+  parts.leaves = leaves_.get();
+  parts.store = store_.get();
+  parts.writer = writer_.get();
+  parts.redactor = redactor_.get();
+  parts.runtime = &runtime_;
+  parts.cursors = &cursors_;
+  parts.metrics = &metrics_;
+  parts.connections = &connections_;
+  // Two ticks a heartbeat, four heartbeats a lease.
+  parts.tick = std::chrono::milliseconds(std::clamp<uint32_t>(config_.capture.lease_ms / 8, 10, 100));
+  for (unsigned i = 0; i < count; ++i) workers_.push_back(std::make_unique<server::Worker>(i, parts));
+}
+
+Result<void> Engine::open_capture(const Paths& paths, unsigned workers) {
+  kernel::CaptureOptions options;
+  options.run_dir = (paths.capture_dir.empty() ? paths.run_dir : paths.capture_dir).string();
+  options.mark = config_.capture.mark;
+  options.flow_map_entries = config_.capture.flow_map;
+  options.lease = std::chrono::milliseconds(config_.capture.lease_ms);
+  options.workers = workers;
+  options.listeners_max = std::min<uint32_t>(64, config_.capture.listeners_max);
+  TRY(capture, kernel::Capture::create(options, bridge_));
+  capture_ = std::move(capture);
+  std::vector<server::Worker*> all;
+  for (const auto& worker : workers_) all.push_back(worker.get());
+  bridge_.connect(*capture_, all);
+  for (server::Worker* worker : all) worker->start();
+  capture_->renew_lease();
+  const std::chrono::milliseconds interval(std::max<uint32_t>(config_.capture.lease_ms / 4, 20));
+  heartbeat_ = std::make_unique<Heartbeat>(all, interval, [this] { capture_->renew_lease(); });
+  return {};
+}
+
+void Engine::drain(std::chrono::milliseconds limit) {
+  if (drained_) return;
+  drained_ = true;
+  for (const auto& worker : workers_) worker->drain();
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  auto next_note = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+  const auto is_drained = [](const auto& worker) { return worker->is_drained(); };
+  while (!std::ranges::all_of(workers_, is_drained) && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    if (std::chrono::steady_clock::now() < next_note) continue;
+    next_note += std::chrono::seconds(2);
+    log::info("drain.waiting", "connections are still open", {{"connections", connections_.load()}});
+  }
+  for (const auto& worker : workers_) worker->stop();
+  if (writer_ != nullptr) writer_->flush();
+}
+
+Engine::~Engine() {
+  metrics_.remove_source(*this);
+  heartbeat_.reset();
+  drain(std::chrono::milliseconds(0));
+  capture_.reset();
+}
+
+void Engine::read(MetricsSnapshot& out) {
+  const kernel::Stats stats = capture_->stats();
+  out.add(Gauge::FlowMapEntries, static_cast<double>(stats.flow_map_entries));
+  out.add(Gauge::FlowMapCapacity, static_cast<double>(stats.flow_map_capacity));
+  for (const kernel::TargetStats& target : stats.targets) {
+    if (target.attached) out.add(Gauge::AttachedCgroup, 1);
+    for (size_t i = 0; i < kernel::kUncapturedReasons; ++i) {
+      if (const auto counter = counter_of(static_cast<kernel::Uncaptured>(i))) out.add(*counter, target.uncaptured[i]);
+    }
+    out.add(Counter::SealedRefusedTcp, target.refused_sealed);
+    out.add(Counter::LeaseExpiredClosed, target.refused_lease);
+    const auto lease = target.uncaptured[static_cast<size_t>(kernel::Uncaptured::Lease)];
+    out.add(Counter::LeaseExpiredOpen, lease - std::min(lease, target.refused_lease));
+  }
+  out.add(Gauge::Workers, static_cast<double>(workers_.size()));
+  out.add(Gauge::StoreBytes, static_cast<double>(store_->stored_bytes()));
+  out.add(Gauge::StoreRecordings, static_cast<double>(store_->stored_recordings()));
+  const store::PruneCounts pruned = store_->pruned();
+  out.add(Counter::StorePrunedBytes, pruned.by_bytes);
+  out.add(Counter::StorePrunedCount, pruned.by_count);
+  out.add(Counter::StorePrunedAge, pruned.by_age);
+  if (writer_ != nullptr) out.add(Gauge::StoreQueue, static_cast<double>(writer_->stats().queued_bytes));
+  const tls::LeafCache::Stats leaves = leaves_->stats();
+  out.add(Counter::LeafCacheHit, leaves.hits);
+  out.add(Counter::LeafCacheMiss, leaves.misses);
+}
+
+}  // namespace tapdeck::app

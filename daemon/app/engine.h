@@ -1,0 +1,83 @@
+// Engine: the composition of everything that captures, serves and stores, for `serve` and `run` alike. It wires in its
+// constructor's order and takes apart in reverse; it decides nothing about targets, signals or output.
+//
+// Owner: Service or RunServices. Thread: the main one, but for what says otherwise.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <vector>
+
+#include "daemon/app/capture_bridge.h"
+#include "daemon/app/heartbeat.h"
+#include "daemon/app/paths.h"
+#include "daemon/app/tapes.h"
+#include "daemon/config/config.h"
+#include "daemon/kernel/capture.h"
+#include "daemon/modes/cursors.h"
+#include "daemon/server/worker.h"
+#include "daemon/tls/ca.h"
+#include "daemon/tls/client_context.h"
+#include "daemon/tls/leaf_cache.h"
+#include "daemon/tls/server_context.h"
+#include "store/exchange_store.h"
+#include "store/store_writer.h"
+
+namespace tapdeck::app {
+
+// How the store is used: the only writer; beside another writer, merged later; or read only (replay).
+enum class StoreUse { Own, Beside, Read };
+
+class Engine final : public GaugeSource {
+ public:
+  // Opens CA, trust, store and capture, and starts workers and heartbeat. Nothing is captured yet. Errors name what is
+  // missing and what to do. `config` and `metrics` outlive the Engine.
+  [[nodiscard]] static Result<std::unique_ptr<Engine>> create(const config::Config& config, const Paths& paths,
+                                                              MetricsRegistry& metrics, StoreUse use);
+  ~Engine() override;
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  [[nodiscard]] kernel::Capture& capture() { return *capture_; }
+  [[nodiscard]] CaptureBridge& bridge() { return bridge_; }
+  [[nodiscard]] store::ExchangeStore& store() { return *store_; }
+  [[nodiscard]] Tapes& tapes() { return *tapes_; }
+  [[nodiscard]] modes::Cursors& cursors() { return cursors_; }
+  [[nodiscard]] const tls::CertificateAuthority& ca() const { return *ca_; }
+  // True when every worker's loop turned since the last call. One caller.
+  [[nodiscard]] bool all_turned() { return heartbeat_->all_turned(); }
+
+  // Open exchanges finish for at most `limit`, the rest is closed; then what was recorded is written. Detach what
+  // should go direct before. Idempotent.
+  void drain(std::chrono::milliseconds limit);
+
+  void read(MetricsSnapshot& out) override;
+
+ private:
+  Engine(const config::Config& config, MetricsRegistry& metrics) : config_(config), metrics_(metrics) {}
+  Result<void> open_tls(const Paths& paths);
+  Result<void> open_store(const Paths& paths, StoreUse use);
+  Result<void> open_capture(const Paths& paths, unsigned workers);
+  void start_workers(unsigned count);
+
+  const config::Config& config_;
+  MetricsRegistry& metrics_;
+  std::unique_ptr<tls::CertificateAuthority> ca_, untrusted_ca_;
+  std::unique_ptr<tls::LeafCache> leaves_;
+  std::unique_ptr<tls::ServerContext> server_tls_;
+  std::unique_ptr<tls::UpstreamTrust> trust_;
+  std::unique_ptr<store::ExchangeStore> store_;
+  std::unique_ptr<store::StoreWriter> writer_;
+  std::unique_ptr<store::Redactor> redactor_;
+  modes::RuntimeState runtime_;
+  modes::Cursors cursors_;
+  std::unique_ptr<Tapes> tapes_;
+  std::atomic<uint64_t> connections_{0};
+  CaptureBridge bridge_;
+  std::vector<std::unique_ptr<server::Worker>> workers_;
+  std::unique_ptr<kernel::Capture> capture_;  // after the workers: it dies first and hands out no more listeners
+  std::unique_ptr<Heartbeat> heartbeat_;
+  bool drained_ = false;
+};
+
+}  // namespace tapdeck::app

@@ -1,0 +1,176 @@
+#include "daemon/app/run_command.h"
+
+#include <netinet/in.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <utility>
+
+#include "daemon/app/engine.h"
+#include "daemon/app/serve.h"
+#include "daemon/base/log.h"
+
+namespace tapdeck::app {
+
+namespace {
+
+// The one target of a run.
+constexpr uint32_t kSlot = 1;
+constexpr std::string_view kCapturePrefix = "capture-";
+
+class InProcess final : public RunServices {
+ public:
+  InProcess(const RunOptions& options, config::Config config, Paths paths)
+      : options_(options), config_(std::move(config)), paths_(std::move(paths)) {}
+
+  ~InProcess() override {
+    if (engine_ == nullptr) return;
+    engine_.reset();
+    std::error_code ignored;
+    std::filesystem::remove_all(paths_.capture_dir, ignored);
+    if (!pending_.empty()) merge_pending();
+  }
+
+  Result<void> open() {
+    TRY_VOID(open_engine());
+    Assignment assignment;
+    assignment.name = "run";
+    assignment.mode = options_.mode;
+    assignment.session = options_.session;
+    assignment.sealed = options_.sealed ? modes::Sealed::Yes : modes::Sealed::No;
+    assignment.append = options_.append ? store::Append::Yes : store::Append::No;
+    return engine_->tapes().assign(kSlot, assignment);
+  }
+
+  std::string ca_pem() const override { return engine_->ca().certificate_pem(); }
+  std::filesystem::path run_dir() const override { return paths_.run_dir; }
+
+  Result<void> attach(const std::string& cgroup_path) override {
+    // The command starts in our own namespace: its listeners must exist before its first connect.
+    TRY_VOID(engine_->capture().prepare_netns(kSlot, -1));
+    kernel::TargetPolicy policy;
+    if (config::lease_policy(config_.capture, options_.mode) == config::OnLease::Closed) {
+      policy.on_lease = kernel::OnLease::Closed;
+    }
+    if (options_.sealed) policy.sealed = kernel::Sealed::Yes;
+    return engine_->capture().attach_cgroup(kSlot, cgroup_path, policy);
+  }
+
+  void drain(std::chrono::milliseconds deadline) override {
+    uncaptured_ = uncaptured();
+    auto detached = engine_->capture().detach(kSlot);
+    if (!detached) log::warn("run.detach_failed", detached.error().message());
+    engine_->drain(deadline);
+  }
+
+  RunSummary summary() override {
+    RunSummary out;
+    out.session = options_.session;
+    out.mode = options_.mode;
+    out.take = engine_->tapes().take_of(kSlot);
+    const MetricsSnapshot snapshot = metrics_.snapshot();
+    std::array<uint64_t, kOutcomeCount> outcomes{};
+    for (size_t i = 0; i < snapshot.requests.size(); ++i) {
+      outcomes[i / kCodeClasses % kOutcomeCount] += snapshot.requests[i];
+    }
+    out.recorded = outcomes[static_cast<size_t>(Outcome::Recorded)];
+    out.replayed = outcomes[static_cast<size_t>(Outcome::Replayed)];
+    out.missed = outcomes[static_cast<size_t>(Outcome::Missed)];
+    for (auto i = static_cast<size_t>(Counter::TunnelledBypass); i <= static_cast<size_t>(Counter::TunnelledConnect); ++i) {
+      out.tunnelled += snapshot.counters[i];
+    }
+    out.uncaptured = uncaptured_;
+    for (const kernel::Refusal& refusal : engine_->bridge().refusals()) {
+      const bool tcp = refusal.protocol == IPPROTO_TCP;
+      out.refused.push_back({refusal.pid, std::string(refusal.comm.data()), tcp ? "tcp" : "udp",
+                             refusal.destination.to_string(), std::string()});
+    }
+    return out;
+  }
+
+ private:
+  [[nodiscard]] std::map<std::string, uint64_t> uncaptured() {
+    std::map<std::string, uint64_t> reasons;
+    for (const kernel::TargetStats& target : engine_->capture().stats().targets) {
+      for (size_t i = 0; i < kernel::kUncapturedReasons; ++i) {
+        const std::string reason(kernel::to_string(static_cast<kernel::Uncaptured>(i)));
+        if (target.uncaptured[i] > 0) reasons[reason] += target.uncaptured[i];
+      }
+    }
+    return reasons;
+  }
+
+  // Each run has a capture directory of its own, so that `make -j` works; those of dead runs are cleaned here.
+  void clean_dead_runs() {
+    std::error_code error;
+    for (std::filesystem::directory_iterator it(paths_.run_dir, error), end; !error && it != end; it.increment(error)) {
+      const std::string name = it->path().filename().string();
+      pid_t pid = 0;
+      if (!name.starts_with(kCapturePrefix)) continue;
+      const auto [rest, failure] = std::from_chars(name.data() + kCapturePrefix.size(), name.data() + name.size(), pid);
+      if (failure != std::errc() || ::kill(pid, 0) == 0 || errno != ESRCH) continue;
+      auto cleaned = kernel::clean_leftovers(it->path().string());
+      if (!cleaned) {
+        log::warn("run.leftovers", cleaned.error().message(), {{"directory", it->path().string()}});
+        continue;
+      }
+      std::error_code ignored;
+      std::filesystem::remove_all(it->path(), ignored);
+    }
+  }
+
+  // Replay reads, whoever writes; recording owns the store, or writes beside its owner.
+  Result<void> open_engine() {
+    const bool reads = options_.mode == Mode::Replay;
+    clean_dead_runs();
+    paths_.capture_dir = paths_.run_dir / (std::string(kCapturePrefix) + std::to_string(::getpid()));
+    auto engine = Engine::create(config_, paths_, metrics_, reads ? StoreUse::Read : StoreUse::Own);
+    if (!engine && engine.error().code == Code::Busy && engine.error().origin == Origin::Store && !reads) {
+      engine = Engine::create(config_, paths_, metrics_, StoreUse::Beside);
+      if (engine) pending_ = (*engine)->store().options().path;
+    }
+    if (!engine && reads && engine.error().code == Code::NotFound) {
+      engine.error().detail = "nothing is recorded in " + paths_.state_dir.string() +
+                              " yet; record first: tapdeck run --session " + options_.session + " -- COMMAND";
+    }
+    if (!engine) return std::unexpected(engine.error());
+    engine_ = std::move(*engine);
+    return {};
+  }
+
+  // The owner may have gone meanwhile; else the next open of the store merges.
+  void merge_pending() {
+    store::StoreOptions options;
+    options.path = paths_.store.string();
+    auto main = store::ExchangeStore::open(options, store::Access::ReadWrite);
+    if (!main) {
+      log::info("run.merge_later", "recordings wait beside the store until its owner or the next run takes them in",
+                {{"directory", pending_}, {"reason", main.error().message()}});
+    }
+  }
+
+  RunOptions options_;
+  config::Config config_;
+  Paths paths_;
+  MetricsRegistry metrics_;
+  std::unique_ptr<Engine> engine_;
+  std::map<std::string, uint64_t> uncaptured_;
+  std::string pending_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<RunServices>> make_run_services(const RunOptions& options) {
+  TRY(config, config_for(options.config_file));
+  for (const auto& path : options.upstream_ca) config.tls.upstream_ca.push_back(path);
+  if (!config.log.format) config.log.level = std::max(config.log.level, config::LogLevel::Warn);
+  configure_log(config.log, LogFor::Command);
+  Paths paths = paths_of(config, options.state_dir);
+  auto services = std::make_unique<InProcess>(options, std::move(config), std::move(paths));
+  TRY_VOID(services->open());
+  return std::unique_ptr<RunServices>(std::move(services));
+}
+
+}  // namespace tapdeck::app

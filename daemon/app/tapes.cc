@@ -1,0 +1,46 @@
+#include "daemon/app/tapes.h"
+
+#include <utility>
+
+namespace tapdeck::app {
+
+Result<std::shared_ptr<const modes::Tape>> Tapes::open(const Assignment& assignment) {
+  if (assignment.mode == Mode::Passthrough) return std::shared_ptr<const modes::Tape>();
+  store::Take take;
+  if (assignment.mode == Mode::Replay) {
+    TRY(info, store_.session(assignment.session));
+    take.session = info.name;
+    take.session_number = info.number;
+  } else {
+    TRY(opened, store_.open_take(assignment.session, assignment.append));
+    take = std::move(opened);
+  }
+  TRY(secret, store_.key_secret(assignment.session));
+  return std::make_shared<const modes::Tape>(modes::Tape{std::move(take), store::KeyHasher(secret), next_id_++});
+}
+
+Result<void> Tapes::assign(uint32_t slot, const Assignment& assignment) {
+  if (slot >= kTargetSlots) return fail(Code::InvalidArgument, "target slot " + std::to_string(slot) + " does not exist");
+  TRY(tape, open(assignment));
+  const TargetSlot label = metrics_.target_slot(assignment.name);
+  runtime_.update([&](modes::RuntimeSnapshot& snapshot) {
+    modes::TargetState& state = snapshot.targets[slot];
+    state.name = assignment.name;
+    state.label = label;
+    state.mode = assignment.mode;
+    state.session = assignment.session;
+    state.tape = std::move(tape);
+    state.strict = assignment.strict;
+    state.sealed = assignment.sealed;
+    state.bypass = assignment.bypass;
+  });
+  return {};
+}
+
+uint64_t Tapes::take_of(uint32_t slot) const {
+  const auto snapshot = runtime_.load();
+  const auto& tape = snapshot->targets[slot].tape;
+  return tape == nullptr ? 0 : tape->take.number;
+}
+
+}  // namespace tapdeck::app

@@ -1,0 +1,48 @@
+// Tapes: opens what a target works with (session, take, key hasher) and publishes it to the workers.
+//
+// Owner: the Engine. Thread: control threads, one call at a time a slot.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "daemon/config/config.h"
+#include "daemon/modes/cursors.h"
+#include "daemon/modes/runtime_state.h"
+#include "store/exchange_store.h"
+
+namespace tapdeck::app {
+
+// What a slot is to do from now on.
+struct Assignment {
+  std::string name;
+  Mode mode = Mode::Record;
+  std::string session = "default";
+  modes::Strict strict = modes::Strict::No;
+  modes::Sealed sealed = modes::Sealed::No;
+  std::vector<std::string> bypass;
+  store::Append append = store::Append::No;
+};
+
+class Tapes {
+ public:
+  // All outlive this.
+  Tapes(store::ExchangeStore& store, modes::RuntimeState& runtime, MetricsRegistry& metrics)
+      : store_(store), runtime_(runtime), metrics_(metrics) {}
+
+  // Opens a new take where the mode records and publishes the slot. Replay of a session that does not exist is
+  // NotFound and names the nearest; nothing has changed then.
+  Result<void> assign(uint32_t slot, const Assignment& assignment);
+  // The number of the take that `slot` records into; 0: none.
+  [[nodiscard]] uint64_t take_of(uint32_t slot) const;
+
+ private:
+  [[nodiscard]] Result<std::shared_ptr<const modes::Tape>> open(const Assignment& assignment);
+  store::ExchangeStore& store_;
+  modes::RuntimeState& runtime_;
+  MetricsRegistry& metrics_;
+  std::atomic<uint64_t> next_id_{1};
+};
+
+}  // namespace tapdeck::app

@@ -13,25 +13,18 @@
 
 #include "daemon/app/client.h"
 #include "daemon/base/unique_fd.h"
-#include "store/exchange_store.h"
 
 namespace tapdeck::app {
 namespace {
-
-Result<std::unique_ptr<store::ExchangeStore>> open_store(const std::filesystem::path& path) {
-  store::StoreOptions options;
-  options.path = path.string();
-  return store::ExchangeStore::open(options, store::Access::ReadWrite);
-}
 
 enum class Alive { Yes, No };
 
 class FakeService final : public Service {
  public:
-  FakeService(std::unique_ptr<store::ExchangeStore> store, std::filesystem::path mark, Alive alive)
-      : store_(std::move(store)), mark_(std::move(mark)), alive_(alive) {}
+  // No store: RocksDB's threads, once started by another test of this process, do not survive the fork.
+  FakeService(std::filesystem::path mark, Alive alive) : mark_(std::move(mark)), alive_(alive) {}
   AppControl::Parts parts() override {
-    return {.store = store_.get(),
+    return {.store = nullptr,
             .targets = nullptr,
             .runtime = this,
             .metrics = nullptr,
@@ -51,7 +44,6 @@ class FakeService final : public Service {
   admin::Readiness readiness() override { return {.ready = true, .reason = ""}; }
 
  private:
-  std::unique_ptr<store::ExchangeStore> store_;
   std::filesystem::path mark_;
   Alive alive_;
   Defaults defaults_;
@@ -64,7 +56,7 @@ class ServeTest : public ::testing::Test {
     ASSERT_NE(::mkdtemp(name), nullptr);
     directory_ = name;
     std::ofstream(directory_ / "c.toml") << "[admin]\nlisten = \"127.0.0.1:0\"\nsocket = \"s\"\ntoken_file = \"t\"\n"
-                                            "[limits]\ndrain_timeout = \"123ms\"\n[log]\nlevel = \"info\"\n";
+                                            "[limits]\ndrain_timeout = \"123ms\"\n[log]\nlevel = \"off\"\n";
     notify_ = UniqueFd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -89,9 +81,8 @@ class ServeTest : public ::testing::Test {
     ::setenv("RUNTIME_DIRECTORY", directory_.c_str(), 1);
     const int status =
         serve({.config_file = directory_ / "c.toml", .state_dir = directory_ / "state"},
-              [&](const config::Config&, const Paths& paths, MetricsRegistry&) -> Result<std::unique_ptr<Service>> {
-                TRY(store, open_store(paths.store));
-                return std::make_unique<FakeService>(std::move(store), directory_ / "drained", alive);
+              [&](const config::Config&, const Paths&, MetricsRegistry&) -> Result<std::unique_ptr<Service>> {
+                return std::make_unique<FakeService>(directory_ / "drained", alive);
               });
     ::_exit(status);
   }
@@ -122,9 +113,7 @@ TEST_F(ServeTest, TellsSystemdServesFeedsTheWatchdogAndDrainsOnSigterm) {
   EXPECT_EQ(message("WATCHDOG=1"), "WATCHDOG=1");
   auto client = RemoteControl::connect(directory_ / "s");
   ASSERT_TRUE(client) << client.error().message();
-  const auto status = (*client)->status();
-  ASSERT_TRUE(status) << status.error().message();
-  EXPECT_NE(status->find("\"running\":true"), std::string::npos);
+  EXPECT_TRUE((*client)->readiness().ready);
   ::kill(child_, SIGTERM);
   EXPECT_NE(message("STOPPING=1"), "");
   EXPECT_EQ(wait(), 0);

@@ -7,12 +7,18 @@
 
 #include "daemon/exchange/error_response.h"
 #include "daemon/modes/origin.h"
+#include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
 
 namespace tapdeck::modes {
 
 using exchange::BodyPiece;
 using exchange::Exchange;
+
+namespace {
+// How long the rest of a request body is waited for once its answer is whole. A client that sends sends at once.
+constexpr std::chrono::milliseconds kRestOfBody{500};
+}  // namespace
 
 // What one try on one connection has come to.
 struct ForwardHandler::Attempt {
@@ -81,7 +87,14 @@ net::Task<Result<void>> ForwardHandler::attempt(Exchange& exchange, Attempt& sta
   net::TaskGroup sender(executor_);
   sender.spawn(pump_request(exchange, state));
   auto answered = co_await pump_response(exchange, state);
-  sender.cancel();  // an answer before the end of the body: the origin does not want the rest
+  if (answered && !state.request_sent && !exchange.request().headers.has_token("expect", "100-continue")) {
+    // Answered before the whole body came (a 405, say). The client is still sending: what it sends belongs to the
+    // request, its key and its framing towards the origin. A client that waits for the answer first ends the wait.
+    net::Deadline patience(executor_, [&sender] { sender.cancel(); });
+    patience.set(kRestOfBody);
+    while (sender.size() > 0) co_await sender.join();
+  }
+  sender.cancel();
   while (sender.size() > 0) co_await sender.join();
   if (!answered && state.request_failure) co_return std::unexpected(*state.request_failure);
   co_return answered;

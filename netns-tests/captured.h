@@ -25,6 +25,9 @@ class Captured {
       : daemon_(lab_, std::move(options)) {
     if (path == CaptureBy::Cgroup) {
       cgroup_.emplace("client");
+      // As in a container, somebody is there already: the daemon learns of the namespace at attach, so that the first
+      // connection of the test is captured (in a namespace it has never seen, it would be counted as no_listener).
+      resident_.emplace(ProcessOptions{.argv = {"sleep", "infinity"}, .netns = &lab_.client(), .cgroup = &*cgroup_});
       target_ = daemon_.attach_cgroup(*cgroup_, std::move(more));
     } else {
       target_ = daemon_.attach_interface(kClientSide, std::move(more));
@@ -46,6 +49,7 @@ class Captured {
  private:
   Topology lab_;
   std::optional<Cgroup> cgroup_;
+  std::optional<Process> resident_;
   DaemonProcess daemon_;
   std::string target_;
 };

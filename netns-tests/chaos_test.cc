@@ -30,7 +30,7 @@ TEST(Chaos, UntrustingClientsFailRepeatedlyThenATrustingOneSucceeds) {
   for (int i = 0; i < 20; ++i) {
     EXPECT_NE(raw_https(untrusting, kOriginV4, "origin.test", get_request("/")).status, 0);
   }
-  EXPECT_EQ(origin.requests(), 0U);
+  EXPECT_EQ(origin.requests(), 0U) << captured.daemon().must_cli({"targets"}) << captured.daemon().get("/metrics").body;
   EXPECT_GE(captured.daemon().metric("tapdeck_tls_handshakes_total", {"client_rejected_ca"}), 20.0);
   const auto output = raw_https(captured.seat(), kOriginV4, "origin.test", get_request("/"));
   EXPECT_EQ(parse_raw(output.out).body, "x") << output.err;

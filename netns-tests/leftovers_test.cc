@@ -55,6 +55,7 @@ class Leftovers : public ::testing::Test {
 
   Topology lab_;
   Cgroup cgroup_{"client"};
+  Process resident_{{.argv = {"sleep", "infinity"}, .netns = &lab_.client(), .cgroup = &cgroup_}};
   std::string before_ = kernel_state(lab_);
 };
 

@@ -65,7 +65,8 @@ TEST_F(Run, ExitStatusIsTheCommands) {
 
 TEST_F(Run, OwnFailuresAre125To127) {
   EXPECT_EQ(run({}, {"/no/such/program"}).status, 127);
-  EXPECT_EQ(run({}, {"/etc/hostname"}).status, 126);
+  write_file(lab_.directory() / "not-executable", "text\n");
+  EXPECT_EQ(run({}, {lab_.directory() / "not-executable"}).status, 126);
   const auto unknown = run({"--mode", "replay", "--session", "never-recorded"}, {"true"});
   EXPECT_EQ(unknown.status, 125);
   EXPECT_THAT(unknown.err, HasSubstr("never-recorded"));

@@ -15,6 +15,9 @@ TEST(SourcePort, TwoNamespacesUsingTheSamePortAtOnceGetTheirOwnAnswers) {
   const auto& second = lab.add_client();
   DaemonProcess daemon(lab);
   Cgroup cgroup("client");
+  // Both namespaces have a resident, so that the daemon knows them at attach.
+  Process here({.argv = {"sleep", "infinity"}, .netns = &lab.client(), .cgroup = &cgroup});
+  Process there({.argv = {"sleep", "infinity"}, .netns = &second, .cgroup = &cgroup});
   daemon.attach_cgroup(cgroup);
   std::atomic<int> arrived = 0;
   ScriptedOrigin origin(lab.origin(), 80, std::nullopt, [&](Peer& peer) {

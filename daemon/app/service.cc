@@ -27,6 +27,8 @@ class Backend final : public TargetBackend {
     if (!resolved.interface.empty()) {
       TRY_VOID(engine_.capture().attach_interface(slot, resolved.interface, policy));
     } else {
+      // Nobody is in the cgroup yet: most likely the first process comes from our own namespace (a unit, a command).
+      if (resolved.pid == 0) TRY_VOID(engine_.capture().prepare_netns(slot, -1));
       TRY_VOID(engine_.capture().attach_cgroup(slot, resolved.cgroup_path, policy));
     }
     attached_[slot] = settings;
@@ -63,7 +65,8 @@ class Backend final : public TargetBackend {
     return reasons;
   }
 
-  // New defaults: every target that names no mode or session of its own follows.
+  // New defaults: every target that names no mode or session of its own follows. NotFound (with the nearest name) when
+  // one would replay a session that does not exist.
   Result<void> follow_defaults() {
     for (const auto& [slot, settings] : attached_) {
       if (settings.mode && settings.session) continue;
@@ -144,6 +147,7 @@ class ServeService final : public Service {
   ~ServeService() override { drain(std::chrono::milliseconds(0)); }
 
   Result<void> open() {
+    ignore(trust::clean_leftovers(paths_.run_dir.string()), "of a daemon that was killed; what stays is named at the next start");
     Defaults defaults{config_.proxy.mode, "default"};
     TRY(session, engine_->store().active_session());
     defaults.session = std::move(session);
@@ -212,10 +216,6 @@ class ServeService final : public Service {
 
   Result<void> set_defaults(const Defaults& defaults) override {
     const std::scoped_lock lock(mutex_);
-    if (defaults.mode == Mode::Replay) {
-      TRY(known, engine_->store().session(defaults.session));  // NotFound names the nearest; nothing has changed then
-      ignore(known, "only whether it exists");
-    }
     const Defaults before = backend_.defaults();
     backend_.set_defaults(defaults);
     auto followed = backend_.follow_defaults();

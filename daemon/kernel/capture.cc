@@ -258,7 +258,7 @@ Result<void> CaptureImpl::detach_now(uint32_t target) {
   ignore(maps_->set_target(target, {}), "the programs are gone already");
   slot.cgroup.reset();
   slot.interface.reset();
-  netns_->leave(target, std::chrono::steady_clock::now());
+  netns_->leave(target, NetnsTable::Why::Detached, std::chrono::steady_clock::now());
   drop_steering_if_unused();
   return result;
 }
@@ -346,7 +346,7 @@ void CaptureImpl::on_cgroup_event(uint32_t target) {
     return;
   }
   if (slot.cgroup->became_empty()) {
-    netns_->leave(target, std::chrono::steady_clock::now());
+    netns_->leave(target, NetnsTable::Why::Emptied, std::chrono::steady_clock::now());
   } else {
     ignore(cover_processes(target), "counted as no_listener by the programs until it works");
   }
@@ -378,7 +378,7 @@ void CaptureImpl::lose_cgroup(uint32_t target) {
   Slot& slot = slots_[target];
   if (slot.cgroup->events_fd() >= 0) control_->unwatch(slot.cgroup->events_fd());
   slot.cgroup->mark_gone();
-  netns_->leave(target, std::chrono::steady_clock::now());
+  netns_->leave(target, NetnsTable::Why::Detached, std::chrono::steady_clock::now());
   watch_for_return(slot.cgroup->path());
   sink_.on_cgroup_gone(target);
 }

@@ -166,18 +166,29 @@ void NetnsTable::retire(uint64_t cookie, Namespace& ns) {
   ns.own_keys.clear();
 }
 
-void NetnsTable::leave(uint32_t target, std::chrono::steady_clock::time_point now) {
+void NetnsTable::leave(uint32_t target, Why why, std::chrono::steady_clock::time_point now) {
   for (auto& [cookie, ns] : namespaces_) {
+    if (why == Why::Emptied && cookie == home_cookie_) continue;
     ns.users &= ~(1ULL << target);
     if (ns.users != 0 || ns.listener_ids.empty()) continue;
+    ns.retire_at = why == Why::Emptied ? now + kGrace : now;
+    if (why == Why::Emptied) continue;
     retire(cookie, ns);
     ns.close_at = now + kGrace;
   }
 }
 
 void NetnsTable::tick(std::chrono::steady_clock::time_point now) {
+  for (auto& [cookie, ns] : namespaces_) {
+    if (ns.users != 0 || ns.listener_ids.empty() || ns.retire_at > now) continue;
+    retire(cookie, ns);
+    ns.close_at = now + kGrace;
+  }
   const std::unique_lock lock(mutex_);
-  std::erase_if(namespaces_, [&](const auto& item) { return item.second.users == 0 && item.second.close_at <= now; });
+  std::erase_if(namespaces_, [&](const auto& item) {
+    const Namespace& ns = item.second;
+    return ns.users == 0 && ns.listener_ids.empty() && ns.close_at <= now;
+  });
 }
 
 Result<UniqueFd> NetnsTable::upstream_socket(uint64_t cookie, int family) const {

@@ -33,9 +33,12 @@ class NetnsTable {
   // Errors: Exhausted (descriptors), Permission, Unreachable (loopback is down there).
   [[nodiscard]] Result<void> use(uint32_t target, UniqueFd netns_fd);
   [[nodiscard]] bool has(uint64_t cookie) const;
-  // The target uses none any more. A namespace without users loses its listeners at once and its descriptor a few
-  // seconds later: flows in flight may still have to dial.
-  void leave(uint32_t target, std::chrono::steady_clock::time_point now);
+  // The target uses none any more. Detached: a namespace without users loses its listeners at once and its descriptor
+  // a few seconds later, since flows in flight may still have to dial. Emptied: the next process of the target is
+  // likely to come from the same place, so the listeners stay a few seconds more, and those of our own namespace (which
+  // we keep alive anyway) until the target is detached: a command after a command finds them there.
+  enum class Why { Detached, Emptied };
+  void leave(uint32_t target, Why why, std::chrono::steady_clock::time_point now);
   // Closes descriptors whose time has come.
   void tick(std::chrono::steady_clock::time_point now);
 
@@ -52,7 +55,8 @@ class NetnsTable {
     UniqueFd fd;
     uint64_t inode = 0;
     uint64_t users = 0;  // bit per target
-    std::chrono::steady_clock::time_point close_at{};
+    std::chrono::steady_clock::time_point retire_at{};  // without users: when the listeners go
+    std::chrono::steady_clock::time_point close_at{};   // without listeners: when the descriptor goes
     std::vector<uint64_t> listener_ids;
     std::vector<tapdeck_own_key> own_keys;
   };

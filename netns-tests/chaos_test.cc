@@ -86,9 +86,9 @@ TEST(Chaos, UpstreamFaultsAreNamedOneByOne) {
       {"/half", " 502 ", "upstream_truncated"},
       {"/silent", " 504 ", "upstream_timeout"}};
   for (const auto& [path, status, error] : cases) {
-    const auto response = parse_raw(raw_tcp(captured.seat(), kOriginV4, 80, get_request(path)).out);
-    EXPECT_THAT(response.status_line, HasSubstr(status)) << path;
-    EXPECT_EQ(nlohmann::json::parse(response.body, nullptr, false).value("error", ""), error) << response.body;
+    const auto output = raw_tcp(captured.seat(), kOriginV4, 80, get_request(path));
+    EXPECT_THAT(output.out, HasSubstr("HTTP/1.1" + status)) << path << ": " << output.err;
+    EXPECT_THAT(output.out, HasSubstr("\"" + error + "\"")) << path;
   }
   expect_no_connection_left(captured.daemon());
 }
@@ -127,6 +127,8 @@ TEST(Chaos, SmuggledRequestsAreRefusedAndNeverForwarded) {
     EXPECT_THAT(output.out, ::testing::StartsWith("HTTP/1.1 400 ")) << attack;
   }
   EXPECT_EQ(origin.requests(), 0U);
+  // Bodies stream: the head of the request with the bad chunk may have gone before the chunk was seen, its end never.
+  EXPECT_LE(origin.heads(), 1U);
   expect_no_connection_left(captured.daemon());
 }
 

@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include <cstring>
 #include <iostream>
@@ -26,10 +27,13 @@ Endpoint PeerArguments::destination() const {
   return Endpoint::parse(words.at(1), static_cast<uint16_t>(std::stoi(words.at(2)))).value_or(Endpoint{});
 }
 
-UniqueFd dial(const Endpoint& destination, uint16_t local_port) {
+UniqueFd dial(const Endpoint& destination, uint16_t local_port, long deadline_ms) {
   sockaddr_storage address{};
   const auto length = destination.to_sockaddr(address);
   UniqueFd fd(::socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  // The send timeout is also that of connect().
+  const timeval time{deadline_ms / 1000, deadline_ms % 1000 * 1000};
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
   if (local_port != 0) {
     const int on = 1;
     ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -44,7 +48,8 @@ UniqueFd dial(const Endpoint& destination, uint16_t local_port) {
 }
 
 int peer_bytes(const PeerArguments& arguments) {
-  auto fd = dial(arguments.destination(), static_cast<uint16_t>(arguments.number("--from", 0)));
+  const long deadline_ms = arguments.number("--deadline-ms", 20000);
+  auto fd = dial(arguments.destination(), static_cast<uint16_t>(arguments.number("--from", 0)), deadline_ms);
   if (!fd) {
     std::cerr << "connect: " << std::strerror(errno) << "\n";  // NOLINT(concurrency-mt-unsafe)
     return 7;
@@ -56,7 +61,7 @@ int peer_bytes(const PeerArguments& arguments) {
     peer ? ::getpeername(fd.get(), raw, &length) : ::getsockname(fd.get(), raw, &length);
     std::cerr << (peer ? "peer " : "local ") << Endpoint::from_sockaddr(raw).to_string() << "\n";
   }
-  Stream stream(std::move(fd), std::chrono::milliseconds(arguments.number("--deadline-ms", 20000)));
+  Stream stream(std::move(fd), std::chrono::milliseconds(deadline_ms));
   if (arguments.has("--tls") &&
       !stream.connect_tls(TlsContext::client(arguments.text("--ca")), arguments.text("--tls"))) {
     std::cerr << stream.error() << "\n";

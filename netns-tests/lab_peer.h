@@ -23,7 +23,7 @@ struct PeerArguments {
 int lab_peer(const std::vector<std::string>& arguments);
 int peer_bytes(const PeerArguments& arguments);
 int peer_load(const PeerArguments& arguments);
-// Blocking connect from `local_port` (0: any); an empty descriptor and errno when it fails.
-[[nodiscard]] UniqueFd dial(const Endpoint& destination, uint16_t local_port);
+// Blocking connect from `local_port` (0: any) within `deadline_ms`; an empty descriptor and errno when it fails.
+[[nodiscard]] UniqueFd dial(const Endpoint& destination, uint16_t local_port, long deadline_ms);
 
 }  // namespace tapdeck::lab

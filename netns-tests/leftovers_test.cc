@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sstream>
+
 #include "netns-tests/captured.h"
 #include "netns-tests/eventually.h"
 #include "netns-tests/scripted_origin.h"
@@ -9,11 +11,21 @@
 namespace tapdeck::lab {
 namespace {
 
+// Without the routes of link-local addresses, which the kernel adds by itself a second after a link is up.
+std::string without_link_local(const std::string& text) {
+  std::istringstream lines(text);
+  std::string kept;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find("fe80::") == std::string::npos && line.find("ff00::") == std::string::npos) kept += line + "\n";
+  }
+  return kept;
+}
+
 // Everything the kernel holds that the daemon could have made.
 std::string kernel_state(const Topology& lab) {
   std::string all;
   for (const auto* command : {"rule show", "-6 rule show", "route show table all", "-6 route show table all"}) {
-    all += std::string(command) + "\n" + lab.gw().ip_output(command);
+    all += std::string(command) + "\n" + without_link_local(lab.gw().ip_output(command));
   }
   for (const auto* interface : {kClientSide, "to-origin", "lo"}) {
     const std::string name = interface;

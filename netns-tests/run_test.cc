@@ -126,27 +126,13 @@ TEST_F(Run, SeveralAtOnceOnOneStateDirectoryAllRecord) {
   EXPECT_EQ(nlohmann::json::parse(list.out, nullptr, false)["items"].size(), 4U) << list.out << list.err;
 }
 
-TEST_F(Run, AnOrdinaryUserRecordsAndReplaysThroughItsOwnNamespace) {
-  NginxOrigin origin(lab_, {{"a.txt", "for everybody"}});
-  const auto home = lab_.directory() / "user";
-  std::filesystem::create_directory(home);
-  std::filesystem::permissions(home, std::filesystem::perms::all);
-  std::filesystem::permissions(lab_.directory().path(), std::filesystem::perms(0755));
-  const auto as_user = [&](const std::vector<std::string>& flags) {
-    std::vector<std::string> argv = {tapdeck_binary(), "run",           "--state-dir",
-                                     home / "state",   "--upstream-ca", lab_.ca().certificate()};
-    argv.insert(argv.end(), flags.begin(), flags.end());
-    argv.insert(argv.end(), {"--", "curl", "-sS", "-i", "https://v4.origin.test/a.txt"});
-    auto options = seated({.lab = lab_}, argv);
-    options.user = 65534;
-    options.env["HOME"] = home;
-    return run_to_end(options);
-  };
-  const auto recorded = as_user({});
-  ASSERT_EQ(recorded.status, 0) << recorded.err;
-  EXPECT_THAT(recorded.out, HasSubstr("for everybody"));
-  origin.stop();
-  EXPECT_EQ(as_user({"--mode", "replay"}).out, recorded.out);
+TEST_F(Run, WithoutPrivilegesItSaysWhichAreMissing) {
+  auto options = seated({.lab = lab_}, {tapdeck_binary(), "run", "--state-dir", "/tmp/td-lab-nobody", "--", "true"});
+  options.user = 65534;
+  const auto output = run_to_end(options);
+  std::filesystem::remove_all("/tmp/td-lab-nobody");
+  EXPECT_EQ(output.status, 125);
+  EXPECT_THAT(output.err, HasSubstr("CAP_BPF"));
 }
 
 }  // namespace

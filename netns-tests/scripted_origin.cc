@@ -49,9 +49,17 @@ std::string target_of(const std::string& request) {
 std::string Peer::read_request() {
   auto request = stream_.read_until("\r\n\r\n");
   if (!request.ends_with("\r\n\r\n")) return {};
+  ++heads_;
+  if (const auto coding = header(request, "transfer-encoding")) {
+    const auto chunks = read_chunks(stream_);
+    if (!chunks.ends_with("\r\n")) return {};
+    request += chunks;
+  } else if (const auto length = header(request, "content-length")) {
+    const auto body = stream_.read_exactly(std::stoul(*length));
+    if (body.size() != std::stoul(*length)) return {};
+    request += body;
+  }
   ++requests_;
-  if (const auto coding = header(request, "transfer-encoding")) return request + read_chunks(stream_);
-  if (const auto length = header(request, "content-length")) request += stream_.read_exactly(std::stoul(*length));
   return request;
 }
 
@@ -128,7 +136,7 @@ void ScriptedOrigin::play(Connection& connection, UniqueFd fd) {
   {
     Stream stream(std::move(fd), std::chrono::minutes(5));
     if (!tls_ || stream.accept_tls(*tls_)) {
-      Peer peer(std::move(stream), requests_);
+      Peer peer(std::move(stream), requests_, heads_);
       script_(peer);
       if (peer.stream().fd() >= 0) peer.stream().half_close();
     }

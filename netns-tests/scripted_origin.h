@@ -25,14 +25,16 @@ namespace tapdeck::lab {
 // One accepted connection, as a script sees it.
 class Peer {
  public:
-  Peer(Stream stream, std::atomic<uint64_t>& requests) : stream_(std::move(stream)), requests_(requests) {}
-  // Head and body (Content-Length or chunked) as they arrived; empty when the client left.
+  Peer(Stream stream, std::atomic<uint64_t>& requests, std::atomic<uint64_t>& heads)
+      : stream_(std::move(stream)), requests_(requests), heads_(heads) {}
+  // Head and body (Content-Length or chunked) as they arrived; empty when the client left before their end.
   [[nodiscard]] std::string read_request();
   [[nodiscard]] Stream& stream() { return stream_; }
 
  private:
   Stream stream_;
   std::atomic<uint64_t>& requests_;
+  std::atomic<uint64_t>& heads_;
 };
 
 using Script = std::function<void(Peer&)>;
@@ -46,7 +48,8 @@ class ScriptedOrigin {
   ~ScriptedOrigin();
 
   [[nodiscard]] uint64_t connections() const { return connections_; }
-  [[nodiscard]] uint64_t requests() const { return requests_; }
+  [[nodiscard]] uint64_t requests() const { return requests_; }  // complete ones
+  [[nodiscard]] uint64_t heads() const { return heads_; }
   [[nodiscard]] uint64_t open() const { return open_; }  // connections whose script still runs
   void stop();
 
@@ -68,7 +71,7 @@ class ScriptedOrigin {
   std::mutex mutex_;
   std::list<Connection> list_;
   std::atomic<bool> stopping_{false};
-  std::atomic<uint64_t> connections_{0}, requests_{0}, open_{0};
+  std::atomic<uint64_t> connections_{0}, requests_{0}, heads_{0}, open_{0};
 };
 
 // Keep-alive script: answers each request by the bytes stored for its request target ("/a"), 404 for others.

@@ -16,7 +16,7 @@ TEST(Tunnel, ServerFirstProtocolWorksAndIsCounted) {
     peer.stream().send("250 you said " + peer.stream().read_until("\r\n"));
   });
   // The client's own bytes come only after 300 ms of silence in real life; here the banner must come regardless.
-  const auto output = raw_tcp(captured.seat(), kOriginV6, 25, "");
+  const auto output = raw_tcp(captured.seat(), kOriginV6, 25, "", {"--deadline-ms", "2000"});
   EXPECT_THAT(output.out, ::testing::StartsWith("220 mail.test ready\r\n")) << output.err;
   EXPECT_GE(captured.daemon().metric("tapdeck_connections_total", {"protocol=\"tunnel\""}), 1.0);
   EXPECT_GE(captured.daemon().metric("tapdeck_tunnelled_bytes_total"), 21.0);

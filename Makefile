@@ -35,10 +35,10 @@ test: ## every test: lints, unit tests, then the network namespace tests
 	@$(MAKE) --no-print-directory packages-test build
 	@$(CTEST) -j $(JOBS)
 
-bench: ## the same work against nginx, HAProxy and mitmproxy on pinned cores; prints ratios
+bench: ## the same work against nginx, HAProxy and mitmproxy on pinned cores; prints ratios (BENCH=--quick)
 	@.ci/need-root bench
 	@$(MAKE) --no-print-directory packages-test build
-	@netns-tests/bench/bench $(abspath $(BUILD))
+	@netns-tests/bench/bench $(abspath $(BUILD)) $(BENCH)
 
 lint: packages-test configure ## include directions, formatting, file budgets, missing tests, undocumented metrics
 	@$(CTEST) -L lint

@@ -60,7 +60,7 @@ Session handshake(SSL_CTX* context, int fd, const std::string& name) {
 }
 
 // One GET; reads the whole answer by its Content-Length.
-void get(SSL* session, const std::string& name, std::string_view connection) {
+void get(SSL* session, const std::string& name, std::string_view connection, int status) {
   const std::string request =
       "GET /2k.bin HTTP/1.1\r\nHost: " + name + "\r\nConnection: " + std::string(connection) + "\r\n\r\n";
   if (SSL_write(session, request.data(), static_cast<int>(request.size())) <= 0) die("TLS write");
@@ -77,7 +77,7 @@ void get(SSL* session, const std::string& name, std::string_view connection) {
     if (got <= 0) die("TLS read after " + std::to_string(answer.size()) + " bytes");
     answer.append(bytes, static_cast<size_t>(got));
   }
-  if (!answer.starts_with("HTTP/1.1 200")) die("not a 200: " + answer.substr(0, answer.find('\r')));
+  if (!answer.starts_with("HTTP/1.1 " + std::to_string(status))) die("answered " + answer.substr(0, answer.find('\r')));
 }
 
 std::string numbered(std::string name, int number) {
@@ -145,7 +145,7 @@ int first_byte(const Address& address, int count) {
   return 0;
 }
 
-int handshakes(const Address& address, const std::string& name, int count, int parallel, int first) {
+int handshakes(const Address& address, const std::string& name, int count, int parallel, int first, int status) {
   const auto context = make_context();
   std::atomic<int> next{0};
   std::mutex mutex;
@@ -157,7 +157,7 @@ int handshakes(const Address& address, const std::string& name, int count, int p
       const auto fd = connect_to(address);
       const auto session = handshake(context.get(), fd.get(), host);
       const double took = microseconds(Clock::now() - begin);
-      get(session.get(), host, "close");
+      get(session.get(), host, "close", status);
       const std::scoped_lock lock(mutex);
       times.push_back(took);
     }
@@ -180,7 +180,7 @@ int idle(const Address& address, const std::string& name, int count) {
   for (int i = 0; i < count; ++i) {
     sockets.push_back(connect_to(address));
     sessions.push_back(handshake(context.get(), sockets.back().get(), name));
-    get(sessions.back().get(), name, "keep-alive");
+    get(sessions.back().get(), name, "keep-alive", 200);
   }
   std::cout << "{\"open\":" << count << "}" << std::endl;
   char byte;

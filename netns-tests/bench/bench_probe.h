@@ -37,8 +37,8 @@ int ping_pong(const Address& address, int count);
 int bulk(const Address& address, uint64_t bytes);
 int first_byte(const Address& address, int count);
 // Full TLS handshakes without resumption, one GET each, `parallel` at a time. "%" in `name` is replaced by a number
-// never used before by this process, starting at `first`.
-int handshakes(const Address& address, const std::string& name, int count, int parallel, int first);
+// never used before by this process, starting at `first`; every answer must have `status`.
+int handshakes(const Address& address, const std::string& name, int count, int parallel, int first, int status);
 // Opens `count` TLS connections, one GET each, says {"open":N}, and holds them until stdin ends.
 int idle(const Address& address, const std::string& name, int count);
 

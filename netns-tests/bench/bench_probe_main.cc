@@ -21,10 +21,11 @@ int main(int argc, char** argv) {
   if (what == "pingpong" && argc == 5) return ping_pong(address, number(4));
   if (what == "bulk" && argc == 5) return bulk(address, std::strtoull(argv[4], nullptr, 10));
   if (what == "firstbyte" && argc == 5) return first_byte(address, number(4));
-  if (what == "handshakes" && argc == 8) return handshakes(address, text(4), number(5), number(6), number(7));
+  if (what == "handshakes" && argc == 9)
+    return handshakes(address, text(4), number(5), number(6), number(7), number(8));
   if (what == "idle" && argc == 6) return idle(address, text(4), number(5));
-  std::cerr
-      << "usage: bench_probe origin IP BASE_PORT | pingpong IP PORT COUNT | bulk IP PORT BYTES |\n"
-         "       firstbyte IP PORT COUNT | handshakes IP PORT NAME COUNT PARALLEL FIRST | idle IP PORT NAME COUNT\n";
+  std::cerr << "usage: bench_probe origin IP BASE_PORT | pingpong IP PORT COUNT | bulk IP PORT BYTES |\n"
+               "       firstbyte IP PORT COUNT | handshakes IP PORT NAME COUNT PARALLEL FIRST STATUS | idle IP PORT "
+               "NAME COUNT\n";
   return 2;
 }

@@ -52,7 +52,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, con
   TRY_VOID(make_directories(paths));
   TRY_VOID(engine->open_tls(paths));
   TRY_VOID(engine->open_store(paths, use));
-  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  const unsigned cores = std::clamp(std::thread::hardware_concurrency(), 1U, kernel::kMaxWorkers);
   const unsigned workers = config.capture.workers == 0 ? cores : config.capture.workers;
   engine->start_workers(workers);
   TRY_VOID(engine->open_capture(paths, workers));

@@ -56,7 +56,8 @@ TargetTrust bind_cgroup_trust(const std::string& cgroup_path, const TrustBinder&
   out.text = std::to_string(stores) + (stores == 1 ? " trust store covered" : " trust stores covered");
   if (host) {
     out.text +=
-        "; it uses the host's files, which are left alone: set SSL_CERT_FILE and its like, or 'tapdeck ca install'";
+        "; it uses the host's files, which are left alone: set SSL_CERT_FILE and its like, or add what 'tapdeck ca "
+        "export' prints to them";
   }
   if (!trouble.empty()) out.text += "; " + trouble;
   return out;

@@ -60,7 +60,7 @@ struct Capture {
   // fwmark of the daemon's own sockets; mark + 1 steers tc-captured packets. Change it if something else uses it.
   // 1..0x7ffffffe.
   uint32_t mark = 0x7a9d0000;
-  // Worker threads. 0: one a core this process may run on. 0..256.
+  // Worker threads. 0: one a core this process may run on, 32 at most (a bound of the kernel maps). 0..32.
   uint32_t workers = 0;
 };
 

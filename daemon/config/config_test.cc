@@ -111,6 +111,7 @@ TEST(Config, ValuesOutOfRangeOrOfTheWrongTypeAreRefused) {
                           "[capture]\nlease_ms = -1\n",
                           "[capture]\nmark = 0\n",
                           "[capture]\nworkers = 1.5\n",
+                          "[capture]\nworkers = 33\n",
                           "[limits]\nheader_timeout = \"0\"\n",
                           "[limits]\nheader_timeout = \"1us\"\n",
                           "[limits]\nheader_timeout = \"10.5ms\"\n",

@@ -86,7 +86,7 @@ void visit(V& v, Capture& c) {
   v.integer("flow_map", c.flow_map, 1024, 16'777'216);
   v.integer("listeners_max", c.listeners_max, 1, 64);
   v.integer("mark", c.mark, 1, 0x7ffffffe);
-  v.integer("workers", c.workers, 0, 256);
+  v.integer("workers", c.workers, 0, 32);
 }
 
 template <class V>

@@ -21,6 +21,7 @@ namespace tapdeck::kernel {
 namespace {
 
 static_assert(kMaxTargets == TAPDECK_MAX_TARGETS);
+static_assert(kMaxWorkers == TAPDECK_MAX_WORKERS);
 static_assert(kUncapturedReasons == TAPDECK_REASONS);
 static_assert(static_cast<int>(Uncaptured::Fragment) == TAPDECK_FRAGMENT);
 static_assert(static_cast<int>(Uncaptured::Lease) == TAPDECK_LEASE);

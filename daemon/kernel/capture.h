@@ -22,6 +22,7 @@
 namespace tapdeck::kernel {
 
 inline constexpr uint32_t kMaxTargets = 64;
+inline constexpr unsigned kMaxWorkers = 32;
 inline constexpr uint32_t kNoTarget = 0xffffffff;
 
 enum class CapturePath : uint8_t { Cgroup, Tc, Netns, Explicit };
@@ -103,7 +104,7 @@ struct CaptureOptions {
   uint32_t route_table = 31401;          // of the tc path
   uint32_t flow_map_entries = 262144;    // flows connecting but not yet accepted, all targets together
   std::chrono::milliseconds lease{1500};
-  unsigned workers = 1;
+  unsigned workers = 1;         // 1..kMaxWorkers
   unsigned listeners_max = 64;  // per namespace and family, 1..64; each is one descriptor
 };
 

@@ -175,8 +175,8 @@ struct Probe {
 };
 
 constexpr Probe kProbes[] = {
-    {"kernel", &kernel_version, "no capture by cgroup or interface; `run` still has the netns path"},
-    {"capabilities", &capabilities, "the daemon needs them; `tapdeck run` works without, by the netns path"},
+    {"kernel", &kernel_version, "no capture by cgroup or interface"},
+    {"capabilities", &capabilities, "neither `tapdeck serve` nor `tapdeck run` can capture"},
     {"cgroup2", &cgroup2, "no cgroup path: containers, units and `attach --pid` cannot be captured"},
     {"btf", &kernel_btf, "nothing: our programs do not need it; other BPF tools do"},
     {"bpf", &bpf_syscall, "neither cgroup nor tc path (needs CAP_BPF or root; see kernel.unprivileged_bpf_disabled)"},
@@ -185,11 +185,11 @@ constexpr Probe kProbes[] = {
     {"bpf_sched_cls", &sched_cls, "no tc path: bridges, veths and VMs cannot be captured"},
     {"bpf_set_retval", &set_retval, "refused connects see EPERM instead of ECONNREFUSED"},
     {"bpffs", &pins, "fail-closed and sealed cgroup targets cannot be attached"},
-    {"network_namespace", &network_namespace, "no netns path; listeners cannot be made in containers"},
+    {"network_namespace", &network_namespace, "listeners cannot be made in containers"},
     {"cgroup_capture", &cgroup_capture, "`attach --container`, `--unit`, `--pid`, `--cgroup` do not work here"},
     {"tc_capture", &tc_capture, "`attach --interface` does not work here"},
-    {"user_namespace", &user_namespace, "`tapdeck run` needs root here"},
-    {"nft_tproxy", &nft_tproxy, "`tapdeck run` has no netns path here"},
+    {"user_namespace", &user_namespace, "nothing yet: a `run` without root, still to come, will need it"},
+    {"nft_tproxy", &nft_tproxy, "nothing yet: a `run` without root, still to come, will need it"},
     {"mount_namespace", &mount_bind, "trust cannot be bound into containers; set the CA by hand"},
 };
 

@@ -140,11 +140,12 @@ Result<bool> shares_host_mounts(int pid) {
 Result<std::unique_ptr<Binding>> bind_into(int pid, const BindOptions& options) {
   TRY(host, shares_host_mounts(pid));
   if (host) {
-    return fail(Code::Unsupported,
-                "pid " + std::to_string(pid) +
-                    " uses the host's own file system view, which is left alone; set SSL_CERT_FILE and its like in "
-                    "its environment, start it with 'tapdeck run', or use 'tapdeck ca install'",
-                Origin::Kernel);
+    return fail(
+        Code::Unsupported,
+        "pid " + std::to_string(pid) +
+            " uses the host's own file system view, which is left alone; set SSL_CERT_FILE and its like in "
+            "its environment, start it with 'tapdeck run', or add what 'tapdeck ca export' prints to the host's store",
+        Origin::Kernel);
   }
   const std::optional<uint64_t> inode = namespace_of(std::to_string(pid));
   if (!inode) return fail(Code::NotFound, "pid " + std::to_string(pid) + " is gone", Origin::Kernel);

@@ -175,7 +175,7 @@ TEST_F(Bind, RefusesTheHostsNamespaceAndSaysWhatElseToDo) {
   const auto binding = bind_into(::getpid(), options_);
   ASSERT_FALSE(binding);
   EXPECT_EQ(binding.error().code, Code::Unsupported);
-  EXPECT_THAT(binding.error().detail, HasSubstr("ca install"));
+  EXPECT_THAT(binding.error().detail, HasSubstr("ca export"));
   EXPECT_EQ(manifests(), 0U);
 }
 

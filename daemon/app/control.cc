@@ -150,12 +150,13 @@ Result<admin::Json> AppControl::activate_session(const std::string& name, const 
 
 Result<admin::Json> AppControl::rewind_session(const std::string& name, const std::string& target) {
   TRY(info, parts_.store->session(name));
+  std::optional<uint32_t> one;
   if (!target.empty() && parts_.targets != nullptr) {
     TRY(status, parts_.targets->find(target));
-    ignore(status, "only whether it exists");
+    one = status.id;
   }
   // Without a daemon there are no cursors: every run begins at the first recording.
-  if (parts_.runtime != nullptr) parts_.runtime->rewind();
+  if (parts_.runtime != nullptr) parts_.runtime->rewind(one);
   return dump(done("rewound", info.name));
 }
 

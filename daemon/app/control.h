@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "daemon/admin/control.h"
@@ -35,8 +36,8 @@ class Runtime {
   // Opens a new take where the mode records, and publishes; also for targets that follow the defaults. On an error
   // nothing has changed.
   virtual Result<void> set_defaults(const Defaults& defaults) = 0;
-  // Replay cursors begin again at the first recording.
-  virtual void rewind() = 0;
+  // Replay cursors begin again at the first recording: those of one target (its id), or all.
+  virtual void rewind(std::optional<uint32_t> target) = 0;
   [[nodiscard]] virtual admin::Readiness readiness() = 0;
 };
 

@@ -4,6 +4,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <map>
+#include <optional>
+#include <vector>
+
 #include "daemon/app/json_view.h"
 #include "store/exchange_store.h"
 
@@ -24,12 +28,20 @@ class FakeRuntime final : public Runtime {
     now = defaults;
     return {};
   }
-  void rewind() override { ++rewound; }
+  void rewind(std::optional<uint32_t> target) override { rewound.push_back(target); }
   admin::Readiness readiness() override { return {.ready = true, .reason = ""}; }
 
   Defaults now;
   bool refuse = false;
-  int rewound = 0;
+  std::vector<std::optional<uint32_t>> rewound;
+};
+
+class IdleBackend final : public TargetBackend {
+ public:
+  Result<void> attach(uint32_t, const TargetSettings&, const ResolvedTarget&) override { return {}; }
+  Result<void> update(uint32_t, const TargetSettings&) override { return {}; }
+  Result<void> detach(uint32_t) override { return {}; }
+  std::map<std::string, uint64_t> uncaptured(uint32_t) override { return {}; }
 };
 
 class ControlTest : public ::testing::Test {
@@ -120,7 +132,29 @@ TEST_F(ControlTest, ModeIsSetAndShown) {
 TEST_F(ControlTest, RewindReachesTheCursors) {
   ASSERT_TRUE(control_->create_session("shop"));
   ASSERT_TRUE(control_->rewind_session("shop", ""));
-  EXPECT_EQ(runtime_.rewound, 1);
+  EXPECT_EQ(runtime_.rewound, (std::vector<std::optional<uint32_t>>{std::nullopt}));
+}
+
+TEST_F(ControlTest, RewindOfOneTargetReachesOnlyItsCursors) {
+  ASSERT_TRUE(control_->create_session("shop"));
+  IdleBackend backend;
+  TargetRegistry::Options options;
+  options.file = directory_ / "targets.json";
+  auto targets = TargetRegistry::open(std::move(options), backend);
+  ASSERT_TRUE(targets) << targets.error().message();
+  TargetSettings absent;
+  absent.spec = {TargetKind::Interface, "no-such-if0"};
+  const auto attached = (*targets)->attach(absent, IfMissing::Wait);
+  ASSERT_TRUE(attached) << attached.error().message();
+  AppControl control({.store = store_.get(),
+                      .targets = targets->get(),
+                      .runtime = &runtime_,
+                      .metrics = &metrics_,
+                      .state_dir = {},
+                      .targets_file = {}});
+  ASSERT_TRUE(control.rewind_session("shop", "no-such-if0"));
+  EXPECT_FALSE(control.rewind_session("shop", "nobody"));
+  EXPECT_EQ(runtime_.rewound, (std::vector<std::optional<uint32_t>>{attached->id}));
 }
 
 TEST_F(ControlTest, StatusCountsWhatTheMetricsSay) {

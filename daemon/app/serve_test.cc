@@ -40,7 +40,7 @@ class FakeService final : public Service {
     defaults_ = defaults;
     return {};
   }
-  void rewind() override {}
+  void rewind(std::optional<uint32_t> /*target*/) override {}
   admin::Readiness readiness() override { return {.ready = true, .reason = ""}; }
 
  private:

@@ -226,7 +226,9 @@ class ServeService final : public Service {
     return followed;
   }
 
-  void rewind() override { engine_->cursors().rewind(modes::Cursors::kAll); }
+  void rewind(std::optional<uint32_t> target) override {
+    engine_->cursors().rewind(target ? static_cast<int>(*target) : modes::Cursors::kAll);
+  }
 
   admin::Readiness readiness() override {
     admin::Readiness out;

@@ -58,7 +58,10 @@ net::Task<> Session::run() {
     }
     set_read_deadline();
     auto n = co_await transport_.read_some(codec_->input());
-    if (phase_ != Phase::Open) break;
+    if (phase_ != Phase::Open) {
+      input_ended_ = !n || *n == 0;  // a read after the end of stream would never complete
+      break;
+    }
     if (!n) {
       lose_client(n.error());
     } else if (*n == 0) {
@@ -185,10 +188,14 @@ net::Task<> Session::serve(StreamExchange* exchange) {
 void Session::finish(StreamExchange* exchange) {
   if (!exchange->response_has_ended() && phase_ != Phase::Dead) {
     // A handler that answered nothing, or half: the client must not take it for whole.
-    codec_->reset(exchange->stream(), http::ResetCode::InternalError);
-    lose_client(Error{Code::Internal, "the response was not finished", Origin::Internal, Retry::No, 0});
+    give_up(*exchange, http::ResetCode::InternalError,
+            Error{Code::Internal, "the response was not finished", Origin::Internal, Retry::No, 0});
   }
-  if (!exchange->request_is_complete() || exchange->is_tunnel()) draining_ = true;  // the rest of the body is unread
+  if (exchange->is_tunnel()) {
+    draining_ = true;
+  } else if (exchange->buffered() > 0) {
+    codec_->consumed(exchange->stream(), exchange->buffered());  // read by nobody, and no longer held
+  }
   context_.observer->finished(*exchange);
   for (auto entry = active_.begin(); entry != active_.end(); ++entry) {
     if (entry->get() != exchange) continue;
@@ -197,6 +204,16 @@ void Session::finish(StreamExchange* exchange) {
     break;
   }
   if (raw_ && active_.empty()) refused_ = true;  // nothing after a tunnel is HTTP
+}
+
+void Session::give_up(StreamExchange& exchange, http::ResetCode code, const Error& error) {
+  codec_->reset(exchange.stream(), code);
+  if (codec_->must_close() && active_.size() == 1) {
+    lose_client(error);  // h1: nothing less than the connection says so
+    return;
+  }
+  exchange.on_failure(error);
+  write_soon();
 }
 
 void Session::refuse(const Error& error) {

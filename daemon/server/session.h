@@ -64,6 +64,8 @@ class Session {
   void begin_exchange(const http::HeadReceived& head);
   net::Task<> serve(StreamExchange* exchange);     // runs the handler in a coroutine of its own
   void finish(StreamExchange* exchange);
+  // Breaks a response off: its stream where the codec has streams, else the connection.
+  void give_up(StreamExchange& exchange, http::ResetCode code, const Error& error);
   void refuse(const Error& error);                 // malformed input: 4xx if no response is under way, then close
   void settle();                                   // after any progress: flush, close if done, resume the reader
   void write_soon();

@@ -71,6 +71,7 @@ net::Task<Result<BodyPiece>> StreamExchange::read_body() {
     read_offset_ += handed_out_;
     if (!tunnel_) session_.codec_->consumed(stream_, handed_out_);
     handed_out_ = 0;
+    session_.write_soon();  // windows that opened
     session_.resume_.notify();
   }
   while (body_.empty() && !complete_ && !failure_) {
@@ -104,20 +105,39 @@ Result<void> StreamExchange::respond(const http::ResponseHead& head, http::EndSt
   return {};
 }
 
-Result<void> StreamExchange::write_now(const BodyPiece& piece) {
+Result<size_t> StreamExchange::send_some(const BodyPiece& piece) {
   TRY_VOID(check_writable());
-  facts_.response_bytes += piece.bytes.size();
   if (tunnel_) {
     session_.codec_->output().append(piece.bytes);
-    return {};
+    facts_.response_bytes += piece.bytes.size();
+    return piece.bytes.size();
   }
   TRY(accepted, session_.codec_->send_body(stream_, piece.bytes, piece.chunk));
-  ignore(accepted, "h1 accepts all; an h2 codec keeps the rest in its own queue");
-  return {};
+  facts_.response_bytes += accepted;
+  return accepted;
+}
+
+Result<void> StreamExchange::write_now(const BodyPiece& piece) {
+  TRY(accepted, send_some(piece));
+  if (accepted == piece.bytes.size()) return {};
+  return fail(Code::Exhausted, "the client's window is closed", Origin::Downstream);  // never in h1
 }
 
 net::Task<Result<void>> StreamExchange::write_body(const BodyPiece& piece) {
-  CO_TRY_VOID(write_now(piece));
+  BodyPiece rest = piece;
+  while (true) {
+    CO_TRY(accepted, send_some(rest));
+    rest.bytes.remove_prefix(accepted);
+    rest.chunk.reset();
+    if (rest.bytes.empty()) break;
+    session_.write_soon();  // the client opens its window for what it has got
+    co_await session_.resume_.wait();
+    const auto stop = co_await asio::this_coro::cancellation_state;
+    if (stop.cancelled() != asio::cancellation_type::none) {
+      CO_TRY_VOID(check_writable());
+      co_return fail(Code::Cancelled, "the response is not wanted", Origin::Internal);
+    }
+  }
   if (session_.codec_->output().size() + session_.transport_.unsent() < kWriteHighWater) co_return Result<void>{};
   co_return co_await session_.flush();
 }
@@ -133,13 +153,12 @@ net::Task<Result<void>> StreamExchange::flush() { co_return co_await session_.fl
 
 void StreamExchange::reset(http::ResetCode code) {
   ended_ = true;
-  session_.codec_->reset(stream_, code);
-  session_.lose_client(Error{Code::Reset, "the response was broken off", Origin::Internal, Retry::No, 0});
+  session_.give_up(*this, code, Error{Code::Reset, "the response was broken off", Origin::Internal, Retry::No, 0});
 }
 
 void StreamExchange::become_tunnel() {
   tunnel_ = true;
-  complete_ = false;
+  complete_ = session_.input_ended_;  // a client that half-closed behind its request sends no second end
   session_.raw_ = true;
   session_.pump();
 }

@@ -57,6 +57,8 @@ class StreamExchange final : public exchange::Exchange {
     std::string extension;
   };
   [[nodiscard]] Result<void> check_writable() const;
+  // As much as the codec takes; returns how many bytes.
+  [[nodiscard]] Result<size_t> send_some(const exchange::BodyPiece& piece);
   [[nodiscard]] exchange::BodyPiece next_piece();
 
   Session& session_;

@@ -1,0 +1,163 @@
+// What a Session bounds: heads, waits, and bytes held for a side that does not read.
+#include <gmock/gmock.h>
+
+#include "daemon/server/session_rig.h"
+
+namespace tapdeck::server {
+namespace {
+
+using namespace std::chrono_literals;
+using exchange::BodyPiece;
+using exchange::Exchange;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+const std::string kGetA = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+
+TEST(SessionLimits, AHeadThatIsNotCompletedInTimeGets408) {
+  SessionLimits limits;
+  limits.header_timeout = 30ms;
+  Rig rig(limits);
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send("GET /a HTTP/1.1\r\nHos");
+    auto all = co_await rig.client->rest();
+    EXPECT_THAT(all, StartsWith("HTTP/1.1 408 Request Timeout\r\n"));
+    EXPECT_THAT(all, HasSubstr("\r\nConnection: close\r\n"));
+    EXPECT_THAT(all, HasSubstr("\"error\":\"request_timeout\""));
+    EXPECT_THAT(all, testing::EndsWith("<EOF>"));
+    rig.client->close();
+  });
+  EXPECT_EQ(rig.count(Counter::LimitHeaderTimeout), 1U);
+  EXPECT_TRUE(rig.handler.targets.empty());
+}
+
+TEST(SessionLimits, DrippingBytesDoNotProlongTheHeaderTimeout) {
+  SessionLimits limits;
+  limits.header_timeout = 60ms;
+  Rig rig(limits);
+  const auto began = std::chrono::steady_clock::now();
+  rig.run([&]() -> net::Task<> {
+    asio::steady_timer pause(rig.io);
+    co_await rig.client->send("GET /a HTTP/1.1\r\n");
+    while (rig.count(Counter::LimitHeaderTimeout) == 0 && std::chrono::steady_clock::now() - began < 5s) {
+      pause.expires_after(5ms);
+      auto [stopped] = co_await pause.async_wait(net::kToken);
+      EXPECT_FALSE(stopped);
+      co_await rig.client->send("X");
+    }
+    auto all = co_await rig.client->rest();
+    EXPECT_THAT(all, StartsWith("HTTP/1.1 408 "));
+    rig.client->close();
+  });
+}
+
+TEST(SessionLimits, AnIdleConnectionEndsWithoutAWord) {
+  SessionLimits limits;
+  limits.idle_timeout = 30ms;
+  Rig rig(limits);
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send(kGetA);
+    auto all = co_await rig.client->rest();
+    EXPECT_EQ(all, ok("GET /a []") + "<EOF>");
+    rig.client->close();
+  });
+  EXPECT_EQ(rig.count(Counter::LimitIdleTimeout), 1U);
+}
+
+TEST(SessionLimits, AHeadBeyondTheLimitGets431) {
+  Rig rig({}, http::make_h1_codec(http::Role::Server, {1024, 16}));
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send("GET /a HTTP/1.1\r\nHost: x\r\nX: " + std::string(4000, 'x') + "\r\n\r\n");
+    auto all = co_await rig.client->rest();
+    EXPECT_THAT(all, StartsWith("HTTP/1.1 431 Request Header Fields Too Large\r\n"));
+    rig.client->close();
+  });
+  EXPECT_EQ(rig.count(Counter::LimitHeadBytes), 1U);
+}
+
+// A sender that is not read: pushes until nothing moves any more, over many turns of the loop.
+net::Task<size_t> push_until_stuck(Rig& rig, size_t most) {
+  ByteQueue queue;
+  queue.append(std::string(most, 'b'));
+  int quiet = 0;
+  while (quiet < 200 && !queue.empty()) {
+    const size_t before = queue.size();
+    auto done = rig.client->stream().try_write(queue);
+    EXPECT_TRUE(done);
+    quiet = queue.size() == before ? quiet + 1 : 0;
+    co_await asio::post(rig.io, asio::use_awaitable);
+  }
+  co_return most - queue.size();
+}
+
+TEST(SessionLimits, ABodyNobodyReadsPausesItsSender) {
+  constexpr size_t kAll = 16 << 20;
+  SessionLimits limits;
+  limits.body_buffer = 65536;
+  Rig rig(limits, nullptr, 65536);
+  net::Signal go(rig.io.get_executor());
+  bool may_read = false;
+  rig.handler.body = [&](Exchange& exchange) -> net::Task<Result<void>> {
+    while (!may_read) co_await go.wait();
+    CO_TRY(body, co_await read_all(exchange));
+    co_return co_await answer(exchange, 200, std::to_string(body.size()));
+  };
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(kAll) + "\r\n\r\n");
+    const size_t pushed = co_await push_until_stuck(rig, kAll);
+    EXPECT_LT(pushed, 2U << 20) << "body_buffer and two socket buffers are all that may be held";
+    may_read = true;
+    go.notify();
+    co_await rig.client->send(std::string(kAll - pushed, 'b'));
+    auto got = co_await rig.client->read_until(std::to_string(kAll));
+    EXPECT_EQ(got, ok(std::to_string(kAll)));
+    rig.client->close();
+  });
+}
+
+TEST(SessionLimits, AClientThatDoesNotReadPausesTheHandler) {
+  constexpr size_t kPieces = 1024;
+  const std::string piece_bytes(16384, 'r');
+  Rig rig({}, nullptr, 65536);
+  size_t written = 0;
+  rig.handler.body = [&](Exchange& exchange) -> net::Task<Result<void>> {
+    http::ResponseHead head;
+    head.status = 200;
+    head.headers.add("Content-Length", std::to_string(kPieces * piece_bytes.size()));
+    CO_TRY_VOID(exchange.respond(head, http::EndStream::No));
+    for (; written < kPieces; ++written) {
+      const BodyPiece piece{piece_bytes, std::nullopt, false};
+      CO_TRY_VOID(co_await exchange.write_body(piece));
+    }
+    co_return exchange.end({});
+  };
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send(kGetA);
+    size_t before = 1;
+    for (int quiet = 0; quiet < 200; quiet = written == before ? quiet + 1 : 0) {
+      before = written;
+      co_await asio::post(rig.io, asio::use_awaitable);
+    }
+    EXPECT_LT(written, 64U) << "the handler ran ahead of its reader";
+    auto head = co_await rig.client->read_until("\r\n\r\n");
+    rig.client->half_close();
+    auto all = co_await rig.client->rest();
+    EXPECT_EQ(all.size(), kPieces * piece_bytes.size() + 5);
+  });
+}
+
+TEST(SessionLimits, AClientThatNeverReadsIsGivenUpAfterTheIdleTimeout) {
+  SessionLimits limits;
+  limits.idle_timeout = 50ms;
+  Rig rig(limits, nullptr, 65536);
+  const std::string much(8 << 20, 'r');
+  rig.handler.body = [&](Exchange& exchange) { return answer(exchange, 200, much); };
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send(kGetA);
+    while (rig.observer.errors.empty()) co_await asio::post(rig.io, asio::use_awaitable);
+  });
+  EXPECT_EQ(rig.count(Counter::LimitIdleTimeout), 1U);
+}
+
+}  // namespace
+}  // namespace tapdeck::server

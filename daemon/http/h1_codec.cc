@@ -291,7 +291,11 @@ H1Codec::Step H1Codec::read_chunk_line() {
 }
 
 H1Codec::Step H1Codec::read_chunk_end() {
-  TRY(text, line(2));
+  auto read = line(2);
+  if (!read && read.error().code == Code::TooLarge) {  // no limit was passed: it is malformed
+    return fail(Code::Protocol, "h1: chunk data longer than its chunk says", origin_);
+  }
+  TRY(text, std::move(read));
   if (!text) return wait();
   TRY_VOID(witness_line(*text));
   lines_.release(in_);

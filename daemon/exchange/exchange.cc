@@ -22,13 +22,18 @@ std::string_view reason_of(int status) {
 
 }  // namespace
 
-net::Task<Result<void>> respond_json(Exchange& exchange, int status, std::string body) {
+http::ResponseHead json_head(int status, size_t body_bytes) {
   http::ResponseHead head;
   head.status = status;
   head.reason = reason_of(status);
   head.headers.add("Content-Type", "application/json");
-  head.headers.add("Content-Length", std::to_string(body.size()));
+  head.headers.add("Content-Length", std::to_string(body_bytes));
   head.headers.add("Cache-Control", "no-store");
+  return head;
+}
+
+net::Task<Result<void>> respond_json(Exchange& exchange, int status, std::string body) {
+  const http::ResponseHead head = json_head(status, body.size());
   exchange.facts().status = status;
   if (exchange.request().method == "HEAD") {
     CO_TRY_VOID(exchange.respond(head, http::EndStream::Yes));

@@ -98,6 +98,8 @@ class Exchange {
   [[nodiscard]] virtual Facts& facts() = 0;
 };
 
+// The head of a response made by us.
+[[nodiscard]] http::ResponseHead json_head(int status, size_t body_bytes);
 // A response made by us: head, Content-Length and body in one go. Content-Type application/json.
 net::Task<Result<void>> respond_json(Exchange& exchange, int status, std::string body);
 

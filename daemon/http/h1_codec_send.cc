@@ -90,11 +90,10 @@ Result<H1Writer::Plan> H1Codec::plan_response(const ResponseHead& head, const H1
   } else if (end == EndStream::Yes && !declared.chunked) {
     plan.framing = Framing::Length;
     plan.add_last = kEmptyBodyLine;
-  } else if (plan.drop_transfer_encoding) {
+  } else if (plan.drop_transfer_encoding || !declared.chunked) {
     plan.framing = Framing::UntilClose;
   } else {
     plan.framing = Framing::Chunked;
-    if (!declared.chunked) plan.add_last = kChunkedLine;
   }
   return plan;
 }
@@ -114,10 +113,10 @@ Result<void> H1Codec::send_response(StreamId stream, const ResponseHead& head, E
   const bool says_close = declared.close;
   const bool keeps_alive = declared.keep_alive;
   const bool by_close = plan.framing == Framing::UntilClose;
-  const bool last = draining_ || failure_ || by_close;
+  const bool last = draining_ || failure_;
   const bool switches = is_switch(head);
   // A 1.0 peer, or a 1.0 head, means one exchange unless both say otherwise. Without the word from us the client of a
-  // 1.0 head closes by itself; 1.1 has to be told.
+  // 1.0 head closes by itself; 1.1 has to be told. A body that ends with the connection says it too (RFC 9112 6.3).
   const bool one_shot = (current_.http10 || head.version == Version::Http10) && !keeps_alive;
   if (!switches && last && !says_close && (head.version != Version::Http10 || keeps_alive)) {
     plan.add_close = kCloseLine;
@@ -125,7 +124,7 @@ Result<void> H1Codec::send_response(StreamId stream, const ResponseHead& head, E
   TRY_VOID(writer_.response(head, plan));
   answer_ = Answer::Head;
   explained_ = failure_.has_value();
-  if (!switches && (last || says_close || one_shot)) closing_ = true;
+  if (!switches && (last || by_close || says_close || one_shot)) closing_ = true;
   // Bytes that followed a refused CONNECT were meant for the tunnel; reading them as requests would be smuggling.
   if (current_.connect && !switches && !in_.empty()) closing_ = true;
   // RFC 9110 10.1.1: without a 100 the client may send the body or leave it out; nobody can tell from here.

@@ -179,13 +179,14 @@ net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attemp
 namespace {
 
 // client -> origin of an upgraded connection.
-net::Task<> pump_up(Exchange& exchange, upstream::Connection& connection, Metrics& metrics) {
+net::Task<> pump_up(Exchange& exchange, upstream::Connection& connection, net::Deadline& idle, Metrics& metrics) {
   while (true) {
     auto piece = co_await exchange.read_body();
     if (!piece) {
       if (piece.error().code != Code::Cancelled) connection.close();
       co_return;
     }
+    idle.set(connection.idle_timeout());
     metrics.add(Counter::TunnelledBytesUp, piece->bytes.size());
     connection.codec().output().append(piece->bytes);
     auto flushed = co_await connection.flush();
@@ -205,7 +206,15 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
   auto answered = co_await exchange.flush();
   if (!answered) co_return answered;
   net::TaskGroup up(executor_);
-  up.spawn(pump_up(exchange, *state.connection, metrics_));
+  // One timer for both directions: a peer that only listens is not idle, one that is gone without a word is.
+  net::Deadline idle(executor_, [&] {
+    metrics_.add(Counter::LimitIdleTimeout);
+    state.connection->close();
+    up.cancel();
+  });
+  const auto idle_timeout = state.connection->idle_timeout();
+  idle.set(idle_timeout);
+  up.spawn(pump_up(exchange, *state.connection, idle, metrics_));
   ByteQueue& input = state.connection->codec().input();
   Result<void> result;
   while (true) {
@@ -215,6 +224,7 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
         if (!n) result = std::unexpected(n.error());
         break;
       }
+      idle.set(idle_timeout);
     }
     const BodyPiece piece{input.front(), std::nullopt, false};
     metrics_.add(Counter::TunnelledBytesDown, piece.bytes.size());
@@ -228,6 +238,9 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
   if (result) result = exchange.end(no_trailers);
   if (!result) up.cancel();
   while (up.size() > 0) co_await up.join();
+  if (!result && idle.is_expired()) {
+    result = fail(Code::Timeout, "no byte either way through the upgraded connection", Origin::Internal);
+  }
   state.connection->close();
   co_return result;
 }

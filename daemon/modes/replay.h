@@ -4,8 +4,6 @@
 // Owner: the worker. Thread: its own.
 #pragma once
 
-#include <asio/thread_pool.hpp>
-
 #include <memory>
 #include <string>
 
@@ -13,6 +11,7 @@
 #include "daemon/exchange/handler.h"
 #include "daemon/modes/hot_cache.h"
 #include "daemon/modes/runtime_state.h"
+#include "daemon/net/thread_pool.h"
 #include "store/exchange_store.h"
 #include "store/redact.h"
 
@@ -21,7 +20,7 @@ namespace tapdeck::modes {
 struct ReplayContext {
   const store::ExchangeStore* store = nullptr;
   const store::Redactor* redactor = nullptr;
-  asio::thread_pool* readers = nullptr;
+  net::ThreadPool* readers = nullptr;
   Cursors* cursors = nullptr;
   Metrics* metrics = nullptr;
   size_t hot_bytes = 64ULL << 20;

@@ -80,7 +80,7 @@ class TimelineWriter {
 };
 
 net::Task<Result<void>> stream_body(Exchange& exchange, const ReplayItem& item, TimelineWriter& writer,
-                                    const store::ExchangeStore& store, asio::thread_pool& readers) {
+                                    const store::ExchangeStore& store, net::ThreadPool& readers) {
   // One segment at a time: memory stays flat however long the body is.
   for (const store::Segment& segment : item.recording.response_body.segments) {
     store::BodyRef part;
@@ -121,7 +121,7 @@ Result<void> send_now(Exchange& exchange, const ReplayItem& item) {
 }
 
 net::Task<Result<void>> send(Exchange& exchange, std::shared_ptr<const ReplayItem> item,
-                             const store::ExchangeStore& store, asio::thread_pool& readers) {
+                             const store::ExchangeStore& store, net::ThreadPool& readers) {
   const store::Recording& recording = item->recording;
   for (const http::ResponseHead& head : recording.informational) {
     CO_TRY_VOID(exchange.inform(head));

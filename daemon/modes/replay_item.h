@@ -4,13 +4,12 @@
 // Immutable after loading, shared by exchanges of one worker. Thread: any (immutable).
 #pragma once
 
-#include <asio/thread_pool.hpp>
-
 #include <cstdint>
 #include <memory>
 #include <string>
 
 #include "daemon/exchange/exchange.h"
+#include "daemon/net/thread_pool.h"
 #include "store/exchange_store.h"
 
 namespace tapdeck::modes {
@@ -36,6 +35,6 @@ Result<void> send_now(exchange::Exchange& exchange, const ReplayItem& item);
 
 // Sends any item: streamed bodies, broken-off responses (which are broken off again at the same byte).
 net::Task<Result<void>> send(exchange::Exchange& exchange, std::shared_ptr<const ReplayItem> item,
-                             const store::ExchangeStore& store, asio::thread_pool& readers);
+                             const store::ExchangeStore& store, net::ThreadPool& readers);
 
 }  // namespace tapdeck::modes

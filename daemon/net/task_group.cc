@@ -10,6 +10,7 @@
 namespace tapdeck::net {
 
 struct TaskGroup::Child {
+  Id id = 0;
   asio::cancellation_signal stop;
 };
 
@@ -28,13 +29,24 @@ Task<> without_throwing(Task<> task) {
 
 }  // namespace
 
-void TaskGroup::spawn(Task<> task) {
+TaskGroup::Id TaskGroup::spawn(Task<> task) {
   ++size_;
+  const Id id = next_id_++;
   const auto child = children_.insert(children_.end(), std::make_unique<Child>());
+  (*child)->id = id;
   asio::co_spawn(executor_, without_throwing(std::move(task)),
                  asio::bind_cancellation_slot((*child)->stop.slot(), [this, child](const std::exception_ptr& failure) {
                    finished(child, failure);
                  }));
+  return id;
+}
+
+void TaskGroup::cancel(Id id) {
+  for (const auto& child : children_) {
+    if (child->id != id) continue;
+    child->stop.emit(asio::cancellation_type::all);
+    return;
+  }
 }
 
 void TaskGroup::finished(std::list<std::unique_ptr<Child>>::iterator child, const std::exception_ptr& failure) {

@@ -4,6 +4,7 @@
 // Owner: a Worker, a session or a handler. All calls on the executor's thread; must be empty when destroyed.
 #pragma once
 
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <list>
@@ -20,8 +21,13 @@ class TaskGroup {
   TaskGroup& operator=(const TaskGroup&) = delete;
   ~TaskGroup();
 
+  using Id = uint64_t;
   // The task takes values, or references to what outlives this group.
-  void spawn(Task<> task);
+  Id spawn(Task<> task);
+  // What the next spawn() will return: for a task that must be known before it first runs.
+  [[nodiscard]] Id next_id() const { return next_id_; }
+  // Stops one task; nothing happens when it has ended.
+  void cancel(Id id);
   // Asks every task to stop: its pending await ends with operation_aborted.
   void cancel();
   [[nodiscard]] size_t size() const { return size_; }
@@ -32,6 +38,7 @@ class TaskGroup {
   struct Child;
   void finished(std::list<std::unique_ptr<Child>>::iterator child, const std::exception_ptr& failure);
   asio::any_io_executor executor_;
+  Id next_id_ = 1;
   std::function<void(std::exception_ptr)> on_exception_;
   std::list<std::unique_ptr<Child>> children_;
   size_t size_ = 0;

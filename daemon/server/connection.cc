@@ -185,7 +185,8 @@ net::Task<> Connection::serve_tls(tls::ClientHello hello) {
   const bool offers_http1 = std::ranges::find(hello.alpn, "http/1.1") != hello.alpn.end();
   if (offers_alpn && !offers_http1) {
     const bool h2 = std::ranges::find(hello.alpn, "h2") != hello.alpn.end();
-    co_return co_await tunnel(h2 ? Counter::TunnelledH2Only : Counter::TunnelledAlpn);
+    const Counter reason = h2 ? Counter::TunnelledH2Only : Counter::TunnelledAlpn;
+    co_return co_await tunnel(reason);
   }
   if (offers_http1) tls_.upstream_offer = "http/1.1";
   auto plan = co_await plan_tls(hello);

@@ -163,17 +163,14 @@ void Session::begin_exchange(const http::HeadReceived& head) {
     finish(exchange);
     return;
   }
+  exchange->set_task(group_.next_id());
   group_.spawn(serve(exchange));
 }
 
 net::Task<> Session::serve(StreamExchange* exchange) {
   std::optional<net::Deadline> deadline;
   if (context_.limits.request_timeout.count() > 0) {
-    deadline.emplace(context_.executor, [this] {
-      context_.metrics->add(Counter::LimitRequestTimeout);
-      lose_client(Error{Code::Timeout, "the exchange took longer than limits.request_timeout", Origin::Internal,
-                        Retry::No, 0});
-    });
+    deadline.emplace(context_.executor, [this, exchange] { time_out(*exchange); });
     deadline->set(context_.limits.request_timeout);
   }
   auto served = co_await context_.handler->serve(*exchange);
@@ -183,6 +180,19 @@ net::Task<> Session::serve(StreamExchange* exchange) {
   }
   finish(exchange);
   settle();
+}
+
+void Session::time_out(StreamExchange& exchange) {
+  context_.metrics->add(Counter::LimitRequestTimeout);
+  const Error error{Code::Timeout, "the exchange took longer than limits.request_timeout", Origin::Upstream, Retry::No, 0};
+  exchange.facts().error = exchange::name_of(error);
+  exchange.facts().error_detail = error.message();
+  if (exchange.response_started()) {
+    give_up(exchange, http::ResetCode::Cancel, error);
+  } else {
+    exchange.answer_failure(error);
+  }
+  group_.cancel(exchange.task());
 }
 
 void Session::finish(StreamExchange* exchange) {
@@ -296,6 +306,11 @@ bool Session::must_pause_reading() const {
 }
 
 void Session::set_read_deadline() {
+  if (raw_) {  // a pipe has its own idle timer, which sees both directions
+    in_head_ = false;
+    read_deadline_.clear();
+    return;
+  }
   if (active_.empty() && !codec_->is_idle()) {
     // From the first byte of a head to its last, however slowly the bytes drip.
     if (!in_head_) {

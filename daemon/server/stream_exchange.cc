@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "daemon/exchange/error_response.h"
+
 namespace tapdeck::server {
 
 using exchange::BodyPiece;
@@ -88,6 +90,7 @@ net::Task<Result<BodyPiece>> StreamExchange::read_body() {
 
 Result<void> StreamExchange::check_writable() const {
   if (session_.phase_ == Session::Phase::Dead) return fail(Code::Closed, "the client is gone", Origin::Downstream);
+  if (ended_ && !tunnel_) return fail(Code::Cancelled, "the response has ended", Origin::Internal);
   return {};
 }
 
@@ -145,13 +148,27 @@ net::Task<Result<void>> StreamExchange::write_body(const BodyPiece& piece) {
 Result<void> StreamExchange::end(const http::Headers& trailers) {
   TRY_VOID(check_writable());
   ended_ = true;
-  if (tunnel_) return {};
+  if (tunnel_) {
+    session_.transport_.end_output();  // half-close: the client hears that the other side has ended; it may still send
+    return {};
+  }
   return session_.codec_->send_end(stream_, trailers);
 }
 
 net::Task<Result<void>> StreamExchange::flush() { co_return co_await session_.flush(); }
 
+void StreamExchange::answer_failure(const Error& error) {
+  const std::string body = exchange::json_of(error, flow().destination.to_string());
+  const http::ResponseHead head = exchange::json_head(exchange::status_of(error), body.size());
+  const BodyPiece piece{body, std::nullopt, true};
+  auto answered = respond(head, http::EndStream::No);
+  if (answered) answered = write_now(piece);
+  if (answered) answered = end({});
+  if (!answered) reset(http::ResetCode::InternalError);
+}
+
 void StreamExchange::reset(http::ResetCode code) {
+  if (ended_ && !tunnel_) return;  // answered in the handler's place
   ended_ = true;
   session_.give_up(*this, code, Error{Code::Reset, "the response was broken off", Origin::Internal, Retry::No, 0});
 }

@@ -29,6 +29,11 @@ class StreamExchange final : public exchange::Exchange {
   [[nodiscard]] bool request_is_complete() const { return complete_; }
   [[nodiscard]] bool response_has_ended() const { return ended_; }
   [[nodiscard]] bool is_tunnel() const { return tunnel_; }
+  // The coroutine of its handler, to stop it alone.
+  void set_task(net::TaskGroup::Id task) { task_ = task; }
+  [[nodiscard]] net::TaskGroup::Id task() const { return task_; }
+  // Answers in the handler's place, whatever that still tries; no response has begun.
+  void answer_failure(const Error& error);
   // Raw bytes of an upgraded connection.
   void take_raw(ByteQueue& from) { body_.append(std::move(from)); ready_.notify(); }
 
@@ -64,6 +69,7 @@ class StreamExchange final : public exchange::Exchange {
   Session& session_;
   net::Signal ready_;
   http::StreamId stream_ = 0;
+  net::TaskGroup::Id task_ = 0;
   http::RequestHead head_;
   http::Headers trailers_;
   exchange::Facts facts_;

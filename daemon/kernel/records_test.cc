@@ -72,6 +72,25 @@ TEST(RunDirectory, WhatADeadSecondInstanceLeftIsSwept) {
   run->close();
 }
 
+TEST(RunDirectory, TheSecondDeathInARowDoesNotOverwriteTheRecordOfTheFirst) {
+  const Directory directory;
+  TcFilter filter;
+  filter.ifindex = 2147483646;  // no such interface
+  filter.program_id = 1;
+  for (int life = 0; life < 2; ++life) {
+    auto run = RunDirectory::open(directory.path);
+    ASSERT_TRUE(run);
+    filter.made_qdisc = life == 0;
+    ASSERT_TRUE(run->write(std::string(kFilterRecord) + "3", filter.to_record()));
+  }
+  auto run = RunDirectory::open(directory.path);
+  ASSERT_TRUE(run);
+  EXPECT_TRUE(run->old_filters_made_qdisc(filter.ifindex)) << "known from the first one only";
+  EXPECT_FALSE(run->old_filters_made_qdisc(filter.ifindex - 1));
+  run->close();
+  EXPECT_FALSE(fs::exists(directory.path + "/kernel")) << "both are released with their interface gone";
+}
+
 TEST(RunDirectory, DamagedRecordsDoNotStopTheNextStart) {
   const Directory directory;
   fs::create_directories(directory.path + "/kernel");

@@ -124,7 +124,7 @@ Result<void> RunDirectory::take_over() {
     const std::string path = directory_ + "/" + name;
     const std::string text = read_line(path);
     if (name.starts_with(kFilterRecord)) {
-      ::rename(path.c_str(), (directory_ + "/" + kOldFilterRecord + name.substr(sizeof(kFilterRecord) - 1)).c_str());
+      keep_as_old(name);
     } else if (name == kSteeringRecord) {
       Steering steering;
       std::istringstream in(text);
@@ -143,6 +143,14 @@ Result<void> RunDirectory::take_over() {
   return result;
 }
 
+void RunDirectory::keep_as_old(const std::string& filter_record) const {
+  std::string old = kOldFilterRecord + filter_record.substr(sizeof(kFilterRecord) - 1);
+  std::error_code ignored;
+  // One of this slot is still there when the predecessor died before it had released its own predecessor's.
+  while (fs::exists(directory_ + "/" + old, ignored)) old += "+";
+  ::rename((directory_ + "/" + filter_record).c_str(), (directory_ + "/" + old).c_str());
+}
+
 void RunDirectory::release_old_pins(uint64_t cgroup_id) {
   std::erase_if(old_pins_, [&](const std::string& path) {
     return pinned_cgroup_id(path) == cgroup_id && ::unlink(path.c_str()) == 0;
@@ -156,6 +164,14 @@ void RunDirectory::release_old_filters(int ifindex) {
     if (filter && (ifindex != 0 && filter->ifindex != ifindex)) continue;
     if (!filter || detach_tc_filter(*filter)) remove(name);
   }
+}
+
+bool RunDirectory::old_filters_made_qdisc(int ifindex) const {
+  return std::ranges::any_of(names_in(directory_), [&](const std::string& name) {
+    if (!name.starts_with(kOldFilterRecord)) return false;
+    const auto filter = TcFilter::from_record(read_line(directory_ + "/" + name));
+    return filter && filter->ifindex == ifindex && filter->made_qdisc;
+  });
 }
 
 Result<void> RunDirectory::release_old() {

@@ -25,6 +25,8 @@ class RunDirectory {
   // Removes the predecessor's programs from this cgroup, its filters from this interface, or everything of it.
   void release_old_pins(uint64_t cgroup_id);
   void release_old_filters(int ifindex);
+  // Did the predecessor add clsact to this interface? Whoever replaces its filter there takes over to remove it.
+  [[nodiscard]] bool old_filters_made_qdisc(int ifindex) const;
   Result<void> release_old();
 
   [[nodiscard]] Result<void> write(const std::string& record, const std::string& text) const;
@@ -37,6 +39,7 @@ class RunDirectory {
 
  private:
   [[nodiscard]] Result<void> take_over();
+  void keep_as_old(const std::string& filter_record) const;
 
   std::string directory_;
   std::string pins_;

@@ -85,10 +85,10 @@ Result<void> detach_tc_filter(const TcFilter& filter) {
   }
   if (!filter.made_qdisc) return {};
   const auto left = count_tc_filters(filter.ifindex);
-  if (!left || *left != 0) return {};  // interface gone, or someone else has come to use our clsact
+  if (!left || *left != 0) return {};  // someone else has come to use our clsact
   hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
   const int error = bpf_tc_hook_destroy(&hook);
-  if (error != 0 && error != -ENOENT) return fail_errno(-error, "remove clsact", Origin::Kernel);
+  if (error != 0 && error != -ENOENT && error != -ENODEV) return fail_errno(-error, "remove clsact", Origin::Kernel);
   return {};
 }
 

@@ -67,9 +67,13 @@ Result<void> TcTarget::make_listeners(bool v6, uint64_t home_cookie, const std::
 Result<void> TcTarget::attach(RunDirectory& run) {
   TRY(facts, interface_facts(name_));
   TRY(filter, attach_tc_filter(facts.index, kFirstPriority, program_->fd()));
+  // Where a predecessor's filter still sits, clsact was there before ours and is the predecessor's: from here on ours.
+  // Recorded before the old record goes, so that a crash in between leaves one record too many, never one too few.
+  filter.made_qdisc = filter.made_qdisc || run.old_filters_made_qdisc(facts.index);
   filter_ = filter;
+  TRY_VOID(run.write(kFilterRecord + std::to_string(slot_), filter.to_record()));
   run.release_old_filters(facts.index);
-  return run.write(kFilterRecord + std::to_string(slot_), filter.to_record());
+  return {};
 }
 
 Result<void> TcTarget::detach(RunDirectory& run) {

@@ -233,6 +233,21 @@ TEST_F(TcCapture, KilledOwnerLeavesWhatCleanLeftoversRemoves) {
   EXPECT_EQ(lab::output_of("ip rule | grep 31401; ip -6 rule | grep 31401"), "");
 }
 
+TEST_F(TcCapture, SuccessorOfAKilledOwnerTakesOverTheQdisc) {
+  Client owner("", -1, [&](Report& report) {
+    auto made = Capture::create(options_, sink_);
+    report.error = made && (*made)->attach_interface(kSlot, "c0", kOpen) ? 0 : EIO;
+    if (made) (void)made->release();
+  });
+  ASSERT_EQ(owner.report().error, 0);
+  owner.kill_and_wait();
+  attach(kOpen);
+  EXPECT_EQ(lab::output_of("tc filter show dev c0 ingress | grep -c handle"), "1\n") << "the predecessor's is gone";
+  capture_.reset();
+  EXPECT_EQ(lab::output_of("tc qdisc show dev c0 | grep clsact"), "");
+  EXPECT_EQ(lab::output_of("ls -A " + directory_.path()), "");
+}
+
 TEST_F(TcCapture, InterfaceThatComesBackIsAttachedAgain) {
   attach(kOpen);
   lab::sh("ip link del c0");

@@ -6,90 +6,91 @@
 #ifndef TAPDECK_MAPS_BPF_H
 #define TAPDECK_MAPS_BPF_H
 
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "shared.h"
+
 /* Lease and flow accounting. Daemon and programs write; the daemon through mmap, without a syscall. */
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct tapdeck_control);
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct tapdeck_control);
 } control SEC(".maps");
 
 /* Policy by slot. Daemon writes, programs read. */
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, TAPDECK_MAX_TARGETS);
-	__type(key, __u32);
-	__type(value, struct tapdeck_target);
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, TAPDECK_MAX_TARGETS);
+  __type(key, __u32);
+  __type(value, struct tapdeck_target);
 } targets SEC(".maps");
 
 /* What happened, by slot. Programs write, the daemon sums. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, TAPDECK_MAX_TARGETS);
-	__type(key, __u32);
-	__type(value, struct tapdeck_counters);
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, TAPDECK_MAX_TARGETS);
+  __type(key, __u32);
+  __type(value, struct tapdeck_counters);
 } counters SEC(".maps");
 
 /* Listeners by network namespace. Daemon writes, connect hooks read. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, TAPDECK_MAX_NETNS);
-	__type(key, __u64);
-	__type(value, struct tapdeck_netns);
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, TAPDECK_MAX_NETNS);
+  __type(key, __u64);
+  __type(value, struct tapdeck_netns);
 } netns_listeners SEC(".maps");
 
 /* Our listening sockets, refused as destinations. Daemon writes, connect hooks read. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
-	__type(key, struct tapdeck_own_key);
-	__type(value, __u32);
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 65536);
+  __type(key, struct tapdeck_own_key);
+  __type(value, __u32);
 } own_listeners SEC(".maps");
 
 /* When a namespace was last asked for, so that a burst of connects is one event. Programs only. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 1024);
-	__type(key, __u64);
-	__type(value, __u64);
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 1024);
+  __type(key, __u64);
+  __type(value, __u64);
 } netns_asked SEC(".maps");
 
 /* Programs to daemon: namespaces that need listeners, refusals of sealed targets. */
 struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 256 * 1024);
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 256 * 1024);
 } events SEC(".maps");
 
 /* 1 when the lease was renewed in time; else *t's policy decides. */
-static __always_inline int lease_is_valid(void)
-{
-	__u32 zero = 0;
-	struct tapdeck_control *c = bpf_map_lookup_elem(&control, &zero);
+static __always_inline int lease_is_valid(void) {
+  __u32 zero = 0;
+  struct tapdeck_control* c = bpf_map_lookup_elem(&control, &zero);
 
-	return c && bpf_ktime_get_ns() < *(volatile __u64 *)&c->deadline_ns;
+  return c && bpf_ktime_get_ns() < *(volatile __u64*)&c->deadline_ns;
 }
 
-static __always_inline void count_one(__u32 slot, __u32 what)
-{
-	struct tapdeck_counters *c = bpf_map_lookup_elem(&counters, &slot);
+static __always_inline void count_one(__u32 slot, __u32 what) {
+  struct tapdeck_counters* c = bpf_map_lookup_elem(&counters, &slot);
 
-	/* per CPU, and a plain add: a lost count under preemption is cheaper than an atomic on every flow */
-	if (c && what < TAPDECK_COUNTS)
-		c->count[what]++;
+  /* per CPU, and a plain add: a lost count under preemption is cheaper than an atomic on every flow */
+  if (c && what < TAPDECK_COUNTS) c->count[what]++;
 }
 
-static __always_inline void send_event(const struct tapdeck_event *event)
-{
-	if (bpf_ringbuf_output(&events, (void *)event, sizeof(*event), 0)) {
-		__u32 zero = 0;
-		struct tapdeck_control *c = bpf_map_lookup_elem(&control, &zero);
+static __always_inline void send_event(const struct tapdeck_event* event) {
+  if (bpf_ringbuf_output(&events, (void*)event, sizeof(*event), 0)) {
+    __u32 zero = 0;
+    struct tapdeck_control* c = bpf_map_lookup_elem(&control, &zero);
 
-		if (c)
-			__sync_fetch_and_add(&c->events_lost, 1);
-	}
+    if (c) __sync_fetch_and_add(&c->events_lost, 1);
+  }
 }
 
 #endif

@@ -15,138 +15,138 @@
 
 #define TAPDECK_MAX_TARGETS 64
 #define TAPDECK_MAX_LISTENERS 64 /* per namespace and family; a power of two, the verifier needs a mask */
-#define TAPDECK_MAX_WORKERS 32	 /* per target and family in the sockmap */
+#define TAPDECK_MAX_WORKERS 32   /* per target and family in the sockmap */
 #define TAPDECK_MAX_NETNS 4096
 
 /* Index into tapdeck_counters. The first eleven are the reasons of daemon/kernel/capture.h, enum Uncaptured. */
 enum tapdeck_count {
-	TAPDECK_UDP,
-	TAPDECK_DNS,
-	TAPDECK_QUIC,
-	TAPDECK_RAW,
-	TAPDECK_OTHER,
-	TAPDECK_BOUND_DEVICE,
-	TAPDECK_LEASE,
-	TAPDECK_MAP_FULL,
-	TAPDECK_NO_LISTENER,
-	TAPDECK_PRE_EXISTING,
-	TAPDECK_FRAGMENT,
-	TAPDECK_REASONS,
-	TAPDECK_CAPTURED = TAPDECK_REASONS,
-	TAPDECK_REFUSED_SEALED,
-	TAPDECK_REFUSED_LEASE,
-	TAPDECK_REFUSED_NO_LISTENER,
-	TAPDECK_REFUSED_MAP_FULL,
-	TAPDECK_REFUSED_LOOP,
-	TAPDECK_ASSIGN_FAILED, /* bpf_sk_assign said no; the flow also counts as TAPDECK_NO_LISTENER */
-	TAPDECK_COUNTS,
+  TAPDECK_UDP,
+  TAPDECK_DNS,
+  TAPDECK_QUIC,
+  TAPDECK_RAW,
+  TAPDECK_OTHER,
+  TAPDECK_BOUND_DEVICE,
+  TAPDECK_LEASE,
+  TAPDECK_MAP_FULL,
+  TAPDECK_NO_LISTENER,
+  TAPDECK_PRE_EXISTING,
+  TAPDECK_FRAGMENT,
+  TAPDECK_REASONS,
+  TAPDECK_CAPTURED = TAPDECK_REASONS,
+  TAPDECK_REFUSED_SEALED,
+  TAPDECK_REFUSED_LEASE,
+  TAPDECK_REFUSED_NO_LISTENER,
+  TAPDECK_REFUSED_MAP_FULL,
+  TAPDECK_REFUSED_LOOP,
+  TAPDECK_ASSIGN_FAILED, /* bpf_sk_assign said no; the flow also counts as TAPDECK_NO_LISTENER */
+  TAPDECK_COUNTS,
 };
 
 struct tapdeck_counters {
-	__u64 count[24];
+  __u64 count[24];
 };
 
 /* The one element of the memory-mapped control map. */
 struct tapdeck_control {
-	__u64 deadline_ns; /* CLOCK_MONOTONIC; the daemon stores, programs compare on every new flow */
-	__u64 flows_inserted;
-	__u64 flows_removed; /* by sock_ops or the daemon; inserted - removed = entries in use */
-	__u64 flows_capacity;
-	__u64 events_lost;
-	__u64 pad[3];
+  __u64 deadline_ns; /* CLOCK_MONOTONIC; the daemon stores, programs compare on every new flow */
+  __u64 flows_inserted;
+  __u64 flows_removed; /* by sock_ops or the daemon; inserted - removed = entries in use */
+  __u64 flows_capacity;
+  __u64 events_lost;
+  __u64 pad[3];
 };
 
 struct tapdeck_target {
-	__u32 active;
-	__u32 closed; /* refuse, rather than pass, what cannot be captured; set for every sealed target */
-	__u32 sealed;
-	__u32 pad;
+  __u32 active;
+  __u32 closed; /* refuse, rather than pass, what cannot be captured; set for every sealed target */
+  __u32 sealed;
+  __u32 pad;
 };
 
 /* One TCP connection on its way from connect() to accept(). */
 struct tapdeck_flow_key {
-	__u64 netns_cookie;
-	__u8 client[16];
-	__u8 listener[16];
-	__u16 client_port;
-	__u16 listener_port;
-	__u32 pad;
+  __u64 netns_cookie;
+  __u8 client[16];
+  __u8 listener[16];
+  __u16 client_port;
+  __u16 listener_port;
+  __u32 pad;
 };
 
 struct tapdeck_flow {
-	__u8 original[16];
-	__u16 original_port;
-	__u16 pad;
-	__u32 target;
-	__u32 pid;
-	__u32 uid;
-	__u64 cgroup_id;
-	__u64 created_ns;
-	char comm[16];
+  __u8 original[16];
+  __u16 original_port;
+  __u16 pad;
+  __u32 target;
+  __u32 pid;
+  __u32 uid;
+  __u64 cgroup_id;
+  __u64 created_ns;
+  char comm[16];
 };
 
 /* What a rewritten socket remembers, from connect() to close (sk_storage). */
 struct tapdeck_socket {
-	struct tapdeck_flow_key key; /* client half filled in by sock_ops */
-	struct tapdeck_flow flow;
-	__u32 rewritten;
-	__u32 counted; /* UDP: this socket is in the counters already */
+  struct tapdeck_flow_key key; /* client half filled in by sock_ops */
+  struct tapdeck_flow flow;
+  __u32 rewritten;
+  __u32 counted; /* UDP: this socket is in the counters already */
 };
 
 /* The listeners of one network namespace. */
 struct tapdeck_listener4 {
-	__u32 address_be;
-	__u16 port_be;
-	__u16 pad;
+  __u32 address_be;
+  __u16 port_be;
+  __u16 pad;
 };
 
 struct tapdeck_netns {
-	__u32 count4;
-	__u32 count6;
-	__u32 next; /* round robin: random choice would fill some listeners' port ranges before others */
-	__u32 source4_be; /* what getsockname() shows instead of loopback; 0 = unknown */
-	__u8 source6[16];
-	struct tapdeck_listener4 v4[TAPDECK_MAX_LISTENERS];
-	__u16 port6_be[TAPDECK_MAX_LISTENERS]; /* on ::1 */
+  __u32 count4;
+  __u32 count6;
+  __u32 next;       /* round robin: random choice would fill some listeners' port ranges before others */
+  __u32 source4_be; /* what getsockname() shows instead of loopback; 0 = unknown */
+  __u8 source6[16];
+  struct tapdeck_listener4 v4[TAPDECK_MAX_LISTENERS];
+  __u16 port6_be[TAPDECK_MAX_LISTENERS]; /* on ::1 */
 };
 
 /* Our listening sockets: never a destination. */
 struct tapdeck_own_key {
-	__u64 netns_cookie;
-	__u8 address[16];
-	__u16 port;
-	__u16 pad[3];
+  __u64 netns_cookie;
+  __u8 address[16];
+  __u16 port;
+  __u16 pad[3];
 };
 
 enum tapdeck_event_kind {
-	TAPDECK_EVENT_NO_LISTENER = 1,
-	TAPDECK_EVENT_REFUSED = 2,
+  TAPDECK_EVENT_NO_LISTENER = 1,
+  TAPDECK_EVENT_REFUSED = 2,
 };
 
 struct tapdeck_event {
-	__u32 kind;
-	__u32 target;
-	__u64 netns_cookie;
-	__u32 pid;
-	__u16 port;
-	__u8 protocol;
-	__u8 pad;
-	__u8 address[16];
-	char comm[16];
+  __u32 kind;
+  __u32 target;
+  __u64 netns_cookie;
+  __u32 pid;
+  __u16 port;
+  __u8 protocol;
+  __u8 pad;
+  __u8 address[16];
+  char comm[16];
 };
 
 /* tc path: flows that pass untouched, to count each once and to let replies of inbound connections out when sealed. */
 struct tapdeck_tuple {
-	__u8 source[16];
-	__u8 destination[16];
-	__u16 source_port;
-	__u16 destination_port;
-	__u32 protocol;
+  __u8 source[16];
+  __u8 destination[16];
+  __u16 source_port;
+  __u16 destination_port;
+  __u32 protocol;
 };
 
 enum tapdeck_seen {
-	TAPDECK_SEEN_COUNTED = 1,
-	TAPDECK_SEEN_INBOUND = 2,
+  TAPDECK_SEEN_COUNTED = 1,
+  TAPDECK_SEEN_INBOUND = 2,
 };
 
 _Static_assert(sizeof(struct tapdeck_control) == 64, "one cache line");
@@ -156,7 +156,7 @@ _Static_assert(sizeof(struct tapdeck_own_key) == 32, "no hidden padding in a has
 _Static_assert(sizeof(struct tapdeck_tuple) == 40, "no hidden padding in a hash key");
 _Static_assert(sizeof(struct tapdeck_event) == 56, "layout shared with user space");
 _Static_assert(sizeof(struct tapdeck_netns) == 32 + 8 * TAPDECK_MAX_LISTENERS + 2 * TAPDECK_MAX_LISTENERS,
-	       "layout shared with user space");
+               "layout shared with user space");
 _Static_assert(TAPDECK_COUNTS <= 24, "counters fit");
 
 #endif

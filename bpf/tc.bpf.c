@@ -10,198 +10,174 @@
 #include <linux/in.h>
 #include <linux/in6.h>
 #include <linux/pkt_cls.h>
+
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "shared.h"
 #include "maps.bpf.h"
 #include "parse.bpf.h"
+#include "shared.h"
 
 #define PASS TC_ACT_UNSPEC
 #define PORTS_OF_DHCP(port) ((port) == 67 || (port) == 547)
 
 /* Constants of one target's copy of the program. */
 const volatile __u32 target_slot = 0;
-const volatile __u32 own_mark = 0;  /* SO_MARK of our sockets; own_mark + 1 steers */
+const volatile __u32 own_mark = 0;   /* SO_MARK of our sockets; own_mark + 1 steers */
 const volatile __u32 l2_length = 14; /* 0 on tun and wireguard */
 const volatile __u32 workers = 1;
 
 /* Listeners: index = (slot * 2 + is_v6) * TAPDECK_MAX_WORKERS + worker. Daemon writes; a closed socket leaves. */
 struct {
-	__uint(type, BPF_MAP_TYPE_SOCKMAP);
-	__uint(max_entries, TAPDECK_MAX_TARGETS * 2 * TAPDECK_MAX_WORKERS);
-	__type(key, __u32);
-	__type(value, __u64);
+  __uint(type, BPF_MAP_TYPE_SOCKMAP);
+  __uint(max_entries, TAPDECK_MAX_TARGETS * 2 * TAPDECK_MAX_WORKERS);
+  __type(key, __u32);
+  __type(value, __u64);
 } tc_listeners SEC(".maps");
 
 /* Flows that passed, to count each once and to know replies of inbound connections. Programs only. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct tapdeck_tuple);
-	__type(value, __u32);
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 16384);
+  __type(key, struct tapdeck_tuple);
+  __type(value, __u32);
 } seen SEC(".maps");
 
-static __always_inline int steer(struct __sk_buff *skb)
-{
-	skb->mark = own_mark + 1;
-	return TC_ACT_OK;
+static __always_inline int steer(struct __sk_buff* skb) {
+  skb->mark = own_mark + 1;
+  return TC_ACT_OK;
 }
 
-static __always_inline int refuse(__u32 why)
-{
-	count_one(target_slot, why);
-	return TC_ACT_SHOT;
+static __always_inline int refuse(__u32 why) {
+  count_one(target_slot, why);
+  return TC_ACT_SHOT;
 }
 
-static __always_inline int fall_back(const struct tapdeck_target *t, __u32 reason, __u32 refusal)
-{
-	count_one(target_slot, reason);
-	return t->closed ? refuse(refusal) : PASS;
+static __always_inline int fall_back(const struct tapdeck_target* t, __u32 reason, __u32 refusal) {
+  count_one(target_slot, reason);
+  return t->closed ? refuse(refusal) : PASS;
 }
 
 /* Counts a flow once; sealed targets list and refuse it. */
-static __always_inline int uncaptured(const struct tapdeck_target *t, const struct packet *p, __u32 reason)
-{
-	__u32 value = TAPDECK_SEEN_COUNTED;
-	struct tapdeck_event event = {.kind = TAPDECK_EVENT_REFUSED, .target = target_slot};
+static __always_inline int uncaptured(const struct tapdeck_target* t, const struct packet* p, __u32 reason) {
+  __u32 value = TAPDECK_SEEN_COUNTED;
+  struct tapdeck_event event = {.kind = TAPDECK_EVENT_REFUSED, .target = target_slot};
 
-	if (bpf_map_update_elem(&seen, &p->tuple, &value, BPF_NOEXIST))
-		return t->sealed ? TC_ACT_SHOT : PASS;
-	count_one(target_slot, reason);
-	if (!t->sealed)
-		return PASS;
-	event.protocol = (__u8)p->tuple.protocol;
-	event.port = p->tuple.destination_port;
-	__builtin_memcpy(event.address, p->tuple.destination, sizeof(event.address));
-	send_event(&event);
-	return refuse(TAPDECK_REFUSED_SEALED);
+  if (bpf_map_update_elem(&seen, &p->tuple, &value, BPF_NOEXIST)) return t->sealed ? TC_ACT_SHOT : PASS;
+  count_one(target_slot, reason);
+  if (!t->sealed) return PASS;
+  event.protocol = (__u8)p->tuple.protocol;
+  event.port = p->tuple.destination_port;
+  __builtin_memcpy(event.address, p->tuple.destination, sizeof(event.address));
+  send_event(&event);
+  return refuse(TAPDECK_REFUSED_SEALED);
 }
 
 enum owner { NOBODY, OURS, LOCAL };
 
 /* Whose is this tuple already: a flow we captured, another socket of this host, or nobody's? */
-static __always_inline enum owner owner_of(struct __sk_buff *skb, const struct packet *p)
-{
-	struct bpf_sock_tuple tuple = {};
-	struct bpf_sock *sk, *full;
-	enum owner owner = NOBODY;
+static __always_inline enum owner owner_of(struct __sk_buff* skb, const struct packet* p) {
+  struct bpf_sock_tuple tuple = {};
+  struct bpf_sock *sk, *full;
+  enum owner owner = NOBODY;
 
-	if (p->v4) {
-		__builtin_memcpy(&tuple.ipv4.saddr, p->tuple.source + 12, 4);
-		__builtin_memcpy(&tuple.ipv4.daddr, p->tuple.destination + 12, 4);
-		tuple.ipv4.sport = bpf_htons(p->tuple.source_port);
-		tuple.ipv4.dport = bpf_htons(p->tuple.destination_port);
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
-	} else {
-		__builtin_memcpy(tuple.ipv6.saddr, p->tuple.source, 16);
-		__builtin_memcpy(tuple.ipv6.daddr, p->tuple.destination, 16);
-		tuple.ipv6.sport = bpf_htons(p->tuple.source_port);
-		tuple.ipv6.dport = bpf_htons(p->tuple.destination_port);
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
-	}
-	if (!sk)
-		return NOBODY;
-	if (sk->state == BPF_TCP_NEW_SYN_RECV || sk->state == BPF_TCP_TIME_WAIT) {
-		/* No mark to look at. If it is another local socket's, local delivery is where it was going anyway. */
-		if (sk->state == BPF_TCP_NEW_SYN_RECV || !p->syn)
-			owner = OURS;
-	} else if (sk->state != BPF_TCP_LISTEN) {
-		full = bpf_sk_fullsock(sk);
-		owner = full && full->mark == own_mark ? OURS : LOCAL; /* accepted sockets inherit the listener's mark */
-	}
-	bpf_sk_release(sk);
-	return owner;
+  if (p->v4) {
+    __builtin_memcpy(&tuple.ipv4.saddr, p->tuple.source + 12, 4);
+    __builtin_memcpy(&tuple.ipv4.daddr, p->tuple.destination + 12, 4);
+    tuple.ipv4.sport = bpf_htons(p->tuple.source_port);
+    tuple.ipv4.dport = bpf_htons(p->tuple.destination_port);
+    sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+  } else {
+    __builtin_memcpy(tuple.ipv6.saddr, p->tuple.source, 16);
+    __builtin_memcpy(tuple.ipv6.daddr, p->tuple.destination, 16);
+    tuple.ipv6.sport = bpf_htons(p->tuple.source_port);
+    tuple.ipv6.dport = bpf_htons(p->tuple.destination_port);
+    sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+  }
+  if (!sk) return NOBODY;
+  if (sk->state == BPF_TCP_NEW_SYN_RECV || sk->state == BPF_TCP_TIME_WAIT) {
+    /* No mark to look at. If it is another local socket's, local delivery is where it was going anyway. */
+    if (sk->state == BPF_TCP_NEW_SYN_RECV || !p->syn) owner = OURS;
+  } else if (sk->state != BPF_TCP_LISTEN) {
+    full = bpf_sk_fullsock(sk);
+    owner = full && full->mark == own_mark ? OURS : LOCAL; /* accepted sockets inherit the listener's mark */
+  }
+  bpf_sk_release(sk);
+  return owner;
 }
 
 /* Hands the SYN to a listener of this target. Later packets must not be assigned: the kernel would reset them. */
-static __always_inline int capture(struct __sk_buff *skb, const struct tapdeck_target *t, const struct packet *p)
-{
-	__u32 base = (target_slot * 2 + !p->v4) * TAPDECK_MAX_WORKERS;
-	__u32 index = base + bpf_get_prandom_u32() % (workers ? workers : 1);
-	struct bpf_sock *listener = bpf_map_lookup_elem(&tc_listeners, &index);
-	long error;
+static __always_inline int capture(struct __sk_buff* skb, const struct tapdeck_target* t, const struct packet* p) {
+  __u32 base = (target_slot * 2 + !p->v4) * TAPDECK_MAX_WORKERS;
+  __u32 index = base + bpf_get_prandom_u32() % (workers ? workers : 1);
+  struct bpf_sock* listener = bpf_map_lookup_elem(&tc_listeners, &index);
+  long error;
 
-	if (!listener) { /* that worker's socket is closed */
-		index = base;
-		listener = bpf_map_lookup_elem(&tc_listeners, &index);
-	}
-	if (!listener)
-		return fall_back(t, TAPDECK_NO_LISTENER, TAPDECK_REFUSED_NO_LISTENER);
-	error = bpf_sk_assign(skb, listener, 0);
-	bpf_sk_release(listener);
-	if (error) {
-		count_one(target_slot, TAPDECK_ASSIGN_FAILED);
-		return fall_back(t, TAPDECK_NO_LISTENER, TAPDECK_REFUSED_NO_LISTENER);
-	}
-	count_one(target_slot, TAPDECK_CAPTURED);
-	return steer(skb);
+  if (!listener) { /* that worker's socket is closed */
+    index = base;
+    listener = bpf_map_lookup_elem(&tc_listeners, &index);
+  }
+  if (!listener) return fall_back(t, TAPDECK_NO_LISTENER, TAPDECK_REFUSED_NO_LISTENER);
+  error = bpf_sk_assign(skb, listener, 0);
+  bpf_sk_release(listener);
+  if (error) {
+    count_one(target_slot, TAPDECK_ASSIGN_FAILED);
+    return fall_back(t, TAPDECK_NO_LISTENER, TAPDECK_REFUSED_NO_LISTENER);
+  }
+  count_one(target_slot, TAPDECK_CAPTURED);
+  return steer(skb);
 }
 
-static __always_inline int on_tcp(struct __sk_buff *skb, const struct tapdeck_target *t, const struct packet *p)
-{
-	enum owner owner = owner_of(skb, p);
-	__u32 inbound = TAPDECK_SEEN_INBOUND;
-	__u32 *known;
+static __always_inline int on_tcp(struct __sk_buff* skb, const struct tapdeck_target* t, const struct packet* p) {
+  enum owner owner = owner_of(skb, p);
+  __u32 inbound = TAPDECK_SEEN_INBOUND;
+  __u32* known;
 
-	if (owner == OURS)
-		return steer(skb);
-	if (owner == LOCAL)
-		return PASS;
-	if (p->syn && !p->ack) {
-		if (!lease_is_valid())
-			return fall_back(t, TAPDECK_LEASE, TAPDECK_REFUSED_LEASE);
-		return capture(skb, t, p);
-	}
-	if (p->rst)
-		return PASS;
-	known = bpf_map_lookup_elem(&seen, &p->tuple);
-	if (known && *known == TAPDECK_SEEN_INBOUND)
-		return PASS;
-	if (p->syn) { /* the answer to a connection from outside: not this target's call */
-		bpf_map_update_elem(&seen, &p->tuple, &inbound, BPF_ANY);
-		return PASS;
-	}
-	return uncaptured(t, p, TAPDECK_PRE_EXISTING);
+  if (owner == OURS) return steer(skb);
+  if (owner == LOCAL) return PASS;
+  if (p->syn && !p->ack) {
+    if (!lease_is_valid()) return fall_back(t, TAPDECK_LEASE, TAPDECK_REFUSED_LEASE);
+    return capture(skb, t, p);
+  }
+  if (p->rst) return PASS;
+  known = bpf_map_lookup_elem(&seen, &p->tuple);
+  if (known && *known == TAPDECK_SEEN_INBOUND) return PASS;
+  if (p->syn) { /* the answer to a connection from outside: not this target's call */
+    bpf_map_update_elem(&seen, &p->tuple, &inbound, BPF_ANY);
+    return PASS;
+  }
+  return uncaptured(t, p, TAPDECK_PRE_EXISTING);
 }
 
-static __always_inline int on_udp(const struct tapdeck_target *t, const struct packet *p)
-{
-	__u16 port = p->tuple.destination_port;
-	int verdict;
+static __always_inline int on_udp(const struct tapdeck_target* t, const struct packet* p) {
+  __u16 port = p->tuple.destination_port;
+  int verdict;
 
-	if (PORTS_OF_DHCP(port)) /* the client's own address; never leaves the link */
-		return PASS;
-	if (port != 443)
-		return uncaptured(t, p, port == 53 ? TAPDECK_DNS : TAPDECK_UDP);
-	verdict = uncaptured(t, p, TAPDECK_QUIC);
-	return verdict == PASS ? TC_ACT_SHOT : verdict; /* clients fall back to TCP */
+  if (PORTS_OF_DHCP(port)) /* the client's own address; never leaves the link */
+    return PASS;
+  if (port != 443) return uncaptured(t, p, port == 53 ? TAPDECK_DNS : TAPDECK_UDP);
+  verdict = uncaptured(t, p, TAPDECK_QUIC);
+  return verdict == PASS ? TC_ACT_SHOT : verdict; /* clients fall back to TCP */
 }
 
 SEC("tc")
-int tapdeck_ingress(struct __sk_buff *skb)
-{
-	__u32 slot = target_slot;
-	const struct tapdeck_target *t = bpf_map_lookup_elem(&targets, &slot);
-	struct packet p = {};
-	int parsed;
+int tapdeck_ingress(struct __sk_buff* skb) {
+  __u32 slot = target_slot;
+  const struct tapdeck_target* t = bpf_map_lookup_elem(&targets, &slot);
+  struct packet p = {};
+  int parsed;
 
-	if (!t || !t->active || (own_mark && skb->mark == own_mark))
-		return PASS;
-	parsed = parse_packet(skb, l2_length, &p);
-	if (parsed == PARSE_NOT_IP)
-		return PASS;
-	if (!p.v4 && p.tuple.protocol == IPPROTO_ICMPV6 && p.icmp_type >= 130 && p.icmp_type <= 143)
-		return PASS; /* neighbour discovery and multicast listeners: the link itself */
-	if (!p.v4 && p.tuple.destination[0] == 0xfe && (p.tuple.destination[1] & 0xc0) == 0x80)
-		return uncaptured(t, &p, TAPDECK_BOUND_DEVICE);
-	if (parsed == PARSE_FRAGMENT)
-		return uncaptured(t, &p, TAPDECK_FRAGMENT);
-	if (p.tuple.protocol == IPPROTO_TCP)
-		return on_tcp(skb, t, &p);
-	if (p.tuple.protocol == IPPROTO_UDP)
-		return on_udp(t, &p);
-	return uncaptured(t, &p, TAPDECK_OTHER);
+  if (!t || !t->active || (own_mark && skb->mark == own_mark)) return PASS;
+  parsed = parse_packet(skb, l2_length, &p);
+  if (parsed == PARSE_NOT_IP) return PASS;
+  if (!p.v4 && p.tuple.protocol == IPPROTO_ICMPV6 && p.icmp_type >= 130 && p.icmp_type <= 143)
+    return PASS; /* neighbour discovery and multicast listeners: the link itself */
+  if (!p.v4 && p.tuple.destination[0] == 0xfe && (p.tuple.destination[1] & 0xc0) == 0x80)
+    return uncaptured(t, &p, TAPDECK_BOUND_DEVICE);
+  if (parsed == PARSE_FRAGMENT) return uncaptured(t, &p, TAPDECK_FRAGMENT);
+  if (p.tuple.protocol == IPPROTO_TCP) return on_tcp(skb, t, &p);
+  if (p.tuple.protocol == IPPROTO_UDP) return on_udp(t, &p);
+  return uncaptured(t, &p, TAPDECK_OTHER);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * ask.bpf.h: what the cgroup programs tell the daemon at once, by the ring buffer: a namespace without listeners, a
+ * refusal of a sealed target.
+ */
+#ifndef TAPDECK_ASK_BPF_H
+#define TAPDECK_ASK_BPF_H
+
+#include "cgroup_state.bpf.h"
+
+#define ASK_INTERVAL_NS 20000000ULL /* 20 ms: longer than the daemon needs to answer, shorter than a client's retry */
+
+/* Tells the daemon that a namespace of the target has no listeners. */
+static __always_inline void ask_for_listeners(__u64 cookie) {
+  __u64 now = bpf_ktime_get_ns();
+  __u64* last = bpf_map_lookup_elem(&netns_asked, &cookie);
+  struct tapdeck_event event = {.kind = TAPDECK_EVENT_NO_LISTENER, .target = target_slot};
+
+  if (last && now - *last < ASK_INTERVAL_NS) return;
+  bpf_map_update_elem(&netns_asked, &cookie, &now, BPF_ANY);
+  event.netns_cookie = cookie;
+  event.pid = bpf_get_current_pid_tgid() >> 32;
+  send_event(&event);
+}
+
+/* Refusals of a sealed target are listed, not only counted. */
+static __always_inline int refuse_sealed(const struct destination* d, __u8 protocol, __u64 cookie) {
+  struct tapdeck_event event = {.kind = TAPDECK_EVENT_REFUSED, .target = target_slot, .protocol = protocol};
+
+  event.netns_cookie = cookie;
+  event.port = d->port;
+  event.pid = bpf_get_current_pid_tgid() >> 32;
+  __builtin_memcpy(event.address, d->word, sizeof(event.address));
+  bpf_get_current_comm(event.comm, sizeof(event.comm));
+  send_event(&event);
+  return refuse(TAPDECK_REFUSED_SEALED);
+}
+
+#endif

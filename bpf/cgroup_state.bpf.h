@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * cgroup_state.bpf.h: what all cgroup programs of one target share: its constants, the two maps that carry a flow from
+ * connect to accept, destinations, and the two ways to say no.
+ */
+#ifndef TAPDECK_CGROUP_STATE_BPF_H
+#define TAPDECK_CGROUP_STATE_BPF_H
+
+#include <linux/bpf.h>
+#include <linux/in.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "maps.bpf.h"
+#include "shared.h"
+
+#define SOCK_STREAM 1
+#define SOCK_DGRAM 2
+#define SOCK_RAW 3
+#define ECONNREFUSED 111
+#define IPPROTO_MPTCP_NUMBER 262
+
+/* Constants of one target's copy of the programs. */
+const volatile __u32 target_slot = 0;
+const volatile __u32 own_mark = 0;
+const volatile __u32 has_set_retval = 0; /* kernel >= 5.18: refuse with ECONNREFUSED instead of EPERM */
+
+/* Pending connections. sock_ops inserts; the daemon takes an entry out when it accepts. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC); /* entries live for microseconds: 40 MB kept ready would be a waste */
+  __uint(max_entries, 262144);          /* set by configuration */
+  __type(key, struct tapdeck_flow_key);
+  __type(value, struct tapdeck_flow);
+} flows SEC(".maps");
+
+/* From connect to sock_ops, getpeername and getsockname. Programs only; freed with the socket. */
+struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct tapdeck_socket);
+} sockets SEC(".maps");
+
+struct destination {
+  __u32 word[4]; /* v4-mapped form, network order */
+  __u16 port;
+  __u8 v4;
+};
+
+static __always_inline void read_v4(struct bpf_sock_addr* ctx, struct destination* d) {
+  d->word[0] = 0;
+  d->word[1] = 0;
+  d->word[2] = bpf_htonl(0xffff);
+  d->word[3] = ctx->user_ip4;
+  d->port = bpf_ntohs((__u16)ctx->user_port);
+  d->v4 = 1;
+}
+
+static __always_inline void read_v6(struct bpf_sock_addr* ctx, struct destination* d) {
+  d->word[0] = ctx->user_ip6[0];
+  d->word[1] = ctx->user_ip6[1];
+  d->word[2] = ctx->user_ip6[2];
+  d->word[3] = ctx->user_ip6[3];
+  d->port = bpf_ntohs((__u16)ctx->user_port);
+  d->v4 = d->word[0] == 0 && d->word[1] == 0 && d->word[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline int is_loopback(const struct destination* d) {
+  if (d->v4) /* connect to 0.0.0.0 means this host */
+    return d->word[3] == 0 || (d->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+  return d->word[0] == 0 && d->word[1] == 0 && d->word[2] == 0 && (d->word[3] == bpf_htonl(1) || d->word[3] == 0);
+}
+
+static __always_inline int refuse(__u32 why) {
+  count_one(target_slot, why);
+  if (has_set_retval) bpf_set_retval(-ECONNREFUSED);
+  return 0;
+}
+
+/* A flow that cannot be captured: passes from an open target, is refused to a closed one. */
+static __always_inline int fall_back(const struct tapdeck_target* t, __u32 reason, __u32 refusal) {
+  count_one(target_slot, reason);
+  return t->closed ? refuse(refusal) : 1;
+}
+
+#endif

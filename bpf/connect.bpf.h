@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * connect.bpf.h: decides about one connect(): left alone, refused, or sent to which listener.
+ */
+#ifndef TAPDECK_CONNECT_BPF_H
+#define TAPDECK_CONNECT_BPF_H
+
+#include "ask.bpf.h"
+#include "cgroup_state.bpf.h"
+#include "not_tcp.bpf.h"
+
+/* fe80::/10 needs the scope of the caller's sockaddr, which hooks cannot see; ff00::/8 is never TCP. */
+static __always_inline int is_link_local(const struct destination* d) {
+  return !d->v4 && (d->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
+static __always_inline int is_own_listener(const struct destination* d, __u64 cookie) {
+  struct tapdeck_own_key key = {.netns_cookie = cookie, .port = d->port};
+
+  __builtin_memcpy(key.address, d->word, sizeof(key.address));
+  return bpf_map_lookup_elem(&own_listeners, &key) != 0;
+}
+
+/* Inner targets run before outer ones: is this already the listener an inner target chose? */
+static __always_inline int already_rewritten(struct bpf_sock* sk, const struct destination* d) {
+  struct tapdeck_socket* state = bpf_sk_storage_get(&sockets, sk, 0, 0);
+
+  return state && state->rewritten && state->key.listener_port == d->port &&
+         !__builtin_memcmp(state->key.listener, d->word, sizeof(d->word));
+}
+
+static __always_inline int map_is_full(void) {
+  __u32 zero = 0;
+  struct tapdeck_control* c = bpf_map_lookup_elem(&control, &zero);
+
+  return !c || *(volatile __u64*)&c->flows_inserted - *(volatile __u64*)&c->flows_removed >= c->flows_capacity;
+}
+
+static __always_inline void note_identity(struct tapdeck_socket* state, const struct destination* d, __u64 cookie) {
+  __builtin_memset(state, 0, sizeof(*state));
+  state->key.netns_cookie = cookie;
+  __builtin_memcpy(state->flow.original, d->word, sizeof(state->flow.original));
+  state->flow.original_port = d->port;
+  state->flow.target = target_slot;
+  state->flow.pid = bpf_get_current_pid_tgid() >> 32;
+  state->flow.uid = (__u32)bpf_get_current_uid_gid();
+  state->flow.cgroup_id = bpf_get_current_cgroup_id();
+  bpf_get_current_comm(state->flow.comm, sizeof(state->flow.comm));
+}
+
+/* Chooses a listener: fills listener (v4-mapped form) and its port. 0 = this family has none here. */
+static __always_inline int choose_listener(struct tapdeck_netns* ns, __u8 v4, __u32 listener[4], __u16* port_be) {
+  __u32 count = v4 ? ns->count4 : ns->count6;
+  __u32 i;
+
+  if (!count) return 0;
+  i = __sync_fetch_and_add(&ns->next, 1) % count;
+  i &= TAPDECK_MAX_LISTENERS - 1; /* for the verifier, every kernel: it does not bound a modulo */
+  listener[0] = 0;
+  listener[1] = 0;
+  listener[2] = v4 ? bpf_htonl(0xffff) : 0;
+  listener[3] = v4 ? ns->v4[i].address_be : bpf_htonl(1);
+  *port_be = v4 ? ns->v4[i].port_be : ns->port6_be[i];
+  return 1;
+}
+
+/* Decides about one connect. On 1 with *rewrite set, the caller stores listener and port into its context. */
+static __always_inline int on_connect(struct bpf_sock_addr* ctx, const struct destination* d, __u32 listener[4],
+                                      __u16* port_be, int* rewrite) {
+  __u32 slot = target_slot;
+  const struct tapdeck_target* t = bpf_map_lookup_elem(&targets, &slot);
+  __u64 cookie = bpf_get_netns_cookie(ctx);
+  struct bpf_sock* sk = ctx->sk;
+  struct tapdeck_socket* state;
+  struct tapdeck_netns* ns;
+
+  if (!t || !t->active || !sk || sk->mark == own_mark) return 1;
+  if (ctx->type != SOCK_STREAM || (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_MPTCP_NUMBER))
+    return not_tcp(ctx, t, d, cookie);
+  if (is_loopback(d)) {
+    if (already_rewritten(sk, d)) return 1;
+    if (is_own_listener(d, cookie)) return refuse(TAPDECK_REFUSED_LOOP);
+    return t->sealed && d->port == 53 ? refuse_sealed(d, IPPROTO_TCP, cookie) : 1;
+  }
+  if (!lease_is_valid()) return fall_back(t, TAPDECK_LEASE, TAPDECK_REFUSED_LEASE);
+  if (sk->bound_dev_if || is_link_local(d)) {
+    count_one(target_slot, TAPDECK_BOUND_DEVICE);
+    return t->sealed ? refuse_sealed(d, IPPROTO_TCP, cookie) : 1;
+  }
+  if (map_is_full()) return fall_back(t, TAPDECK_MAP_FULL, TAPDECK_REFUSED_MAP_FULL);
+  ns = bpf_map_lookup_elem(&netns_listeners, &cookie);
+  if (!ns || !choose_listener(ns, d->v4, listener, port_be)) {
+    ask_for_listeners(cookie);
+    return fall_back(t, TAPDECK_NO_LISTENER, TAPDECK_REFUSED_NO_LISTENER);
+  }
+  state = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+  if (!state) /* out of memory: same answer as a full map */
+    return fall_back(t, TAPDECK_MAP_FULL, TAPDECK_REFUSED_MAP_FULL);
+  note_identity(state, d, cookie);
+  __builtin_memcpy(state->key.listener, listener, sizeof(state->key.listener));
+  state->key.listener_port = bpf_ntohs(*port_be);
+  state->rewritten = 1;
+  count_one(target_slot, TAPDECK_CAPTURED);
+  *rewrite = 1;
+  return 1;
+}
+
+#endif

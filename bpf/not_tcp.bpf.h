@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * not_tcp.bpf.h: sockets that cannot be captured: datagrams, raw sockets, other transports. Counted; refused where the
+ * target is sealed, and QUIC always, so that its client falls back to TCP.
+ */
+#ifndef TAPDECK_NOT_TCP_BPF_H
+#define TAPDECK_NOT_TCP_BPF_H
+
+#include "ask.bpf.h"
+#include "cgroup_state.bpf.h"
+
+/* Datagrams and whatever else connect or sendmsg shows that is not TCP. Counted once a socket. */
+static __always_inline int not_tcp(struct bpf_sock_addr* ctx, const struct tapdeck_target* t,
+                                   const struct destination* d, __u64 cookie) {
+  struct bpf_sock* sk = ctx->sk;
+  struct tapdeck_socket* state = 0;
+  __u32 reason = TAPDECK_OTHER;
+
+  if (ctx->protocol == IPPROTO_UDP) reason = d->port == 443 ? TAPDECK_QUIC : d->port == 53 ? TAPDECK_DNS : TAPDECK_UDP;
+  /* A stub resolver on loopback would carry the question out of the machine: no exception for it when sealed. */
+  if (is_loopback(d) && !(t->sealed && reason == TAPDECK_DNS)) return 1;
+  if (sk) state = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+  if (!state || !state->counted) count_one(target_slot, reason);
+  if (state) state->counted = 1;
+  if (t->sealed) return refuse_sealed(d, ctx->protocol, cookie);
+  if (reason != TAPDECK_QUIC) return 1;
+  if (has_set_retval) bpf_set_retval(-ECONNREFUSED);
+  return 0;
+}
+
+static __always_inline int on_sendmsg(struct bpf_sock_addr* ctx, const struct destination* d) {
+  __u32 slot = target_slot;
+  const struct tapdeck_target* t = bpf_map_lookup_elem(&targets, &slot);
+  struct bpf_sock* sk = ctx->sk;
+
+  if (!t || !t->active || !sk || sk->mark == own_mark) return 1;
+  return not_tcp(ctx, t, d, bpf_get_netns_cookie(ctx));
+}
+
+/* Raw sockets and transports without a connect hook show themselves only here. Also the earliest moment to ask for
+ * listeners: most clients resolve a name between here and their first TCP connect. */
+static __always_inline int on_sock_create(struct bpf_sock* ctx) {
+  __u32 slot = target_slot;
+  const struct tapdeck_target* t = bpf_map_lookup_elem(&targets, &slot);
+  struct destination none = {};
+  __u64 cookie;
+  __u32 reason;
+
+  if (!t || !t->active) return 1;
+  cookie = bpf_get_netns_cookie(ctx);
+  if (lease_is_valid() && !bpf_map_lookup_elem(&netns_listeners, &cookie)) ask_for_listeners(cookie);
+  if (ctx->type == SOCK_RAW)
+    reason = TAPDECK_RAW;
+  else if (ctx->type == SOCK_STREAM && (ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_MPTCP_NUMBER))
+    return 1;
+  else if (ctx->type == SOCK_DGRAM) /* UDP, ping: connect and sendmsg decide */
+    return 1;
+  else
+    reason = TAPDECK_OTHER;
+  count_one(target_slot, reason);
+  if (!t->sealed) return 1;
+  return refuse_sealed(&none, (__u8)ctx->protocol, cookie);
+}
+
+#endif

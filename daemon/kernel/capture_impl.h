@@ -1,9 +1,11 @@
 // CaptureImpl: the Capture behind capture.h. Everything but resolve(), upstream_socket() and renew_lease() happens on
-// the control thread, so that there is one lock in the whole layer (NetnsTable's).
+// the control thread, so that there is one lock in the whole layer (NetnsTable's). Defined in capture.cc (life, what
+// workers call, numbers), capture_targets.cc (attach, detach) and capture_events.cc (what happens by itself).
 #pragma once
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -19,6 +21,21 @@
 #include "daemon/kernel/tc_target.h"
 
 namespace tapdeck::kernel {
+
+// Tokens of the control thread: slots of targets (their cgroup.events), and these two.
+inline constexpr uint64_t kEventsToken = 1ULL << 32;
+inline constexpr uint64_t kInotifyToken = 2ULL << 32;
+inline constexpr auto kTick = std::chrono::milliseconds(200);
+
+// The clock of bpf_ktime_get_ns.
+[[nodiscard]] uint64_t monotonic_ns();
+
+[[nodiscard]] constexpr bool is_closed(TargetPolicy policy) {
+  return policy.on_lease == OnLease::Closed || policy.sealed == Sealed::Yes;
+}
+[[nodiscard]] constexpr Pinned pinned_of(TargetPolicy policy) {
+  return is_closed(policy) ? Pinned::Yes : Pinned::No;
+}
 
 class CaptureImpl final : public Capture, private ControlThread::Handler {
  public:

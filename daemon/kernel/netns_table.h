@@ -54,7 +54,7 @@ class NetnsTable {
   struct Namespace {
     UniqueFd fd;
     uint64_t inode = 0;
-    uint64_t users = 0;  // bit per target
+    uint64_t users = 0;                                 // bit per target
     std::chrono::steady_clock::time_point retire_at{};  // without users: when the listeners go
     std::chrono::steady_clock::time_point close_at{};   // without listeners: when the descriptor goes
     std::vector<uint64_t> listener_ids;

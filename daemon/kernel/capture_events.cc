@@ -1,0 +1,133 @@
+// CaptureImpl, what happens by itself: cgroups and interfaces that go and come back, events of the programs, the tick.
+// Control thread.
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+
+#include "daemon/kernel/capture_impl.h"
+#include "daemon/kernel/netns_table.h"
+
+namespace tapdeck::kernel {
+namespace {
+
+constexpr uint64_t kTakeOverTicks = 25;                     // 5 s: targets nobody attached again by then are free
+constexpr uint64_t kSweepTicks = 300;                       // a minute
+constexpr uint64_t kFlowMaxAgeNs = 300ULL * 1'000'000'000;  // nobody waits longer for accept
+
+}  // namespace
+
+void CaptureImpl::watch_events(uint32_t target) {
+  const int fd = slots_[target].cgroup->events_fd();
+  if (fd >= 0) ignore(control_->watch(fd, EPOLLPRI, target), "the tick looks at it too");
+}
+
+void CaptureImpl::on_ready(uint64_t token) {
+  if (token == kEventsToken) {
+    events_->consume();
+  } else if (token == kInotifyToken) {
+    std::array<char, 4096> drain{};
+    while (::read(inotify_.get(), drain.data(), drain.size()) > 0) continue;
+    for (uint32_t target = 0; target < kMaxTargets; ++target) look_for_cgroup(target);
+  } else if (token < kMaxTargets) {
+    on_cgroup_event(static_cast<uint32_t>(token));
+  }
+}
+
+void CaptureImpl::on_cgroup_event(uint32_t target) {
+  Slot& slot = slots_[target];
+  if (!slot.cgroup || slot.cgroup->gone()) return;
+  if (!slot.cgroup->alive()) {
+    lose_cgroup(target);
+    return;
+  }
+  if (slot.cgroup->became_empty()) {
+    netns_->leave(target, NetnsTable::Why::Emptied, std::chrono::steady_clock::now());
+  } else {
+    ignore(cover_processes(target), "counted as no_listener by the programs until it works");
+  }
+}
+
+void CaptureImpl::on_bpf_event(const tapdeck_event& event) {
+  if (event.target >= kMaxTargets) return;
+  if (event.kind == TAPDECK_EVENT_REFUSED) {
+    Refusal refusal;
+    refusal.target = event.target;
+    refusal.pid = event.pid;
+    refusal.protocol = event.protocol;
+    refusal.destination = from_mapped(event.address, event.port);
+    std::memcpy(refusal.comm.data(), event.comm, refusal.comm.size());
+    refusal.comm.back() = '\0';
+    sink_.on_refused(refusal);
+    return;
+  }
+  const Slot& slot = slots_[event.target];
+  if (event.kind != TAPDECK_EVENT_NO_LISTENER || !slot.cgroup || slot.cgroup->gone()) return;
+  if (!netns_->has(event.netns_cookie)) {
+    ignore(cover_processes(event.target), "counted as no_listener by the programs until it works");
+  }
+}
+
+void CaptureImpl::lose_cgroup(uint32_t target) {
+  Slot& slot = slots_[target];
+  if (slot.cgroup->events_fd() >= 0) control_->unwatch(slot.cgroup->events_fd());
+  slot.cgroup->mark_gone();
+  netns_->leave(target, NetnsTable::Why::Detached, std::chrono::steady_clock::now());
+  watch_for_return(slot.cgroup->path());
+  sink_.on_cgroup_gone(target);
+}
+
+// Watches the nearest ancestor that exists: a container's cgroup may come back with its parents.
+void CaptureImpl::watch_for_return(const std::string& path) {
+  if (!inotify_) return;
+  for (size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0; slash = path.rfind('/', slash - 1)) {
+    if (::inotify_add_watch(inotify_.get(), path.substr(0, slash).c_str(), IN_CREATE | IN_ONLYDIR) >= 0) return;
+  }
+}
+
+void CaptureImpl::look_for_cgroup(uint32_t target) {
+  Slot& slot = slots_[target];
+  if (!slot.cgroup || !slot.cgroup->gone()) return;
+  if (!slot.cgroup->reopen()) {
+    watch_for_return(slot.cgroup->path());
+    return;
+  }
+  auto covered = cover_processes(target);
+  auto attached = slot.cgroup->attach(*run_, pinned_of(slot.policy));
+  if (!attached) {
+    slot.cgroup->mark_gone();  // tried again with the next tick
+    return;
+  }
+  watch_events(target);
+  covered = cover_processes(target);
+  ignore(covered, "counted as no_listener by the programs until it works");
+  sink_.on_cgroup_back(target);
+}
+
+void CaptureImpl::look_at_interface(uint32_t target) {
+  Slot& slot = slots_[target];
+  if (!slot.interface) return;
+  const auto presence = slot.interface->presence();
+  if (presence == TcTarget::Presence::Same) return;
+  const bool was_attached = slot.interface->attached();
+  if (was_attached) slot.interface->forget_filter(*run_);
+  if (was_attached) sink_.on_cgroup_gone(target);
+  if (presence == TcTarget::Presence::Replaced && slot.interface->attach(*run_)) sink_.on_cgroup_back(target);
+}
+
+void CaptureImpl::on_tick() {
+  ++ticks_;
+  for (uint32_t target = 0; target < kMaxTargets; ++target) {
+    look_for_cgroup(target);
+    look_at_interface(target);
+    const Slot& slot = slots_[target];
+    if (slot.cgroup && !slot.cgroup->gone() && !slot.cgroup->alive()) lose_cgroup(target);
+  }
+  netns_->tick(std::chrono::steady_clock::now());
+  if (ticks_ == kTakeOverTicks) ignore(run_->release_old(), "the record stays for the next start");
+  if (ticks_ % kSweepTicks == 0) maps_->sweep_flows(monotonic_ns(), kFlowMaxAgeNs);
+}
+
+}  // namespace tapdeck::kernel

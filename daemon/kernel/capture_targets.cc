@@ -1,0 +1,178 @@
+// CaptureImpl, targets: attach, replace, detach, policy, and the namespaces of their processes. Control thread.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <set>
+
+#include "daemon/kernel/capture_impl.h"
+#include "daemon/kernel/cgroup.h"
+#include "daemon/kernel/netns.h"
+#include "daemon/kernel/rtnetlink.h"
+#include "daemon/kernel/sock_diag.h"
+
+namespace tapdeck::kernel {
+
+Result<void> CaptureImpl::attach_cgroup(uint32_t target, const std::string& cgroup_path, TargetPolicy policy) {
+  if (target >= kMaxTargets) return fail(Code::InvalidArgument, "target slot out of range");
+  return on_control([&] { return attach_cgroup_now(target, cgroup_path, policy); });
+}
+
+Result<void> CaptureImpl::attach_interface(uint32_t target, const std::string& interface_name, TargetPolicy policy) {
+  if (target >= kMaxTargets) return fail(Code::InvalidArgument, "target slot out of range");
+  return on_control([&] { return attach_interface_now(target, interface_name, policy); });
+}
+
+Result<void> CaptureImpl::attach_cgroup_now(uint32_t target, const std::string& path, TargetPolicy policy) {
+  Slot& slot = slots_[target];
+  if (slot.cgroup && slot.cgroup->path() == path && !slot.cgroup->gone() && slot.cgroup->alive()) {
+    TRY_VOID(change_policy(target, policy));  // the programs are there already: no gap
+    return cover_processes(target);
+  }
+  TRY(fresh, CgroupTarget::open(*maps_, target, options_.mark, path));
+  if (!slot.is_free()) TRY_VOID(detach_now(target));
+  slot.cgroup = std::move(fresh);
+  slot.policy = policy;
+  slot.used = true;
+  slot.pre_existing += count_pre_existing(target);
+  const auto begin = [&]() -> Result<void> {
+    TRY_VOID(cover_processes(target));
+    TRY_VOID(write_policy(target, policy));
+    TRY_VOID(slot.cgroup->attach(*run_, pinned_of(policy)));
+    run_->release_old_pins(slot.cgroup->id());
+    return cover_processes(target);  // those that came between
+  };
+  if (auto begun = begin(); !begun) {
+    ignore(detach_now(target), "the first error is the one to report");
+    return begun;
+  }
+  watch_events(target);
+  return {};
+}
+
+Result<void> CaptureImpl::attach_interface_now(uint32_t target, const std::string& name, TargetPolicy policy) {
+  Slot& slot = slots_[target];
+  if (!slot.is_free()) TRY_VOID(detach_now(target));
+  TRY(fresh, TcTarget::open(*maps_, options_, target, name, home_cookie_, sink_,
+                            [this] { return netns_->next_listener_id(); }));
+  slot.interface = std::move(fresh);
+  slot.policy = policy;
+  slot.used = true;
+  const auto begin = [&]() -> Result<void> {
+    TRY_VOID(need_steering());
+    TRY_VOID(write_policy(target, policy));
+    return slot.interface->attach(*run_);
+  };
+  if (auto begun = begin(); !begun) {
+    ignore(detach_now(target), "the first error is the one to report");
+    return begun;
+  }
+  return {};
+}
+
+Result<void> CaptureImpl::write_policy(uint32_t target, TargetPolicy policy) const {
+  tapdeck_target value{};
+  value.active = 1;
+  value.closed = is_closed(policy) ? 1 : 0;
+  value.sealed = policy.sealed == Sealed::Yes ? 1 : 0;
+  return maps_->set_target(target, value);
+}
+
+Result<void> CaptureImpl::set_policy(uint32_t target, TargetPolicy policy) {
+  if (target >= kMaxTargets) return fail(Code::InvalidArgument, "target slot out of range");
+  return on_control([&]() -> Result<void> {
+    if (slots_[target].is_free()) return fail(Code::NotFound, "no target in this slot");
+    return change_policy(target, policy);
+  });
+}
+
+Result<void> CaptureImpl::change_policy(uint32_t target, TargetPolicy policy) {
+  Slot& slot = slots_[target];
+  if (slot.cgroup && !slot.cgroup->gone()) TRY_VOID(slot.cgroup->set_pinned(*run_, pinned_of(policy)));
+  TRY_VOID(write_policy(target, policy));
+  slot.policy = policy;
+  return {};
+}
+
+Result<void> CaptureImpl::detach(uint32_t target) {
+  if (target >= kMaxTargets) return fail(Code::InvalidArgument, "target slot out of range");
+  return on_control([&]() -> Result<void> {
+    if (slots_[target].is_free()) return fail(Code::NotFound, "no target in this slot");
+    return detach_now(target);
+  });
+}
+
+Result<void> CaptureImpl::detach_now(uint32_t target) {
+  Slot& slot = slots_[target];
+  Result<void> result;
+  if (slot.cgroup) {
+    if (slot.cgroup->events_fd() >= 0) control_->unwatch(slot.cgroup->events_fd());
+    slot.cgroup->detach();
+  }
+  if (slot.interface) result = slot.interface->detach(*run_);
+  ignore(maps_->set_target(target, {}), "the programs are gone already");
+  slot.cgroup.reset();
+  slot.interface.reset();
+  netns_->leave(target, NetnsTable::Why::Detached, std::chrono::steady_clock::now());
+  drop_steering_if_unused();
+  return result;
+}
+
+Result<void> CaptureImpl::need_steering() {
+  if (steering_) return {};
+  const Steering steering{options_.mark + 1, options_.route_table};
+  // Recorded first: a crash between the two leaves a record of nothing, which is harmless.
+  TRY_VOID(run_->write(kSteeringRecord, std::to_string(steering.mark) + " " + std::to_string(steering.table) + "\n"));
+  steering_ = true;
+  return add_steering(steering);
+}
+
+void CaptureImpl::drop_steering_if_unused() {
+  const bool used = std::ranges::any_of(slots_, [](const Slot& slot) { return slot.interface != nullptr; });
+  if (!steering_ || used) return;
+  if (remove_steering({options_.mark + 1, options_.route_table})) run_->remove(kSteeringRecord);
+  steering_ = false;
+}
+
+Result<void> CaptureImpl::prepare_netns(uint32_t target, int netns_fd) {
+  if (target >= kMaxTargets) return fail(Code::InvalidArgument, "target slot out of range");
+  UniqueFd copy(::dup(netns_fd < 0 ? home_fd_.get() : netns_fd));
+  if (!copy) return fail_errno(errno, "dup network namespace", Origin::Kernel);
+  return on_control([&] { return netns_->use(target, std::move(copy)); });
+}
+
+Result<void> CaptureImpl::cover_processes(uint32_t target) {
+  for (const int pid : cgroup_processes(slots_[target].cgroup->directory_fd())) {
+    auto ns = open_netns_of(pid);
+    if (!ns) continue;  // the process ended meanwhile
+    auto used = netns_->use(target, std::move(*ns));
+    // A namespace whose loopback is down cannot be captured; the target's policy decides, counted as no_listener.
+    if (!used && used.error().code != Code::Unreachable) return used;
+  }
+  return {};
+}
+
+// Connections the programs can no longer see. Those of a target we attached before went through us: they are on
+// loopback.
+uint64_t CaptureImpl::count_pre_existing(uint32_t target) const {
+  const int directory = slots_[target].cgroup->directory_fd();
+  const auto ids = cgroup_ids_below(directory);
+  std::set<uint64_t> seen;  // inode numbers of namespaces
+  uint64_t count = 0;
+  for (const int pid : cgroup_processes(directory)) {
+    const auto ns = open_netns_of(pid);
+    struct stat info{};
+    if (!ns || ::fstat(ns->get(), &info) != 0 || !seen.insert(info.st_ino).second) continue;
+    ignore(NetnsScope::run(ns->get(), home_fd_.get(),
+                           [&]() -> Result<void> {
+                             TRY(here, count_outbound_connections(ids));
+                             count += here;
+                             return {};
+                           }),
+           "a count for people; a kernel without sock_diag has none");
+  }
+  return count;
+}
+
+}  // namespace tapdeck::kernel

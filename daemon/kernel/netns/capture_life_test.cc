@@ -1,0 +1,176 @@
+// Targets, namespaces and daemons that come and go; what each leaves behind.
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "daemon/kernel/netns/capture_rig.h"
+
+namespace tapdeck::kernel {
+namespace {
+
+TEST_F(CgroupCapture, NamespaceThatAppearsLaterGetsListeners) {
+  attach(kClosed);
+  lab::SideNetns late;
+  // Refused until the daemon has answered the first connect, which asked for listeners.
+  std::vector<std::unique_ptr<Client>> clients;
+  int error = -1;
+  ASSERT_TRUE(eventually([&] {
+    clients.push_back(std::make_unique<Client>(cgroup_.path(), late.fd(), connects({.to = ep("192.0.2.9:443")})));
+    error = clients.back()->report().error;
+    return error != ECONNREFUSED;
+  }));
+  ASSERT_EQ(error, 0) << std::strerror(error);
+  const auto accepted = sink_.accept();
+  ASSERT_TRUE(accepted.fd);
+  const auto flow = capture_->resolve(accepted.key, accepted.client, accepted.local);
+  ASSERT_TRUE(flow);
+  EXPECT_EQ(flow->original_destination, ep("192.0.2.9:443"));
+  EXPECT_EQ(uncaptured(Uncaptured::NoListener), target_stats().refused_no_listener);
+}
+
+TEST_F(CgroupCapture, EmptyCgroupKeepsTheListenersOfTheDaemonsNamespaceOnly) {
+  lab::SideNetns other;
+  auto there = std::make_unique<Client>(cgroup_.path(), other.fd(), [](Report&) {});
+  (void)there->report();
+  attach(kOpen);
+  EXPECT_EQ(capture_->stats().namespaces, 2U);
+  EXPECT_EQ(capture_->stats().listeners, 16U) << "three a family suffice, rounded up to two workers";
+  there.reset();
+  resident_.reset();
+  EXPECT_TRUE(eventually([&] { return capture_->stats().listeners == 8; }, 15000)) << "after the grace time";
+  EXPECT_EQ(capture_->stats().namespaces, 1U);
+  ASSERT_TRUE(capture_->detach(kSlot));
+  EXPECT_TRUE(sink_.addresses().empty());
+}
+
+TEST_F(CgroupCapture, TargetThatComesBackIsAttachedAgain) {
+  attach(kOpen);
+  resident_.reset();
+  cgroup_.remove();
+  ASSERT_TRUE(eventually([&] { return sink_.gone() == 1; }));
+  EXPECT_FALSE(target_stats().attached);
+  cgroup_.make();
+  ASSERT_TRUE(eventually([&] { return sink_.back() == 1; }));
+  ASSERT_TRUE(capture_->prepare_netns(kSlot, -1));
+  capture_->renew_lease();
+  expect_captured({.to = ep("192.0.2.10:443")});
+}
+
+TEST_F(CgroupCapture, DetachReleasesTheSlotAndAttachingTwiceReplaces) {
+  attach(kOpen);
+  const int programs = cgroup_.attached_programs();
+  EXPECT_EQ(programs, 10);
+  ASSERT_TRUE(capture_->attach_cgroup(kSlot, cgroup_.path(), kClosed));
+  EXPECT_EQ(cgroup_.attached_programs(), programs);
+  expect_captured({.to = ep("192.0.2.10:443")});
+  ASSERT_TRUE(capture_->detach(kSlot));
+  EXPECT_EQ(cgroup_.attached_programs(), 0);
+  EXPECT_EQ(capture_->detach(kSlot).error().code, Code::NotFound);
+  EXPECT_EQ(capture_->attach_cgroup(kSlot, "/tmp", kOpen).error().code, Code::InvalidArgument);
+  EXPECT_EQ(capture_->attach_cgroup(99, cgroup_.path(), kOpen).error().code, Code::InvalidArgument);
+}
+
+TEST_F(CgroupCapture, DestructorLeavesNothingBehind) {
+  attach(kClosed);
+  EXPECT_EQ(cgroup_.attached_programs(), 10);
+  capture_.reset();
+  EXPECT_EQ(cgroup_.attached_programs(), 0);
+  EXPECT_TRUE(sink_.addresses().empty());
+  EXPECT_EQ(lab::output_of("ls -A " + directory_.path()), "");
+  EXPECT_EQ(lab::output_of("grep " + directory_.path() + " /proc/self/mounts"), "");
+}
+
+TEST_F(CgroupCapture, KeepClosedGoesOnRefusingUntilLeftoversAreCleaned) {
+  attach(kClosed);
+  capture_->keep_closed();
+  capture_.reset();
+  Client client(cgroup_.path(), -1, connects({.to = ep("192.0.2.10:443")}));
+  EXPECT_EQ(client.report().error, ECONNREFUSED);
+  ASSERT_TRUE(clean_leftovers(directory_.path()));
+  EXPECT_EQ(cgroup_.attached_programs(), 0);
+  EXPECT_EQ(lab::output_of("ls -A " + directory_.path()), "");
+}
+
+TEST_F(CgroupCapture, ConnectionsOlderThanTheAttachAreCounted) {
+  lab::sh("ip addr add 198.18.0.1/32 dev lo");
+  const auto origin = lab::listen_on(ep("198.18.0.1:18080"));
+  Client early(cgroup_.path(), -1, [](Report& report) {
+    sockaddr_storage raw{};
+    const socklen_t length = Endpoint::parse("198.18.0.1:18080")->to_sockaddr(raw);
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    report.error = ::connect(fd, reinterpret_cast<sockaddr*>(&raw), length) == 0 ? 0 : errno;
+  });
+  ASSERT_EQ(early.report().error, 0);
+  Client outside("", -1, connects({.to = ep("198.18.0.1:18080")}));
+  ASSERT_EQ(outside.report().error, 0);
+  attach(kOpen);
+  EXPECT_EQ(uncaptured(Uncaptured::PreExisting), 1U);
+}
+
+// A process of its own owns the capture and is killed. `policy` decides what is left.
+class KilledOwner : public CgroupCapture {
+ protected:
+  void own_and_die(TargetPolicy policy) {
+    resident_ = std::make_unique<Client>(cgroup_.path(), -1, [](Report&) {});
+    (void)resident_->report();
+    Client owner("", -1, [&](Report& report) {
+      auto made = Capture::create(options_, sink_);
+      report.error = made && (*made)->attach_cgroup(kSlot, cgroup_.path(), policy) ? 0 : EIO;
+      if (made) (*made)->renew_lease();
+      if (made) (void)made->release();  // outlives this function; only SIGKILL ends it
+    });
+    ASSERT_EQ(owner.report().error, 0);
+    EXPECT_EQ(cgroup_.attached_programs(), 10);
+    EXPECT_EQ(clean_leftovers(directory_.path()).error().code, Code::Busy) << "its owner is alive";
+    owner.kill_and_wait();
+  }
+};
+
+TEST_F(KilledOwner, OpenTargetIsFreeAtOnce) {
+  own_and_die(kOpen);
+  EXPECT_TRUE(eventually([&] { return cgroup_.attached_programs() == 0; }));
+  EXPECT_TRUE(clean_leftovers(directory_.path()));
+}
+
+TEST_F(KilledOwner, ClosedTargetRefusesUntilLeftoversAreCleaned) {
+  lab::sh("ip addr add 198.18.0.1/32 dev lo");
+  const auto origin = lab::listen_on(ep("198.18.0.1:18080"));
+  own_and_die(kClosed);
+  EXPECT_EQ(cgroup_.attached_programs(), 10);
+  Client client(cgroup_.path(), -1, connects({.to = ep("198.18.0.1:18080")}));
+  EXPECT_EQ(client.report().error, ECONNREFUSED);
+  ASSERT_TRUE(clean_leftovers(directory_.path()));
+  EXPECT_TRUE(eventually([&] { return cgroup_.attached_programs() == 0; }));
+  EXPECT_EQ(lab::output_of("grep " + directory_.path() + " /proc/self/mounts"), "");
+  EXPECT_EQ(lab::output_of("ls -A " + directory_.path()), "");
+  Client after(cgroup_.path(), -1, connects({.to = ep("198.18.0.1:18080")}));
+  EXPECT_EQ(after.report().error, 0);
+}
+
+TEST_F(KilledOwner, ClosedTargetHasNoOpenMomentUntilItsSuccessorAttaches) {
+  own_and_die(kClosed);
+  start();
+  EXPECT_EQ(cgroup_.attached_programs(), 10) << "kept by the successor";
+  Client refused(cgroup_.path(), -1, connects({.to = ep("192.0.2.10:443")}));
+  EXPECT_EQ(refused.report().error, ECONNREFUSED);
+  ASSERT_TRUE(capture_->attach_cgroup(kSlot, cgroup_.path(), kClosed));
+  EXPECT_EQ(cgroup_.attached_programs(), 10) << "the predecessor's are gone";
+  capture_->renew_lease();
+  expect_captured({.to = ep("192.0.2.10:443")});
+  capture_.reset();
+  EXPECT_EQ(cgroup_.attached_programs(), 0);
+  EXPECT_EQ(lab::output_of("ls -A " + directory_.path()), "");
+}
+
+TEST_F(KilledOwner, ClosedTargetNobodyAttachesAgainIsFreedByItself) {
+  own_and_die(kClosed);
+  start();
+  EXPECT_TRUE(eventually([&] { return cgroup_.attached_programs() == 0; }, 8000));
+}
+
+}  // namespace
+}  // namespace tapdeck::kernel

@@ -1,77 +1,15 @@
 #include "daemon/app/targets.h"
 
-#include <fcntl.h>
-#include <net/if.h>
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
-#include <ctime>
+#include <cstdio>
+
+#include "daemon/app/targets_entry.h"
 
 namespace tapdeck::app {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-using std::chrono::milliseconds;
-
-// Attached targets are looked at this often even without an event (an interface has none).
-constexpr milliseconds kRoutineLook{1000};
-
-int64_t unix_ms() {
-  return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-// How long ago the process began.
-milliseconds age_of(pid_t pid) {
-  const uint64_t start = process_start_ticks(pid);
-  timespec now{};
-  if (start == 0 || ::clock_gettime(CLOCK_BOOTTIME, &now) != 0) return milliseconds(0);
-  const int64_t now_ms = static_cast<int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
-  const int64_t start_ms = static_cast<int64_t>(start) * 1000 / ::sysconf(_SC_CLK_TCK);
-  return milliseconds(std::max<int64_t>(0, now_ms - start_ms));
-}
-
-}  // namespace
-
-struct TargetRegistry::Entry {
-  uint32_t id = 0;
-  TargetSettings settings;
-  TargetStatus::State state = TargetStatus::State::Waiting;
-  std::string detail;
-  ResolvedTarget resolved;  // of the last attachment
-  bool ever_attached = false;
-  unsigned interface_index = 0;
-  UniqueFd pid_fd;  // readable when resolved.pid ended
-  int64_t attached_at_ms = 0;
-  std::vector<std::unique_ptr<trust::Binding>> bindings;
-  std::string trust;
-  std::vector<std::string> trust_skipped;
-  uint64_t gaps = 0;
-  milliseconds gap_total{0};
-  Clock::time_point next_look{};
-  milliseconds pause{0};
-
-  // The process stands for the target: when it ends, the target is gone or another one.
-  [[nodiscard]] bool follows_pid() const {
-    return settings.spec.kind != TargetKind::Cgroup && settings.spec.kind != TargetKind::Interface && resolved.pid > 0;
-  }
-  [[nodiscard]] bool is_there() const {
-    if (settings.spec.kind == TargetKind::Interface) {
-      return ::if_nametoindex(resolved.interface.c_str()) == interface_index;
-    }
-    std::error_code error;
-    if (!std::filesystem::is_directory(resolved.cgroup_path, error)) return false;
-    if (!follows_pid() || !pid_fd) return true;
-    pollfd ended{pid_fd.get(), POLLIN, 0};
-    return ::poll(&ended, 1, 0) == 0;
-  }
-};
 
 std::string_view to_string(TargetStatus::State state) {
   switch (state) {
@@ -115,25 +53,6 @@ Result<std::unique_ptr<TargetRegistry>> TargetRegistry::open(Options options, Ta
 
 TargetRegistry::~TargetRegistry() {
   stop();
-}
-
-void TargetRegistry::start() {
-  std::vector<uint32_t> ids;
-  {
-    const std::lock_guard lock(work_mutex_);
-    for (const auto& [id, entry] : entries_) ids.push_back(id);
-  }
-  for (const uint32_t id : ids) look_at(id);
-  if (!watcher_.joinable()) watcher_ = std::thread([this] { watch(); });
-}
-
-void TargetRegistry::stop() {
-  {
-    const std::lock_guard lock(small_mutex_);
-    stopping_ = true;
-  }
-  ::eventfd_write(wake_.get(), 1);
-  if (watcher_.joinable()) watcher_.join();
 }
 
 Result<void> TargetRegistry::save() {
@@ -191,167 +110,6 @@ Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing i
   TRY_VOID(save());
   ::eventfd_write(wake_.get(), 1);  // the watcher learns of the new pid
   return status_of(entry);
-}
-
-Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& resolved) {
-  const bool moved = !entry.ever_attached || resolved.cgroup_path != entry.resolved.cgroup_path;
-  const bool other_process = entry.bindings.empty() || resolved.pid != entry.resolved.pid;
-  if (other_process) entry.bindings.clear();
-  entry.resolved = resolved;
-  // A recorded client that meets our certificate untrusting breaks; one that is captured a moment later is a counted
-  // gap. Where nothing may pass uncaptured it is the other way round.
-  const bool capture_first = entry.settings.sealed || entry.settings.mode == Mode::Replay;
-  if (!capture_first && other_process) bind_trust(entry);
-  if (auto attached = backend_.attach(entry.id, entry.settings, resolved); !attached) {
-    entry.bindings.clear();
-    entry.state = TargetStatus::State::Failed;
-    entry.detail = attached.error().message();
-    return attached;
-  }
-  if (capture_first && other_process) bind_trust(entry);
-  const bool again = entry.state != TargetStatus::State::Attached && entry.ever_attached;
-  if (again && moved) count_gap(entry);
-  entry.pid_fd = UniqueFd(entry.follows_pid() ? static_cast<int>(::syscall(SYS_pidfd_open, resolved.pid, 0)) : -1);
-  entry.interface_index = resolved.interface.empty() ? 0 : ::if_nametoindex(resolved.interface.c_str());
-  entry.ever_attached = true;
-  entry.state = TargetStatus::State::Attached;
-  entry.detail.clear();
-  entry.attached_at_ms = unix_ms();
-  entry.next_look = Clock::now() + kRoutineLook;
-  watch_parent(entry);
-  return {};
-}
-
-void TargetRegistry::count_gap(Entry& entry) {
-  ++entry.gaps;
-  entry.gap_total += age_of(entry.resolved.pid);
-}
-
-void TargetRegistry::bind_trust(Entry& entry) {
-  if (!options_.bind_trust || entry.settings.spec.kind == TargetKind::Interface) {
-    entry.trust = "none: its clients must trust the CA themselves ('tapdeck ca show')";
-    return;
-  }
-  TargetTrust trust = bind_cgroup_trust(entry.resolved.cgroup_path, options_.bind_trust);
-  entry.bindings = std::move(trust.bindings);
-  entry.trust = std::move(trust.text);
-  entry.trust_skipped = std::move(trust.skipped);
-}
-
-void TargetRegistry::lose(Entry& entry, const Error& why) {
-  const bool pid_ended = entry.settings.spec.kind == TargetKind::Pid;
-  entry.state = pid_ended ? TargetStatus::State::Failed : TargetStatus::State::Waiting;
-  entry.detail = pid_ended ? "the process has ended" : why.message();
-  entry.attached_at_ms = 0;
-  entry.pid_fd.reset();
-  entry.bindings.clear();
-  entry.trust.clear();
-  entry.trust_skipped.clear();
-  entry.pause = options_.first_look;
-  entry.next_look = Clock::now() + entry.pause;
-}
-
-// First half of a look: is it there? True when its name has to be resolved.
-bool TargetRegistry::needs_resolving(Entry& entry) {
-  if (entry.state == TargetStatus::State::Failed) return false;
-  if (entry.state == TargetStatus::State::Waiting) return true;
-  entry.next_look = Clock::now() + kRoutineLook;
-  if (entry.is_there()) return false;
-  lose(entry, Error{Code::NotFound, entry.resolved.display + " is gone", Origin::Kernel, Retry::Yes, 0});
-  return entry.state == TargetStatus::State::Waiting;
-}
-
-// Second half: what its name stands for now.
-void TargetRegistry::take_up(Entry& entry, const Result<ResolvedTarget>& resolved) {
-  const bool is_pid = entry.settings.spec.kind == TargetKind::Pid;
-  if (resolved && is_pid && process_start_ticks(resolved->pid) != entry.settings.pid_start) {
-    lose(entry, Error{});
-    return;
-  }
-  const Result<void> attached = resolved ? attach_entry(entry, *resolved) : std::unexpected(resolved.error());
-  if (attached) return;
-  if (is_pid) {
-    lose(entry, attached.error());
-    return;
-  }
-  // A runtime still setting up its cgroup refuses for a moment as well: everything is tried again.
-  entry.state = TargetStatus::State::Waiting;
-  entry.detail = attached.error().message();
-  entry.pause = std::min(std::max(entry.pause * 2, options_.first_look), options_.longest_look);
-  entry.next_look = Clock::now() + entry.pause;
-}
-
-// Lets go of the lock while podman or systemctl think: attach, detach and list get their turn.
-void TargetRegistry::look_at(uint32_t id) {
-  TargetSpec spec;
-  {
-    const std::lock_guard lock(work_mutex_);
-    const auto it = entries_.find(id);
-    if (it == entries_.end() || !needs_resolving(*it->second)) return;
-    spec = it->second->settings.spec;
-  }
-  const Result<ResolvedTarget> resolved = resolve_target(spec, options_.resolve);
-  const std::lock_guard lock(work_mutex_);
-  const auto it = entries_.find(id);
-  // Detached, replaced or attached by hand meanwhile.
-  if (it == entries_.end() || it->second->settings.spec != spec) return;
-  if (it->second->state == TargetStatus::State::Waiting) take_up(*it->second, resolved);
-}
-
-// A container or unit comes back as a directory beside the one it had.
-void TargetRegistry::watch_parent(Entry& entry) {
-  if (entry.resolved.cgroup_path.empty()) return;
-  const std::string parent = std::filesystem::path(entry.resolved.cgroup_path).parent_path().string();
-  // Watching a directory twice is one watch; a failure (limit reached) leaves the polling.
-  ignore(::inotify_add_watch(inotify_.get(), parent.c_str(), IN_CREATE | IN_MOVED_TO | IN_ONLYDIR), "polled anyway");
-}
-
-void TargetRegistry::wait_for_event() {
-  std::vector<pollfd> polled{{wake_.get(), POLLIN, 0}, {inotify_.get(), POLLIN, 0}};
-  Clock::time_point until = Clock::now() + std::chrono::seconds(60);
-  {
-    const std::lock_guard lock(work_mutex_);
-    for (const auto& [id, entry] : entries_) {
-      if (entry->state != TargetStatus::State::Failed) until = std::min(until, entry->next_look);
-      if (entry->pid_fd) polled.push_back({entry->pid_fd.get(), POLLIN, 0});
-    }
-  }
-  const auto left = std::chrono::ceil<milliseconds>(until - Clock::now()).count();
-  ::poll(polled.data(), polled.size(), static_cast<int>(std::max<int64_t>(0, left)));
-  eventfd_t count = 0;
-  ::eventfd_read(wake_.get(), &count);
-  std::array<char, 4096> events{};
-  bool created = false;
-  while (::read(inotify_.get(), events.data(), events.size()) > 0) created = true;
-  const std::lock_guard lock(work_mutex_);
-  for (const auto& [id, entry] : entries_) {
-    if (entry->state == TargetStatus::State::Waiting && created) {
-      entry->pause = milliseconds(0);
-      entry->next_look = Clock::now();
-    }
-    if (entry->state == TargetStatus::State::Attached && !entry->is_there()) entry->next_look = Clock::now();
-  }
-}
-
-void TargetRegistry::watch() {
-  for (;;) {
-    wait_for_event();
-    std::vector<uint32_t> soon;
-    {
-      const std::lock_guard lock(small_mutex_);
-      if (stopping_) return;
-      soon.swap(soon_);
-    }
-    std::vector<uint32_t> due;
-    {
-      const std::lock_guard lock(work_mutex_);
-      for (const auto& [id, entry] : entries_) {
-        const bool asked = std::find(soon.begin(), soon.end(), id) != soon.end();
-        if (asked || entry->next_look <= Clock::now()) due.push_back(id);
-      }
-    }
-    for (const uint32_t id : due) look_at(id);
-  }
 }
 
 Result<TargetRegistry::Entry*> TargetRegistry::entry_of(const std::string& target) {
@@ -443,14 +201,6 @@ TargetStatus TargetRegistry::status_of(const Entry& entry) {
   status.gap_total = entry.gap_total;
   if (entry.ever_attached) status.uncaptured = backend_.uncaptured(entry.id);
   return status;
-}
-
-void TargetRegistry::look_soon(uint32_t slot) {
-  {
-    const std::lock_guard lock(small_mutex_);
-    soon_.push_back(slot);
-  }
-  ::eventfd_write(wake_.get(), 1);
 }
 
 std::string TargetRegistry::last_error() {

@@ -1,0 +1,40 @@
+// TargetRegistry::Entry: one target of the registry and what is known of it now. Private to targets.cc and
+// targets_watch.cc; guarded by the registry's work_mutex_.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/app/targets.h"
+
+namespace tapdeck::app {
+
+struct TargetRegistry::Entry {
+  uint32_t id = 0;
+  TargetSettings settings;
+  TargetStatus::State state = TargetStatus::State::Waiting;
+  std::string detail;
+  ResolvedTarget resolved;  // of the last attachment
+  bool ever_attached = false;
+  unsigned interface_index = 0;
+  UniqueFd pid_fd;  // readable when resolved.pid ended
+  int64_t attached_at_ms = 0;
+  std::vector<std::unique_ptr<trust::Binding>> bindings;
+  std::string trust;
+  std::vector<std::string> trust_skipped;
+  uint64_t gaps = 0;
+  std::chrono::milliseconds gap_total{0};
+  std::chrono::steady_clock::time_point next_look{};
+  std::chrono::milliseconds pause{0};
+
+  // The process stands for the target: when it ends, the target is gone or another one.
+  [[nodiscard]] bool follows_pid() const {
+    return settings.spec.kind != TargetKind::Cgroup && settings.spec.kind != TargetKind::Interface && resolved.pid > 0;
+  }
+  [[nodiscard]] bool is_there() const;
+};
+
+}  // namespace tapdeck::app

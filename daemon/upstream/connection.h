@@ -74,8 +74,9 @@ class Connection {
   // Between exchanges, not closing, nothing unexpected received. No syscall.
   [[nodiscard]] bool is_reusable() const;
   // The origin neither closed it nor sent anything unasked. One syscall.
-  [[nodiscard]] bool is_quiet() const { return transport_->is_quiet(); }
+  [[nodiscard]] bool is_quiet() { return transport_->is_quiet(); }
   void close() { transport_->close(); }
+  [[nodiscard]] std::chrono::milliseconds idle_timeout() const { return context_.idle_timeout; }
 
   // TLS facts of the connection; empty strings in clear text.
   struct Tls {

@@ -54,6 +54,16 @@ Task<Result<size_t>> Stream::read_some(ByteQueue& into) {
   co_return n;
 }
 
+Result<std::optional<size_t>> Stream::try_read(ByteQueue& into) {
+  if (!socket_.is_open()) return error(asio::error::operation_aborted, "read");
+  const std::span<char> space = into.reserve();
+  const ssize_t n = ::recv(socket_.native_handle(), space.data(), space.size(), MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return std::optional<size_t>{};
+  if (n < 0) return fail_errno(errno, "read", side_);
+  into.commit(static_cast<size_t>(n));
+  return std::optional<size_t>(static_cast<size_t>(n));
+}
+
 Result<bool> Stream::try_write(ByteQueue& from) {
   while (!from.empty()) {
     if (!socket_.is_open()) return error(asio::error::operation_aborted, "write");

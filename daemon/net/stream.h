@@ -6,6 +6,8 @@
 
 #include <asio/generic/stream_protocol.hpp>
 
+#include <optional>
+
 #include "daemon/base/byte_queue.h"
 #include "daemon/base/endpoint.h"
 #include "daemon/base/result.h"
@@ -23,6 +25,8 @@ class Stream {
 
   // Reads what is there, at least one byte; 0 = end of stream. `into` must stay alive and untouched meanwhile.
   Task<Result<size_t>> read_some(ByteQueue& into);
+  // The same without waiting; nullopt: nothing is there now.
+  Result<std::optional<size_t>> try_read(ByteQueue& into);
   // Writes and consumes all of `from`, also what is appended to it meanwhile.
   Task<Result<void>> write_all(ByteQueue& from);
   // Writes as much as the socket takes now; true when `from` is empty afterwards. Never blocks.

@@ -126,9 +126,17 @@ void Transport::end_output() {
 void Transport::close() { stream_->close(); }
 void Transport::abort() { stream_->abort(); }
 
-bool Transport::is_quiet() const {
-  return stream_->is_quiet() && (session_ == nullptr || (session_->cipher_in().empty() &&
-                                                         session_->state() == tls::TlsSession::State::Open));
+bool Transport::is_quiet() {
+  if (session_ == nullptr) return stream_->is_quiet();
+  ByteQueue plain;
+  while (true) {
+    auto n = stream_->try_read(session_->cipher_in());
+    if (!n || *n == 0U) return false;
+    const bool waiting = !n->has_value();
+    auto more = session_->advance(plain, kTurnBytes);
+    if (!more || !plain.empty() || session_->state() != tls::TlsSession::State::Open) return false;
+    if (waiting) return session_->cipher_in().empty();
+  }
 }
 
 }  // namespace tapdeck::transport

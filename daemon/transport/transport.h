@@ -43,8 +43,9 @@ class Transport {
 
   [[nodiscard]] net::Stream& stream() { return *stream_; }
   [[nodiscard]] tls::TlsSession* session() { return session_.get(); }
-  // A pooled connection with nothing to read and not closed by its peer.
-  [[nodiscard]] bool is_quiet() const;
+  // A pooled connection with nothing to read and not closed by its peer. What TLS says for itself (the tickets that
+  // every TLS 1.3 server sends behind its handshake) is taken in and does not count.
+  [[nodiscard]] bool is_quiet();
 
  private:
   Result<void> encrypt_some(ByteQueue& plain);

@@ -1,0 +1,224 @@
+// What a connection comes to when something is wrong: origins that fail, clients that do not trust us, limits. After
+// each the next request works and nothing is left open (WorkerRig checks the gauge).
+#include <gmock/gmock.h>
+
+#include "daemon/server/worker_rig.h"
+
+namespace tapdeck::server {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+const std::string kGet = "GET /a HTTP/1.1\r\nHost: api.test\r\n\r\n";
+
+void expect_failure(const std::string& answer, int status, const std::string& name, const Endpoint& destination) {
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 " + std::to_string(status) + ' '));
+  EXPECT_THAT(answer, HasSubstr("{\"error\":\"" + name + "\",\"detail\":\""));
+  EXPECT_THAT(answer, HasSubstr("\"destination\":\"" + destination.to_string() + "\"}"));
+}
+
+TEST(UpstreamFailure, ARefusedOriginIsA502AndTheNextRequestWorks) {
+  WorkerRig rig;
+  ScriptedOrigin gone(http_origin([](const std::string&) { return with_length("x"); }));
+  ScriptedOrigin alive(http_origin([](const std::string&) { return with_length("alive"); }));
+  rig.go_to(gone.endpoint());
+  gone.stop();
+  expect_failure(rig.ask(kGet), 502, "upstream_connect", gone.endpoint());
+  EXPECT_EQ(rig.count(Counter::UpstreamRefused), 1U);
+  EXPECT_EQ(rig.outcomes(Mode::Record, Outcome::Failed), 1U);
+  rig.go_to(alive.endpoint());
+  EXPECT_EQ(rig.ask(kGet), with_length("alive") + "<EOF>");
+}
+
+struct Breaks {
+  const char* name;
+  std::string bytes;  // what the origin says before it ends so
+  int status;
+  std::string error;
+};
+void PrintTo(const Breaks& breaks, std::ostream* out) { *out << breaks.name; }
+
+class OriginBreaks : public testing::TestWithParam<Breaks> {};
+
+TEST_P(OriginBreaks, IsToldByNameAndOnTheSameConnectionTheNextRequestWorks) {
+  const Breaks& breaks = GetParam();
+  WorkerRig rig;
+  std::atomic<int> requests{0};
+  ScriptedOrigin origin(http_origin([&](const std::string&) { return requests++ == 0 ? breaks.bytes : with_length("well"); }));
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  wire.write(kGet);
+  expect_failure(wire.read_until("}\n"), breaks.status, breaks.error, origin.endpoint());
+  wire.write(kGet);
+  wire.half_close();
+  EXPECT_EQ(wire.rest(), with_length("well") + "<EOF>");
+  EXPECT_EQ(rig.outcomes(Mode::Record, Outcome::Failed), 1U);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , OriginBreaks,
+    testing::Values(Breaks{"Reset", "<RST>", 502, "upstream_reset"},
+                    Breaks{"ClosedWithoutAnswer", "<FIN>", 502, "upstream_truncated"},
+                    Breaks{"TruncatedHead", "HTTP/1.1 200 OK\r\nConte<FIN>", 502, "upstream_truncated"},
+                    Breaks{"NotHttp", "SSH-2.0-OpenSSH\r\n\r\n", 502, "upstream_protocol"},
+                    Breaks{"Smuggling", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 502,
+                           "upstream_protocol"}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST(UpstreamFailure, AnOriginThatNeverAnswersIsA504) {
+  RigOptions options;
+  options.config.limits.idle_timeout = 100ms;
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.rest();  // listens and says nothing
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  expect_failure(rig.ask(kGet), 504, "upstream_timeout", origin.endpoint());
+  EXPECT_EQ(rig.count(Counter::UpstreamTimeout), 1U);
+}
+
+TEST(UpstreamFailure, AClearOriginBehindTlsIsUpstreamTls) {
+  WorkerRig rig;
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("clear"); }));
+  rig.go_to(origin.endpoint());
+  ScriptedOrigin garbage([](Wire& wire) {
+    wire.write("this is not TLS at all\r\n");
+    wire.rest();
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(garbage.endpoint());
+  expect_failure(rig.ask(kGet, true), 502, "upstream_tls", garbage.endpoint());
+}
+
+TEST(UpstreamFailure, AnAnswerBrokenInItsBodyResetsTheClient) {
+  WorkerRig rig;
+  ScriptedOrigin origin(http_origin(
+      [](const std::string&) { return std::string("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab<RST>"); }));
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  wire.write(kGet);
+  EXPECT_THAT(wire.rest(), testing::EndsWith("<RST>"));
+}
+
+TEST(ClientTls, ClientsThatDoNotTrustUsAreCountedAndTheNextGoodOneIsServed) {
+  WorkerRig rig;
+  const SslContext context = origin_context(*rig.origin_ca, tls::leaf_for(kHost));
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("good"); }), context.get());
+  rig.go_to(origin.endpoint());
+  for (int i = 0; i < 5; ++i) {
+    Wire wire = rig.connect();
+    EXPECT_FALSE(wire.start_tls(rig.client_ssl(WorkerRig::Trust::Nobody)));
+    wire.close();
+  }
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::TlsDownRejectedCa) == 5; }));
+  EXPECT_EQ(rig.ask(kGet, true), with_length("good") + "<EOF>");
+  EXPECT_EQ(rig.count(Counter::UpstreamDialed), 1U) << "the verdict and the connection of the first dial served all";
+}
+
+// The kind of failure a client sees must be the kind the origin has.
+struct BadOrigin {
+  const char* name;
+  tls::LeafShape shape;
+  long verify_result;
+};
+void PrintTo(const BadOrigin& bad, std::ostream* out) { *out << bad.name; }
+
+class Mirrored : public testing::TestWithParam<BadOrigin> {};
+
+TEST_P(Mirrored, AnOriginThatDoesNotVerifyIsNeverLaunderedAlsoInReplay) {
+  WorkerRig rig;
+  tls::LeafSpec leaf = tls::leaf_for(kHost);
+  if (GetParam().shape == tls::LeafShape::WrongName) leaf = tls::leaf_for("other.test");
+  leaf.shape = GetParam().shape;
+  const auto stranger = tls::testing::must(tls::CertificateAuthority::create_untrusted());
+  const bool untrusted = leaf.shape == tls::LeafShape::UntrustedIssuer;
+  const SslContext context = origin_context(untrusted ? *stranger : *rig.origin_ca, leaf);
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("insecure"); }), context.get());
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  SslOwned ssl = rig.client_ssl(WorkerRig::Trust::OurCa);
+  EXPECT_FALSE(wire.start_tls(std::move(ssl)));
+  EXPECT_EQ(SSL_get_verify_result(wire.ssl()), GetParam().verify_result);
+  wire.close();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , Mirrored,
+    testing::Values(BadOrigin{"Expired", tls::LeafShape::Expired, X509_V_ERR_CERT_HAS_EXPIRED},
+                    BadOrigin{"SelfSigned", tls::LeafShape::SelfSigned, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT},
+                    BadOrigin{"UntrustedIssuer", tls::LeafShape::UntrustedIssuer,
+                              X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY},
+                    BadOrigin{"WrongName", tls::LeafShape::WrongName, X509_V_ERR_HOSTNAME_MISMATCH}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST(Limits, AConnectionBeyondTheLimitIsResetAndOneLaterIsServed) {
+  RigOptions options;
+  options.config.limits.connections = 1;
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }));
+  rig.go_to(origin.endpoint());
+  Wire first = rig.connect();
+  first.write(kGet);
+  EXPECT_EQ(first.read_until("x"), with_length("x"));
+  Wire second = rig.connect();
+  EXPECT_EQ(second.rest(), "<RST>");
+  EXPECT_EQ(rig.count(Counter::LimitConnections), 1U);
+  first.close();
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.connections == 0; }));
+  EXPECT_EQ(rig.ask(kGet), with_length("x") + "<EOF>");
+}
+
+TEST(Limits, AConnectionNobodyCapturedIsRefusedAndNothingIsDialled) {
+  WorkerRig rig;
+  Wire wire = rig.connect();
+  EXPECT_EQ(wire.rest(), "<RST>");
+  EXPECT_EQ(rig.count(Counter::NoFlowRefused), 1U);
+  EXPECT_EQ(rig.sockets.made, 0);
+}
+
+TEST(Limits, HalfAClientHelloIsDroppedAfterTheHeaderTimeout) {
+  RigOptions options;
+  options.config.limits.header_timeout = 30ms;
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }));
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  wire.write(std::string("\x16\x03\x01\x02\x00\x01\x00", 7));
+  EXPECT_EQ(wire.rest(), "<EOF>");
+  EXPECT_EQ(rig.sockets.made, 0);
+}
+
+TEST(Keepalive, OneOriginConnectionServesManyClientsOneAfterTheOther) {
+  WorkerRig rig;
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }));
+  rig.go_to(origin.endpoint());
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(rig.ask(kGet), with_length("x") + "<EOF>");
+  EXPECT_EQ(origin.connections(), 1U);
+  EXPECT_EQ(rig.count(Counter::UpstreamReused), 3U);
+}
+
+TEST(Keepalive, AnOriginThatClosesAReusedConnectionIsAskedAgainForGetButNotForPost) {
+  WorkerRig rig;
+  std::atomic<int> answered{0};
+  // Each connection answers one request, and closes on the second without a word.
+  ScriptedOrigin origin([&](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    ++answered;
+    wire.write(with_length("x"));
+    wire.read_until("\r\n\r\n");
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  EXPECT_EQ(rig.ask(kGet), with_length("x") + "<EOF>");
+  EXPECT_EQ(rig.ask(kGet), with_length("x") + "<EOF>") << "sent again on a fresh connection";
+  EXPECT_EQ(answered, 2);
+  const std::string post = "POST /a HTTP/1.1\r\nHost: api.test\r\nContent-Length: 0\r\n\r\n";
+  expect_failure(rig.ask(post), 502, "upstream_truncated", origin.endpoint());
+  EXPECT_EQ(answered, 2) << "a POST is never sent twice";
+}
+
+}  // namespace
+}  // namespace tapdeck::server

@@ -1,0 +1,149 @@
+// Flows that are not HTTP, or may not be looked into: what passes as bytes, and what replay refuses.
+#include <gmock/gmock.h>
+
+#include "daemon/server/worker_rig.h"
+
+namespace tapdeck::server {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::StartsWith;
+
+// Reads one line, sends it back with a mark, then everything else until the client ends.
+ScriptedOrigin::End echo_lines(Wire& wire) {
+  std::string all = wire.rest();
+  wire.write("origin got " + all);
+  return ScriptedOrigin::End::Close;
+}
+
+ScriptedOrigin::End greet_first(Wire& wire) {
+  wire.write("220 ready\r\n");
+  wire.write("you said " + wire.rest());
+  return ScriptedOrigin::End::Close;
+}
+
+RigOptions in_mode(Mode mode) {
+  RigOptions options;
+  options.mode = mode;
+  options.config.limits.sniff_timeout = 20ms;
+  return options;
+}
+
+class TunnelMoves : public testing::TestWithParam<config::Splice> {};
+
+TEST_P(TunnelMoves, CarriesBytesBothWaysWithHalfClose) {
+  RigOptions options = in_mode(Mode::Record);
+  options.config.capture.splice = GetParam();
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(echo_lines);
+  rig.go_to(origin.endpoint());
+  const std::string much(3 << 20, 'm');
+  EXPECT_EQ(rig.ask("\x01opaque" + much), "origin got \x01opaque" + much + "<EOF><EOF>");
+  EXPECT_EQ(rig.count(Counter::TunnelledNotTls), 1U);
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::TunnelledBytesUp) == much.size() + 7; }));
+}
+
+INSTANTIATE_TEST_SUITE_P(, TunnelMoves, testing::Values(config::Splice::Splice, config::Splice::Copy));
+
+TEST(Tunnel, AServerThatSpeaksFirstIsHeardAfterTheSniffTimeout) {
+  WorkerRig rig(in_mode(Mode::Record));
+  ScriptedOrigin origin(greet_first);
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  EXPECT_EQ(wire.read_until("\n"), "220 ready\r\n");
+  wire.write("QUIT");
+  wire.half_close();
+  EXPECT_EQ(wire.rest(), "you said QUIT<EOF><EOF>");
+  EXPECT_EQ(rig.count(Counter::TunnelledServerFirst), 1U);
+}
+
+TEST(Tunnel, AClientThatSpeaksHttpLateIsStillServedAsHttp) {
+  WorkerRig rig(in_mode(Mode::Record));
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("late"); }));
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  EXPECT_TRUE(WorkerRig::eventually([&] { return origin.connections() == 1; })) << "dialled for the silent client";
+  wire.write("GET /a HTTP/1.1\r\nHost: api.test\r\n\r\n");
+  wire.half_close();
+  EXPECT_EQ(wire.rest(), with_length("late") + "<EOF>");
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+}
+
+TEST(Tunnel, ReplayResetsWhatCannotBeOnTapeAndCountsAMiss) {
+  WorkerRig rig(in_mode(Mode::Replay));
+  ScriptedOrigin origin(greet_first);
+  rig.go_to(origin.endpoint());
+  Wire opaque = rig.connect();
+  opaque.write("\x01opaque");
+  EXPECT_EQ(opaque.rest(), "<RST>");
+  Wire silent = rig.connect();
+  EXPECT_EQ(silent.rest(), "<RST>");
+  EXPECT_EQ(rig.count(Counter::MissOpaque), 2U);
+  EXPECT_EQ(rig.outcomes(Mode::Replay, Outcome::Missed), 2U);
+  EXPECT_EQ(rig.sockets.made, 0);
+}
+
+TEST(Tunnel, ABypassRuleKeepsAFlowFromBeingRead) {
+  RigOptions options = in_mode(Mode::Record);
+  options.bypass = {"127.0.0.0/8"};
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(echo_lines);
+  rig.go_to(origin.endpoint());
+  EXPECT_EQ(rig.ask("GET / HTTP/1.1\r\n\r\n"), "origin got GET / HTTP/1.1\r\n\r\n<EOF><EOF>");
+  EXPECT_EQ(rig.count(Counter::TunnelledBypass), 1U);
+  EXPECT_EQ(rig.store->stored_recordings(), 0U);
+}
+
+TEST(Tunnel, ABypassedNameShowsTheClientTheOriginsOwnCertificate) {
+  RigOptions options = in_mode(Mode::Record);
+  options.config.tls.bypass = {"*.test"};
+  WorkerRig rig(std::move(options));
+  const SslContext context = origin_context(*rig.origin_ca, tls::leaf_for(kHost));
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("direct"); }), context.get());
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  EXPECT_FALSE(wire.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa))) << "our CA did not sign this one";
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::TunnelledBypass) == 1; }));
+  wire.close();
+}
+
+TEST(Tunnel, AClientThatOffersOnlyHttp2IsTunnelledAndInReplayRefused) {
+  WorkerRig rig(in_mode(Mode::Record));
+  const SslContext context = origin_context(*rig.origin_ca, tls::leaf_for(kHost));
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }), context.get());
+  rig.go_to(origin.endpoint());
+  Wire tunnelled = rig.connect();
+  EXPECT_FALSE(tunnelled.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa, "\x02h2")));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::TunnelledH2Only) == 1; }));
+  tunnelled.close();
+  rig.set_mode(Mode::Replay);
+  Wire refused = rig.connect();
+  EXPECT_FALSE(refused.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa, "\x02h2")));
+  EXPECT_EQ(rig.count(Counter::MissOpaque), 1U);
+}
+
+TEST(Tunnel, AnUnreachableOriginBreaksTheClientsConnection) {
+  WorkerRig rig(in_mode(Mode::Record));
+  ScriptedOrigin origin(echo_lines);
+  rig.go_to(origin.endpoint());
+  origin.stop();
+  Wire wire = rig.connect();
+  wire.write("\x01opaque");
+  EXPECT_EQ(wire.rest(), "<RST>");
+  EXPECT_EQ(rig.count(Counter::UpstreamRefused), 1U);
+}
+
+TEST(Tunnel, AnIdleTunnelEnds) {
+  RigOptions options = in_mode(Mode::Record);
+  options.config.limits.idle_timeout = 50ms;
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(echo_lines);
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  wire.write("\x01opaque");
+  EXPECT_THAT(wire.rest(), testing::AnyOf(StartsWith("<"), StartsWith("origin got")));
+  EXPECT_EQ(rig.count(Counter::LimitIdleTimeout), 1U);
+}
+
+}  // namespace
+}  // namespace tapdeck::server

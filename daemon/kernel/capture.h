@@ -164,8 +164,9 @@ class Capture {
   // The methods below may be called from any thread; attach, detach and prepare wait for the control thread.
 
   // Captures every socket created in this cgroup2 directory and below. Listeners exist in the namespaces of all its
-  // processes before the first program is attached. Attaching an attached slot replaces it. Errors: NotFound (path),
-  // InvalidArgument (slot, not a cgroup2 directory), Exhausted (descriptors), Permission.
+  // processes before the first program is attached, of an empty cgroup: in the daemon's. Attaching an attached slot
+  // replaces it. Errors: NotFound (path), InvalidArgument (slot, not a cgroup2 directory), Exhausted (descriptors),
+  // Permission.
   [[nodiscard]] virtual Result<void> attach_cgroup(uint32_t target, const std::string& cgroup_path,
                                                    TargetPolicy policy) = 0;
   // Captures TCP that arrives on this interface of the daemon's namespace (bridge, veth, tun).

@@ -74,7 +74,7 @@ void CaptureImpl::lose_cgroup(uint32_t target) {
   Slot& slot = slots_[target];
   if (slot.cgroup->events_fd() >= 0) control_->unwatch(slot.cgroup->events_fd());
   slot.cgroup->mark_gone();
-  netns_->leave(target, NetnsTable::Why::Detached, std::chrono::steady_clock::now());
+  netns_->leave(target, NetnsTable::Why::Gone, std::chrono::steady_clock::now());
   watch_for_return(slot.cgroup->path());
   sink_.on_cgroup_gone(target);
 }

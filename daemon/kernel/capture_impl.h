@@ -78,6 +78,7 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   void drop_steering_if_unused();
   // Listeners for the namespaces of all processes of the target.
   [[nodiscard]] Result<void> cover_processes(uint32_t target);
+  void cover_home_if_empty(uint32_t target);
   [[nodiscard]] uint64_t count_pre_existing(uint32_t target) const;
   void watch_events(uint32_t target);
   void on_cgroup_event(uint32_t target);

@@ -38,6 +38,7 @@ Result<void> CaptureImpl::attach_cgroup_now(uint32_t target, const std::string& 
   slot.pre_existing += count_pre_existing(target);
   const auto begin = [&]() -> Result<void> {
     TRY_VOID(cover_processes(target));
+    cover_home_if_empty(target);
     TRY_VOID(write_policy(target, policy));
     TRY_VOID(slot.cgroup->attach(*run_, pinned_of(policy)));
     run_->release_old_pins(slot.cgroup->id());
@@ -151,6 +152,14 @@ Result<void> CaptureImpl::cover_processes(uint32_t target) {
     if (!used && used.error().code != Code::Unreachable) return used;
   }
   return {};
+}
+
+// A first process may connect before we hear of it, and an open target lets that pass. Where it will come from cannot
+// be known; units and commands come from our own namespace, and listeners there cost a few descriptors.
+void CaptureImpl::cover_home_if_empty(uint32_t target) {
+  if (!cgroup_processes(slots_[target].cgroup->directory_fd()).empty()) return;
+  UniqueFd home(::dup(home_fd_.get()));
+  if (home) ignore(netns_->use(target, std::move(home)), "only a guess; what it misses is counted as no_listener");
 }
 
 // Connections the programs can no longer see. Those of a target we attached before went through us: they are on

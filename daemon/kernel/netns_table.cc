@@ -168,7 +168,7 @@ void NetnsTable::retire(uint64_t cookie, Namespace& ns) {
 
 void NetnsTable::leave(uint32_t target, Why why, std::chrono::steady_clock::time_point now) {
   for (auto& [cookie, ns] : namespaces_) {
-    if (why == Why::Emptied && cookie == home_cookie_) continue;
+    if (why != Why::Detached && cookie == home_cookie_) continue;
     ns.users &= ~(1ULL << target);
     if (ns.users != 0 || ns.listener_ids.empty()) continue;
     ns.retire_at = why == Why::Emptied ? now + kGrace : now;

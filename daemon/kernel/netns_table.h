@@ -35,9 +35,10 @@ class NetnsTable {
   [[nodiscard]] bool has(uint64_t cookie) const;
   // The target uses none any more. Detached: a namespace without users loses its listeners at once and its descriptor
   // a few seconds later, since flows in flight may still have to dial. Emptied: the next process of the target is
-  // likely to come from the same place, so the listeners stay a few seconds more, and those of our own namespace (which
-  // we keep alive anyway) until the target is detached: a command after a command finds them there.
-  enum class Why { Detached, Emptied };
+  // likely to come from the same place, so the listeners stay a few seconds more. Gone (its cgroup was removed): at
+  // once again. Emptied and Gone leave those of our own namespace (which we keep alive anyway) until the target is
+  // detached: a command after a command, a restarted unit finds them there.
+  enum class Why { Detached, Emptied, Gone };
   void leave(uint32_t target, Why why, std::chrono::steady_clock::time_point now);
   // Closes descriptors whose time has come.
   void tick(std::chrono::steady_clock::time_point now);

@@ -47,6 +47,16 @@ TEST_F(CgroupCapture, EmptyCgroupKeepsTheListenersOfTheDaemonsNamespaceOnly) {
   EXPECT_TRUE(sink_.addresses().empty());
 }
 
+TEST_F(CgroupCapture, FirstProcessOfAnEmptyCgroupIsCapturedInTheDaemonsNamespace) {
+  start();
+  ASSERT_NE(capture_, nullptr);
+  ASSERT_TRUE(capture_->attach_cgroup(kSlot, cgroup_.path(), kOpen));
+  expect_captured({.to = ep("192.0.2.10:443")});
+  EXPECT_EQ(uncaptured(Uncaptured::NoListener), 0U);
+  ASSERT_TRUE(capture_->detach(kSlot));
+  EXPECT_TRUE(sink_.addresses().empty());
+}
+
 TEST_F(CgroupCapture, TargetThatComesBackIsAttachedAgain) {
   attach(kOpen);
   resident_.reset();
@@ -55,7 +65,6 @@ TEST_F(CgroupCapture, TargetThatComesBackIsAttachedAgain) {
   EXPECT_FALSE(target_stats().attached);
   cgroup_.make();
   ASSERT_TRUE(eventually([&] { return sink_.back() == 1; }));
-  ASSERT_TRUE(capture_->prepare_netns(kSlot, -1));
   capture_->renew_lease();
   expect_captured({.to = ep("192.0.2.10:443")});
 }

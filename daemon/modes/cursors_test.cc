@@ -1,0 +1,91 @@
+#include "daemon/modes/cursors.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+#include <vector>
+
+#include "daemon/modes/hot_cache.h"
+
+namespace tapdeck::modes {
+namespace {
+
+CursorKey key_of(uint64_t tape, TargetSlot target, uint8_t byte) {
+  CursorKey key{tape, target, {}};
+  key.key.bytes.fill(byte);
+  return key;
+}
+
+TEST(Cursors, BelongToTapeTargetAndKey) {
+  Cursors cursors;
+  const auto cursor = cursors.get(key_of(1, 1, 7));
+  *cursor = 3;
+  EXPECT_EQ(cursors.get(key_of(1, 1, 7)), cursor);
+  EXPECT_EQ(*cursors.get(key_of(2, 1, 7)), 0U);
+  EXPECT_EQ(*cursors.get(key_of(1, 2, 7)), 0U);
+  EXPECT_EQ(*cursors.get(key_of(1, 1, 8)), 0U);
+}
+
+TEST(Cursors, RewindOfOneTargetLeavesTheOthersAndReachesHolders) {
+  Cursors cursors;
+  const auto one = cursors.get(key_of(1, 1, 7));
+  const auto two = cursors.get(key_of(1, 2, 7));
+  *one = *two = 5;
+  cursors.rewind(1);
+  EXPECT_EQ(*one, 0U);
+  EXPECT_EQ(*two, 5U);
+  cursors.rewind(Cursors::kAll);
+  EXPECT_EQ(*two, 0U);
+}
+
+TEST(Cursors, CountEveryTurnOfManyThreads) {
+  Cursors cursors;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int n = 0; n < 1000; ++n) cursors.get(key_of(1, 1, 7))->fetch_add(1);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(*cursors.get(key_of(1, 1, 7)), 4000U);
+}
+
+TEST(Pick, FollowsTheRepeatRule) {
+  using enum config::Repeat;
+  const std::vector<size_t> turns = {0, 1, 2, 3, 4};
+  const auto picks = [&](config::Repeat repeat) {
+    std::vector<size_t> out;
+    for (const size_t turn : turns) out.push_back(pick(repeat, turn, 3));
+    return out;
+  };
+  EXPECT_EQ(picks(InOrder), (std::vector<size_t>{0, 1, 2, 2, 2}));
+  EXPECT_EQ(picks(Latest), (std::vector<size_t>{2, 2, 2, 2, 2}));
+  EXPECT_EQ(picks(Cycle), (std::vector<size_t>{0, 1, 2, 0, 1}));
+  EXPECT_EQ(picks(Once), (std::vector<size_t>{0, 1, 2, 3, 3})) << "3: none is left";
+}
+
+TEST(HotCache, ForgetsEverythingWithANewGeneration) {
+  HotCache cache(1 << 20);
+  EXPECT_EQ(cache.find(key_of(1, 1, 7), 1), nullptr);
+  HotEntry entry;
+  entry.ids = {4, 5};
+  cache.insert(key_of(1, 1, 7), std::move(entry));
+  ASSERT_NE(cache.find(key_of(1, 1, 7), 1), nullptr);
+  EXPECT_EQ(cache.find(key_of(1, 1, 7), 1)->ids.size(), 2U);
+  EXPECT_EQ(cache.find(key_of(1, 1, 7), 2), nullptr);
+  EXPECT_EQ(cache.find(key_of(1, 1, 7), 1), nullptr);
+}
+
+TEST(HotCache, StartsAfreshBeyondItsBound) {
+  HotCache cache(4096);
+  HotEntry& entry = cache.insert(key_of(1, 1, 7), HotEntry{{1}, {}, nullptr});
+  auto item = std::make_shared<ReplayItem>();
+  item->body.assign(8192, 'x');
+  cache.add_item(entry, 1, item);
+  EXPECT_EQ(cache.find(key_of(1, 1, 7), 0), nullptr);
+  cache.insert(key_of(1, 1, 7), HotEntry{{1}, {}, nullptr});
+  EXPECT_NE(cache.find(key_of(1, 1, 7), 0), nullptr);
+}
+
+}  // namespace
+}  // namespace tapdeck::modes

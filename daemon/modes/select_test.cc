@@ -1,0 +1,132 @@
+#include "daemon/modes/select.h"
+
+#include <gtest/gtest.h>
+
+#include "daemon/modes/fake_exchange.h"
+#include "daemon/modes/miss.h"
+#include "daemon/modes/origin.h"
+#include "daemon/modes/runtime_state.h"
+
+namespace tapdeck::modes {
+namespace {
+
+TEST(Glob, StarMatchesAnyRunAndCaseDoesNotMatter) {
+  EXPECT_TRUE(glob_matches("*.example.com", "A.b.Example.COM"));
+  EXPECT_TRUE(glob_matches("*", ""));
+  EXPECT_TRUE(glob_matches("a*b*c", "a-b-b-c"));
+  EXPECT_TRUE(glob_matches("a**", "a"));
+  EXPECT_FALSE(glob_matches("*.example.com", "example.com"));
+  EXPECT_FALSE(glob_matches("a*b", "a-c"));
+  EXPECT_FALSE(glob_matches("", "a"));
+  EXPECT_FALSE(glob_matches("a", ""));
+  EXPECT_FALSE(glob_matches("*a*a*a*a*a*a*a*b", std::string(5000, 'a'))) << "and that in no long time";
+}
+
+FakeExchange& request(FakeExchange& exchange, const std::string& authority, const std::string& sni = {}) {
+  exchange.head.method = "GET";
+  exchange.head.target = "/v1/items?x=1";
+  exchange.head.authority = authority;
+  exchange.from.destination = *Endpoint::parse("192.0.2.7:8443");
+  if (!sni.empty()) {
+    exchange.tls_facts.sni = sni;
+    exchange.tls_facts.version = "TLSv1.3";
+  }
+  return exchange;
+}
+
+TEST(OriginName, IsTheSniThenTheAuthorityThenTheAddress) {
+  std::string storage;
+  FakeExchange by_sni, by_authority, by_address, by_v6;
+  EXPECT_EQ(origin_of(request(by_sni, "API.test:8443", "api.test"), storage).host, "api.test");
+  EXPECT_EQ(origin_of(by_sni, storage).authority, "") << "only case and port differ";
+  EXPECT_EQ(origin_of(by_sni, storage).scheme, "https");
+  EXPECT_EQ(origin_of(request(by_authority, "api.test:99"), storage).host, "api.test");
+  EXPECT_EQ(origin_of(by_authority, storage).port, 8443) << "the port is the connection's, never the header's";
+  EXPECT_EQ(origin_of(request(by_address, ""), storage).host, "192.0.2.7");
+  EXPECT_EQ(origin_of(request(by_v6, "[2001:db8::1]:80"), storage).host, "2001:db8::1");
+}
+
+TEST(OriginName, AHostThatDisagreesWithTheSniIsAFurtherDimension) {
+  std::string storage;
+  FakeExchange exchange;
+  const OriginName origin = origin_of(request(exchange, "evil.test", "api.test"), storage);
+  EXPECT_EQ(origin.host, "api.test");
+  EXPECT_EQ(origin.authority, "evil.test");
+}
+
+TEST(OriginName, ThePooledConnectionIsThatOfTheOriginalDestination) {
+  FakeExchange exchange;
+  request(exchange, "evil.test", "api.test").tls_facts.upstream_offer = "http/1.1";
+  const upstream::Key key = upstream_key_of(exchange);
+  EXPECT_EQ(key.address, *Endpoint::parse("192.0.2.7:8443"));
+  EXPECT_EQ(key.server_name, "api.test");
+  EXPECT_EQ(key.alpn, "http/1.1");
+  EXPECT_EQ(key.security, upstream::Security::Tls);
+}
+
+TEST(Routes, TheFirstWhoseConditionsAllHoldDecides) {
+  FakeExchange exchange;
+  request(exchange, "api.test");
+  config::Route other_host, prefix, all;
+  other_host.host = "*.example.com";
+  prefix.path_prefix = "/v1/";
+  prefix.method = "GET";
+  const std::vector<config::Route> routes = {other_host, prefix, all};
+  EXPECT_EQ(route_for(routes, exchange, "t"), &routes[1]);
+  exchange.head.method = "POST";
+  EXPECT_EQ(route_for(routes, exchange, "t"), &routes[2]);
+  EXPECT_EQ(route_for({}, exchange, "t"), nullptr);
+}
+
+TEST(Routes, EachConditionCanExclude) {
+  FakeExchange exchange;
+  request(exchange, "api.test");
+  std::vector<config::Route> routes(1);
+  config::Route& route = routes[0];
+  const auto matches = [&] { return route_for(routes, exchange, "t") != nullptr; };
+  EXPECT_TRUE((route.port = 8443, matches()));
+  EXPECT_FALSE((route.port = 443, matches()));
+  route.port.reset();
+  EXPECT_FALSE((route.scheme = config::Scheme::Https, matches()));
+  EXPECT_TRUE((route.scheme = config::Scheme::Http, matches()));
+  EXPECT_TRUE((route.path = "/v1/items", matches())) << "the query is not the path";
+  EXPECT_FALSE((route.path = "/v1", matches()));
+  route.path.reset();
+  EXPECT_FALSE((route.target = "u", matches()));
+  EXPECT_TRUE((route.target = "t", matches()));
+}
+
+TEST(MissJson, EscapesWhatClientsChoose) {
+  store::Key key;
+  store::KeyParts parts;
+  parts.scheme = "https";
+  parts.host = "api.test";
+  parts.port = 443;
+  parts.method = "GET";
+  parts.path = "/\"\x01";
+  Miss miss{"s", "r", &key, &parts, {{7, {{"query", "a=1", "a=2"}}}}, false};
+  const std::string json = miss_json(miss);
+  EXPECT_NE(json.find("\"request\":{\"method\":\"GET\",\"url\":\"https://api.test/\\\"\\u0001\"}"), std::string::npos) << json;
+  EXPECT_NE(json.find("\"nearest\":[{\"id\":7,\"differs\":[{\"where\":\"query\",\"recorded\":\"a=1\",\"requested\":\"a=2\"}]}]"),
+            std::string::npos)
+      << json;
+  EXPECT_NE(json.find("recording 7 differs only in query"), std::string::npos);
+  miss.exhausted = true;
+  EXPECT_NE(miss_json(miss).find("used once"), std::string::npos);
+  miss.exhausted = false;
+  miss.nearest.clear();
+  EXPECT_NE(miss_json(miss).find("has nothing like it"), std::string::npos);
+}
+
+TEST(RuntimeState, AViewSeesAChangeAndAHeldSnapshotDoesNot) {
+  RuntimeState state;
+  RuntimeView view(state);
+  const auto held = view.share();
+  state.update([](RuntimeSnapshot& next) { next.targets[3].session = "other"; });
+  EXPECT_EQ(view.get().targets[3].session, "other");
+  EXPECT_EQ(view.get().generation, 2U);
+  EXPECT_EQ(held->targets[3].session, "default");
+}
+
+}  // namespace
+}  // namespace tapdeck::modes

@@ -51,6 +51,7 @@ void Connection::drain() {
 }
 
 void Connection::abort() {
+  if (session_ != nullptr) session_->abort();
   if (stream_ != nullptr) stream_->close();
   if (transport_ != nullptr) transport_->close();
 }

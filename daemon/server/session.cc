@@ -103,6 +103,8 @@ void Session::drain() {
   settle();
 }
 
+void Session::abort() { lose_client(Error{Code::Cancelled, "tapdeck is stopping", Origin::Internal, Retry::No, 0}); }
+
 void Session::pump() {
   if (pumping_ || phase_ != Phase::Open) return;
   pumping_ = true;

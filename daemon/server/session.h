@@ -53,6 +53,8 @@ class Session {
   net::Task<> run();
   // Finishes open exchanges, then closes. Idle sessions close at once.
   void drain();
+  // Breaks everything off now: open exchanges fail, so that no handler waits for a client that will not be read again.
+  void abort();
 
  private:
   friend class StreamExchange;

@@ -81,6 +81,26 @@ TEST(Session, AResetClientCancelsTheWaitingHandler) {
   EXPECT_THAT(rig.observer.errors, ElementsAre("client_gone"));
 }
 
+// The worker's last word at shutdown. Nothing else would wake this handler: the session reads no more.
+TEST(Session, AbortEndsAHandlerWhoseClientHasHalfClosed) {
+  Rig rig;
+  net::Signal never(rig.io.get_executor());
+  net::Signal begun(rig.io.get_executor());
+  rig.handler.body = [&](Exchange&) -> net::Task<Result<void>> {
+    begun.notify();
+    co_await never.wait();
+    co_return fail(Code::Cancelled, "stopped", Origin::Internal);
+  };
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send(kGetA);
+    rig.client->half_close();
+    while (rig.handler.running == 0) co_await begun.wait();
+    for (int turn = 0; turn < 50; ++turn) co_await asio::post(rig.io, asio::use_awaitable);
+    rig.session->abort();
+  });
+  EXPECT_EQ(rig.handler.running, 0);
+}
+
 TEST(Session, AMalformedRequestGets400AndNeverReachesTheHandler) {
   Rig rig;
   rig.run([&]() -> net::Task<> {

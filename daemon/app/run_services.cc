@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <thread>
 #include <utility>
 
 #include "daemon/app/engine.h"
@@ -19,6 +20,8 @@ namespace {
 // The one target of a run.
 constexpr uint32_t kSlot = 1;
 constexpr std::string_view kCapturePrefix = "capture-";
+// A daemon that owns the store takes pending recordings in at its next start; we do not wait for that.
+constexpr std::chrono::milliseconds kMergePatience{1000};
 
 class InProcess final : public RunServices {
  public:
@@ -30,7 +33,7 @@ class InProcess final : public RunServices {
     engine_.reset();
     std::error_code ignored;
     std::filesystem::remove_all(paths_.capture_dir, ignored);
-    if (!pending_.empty()) merge_pending();
+    if (options_.mode != Mode::Replay) merge_pending();
   }
 
   Result<void> open() {
@@ -140,15 +143,23 @@ class InProcess final : public RunServices {
     return {};
   }
 
-  // The owner may have gone meanwhile; else the next open of the store merges.
+  // Opening the store for writing takes in what runs beside it left. Whoever ends last does it: the owner looks after it
+  // has closed, the others try for as long as an owner that is ending too may need.
   void merge_pending() {
     store::StoreOptions options;
     options.path = paths_.store.string();
-    auto main = store::ExchangeStore::open(options, store::Access::ReadWrite);
-    if (!main) {
-      log::info("run.merge_later", "recordings wait beside the store until its owner or the next run takes them in",
-                {{"directory", pending_}, {"reason", main.error().message()}});
+    const auto give_up = std::chrono::steady_clock::now() + kMergePatience;
+    while (is_anything_pending()) {
+      auto main = store::ExchangeStore::open(options, store::Access::ReadWrite);
+      if (main || std::chrono::steady_clock::now() > give_up || pending_.empty()) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
+  }
+
+  [[nodiscard]] bool is_anything_pending() const {
+    std::error_code error;
+    const bool none = std::filesystem::is_empty(paths_.store / "pending", error);
+    return !error && !none;
   }
 
   RunOptions options_;

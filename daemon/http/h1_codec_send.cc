@@ -113,7 +113,9 @@ Result<void> H1Codec::send_response(StreamId stream, const ResponseHead& head, E
   const bool says_close = declared.close;
   const bool keeps_alive = declared.keep_alive;
   const bool by_close = plan.framing == Framing::UntilClose;
-  const bool last = draining_ || failure_;
+  // A coding that a 1.0 client cannot read was dropped: then the head says what ends the body instead.
+  const bool recoded = by_close && declared.chunked;
+  const bool last = draining_ || failure_ || recoded;
   const bool switches = is_switch(head);
   // A 1.0 peer, or a 1.0 head, means one exchange unless both say otherwise. Without the word from us the client of a
   // 1.0 head closes by itself; 1.1 has to be told. A body that ends with the connection says it too (RFC 9112 6.3).

@@ -68,14 +68,14 @@ TEST(H1SendResponse, HeadGoesOutAsGiven) {
   EXPECT_TRUE(server->is_idle());
 }
 
-TEST(H1SendResponse, UnframedBodyIsChunkedForHttp11AndCloseDelimitedForHttp10) {
+TEST(H1SendResponse, UnframedBodyEndsWithTheConnectionAsAtTheOrigin) {
   Server modern;
   ASSERT_TRUE(modern->send_response(1, response(200), EndStream::No));
   ASSERT_TRUE(modern->send_body(1, "hello world, hello"));
   ASSERT_TRUE(modern->send_end(1, {}));
   EXPECT_EQ(modern.written(),
-            "HTTP/1.1 200 Because\r\nTransfer-Encoding: chunked\r\n\r\n12\r\nhello world, hello\r\n0\r\n\r\n");
-  EXPECT_FALSE(modern->must_close());
+            "HTTP/1.1 200 Because\r\n\r\nhello world, hello");
+  EXPECT_TRUE(modern->must_close());
 
   Server old("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
   ASSERT_TRUE(old->send_response(1, response(200, {{"Transfer-Encoding", "chunked"}, {"A", "b"}}), EndStream::No));
@@ -133,7 +133,7 @@ TEST(H1SendResponse, LengthExceededOrUnmetIsAnErrorAndCloses) {
   Server none;
   EXPECT_FALSE(none->send_response(1, response(200, {{"Content-Length", "2"}}), EndStream::Yes));
   Server chunk;
-  ASSERT_TRUE(chunk->send_response(1, response(200), EndStream::No));
+  ASSERT_TRUE(chunk->send_response(1, response(200, {{"Transfer-Encoding", "chunked"}}), EndStream::No));
   ASSERT_TRUE(chunk->send_body(1, "a", ChunkStart{5, ""}));
   EXPECT_FALSE(chunk->send_end(1, {}));
 }
@@ -160,7 +160,7 @@ TEST(H1SendResponse, SplittingIsRefused) {
   head.reason = "OK\r\nX: y";
   EXPECT_FALSE(server->send_response(1, head, EndStream::No));
   EXPECT_FALSE(server->send_response(1, response(20), EndStream::No));
-  ASSERT_TRUE(server->send_response(1, response(200), EndStream::No));
+  ASSERT_TRUE(server->send_response(1, response(200, {{"Transfer-Encoding", "chunked"}}), EndStream::No));
   EXPECT_FALSE(server->send_body(1, "a", ChunkStart{1, ";a\r\nb"}));
   Headers trailers;
   trailers.add("A", "b\r\n\r\nHTTP/1.1 200 OK");

@@ -1,0 +1,152 @@
+#include "daemon/modes/store_link.h"
+
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/io_context.hpp>
+#include <gtest/gtest.h>
+
+#include "daemon/modes/fake_exchange.h"
+#include "daemon/modes/replayed_request.h"
+#include "store/test_support.h"
+
+namespace tapdeck::modes {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct LinkRig {
+  explicit LinkRig(StoreLinkOptions options = {}, store::WriterOptions writer_options = {})
+      : store(store::open_store(directory.path())),
+        writer(*store::StoreWriter::start(*store, writer_options)),
+        metrics(registry.create()),
+        link(io.get_executor(), *writer, metrics, options) {}
+
+  // Commits one finished recording and returns what the exchange would be told.
+  Result<void> commit_one() {
+    store::Recorder recorder(*store, "default");
+    store::RecordingBuilder builder = recorder.begin("/a");
+    http::ResponseHead head;
+    head.status = 200;
+    builder.response(head);
+    builder.finish({store::Outcome::Kind::Complete, 0, {}});
+    std::vector<store::PendingWrite> writes;
+    builder.take_writes(writes);
+    std::optional<Result<void>> told;
+    auto commit = [&]() -> net::Task<> {
+      auto result = co_await link.commit(writes);
+      told = result;
+    };
+    asio::co_spawn(io, commit(), asio::detached);
+    const auto limit = std::chrono::steady_clock::now() + 10s;
+    while (!told && std::chrono::steady_clock::now() < limit) io.run_one_for(100ms);
+    link.close();
+    io.restart();
+    io.poll();
+    return told.value_or(fail(Code::Internal, "commit() hangs"));
+  }
+  uint64_t count(Counter counter) { return registry.snapshot().value(counter); }
+
+  store::TempDirectory directory;
+  std::unique_ptr<store::ExchangeStore> store;
+  std::unique_ptr<store::StoreWriter> writer;
+  asio::io_context io{1};
+  MetricsRegistry registry;
+  Metrics& metrics;
+  StoreLink link;
+};
+
+TEST(StoreLink, TellsTheExchangeWhenItsRecordingIsInTheStore) {
+  LinkRig rig;
+  const auto told = rig.commit_one();
+  EXPECT_TRUE(told) << told.error().message();
+  EXPECT_EQ(rig.store->stored_recordings(), 1U);
+  uint64_t observed = 0;
+  for (const uint64_t n : rig.registry.snapshot().histograms[static_cast<size_t>(Histogram::CommitWal)].counts) observed += n;
+  EXPECT_EQ(observed, 1U);
+}
+
+TEST(StoreLink, DoesNotWaitWhenNothingIsPromised) {
+  StoreLinkOptions options;
+  options.hold = Hold::No;
+  options.hold_limit = 0ms;
+  LinkRig rig(options);
+  EXPECT_TRUE(rig.commit_one());
+  EXPECT_EQ(rig.count(Counter::StoreHoldExceeded), 0U);
+  EXPECT_EQ(rig.store->stored_recordings(), 1U) << "written all the same";
+}
+
+TEST(StoreLink, EndsTheHoldAtItsLimitAndCountsIt) {
+  StoreLinkOptions options;
+  options.hold_limit = 0ms;
+  LinkRig rig(options);
+  const auto told = rig.commit_one();
+  ASSERT_FALSE(told);
+  EXPECT_EQ(told.error().code, Code::Timeout);
+  EXPECT_EQ(rig.count(Counter::StoreHoldExceeded), 1U);
+}
+
+TEST(StoreLink, AFullQueueIsALossThatIsToldAndCounted) {
+  LinkRig rig({}, {.queue_bytes = 1});
+  const auto told = rig.commit_one();
+  ASSERT_FALSE(told);
+  EXPECT_EQ(told.error().code, Code::Exhausted);
+  EXPECT_EQ(rig.count(Counter::IncompleteStoreSlow), 1U);
+  EXPECT_EQ(rig.count(Counter::StoreErrorWrite), 1U);
+  EXPECT_EQ(rig.store->stored_recordings(), 0U);
+}
+
+template <class Body>
+void run(Body body) {
+  asio::io_context io(1);
+  bool over = false;
+  auto wrapper = [&]() -> net::Task<> {
+    co_await body();
+    over = true;
+  };
+  asio::co_spawn(io, wrapper(), asio::detached);
+  io.run_for(10s);
+  EXPECT_TRUE(over);
+}
+
+TEST(ReplayedRequest, GivesTheBufferedBodyOutAgainWithItsChunks) {
+  FakeExchange inner;
+  inner.pieces = {{"abc", 3, ";x=1"}, {"de", 4, ""}, {"fg", std::nullopt, ""}};
+  ReplayedRequest buffered(inner);
+  run([&]() -> net::Task<> {
+    std::string seen;
+    auto each = [&](std::string_view bytes) { seen += bytes; };
+    auto whole = co_await buffered.buffer(100, each);
+    EXPECT_TRUE(whole && *whole);
+    EXPECT_EQ(seen, "abcdefg");
+    std::string again;
+    bool end = false;
+    while (!end) {
+      auto piece = co_await buffered.read_body();
+      if (piece->chunk) again += '{' + std::to_string(piece->chunk->size) + std::string(piece->chunk->extension) + '}';
+      again += piece->bytes;
+      end = piece->end;
+    }
+    EXPECT_EQ(again, "{3;x=1}abc{4}defg");
+  });
+}
+
+TEST(ReplayedRequest, BeyondItsLimitTheRestStreamsOn) {
+  FakeExchange inner;
+  inner.pieces = {{"0123456789", {}, ""}, {"rest", {}, ""}};
+  ReplayedRequest buffered(inner);
+  run([&]() -> net::Task<> {
+    auto each = [](std::string_view) {};
+    auto whole = co_await buffered.buffer(5, each);
+    EXPECT_TRUE(whole && !*whole);
+    EXPECT_EQ(inner.pieces.size(), 1U) << "no more was taken in than needed to know";
+    auto first = co_await buffered.read_body();
+    EXPECT_EQ(first->bytes, "0123456789");
+    EXPECT_FALSE(first->end);
+    auto second = co_await buffered.read_body();
+    EXPECT_EQ(second->bytes, "rest");
+    EXPECT_TRUE(second->end);
+  });
+}
+
+}  // namespace
+}  // namespace tapdeck::modes

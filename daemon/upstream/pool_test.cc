@@ -1,0 +1,170 @@
+#include "daemon/upstream/pool.h"
+
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/io_context.hpp>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <list>
+
+namespace tapdeck::upstream {
+namespace {
+
+using namespace std::chrono_literals;
+
+class PlainSockets final : public SocketSource {
+ public:
+  Result<UniqueFd> upstream_socket(uint64_t, int family) override {
+    return UniqueFd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  }
+};
+
+// A pool, and a listener whose accepted ends the test holds.
+struct PoolRig {
+  explicit PoolRig(PoolOptions options = {}) : metrics(registry.create()) {
+    listener = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* generic = reinterpret_cast<sockaddr*>(&address);
+    EXPECT_EQ(::bind(listener.get(), generic, size), 0);
+    EXPECT_EQ(::listen(listener.get(), 8), 0);
+    EXPECT_EQ(::getsockname(listener.get(), generic, &size), 0);
+    key.address = Endpoint::from_sockaddr(generic);
+    context.executor = io.get_executor();
+    context.sockets = &sockets;
+    context.metrics = &metrics;
+    pool.emplace(context, options);
+  }
+  std::unique_ptr<Connection> acquire(Key wanted, Fresh fresh = Fresh::No) {
+    Dialed dialed;
+    auto body = [&]() -> net::Task<> {
+      auto result = co_await pool->acquire(wanted, fresh);
+      dialed = std::move(result);
+    };
+    asio::co_spawn(io, body(), asio::detached);
+    io.restart();
+    io.run_for(10s);
+    if (dialed.connection != nullptr && !dialed.connection->reused) {
+      accepted.emplace_back(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    }
+    error = dialed.error;
+    return std::move(dialed.connection);
+  }
+  uint64_t count(Counter counter) { return registry.snapshot().value(counter); }
+
+  asio::io_context io{1};
+  MetricsRegistry registry;
+  Metrics& metrics;
+  PlainSockets sockets;
+  UniqueFd listener;
+  std::list<UniqueFd> accepted;
+  Key key;
+  DialContext context;
+  Error error;
+  std::optional<Pool> pool;
+};
+
+TEST(Pool, AGivenBackConnectionServesTheSameKeyAgainAndNoOther) {
+  PoolRig rig;
+  auto first = rig.acquire(rig.key);
+  ASSERT_NE(first, nullptr);
+  EXPECT_FALSE(first->reused);
+  Connection* const identity = first.get();
+  rig.pool->give_back(std::move(first));
+  EXPECT_EQ(rig.pool->idle(), 1U);
+  Key other = rig.key;
+  other.netns_cookie = 7;
+  auto elsewhere = rig.acquire(other);
+  EXPECT_NE(elsewhere.get(), identity) << "never across network namespaces";
+  auto again = rig.acquire(rig.key);
+  EXPECT_EQ(again.get(), identity);
+  EXPECT_TRUE(again->reused);
+  EXPECT_EQ(rig.pool->idle(), 0U);
+  EXPECT_EQ(rig.count(Counter::UpstreamDialed), 2U);
+  EXPECT_EQ(rig.count(Counter::UpstreamReused), 1U);
+}
+
+TEST(Pool, FreshNeverReuses) {
+  PoolRig rig;
+  rig.pool->give_back(rig.acquire(rig.key));
+  const auto fresh = rig.acquire(rig.key, Fresh::Yes);
+  EXPECT_FALSE(fresh->reused);
+  EXPECT_EQ(rig.pool->idle(), 1U);
+}
+
+TEST(Pool, AConnectionTheOriginClosedOrSpokeOnIsNotReused) {
+  PoolRig rig;
+  rig.pool->give_back(rig.acquire(rig.key));
+  rig.accepted.back().reset();
+  auto after_close = rig.acquire(rig.key);
+  EXPECT_FALSE(after_close->reused);
+  rig.pool->give_back(std::move(after_close));
+  EXPECT_EQ(::send(rig.accepted.back().get(), "HTTP/1.1 408 ", 13, 0), 13);
+  const auto after_words = rig.acquire(rig.key);
+  EXPECT_FALSE(after_words->reused) << "unasked bytes would answer the next request";
+  EXPECT_EQ(rig.pool->idle(), 0U);
+}
+
+TEST(Pool, KeepsNoMoreThanItsBound) {
+  PoolOptions options;
+  options.max_idle = 2;
+  PoolRig rig(options);
+  std::list<std::unique_ptr<Connection>> open;
+  for (int i = 0; i < 4; ++i) open.push_back(rig.acquire(rig.key));
+  for (auto& connection : open) rig.pool->give_back(std::move(connection));
+  EXPECT_EQ(rig.pool->idle(), 2U);
+  EXPECT_EQ(rig.registry.snapshot().value(Gauge::UpstreamIdle), 2);
+  rig.pool->clear();
+  EXPECT_EQ(rig.registry.snapshot().value(Gauge::UpstreamIdle), 0);
+}
+
+TEST(Pool, SweepClosesWhatWasIdleTooLong) {
+  PoolOptions options;
+  options.max_idle_time = 0ms;
+  PoolRig rig(options);
+  rig.pool->give_back(rig.acquire(rig.key));
+  EXPECT_EQ(rig.pool->idle(), 1U);
+  rig.pool->sweep();
+  EXPECT_EQ(rig.pool->idle(), 0U);
+}
+
+TEST(Pool, AConnectionInsideAnExchangeIsClosedInsteadOfKept) {
+  PoolRig rig;
+  auto connection = rig.acquire(rig.key);
+  http::RequestHead head;
+  head.method = "GET";
+  head.target = "/";
+  head.headers.add("Host", "x");
+  ASSERT_TRUE(connection->codec().send_request(head, http::EndStream::Yes));
+  rig.pool->give_back(std::move(connection));
+  EXPECT_EQ(rig.pool->idle(), 0U);
+}
+
+TEST(Pool, ARefusedDialNamesTheAddress) {
+  PoolRig rig;
+  rig.listener.reset();
+  EXPECT_EQ(rig.acquire(rig.key), nullptr);
+  EXPECT_EQ(rig.error.code, Code::Refused);
+  EXPECT_EQ(rig.error.origin, Origin::Upstream);
+  EXPECT_NE(rig.error.detail.find(rig.key.address.to_string()), std::string::npos);
+}
+
+TEST(Pool, VerdictsCountOnlyForTheirTimeToLive) {
+  PoolOptions options;
+  PoolRig rig(options);
+  EXPECT_EQ(rig.pool->recent(rig.key), nullptr);
+  rig.pool->remember(rig.key, {"http/1.1", std::nullopt, false});
+  ASSERT_NE(rig.pool->recent(rig.key), nullptr);
+  EXPECT_EQ(rig.pool->recent(rig.key)->alpn, "http/1.1");
+  options.verify_ttl = 0ms;
+  PoolRig forgetful(options);
+  forgetful.pool->remember(forgetful.key, {"http/1.1", std::nullopt, false});
+  EXPECT_EQ(forgetful.pool->recent(forgetful.key), nullptr);
+}
+
+}  // namespace
+}  // namespace tapdeck::upstream

@@ -38,6 +38,8 @@ TABLE = {
 }
 THIRD_PARTY = ("asio", "openssl/", "nlohmann/", "prometheus/", "rocksdb/", "bpf/libbpf", "bpf/bpf", "llhttp", "nghttp2/",
                "toml++/", "CLI/", "ares.h", "libmnl/", "nftables/")
+# Headers that only tests include: judged like tests.
+TEST_SUPPORT = {"daemon/server/wire.h"}
 # Not a test build: tests may include anything below their folder and GoogleTest.
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 
@@ -55,7 +57,7 @@ def problems():
                 yield f"{path}: a folder without a row in .ci/lint/include_directions.py; add it on purpose"
             continue
         folders, libraries = TABLE[folder]
-        is_test = path.stem.endswith(("_test", "_fuzz", "_bench"))
+        is_test = path.stem.endswith(("_test", "_fuzz", "_bench")) or path.as_posix() in TEST_SUPPORT
         for quote, name in INCLUDE.findall(read(path)):
             if quote == '"' and name.startswith(("daemon/", "store/", "bpf/", "netns-tests/")):
                 target = name

@@ -14,6 +14,7 @@
 #include <fstream>
 #include <utility>
 
+#include "daemon/base/log.h"
 #include "store/store_impl.h"
 #include "store/store_repair.h"
 
@@ -155,6 +156,7 @@ Result<void> ExchangeStore::Impl::open() {
       return fail_errno(errno, "restrict store directory " + options.path, Origin::Store);
     TRY_VOID(take_lock());
   } else if (!fs::exists(db_path + "/CURRENT", error)) {
+    if (error) return fail_errno(error.value(), "open store " + options.path, Origin::Store);  // EACCES is not "empty"
     return fail(Code::NotFound, "nothing is recorded in " + options.path, Origin::Store);
   }
   TRY_VOID(load_secret());
@@ -250,7 +252,9 @@ Result<void> ExchangeStore::Impl::open_db() {
       status = try_open(access);
       if (status.ok()) return {};
     }
-    return fail_status(status, "open store " + options.path + " for reading");
+    auto failed = fail_status(status, "open store " + options.path + " for reading");
+    if (status.IsCorruption()) failed.error().detail += "; a recording run or the daemon repairs what can be repaired";
+    return failed;
   }
   const bool headless = lost_its_head(db_path);
   rocksdb::Status status = headless ? rocksdb::Status::Corruption("CURRENT is missing") : try_open(access);
@@ -261,7 +265,11 @@ Result<void> ExchangeStore::Impl::open_db() {
   const std::string first = status.ToString();
   if (point_current_at_newest_manifest(db_path)) status = try_open(access);
   if (!status.ok() && repair(db_path)) status = try_open(access);
-  if (status.ok()) return {};
+  if (status.ok()) {
+    log::warn("store.repaired", "the store was damaged; it is open again, but its newest recordings may be gone",
+              {{"store", options.path}, {"damage", first}});
+    return {};
+  }
   return fail(Code::Corrupt,
               "store " + options.path + " is damaged and could not be repaired (" + first +
                   "); move the directory away or restore it from a backup",

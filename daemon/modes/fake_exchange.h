@@ -37,7 +37,9 @@ class FakeExchange final : public exchange::Exchange {
     co_return piece;
   }
   const http::Headers& request_trailers() const override { return trailers; }
-  Result<void> inform(const http::ResponseHead& response) override { return note("inform " + std::to_string(response.status)); }
+  Result<void> inform(const http::ResponseHead& response) override {
+    return note("inform " + std::to_string(response.status));
+  }
   Result<void> respond(const http::ResponseHead& response, http::EndStream end) override {
     started_ = true;
     return note("head " + std::to_string(response.status) + (end == http::EndStream::Yes ? " end" : ""));

@@ -106,9 +106,12 @@ TEST(MissJson, EscapesWhatClientsChoose) {
   parts.path = "/\"\x01";
   Miss miss{"s", "r", &key, &parts, {{7, {{"query", "a=1", "a=2"}}}}, false};
   const std::string json = miss_json(miss);
-  EXPECT_NE(json.find("\"request\":{\"method\":\"GET\",\"url\":\"https://api.test/\\\"\\u0001\"}"), std::string::npos) << json;
-  EXPECT_NE(json.find("\"nearest\":[{\"id\":7,\"differs\":[{\"where\":\"query\",\"recorded\":\"a=1\",\"requested\":\"a=2\"}]}]"),
-            std::string::npos)
+  EXPECT_NE(json.find("\"request\":{\"method\":\"GET\",\"url\":\"https://api.test/\\\"\\u0001\"}"), std::string::npos)
+      << json;
+  EXPECT_NE(
+      json.find(
+          "\"nearest\":[{\"id\":7,\"differs\":[{\"where\":\"query\",\"recorded\":\"a=1\",\"requested\":\"a=2\"}]}]"),
+      std::string::npos)
       << json;
   EXPECT_NE(json.find("recording 7 differs only in query"), std::string::npos);
   miss.exhausted = true;

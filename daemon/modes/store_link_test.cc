@@ -1,9 +1,9 @@
 #include "daemon/modes/store_link.h"
 
+#include <gtest/gtest.h>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <asio/io_context.hpp>
-#include <gtest/gtest.h>
 
 #include "daemon/modes/fake_exchange.h"
 #include "daemon/modes/replayed_request.h"
@@ -61,7 +61,8 @@ TEST(StoreLink, TellsTheExchangeWhenItsRecordingIsInTheStore) {
   EXPECT_TRUE(told) << told.error().message();
   EXPECT_EQ(rig.store->stored_recordings(), 1U);
   uint64_t observed = 0;
-  for (const uint64_t n : rig.registry.snapshot().histograms[static_cast<size_t>(Histogram::CommitWal)].counts) observed += n;
+  for (const uint64_t n : rig.registry.snapshot().histograms[static_cast<size_t>(Histogram::CommitWal)].counts)
+    observed += n;
   EXPECT_EQ(observed, 1U);
 }
 

@@ -38,7 +38,9 @@ struct Breaks {
   int status;
   std::string error;
 };
-void PrintTo(const Breaks& breaks, std::ostream* out) { *out << breaks.name; }
+void PrintTo(const Breaks& breaks, std::ostream* out) {
+  *out << breaks.name;
+}
 
 class OriginBreaks : public testing::TestWithParam<Breaks> {};
 
@@ -46,7 +48,8 @@ TEST_P(OriginBreaks, IsToldByNameAndOnTheSameConnectionTheNextRequestWorks) {
   const Breaks& breaks = GetParam();
   WorkerRig rig;
   std::atomic<int> requests{0};
-  ScriptedOrigin origin(http_origin([&](const std::string&) { return requests++ == 0 ? breaks.bytes : with_length("well"); }));
+  ScriptedOrigin origin(
+      http_origin([&](const std::string&) { return requests++ == 0 ? breaks.bytes : with_length("well"); }));
   rig.go_to(origin.endpoint());
   Wire wire = rig.connect();
   wire.write(kGet);
@@ -95,8 +98,9 @@ TEST(UpstreamFailure, AClearOriginBehindTlsIsUpstreamTls) {
 
 TEST(UpstreamFailure, AnAnswerBrokenInItsBodyResetsTheClient) {
   WorkerRig rig;
-  ScriptedOrigin origin(http_origin(
-      [](const std::string&) { return std::string("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab<RST>"); }));
+  ScriptedOrigin origin(http_origin([](const std::string&) {
+    return std::string("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab<RST>");
+  }));
   rig.go_to(origin.endpoint());
   Wire wire = rig.connect();
   wire.write(kGet);
@@ -124,11 +128,13 @@ struct BadOrigin {
   tls::LeafShape shape;
   long verify_result;
 };
-void PrintTo(const BadOrigin& bad, std::ostream* out) { *out << bad.name; }
+void PrintTo(const BadOrigin& bad, std::ostream* out) {
+  *out << bad.name;
+}
 
 class Mirrored : public testing::TestWithParam<BadOrigin> {};
 
-TEST_P(Mirrored, AnOriginThatDoesNotVerifyIsNeverLaunderedAlsoInReplay) {
+TEST_P(Mirrored, AnOriginThatDoesNotVerifyIsShownAsWhatItIsAndNeverSpokenTo) {
   WorkerRig rig;
   tls::LeafSpec leaf = tls::leaf_for(kHost);
   if (GetParam().shape == tls::LeafShape::WrongName) leaf = tls::leaf_for("other.test");
@@ -143,6 +149,13 @@ TEST_P(Mirrored, AnOriginThatDoesNotVerifyIsNeverLaunderedAlsoInReplay) {
   EXPECT_FALSE(wire.start_tls(std::move(ssl)));
   EXPECT_EQ(SSL_get_verify_result(wire.ssl()), GetParam().verify_result);
   wire.close();
+  Wire careless = rig.connect();  // a client that does not look
+  SslOwned blind = rig.client_ssl(WorkerRig::Trust::OurCa);
+  SSL_set_verify(blind.get(), SSL_VERIFY_NONE, nullptr);
+  EXPECT_TRUE(careless.start_tls(std::move(blind)));
+  careless.write(kGet);
+  careless.half_close();
+  expect_failure(careless.rest(), 502, "upstream_tls", origin.endpoint());
 }
 
 INSTANTIATE_TEST_SUITE_P(

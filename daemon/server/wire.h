@@ -1,4 +1,5 @@
-// Test support: a blocking connection, clear or TLS, as clients and scripted origins of tests use it, and such an origin.
+// Test support: a blocking connection, clear or TLS, as clients and scripted origins of tests use it, and such an
+// origin.
 //
 // Every wait ends after ten seconds with what came so far. Thread: one at a time each.
 #pragma once

@@ -18,9 +18,11 @@ inline constexpr std::string_view kHost = "api.test";
 
 class FakeFlows final : public FlowSource {
  public:
-  std::mutex mutex;
+  std::mutex mutex;                     // held by a test: the worker hangs in its next lookup
+  std::atomic<int> asked{0};            // lookups begun
   std::optional<Endpoint> destination;  // none: nobody captured it
   Result<exchange::CapturedFlow> resolve(const ListenerTag& tag, const Endpoint& client, const Endpoint&) override {
+    ++asked;
     const std::scoped_lock lock(mutex);
     if (!destination) return fail(Code::NotFound, "no such flow", Origin::Kernel);
     exchange::CapturedFlow flow;
@@ -162,7 +164,8 @@ class WorkerRig {
   [[nodiscard]] Wire connect() const { return Wire::connect(listening_); }
   // A client's TLS. Without trust no certificate verifies.
   enum class Trust { OurCa, Nobody };
-  [[nodiscard]] SslOwned client_ssl(Trust trust, std::string_view alpn = "\x08http/1.1", std::string_view name = kHost) {
+  [[nodiscard]] SslOwned client_ssl(Trust trust, std::string_view alpn = "\x08http/1.1",
+                                    std::string_view name = kHost) {
     if (client_context_ == nullptr) client_context_.reset(SSL_CTX_new(TLS_client_method()));
     X509_STORE* roots = X509_STORE_new();
     if (trust == Trust::OurCa) {
@@ -174,7 +177,8 @@ class WorkerRig {
     SSL_set1_host(ssl.get(), std::string(name).c_str());
     SSL_set_tlsext_host_name(ssl.get(), std::string(name).c_str());
     if (!alpn.empty()) {
-      SSL_set_alpn_protos(ssl.get(), reinterpret_cast<const unsigned char*>(alpn.data()), static_cast<unsigned>(alpn.size()));
+      SSL_set_alpn_protos(ssl.get(), reinterpret_cast<const unsigned char*>(alpn.data()),
+                          static_cast<unsigned>(alpn.size()));
     }
     SSL_set_connect_state(ssl.get());
     return ssl;
@@ -221,12 +225,14 @@ class WorkerRig {
   MetricsRegistry registry_;
   modes::RuntimeState runtime_;
   modes::Cursors cursors_;
-  std::unique_ptr<tls::CertificateAuthority> untrusted_ca_ = tls::testing::must(tls::CertificateAuthority::create_untrusted());
+  std::unique_ptr<tls::CertificateAuthority> untrusted_ca_ =
+      tls::testing::must(tls::CertificateAuthority::create_untrusted());
   std::unique_ptr<tls::ServerContext> server_tls_ = tls::testing::must(tls::ServerContext::create());
 
  public:
   std::unique_ptr<tls::CertificateAuthority> ca = tls::testing::must(tls::CertificateAuthority::create_in_memory({}));
-  std::unique_ptr<tls::CertificateAuthority> origin_ca = tls::testing::must(tls::CertificateAuthority::create_in_memory({}));
+  std::unique_ptr<tls::CertificateAuthority> origin_ca =
+      tls::testing::must(tls::CertificateAuthority::create_in_memory({}));
   std::unique_ptr<store::ExchangeStore> store;
   FakeFlows flows;
   PlainSockets sockets;

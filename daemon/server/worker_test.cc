@@ -25,11 +25,14 @@ struct Shape {
 };
 
 // For messages of failing tests.
-void PrintTo(const Shape& shape, std::ostream* out) { *out << shape.name; }
+void PrintTo(const Shape& shape, std::ostream* out) {
+  *out << shape.name;
+}
 
 std::vector<Shape> shapes() {
   return {
-      {"ContentLength", get("/a"), "HTTP/1.1 200 Fine\r\nX-Case: Kept\r\nx-case: twice\r\nContent-Length: 5\r\n\r\nhello"},
+      {"ContentLength", get("/a"),
+       "HTTP/1.1 200 Fine\r\nX-Case: Kept\r\nx-case: twice\r\nContent-Length: 5\r\n\r\nhello"},
       {"ChunkedWithExtensionsAndTrailers", get("/a"),
        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Check\r\n\r\n"
        "3;a=b\r\nabc\r\n4\r\ndefg\r\n0\r\nCheck: sum\r\n\r\n"},
@@ -52,7 +55,8 @@ TEST_P(RecordThenReplay, GivesTheSameBytesWithoutTheOrigin) {
   const auto& [shape, over_tls] = GetParam();
   WorkerRig rig;
   const SslContext context = origin_context(*rig.origin_ca, tls::leaf_for(kHost));
-  ScriptedOrigin origin(http_origin([&](const std::string&) { return shape.response; }), over_tls ? context.get() : nullptr);
+  ScriptedOrigin origin(http_origin([&](const std::string&) { return shape.response; }),
+                        over_tls ? context.get() : nullptr);
   rig.go_to(origin.endpoint());
   std::string expected = shape.response;
   if (expected.ends_with("<FIN>")) expected.resize(expected.size() - 5);
@@ -72,7 +76,8 @@ TEST_P(RecordThenReplay, GivesTheSameBytesWithoutTheOrigin) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, RecordThenReplay, testing::Combine(testing::ValuesIn(shapes()), testing::Bool()),
                          [](const auto& info) {
-                           return std::string(std::get<0>(info.param).name) + (std::get<1>(info.param) ? "Tls" : "Clear");
+                           return std::string(std::get<0>(info.param).name) +
+                                  (std::get<1>(info.param) ? "Tls" : "Clear");
                          });
 
 TEST(Worker, ReplaysRepeatsInOrderAndThenTheLastOne) {
@@ -86,21 +91,22 @@ TEST(Worker, ReplaysRepeatsInOrderAndThenTheLastOne) {
   Wire wire = rig.connect();  // one connection, pipelined
   wire.write(get("/n") + get("/n") + get("/n") + get("/n") + get("/n"));
   wire.half_close();
-  EXPECT_EQ(wire.rest(), with_length("1") + with_length("2") + with_length("3") + with_length("3") + with_length("3") + "<EOF>");
+  EXPECT_EQ(wire.rest(),
+            with_length("1") + with_length("2") + with_length("3") + with_length("3") + with_length("3") + "<EOF>");
 }
 
 TEST(Worker, ReplayTellsRequestsApartByTheirBody) {
   WorkerRig rig;
-  ScriptedOrigin origin(http_origin([](const std::string& request) {
-    return with_length("to " + request.substr(request.find("\r\n\r\n") + 4));
-  }));
+  ScriptedOrigin origin(http_origin(
+      [](const std::string& request) { return with_length("to " + request.substr(request.find("\r\n\r\n") + 4)); }));
   rig.go_to(origin.endpoint());
   EXPECT_EQ(rig.ask(post("/p", "one")), with_length("to one") + "<EOF>");
   EXPECT_EQ(rig.ask(post("/p", "two")), with_length("to two") + "<EOF>");
   origin.stop();
   rig.set_mode(Mode::Replay);
   EXPECT_EQ(rig.ask(post("/p", "two")), with_length("to two") + "<EOF>");
-  const std::string chunked = "POST /p HTTP/1.1\r\nHost: api.test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n2\r\nne\r\n0\r\n\r\n";
+  const std::string chunked =
+      "POST /p HTTP/1.1\r\nHost: api.test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n2\r\nne\r\n0\r\n\r\n";
   EXPECT_EQ(rig.ask(chunked), with_length("to one") + "<EOF>") << "framing is not content";
   EXPECT_THAT(rig.ask(post("/p", "three")), HasSubstr("not_recorded"));
   EXPECT_EQ(rig.count(Counter::MissBody), 1U);

@@ -1,0 +1,96 @@
+#include "daemon/app/heartbeat.h"
+
+#include <gtest/gtest.h>
+
+#include "daemon/app/tapes.h"
+#include "daemon/server/worker_rig.h"
+
+namespace tapdeck::app {
+namespace {
+
+using namespace std::chrono_literals;
+using server::WorkerRig;
+
+TEST(Heartbeat, RenewsWhileTheWorkerTurnsAndStopsWhenItHangs) {
+  WorkerRig rig;
+  WorkerRig healthy;
+  std::atomic<int> renewed{0};
+  std::atomic<int> clock{0};  // beats of a worker that is well: what time it is
+  Heartbeat heartbeat({rig.worker.get()}, 250ms, [&] { ++renewed; });
+  Heartbeat other({healthy.worker.get()}, 250ms, [&] { ++clock; });
+  EXPECT_TRUE(WorkerRig::eventually([&] { return renewed >= 2; }));
+  EXPECT_TRUE(heartbeat.all_turned());
+  {
+    const std::scoped_lock hang(rig.flows.mutex);  // the loop stops in the flow lookup of the next connection
+    server::Wire wire = rig.connect();
+    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.flows.asked == 1; }));
+    // A tick that was counted just before may still renew once.
+    const int at_hang = renewed;
+    const int began = clock;
+    EXPECT_TRUE(WorkerRig::eventually([&] { return clock >= began + 4; }));
+    EXPECT_LE(renewed, at_hang + 1);
+    ignore(heartbeat.all_turned(), "takes in what turned before the hang");
+    EXPECT_FALSE(heartbeat.all_turned());
+  }
+  const int freed = renewed;
+  EXPECT_TRUE(WorkerRig::eventually([&] { return renewed > freed; })) << "a worker that goes on is trusted again";
+}
+
+struct TapesRig {
+  tls::testing::TemporaryFolder folder;
+  std::unique_ptr<store::ExchangeStore> store;
+  modes::RuntimeState runtime;
+  MetricsRegistry registry;
+  std::optional<Tapes> tapes;
+  TapesRig() {
+    store::StoreOptions options;
+    options.path = folder.file("store");
+    store = tls::testing::must(store::ExchangeStore::open(options, store::Access::ReadWrite));
+    tapes.emplace(*store, runtime, registry);
+  }
+};
+
+Assignment assignment(Mode mode, const std::string& session = "s") {
+  Assignment out;
+  out.name = "web";
+  out.mode = mode;
+  out.session = session;
+  return out;
+}
+
+TEST(Tapes, EachAssignmentInARecordingModeOpensANewTake) {
+  TapesRig rig;
+  ASSERT_TRUE(rig.tapes->assign(2, assignment(Mode::Record)));
+  EXPECT_EQ(rig.tapes->take_of(2), 1U);
+  const auto first = rig.runtime.load()->targets[2].tape;
+  ASSERT_TRUE(rig.tapes->assign(2, assignment(Mode::Hybrid)));
+  EXPECT_EQ(rig.tapes->take_of(2), 2U);
+  EXPECT_NE(rig.runtime.load()->targets[2].tape->id, first->id) << "cursors begin anew";
+  Assignment append = assignment(Mode::Record);
+  append.append = store::Append::Yes;
+  ASSERT_TRUE(rig.tapes->assign(2, append));
+  EXPECT_EQ(rig.tapes->take_of(2), 2U);
+}
+
+TEST(Tapes, ReplayOpensNoTakeAndAnUnknownSessionChangesNothing) {
+  TapesRig rig;
+  ASSERT_TRUE(rig.tapes->assign(2, assignment(Mode::Record, "known")));
+  const auto missing = rig.tapes->assign(2, assignment(Mode::Replay, "knwon"));
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code, Code::NotFound);
+  EXPECT_NE(missing.error().detail.find("known"), std::string::npos);
+  EXPECT_EQ(rig.runtime.load()->targets[2].mode, Mode::Record);
+  ASSERT_TRUE(rig.tapes->assign(2, assignment(Mode::Replay, "known")));
+  EXPECT_EQ(rig.tapes->take_of(2), 0U);
+  EXPECT_EQ(rig.store->session("known")->takes, 1U);
+}
+
+TEST(Tapes, PassthroughHasNoTapeAndASlotBeyondTheTableIsRefused) {
+  TapesRig rig;
+  ASSERT_TRUE(rig.tapes->assign(2, assignment(Mode::Passthrough)));
+  EXPECT_EQ(rig.runtime.load()->targets[2].tape, nullptr);
+  EXPECT_EQ(rig.tapes->assign(kTargetSlots, assignment(Mode::Record)).error().code, Code::InvalidArgument);
+}
+
+}  // namespace
+}  // namespace tapdeck::app

@@ -21,9 +21,7 @@ void expect_no_connection_left(DaemonProcess& daemon) {
 }
 
 TEST(Chaos, UntrustingClientsFailRepeatedlyThenATrustingOneSucceeds) {
-  DaemonOptions options;
-  options.sections["tls"] = "on_reject = \"fail\"\n";
-  Captured captured(CaptureBy::Cgroup, options);
+  Captured captured(CaptureBy::Cgroup);
   ScriptedOrigin origin(captured.lab().origin(), 443, captured.lab().leaf(), answers({{"/", ok_response("x")}}));
   auto untrusting = captured.seat();
   untrusting.ca = captured.lab().ca().certificate();  // trusts the origin's CA, not tapdeck's

@@ -27,8 +27,6 @@ class Backend final : public TargetBackend {
     if (!resolved.interface.empty()) {
       TRY_VOID(engine_.capture().attach_interface(slot, resolved.interface, policy));
     } else {
-      // Nobody is in the cgroup yet: most likely the first process comes from our own namespace (a unit, a command).
-      if (resolved.pid == 0) TRY_VOID(engine_.capture().prepare_netns(slot, -1));
       TRY_VOID(engine_.capture().attach_cgroup(slot, resolved.cgroup_path, policy));
     }
     attached_[slot] = settings;

@@ -77,14 +77,6 @@ std::optional<std::string> check_path(std::string_view text) {
   return check_any(text);
 }
 
-std::optional<std::string> check_placeholder(std::string_view text) {
-  if (text.empty() || text.size() > 64) return "must have 1 to 64 characters";
-  for (const char c : text) {
-    if (c < 0x20 || c > 0x7e) return "must be printable ASCII";
-  }
-  return std::nullopt;
-}
-
 std::optional<std::string> check_constraint(std::string_view text) {
   if (text.find('*') != std::string_view::npos) return "takes a DNS suffix (\"example.com\") or CIDR, no '*'";
   return check_bypass(text);

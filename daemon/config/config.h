@@ -26,7 +26,6 @@ using Seconds = std::chrono::seconds;
 enum class OnLease { Open, Closed };
 enum class Splice { Splice, Copy };
 enum class OnBadUpstream { Mirror, BadGateway };
-enum class OnReject { Tunnel, Fail };
 enum class TlsVersion { V12, V13 };
 enum class Durability { Wal, Fsync, Async };
 enum class OnMiss { Error, Forward };
@@ -93,17 +92,13 @@ struct Tls {
   std::vector<std::filesystem::path> upstream_ca;
   // An upstream that fails verification: "mirror" shows the client the same kind of failure, "502" answers with JSON. R
   OnBadUpstream on_bad_upstream = OnBadUpstream::Mirror;
-  // A client that rejects our CA: "tunnel" its next connection to that name, or let it "fail" on. R
-  OnReject on_reject = OnReject::Tunnel;
-  // How long a rejection is remembered. 10m: a fixed client is decrypted again soon. 1s..24h. R
-  Seconds reject_ttl{600};
   // How long a verified upstream (address, SNI, ALPN) counts without dialling. 60s. 0s..1h. R
   Seconds verify_ttl{60};
   // Validity of minted leaves. 7: short enough to be harmless, long enough for a paused container. 1..397. R
   uint32_t leaf_days = 7;
   // Leaves kept in memory. 4096 is about 12 MiB. 16..1048576.
   uint32_t leaf_cache = 4096;
-  // Lowest version on both legs. "1.2" or "1.3".
+  // Lowest version towards clients; towards origins it is 1.2. "1.2" or "1.3".
   TlsVersion min_version = TlsVersion::V12;
   // DNS suffixes or CIDRs the CA is restricted to when it is made. Empty: unrestricted.
   std::vector<std::string> name_constraints;
@@ -181,12 +176,11 @@ struct Log {
 
 // [redact]: what never reaches the disk in clear.
 struct Redact {
-  // Header names whose values are replaced (matching still works, by a keyed hash). A given list replaces the default.
+  // Header names whose values are replaced (matching still works, by a keyed hash), beside Authorization,
+  // Proxy-Authorization, Cookie and Set-Cookie, which always are.
   std::vector<std::string> headers = {"Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie"};
   // Query parameter names, same.
   std::vector<std::string> query;
-  // Printed instead; at most 64 bytes of printable ASCII.
-  std::string placeholder = "[redacted]";
 };
 
 // [[routes]]: the first whose given conditions all hold decides. Conditions left out match everything.

@@ -124,7 +124,6 @@ TEST(Config, ValuesOutOfRangeOrOfTheWrongTypeAreRefused) {
                           "[tls]\nbypass = [1]\n",
                           "[tls]\nbypass = [\"a b\"]\n",
                           "[log]\naccess = \"yes\"\n",
-                          "[redact]\nplaceholder = \"\"\n",
                           "[redact]\nheaders = [\"a b\"]\n",
                           "[[targets]]\nname = \"x\"\n",
                           "[[targets]]\nunit = \"a\"\npid = 3\n",

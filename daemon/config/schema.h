@@ -29,7 +29,6 @@ inline constexpr std::array kOnLease = {Word{"open", OnLease::Open}, Word{"close
 inline constexpr std::array kSplice = {Word{"splice", Splice::Splice}, Word{"copy", Splice::Copy}};
 inline constexpr std::array kOnBadUpstream = {Word{"mirror", OnBadUpstream::Mirror},
                                               Word{"502", OnBadUpstream::BadGateway}};
-inline constexpr std::array kOnReject = {Word{"tunnel", OnReject::Tunnel}, Word{"fail", OnReject::Fail}};
 inline constexpr std::array kTlsVersions = {Word{"1.2", TlsVersion::V12}, Word{"1.3", TlsVersion::V13}};
 inline constexpr std::array kDurability = {Word{"wal", Durability::Wal}, Word{"fsync", Durability::Fsync},
                                            Word{"async", Durability::Async}};
@@ -67,7 +66,6 @@ std::optional<std::string> check_host(std::string_view text);
 std::optional<std::string> check_host_glob(std::string_view text);
 std::optional<std::string> check_token(std::string_view text);  // RFC 9110 5.6.2: methods, header names
 std::optional<std::string> check_path(std::string_view text);
-std::optional<std::string> check_placeholder(std::string_view text);
 std::optional<std::string> check_constraint(std::string_view text);
 
 inline constexpr uint64_t kKiB = 1024;
@@ -96,8 +94,6 @@ void visit(V& v, Tls& c) {
   v.path("ca_key", c.ca_key);
   v.paths("upstream_ca", c.upstream_ca);
   v.choice("on_bad_upstream", c.on_bad_upstream, kOnBadUpstream);
-  v.choice("on_reject", c.on_reject, kOnReject);
-  v.duration("reject_ttl", c.reject_ttl, Seconds(1), hours(24));
   v.duration("verify_ttl", c.verify_ttl, Seconds(0), hours(1));
   v.integer("leaf_days", c.leaf_days, 1, 397);
   v.integer("leaf_cache", c.leaf_cache, 16, 1'048'576);
@@ -154,7 +150,6 @@ template <class V>
 void visit(V& v, Redact& c) {
   v.texts("headers", c.headers, check_token);
   v.texts("query", c.query, check_any);
-  v.text("placeholder", c.placeholder, check_placeholder);
 }
 
 // The selector (container = "web" ...) is handled by the visitor itself: selector(target).

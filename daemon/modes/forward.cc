@@ -18,6 +18,8 @@ using exchange::Exchange;
 namespace {
 // How long the rest of a request body is waited for once its answer is whole. A client that sends sends at once.
 constexpr std::chrono::milliseconds kRestOfBody{500};
+// 1xx responses of one exchange: each is kept for the recording, so an endless row of them is memory.
+constexpr unsigned kMaxInformational = 100;
 }  // namespace
 
 // What one try on one connection has come to.
@@ -134,6 +136,7 @@ net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attemp
   http::Codec& codec = state.connection->codec();
   http::Headers trailers;
   bool response_ended = false;
+  unsigned informed = 0;
   bool switching = false;  // Upgraded follows the end of the message
   while (true) {
     CO_TRY(ready, codec.next());
@@ -153,6 +156,9 @@ net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attemp
       exchange.facts().upstream_first_byte = exchange::Clock::now() - exchange.facts().began;
     }
     if (std::holds_alternative<http::InformationalReceived>(*event)) {
+      if (++informed > kMaxInformational) {
+        co_return fail(Code::Protocol, "the origin sends interim responses without end", Origin::Upstream);
+      }
       CO_TRY_VOID(exchange.inform(codec.response_head()));
     } else if (const auto* head = std::get_if<http::HeadReceived>(&*event)) {
       CO_TRY_VOID(exchange.respond(codec.response_head(), head->end));

@@ -19,9 +19,12 @@ std::vector<std::string> strings_of(const std::vector<std::filesystem::path>& pa
 
 store::Durability durability_of(config::Durability durability) {
   switch (durability) {
-    case config::Durability::Wal: return store::Durability::Wal;
-    case config::Durability::Fsync: return store::Durability::Fsync;
-    case config::Durability::Async: return store::Durability::Async;
+    case config::Durability::Wal:
+      return store::Durability::Wal;
+    case config::Durability::Fsync:
+      return store::Durability::Fsync;
+    case config::Durability::Async:
+      return store::Durability::Async;
   }
   return store::Durability::Wal;
 }
@@ -30,16 +33,25 @@ store::Durability durability_of(config::Durability durability) {
 std::optional<Counter> counter_of(kernel::Uncaptured reason) {
   switch (reason) {
     case kernel::Uncaptured::Udp:
-    case kernel::Uncaptured::Dns: return Counter::UncapturedUdp;
-    case kernel::Uncaptured::Quic: return Counter::UncapturedQuic;
-    case kernel::Uncaptured::Raw: return Counter::UncapturedRaw;
+    case kernel::Uncaptured::Dns:
+      return Counter::UncapturedUdp;
+    case kernel::Uncaptured::Quic:
+      return Counter::UncapturedQuic;
+    case kernel::Uncaptured::Raw:
+      return Counter::UncapturedRaw;
     case kernel::Uncaptured::Other:
-    case kernel::Uncaptured::Fragment: return Counter::UncapturedFamily;
-    case kernel::Uncaptured::BoundDevice: return Counter::UncapturedBoundDevice;
-    case kernel::Uncaptured::Lease: return Counter::UncapturedLease;
-    case kernel::Uncaptured::MapFull: return Counter::UncapturedMapFull;
-    case kernel::Uncaptured::NoListener: return Counter::UncapturedNoListener;
-    case kernel::Uncaptured::PreExisting: return Counter::UncapturedPreExisting;
+    case kernel::Uncaptured::Fragment:
+      return Counter::UncapturedFamily;
+    case kernel::Uncaptured::BoundDevice:
+      return Counter::UncapturedBoundDevice;
+    case kernel::Uncaptured::Lease:
+      return Counter::UncapturedLease;
+    case kernel::Uncaptured::MapFull:
+      return Counter::UncapturedMapFull;
+    case kernel::Uncaptured::NoListener:
+      return Counter::UncapturedNoListener;
+    case kernel::Uncaptured::PreExisting:
+      return Counter::UncapturedPreExisting;
   }
   return std::nullopt;
 }

@@ -34,7 +34,9 @@ bool Heartbeat::advanced(std::vector<uint64_t>& seen) const {
   return true;
 }
 
-bool Heartbeat::all_turned() { return advanced(watchdog_seen_); }
+bool Heartbeat::all_turned() {
+  return advanced(watchdog_seen_);
+}
 
 void Heartbeat::run() {
   pthread_setname_np(pthread_self(), "heartbeat");

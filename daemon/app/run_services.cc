@@ -81,7 +81,8 @@ class InProcess final : public RunServices {
     out.recorded = outcomes[static_cast<size_t>(Outcome::Recorded)];
     out.replayed = outcomes[static_cast<size_t>(Outcome::Replayed)];
     out.missed = outcomes[static_cast<size_t>(Outcome::Missed)];
-    for (auto i = static_cast<size_t>(Counter::TunnelledBypass); i <= static_cast<size_t>(Counter::TunnelledConnect); ++i) {
+    for (auto i = static_cast<size_t>(Counter::TunnelledBypass); i <= static_cast<size_t>(Counter::TunnelledConnect);
+         ++i) {
       out.tunnelled += snapshot.counters[i];
     }
     out.uncaptured = uncaptured_;
@@ -143,8 +144,8 @@ class InProcess final : public RunServices {
     return {};
   }
 
-  // Opening the store for writing takes in what runs beside it left. Whoever ends last does it: the owner looks after it
-  // has closed, the others try for as long as an owner that is ending too may need.
+  // Opening the store for writing takes in what runs beside it left. Whoever ends last does it: the owner looks after
+  // it has closed, the others try for as long as an owner that is ending too may need.
   void merge_pending() {
     store::StoreOptions options;
     options.path = paths_.store.string();

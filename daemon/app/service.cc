@@ -121,11 +121,21 @@ class Backend final : public TargetBackend {
 TargetSettings settings_of(const config::Target& target) {
   TargetSettings settings;
   switch (target.kind) {
-    case config::TargetKind::Container: settings.spec.kind = TargetKind::Container; break;
-    case config::TargetKind::Unit: settings.spec.kind = TargetKind::Unit; break;
-    case config::TargetKind::Cgroup: settings.spec.kind = TargetKind::Cgroup; break;
-    case config::TargetKind::Interface: settings.spec.kind = TargetKind::Interface; break;
-    case config::TargetKind::Pid: settings.spec.kind = TargetKind::Pid; break;
+    case config::TargetKind::Container:
+      settings.spec.kind = TargetKind::Container;
+      break;
+    case config::TargetKind::Unit:
+      settings.spec.kind = TargetKind::Unit;
+      break;
+    case config::TargetKind::Cgroup:
+      settings.spec.kind = TargetKind::Cgroup;
+      break;
+    case config::TargetKind::Interface:
+      settings.spec.kind = TargetKind::Interface;
+      break;
+    case config::TargetKind::Pid:
+      settings.spec.kind = TargetKind::Pid;
+      break;
   }
   settings.spec.name = target.selector;
   settings.title = target.name;
@@ -140,12 +150,17 @@ TargetSettings settings_of(const config::Target& target) {
 class ServeService final : public Service {
  public:
   ServeService(const config::Config& config, Paths paths, MetricsRegistry& metrics, std::unique_ptr<Engine> engine)
-      : config_(config), paths_(std::move(paths)), metrics_(metrics), engine_(std::move(engine)), backend_(*engine_, config_) {}
+      : config_(config),
+        paths_(std::move(paths)),
+        metrics_(metrics),
+        engine_(std::move(engine)),
+        backend_(*engine_, config_) {}
 
   ~ServeService() override { drain(std::chrono::milliseconds(0)); }
 
   Result<void> open() {
-    ignore(trust::clean_leftovers(paths_.run_dir.string()), "of a daemon that was killed; what stays is named at the next start");
+    ignore(trust::clean_leftovers(paths_.run_dir.string()),
+           "of a daemon that was killed; what stays is named at the next start");
     Defaults defaults{config_.proxy.mode, "default"};
     TRY(session, engine_->store().active_session());
     defaults.session = std::move(session);

@@ -20,7 +20,8 @@ Result<std::shared_ptr<const modes::Tape>> Tapes::open(const Assignment& assignm
 }
 
 Result<void> Tapes::assign(uint32_t slot, const Assignment& assignment) {
-  if (slot >= kTargetSlots) return fail(Code::InvalidArgument, "target slot " + std::to_string(slot) + " does not exist");
+  if (slot >= kTargetSlots)
+    return fail(Code::InvalidArgument, "target slot " + std::to_string(slot) + " does not exist");
   TRY(tape, open(assignment));
   const TargetSlot label = metrics_.target_slot(assignment.name);
   runtime_.update([&](modes::RuntimeSnapshot& snapshot) {

@@ -37,7 +37,8 @@ TEST(ByteQueue, ReserveCommitWritesInPlace) {
 
 TEST(ByteQueue, MovesAnyPrefixAtEverySplit) {
   const std::string bytes = pattern(40000);
-  for (size_t split : {size_t{0}, size_t{1}, size_t{1023}, size_t{16384}, size_t{16385}, size_t{39999}, size_t{40000}}) {
+  for (size_t split :
+       {size_t{0}, size_t{1}, size_t{1023}, size_t{16384}, size_t{16385}, size_t{39999}, size_t{40000}}) {
     ByteQueue from;
     from.append(bytes);
     ByteQueue to;

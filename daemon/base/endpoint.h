@@ -16,8 +16,8 @@ namespace tapdeck {
 struct Endpoint {
   enum class Family : uint8_t { None = 0, V4 = 4, V6 = 6 };
   Family family = Family::None;
-  uint16_t port = 0;  // host byte order
-  uint32_t scope_id = 0;  // interface index of a link-local IPv6 address, else 0
+  uint16_t port = 0;                  // host byte order
+  uint32_t scope_id = 0;              // interface index of a link-local IPv6 address, else 0
   std::array<uint8_t, 16> address{};  // network byte order; IPv4 uses the first four bytes
 
   friend auto operator<=>(const Endpoint&, const Endpoint&) = default;

@@ -88,15 +88,15 @@ void ignore(T&& /*result*/, std::string_view /*why*/) {}
 
 // TRY(x, expr): x is the value of the Result `expr`, or the enclosing function returns its error.
 // TRY_VOID(expr): the same without a value. CO_ twins for coroutines (`CO_TRY(n, co_await read(s))`).
-#define TAPDECK_TRY(ret, var, ...)                                               \
-  auto var##_or_error = (__VA_ARGS__);                                           \
-  if (!var##_or_error) ret std::unexpected(std::move(var##_or_error).error());   \
+#define TAPDECK_TRY(ret, var, ...)                                             \
+  auto var##_or_error = (__VA_ARGS__);                                         \
+  if (!var##_or_error) ret std::unexpected(std::move(var##_or_error).error()); \
   auto var = std::move(*var##_or_error)
 #define TRY(var, ...) TAPDECK_TRY(return, var, __VA_ARGS__)
 #define CO_TRY(var, ...) TAPDECK_TRY(co_return, var, __VA_ARGS__)
-#define TAPDECK_TRY_VOID(ret, ...)                                                                  \
-  do {                                                                                              \
-    if (auto tried_ = (__VA_ARGS__); !tried_) ret std::unexpected(std::move(tried_).error());       \
+#define TAPDECK_TRY_VOID(ret, ...)                                                            \
+  do {                                                                                        \
+    if (auto tried_ = (__VA_ARGS__); !tried_) ret std::unexpected(std::move(tried_).error()); \
   } while (false)
 #define TRY_VOID(...) TAPDECK_TRY_VOID(return, __VA_ARGS__)
 #define CO_TRY_VOID(...) TAPDECK_TRY_VOID(co_return, __VA_ARGS__)

@@ -8,7 +8,8 @@ namespace tapdeck::exchange {
 int status_of(const Error& error) {
   const bool upstream = error.origin == Origin::Upstream;
   switch (error.code) {
-    case Code::Timeout: return upstream ? 504 : 408;
+    case Code::Timeout:
+      return upstream ? 504 : 408;
     case Code::Refused:
     case Code::Reset:
     case Code::Closed:
@@ -16,22 +17,30 @@ int status_of(const Error& error) {
     case Code::Unreachable:
     case Code::Dns:
     case Code::Tls:
-    case Code::TlsVerify: return 502;
-    case Code::Protocol: return upstream ? 502 : 400;
-    case Code::TooLarge: return upstream ? 502 : 431;
-    case Code::Unsupported: return upstream ? 502 : 501;
+    case Code::TlsVerify:
+      return 502;
+    case Code::Protocol:
+      return upstream ? 502 : 400;
+    case Code::TooLarge:
+      return upstream ? 502 : 431;
+    case Code::Unsupported:
+      return upstream ? 502 : 501;
     case Code::InvalidArgument:
-    case Code::InvalidConfig: return upstream ? 502 : 400;
+    case Code::InvalidConfig:
+      return upstream ? 502 : 400;
     case Code::Exhausted:
-    case Code::Busy: return upstream ? 502 : 503;
-    case Code::Cancelled: return 503;
+    case Code::Busy:
+      return upstream ? 502 : 503;
+    case Code::Cancelled:
+      return 503;
     case Code::NotFound:
     case Code::AlreadyExists:
     case Code::Permission:
     case Code::Io:
     case Code::NoSpace:
     case Code::Corrupt:
-    case Code::Internal: return upstream ? 502 : 500;
+    case Code::Internal:
+      return upstream ? 502 : 500;
   }
   return 500;
 }
@@ -39,48 +48,68 @@ int status_of(const Error& error) {
 std::string_view name_of(const Error& error) {
   const bool upstream = error.origin == Origin::Upstream;
   switch (error.code) {
-    case Code::Timeout: return upstream ? "upstream_timeout" : "request_timeout";
+    case Code::Timeout:
+      return upstream ? "upstream_timeout" : "request_timeout";
     case Code::Reset:
-    case Code::Closed: return upstream ? "upstream_reset" : "client_gone";
-    case Code::Truncated: return upstream ? "upstream_truncated" : "request_truncated";
-    case Code::Dns: return "upstream_dns";
+    case Code::Closed:
+      return upstream ? "upstream_reset" : "client_gone";
+    case Code::Truncated:
+      return upstream ? "upstream_truncated" : "request_truncated";
+    case Code::Dns:
+      return "upstream_dns";
     case Code::Tls:
-    case Code::TlsVerify: return upstream ? "upstream_tls" : "client_tls";
-    case Code::Protocol: return upstream ? "upstream_protocol" : "bad_request";
-    case Code::TooLarge: return upstream ? "upstream_protocol" : "too_large";
-    case Code::Unsupported: return upstream ? "upstream_protocol" : "unknown_method";
-    case Code::Cancelled: return "shutting_down";
+    case Code::TlsVerify:
+      return upstream ? "upstream_tls" : "client_tls";
+    case Code::Protocol:
+      return upstream ? "upstream_protocol" : "bad_request";
+    case Code::TooLarge:
+      return upstream ? "upstream_protocol" : "too_large";
+    case Code::Unsupported:
+      return upstream ? "upstream_protocol" : "unknown_method";
+    case Code::Cancelled:
+      return "shutting_down";
     case Code::InvalidArgument:
-    case Code::InvalidConfig: return upstream ? "upstream_connect" : "bad_request";
+    case Code::InvalidConfig:
+      return upstream ? "upstream_connect" : "bad_request";
     case Code::Refused:
     case Code::Unreachable:
     case Code::Exhausted:
     case Code::Busy:
     case Code::NotFound:
     case Code::AlreadyExists:
-    case Code::Permission: return upstream ? "upstream_connect" : "internal";
+    case Code::Permission:
+      return upstream ? "upstream_connect" : "internal";
     case Code::Io:
     case Code::NoSpace:
     case Code::Corrupt:
-    case Code::Internal: return upstream ? "upstream_connect" : "internal";
+    case Code::Internal:
+      return upstream ? "upstream_connect" : "internal";
   }
   return "internal";
 }
 
 Counter counter_of(const Error& error) {
   switch (error.code) {
-    case Code::Timeout: return Counter::UpstreamTimeout;
-    case Code::Refused: return Counter::UpstreamRefused;
+    case Code::Timeout:
+      return Counter::UpstreamTimeout;
+    case Code::Refused:
+      return Counter::UpstreamRefused;
     case Code::Reset:
-    case Code::Closed: return Counter::UpstreamReset;
-    case Code::Truncated: return Counter::UpstreamTruncated;
-    case Code::Dns: return Counter::UpstreamDns;
+    case Code::Closed:
+      return Counter::UpstreamReset;
+    case Code::Truncated:
+      return Counter::UpstreamTruncated;
+    case Code::Dns:
+      return Counter::UpstreamDns;
     case Code::Tls:
-    case Code::TlsVerify: return Counter::UpstreamTls;
+    case Code::TlsVerify:
+      return Counter::UpstreamTls;
     case Code::Protocol:
     case Code::TooLarge:
-    case Code::Unsupported: return Counter::UpstreamProtocol;
-    default: return Counter::UpstreamUnreachable;
+    case Code::Unsupported:
+      return Counter::UpstreamProtocol;
+    default:
+      return Counter::UpstreamUnreachable;
   }
 }
 
@@ -99,7 +128,10 @@ std::string json_string(std::string_view text) {
     } else if (byte < 0x80) {
       out += text[i];
     } else {
-      const size_t size = byte >= 0xf0 && byte < 0xf5 ? 4 : byte >= 0xe0 && byte < 0xf0 ? 3 : byte >= 0xc2 && byte < 0xe0 ? 2 : 0;
+      const size_t size = byte >= 0xf0 && byte < 0xf5   ? 4
+                          : byte >= 0xe0 && byte < 0xf0 ? 3
+                          : byte >= 0xc2 && byte < 0xe0 ? 2
+                                                        : 0;
       bool valid = size > 0 && i + size <= text.size();
       for (size_t k = 1; valid && k < size; ++k) valid = (static_cast<unsigned char>(text[i + k]) & 0xc0) == 0x80;
       if (valid && size == 3 && byte == 0xe0) valid = static_cast<unsigned char>(text[i + 1]) >= 0xa0;

@@ -10,10 +10,10 @@ TEST(ErrorResponse, NamesUpstreamFailuresAsTheContractDoes) {
     Code code;
     int status;
     const char* name;
-  } table[] = {{Code::Refused, 502, "upstream_connect"},      {Code::Unreachable, 502, "upstream_connect"},
-               {Code::Timeout, 504, "upstream_timeout"},      {Code::TlsVerify, 502, "upstream_tls"},
-               {Code::Reset, 502, "upstream_reset"},          {Code::Truncated, 502, "upstream_truncated"},
-               {Code::Dns, 502, "upstream_dns"},              {Code::Exhausted, 502, "upstream_connect"},
+  } table[] = {{Code::Refused, 502, "upstream_connect"},  {Code::Unreachable, 502, "upstream_connect"},
+               {Code::Timeout, 504, "upstream_timeout"},  {Code::TlsVerify, 502, "upstream_tls"},
+               {Code::Reset, 502, "upstream_reset"},      {Code::Truncated, 502, "upstream_truncated"},
+               {Code::Dns, 502, "upstream_dns"},          {Code::Exhausted, 502, "upstream_connect"},
                {Code::Protocol, 502, "upstream_protocol"}};
   for (const auto& row : table) {
     const Error error{row.code, "x", Origin::Upstream, Retry::No, 0};

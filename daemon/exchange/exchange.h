@@ -24,9 +24,9 @@ using Clock = std::chrono::steady_clock;
 // What the TLS side of the connection is, for the key, the recording and the log. Empty sni and version: clear text.
 struct TlsFacts {
   std::string sni;
-  std::string alpn;                 // agreed with the client, empty: none
-  std::string upstream_offer;       // the one protocol to offer the origin, empty: none
-  std::string version;              // "TLSv1.3"
+  std::string alpn;            // agreed with the client, empty: none
+  std::string upstream_offer;  // the one protocol to offer the origin, empty: none
+  std::string version;         // "TLSv1.3"
   std::string upstream_version;
   std::string upstream_alpn;
   std::string upstream_certificate;  // SHA-256, 32 bytes, or empty
@@ -37,8 +37,8 @@ struct TlsFacts {
 struct Facts {
   Mode mode = Mode::Record;
   Outcome outcome = Outcome::Failed;
-  int status = 0;             // sent to the client; 0: none
-  std::string error;          // stable name ("upstream_connect"), empty when all went well
+  int status = 0;     // sent to the client; 0: none
+  std::string error;  // stable name ("upstream_connect"), empty when all went well
   std::string error_detail;
   uint64_t request_bytes = 0;   // body bytes from the client
   uint64_t response_bytes = 0;  // body bytes to the client

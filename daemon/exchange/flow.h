@@ -14,10 +14,10 @@ namespace tapdeck::exchange {
 
 // Who opened the connection, as far as the capture path knows; zeros where it does not.
 struct Identity {
-  TargetSlot target = 0;       // slot of the target: its policy
-  TargetSlot label = 0;        // its label in metrics
+  TargetSlot target = 0;  // slot of the target: its policy
+  TargetSlot label = 0;   // its label in metrics
   uint64_t cgroup_id = 0;
-  uint64_t netns_cookie = 0;   // 0: the daemon's own namespace
+  uint64_t netns_cookie = 0;  // 0: the daemon's own namespace
   uint32_t pid = 0;
   uint32_t uid = 0;
   std::string comm;

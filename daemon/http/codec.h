@@ -76,8 +76,8 @@ struct StreamReset {
 struct GoingAway {
   StreamId last_stream;
 };
-using Event = std::variant<HeadReceived, InformationalReceived, BodyReceived, TrailersReceived, MessageComplete, Upgraded,
-                           StreamReset, GoingAway>;
+using Event = std::variant<HeadReceived, InformationalReceived, BodyReceived, TrailersReceived, MessageComplete,
+                           Upgraded, StreamReset, GoingAway>;
 
 class Codec {
  public:
@@ -108,7 +108,8 @@ class Codec {
   // Role::Client: opens a stream and returns its id. Error Exhausted when no more streams fit on this connection.
   virtual Result<StreamId> send_request(const RequestHead& head, EndStream end) = 0;
   // Role::Server. Framing follows the head's own Content-Length / Transfer-Encoding; a head with neither and a body
-  // to come ends with the connection, as the origin's did: a head goes out as it came in. HEAD, 204 and 304 send no body.
+  // to come ends with the connection, as the origin's did: a head goes out as it came in. HEAD, 204 and 304 send no
+  // body.
   virtual Result<void> send_response(StreamId stream, const ResponseHead& head, EndStream end) = 0;
   virtual Result<void> send_informational(StreamId stream, const ResponseHead& head) = 0;
   // Body bytes; accepts all (h1) or as much as flow control allows and returns how much (h2). `chunk` asks for an h1

@@ -13,8 +13,9 @@
 //   Error (response queue poisoning). Truncated before any byte of a response has Retry::OnlyIfReused.
 // - An absolute-form target fills scheme and authority; a different Host is replaced (RFC 9112 3.2.2).
 // - send_response: a head without framing and EndStream::Yes gets "Content-Length: 0", with a body to come it ends
-//   with the connection; to an HTTP/1.0 client Transfer-Encoding is left out and the body ends with the connection. Body bytes for HEAD, 204 and 304 are accepted
-//   and dropped. Trailers without a chunked body are dropped. 1xx is not sent to HTTP/1.0 clients.
+//   with the connection; to an HTTP/1.0 client Transfer-Encoding is left out and the body ends with the connection.
+//   Body bytes for HEAD, 204 and 304 are accepted and dropped. Trailers without a chunked body are dropped. 1xx is not
+//   sent to HTTP/1.0 clients.
 // - send_request: a head without Host but with an authority gets a Host line in front (h2 to h1).
 // - must_close() forbids new exchanges; what is open may still end. After an Error, next() repeats it. A server may
 // then

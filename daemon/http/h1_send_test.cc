@@ -73,8 +73,7 @@ TEST(H1SendResponse, UnframedBodyEndsWithTheConnectionAsAtTheOrigin) {
   ASSERT_TRUE(modern->send_response(1, response(200), EndStream::No));
   ASSERT_TRUE(modern->send_body(1, "hello world, hello"));
   ASSERT_TRUE(modern->send_end(1, {}));
-  EXPECT_EQ(modern.written(),
-            "HTTP/1.1 200 Because\r\n\r\nhello world, hello");
+  EXPECT_EQ(modern.written(), "HTTP/1.1 200 Because\r\n\r\nhello world, hello");
   EXPECT_TRUE(modern->must_close());
 
   Server old("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");

@@ -7,10 +7,14 @@ namespace tapdeck::modes {
 
 size_t pick(config::Repeat repeat, uint64_t turn, size_t count) {
   switch (repeat) {
-    case config::Repeat::InOrder: return static_cast<size_t>(std::min<uint64_t>(turn, count - 1));
-    case config::Repeat::Latest: return count - 1;
-    case config::Repeat::Cycle: return static_cast<size_t>(turn % count);
-    case config::Repeat::Once: return static_cast<size_t>(std::min<uint64_t>(turn, count));
+    case config::Repeat::InOrder:
+      return static_cast<size_t>(std::min<uint64_t>(turn, count - 1));
+    case config::Repeat::Latest:
+      return count - 1;
+    case config::Repeat::Cycle:
+      return static_cast<size_t>(turn % count);
+    case config::Repeat::Once:
+      return static_cast<size_t>(std::min<uint64_t>(turn, count));
   }
   return 0;
 }

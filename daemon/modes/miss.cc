@@ -21,7 +21,8 @@ std::string url_of(const store::KeyParts& parts) {
 std::string hint_of(const Miss& miss) {
   if (miss.exhausted) {
     return "every recording of this request was used once; set repeat = \"in-order\" for its route, or rewind the "
-           "session with: tapdeck session rewind " + std::string(miss.session);
+           "session with: tapdeck session rewind " +
+           std::string(miss.session);
   }
   if (miss.nearest.empty()) {
     return "session '" + std::string(miss.session) + "' has nothing like it; record it with --mode record or hybrid";
@@ -39,7 +40,8 @@ std::string hint_of(const Miss& miss) {
 
 std::string miss_json(const Miss& miss) {
   std::string json = "{\"error\":\"not_recorded\",\"session\":" + json_string(miss.session) +
-                     ",\"route\":" + json_string(miss.route) + ",\"key\":" + json_string(store::to_hex(miss.key->bytes)) +
+                     ",\"route\":" + json_string(miss.route) +
+                     ",\"key\":" + json_string(store::to_hex(miss.key->bytes)) +
                      ",\"request\":{\"method\":" + json_string(miss.parts->method) +
                      ",\"url\":" + json_string(url_of(*miss.parts)) + "},\"nearest\":[";
   bool first = true;

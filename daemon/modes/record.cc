@@ -22,7 +22,6 @@ uint64_t microseconds(const std::optional<exchange::Clock::duration>& duration) 
 void fill_provenance(store::Provenance& to, Exchange& exchange, const TargetState& target, std::string_view route) {
   const exchange::CapturedFlow& flow = exchange.flow();
   const exchange::TlsFacts& tls = exchange.tls();
-  const exchange::Facts& facts = exchange.facts();
   to.target = target.name;
   to.cgroup_id = flow.identity.cgroup_id;
   to.netns_cookie = flow.identity.netns_cookie;
@@ -39,16 +38,21 @@ void fill_provenance(store::Provenance& to, Exchange& exchange, const TargetStat
   to.peer_certificate_sha256 = tls.upstream_certificate;
   if (tls.upstream_verify != "ok") to.upstream_verify_failure = tls.upstream_verify;
   to.route = route;
-  to.timings.connect = microseconds(facts.upstream_connect);
-  to.timings.tls = microseconds(facts.upstream_tls);
-  to.timings.first_byte = microseconds(facts.upstream_first_byte);
-  to.timings.total = microseconds(exchange::Clock::now() - facts.began);
+}
+
+// Known only when the exchange is over.
+void fill_timings(store::Timings& to, const exchange::Facts& facts) {
+  to.connect = microseconds(facts.upstream_connect);
+  to.tls = microseconds(facts.upstream_tls);
+  to.first_byte = microseconds(facts.upstream_first_byte);
+  to.total = microseconds(exchange::Clock::now() - facts.began);
 }
 
 // How a response that has begun and failed ended on the wire.
 store::Outcome outcome_of(const Error& error, uint64_t body_bytes) {
   const bool upstream = error.origin == Origin::Upstream;
-  if (upstream && error.code == Code::Truncated) return {Kind::Truncated, body_bytes, std::string(exchange::name_of(error))};
+  if (upstream && error.code == Code::Truncated)
+    return {Kind::Truncated, body_bytes, std::string(exchange::name_of(error))};
   if (upstream && error.code == Code::Reset) return {Kind::Reset, body_bytes, std::string(exchange::name_of(error))};
   return {Kind::Incomplete, body_bytes, std::string(exchange::name_of(error))};
 }
@@ -68,6 +72,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
 
   auto served = co_await inner_.serve(recording);
   exchange::Facts& facts = exchange.facts();
+  fill_timings(builder.provenance().timings, facts);
   std::vector<store::PendingWrite> writes;
   if (recording.became_tunnel()) {
     facts.outcome = Outcome::Forwarded;
@@ -87,7 +92,6 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
     }
     co_return served;
   }
-  fill_provenance(builder.provenance(), exchange, target, route);
   builder.finish({Kind::Complete, 0, {}});
   const auto& redactions = builder.redactions();
   if (redactions.uri > 0) context_.metrics->add(Counter::RedactedUri, redactions.uri);

@@ -54,9 +54,9 @@ class RecordingExchange final : public exchange::Exchange {
   StoreLink& link_;
   Held held_ = Held::Nothing;
   http::ResponseHead held_head_;
-  std::string held_byte_;                    // the last body byte under Content-Length
+  std::string held_byte_;  // the last body byte under Content-Length
   http::Headers held_trailers_;
-  std::optional<uint64_t> body_left_;        // under Content-Length
+  std::optional<uint64_t> body_left_;  // under Content-Length
   std::vector<store::PendingWrite> writes_;
   bool tunnel_ = false;
 };

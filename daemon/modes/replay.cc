@@ -141,9 +141,10 @@ net::Task<Result<void>> ReplayHandler::explain_miss(Exchange& exchange, const Ta
 net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetState& target, const config::Route* route,
                                              std::string_view route_name) {
   if (target.tape == nullptr) {
-    co_return co_await exchange::respond_json(exchange, 502,
+    co_return co_await exchange::respond_json(
+        exchange, 502,
         "{\"error\":\"not_recorded\",\"session\":" + exchange::json_string(target.session) +
-        ",\"hint\":\"the session could not be opened\"}\n");
+            ",\"hint\":\"the session could not be opened\"}\n");
   }
   const config::Repeat repeat = route != nullptr ? route->repeat : config::Repeat::InOrder;
   store::KeyBuilder builder = begin_question(exchange, *target.tape);

@@ -28,8 +28,8 @@ namespace {
 bool ends_with_head(const ReplayItem& item, bool bodyless, const Exchange& exchange) {
   const store::Recording& recording = item.recording;
   if (recording.outcome.kind != Kind::Complete || !bodyless || !recording.response_trailers.empty()) return false;
-  const bool never_has_body = recording.response.status == 204 || recording.response.status == 304 ||
-                              exchange.request().method == "HEAD";
+  const bool never_has_body =
+      recording.response.status == 204 || recording.response.status == 304 || exchange.request().method == "HEAD";
   return never_has_body || !recording.response.headers.has_token("transfer-encoding", "chunked");
 }
 
@@ -65,7 +65,8 @@ class TimelineWriter {
       ++next_;
     }
     size_t following = next_;
-    while (following < body_.timeline.size() && body_.timeline[following].kind != store::Chunk::Kind::H1Chunk) ++following;
+    while (following < body_.timeline.size() && body_.timeline[following].kind != store::Chunk::Kind::H1Chunk)
+      ++following;
     if (following < body_.timeline.size()) {
       piece.bytes = piece.bytes.substr(0, static_cast<size_t>(body_.timeline[following].offset - offset_));
     }

@@ -25,7 +25,9 @@ class ReplayedRequest final : public exchange::Exchange {
   net::Task<Result<exchange::BodyPiece>> read_body() override;
   const http::Headers& request_trailers() const override { return inner_.request_trailers(); }
   Result<void> inform(const http::ResponseHead& head) override { return inner_.inform(head); }
-  Result<void> respond(const http::ResponseHead& head, http::EndStream end) override { return inner_.respond(head, end); }
+  Result<void> respond(const http::ResponseHead& head, http::EndStream end) override {
+    return inner_.respond(head, end);
+  }
   net::Task<Result<void>> write_body(const exchange::BodyPiece& piece) override { return inner_.write_body(piece); }
   Result<void> write_now(const exchange::BodyPiece& piece) override { return inner_.write_now(piece); }
   Result<void> end(const http::Headers& trailers) override { return inner_.end(trailers); }

@@ -30,7 +30,12 @@ class ModeHandler final : public exchange::Handler {
   // `record` and `replay` are null where there is no store (passthrough only).
   ModeHandler(RuntimeView& view, ModeOptions options, ForwardHandler& forward, RecordHandler* record,
               ReplayHandler* replay, Metrics& metrics)
-      : view_(view), options_(std::move(options)), forward_(forward), record_(record), replay_(replay), metrics_(metrics) {}
+      : view_(view),
+        options_(std::move(options)),
+        forward_(forward),
+        record_(record),
+        replay_(replay),
+        metrics_(metrics) {}
 
   exchange::Served serve_now(exchange::Exchange& exchange) override;
   net::Task<Result<void>> serve(exchange::Exchange& exchange) override;

@@ -62,7 +62,8 @@ void StoreLink::take_answers() {
   for (const Answer& answer : answers) {
     if (!answer.result) {
       metrics_.add(Counter::StoreErrorWrite);
-      log::peer(log::Level::Error, "store.write_failed", "recordings are lost", {{"error", answer.result.error().message()}});
+      log::peer(log::Level::Error, "store.write_failed", "recordings are lost",
+                {{"error", answer.result.error().message()}});
     }
     // Waiters sit in batch order.
     while (!waiters_.empty() && waiters_.front()->batch <= answer.token) {

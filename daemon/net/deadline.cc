@@ -21,7 +21,9 @@ Deadline::~Deadline() {
   state_->timer.cancel();
 }
 
-bool Deadline::is_expired() const { return state_->expired; }
+bool Deadline::is_expired() const {
+  return state_->expired;
+}
 
 void Deadline::arm(const std::shared_ptr<State>& state, Clock::time_point when) {
   state->armed_for = when;
@@ -49,6 +51,8 @@ void Deadline::set(Clock::duration after) {
   if (state_->due < state_->armed_for) arm(state_, state_->due);
 }
 
-void Deadline::clear() { state_->due = Clock::time_point::max(); }
+void Deadline::clear() {
+  state_->due = Clock::time_point::max();
+}
 
 }  // namespace tapdeck::net

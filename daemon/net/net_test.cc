@@ -1,8 +1,8 @@
+#include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <asio/io_context.hpp>
-#include <gtest/gtest.h>
-#include <sys/socket.h>
 
 #include <string>
 #include <utility>

@@ -1,4 +1,5 @@
-// Stream: one connected stream socket (TCP or unix), read and written through ByteQueues with Results, never exceptions.
+// Stream: one connected stream socket (TCP or unix), read and written through ByteQueues with Results, never
+// exceptions.
 //
 // Knows nothing of TLS or HTTP. At most one read and one write may be pending. Closing it ends both.
 // Owner: one connection. Thread: its worker's.

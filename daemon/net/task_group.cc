@@ -17,7 +17,9 @@ struct TaskGroup::Child {
 TaskGroup::TaskGroup(const asio::any_io_executor& executor, std::function<void(std::exception_ptr)> on_exception)
     : executor_(executor), on_exception_(std::move(on_exception)), empty_(executor) {}
 
-TaskGroup::~TaskGroup() { assert(size_ == 0); }
+TaskGroup::~TaskGroup() {
+  assert(size_ == 0);
+}
 
 namespace {
 

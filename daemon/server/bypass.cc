@@ -30,7 +30,8 @@ bool bypass_matches(std::string_view rule, std::string_view host, const Endpoint
   std::string_view name = rule;
   uint16_t port = 0;
   const bool bare_v6 = !rule.starts_with('[') && rule.find(':') != rule.rfind(':');
-  if (const size_t colon = rule.rfind(':'); !bare_v6 && colon != std::string_view::npos && rule.find(']', colon) == std::string_view::npos) {
+  if (const size_t colon = rule.rfind(':');
+      !bare_v6 && colon != std::string_view::npos && rule.find(']', colon) == std::string_view::npos) {
     if (!parse_number(rule.substr(colon + 1), port)) return false;
     name = rule.substr(0, colon);
   }

@@ -17,7 +17,9 @@ http::Limits http_limits(const config::Limits& limits) {
 }
 
 // Never forwards and never dials: what is not on tape is an error.
-bool is_sealed_mode(Mode mode) { return mode == Mode::Replay; }
+bool is_sealed_mode(Mode mode) {
+  return mode == Mode::Replay;
+}
 
 }  // namespace
 
@@ -39,7 +41,9 @@ void Connection::count_protocol(ConnectionProtocol protocol) {
   context_.metrics.count_connection(flow_.path, protocol, secure_ ? ConnectionTls::Yes : ConnectionTls::No);
 }
 
-const modes::TargetState& Connection::target() { return context_.view.get().targets[flow_.identity.target]; }
+const modes::TargetState& Connection::target() {
+  return context_.view.get().targets[flow_.identity.target];
+}
 
 void Connection::drain() {
   draining_ = true;
@@ -60,7 +64,8 @@ net::Task<> Connection::run() {
   auto sniffed = co_await sniff_client();
   if (!sniffed) co_return;
   switch (sniffed->protocol) {
-    case Protocol::Tls: co_return co_await serve_tls(std::move(sniffed->hello));
+    case Protocol::Tls:
+      co_return co_await serve_tls(std::move(sniffed->hello));
     case Protocol::Http1:
       if (any_bypass_matches(target().bypass, {}, flow_.destination) ||
           any_bypass_matches(context_.tls.bypass, {}, flow_.destination)) {
@@ -68,9 +73,11 @@ net::Task<> Connection::run() {
       }
       transport_ = std::make_unique<transport::Transport>(std::move(stream_));
       co_return co_await serve_http();
-    case Protocol::Http2: co_return co_await tunnel(Counter::TunnelledH2Only);
+    case Protocol::Http2:
+      co_return co_await tunnel(Counter::TunnelledH2Only);
     case Protocol::Opaque:
-    case Protocol::NeedMore: co_return co_await tunnel(Counter::TunnelledNotTls);
+    case Protocol::NeedMore:
+      co_return co_await tunnel(Counter::TunnelledNotTls);
   }
 }
 
@@ -135,8 +142,9 @@ void Connection::refuse_opaque(Counter reason) {
   ignore(reason, "what it would have been; replay counts it as a miss");
   context_.metrics.add(Counter::MissOpaque);
   context_.metrics.count_request(flow_.identity.label, Mode::Replay, Outcome::Missed, 0);
-  log::peer(log::Level::Warn, "replay.opaque", "a flow that cannot be on tape was reset",
-            {{"destination", flow_.destination.to_string()}, {"pid", flow_.identity.pid}, {"comm", flow_.identity.comm}});
+  log::peer(
+      log::Level::Warn, "replay.opaque", "a flow that cannot be on tape was reset",
+      {{"destination", flow_.destination.to_string()}, {"pid", flow_.identity.pid}, {"comm", flow_.identity.comm}});
   stream_->abort();
 }
 
@@ -278,7 +286,8 @@ net::Task<bool> Connection::accept_tls(Intercept plan, const tls::ClientHello& h
     stream_->abort();
     co_return false;
   }
-  context_.metrics.observe(Histogram::LeafMint, std::chrono::duration<double>(exchange::Clock::now() - minting).count());
+  context_.metrics.observe(Histogram::LeafMint,
+                           std::chrono::duration<double>(exchange::Clock::now() - minting).count());
   tls::ServerSetup setup{&context_.server_tls, std::move(*credential), hello.sni, plan.alpn, plan.policy};
   auto session = tls::TlsSession::accept(std::move(setup));
   if (!session) {
@@ -313,7 +322,10 @@ net::Task<> Connection::serve_http() {
   count_protocol(ConnectionProtocol::H1);
   auto codec = http::make_h1_codec(http::Role::Server, http_limits(context_.limits), secure_ ? "https" : "http");
   codec->input().append(std::move(received_));
-  SessionContext session_context{context_.executor, &context_.handler, &context_.observer, &context_.metrics,
+  SessionContext session_context{context_.executor,
+                                 &context_.handler,
+                                 &context_.observer,
+                                 &context_.metrics,
                                  {context_.limits.header_timeout, context_.limits.idle_timeout,
                                   context_.limits.request_timeout, static_cast<size_t>(context_.limits.body_buffer)}};
   session_ = std::make_unique<Session>(session_context, flow_, tls_, *transport_, std::move(codec));

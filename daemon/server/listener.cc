@@ -17,13 +17,17 @@ constexpr std::chrono::milliseconds kRetryAfterLimit{100};
 
 Listener::Listener(const asio::any_io_executor& executor, UniqueFd fd, ListenerTag tag, Metrics& metrics,
                    OnAccept on_accept)
-    : stream_(executor, std::move(fd), Origin::Downstream), tag_(tag), metrics_(metrics), on_accept_(std::move(on_accept)) {}
+    : stream_(executor, std::move(fd), Origin::Downstream),
+      tag_(tag),
+      metrics_(metrics),
+      on_accept_(std::move(on_accept)) {}
 
 bool Listener::accept_waiting() {
   for (int i = 0; i < kAcceptBatch; ++i) {
     sockaddr_storage peer{};
     socklen_t size = sizeof peer;
-    UniqueFd fd(::accept4(stream_.native_handle(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    UniqueFd fd(
+        ::accept4(stream_.native_handle(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (fd) {
       on_accept_(tag_, std::move(fd), Endpoint::from_sockaddr(reinterpret_cast<const sockaddr*>(&peer)));
       continue;

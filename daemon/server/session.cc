@@ -20,11 +20,16 @@ constexpr std::chrono::milliseconds kLinger{1500};
 
 std::string_view reason_of(int status) {
   switch (status) {
-    case 408: return "Request Timeout";
-    case 413: return "Content Too Large";
-    case 431: return "Request Header Fields Too Large";
-    case 501: return "Not Implemented";
-    default: return "Bad Request";
+    case 408:
+      return "Request Timeout";
+    case 413:
+      return "Content Too Large";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 501:
+      return "Not Implemented";
+    default:
+      return "Bad Request";
   }
 }
 
@@ -103,7 +108,9 @@ void Session::drain() {
   settle();
 }
 
-void Session::abort() { lose_client(Error{Code::Cancelled, "tapdeck is stopping", Origin::Internal, Retry::No, 0}); }
+void Session::abort() {
+  lose_client(Error{Code::Cancelled, "tapdeck is stopping", Origin::Internal, Retry::No, 0});
+}
 
 void Session::pump() {
   if (pumping_ || phase_ != Phase::Open) return;
@@ -186,7 +193,8 @@ net::Task<> Session::serve(StreamExchange* exchange) {
 
 void Session::time_out(StreamExchange& exchange) {
   context_.metrics->add(Counter::LimitRequestTimeout);
-  const Error error{Code::Timeout, "the exchange took longer than limits.request_timeout", Origin::Upstream, Retry::No, 0};
+  const Error error{Code::Timeout, "the exchange took longer than limits.request_timeout", Origin::Upstream, Retry::No,
+                    0};
   exchange.facts().error = exchange::name_of(error);
   exchange.facts().error_detail = error.message();
   if (exchange.response_started()) {
@@ -231,9 +239,15 @@ void Session::give_up(StreamExchange& exchange, http::ResetCode code, const Erro
 void Session::refuse(const Error& error) {
   refused_ = true;
   switch (error.code) {
-    case Code::TooLarge: context_.metrics->add(error.detail.contains("fields") ? Counter::LimitHeaderCount : Counter::LimitHeadBytes); break;
-    case Code::Unsupported: context_.metrics->add(Counter::UnknownMethod); break;
-    default: context_.metrics->add(Counter::SmugglingRefused); break;
+    case Code::TooLarge:
+      context_.metrics->add(error.detail.contains("fields") ? Counter::LimitHeaderCount : Counter::LimitHeadBytes);
+      break;
+    case Code::Unsupported:
+      context_.metrics->add(Counter::UnknownMethod);
+      break;
+    default:
+      context_.metrics->add(Counter::SmugglingRefused);
+      break;
   }
   if (!active_.empty()) {
     fail_streams(error);  // malformed body: the handler of that exchange answers, if it still can
@@ -247,7 +261,9 @@ void Session::refuse(const Error& error) {
                 std::to_string(body.size()) + "\r\n\r\n" + body);
 }
 
-bool Session::all_sent() const { return codec_->output().empty() && transport_.unsent() == 0; }
+bool Session::all_sent() const {
+  return codec_->output().empty() && transport_.unsent() == 0;
+}
 
 bool Session::may_close() const {
   return active_.empty() && (refused_ || input_ended_ || codec_->must_close() || (draining_ && !in_head_));

@@ -61,22 +61,22 @@ class Session {
   // Closing: our direction ended, what the client still sends is discarded. Dead: the socket is closed.
   enum class Phase { Open, Closing, Dead };
 
-  void pump();                                     // codec events -> exchanges
+  void pump();  // codec events -> exchanges
   void dispatch(const http::Event& event);
   void begin_exchange(const http::HeadReceived& head);
-  net::Task<> serve(StreamExchange* exchange);     // runs the handler in a coroutine of its own
-  void time_out(StreamExchange& exchange);         // 504 if no response has begun, else broken off
+  net::Task<> serve(StreamExchange* exchange);  // runs the handler in a coroutine of its own
+  void time_out(StreamExchange& exchange);      // 504 if no response has begun, else broken off
   void finish(StreamExchange* exchange);
   // Breaks a response off: its stream where the codec has streams, else the connection.
   void give_up(StreamExchange& exchange, http::ResetCode code, const Error& error);
-  void refuse(const Error& error);                 // malformed input: 4xx if no response is under way, then close
-  void settle();                                   // after any progress: flush, close if done, resume the reader
+  void refuse(const Error& error);  // malformed input: 4xx if no response is under way, then close
+  void settle();                    // after any progress: flush, close if done, resume the reader
   void write_soon();
   net::Task<> write_rest();
   net::Task<Result<void>> flush();
   void set_read_deadline();
   void on_deadline();
-  void lose_client(const Error& error);            // the connection is broken: every exchange fails
+  void lose_client(const Error& error);  // the connection is broken: every exchange fails
   void fail_streams(const Error& error);
   net::Task<> discard_until_end();
   void end_input();
@@ -97,11 +97,11 @@ class Session {
   net::Deadline read_deadline_;
   net::Deadline write_deadline_;
   Phase phase_ = Phase::Open;
-  bool in_head_ = false;       // a head has begun and is not complete
-  bool input_ended_ = false;   // the client half-closed
-  bool refused_ = false;       // parsing has stopped for good
+  bool in_head_ = false;      // a head has begun and is not complete
+  bool input_ended_ = false;  // the client half-closed
+  bool refused_ = false;      // parsing has stopped for good
   bool draining_ = false;
-  bool raw_ = false;           // an upgraded exchange owns the bytes
+  bool raw_ = false;  // an upgraded exchange owns the bytes
   bool pumping_ = false;
   bool writer_active_ = false;
 };

@@ -10,7 +10,9 @@ constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 // Longer than any registered method (UPDATEREDIRECTREF has 17).
 constexpr size_t kMaxMethod = 24;
 
-bool is_method_byte(char byte) { return (byte >= 'A' && byte <= 'Z') || byte == '-' || byte == '_'; }
+bool is_method_byte(char byte) {
+  return (byte >= 'A' && byte <= 'Z') || byte == '-' || byte == '_';
+}
 
 Protocol sniff_clear(std::string_view bytes) {
   // Empty lines before a request are tolerated (RFC 9112 2.2).
@@ -38,13 +40,18 @@ Sniffed sniff(std::string_view bytes) {
   if (bytes.empty()) return result;
   tls::Peek peek = tls::peek_client_hello(bytes);
   switch (peek.verdict) {
-    case tls::Peek::Verdict::NeedMore: return result;
+    case tls::Peek::Verdict::NeedMore:
+      return result;
     case tls::Peek::Verdict::Hello:
       result.protocol = Protocol::Tls;
       result.hello = std::move(peek.hello);
       return result;
-    case tls::Peek::Verdict::Malformed: result.protocol = Protocol::Opaque; return result;
-    case tls::Peek::Verdict::NotTls: result.protocol = sniff_clear(bytes); return result;
+    case tls::Peek::Verdict::Malformed:
+      result.protocol = Protocol::Opaque;
+      return result;
+    case tls::Peek::Verdict::NotTls:
+      result.protocol = sniff_clear(bytes);
+      return result;
   }
   return result;
 }

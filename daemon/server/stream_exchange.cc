@@ -22,7 +22,8 @@ void StreamExchange::begin(http::StreamId stream, http::RequestHead& head, http:
   facts_ = exchange::Facts{};
   facts_.began = exchange::Clock::now();
   facts_.began_unix_us =
-      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count();
   body_.clear();
   marks_.clear();
   read_offset_ = 0;
@@ -155,7 +156,9 @@ Result<void> StreamExchange::end(const http::Headers& trailers) {
   return session_.codec_->send_end(stream_, trailers);
 }
 
-net::Task<Result<void>> StreamExchange::flush() { co_return co_await session_.flush(); }
+net::Task<Result<void>> StreamExchange::flush() {
+  co_return co_await session_.flush();
+}
 
 void StreamExchange::answer_failure(const Error& error) {
   const std::string body = exchange::json_of(error, flow().destination.to_string());

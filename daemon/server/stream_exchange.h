@@ -35,7 +35,10 @@ class StreamExchange final : public exchange::Exchange {
   // Answers in the handler's place, whatever that still tries; no response has begun.
   void answer_failure(const Error& error);
   // Raw bytes of an upgraded connection.
-  void take_raw(ByteQueue& from) { body_.append(std::move(from)); ready_.notify(); }
+  void take_raw(ByteQueue& from) {
+    body_.append(std::move(from));
+    ready_.notify();
+  }
 
   // ---- Exchange
   const http::RequestHead& request() const override { return head_; }
@@ -75,9 +78,9 @@ class StreamExchange final : public exchange::Exchange {
   exchange::Facts facts_;
   ByteQueue body_;
   std::deque<ChunkMark> marks_;
-  std::string extension_;      // of the piece handed out last
-  uint64_t read_offset_ = 0;   // body bytes consumed by the handler
-  size_t handed_out_ = 0;      // bytes of the last piece, consumed at the next read
+  std::string extension_;     // of the piece handed out last
+  uint64_t read_offset_ = 0;  // body bytes consumed by the handler
+  size_t handed_out_ = 0;     // bytes of the last piece, consumed at the next read
   std::optional<Error> failure_;
   bool bodyless_ = false;
   bool complete_ = false;

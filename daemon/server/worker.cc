@@ -1,10 +1,10 @@
 #include "daemon/server/worker.h"
 
+#include <netinet/in.h>
+#include <pthread.h>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/thread_pool.hpp>
-#include <netinet/in.h>
-#include <pthread.h>
 
 #include <algorithm>
 #include <list>
@@ -22,13 +22,15 @@ namespace tapdeck::server {
 
 namespace {
 
-
 modes::StoreLinkOptions link_options(const config::Storage& storage) {
   modes::StoreLinkOptions options;
   options.hold_limit = storage.hold_limit;
   switch (storage.durability) {
-    case config::Durability::Wal: break;
-    case config::Durability::Fsync: options.commit_histogram = Histogram::CommitFsync; break;
+    case config::Durability::Wal:
+      break;
+    case config::Durability::Fsync:
+      options.commit_histogram = Histogram::CommitFsync;
+      break;
     case config::Durability::Async:
       options.commit_histogram = Histogram::CommitAsync;
       options.hold = modes::Hold::No;
@@ -41,7 +43,8 @@ void report(const std::exception_ptr& failure) {
   try {
     std::rethrow_exception(failure);
   } catch (const std::exception& error) {
-    log::peer(log::Level::Error, "connection.exception", "a connection ended by an exception", {{"what", error.what()}});
+    log::peer(log::Level::Error, "connection.exception", "a connection ended by an exception",
+              {{"what", error.what()}});
   } catch (...) {
     log::peer(log::Level::Error, "connection.exception", "a connection ended by an unknown exception");
   }
@@ -61,9 +64,16 @@ struct Worker::Impl {
         metrics(shared.metrics->create()),
         view(*shared.runtime),
         readers(1),
-        dial{executor, shared.sockets, shared.trust, &tls_sessions, &metrics,
-             {static_cast<size_t>(shared.config->limits.head_bytes), static_cast<size_t>(shared.config->limits.headers)},
-             shared.config->limits.connect_timeout, shared.config->limits.tls_timeout, shared.config->limits.idle_timeout},
+        dial{
+            executor,
+            shared.sockets,
+            shared.trust,
+            &tls_sessions,
+            &metrics,
+            {static_cast<size_t>(shared.config->limits.head_bytes), static_cast<size_t>(shared.config->limits.headers)},
+            shared.config->limits.connect_timeout,
+            shared.config->limits.tls_timeout,
+            shared.config->limits.idle_timeout},
         pool(dial, pool_options()),
         forward(pool, metrics, executor),
         access_log(metrics, shared.config->log, shared.redactor),
@@ -71,8 +81,19 @@ struct Worker::Impl {
         housekeeping(executor, report),
         tick_timer(executor) {
     make_modes();
-    context.emplace(WorkerContext{executor, metrics, view, dial, pool, *handler, access_log, *parts.server_tls,
-                                  *parts.leaves, parts.store, readers, parts.config->limits, parts.config->tls,
+    context.emplace(WorkerContext{executor,
+                                  metrics,
+                                  view,
+                                  dial,
+                                  pool,
+                                  *handler,
+                                  access_log,
+                                  *parts.server_tls,
+                                  *parts.leaves,
+                                  parts.store,
+                                  readers,
+                                  parts.config->limits,
+                                  parts.config->tls,
                                   {parts.config->capture.splice == config::Splice::Splice ? Move::Splice : Move::Copy,
                                    parts.config->limits.idle_timeout}});
   }
@@ -94,7 +115,8 @@ struct Worker::Impl {
       record = std::make_unique<modes::RecordHandler>(record_context, forward);
     }
     modes::ModeOptions options{parts.config->routes, static_cast<size_t>(parts.config->limits.body_buffer)};
-    handler = std::make_unique<modes::ModeHandler>(view, std::move(options), forward, record.get(), replay.get(), metrics);
+    handler =
+        std::make_unique<modes::ModeHandler>(view, std::move(options), forward, record.get(), replay.get(), metrics);
   }
 
   void accepted(const ListenerTag& tag, UniqueFd fd, const Endpoint& client) {

@@ -56,7 +56,7 @@ struct SharedParts {
   modes::Cursors* cursors = nullptr;
   MetricsRegistry* metrics = nullptr;
   std::atomic<uint64_t>* connections = nullptr;  // of all workers, for limits.connections
-  std::chrono::milliseconds tick{100};  // how often a worker shows that its loop turns
+  std::chrono::milliseconds tick{100};           // how often a worker shows that its loop turns
 };
 
 class Worker {

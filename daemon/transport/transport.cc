@@ -113,7 +113,9 @@ net::Task<Result<void>> Transport::flush(ByteQueue& plain) {
   co_return result;
 }
 
-size_t Transport::unsent() const { return session_ == nullptr ? 0 : session_->cipher_out().size(); }
+size_t Transport::unsent() const {
+  return session_ == nullptr ? 0 : session_->cipher_out().size();
+}
 
 void Transport::end_output() {
   if (session_ != nullptr && !writing_) {
@@ -123,8 +125,12 @@ void Transport::end_output() {
   stream_->shutdown_send();
 }
 
-void Transport::close() { stream_->close(); }
-void Transport::abort() { stream_->abort(); }
+void Transport::close() {
+  stream_->close();
+}
+void Transport::abort() {
+  stream_->abort();
+}
 
 bool Transport::is_quiet() {
   if (session_ == nullptr) return stream_->is_quiet();

@@ -29,9 +29,13 @@ Connection::Connection(DialContext& context, Key key, std::unique_ptr<transport:
       codec_(http::make_h1_codec(http::Role::Client, context.limits)),
       deadline_(context.executor, [this] { transport_->close(); }) {}
 
-Connection::~Connection() { transport_->close(); }
+Connection::~Connection() {
+  transport_->close();
+}
 
-net::Task<Result<void>> Connection::flush() { return transport_->flush(codec_->output()); }
+net::Task<Result<void>> Connection::flush() {
+  return transport_->flush(codec_->output());
+}
 
 net::Task<Result<std::optional<http::Event>>> Connection::next() {
   while (true) {
@@ -69,7 +73,8 @@ bool Connection::is_reusable() const {
 
 namespace {
 
-net::Task<Result<void>> handshake(DialContext& context, Connection& connection, std::optional<tls::PeerReport>& report) {
+net::Task<Result<void>> handshake(DialContext& context, Connection& connection,
+                                  std::optional<tls::PeerReport>& report) {
   const Key& key = connection.key();
   tls::ClientSetup setup;
   setup.trust = context.trust;
@@ -77,7 +82,8 @@ net::Task<Result<void>> handshake(DialContext& context, Connection& connection, 
   setup.address = key.address.ip();
   if (!key.alpn.empty()) setup.alpn.push_back(key.alpn);
   setup.cache = context.sessions;
-  setup.cache_key = std::to_string(key.netns_cookie) + '|' + key.address.to_string() + '|' + key.server_name + '|' + key.alpn;
+  setup.cache_key =
+      std::to_string(key.netns_cookie) + '|' + key.address.to_string() + '|' + key.server_name + '|' + key.alpn;
   CO_TRY(session, tls::TlsSession::connect(std::move(setup)));
   transport::Transport& transport = connection.transport();
   transport.start_tls(std::move(session), ByteQueue());

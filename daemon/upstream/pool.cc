@@ -11,7 +11,9 @@ namespace {
 constexpr size_t kMaxVerdicts = 8192;
 }  // namespace
 
-Pool::~Pool() { clear(); }
+Pool::~Pool() {
+  clear();
+}
 
 void Pool::clear() {
   context_.metrics->add(Gauge::UpstreamIdle, -static_cast<int64_t>(idle_));
@@ -79,7 +81,8 @@ void Pool::sweep() {
   const auto now = Clock::now();
   for (auto entry = by_key_.begin(); entry != by_key_.end();) {
     auto& list = entry->second;
-    while (!list.empty() && (now - list.front().since >= options_.max_idle_time || !list.front().connection->is_quiet())) {
+    while (!list.empty() &&
+           (now - list.front().since >= options_.max_idle_time || !list.front().connection->is_quiet())) {
       list.pop_front();
       --idle_;
       context_.metrics->add(Gauge::UpstreamIdle, -1);

@@ -13,6 +13,24 @@ std::string to_hex(const Digest& digest) {
   return out;
 }
 
+std::string_view to_string(Message::Kind kind) {
+  switch (kind) {
+    case Message::Kind::Text:
+      return "text";
+    case Message::Kind::Binary:
+      return "binary";
+    case Message::Kind::Ping:
+      return "ping";
+    case Message::Kind::Pong:
+      return "pong";
+    case Message::Kind::Close:
+      return "close";
+    case Message::Kind::Grpc:
+      return "grpc";
+  }
+  return "binary";
+}
+
 std::string_view to_string(Outcome::Kind kind) {
   switch (kind) {
     case Outcome::Kind::Complete:

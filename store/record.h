@@ -45,6 +45,24 @@ struct Chunk {
   friend bool operator==(const Chunk&, const Chunk&) = default;
 };
 
+// Whose bytes: the client's or the origin's.
+enum class BodySide : uint8_t { Request, Response };
+
+// A message of a WebSocket or gRPC exchange. Its payload is the `length` bytes at `offset` of that side's body: the
+// payload alone for WebSocket (unmasked, inflated), the five byte prefix and the message as sent for gRPC.
+struct Message {
+  enum class Kind : uint8_t { Text, Binary, Ping, Pong, Close, Grpc };
+  BodySide side = BodySide::Request;
+  Kind kind = Kind::Binary;
+  bool compressed = false;  // permessage-deflate, or the gRPC compressed flag
+  uint16_t code = 0;        // Close: the status code, 1005 when there was none
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  uint64_t microseconds = 0;  // since the exchange began
+  friend bool operator==(const Message&, const Message&) = default;
+};
+[[nodiscard]] std::string_view to_string(Message::Kind kind);
+
 // A body as wire bytes with their content coding. Either `inline_bytes` holds all of it, or `segments` in order do.
 struct BodyRef {
   uint64_t size = 0;
@@ -67,6 +85,7 @@ struct Outcome {
   Kind kind = Kind::Complete;
   uint64_t at_bytes = 0;
   std::string reason;
+  uint32_t code = 0;  // what `reason` leaves open: an errno, a TLS alert, an HTTP/2 error code; 0: nothing
   friend bool operator==(const Outcome&, const Outcome&) = default;
 };
 [[nodiscard]] std::string_view to_string(Outcome::Kind kind);
@@ -125,6 +144,7 @@ struct Recording {
   http::ResponseHead response;  // status 0 when there was none
   BodyRef response_body;
   http::Headers response_trailers;
+  std::vector<Message> messages;  // of both sides, in the order they passed
   Outcome outcome;
   Provenance provenance;
 

@@ -8,6 +8,7 @@ namespace {
 // One list of fields serves both directions, so they cannot disagree: `Encode` takes const values, `Decode` fills them.
 struct Encode {
   static constexpr bool kReads = false;
+  static constexpr uint8_t version = kRecordVersion;
   ByteWriter out;
 
   void number(uint64_t value) { out.varint(value); }
@@ -15,6 +16,7 @@ struct Encode {
   void enumeration(E value, E /*last*/) {
     out.byte(static_cast<uint8_t>(value));
   }
+  void flag(bool value) { out.byte(value ? 1 : 0); }
   void string(const std::string& value) { out.string(value); }
   void digest(const Digest& value) { out.bytes(value); }
   void fixed64(int64_t value) { out.u64(static_cast<uint64_t>(value)); }
@@ -42,6 +44,7 @@ struct Encode {
 struct Decode {
   static constexpr bool kReads = true;
   ByteReader in;
+  uint8_t version = kRecordVersion;
 
   template <class T>
   void number(T& value) {
@@ -52,6 +55,11 @@ struct Decode {
     const uint8_t raw = in.byte();
     if (raw > static_cast<uint8_t>(last)) return in.fail();
     value = static_cast<E>(raw);
+  }
+  void flag(bool& value) {
+    const uint8_t raw = in.byte();
+    if (raw > 1) return in.fail();
+    value = raw == 1;
   }
   void string(std::string& value) { value = in.string(); }
   void digest(Digest& value) { value = in.bytes<32>(); }
@@ -139,6 +147,17 @@ void provenance(A& a, P& value) {
   a.number(value.timings.total);
 }
 
+template <class A, class M>
+void message(A& a, M& value) {
+  a.enumeration(value.side, BodySide::Response);
+  a.enumeration(value.kind, Message::Kind::Grpc);
+  a.flag(value.compressed);
+  a.number(value.code);
+  a.number(value.offset);
+  a.number(value.length);
+  a.number(value.microseconds);
+}
+
 template <class A, class R>
 void fields(A& a, R& r) {
   a.number(r.take);
@@ -157,6 +176,7 @@ void fields(A& a, R& r) {
   a.enumeration(r.request.version, http::Version::Http2);
   a.string(r.request.scheme);
   a.string(r.request.authority);
+  if (a.version >= 2) a.string(r.request.protocol);
   a.headers(r.request.headers);
   body(a, r.request_body);
   a.headers(r.request_trailers);
@@ -167,6 +187,10 @@ void fields(A& a, R& r) {
   a.enumeration(r.outcome.kind, Outcome::Kind::Incomplete);
   a.number(r.outcome.at_bytes);
   a.string(r.outcome.reason);
+  if (a.version >= 2) {
+    a.number(r.outcome.code);
+    a.list(r.messages, [&a](auto& value) { message(a, value); });
+  }
   provenance(a, r.provenance);
 }
 
@@ -182,6 +206,14 @@ bool is_consistent(const BodyRef& value) {
     if (chunk.offset > value.size || chunk.length > value.size - chunk.offset) return false;
   }
   return sum == value.size;
+}
+
+bool is_consistent(const Recording& value) {
+  for (const auto& message : value.messages) {
+    const uint64_t size = (message.side == BodySide::Request ? value.request_body : value.response_body).size;
+    if (message.offset > size || message.length > size - message.offset) return false;
+  }
+  return is_consistent(value.request_body) && is_consistent(value.response_body);
 }
 
 }  // namespace
@@ -205,9 +237,10 @@ Result<Recording> decode_record(std::string_view bytes) {
                     std::to_string(kRecordVersion) + "; use the newer tapdeck that wrote it",
                 Origin::Store);
   }
+  decode.version = version;
   Recording out;
   fields(decode, out);
-  if (!decode.in.ok() || decode.in.left() != 0 || !is_consistent(out.request_body) || !is_consistent(out.response_body))
+  if (!decode.in.ok() || decode.in.left() != 0 || !is_consistent(out))
     return fail(Code::Corrupt, "recording does not decode (" + std::to_string(bytes.size()) + " bytes)", Origin::Store);
   return out;
 }

@@ -14,7 +14,8 @@
 
 namespace tapdeck::store {
 
-inline constexpr uint8_t kRecordVersion = 1;
+// 2: messages, an outcome's code, the :protocol of an extended CONNECT. Version 1 is read as having none of them.
+inline constexpr uint8_t kRecordVersion = 2;
 
 // Appends the encoding of `recording` to `out`.
 void encode_record(const Recording& recording, std::string& out);

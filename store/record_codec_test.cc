@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "store/byte_codec.h"
+
 namespace tapdeck::store {
 namespace {
 
@@ -33,7 +35,10 @@ Recording full_recording() {
   r.response_body.segments.push_back({Digest{9}, 200});
   r.response_body.segments.push_back({Digest{8}, 100});
   r.response_trailers.add("Grpc-Status", "0");
-  r.outcome = {Outcome::Kind::Truncated, 300, "fin"};
+  r.outcome = {Outcome::Kind::Truncated, 300, "fin", 8};
+  r.request.protocol = "websocket";
+  r.messages.push_back({BodySide::Request, Message::Kind::Text, true, 0, 1, 4, 99});
+  r.messages.push_back({BodySide::Response, Message::Kind::Close, false, 1000, 298, 2, 120});
   r.provenance.target = "web";
   r.provenance.client = *Endpoint::parse("10.0.0.1:4000");
   r.provenance.original_destination = *Endpoint::parse("[2001:db8::1]:443");
@@ -56,6 +61,8 @@ TEST(RecordCodec, GivesBackWhatWasEncoded) {
   EXPECT_EQ(decoded->response_body, full_recording().response_body);
   EXPECT_EQ(decoded->request_body, full_recording().request_body);
   EXPECT_EQ(decoded->outcome, full_recording().outcome);
+  EXPECT_EQ(decoded->messages, full_recording().messages);
+  EXPECT_EQ(decoded->request.protocol, "websocket");
   EXPECT_EQ(decoded->provenance, full_recording().provenance);
   EXPECT_EQ(decoded->informational.at(0).status, 103);
   EXPECT_EQ(encoded(*decoded), encoded(full_recording()));
@@ -87,6 +94,49 @@ TEST(RecordCodec, NamesANewerVersion) {
   std::string whole = encoded(full_recording());
   whole[0] = static_cast<char>(kRecordVersion + 1);
   EXPECT_EQ(decode_record(whole).error().code, Code::Unsupported);
+}
+
+TEST(RecordCodec, ReadsWhatVersionOneWrote) {
+  // A GET of version 1, field by field: no protocol, no outcome code, no messages.
+  std::string bytes;
+  ByteWriter out(bytes);
+  out.byte(1);
+  out.varint(3);  // take
+  out.u64(5);     // started
+  out.bytes(Digest{1});
+  out.bytes(Digest{});
+  out.varint(0);  // dimensions
+  for (const std::string_view text : {"http", "a.test"}) out.string(text);
+  out.varint(80);
+  for (const std::string_view text : {"GET", "/"}) out.string(text);
+  out.byte(static_cast<uint8_t>(http::Version::Http11));
+  for (const std::string_view text : {"http", "a.test"}) out.string(text);
+  for (int i = 0; i < 4; ++i) out.varint(0);  // headers, request body, trailers, informational
+  out.varint(204);
+  out.string("No Content");
+  out.byte(static_cast<uint8_t>(http::Version::Http11));
+  for (int i = 0; i < 3; ++i) out.varint(0);  // headers, response body, trailers
+  out.byte(static_cast<uint8_t>(Outcome::Kind::Truncated));
+  out.varint(7);
+  out.string("fin");
+  out.string("web");                           // provenance: target
+  for (int i = 0; i < 4; ++i) out.varint(0);   // cgroup, netns, pid, uid
+  out.string("");                              // comm
+  for (int i = 0; i < 2; ++i) out.byte(0);     // client, destination
+  for (int i = 0; i < 8; ++i) out.string("");  // path .. route
+  for (int i = 0; i < 5; ++i) out.varint(0);   // timings
+  const auto decoded = decode_record(bytes);
+  ASSERT_TRUE(decoded) << decoded.error().message();
+  EXPECT_EQ(decoded->response.status, 204);
+  EXPECT_EQ(decoded->outcome, (Outcome{Outcome::Kind::Truncated, 7, "fin"}));
+  EXPECT_EQ(decoded->provenance.target, "web");
+  EXPECT_TRUE(decoded->messages.empty());
+}
+
+TEST(RecordCodec, RefusesAMessageOutsideItsBody) {
+  Recording r = full_recording();
+  r.messages.back().length = 3;
+  EXPECT_EQ(decode_record(encoded(r)).error().code, Code::Corrupt);
 }
 
 TEST(RecordCodec, RefusesABodyWhosePartsDoNotAddUp) {

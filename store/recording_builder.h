@@ -52,8 +52,6 @@ struct PendingWrite {
   [[nodiscard]] size_t memory() const;  // bytes held, for the queue's bound
 };
 
-enum class BodySide { Request, Response };
-
 struct BuilderContext {
   const KeyHasher& hasher;   // of the take's session; outlives the builder
   const Redactor& redactor;  // outlives the builder
@@ -73,6 +71,12 @@ class RecordingBuilder {
   void informational(const http::ResponseHead& head);
   void response(const http::ResponseHead& head);
   void trailers(BodySide side, const http::Headers& fields);
+  // A message whose payload is `length` bytes of that side's body ending at its current end, or further back.
+  void message(const Message& message) { recording_.messages.push_back(message); }
+  // Bytes of that side's body so far.
+  [[nodiscard]] uint64_t body_size(BodySide side) const {
+    return (side == BodySide::Request ? recording_.request_body : recording_.response_body).size;
+  }
   // Further key dimensions (KeyBuilder::dimension) and provenance may be set any time before finish().
   [[nodiscard]] KeyBuilder& key_builder() { return key_; }
   [[nodiscard]] Provenance& provenance() { return recording_.provenance; }

@@ -118,13 +118,13 @@ class Collector final : public prometheus::Collectable {
   }
 
   static void connections(std::vector<MetricFamily>& out, const MetricsSnapshot& snapshot) {
-    static constexpr std::string_view kProtocols[] = {"h1", "tunnel", "none"};
+    static constexpr std::string_view kProtocols[] = {"h1", "h2", "tunnel", "none"};
     MetricFamily& family =
         out.emplace_back(family_of(kConnectionsFamily.family, kConnectionsFamily.help, MetricType::Counter));
     for (size_t i = 0; i < kConnectionSeries; ++i) {
       ClientMetric& metric = add_series(family, MetricType::Counter, static_cast<double>(snapshot.connections[i]));
-      label(metric, "path", to_string(static_cast<CapturePath>(i / 6)));
-      label(metric, "protocol", kProtocols[i / 2 % 3]);
+      label(metric, "path", to_string(static_cast<CapturePath>(i / (kConnectionProtocols * 2))));
+      label(metric, "protocol", kProtocols[i / 2 % kConnectionProtocols]);
       label(metric, "tls", i % 2 == 0 ? "no" : "yes");
     }
   }

@@ -178,7 +178,8 @@ enum class Histogram : uint16_t {
 };
 
 // What a connection turned out to speak. None: it ended before that was known.
-enum class ConnectionProtocol : uint8_t { H1, Tunnel, None };
+enum class ConnectionProtocol : uint8_t { H1, H2, Tunnel, None };
+inline constexpr size_t kConnectionProtocols = 4;
 enum class ConnectionTls : uint8_t { No, Yes };
 
 // Targets have 64 label values; the last is "other" (more targets than that share it).
@@ -195,7 +196,7 @@ inline constexpr size_t kGaugeCount = static_cast<size_t>(Gauge::kCount);
 inline constexpr size_t kHistogramCount = static_cast<size_t>(Histogram::kCount);
 inline constexpr size_t kRequestHistograms = kModeCount * kOutcomeCount;
 inline constexpr size_t kRequestSeries = kTargetSlots * kModeCount * kOutcomeCount * kCodeClasses;
-inline constexpr size_t kConnectionSeries = kCapturePathCount * 3 * 2;
+inline constexpr size_t kConnectionSeries = kCapturePathCount * kConnectionProtocols * 2;
 
 // 1 ms .. 60 s for what clients feel; 10 us .. 250 ms for what we add.
 inline constexpr std::array<double, 15> kRequestBuckets = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
@@ -248,7 +249,8 @@ class alignas(64) Metrics {
   }
   [[nodiscard]] static constexpr size_t connection_index(CapturePath path, ConnectionProtocol protocol,
                                                          ConnectionTls tls) {
-    return (static_cast<size_t>(path) * 3 + static_cast<size_t>(protocol)) * 2 + static_cast<size_t>(tls);
+    return (static_cast<size_t>(path) * kConnectionProtocols + static_cast<size_t>(protocol)) * 2 +
+           static_cast<size_t>(tls);
   }
 
  private:

@@ -187,6 +187,18 @@ class TableReader {
     out = value;
   }
 
+  // A table in this one, [routes.streaming]; `out` is set when it is there, also when it is empty.
+  template <class T>
+  void table(std::string_view key, std::optional<T>& out) {
+    const toml::node* node = find(key);
+    if (node == nullptr) return;
+    const toml::table* inner = node->as_table();
+    if (inner == nullptr) return wrong(key, *node, "is a table of its own: write " + inner_title(key));
+    TableReader reader(problems_, *inner, inner_title(key), directory_);
+    visit(reader, out.emplace());
+    reader.finish();
+  }
+
   // container = "web" and its siblings: exactly one.
   void selector(Target& target) {
     int given = 0;
@@ -224,6 +236,11 @@ class TableReader {
   }
   void wrong(std::string_view key, const toml::node& node, const std::string& what) {
     problems_.add(node.source(), std::string(key) + " in " + section_ + ": " + what);
+  }
+  // "[[routes]]" and "streaming": "[routes.streaming]".
+  [[nodiscard]] std::string inner_title(std::string_view key) const {
+    const size_t brackets = section_.starts_with("[[") ? 2 : 1;
+    return '[' + section_.substr(brackets, section_.size() - 2 * brackets) + '.' + std::string(key) + ']';
   }
   [[nodiscard]] std::filesystem::path resolve(const std::string& value) const {
     const std::filesystem::path given(value);

@@ -11,12 +11,14 @@ class Printer {
   template <class T>
   void section(std::string_view name, T& value) {
     out_ += (out_.empty() ? "[" : "\n[") + std::string(name) + "]\n";
+    section_ = name;
     visit(*this, value);
   }
   template <class T>
   void array(std::string_view name, std::vector<T>& values) {
     for (T& value : values) {
       out_ += "\n[[" + std::string(name) + "]]\n";
+      section_ = name;
       visit(*this, value);
     }
   }
@@ -64,6 +66,16 @@ class Printer {
   void maybe_choice(std::string_view key, const std::optional<E>& value, const std::array<Word<E>, n>& words) {
     if (value) choice(key, *value, words);
   }
+  // Belongs to the section or the last array element printed, so it must be visited after that one's plain keys.
+  template <class T>
+  void table(std::string_view key, std::optional<T>& value) {
+    if (!value) return;
+    const std::string outer = section_;
+    section_ += '.' + std::string(key);
+    out_ += "\n[" + section_ + "]\n";
+    visit(*this, *value);
+    section_ = outer;
+  }
   void selector(const Target& target) { line(word_of(kTargetKinds, target.kind), quote(target.selector)); }
 
   std::string take() { return std::move(out_); }
@@ -78,6 +90,7 @@ class Printer {
   void line(std::string_view key, const std::string& value) { out_ += std::string(key) + " = " + value + "\n"; }
 
   std::string out_;
+  std::string section_;
 };
 
 }  // namespace

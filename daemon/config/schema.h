@@ -2,7 +2,7 @@
 // visitors of it, so that a key cannot be read but not shown. Internal to config/. Thread: any.
 //
 // A visitor has: integer, size, duration, boolean, maybe_boolean, text, maybe_text, texts, path, paths, choice,
-// maybe_choice, maybe_integer.
+// maybe_choice, maybe_integer, and table (last in its visit: TOML wants plain keys before inner tables).
 #pragma once
 
 #include <array>

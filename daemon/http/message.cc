@@ -118,6 +118,7 @@ void RequestHead::clear() {
   version = Version::Http11;
   scheme.clear();
   authority.clear();
+  protocol.clear();
   headers.clear();
 }
 

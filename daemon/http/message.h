@@ -63,6 +63,7 @@ struct RequestHead {
   Version version = Version::Http11;
   std::string scheme;     // "http" | "https"; of the connection, or of an absolute-form target
   std::string authority;  // Host or :authority, as sent; empty when the request had none (HTTP/1.0)
+  std::string protocol;   // h2: :protocol of an extended CONNECT (RFC 8441), "websocket"; empty otherwise
   Headers headers;        // h1: all fields with Host at its place; h2: regular fields only
   void clear();
 };

@@ -26,8 +26,24 @@ using StreamId = uint32_t;
 enum class Role { Server, Client };
 enum class EndStream { No, Yes };
 
-// Error codes of RFC 9113 section 7, also used for h1 (where any reset closes the connection).
-enum class ResetCode : uint32_t { NoError = 0, ProtocolError = 1, InternalError = 2, RefusedStream = 7, Cancel = 8 };
+// Error codes of RFC 9113 section 7, also used for h1 (where any reset closes the connection). Values without a name
+// pass through as they came.
+enum class ResetCode : uint32_t {
+  NoError = 0,
+  ProtocolError = 1,
+  InternalError = 2,
+  FlowControlError = 3,
+  SettingsTimeout = 4,
+  StreamClosed = 5,
+  FrameSizeError = 6,
+  RefusedStream = 7,
+  Cancel = 8,
+  CompressionError = 9,
+  ConnectError = 10,
+  EnhanceYourCalm = 11,
+  InadequateSecurity = 12,
+  Http11Required = 13,
+};
 
 struct Limits {
   size_t head_bytes = 65536;  // request or status line plus all header bytes, and separately all trailer bytes
@@ -121,7 +137,15 @@ class Codec {
   // Gives the stream up. h1: the connection must be closed without pretending the message was whole.
   virtual void reset(StreamId stream, ResetCode code) = 0;
 
+  // Body bytes that send_body() would take now; h1 takes all. h2 keeps a bounded queue a stream, which empties into
+  // output() as the peer's windows allow: writers ask again after output() was written or input() was read.
+  [[nodiscard]] virtual size_t send_capacity(StreamId /*stream*/) const { return SIZE_MAX; }
+
   // ---- connection
+  // Several streams may be open side by side (h2). Then a tunnel is a stream as well: its bytes are Body events.
+  [[nodiscard]] virtual bool is_multiplexed() const { return false; }
+  // Role::Client: requests that send_request() would take now.
+  [[nodiscard]] virtual size_t streams_left() const { return is_idle() && !must_close() ? 1 : 0; }
   // No more exchanges may begin: Connection: close was sent or received, HTTP/1.0, an error, close-delimited, GOAWAY.
   [[nodiscard]] virtual bool must_close() const = 0;
   // Asks the codec to end the connection after the open exchanges (h1: Connection: close on the next head; h2: GOAWAY).

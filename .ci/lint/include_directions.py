@@ -14,6 +14,7 @@ TABLE = {
     "daemon/base": ((), LOG + ("prometheus/",)),
     "daemon/tls": (("daemon/base",), OPENSSL),
     "daemon/http": (("daemon/base",), ("llhttp", "nghttp2/", "zlib.h", "brotli/", "zstd.h")),
+    "daemon/grpc": (("daemon/base", "daemon/config/field_path.h", "daemon/http/message.h"), ("google/protobuf/",)),
     "daemon/net": (("daemon/base",), ASIO),
     "daemon/transport": (("daemon/base", "daemon/net", "daemon/tls"), ASIO + OPENSSL),
     "daemon/kernel": (("daemon/base", "bpf"), ("bpf/", "libmnl/", "nftables/", "linux/")),
@@ -23,7 +24,7 @@ TABLE = {
     "daemon/exchange": (("daemon/base", "daemon/http", "daemon/net", "store"), JSON),
     "daemon/modes": (
         ("daemon/base", "daemon/http", "daemon/exchange", "daemon/upstream", "daemon/net", "store",
-         "daemon/config/config.h"), JSON),
+         "daemon/config/config.h", "daemon/grpc"), JSON),
     "daemon/upstream": (
         ("daemon/base", "daemon/net", "daemon/transport", "daemon/tls", "daemon/http", "daemon/exchange"),
         ASIO + OPENSSL + ("ares.h",)),
@@ -37,7 +38,7 @@ TABLE = {
     "netns-tests": (("netns-tests", "daemon/base"), None),
 }
 THIRD_PARTY = ("asio", "openssl/", "nlohmann/", "prometheus/", "rocksdb/", "bpf/libbpf", "bpf/bpf", "llhttp", "nghttp2/",
-               "toml++/", "CLI/", "ares.h", "libmnl/", "nftables/")
+               "toml++/", "CLI/", "google/protobuf/", "ares.h", "libmnl/", "nftables/")
 # Headers that only tests include: judged like tests.
 TEST_SUPPORT = {"daemon/server/wire.h"}
 # Not a test build: tests may include anything below their folder and GoogleTest.

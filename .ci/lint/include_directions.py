@@ -15,6 +15,7 @@ TABLE = {
     "daemon/tls": (("daemon/base",), OPENSSL),
     "daemon/http": (("daemon/base",), ("llhttp", "nghttp2/", "zlib.h", "brotli/", "zstd.h")),
     "daemon/grpc": (("daemon/base", "daemon/config/field_path.h", "daemon/http/message.h"), ("google/protobuf/",)),
+    "daemon/ws": (("daemon/base", "daemon/http/message.h"), OPENSSL + ("zlib.h",)),
     "daemon/net": (("daemon/base",), ASIO),
     "daemon/transport": (("daemon/base", "daemon/net", "daemon/tls"), ASIO + OPENSSL),
     "daemon/kernel": (("daemon/base", "bpf"), ("bpf/", "libmnl/", "nftables/", "linux/")),
@@ -24,7 +25,7 @@ TABLE = {
     "daemon/exchange": (("daemon/base", "daemon/http", "daemon/net", "store"), JSON),
     "daemon/modes": (
         ("daemon/base", "daemon/http", "daemon/exchange", "daemon/upstream", "daemon/net", "store",
-         "daemon/config/config.h", "daemon/grpc"), JSON),
+         "daemon/config/config.h", "daemon/grpc", "daemon/ws"), JSON),
     "daemon/upstream": (
         ("daemon/base", "daemon/net", "daemon/transport", "daemon/tls", "daemon/http", "daemon/exchange"),
         ASIO + OPENSSL + ("ares.h",)),

@@ -227,6 +227,19 @@ void encode_record(const Recording& recording, std::string& out) {
   fields(encode, recording);
 }
 
+void encode_messages(const std::vector<Message>& messages, std::string& out) {
+  Encode encode{ByteWriter(out)};
+  encode.list(messages, [&encode](const Message& value) { message(encode, value); });
+}
+
+Result<std::vector<Message>> decode_messages(std::string_view bytes) {
+  Decode decode{ByteReader(bytes)};
+  std::vector<Message> out;
+  decode.list(out, [&decode](Message& value) { message(decode, value); });
+  if (!decode.in.ok() || decode.in.left() != 0) return fail(Code::Corrupt, "messages do not decode", Origin::Store);
+  return out;
+}
+
 Result<Recording> decode_record(std::string_view bytes) {
   Decode decode{ByteReader(bytes)};
   const uint8_t version = decode.in.byte();

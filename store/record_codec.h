@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "daemon/base/result.h"
 #include "store/record.h"
@@ -21,5 +22,9 @@ inline constexpr uint8_t kRecordVersion = 2;
 void encode_record(const Recording& recording, std::string& out);
 // The exact inverse; trailing bytes are Corrupt. `id` and `session` stay empty.
 [[nodiscard]] Result<Recording> decode_record(std::string_view bytes);
+
+// Messages alone, as the journal of an unfinished recording holds them.
+void encode_messages(const std::vector<Message>& messages, std::string& out);
+[[nodiscard]] Result<std::vector<Message>> decode_messages(std::string_view bytes);
 
 }  // namespace tapdeck::store

@@ -1,7 +1,9 @@
 #include "store/recording_builder.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "store/journal.h"
 #include "store/record_codec.h"
 
 namespace tapdeck::store {
@@ -10,6 +12,8 @@ namespace {
 constexpr uint64_t kMergeMicroseconds = 1000;
 // 64 K entries of 64 bytes are 4 MiB a body at worst; beyond it portions merge and only their sum is kept.
 constexpr size_t kTimelineEntries = 65536;
+// From here a checkpoint writes a segment of its own instead of a journal entry.
+constexpr uint64_t kJournalBytes = 64 * 1024;
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -66,9 +70,12 @@ BodyRef& RecordingBuilder::body_of(BodySide side) {
 void RecordingBuilder::body(BodySide side, std::string_view bytes, uint64_t microseconds,
                             std::optional<std::string_view> chunk_extension) {
   if (side == BodySide::Request) key_.body(bytes);
-  BodyRef& body = body_of(side);
-  extend_timeline(body, bytes.size(), microseconds, chunk_extension);
-  body.size += bytes.size();
+  extend_timeline(body_of(side), bytes.size(), microseconds, chunk_extension);
+  append(side, bytes);
+}
+
+void RecordingBuilder::append(BodySide side, std::string_view bytes) {
+  body_of(side).size += bytes.size();
   std::string& partial = partial_[static_cast<size_t>(side)];
   while (!bytes.empty()) {
     const size_t n = std::min(bytes.size(), kSegmentBytes - partial.size());
@@ -78,6 +85,43 @@ void RecordingBuilder::body(BodySide side, std::string_view bytes, uint64_t micr
     if (!begun_) begin();
     flush_segment(side);
   }
+}
+
+void RecordingBuilder::message(Message message, std::string_view payload) {
+  message.offset = body_size(message.side);
+  message.length = payload.size();
+  recording_.messages.push_back(message);
+  append(message.side, payload);
+}
+
+void RecordingBuilder::checkpoint() {
+  if (finished_) return;
+  if (!begun_) mark();
+  JournalEntry entry;
+  for (const BodySide side : {BodySide::Request, BodySide::Response}) {
+    const auto index = static_cast<size_t>(side);
+    const std::string& partial = partial_[index];
+    entry.offset[index] = saved_[index];
+    // Much at once is written where it stays; a little is written again with the segment it will be part of.
+    if (body_size(side) - entry.offset[index] >= kJournalBytes) {
+      flush_segment(side);
+    } else {
+      entry.bytes[index] = partial.substr(static_cast<size_t>(saved_[index] - flushed_[index]));
+    }
+    saved_[index] = body_size(side);
+  }
+  entry.messages.assign(recording_.messages.begin() + static_cast<ptrdiff_t>(saved_messages_),
+                        recording_.messages.end());
+  saved_messages_ = recording_.messages.size();
+  if (entry.messages.empty() && entry.bytes[0].empty() && entry.bytes[1].empty()) return;
+  PendingWrite write;
+  write.step = PendingWrite::Step::Journal;
+  write.session_number = context_.take.session_number;
+  write.take = recording_.take;
+  write.id = recording_.id;
+  write.part = parts_++;
+  encode_journal(entry, write.encoded);
+  ready_.push_back(std::move(write));
 }
 
 void RecordingBuilder::informational(const http::ResponseHead& head) {
@@ -94,8 +138,9 @@ void RecordingBuilder::trailers(BodySide side, const http::Headers& fields) {
   (side == BodySide::Request ? recording_.request_trailers : recording_.response_trailers) = fields;
 }
 
-// Writes what is known so far, so that a crash leaves a prefix. Bodies follow as segments of their own.
-void RecordingBuilder::begin() {
+// Writes what is known so far, so that a crash leaves a prefix. Bodies follow as segments of their own, messages and
+// what is no segment yet in the journal.
+void RecordingBuilder::mark() {
   begun_ = true;
   Recording sofar = recording_;
   KeyBuilder key = key_;
@@ -104,6 +149,7 @@ void RecordingBuilder::begin() {
   sofar.dimensions = key.parts().dimensions;
   sofar.request_body = {};
   sofar.response_body = {};
+  sofar.messages.clear();
   sofar.outcome = {Outcome::Kind::Incomplete, 0, "crash"};
   ignore(context_.redactor.redact(sofar), "counted once, by finish()");
   PendingWrite write;
@@ -115,6 +161,10 @@ void RecordingBuilder::begin() {
   write.started_unix_us = recording_.started_unix_us;
   encode_record(sofar, write.encoded);
   ready_.push_back(std::move(write));
+}
+
+void RecordingBuilder::begin() {
+  mark();
   // A request of less than a segment belongs to the prefix as soon as its response is what makes the recording long.
   if (recording_.response.status != 0 && !partial_[0].empty()) flush_segment(BodySide::Request);
 }
@@ -130,6 +180,9 @@ void RecordingBuilder::flush_segment(BodySide side) {
   write.part = parts_++;
   const Segment segment{content_digest(partial), partial.size()};
   body_of(side).segments.push_back(segment);
+  const auto index = static_cast<size_t>(side);
+  flushed_[index] += segment.size;
+  saved_[index] = std::max(saved_[index], flushed_[index]);
   write.blobs.push_back({segment, std::exchange(partial, {})});
   ready_.push_back(std::move(write));
 }

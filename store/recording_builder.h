@@ -1,8 +1,9 @@
 // RecordingBuilder: collects one exchange as it passes and turns it into writes for the store.
 //
 // Sans-IO and bounded: it holds at most one unfinished 256 KiB segment a direction; full segments leave through
-// take_writes(). Every plane is redacted before it is encoded, and the match key is made from the originals. It does
-// not decide how long a response may be held (the recording mode does). Owner: one exchange. Thread: its Worker's.
+// take_writes(). What lives long and talks in messages is saved by checkpoint() meanwhile. Every plane is redacted
+// before it is encoded, and the match key is made from the originals. It does not decide how long a response may be
+// held (the recording mode does). Owner: one exchange. Thread: its Worker's.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,7 @@ inline constexpr size_t kSegmentBytes = 256 * 1024;
 // One step of a recording on its way to the store. Short exchanges are a single Finish; long ones Begin at their first
 // full segment, so that a crash leaves a marked prefix.
 struct PendingWrite {
-  enum class Step : uint8_t { Begin, Segment, Finish };
+  enum class Step : uint8_t { Begin, Segment, Journal, Finish };
   struct Blob {
     Segment segment;
     std::string bytes;
@@ -35,13 +36,13 @@ struct PendingWrite {
   bool request_side = false;  // Segment: which body it continues
   bool finished = true;       // Finish: anything but Outcome::Kind::Incomplete
   bool was_begun = false;     // Finish: there is a Begin to clear
-  uint32_t part = 0;          // Segment: 0, 1, 2 ... in the order of both bodies together
+  uint32_t part = 0;          // Segment and Journal: 0, 1, 2 ... in the order of both bodies together
   uint32_t session_number = 0;
   uint64_t take = 0;
   uint64_t id = 0;
   int64_t started_unix_us = 0;
   Key key;
-  std::string encoded;             // the record; Begin and Finish
+  std::string encoded;             // the record; Begin and Finish. Journal: its entry
   std::vector<Blob> blobs;         // new bytes
   std::vector<Digest> references;  // every segment the record uses; Finish
   uint64_t body_bytes = 0;         // both bodies; Finish
@@ -73,6 +74,16 @@ class RecordingBuilder {
   void trailers(BodySide side, const http::Headers& fields);
   // A message whose payload is `length` bytes of that side's body ending at its current end, or further back.
   void message(const Message& message) { recording_.messages.push_back(message); }
+  // The same with its payload, which is appended to that side's body but is no part of the key (WebSocket); `offset`
+  // and `length` are filled in.
+  void message(Message message, std::string_view payload);
+  // Makes writes of all that no write has yet, so that a crash leaves it: for exchanges that live long and come in
+  // messages. Costs the store a row each time; the caller says how often.
+  void checkpoint();
+  // Bytes of payload that checkpoint() would save.
+  [[nodiscard]] uint64_t unsaved() const {
+    return recording_.request_body.size + recording_.response_body.size - saved_[0] - saved_[1];
+  }
   // Bytes of that side's body so far.
   [[nodiscard]] uint64_t body_size(BodySide side) const {
     return (side == BodySide::Request ? recording_.request_body : recording_.response_body).size;
@@ -91,14 +102,19 @@ class RecordingBuilder {
   [[nodiscard]] const RedactionCounts& redactions() const { return redactions_; }
 
  private:
+  void append(BodySide side, std::string_view bytes);
   void flush_segment(BodySide side);
+  void mark();
   void begin();
   [[nodiscard]] BodyRef& body_of(BodySide side);
 
   BuilderContext context_;
   Recording recording_;
   KeyBuilder key_;
-  std::string partial_[2];  // bytes of the unfinished segment, by side
+  std::string partial_[2];    // bytes of the unfinished segment, by side
+  uint64_t flushed_[2] = {};  // bytes of each body that are in segments
+  uint64_t saved_[2] = {};    // bytes of each body that are in a segment or a journal entry
+  size_t saved_messages_ = 0;
   std::vector<PendingWrite> ready_;
   RedactionCounts redactions_;
   uint32_t parts_ = 0;

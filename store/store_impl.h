@@ -72,6 +72,8 @@ void encode_origin(const OriginFacts& facts, std::string& out);
 [[nodiscard]] std::string origin_row(uint32_t session, uint16_t port, std::string_view host);
 [[nodiscard]] std::string partial_row(uint64_t id);
 [[nodiscard]] std::string partial_part(uint64_t id, uint32_t part);
+// First byte of such a part: 0 a segment of the response, 1 of the request, this: an entry of the journal.
+inline constexpr uint8_t kJournalPart = 2;
 // The id at the end of a recording or reference row.
 [[nodiscard]] uint64_t id_of_row(std::string_view row);
 // The smallest string greater than every string that begins with `prefix` (not all 0xff).

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "store/journal.h"
 #include "store/record_codec.h"
 #include "store/store_impl.h"
 
@@ -78,7 +79,7 @@ Result<void> ExchangeStore::Impl::recover_partials() {
   return {};
 }
 
-// A begun recording becomes an Incomplete one that holds the body segments which reached the log.
+// A begun recording becomes an Incomplete one that holds the body segments and journal entries which reached the log.
 Result<void> ExchangeStore::Impl::recover_partial(uint64_t id, std::string_view begun) {
   ByteReader reader(begun);
   PendingWrite write;
@@ -90,9 +91,16 @@ Result<void> ExchangeStore::Impl::recover_partial(uint64_t id, std::string_view 
   TRY(recording, decode_record(reader.rest()));
   auto rows = iterate(Family::Partial);
   const std::string prefix = partial_row(id).substr(0, 8);
+  JournalMerge journal;
   for (rows->Seek(partial_part(id, 0)); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
     ByteReader part(rows->value().ToStringView());
-    BodyRef& body = part.byte() != 0 ? recording.request_body : recording.response_body;
+    const uint8_t kind = part.byte();
+    if (kind == kJournalPart) {
+      TRY(entry, decode_journal(part.rest()));
+      journal.add(std::move(entry));
+      continue;
+    }
+    BodyRef& body = kind != 0 ? recording.request_body : recording.response_body;
     Segment segment;
     segment.digest = part.bytes<32>();
     segment.size = part.varint();
@@ -102,6 +110,18 @@ Result<void> ExchangeStore::Impl::recover_partial(uint64_t id, std::string_view 
     write.references.push_back(segment.digest);
     write.body_bytes += segment.size;
   }
+  for (const BodySide side : {BodySide::Request, BodySide::Response}) {
+    BodyRef& body = side == BodySide::Request ? recording.request_body : recording.response_body;
+    std::string tail = journal.tail(side, body.size);
+    if (tail.empty()) continue;
+    const Segment segment{content_digest(tail), tail.size()};
+    body.segments.push_back(segment);
+    body.size += segment.size;
+    write.references.push_back(segment.digest);
+    write.body_bytes += segment.size;
+    write.blobs.push_back({segment, std::move(tail)});
+  }
+  recording.messages = journal.messages(recording.request_body.size, recording.response_body.size);
   recording.outcome = {Outcome::Kind::Incomplete, recording.response_body.size, "crash"};
   write.take = recording.take;
   write.key = recording.key;

@@ -154,6 +154,12 @@ void BatchBuilder::add(PendingWrite& write) {
       }
       return;
     }
+    case PendingWrite::Step::Journal: {
+      ByteWriter(value).byte(kJournalPart);
+      value += write.encoded;
+      put(Family::Partial, partial_part(write.id, write.part), value);
+      return;
+    }
     case PendingWrite::Step::Finish:
       break;
   }

@@ -46,10 +46,11 @@ Checked<void> Inflater::feed(std::string_view bytes, std::string& out, size_t li
     stream.avail_out = static_cast<uInt>(step.size());
     const int status = inflate(&stream, Z_SYNC_FLUSH);
     const size_t made = step.size() - stream.avail_out;
-    if (made > limit - std::min(limit, out.size())) {
+    const size_t room = limit - std::min(limit, out.size());
+    out.append(step.data(), std::min(made, room));
+    if (made > room) {
       return violation(kTooBig, "a message inflates to more than " + std::to_string(limit) + " bytes");
     }
-    out.append(step.data(), made);
     ended_ = status == Z_STREAM_END;
     if (status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR) {
       return violation(kInvalidData, "a compressed message is not deflate");

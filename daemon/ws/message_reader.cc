@@ -111,7 +111,11 @@ Checked<void> MessageReader::take_data(const FramePiece& piece) {
   into.append(piece.payload);
   if (piece.head.mask) apply_mask(*piece.head.mask, piece.offset, into.data() + begin, into.size() - begin);
   if (data_->compressed) {
-    if (auto done = inflater_->feed(scratch_, payload, options_.max_message); !done) return done;
+    if (auto done = inflater_->feed(scratch_, payload, options_.max_message); !done) {
+      // What came out before it failed is judged first: the verdict must not depend on where the bytes were cut.
+      if (auto checked = check_text(before); !checked) return checked;
+      return done;
+    }
   }
   return check_text(before);
 }

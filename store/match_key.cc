@@ -163,7 +163,11 @@ void KeyBuilder::dimension(std::string_view name, std::string_view value) {
 }
 
 Key KeyBuilder::key() {
-  if (parts_.body_size != 0) parts_.body_digest = hasher_.finish(body_);
+  if (canonical_) {
+    parts_.body_digest = *canonical_;
+  } else if (parts_.body_size != 0) {
+    parts_.body_digest = hasher_.finish(body_);
+  }
   Sha256 sha = hasher_.begin();
   FieldBuffer fields(sha);
   fields.append({&kKeyVersion, 1});
@@ -174,7 +178,7 @@ Key KeyBuilder::key() {
   fields.field(Tag::Method, parts_.method);
   fields.field(Tag::Path, parts_.path);
   fields.field(Tag::Query, parts_.query);
-  if (parts_.body_size != 0) fields.field(Tag::Body, view(parts_.body_digest));
+  if (parts_.body_digest != Digest{}) fields.field(Tag::Body, view(parts_.body_digest));
   for (const auto& [name, value] : parts_.dimensions) {
     fields.field(Tag::Dimension, name);
     fields.append(view(value));
@@ -207,7 +211,7 @@ std::vector<Difference> differences(const KeyParts& recorded, const KeyParts& re
   compare("port", std::to_string(recorded.port), std::to_string(requested.port));
   compare("path", recorded.path, requested.path);
   compare("query", recorded.query, requested.query);
-  if (recorded.body_size != requested.body_size || recorded.body_digest != requested.body_digest)
+  if (recorded.body_digest != requested.body_digest)
     out.push_back({"body", describe_body(recorded), describe_body(requested)});
   compare_dimensions(recorded, requested, out);
   return out;

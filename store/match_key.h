@@ -1,7 +1,7 @@
 // Match keys: which requests count as the same. A keyed one-way hash (HMAC-SHA-256) over the canonical request, so that
 // originals take part in matching although only redacted values are stored.
 //
-// Not the canonical rules for bodies (content-decoding, JSON by value): callers that have them feed canonical bytes.
+// Not the canonical rules for bodies (content-decoding, JSON by value): callers that have them give a canonical digest.
 // The secret belongs to a session (ExchangeStore::key_secret): derived from the install's, or carried by an import, so
 // that an exported session still matches on another install. Pure; thread: any, one at a time; a KeyHasher is
 // immutable after construction and may be shared.
@@ -10,6 +10,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,10 +55,10 @@ struct KeyParts {
   std::string host;  // lower case, no port
   uint16_t port = 0;
   std::string method;
-  std::string path;      // as sent, up to '?'; "/" when empty
-  std::string query;     // without '?'
-  Digest body_digest{};  // keyed; zero when the body is empty
-  uint64_t body_size = 0;
+  std::string path;        // as sent, up to '?'; "/" when empty
+  std::string query;       // without '?'
+  Digest body_digest{};    // keyed, of the canonical form where there is one; zero when that is empty
+  uint64_t body_size = 0;  // of the wire bytes: for people
   std::vector<KeyDimension> dimensions;
 };
 
@@ -71,6 +72,8 @@ class KeyBuilder {
              std::string_view method, std::string_view target);
   // Content bytes of the request body (chunk framing removed), in any portions.
   void body(std::string_view bytes);
+  // The digest (KeyHasher) of a canonical form that is compared instead of the bytes; zero: it is empty.
+  void canonical_body(const Digest& digest) { canonical_ = digest; }
   // An extra dimension, such as ("header:accept", "text/html"). The order of calls is part of the key.
   void dimension(std::string_view name, std::string_view value);
   // Call once, after everything was fed; parts() is whole afterwards.
@@ -81,6 +84,7 @@ class KeyBuilder {
   const KeyHasher& hasher_;
   KeyParts parts_;
   Sha256 body_;
+  std::optional<Digest> canonical_;
 };
 
 // Cuts a request target into path and query as KeyParts defines them. Views into `target`.

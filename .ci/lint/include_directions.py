@@ -13,9 +13,10 @@ TABLE = {
     "bpf": ((), ("bpf/", "linux/", "vmlinux.h")),
     "daemon/base": ((), LOG + ("prometheus/",)),
     "daemon/tls": (("daemon/base",), OPENSSL),
-    "daemon/http": (("daemon/base",), ("llhttp", "nghttp2/", "zlib.h", "brotli/", "zstd.h")),
+    "daemon/http": (("daemon/base",), ("llhttp", "nghttp2/")),
     "daemon/grpc": (("daemon/base", "daemon/config/field_path.h", "daemon/http/message.h"), ("google/protobuf/",)),
     "daemon/ws": (("daemon/base", "daemon/http/message.h"), OPENSSL + ("zlib.h",)),
+    "daemon/coding": (("daemon/base", "daemon/http/message.h"), ("zlib.h", "brotli/", "zstd.h")),
     "daemon/net": (("daemon/base",), ASIO),
     "daemon/transport": (("daemon/base", "daemon/net", "daemon/tls"), ASIO + OPENSSL),
     "daemon/kernel": (("daemon/base", "bpf"), ("bpf/", "libmnl/", "nftables/", "linux/")),
@@ -24,7 +25,7 @@ TABLE = {
     "store": (("daemon/base", "daemon/http/message.h"), ("rocksdb/",) + OPENSSL + JSON),
     "daemon/exchange": (("daemon/base", "daemon/http", "daemon/net", "store"), JSON),
     "daemon/modes": (
-        ("daemon/base", "daemon/http", "daemon/exchange", "daemon/upstream", "daemon/net", "store",
+        ("daemon/base", "daemon/http", "daemon/coding", "daemon/exchange", "daemon/upstream", "daemon/net", "store",
          "daemon/config/config.h", "daemon/grpc", "daemon/ws"), JSON),
     "daemon/upstream": (
         ("daemon/base", "daemon/net", "daemon/transport", "daemon/tls", "daemon/http", "daemon/exchange"),
@@ -39,7 +40,7 @@ TABLE = {
     "netns-tests": (("netns-tests", "daemon/base"), None),
 }
 THIRD_PARTY = ("asio", "openssl/", "nlohmann/", "prometheus/", "rocksdb/", "bpf/libbpf", "bpf/bpf", "llhttp", "nghttp2/",
-               "toml++/", "CLI/", "google/protobuf/", "ares.h", "libmnl/", "nftables/")
+               "zlib.h", "brotli/", "zstd.h", "toml++/", "CLI/", "google/protobuf/", "ares.h", "libmnl/", "nftables/")
 # Headers that only tests include: judged like tests.
 TEST_SUPPORT = {"daemon/server/wire.h"}
 # Not a test build: tests may include anything below their folder and GoogleTest.

@@ -101,6 +101,7 @@ enum class Counter : uint16_t {
   MissBody,
   MissExhausted,
   MissOpaque,  // opaque: a flow that cannot be on tape (server first, not HTTP)
+  BodyKeyRaw,
   HotCacheHit,
   HotCacheMiss,
   // Store.

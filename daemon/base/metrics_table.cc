@@ -115,6 +115,8 @@ constexpr MetricRow<Counter> kCounters[] = {
     {MissBody, "tapdeck_misses_total", "", {{{"reason", "body"}}}},
     {MissExhausted, "tapdeck_misses_total", "", {{{"reason", "exhausted"}}}},
     {MissOpaque, "tapdeck_misses_total", "", {{{"reason", "opaque"}}}},
+    {BodyKeyRaw, "tapdeck_match_body_raw_total",
+     "Request bodies matched by their wire bytes because their content coding could not be undone within bounds."},
     {HotCacheHit,
      "tapdeck_replay_cache_requests_total",
      "Replay look-ups in a worker's own cache.",

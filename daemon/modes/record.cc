@@ -4,6 +4,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/exchange/error_response.h"
+#include "daemon/modes/body_key.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/recording_exchange.h"
 
@@ -59,7 +60,8 @@ store::Outcome outcome_of(const Error& error, uint64_t body_bytes) {
 
 }  // namespace
 
-net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetState& target, std::string_view route) {
+net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetState& target, const config::Route* route,
+                                             std::string_view route_name) {
   const Tape* tape = target.tape.get();
   std::string storage;
   const OriginName origin = origin_of(exchange, storage);
@@ -67,12 +69,14 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   store::RecordingBuilder builder(builder_context, context_.store->allocate_id(), exchange.facts().began_unix_us,
                                   origin.scheme, origin.host, origin.port, exchange.request());
   if (!origin.authority.empty()) builder.key_builder().dimension("authority", origin.authority);
-  fill_provenance(builder.provenance(), exchange, target, route);
-  RecordingExchange recording(exchange, builder, *context_.link);
+  fill_provenance(builder.provenance(), exchange, target, route_name);
+  BodyKey body_key(route, exchange.request(), tape->hasher, *context_.metrics);
+  RecordingExchange recording(exchange, builder, body_key, *context_.link);
 
   auto served = co_await inner_.serve(recording);
   exchange::Facts& facts = exchange.facts();
   fill_timings(builder.provenance().timings, facts);
+  body_key.finish(builder.key_builder());  // a body that was not read to its end
   std::vector<store::PendingWrite> writes;
   if (recording.became_tunnel()) {
     facts.outcome = Outcome::Forwarded;

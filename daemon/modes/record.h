@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "daemon/config/config.h"
 #include "daemon/exchange/handler.h"
 #include "daemon/modes/runtime_state.h"
 #include "daemon/modes/store_link.h"
@@ -25,9 +26,10 @@ class RecordHandler final {
  public:
   RecordHandler(RecordContext context, exchange::Handler& inner) : context_(context), inner_(inner) {}
 
-  // Serves by the inner handler, recording onto `target.tape` (not null). `route` goes into the provenance. Both must
-  // stay alive until it returns: the caller keeps the snapshot.
-  net::Task<Result<void>> serve(exchange::Exchange& exchange, const TargetState& target, std::string_view route);
+  // Serves by the inner handler, recording onto `target.tape` (not null). `route` is null when none matched;
+  // `route_name` goes into the provenance. All must stay alive until it returns: the caller keeps the snapshot.
+  net::Task<Result<void>> serve(exchange::Exchange& exchange, const TargetState& target, const config::Route* route,
+                                std::string_view route_name);
 
  private:
   RecordContext context_;

@@ -29,8 +29,10 @@ net::Task<Result<BodyPiece>> RecordingExchange::read_body() {
     std::optional<std::string_view> extension;
     if (piece->chunk) extension = piece->chunk->extension;
     builder_.body(BodySide::Request, piece->bytes, elapsed_us(), extension);
+    body_key_.update(piece->bytes);
     submit_ready();
   }
+  if (piece->end) body_key_.finish(builder_.key_builder());  // before the response: a crash must leave the right key
   if (piece->end && !inner_.request_trailers().empty()) builder_.trailers(BodySide::Request, inner_.request_trailers());
   co_return piece;
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "daemon/exchange/exchange.h"
+#include "daemon/modes/body_key.h"
 #include "daemon/modes/store_link.h"
 #include "store/recording_builder.h"
 
@@ -16,8 +17,8 @@ namespace tapdeck::modes {
 class RecordingExchange final : public exchange::Exchange {
  public:
   // Full body segments go to `link` as they fill.
-  RecordingExchange(exchange::Exchange& inner, store::RecordingBuilder& builder, StoreLink& link)
-      : inner_(inner), builder_(builder), link_(link) {}
+  RecordingExchange(exchange::Exchange& inner, store::RecordingBuilder& builder, BodyKey& body_key, StoreLink& link)
+      : inner_(inner), builder_(builder), body_key_(body_key), link_(link) {}
 
   // The response is whole and only waits for release().
   [[nodiscard]] bool is_held() const { return held_ != Held::Nothing; }
@@ -51,6 +52,7 @@ class RecordingExchange final : public exchange::Exchange {
 
   exchange::Exchange& inner_;
   store::RecordingBuilder& builder_;
+  BodyKey& body_key_;
   StoreLink& link_;
   Held held_ = Held::Nothing;
   http::ResponseHead held_head_;

@@ -12,13 +12,20 @@ namespace tapdeck::modes {
 using exchange::Exchange;
 using exchange::Served;
 
-store::KeyBuilder ReplayHandler::begin_question(const Exchange& exchange, const Tape& tape) {
+store::KeyBuilder Asking::begin(const Exchange& exchange, const Tape& tape) {
   std::string storage;
   const OriginName origin = origin_of(exchange, storage);
   store::KeyBuilder builder(tape.hasher, origin.scheme, origin.host, origin.port, exchange.request().method,
                             exchange.request().target);
   if (!origin.authority.empty()) builder.dimension("authority", origin.authority);
   return builder;
+}
+
+Question Asking::finish() {
+  body_key_.finish(builder_);
+  Question question{builder_.key(), {}};
+  question.parts = builder_.parts();
+  return question;
 }
 
 void ReplayHandler::count_hit(Exchange& exchange, const ReplayItem& item) {
@@ -28,7 +35,7 @@ void ReplayHandler::count_hit(Exchange& exchange, const ReplayItem& item) {
 
 Served ReplayHandler::serve_now(Exchange& exchange, const TargetState& target, config::Repeat repeat) {
   if (!exchange.request_is_bodyless() || target.tape == nullptr) return Served::No;
-  store::KeyBuilder builder = begin_question(exchange, *target.tape);
+  store::KeyBuilder builder = Asking::begin(exchange, *target.tape);
   const CursorKey key{target.tape->id, exchange.flow().identity.target, builder.key()};
   HotEntry* entry = cache_.find(key, context_.store->generation());
   if (entry == nullptr) return Served::No;
@@ -147,7 +154,7 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
             ",\"hint\":\"the session could not be opened\"}\n");
   }
   const config::Repeat repeat = route != nullptr ? route->repeat : config::Repeat::InOrder;
-  store::KeyBuilder builder = begin_question(exchange, *target.tape);
+  Asking asking(exchange, *target.tape, route, *context_.metrics);
   bool end = exchange.request_is_bodyless();
   while (!end) {
     auto piece = co_await exchange.read_body();
@@ -155,11 +162,10 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
       const int status = exchange::status_of(piece.error());
       co_return co_await exchange::respond_json(exchange, status, exchange::json_of(piece.error(), "-"));
     }
-    builder.body(piece->bytes);
+    asking.body(piece->bytes);
     end = piece->end;
   }
-  Question question{builder.key(), {}};
-  question.parts = builder.parts();
+  const Question question = asking.finish();
   auto found = co_await find(exchange, target, question, repeat);
   if (!found) {
     exchange.facts().error = "store_error";

@@ -9,6 +9,7 @@
 
 #include "daemon/config/config.h"
 #include "daemon/exchange/handler.h"
+#include "daemon/modes/body_key.h"
 #include "daemon/modes/hot_cache.h"
 #include "daemon/modes/runtime_state.h"
 #include "daemon/net/thread_pool.h"
@@ -32,6 +33,26 @@ struct Question {
   store::KeyParts parts;
 };
 
+// A question in the making: the request's head, then its body as it is read.
+class Asking {
+ public:
+  // All must outlive it.
+  Asking(const exchange::Exchange& exchange, const Tape& tape, const config::Route* route, Metrics& metrics)
+      : builder_(begin(exchange, tape)), body_key_(route, exchange.request(), tape.hasher, metrics) {}
+  // The key of a request without a body is this builder's.
+  [[nodiscard]] static store::KeyBuilder begin(const exchange::Exchange& exchange, const Tape& tape);
+  void body(std::string_view bytes) {
+    builder_.body(bytes);
+    body_key_.update(bytes);
+  }
+  // Once, after the whole body.
+  [[nodiscard]] Question finish();
+
+ private:
+  store::KeyBuilder builder_;
+  BodyKey body_key_;
+};
+
 // How a lookup ended.
 struct Found {
   std::shared_ptr<const ReplayItem> item;  // null: a miss
@@ -49,7 +70,6 @@ class ReplayHandler final {
                                 std::string_view route_name);
 
   // ---- the steps, for hybrid mode
-  [[nodiscard]] static store::KeyBuilder begin_question(const exchange::Exchange& exchange, const Tape& tape);
   net::Task<Result<Found>> find(exchange::Exchange& exchange, const TargetState& target, const Question& question,
                                 config::Repeat repeat);
   net::Task<Result<void>> play(exchange::Exchange& exchange, std::shared_ptr<const ReplayItem> item);

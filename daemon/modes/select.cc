@@ -81,7 +81,7 @@ net::Task<Result<void>> ModeHandler::serve(Exchange& exchange) {
       if (may_record) co_return co_await serve_hybrid(exchange, target, route, route_name);
       break;
     case Mode::Record:
-      if (may_record) co_return co_await record_->serve(exchange, target, route_name);
+      if (may_record) co_return co_await record_->serve(exchange, target, route, route_name);
       break;
     case Mode::Passthrough: {
       exchange.facts().outcome = Outcome::Forwarded;
@@ -101,9 +101,9 @@ net::Task<Result<void>> ModeHandler::serve(Exchange& exchange) {
 net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const TargetState& target,
                                                   const config::Route* route, std::string_view route_name) {
   ReplayedRequest buffered(exchange);
-  store::KeyBuilder builder = ReplayHandler::begin_question(exchange, *target.tape);
+  Asking asking(exchange, *target.tape, route, metrics_);
   if (!exchange.request_is_bodyless()) {
-    auto feed = [&builder](std::string_view bytes) { builder.body(bytes); };
+    auto feed = [&asking](std::string_view bytes) { asking.body(bytes); };
     auto whole = co_await buffered.buffer(options_.body_buffer, feed);
     if (!whole) {
       const int status = exchange::status_of(whole.error());
@@ -112,30 +112,28 @@ net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const Targ
     if (!*whole) {
       // Too long to hold until the key is known: forwarded and recorded, never matched.
       metrics_.add(Counter::LimitBodyBuffer);
-      co_return co_await record_->serve(buffered, target, route_name);
+      co_return co_await record_->serve(buffered, target, route, route_name);
     }
   }
-  Question question{builder.key(), {}};
-  question.parts = builder.parts();
+  const Question question = asking.finish();
   const config::Repeat repeat = route != nullptr ? route->repeat : config::Repeat::InOrder;
   auto found = co_await replay_->find(exchange, target, question, repeat);
   if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item);
-  co_return co_await record_->serve(buffered, target, route_name);
+  co_return co_await record_->serve(buffered, target, route, route_name);
 }
 
 net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, const TargetState& target,
                                                            const config::Route* route, std::string_view route_name) {
   ReplayedRequest buffered(exchange);
-  store::KeyBuilder builder = ReplayHandler::begin_question(exchange, *target.tape);
+  Asking asking(exchange, *target.tape, route, metrics_);
   bool whole = true;
   if (!exchange.request_is_bodyless()) {
-    auto feed = [&builder](std::string_view bytes) { builder.body(bytes); };
+    auto feed = [&asking](std::string_view bytes) { asking.body(bytes); };
     CO_TRY(complete, co_await buffered.buffer(options_.body_buffer, feed));
     whole = complete;
   }
   if (whole) {
-    Question question{builder.key(), {}};
-    question.parts = builder.parts();
+    const Question question = asking.finish();
     auto found = co_await replay_->find(exchange, target, question, route->repeat);
     if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item);
   }

@@ -1,0 +1,60 @@
+#include "daemon/modes/body_key.h"
+
+#include <span>
+#include <utility>
+
+#include "daemon/base/log.h"
+#include "daemon/coding/decoder.h"
+
+namespace tapdeck::modes {
+namespace {
+
+// The body without its content codings.
+class DecodedBody final : public CanonicalBody {
+ public:
+  DecodedBody(std::span<const coding::Coding> codings, const store::KeyHasher& hasher)
+      : hasher_(hasher), sha_(hasher.begin()), decoder_(codings, {}) {}
+
+  void update(std::string_view bytes) override {
+    if (!good_ || bytes.empty()) return;
+    empty_ = false;
+    auto fed = decoder_.feed(bytes, [this](std::string_view piece) { sha_.update(piece); });
+    good_ = fed.has_value();
+  }
+
+  bool finish(store::KeyBuilder& key) override {
+    if (empty_) return true;  // no bytes at all: the same as any empty body
+    if (!good_ || !decoder_.finish()) return false;
+    key.canonical_body(decoder_.output_bytes() == 0 ? store::Digest{} : hasher_.finish(sha_));
+    return true;
+  }
+
+ private:
+  const store::KeyHasher& hasher_;
+  store::Sha256 sha_;
+  coding::Decoder decoder_;
+  bool good_ = true;
+  bool empty_ = true;
+};
+
+std::unique_ptr<CanonicalBody> choose(const config::Route* /*route*/, const http::RequestHead& head,
+                                      const store::KeyHasher& hasher) {
+  const auto codings = coding::codings_of(head.headers);
+  if (!codings || codings->empty()) return nullptr;
+  return std::make_unique<DecodedBody>(*codings, hasher);
+}
+
+}  // namespace
+
+BodyKey::BodyKey(const config::Route* route, const http::RequestHead& head, const store::KeyHasher& hasher,
+                 Metrics& metrics)
+    : canonical_(choose(route, head, hasher)), metrics_(metrics) {}
+
+void BodyKey::finish(store::KeyBuilder& key) {
+  const std::unique_ptr<CanonicalBody> canonical = std::move(canonical_);
+  if (canonical == nullptr || canonical->finish(key)) return;
+  metrics_.add(Counter::BodyKeyRaw);
+  log::peer(log::Level::Warn, "match.body_raw", "a request body is matched by its bytes: it does not decode", {});
+}
+
+}  // namespace tapdeck::modes

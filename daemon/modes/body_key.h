@@ -1,0 +1,51 @@
+// BodyKey: what of a request body goes into the match key. Wire bytes are what is recorded and sent; what is compared
+// may be a canonical form of them: today the body without its content codings, so that the same body compressed
+// differently, or not at all, matches.
+//
+// The raw bytes are fed to the KeyBuilder as ever (RecordingBuilder::body, or the caller) and stand when there is no
+// canonical form, or none could be made: malformed, in an unknown coding, or beyond coding::Bounds. That is counted and
+// never an error. Owner: one exchange. Thread: the worker's.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "daemon/base/metrics.h"
+#include "daemon/config/config.h"
+#include "daemon/http/message.h"
+#include "store/match_key.h"
+
+namespace tapdeck::modes {
+
+// A canonical form in the making. One implementation a kind of body.
+class CanonicalBody {
+ public:
+  CanonicalBody() = default;
+  CanonicalBody(const CanonicalBody&) = delete;
+  CanonicalBody& operator=(const CanonicalBody&) = delete;
+  virtual ~CanonicalBody() = default;
+  // Content bytes (chunk framing removed), in any portions.
+  virtual void update(std::string_view bytes) = 0;
+  // Once, after the last byte: replaces the body in `key` (KeyBuilder::canonical_body), or adds dimensions. False: no
+  // canonical form, the raw bytes stand.
+  [[nodiscard]] virtual bool finish(store::KeyBuilder& key) = 0;
+};
+
+class BodyKey {
+ public:
+  // Chooses by the route (nullptr: none) and the request's head. A body without a coding costs nothing. `hasher` and
+  // `metrics` must outlive it.
+  BodyKey(const config::Route* route, const http::RequestHead& head, const store::KeyHasher& hasher, Metrics& metrics);
+
+  void update(std::string_view bytes) {
+    if (canonical_ != nullptr) canonical_->update(bytes);
+  }
+  // Settles the body's part of `key`: after the whole body, before KeyBuilder::key(). Later calls do nothing.
+  void finish(store::KeyBuilder& key);
+
+ private:
+  std::unique_ptr<CanonicalBody> canonical_;  // null: raw bytes
+  Metrics& metrics_;
+};
+
+}  // namespace tapdeck::modes

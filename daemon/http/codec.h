@@ -1,8 +1,10 @@
 // Codec: bytes <-> HTTP events, one per connection and side. Sans-IO: no socket, clock, thread, or configuration.
 //
-// h1 (llhttp behind a strict guard) and later h2 (nghttp2) implement it; the shape is h2's: every event has a stream
-// id, end of stream is apart from data, resets carry a code, received body bytes count against the peer until
-// consumed(). h1 uses stream ids 1, 3, 5 ... in order and has at most one stream open for output at a time.
+// h1 (llhttp behind a strict guard) and h2 (nghttp2 behind a frame guard) implement it; the shape is h2's: every event
+// has a stream id, end of stream is apart from data, resets carry a code, received body bytes count against the peer
+// until consumed(). h1 uses stream ids 1, 3, 5 ... in order and has at most one stream open for output at a time.
+//
+// Heads of any version may be sent through any codec; it translates (translate.h says how).
 //
 // Use:  codec.feed(bytes in input()) ... while (auto event = codec.next()) ...; write output() to the transport.
 // Owner: one downstream session or upstream connection. Thread: its Worker's.
@@ -36,7 +38,7 @@ enum class ResetCode : uint32_t {
   SettingsTimeout = 4,
   StreamClosed = 5,
   FrameSizeError = 6,
-  RefusedStream = 7,
+  RefusedStream = 7,  // not processed: safe to send again (RFC 9113 8.7)
   Cancel = 8,
   CompressionError = 9,
   ConnectError = 10,
@@ -80,7 +82,8 @@ struct TrailersReceived {
 struct MessageComplete {
   StreamId stream;
 };
-// After a 101, or a CONNECT answered 2xx: everything that follows is not HTTP. Unparsed input stays in input().
+// h1, after a 101, or a CONNECT answered 2xx: everything that follows is not HTTP. Unparsed input stays in input().
+// In h2 only that stream turns into a pipe: its bytes go on as BodyReceived and send_body, no event says so.
 struct Upgraded {
   StreamId stream;
 };
@@ -91,6 +94,7 @@ struct StreamReset {
 // The peer takes no more streams than `last_stream` (GOAWAY; h1: Connection: close was seen).
 struct GoingAway {
   StreamId last_stream;
+  ResetCode code = ResetCode::NoError;
 };
 using Event = std::variant<HeadReceived, InformationalReceived, BodyReceived, TrailersReceived, MessageComplete,
                            Upgraded, StreamReset, GoingAway>;
@@ -119,7 +123,8 @@ class Codec {
   virtual void consumed(StreamId stream, size_t n) = 0;
 
   // ---- sending
-  // Encoded bytes for the transport to write and consume.
+  // Encoded bytes for the transport to write and consume. h2 frames more of what it holds at each call: write until a
+  // call finds it empty.
   [[nodiscard]] virtual ByteQueue& output() = 0;
   // Role::Client: opens a stream and returns its id. Error Exhausted when no more streams fit on this connection.
   virtual Result<StreamId> send_request(const RequestHead& head, EndStream end) = 0;
@@ -128,7 +133,8 @@ class Codec {
   // body.
   virtual Result<void> send_response(StreamId stream, const ResponseHead& head, EndStream end) = 0;
   virtual Result<void> send_informational(StreamId stream, const ResponseHead& head) = 0;
-  // Body bytes; accepts all (h1) or as much as flow control allows and returns how much (h2). `chunk` asks for an h1
+  // Body bytes; accepts all (h1) or as much as flow control allows and returns how much (h2; what is short becomes
+  // acceptable only by bytes from the peer, so try again after next() has run). `chunk` asks for an h1
   // chunk boundary of that size here (its bytes may follow in later calls); without one each call is its own chunk.
   virtual Result<size_t> send_body(StreamId stream, std::string_view bytes,
                                    const std::optional<ChunkStart>& chunk = std::nullopt) = 0;
@@ -152,6 +158,8 @@ class Codec {
   virtual void start_drain() = 0;
   // True between exchanges, with nothing half-parsed (pool and idle-timeout decisions).
   [[nodiscard]] virtual bool is_idle() const = 0;
+  // Role::Client: the peer takes extended CONNECT (RFC 8441). False until its settings have come; never in h1.
+  [[nodiscard]] virtual bool takes_extended_connect() const { return false; }
 };
 
 }  // namespace tapdeck::http

@@ -16,7 +16,10 @@
 //   with the connection; to an HTTP/1.0 client Transfer-Encoding is left out and the body ends with the connection.
 //   Body bytes for HEAD, 204 and 304 are accepted and dropped. Trailers without a chunked body are dropped. 1xx is not
 //   sent to HTTP/1.0 clients.
-// - send_request: a head without Host but with an authority gets a Host line in front (h2 to h1).
+// - send_request: a head without Host but with an authority gets a Host line in front.
+// - Heads of HTTP/2 are translated (translate.h): a body without length is chunked, an extended CONNECT for WebSocket
+// is
+//   GET with Upgrade, the 2xx that accepts a WebSocket and has its Sec-WebSocket-Accept is 101.
 // - must_close() forbids new exchanges; what is open may still end. After an Error, next() repeats it. A server may
 // then
 //   still send one response, on the open stream or, if none is, on any id but 0: the 400 or 501 that explains the
@@ -115,6 +118,7 @@ class H1Codec final : public Codec {
   Error truncated() const;
 
   // ---- sending (h1_codec_send.cc)
+  Result<ResponseHead> translated(const ResponseHead& head, EndStream end) const;
   Result<H1Writer::Plan> plan_response(const ResponseHead& head, const H1Writer::Declared& declared,
                                        EndStream end) const;
   Result<void> check_stream(StreamId stream) const;

@@ -4,6 +4,7 @@
 
 #include "daemon/http/h1_codec.h"
 #include "daemon/http/h1_syntax.h"
+#include "daemon/http/translate.h"
 
 namespace tapdeck::http {
 
@@ -23,6 +24,11 @@ std::unexpected<Error> misuse(std::string_view what) {
 
 Result<StreamId> H1Codec::send_request(const RequestHead& head, EndStream end) {
   if (role_ != Role::Client) return misuse("send_request on the server side");
+  if (head.version == Version::Http2) {
+    TRY(translated, to_h1(head));
+    // The bytes of a pipe are no body: in h1 its handshake ends with the head.
+    return send_request(translated, head.method == "CONNECT" ? EndStream::Yes : end);
+  }
   const bool tunnel_pending = !outstanding_.empty() && (outstanding_.back().connect || outstanding_.back().upgrade);
   if (must_close() || writer_.open() || tunnel_pending) {
     return fail(Code::Exhausted, "this connection takes no further request now", Origin::Upstream);
@@ -98,8 +104,22 @@ Result<H1Writer::Plan> H1Codec::plan_response(const ResponseHead& head, const H1
   return plan;
 }
 
+Result<ResponseHead> H1Codec::translated(const ResponseHead& head, EndStream end) const {
+  TRY(out, to_h1(head, current_.upgrade ? Answers::WebSocket : Answers::Plain));
+  const bool bodiless = current_.head || out.status < 200 || out.status == 204 || out.status == 304 || is_switch(out);
+  // In h2 a body needs no length, in h1 it would end with the connection.
+  if (!bodiless && end == EndStream::No && !out.headers.find("content-length")) {
+    out.headers.add("Transfer-Encoding", "chunked");
+  }
+  return out;
+}
+
 Result<void> H1Codec::send_response(StreamId stream, const ResponseHead& head, EndStream end) {
   if (role_ != Role::Server) return misuse("send_response on the client side");
+  if (head.version == Version::Http2) {
+    TRY(as_h1, translated(head, end));
+    return send_response(stream, as_h1, end);
+  }
   if (failure_ && !explained_ && (current_.id == 0 || answer_ == Answer::Ended)) {
     current_ = {.id = stream};  // the request that failed never got a stream
     answer_ = Answer::None;
@@ -140,6 +160,10 @@ Result<void> H1Codec::send_response(StreamId stream, const ResponseHead& head, E
 
 Result<void> H1Codec::send_informational(StreamId stream, const ResponseHead& head) {
   if (role_ != Role::Server) return misuse("send_informational on the client side");
+  if (head.version == Version::Http2) {
+    TRY(as_h1, to_h1(head, Answers::Plain));
+    return send_informational(stream, as_h1);
+  }
   TRY_VOID(check_stream(stream));
   if (answer_ != Answer::None) return misuse("1xx after the response");
   if (head.status < 100 || head.status > 199 || head.status == 101) return misuse("not an informational status");

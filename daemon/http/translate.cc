@@ -1,0 +1,311 @@
+#include "daemon/http/translate.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+#include "daemon/http/h1_syntax.h"
+
+namespace tapdeck::http {
+
+namespace {
+
+std::unexpected<Error> refuse(std::string_view what) {
+  return fail(Code::Internal, "cannot be said in the other HTTP version: " + std::string(what));
+}
+
+bool is_upper(char c) {
+  return c >= 'A' && c <= 'Z';
+}
+
+// Lower-cased in `scratch` where that is needed.
+std::string_view lower(std::string_view name, std::string& scratch) {
+  if (std::none_of(name.begin(), name.end(), is_upper)) return name;
+  scratch.assign(name);
+  for (char& c : scratch) {
+    if (is_upper(c)) c = static_cast<char>(c + ('a' - 'A'));
+  }
+  return scratch;
+}
+
+// `name` is lower case.
+bool is_connection_field(std::string_view name) {
+  switch (name.size()) {
+    case 7:
+      return name == "upgrade";
+    case 10:
+      return name == "connection" || name == "keep-alive";
+    case 14:
+      return name == "http2-settings";
+    case 16:
+      return name == "proxy-connection";
+    case 17:
+      return name == "transfer-encoding";
+    default:
+      return false;
+  }
+}
+
+enum class Kind { Request, Response, Trailers };
+
+// All fields but those that HTTP/2 has no place for. `without`: one more name to leave out, lower case.
+Result<void> copy_fields(const Headers& from, Kind kind, std::string_view without, Headers& to) {
+  const bool named = from.find("connection").has_value();
+  std::string scratch;
+  for (size_t i = 0; i < from.size(); ++i) {
+    const Headers::Field field = from[i];
+    if (!is_token(field.name)) return refuse("a header name");
+    if (!all_bytes(field.value, kValueByte)) return refuse("a header value");
+    const std::string_view name = lower(field.name, scratch);
+    if (is_connection_field(name) || (!without.empty() && name == without)) continue;
+    if (kind == Kind::Request && name == "host") continue;
+    if (name == "te") {
+      if (from.has_token("te", "trailers") && !to.find("te")) to.add("te", "trailers");
+      continue;
+    }
+    if (kind == Kind::Trailers && name == "content-length") return refuse("a framing field in the trailers");
+    if (named && from.has_token("connection", name)) continue;
+    to.add(name, trim_ows(field.value));
+  }
+  return {};
+}
+
+struct Target {
+  std::string_view path;
+  std::string_view authority;  // of an absolute-form target
+  std::string_view scheme;
+};
+
+// RFC 9112 3.2: origin-form and "*" are the path; absolute-form holds scheme and authority too.
+Target split(const RequestHead& head) {
+  const std::string_view target = head.target;
+  const size_t colon = target.find("://");
+  if (target.starts_with('/') || colon == std::string_view::npos) return {target, {}, {}};
+  const size_t authority = colon + 3;
+  size_t path = target.find_first_of("/?", authority);
+  if (path == std::string_view::npos) path = target.size();
+  Target out{target.substr(path), target.substr(authority, path - authority), target.substr(0, colon)};
+  if (out.path.empty()) out.path = head.method == "OPTIONS" ? "*" : "/";
+  return out;
+}
+
+std::string_view authority_of(const RequestHead& head) {
+  if (!head.authority.empty()) return head.authority;
+  const auto host = head.headers.find("host");
+  return host ? *host : std::string_view{};
+}
+
+}  // namespace
+
+bool is_websocket(const RequestHead& head) {
+  if (head.version == Version::Http2) return head.method == "CONNECT" && iequals(head.protocol, "websocket");
+  return head.method == "GET" && head.version == Version::Http11 && head.headers.has_token("upgrade", "websocket") &&
+         head.headers.has_token("connection", "upgrade");
+}
+
+bool accepts_websocket(const RequestHead& request, int status) {
+  if (!is_websocket(request)) return false;
+  return request.version == Version::Http2 ? status / 100 == 2 : status == 101;
+}
+
+std::string_view reason_phrase(int status) {
+  static constexpr std::pair<int, std::string_view> kPhrases[] = {
+      {100, "Continue"},
+      {101, "Switching Protocols"},
+      {102, "Processing"},
+      {103, "Early Hints"},
+      {200, "OK"},
+      {201, "Created"},
+      {202, "Accepted"},
+      {203, "Non-Authoritative Information"},
+      {204, "No Content"},
+      {205, "Reset Content"},
+      {206, "Partial Content"},
+      {207, "Multi-Status"},
+      {208, "Already Reported"},
+      {226, "IM Used"},
+      {300, "Multiple Choices"},
+      {301, "Moved Permanently"},
+      {302, "Found"},
+      {303, "See Other"},
+      {304, "Not Modified"},
+      {305, "Use Proxy"},
+      {307, "Temporary Redirect"},
+      {308, "Permanent Redirect"},
+      {400, "Bad Request"},
+      {401, "Unauthorized"},
+      {402, "Payment Required"},
+      {403, "Forbidden"},
+      {404, "Not Found"},
+      {405, "Method Not Allowed"},
+      {406, "Not Acceptable"},
+      {407, "Proxy Authentication Required"},
+      {408, "Request Timeout"},
+      {409, "Conflict"},
+      {410, "Gone"},
+      {411, "Length Required"},
+      {412, "Precondition Failed"},
+      {413, "Content Too Large"},
+      {414, "URI Too Long"},
+      {415, "Unsupported Media Type"},
+      {416, "Range Not Satisfiable"},
+      {417, "Expectation Failed"},
+      {421, "Misdirected Request"},
+      {422, "Unprocessable Content"},
+      {423, "Locked"},
+      {424, "Failed Dependency"},
+      {425, "Too Early"},
+      {426, "Upgrade Required"},
+      {428, "Precondition Required"},
+      {429, "Too Many Requests"},
+      {431, "Request Header Fields Too Large"},
+      {451, "Unavailable For Legal Reasons"},
+      {500, "Internal Server Error"},
+      {501, "Not Implemented"},
+      {502, "Bad Gateway"},
+      {503, "Service Unavailable"},
+      {504, "Gateway Timeout"},
+      {505, "HTTP Version Not Supported"},
+      {506, "Variant Also Negotiates"},
+      {507, "Insufficient Storage"},
+      {508, "Loop Detected"},
+      {511, "Network Authentication Required"},
+  };
+  const auto* const at = std::lower_bound(std::begin(kPhrases), std::end(kPhrases), status,
+                                          [](const auto& row, int code) { return row.first < code; });
+  return at != std::end(kPhrases) && at->first == status ? at->second : std::string_view{};
+}
+
+Result<void> to_h2(const RequestHead& head, std::string_view scheme, Headers& fields) {
+  fields.clear();
+  if (!is_token(head.method)) return refuse("the method");
+  const bool websocket = is_websocket(head);
+  const bool tunnel = head.method == "CONNECT" && head.protocol.empty();
+  const Target target = split(head);
+  std::string_view authority = authority_of(head);
+  if (tunnel) {
+    authority = head.target;
+    if (!is_authority_with_port(authority)) return refuse("the target of CONNECT");
+  } else {
+    if (!target.authority.empty()) authority = target.authority;
+    if (!is_authority(authority)) return refuse("a request without a proper authority");
+    if (target.path.empty() || !all_bytes(target.path, kTargetByte)) return refuse("the request target");
+    // Anything else ("?q" after an authority, say) is no path; "*" asks about the server and so belongs to OPTIONS.
+    if (target.path.front() != '/' && !(target.path == "*" && head.method == "OPTIONS")) {
+      return refuse("the form of the request target");
+    }
+    if (!target.scheme.empty()) {
+      scheme = target.scheme;
+    } else if (!head.scheme.empty()) {
+      scheme = head.scheme;
+    }
+  }
+  fields.add(":method", websocket ? "CONNECT" : std::string_view(head.method));
+  if (websocket) {
+    fields.add(":protocol", "websocket");
+  } else if (!head.protocol.empty()) {
+    if (!is_token(head.protocol)) return refuse("the protocol of an extended CONNECT");
+    fields.add(":protocol", head.protocol);
+  }
+  if (!tunnel) {
+    fields.add(":scheme", scheme);
+    fields.add(":path", target.path);
+  }
+  fields.add(":authority", authority);
+  const bool from_upgrade = websocket && head.version != Version::Http2;
+  return copy_fields(head.headers, Kind::Request, from_upgrade ? "sec-websocket-key" : "", fields);
+}
+
+Result<void> to_h2(const ResponseHead& head, Headers& fields) {
+  fields.clear();
+  if (head.status < 100 || head.status > 999) return refuse("the status");
+  const bool upgraded = head.status == 101;
+  const int status = upgraded ? 200 : head.status;
+  const std::array<char, 3> digits = {static_cast<char>('0' + status / 100), static_cast<char>('0' + status / 10 % 10),
+                                      static_cast<char>('0' + status % 10)};
+  fields.add(":status", {digits.data(), digits.size()});
+  return copy_fields(head.headers, Kind::Response, upgraded ? "sec-websocket-accept" : "", fields);
+}
+
+Result<void> to_h2_trailers(const Headers& trailers, Headers& fields) {
+  fields.clear();
+  return copy_fields(trailers, Kind::Trailers, "", fields);
+}
+
+namespace {
+
+// Fields of an HTTP/2 head, cookies joined at the place of the first.
+Result<void> add_fields(const Headers& from, Headers& to) {
+  std::string cookies;
+  if (from.count("cookie") > 1) {
+    for (size_t i = 0; i < from.size(); ++i) {
+      const auto [name, value] = from[i];
+      if (!iequals(name, "cookie")) continue;
+      if (!cookies.empty()) cookies += "; ";
+      cookies += value;
+    }
+  }
+  bool joined = false;
+  for (size_t i = 0; i < from.size(); ++i) {
+    const auto [name, value] = from[i];
+    if (!is_token(name)) return refuse("a header name");
+    if (!all_bytes(value, kValueByte)) return refuse("a header value");
+    if (iequals(name, "host")) continue;
+    if (!cookies.empty() && iequals(name, "cookie")) {
+      if (!joined) to.add(name, cookies);
+      joined = true;
+      continue;
+    }
+    to.add(name, value);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<RequestHead> to_h1(const RequestHead& head) {
+  RequestHead out;
+  const bool websocket = is_websocket(head);
+  if (!head.protocol.empty() && !websocket) {
+    return fail(Code::Unsupported, "HTTP/1 has no extended CONNECT for '" + head.protocol + "'");
+  }
+  const std::string_view authority = authority_of(head);
+  if (!is_authority(authority)) return refuse("a request without a proper authority");
+  out.method = websocket ? "GET" : head.method;
+  out.target = head.target;
+  out.version = Version::Http11;
+  out.scheme = head.scheme;
+  out.authority = authority;
+  out.headers.add("Host", authority);
+  if (websocket) {
+    out.headers.add("Upgrade", "websocket");
+    out.headers.add("Connection", "Upgrade");
+  } else if (head.headers.find("te")) {
+    out.headers.add("Connection", "TE");  // RFC 9110 10.1.4: TE is hop by hop and has to be named
+  }
+  TRY_VOID(add_fields(head.headers, out.headers));
+  return out;
+}
+
+Result<ResponseHead> to_h1(const ResponseHead& head, Answers answers) {
+  ResponseHead out;
+  out.version = Version::Http11;
+  out.status = head.status;
+  if (answers == Answers::WebSocket && head.status / 100 == 2 && head.headers.find("sec-websocket-accept")) {
+    out.status = 101;
+    out.headers.add("Upgrade", "websocket");
+    out.headers.add("Connection", "Upgrade");
+  }
+  out.reason =
+      head.reason.empty() || out.status != head.status ? reason_phrase(out.status) : std::string_view(head.reason);
+  for (size_t i = 0; i < head.headers.size(); ++i) {
+    const auto [name, value] = head.headers[i];
+    if (!is_token(name)) return refuse("a header name");
+    if (!all_bytes(value, kValueByte)) return refuse("a header value");
+    out.headers.add(name, value);
+  }
+  return out;
+}
+
+}  // namespace tapdeck::http

@@ -298,6 +298,13 @@ Result<void> ExchangeStore::Impl::check_schema() {
   if (!schema) {
     if (access == Access::ReadOnly)
       return fail(Code::NotFound, "nothing is recorded in " + options.path, Origin::Store);
+    // A repair puts what it cannot read there. Where not even the schema was saved, going on would be starting anew.
+    if (std::error_code none; !fs::is_empty(db_path + "/lost", none) && !none) {
+      return fail(Code::Corrupt,
+                  "store " + options.path + " was damaged and nothing in it could be saved (what is left of it: " +
+                      db_path + "/lost); move the directory away or restore it from a backup",
+                  Origin::Store);
+    }
     rocksdb::WriteBatch batch;
     batch.Put(cf(Family::Meta), "schema", std::to_string(kSchemaVersion)).PermitUncheckedError();
     batch.Put(cf(Family::Meta), "fingerprint", fingerprint).PermitUncheckedError();

@@ -32,6 +32,14 @@ class TempDirectory {
   std::string path_;
 };
 
+// `size` bytes that belong to `id` alone.
+inline std::string body_of(uint64_t id, size_t size) {
+  std::string body(size, static_cast<char>('a' + id % 26));
+  const std::string name = std::to_string(id);
+  if (size >= name.size()) body.replace(0, name.size(), name);
+  return body;
+}
+
 inline std::unique_ptr<ExchangeStore> open_store(StoreOptions options, Access access = Access::ReadWrite) {
   auto store = ExchangeStore::open(std::move(options), access);
   EXPECT_TRUE(store.has_value()) << (store ? "" : store.error().message());

@@ -183,6 +183,20 @@ TEST(Damage, WhatCannotBeRepairedIsNamedAndLeftAlone) {
   EXPECT_EQ(slurp(dir.path() + "/db"), "a file where a directory was");
 }
 
+TEST(Damage, AStoreOfWhichNothingCanBeSavedIsNotSilentlyBegunAnew) {
+  const TempDirectory dir;
+  ignore(record_one(dir.path()), "will be unreadable");
+  for (const auto& entry : fs::directory_iterator(dir.path() + "/db")) spit(entry.path(), "not a database");
+  StoreOptions options;
+  options.path = dir.path();
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const auto store = ExchangeStore::open(options, Access::ReadWrite);
+    ASSERT_FALSE(store) << attempt;
+    EXPECT_EQ(store.error().code, Code::Corrupt);
+    EXPECT_THAT(store.error().detail, HasSubstr(dir.path()));
+  }
+}
+
 TEST(Damage, ANewerSchemaIsRefusedWithAClearWord) {
   const TempDirectory dir;
   ignore(record_one(dir.path()), "");

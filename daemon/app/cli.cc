@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "daemon/app/child.h"
+#include "daemon/app/cli_help.h"
 #include "daemon/base/units.h"
 #include "daemon/config/config.h"
 
@@ -39,7 +40,7 @@ struct Arguments {
   std::filesystem::path file;
   int fail_on_miss = 0;
   int status = 0;
-  bool body = false, request_body = false, json = false;
+  bool body = false, request_body = false, json = false, remove = false;
 };
 
 std::string modes_check(const std::string& text) {
@@ -78,7 +79,7 @@ class Builder {
     sub->add_option("--config", a_.common.config_file, "configuration file (default /etc/tapdeck/tapdeck.toml)");
     sub->add_option("--state-dir", a_.common.state_dir,
                     "state directory (default ~/.local/share/tapdeck, root: /var/lib/tapdeck)");
-    if (!examples.empty()) sub->footer("Examples:\n" + examples);
+    sub->footer(examples.empty() ? "" : "Examples:\n" + examples);  // else it would show its parent's
     sub->callback([this, action = std::move(action)] { action_ = action; });
     return sub;
   }
@@ -91,6 +92,7 @@ class Builder {
   CLI::App& group(const std::string& name, const std::string& about) {
     CLI::App* sub = app_.add_subcommand(name, about);
     sub->require_subcommand(1);
+    sub->footer("`tapdeck " + name + " SUBCOMMAND --help` explains each.");
     return *sub;
   }
 
@@ -219,6 +221,12 @@ class Builder {
     leaf(parent, "export", "print the CA certificate (never the key)", "  tapdeck ca export -o tapdeck-ca.pem", [this] {
       return ca_export(a_.common, a_.file, streams_);
     })->add_option("-o,--output", a_.file, "file to write instead of standard output");
+    listing(parent, "install", "put the CA into this host's trust store (lasting, for every user)",
+            "  sudo tapdeck ca install\n  sudo tapdeck ca install --remove",
+            [this] {
+              return ca_install(a_.common, a_.remove ? HostTrustChange::Remove : HostTrustChange::Install, streams_);
+            })
+        ->add_flag("--remove", a_.remove, "take it out again");
   }
   void add_config() {
     CLI::App& parent = group("config", "the configuration file");
@@ -276,43 +284,6 @@ class Builder {
   std::function<int()> action_;
 };
 
-// The subcommand that parsing reached.
-const CLI::App* deepest(const CLI::App* app) {
-  while (!app->get_subcommands().empty()) app = app->get_subcommands().front();
-  return app;
-}
-
-std::string path_of(const CLI::App* app) {
-  return app->get_parent() == nullptr ? "tapdeck" : path_of(app->get_parent()) + " " + app->get_name();
-}
-
-// What an argument nobody wanted was probably meant to be.
-std::string explain_unknown(const CLI::App* at, const std::string& word) {
-  std::vector<std::string> known;
-  const bool flag = word.starts_with('-');
-  if (flag) {
-    for (const CLI::Option* option : at->get_options()) {
-      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-    }
-    for (const CLI::App* part : at->get_subcommands([](const CLI::App* s) { return s->get_name().empty(); })) {
-      for (const CLI::Option* option : part->get_options()) {
-        for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-      }
-    }
-  } else {
-    for (const CLI::App* sub : at->get_subcommands([](const CLI::App*) { return true; }))
-      known.push_back(sub->get_name());
-  }
-  const std::string given = word.substr(0, word.find('='));
-  const std::string near(nearest(given, known));
-  return "unknown " +
-         std::string(flag            ? "flag"
-                     : known.empty() ? "argument"
-                                     : "subcommand") +
-         " '" + given + "' for " + path_of(at) + (near.empty() ? "" : "; did you mean '" + near + "'?") + " (" +
-         path_of(at) + " --help)";
-}
-
 int usage_error(const CLI::App& app, const Streams& streams, const std::string& text) {
   streams.err << "tapdeck: " << text << '\n';
   // `run` keeps 2 for the command it runs.
@@ -335,7 +306,7 @@ int run_cli(std::vector<std::string> arguments, const Programs& programs, Stream
     arguments.erase(dashes, arguments.end());
   }
   if (arguments.empty()) {
-    streams.err << app.help();
+    streams.err << help_of(&app);
     return kExitUsage;
   }
   if (arguments.front() == "help") {
@@ -350,7 +321,7 @@ int run_cli(std::vector<std::string> arguments, const Programs& programs, Stream
     streams.out << "tapdeck " TAPDECK_VERSION "\n";
     return kExitOk;
   } catch (const CLI::CallForHelp&) {
-    streams.out << deepest(&app)->help();
+    streams.out << help_of(deepest(&app));
     return kExitOk;
   } catch (const CLI::ExtrasError&) {
     const auto extras = app.remaining(true);

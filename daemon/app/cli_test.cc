@@ -113,6 +113,11 @@ TEST_F(CliTest, HelpTeachesByExample) {
   EXPECT_THAT(out_.str(), HasSubstr("tapdeck attach --container web"));
   EXPECT_EQ(call({"help", "session", "export"}), kExitOk);
   EXPECT_THAT(out_.str(), HasSubstr("--output"));
+  EXPECT_THAT(out_.str(), HasSubstr("Usage: tapdeck session export [OPTIONS] NAME"));
+  EXPECT_THAT(out_.str(), ::testing::Not(HasSubstr("Examples"))) << "those of its parent teach nothing here";
+  EXPECT_EQ(call({"run", "--help"}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("Usage: tapdeck run [OPTIONS] -- CMD [ARG...]"));
+  EXPECT_THAT(out_.str(), HasSubstr("--fail-on-miss[=3] "));
 }
 
 TEST_F(CliTest, EverySubcommandTakesConfigAndStateDir) {
@@ -138,6 +143,7 @@ TEST_F(CliTest, EverySubcommandTakesConfigAndStateDir) {
                                                                                     {"ca", "init"},
                                                                                     {"ca", "show"},
                                                                                     {"ca", "export"},
+                                                                                    {"ca", "install"},
                                                                                     {"config", "check"},
                                                                                     {"config", "show"},
                                                                                     {"doctor"},

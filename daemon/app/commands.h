@@ -69,6 +69,9 @@ int status_show(const Common& common, Streams streams);
 int ca_init(const Common& common, Streams streams);
 int ca_show(const Common& common, Streams streams);
 int ca_export(const Common& common, const std::filesystem::path& file, Streams streams);
+enum class HostTrustChange { Install, Remove };
+// Into (or out of) the trust store of this host; makes the CA when there is none yet.
+int ca_install(const Common& common, HostTrustChange change, Streams streams);
 
 int config_check(const Common& common, Streams streams);
 int config_show(const Common& common, Streams streams);

@@ -7,6 +7,7 @@
 #include <ostream>
 
 #include "daemon/app/commands.h"
+#include "daemon/app/host_trust.h"
 #include "daemon/app/output.h"
 #include "daemon/app/paths.h"
 #include "daemon/base/unique_fd.h"
@@ -78,6 +79,24 @@ int ca_export(const Common& common, const std::filesystem::path& file, Streams s
     return print_error(common, streams, fail_errno(errno, "write " + file.string()).error());
   }
   streams.err << "wrote the CA certificate to " << file.string() << "; the key stays where it is\n";
+  return 0;
+}
+
+int ca_install(const Common& common, HostTrustChange change, Streams streams) {
+  const bool install = change == HostTrustChange::Install;
+  const auto ca = open_ca(common, install ? NoCa::Make : NoCa::Fail);
+  if (!ca) return print_error(common, streams, ca.error());
+  const std::string& print = ca->authority->fingerprint();
+  const auto file = install ? install_in_host(ca->authority->certificate_pem(), print) : remove_from_host(print);
+  if (!file) return print_error(common, streams, file.error());
+  if (common.format == Format::Json) {
+    streams.out << dump({{"done", install ? "installed" : "removed"}, {"file", file->string()}}) << '\n';
+  } else if (install) {
+    streams.out << "installed " << file->string() << "; clients of this host's trust store accept tapdeck now\n"
+                << "Java, NSS and Firefox have stores of their own. To undo: tapdeck ca install --remove\n";
+  } else {
+    streams.out << "removed " << file->string() << '\n';
+  }
   return 0;
 }
 

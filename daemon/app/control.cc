@@ -94,7 +94,7 @@ Result<admin::Json> AppControl::status() {
     std::array<uint64_t, kOutcomeCount> outcomes{};
     for (size_t i = 0; i < snapshot.requests.size(); ++i)
       outcomes[i / kCodeClasses % kOutcomeCount] += snapshot.requests[i];
-    out["active_connections"] = active;
+    out["active_connections"] = static_cast<int64_t>(active);
     for (size_t i = 0; i < kOutcomeCount; ++i) out["requests"][to_string(static_cast<Outcome>(i))] = outcomes[i];
   }
   return dump(out);

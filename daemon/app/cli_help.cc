@@ -1,0 +1,63 @@
+#include "daemon/app/cli_help.h"
+
+#include <CLI/CLI.hpp>
+
+#include <string_view>
+#include <vector>
+
+#include "daemon/base/units.h"
+
+namespace tapdeck::app {
+namespace {
+
+void replace(std::string& text, std::string_view from, std::string_view to) {
+  if (const size_t at = text.find(from); at != std::string::npos) text.replace(at, from.size(), to);
+}
+
+}  // namespace
+
+const CLI::App* deepest(const CLI::App* app) {
+  while (!app->get_subcommands().empty()) app = app->get_subcommands().front();
+  return app;
+}
+
+std::string path_of(const CLI::App* app) {
+  return app->get_parent() == nullptr ? "tapdeck" : path_of(app->get_parent()) + " " + app->get_name();
+}
+
+std::string explain_unknown(const CLI::App* at, const std::string& word) {
+  std::vector<std::string> known;
+  const bool flag = word.starts_with('-');
+  if (flag) {
+    for (const CLI::Option* option : at->get_options()) {
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+    }
+    for (const CLI::App* part : at->get_subcommands([](const CLI::App* s) { return s->get_name().empty(); })) {
+      for (const CLI::Option* option : part->get_options()) {
+        for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+      }
+    }
+  } else {
+    for (const CLI::App* sub : at->get_subcommands([](const CLI::App*) { return true; }))
+      known.push_back(sub->get_name());
+  }
+  const std::string given = word.substr(0, word.find('='));
+  const std::string near(nearest(given, known));
+  return "unknown " +
+         std::string(flag            ? "flag"
+                     : known.empty() ? "argument"
+                                     : "subcommand") +
+         " '" + given + "' for " + path_of(at) + (near.empty() ? "" : "; did you mean '" + near + "'?") + " (" +
+         path_of(at) + " --help)";
+}
+
+std::string help_of(const CLI::App* app) {
+  const CLI::App* parent = app->get_parent();
+  std::string text = app->help(parent == nullptr ? "" : path_of(parent));
+  // CLI11 knows neither a command behind "--" nor how we write a flag's optional value.
+  if (path_of(app) == "tapdeck run") replace(text, "[OPTIONS]", "[OPTIONS] -- CMD [ARG...]");
+  replace(text, "--fail-on-miss{3}", "--fail-on-miss[=3]");
+  return text;
+}
+
+}  // namespace tapdeck::app

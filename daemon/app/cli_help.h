@@ -1,0 +1,22 @@
+// What the command line says about itself: help of a subcommand, and what a misspelt word was probably meant to be.
+// Thread: the main one.
+#pragma once
+
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace tapdeck::app {
+
+// The subcommand that parsing reached.
+[[nodiscard]] const CLI::App* deepest(const CLI::App* app);
+// "tapdeck session list".
+[[nodiscard]] std::string path_of(const CLI::App* app);
+// "unknown flag '--sesion' for tapdeck run; did you mean '--session'? (tapdeck run --help)".
+[[nodiscard]] std::string explain_unknown(const CLI::App* at, const std::string& word);
+// Usage, options and examples, under the full name that is typed.
+[[nodiscard]] std::string help_of(const CLI::App* app);
+
+}  // namespace tapdeck::app

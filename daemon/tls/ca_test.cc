@@ -53,6 +53,13 @@ TEST(CertificateAuthority, IsMadeOnceAndLoadedAfterwards) {
   EXPECT_EQ(entries, 2U);
 }
 
+TEST(CertificateAuthority, TwoInstallsShareNothing) {
+  Files here;
+  Files there;
+  EXPECT_NE(must(here.load())->fingerprint(), must(there.load())->fingerprint());
+  EXPECT_NE(content_of(here.key), content_of(there.key));
+}
+
 TEST(CertificateAuthority, ManyStartingAtOnceAgreeOnOne) {
   Files files;
   std::string prints[8];

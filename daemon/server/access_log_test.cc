@@ -1,0 +1,108 @@
+#include "daemon/server/access_log.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "daemon/base/log.h"
+#include "daemon/server/worker_rig.h"
+
+namespace tapdeck::server {
+namespace {
+
+using testing::HasSubstr;
+
+// Access lines land in a file; lines() are those written so far.
+class AccessLines : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/tapdeck-access-XXXXXX";
+    file_ = UniqueFd(::mkstemp(name));
+    ASSERT_TRUE(file_);
+    ::unlink(name);
+    log::configure(
+        {.level = log::Level::Info, .format = log::Format::Json, .access = log::AccessLines::On, .fd = file_.get()});
+  }
+  void TearDown() override { log::configure(log::Options{}); }
+  [[nodiscard]] std::vector<nlohmann::json> lines() const {
+    std::string all(1 << 20, '\0');
+    const ssize_t n = ::pread(file_.get(), all.data(), all.size(), 0);
+    all.resize(n > 0 ? static_cast<size_t>(n) : 0);
+    std::vector<nlohmann::json> out;
+    std::istringstream text(all);
+    for (std::string line; std::getline(text, line);) {
+      auto json = nlohmann::json::parse(line, nullptr, false);
+      EXPECT_TRUE(json.is_object()) << line;
+      if (json.is_object() && json.value("event", "") == "exchange") out.push_back(std::move(json));
+    }
+    return out;
+  }
+
+  UniqueFd file_;
+};
+
+size_t exchanges_of(WorkerRig& rig, Mode mode) {
+  size_t sum = 0;
+  for (size_t i = 0; i < kOutcomeCount; ++i) sum += rig.outcomes(mode, static_cast<Outcome>(i));
+  return sum;
+}
+
+// Envoy's CVE-2026-47220: a formatter that met a request without Host. Every field that a client or origin can leave
+// out is left out here, in each mode.
+TEST_F(AccessLines, AreWholeWhateverIsAbsent) {
+  const std::vector<std::string> requests = {
+      "GET / HTTP/1.0\r\n\r\n",
+      "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+      "GET http://b/ HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n",
+      "GET /?%00=\x7f HTTP/1.1\r\nHost: c\r\nConnection: close\r\n\r\n",
+      "GET / HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n",
+      "GET / HTTP/1.1\r\n\r\n",
+      "NONSENSE / HTTP/1.1\r\nHost: d\r\n\r\n",
+  };
+  size_t exchanges = 0;
+  for (const Mode mode : {Mode::Record, Mode::Replay, Mode::Hybrid, Mode::Passthrough}) {
+    RigOptions options;
+    options.mode = mode;
+    WorkerRig rig(std::move(options));
+    const SslContext context = origin_context(*rig.origin_ca, tls::leaf_for(kHost));
+    for (const bool tls : {false, true}) {
+      ScriptedOrigin origin(http_origin([](const std::string&) { return std::string("HTTP/1.1 200 \r\n\r\n<FIN>"); }),
+                            tls ? context.get() : nullptr);
+      rig.go_to(origin.endpoint());
+      for (const std::string& request : requests) {
+        EXPECT_THAT(rig.ask(request, tls), HasSubstr("HTTP/1.")) << request;
+      }
+    }
+    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
+    exchanges += exchanges_of(rig, mode);
+  }
+  ASSERT_TRUE(WorkerRig::eventually([&] { return lines().size() >= exchanges; }));
+  EXPECT_GT(exchanges, 0U);
+  for (const auto& line : lines()) {
+    for (const char* key : {"http.request.method", "url.path", "mode", "outcome", "destination", "error.type"}) {
+      EXPECT_TRUE(line.contains(key)) << key << " in " << line;
+    }
+  }
+}
+
+TEST_F(AccessLines, AreOneAnExchangeAndCountedOnce) {
+  WorkerRig rig;
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }));
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  const std::string get = "GET /a?secret=1 HTTP/1.1\r\nHost: api.test\r\n\r\n";
+  wire.write(get + get + get);
+  wire.half_close();
+  wire.rest();
+  ASSERT_TRUE(WorkerRig::eventually([&] { return exchanges_of(rig, Mode::Record) == 3; }));
+  ASSERT_EQ(lines().size(), 3U);
+  EXPECT_EQ(lines()[0]["outcome"], "recorded");
+  EXPECT_EQ(lines()[0]["http.response.status_code"], 200);
+  EXPECT_EQ(rig.outcomes(Mode::Record, Outcome::Recorded), 3U);
+}
+
+}  // namespace
+}  // namespace tapdeck::server

@@ -1,6 +1,7 @@
 // Nothing of ours stays behind: programs, filters, routes, rules, mounts and cgroups are compared before and after.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <sstream>
 
@@ -102,6 +103,22 @@ TEST_F(Leftovers, TheNextStartAfterACrashRemovesWhatFailClosedTargetsLeft) {
   daemon.must_cli({"detach", cgroup_.path().string()});
   daemon.must_cli({"detach", kClientSide});
   EXPECT_EQ(daemon.stop(), 0);
+  expect_as_before();
+}
+
+TEST_F(Leftovers, TheNextRunRemovesWhatAKilledOneLeft) {
+  const auto command = [&](const std::string& script) {
+    return seated({.lab = lab_}, {tapdeck_binary(), "run", "--sealed", "--state-dir", lab_.directory() / "run-state",
+                                  "--", "sh", "-c", script});
+  };
+  {
+    Process killed(command("echo ready; sleep infinity"));
+    ASSERT_TRUE(eventually(15s, [&] { return killed.out() == "ready\n"; })) << killed.err();
+    EXPECT_NE(kernel_state(lab_), before_);
+    killed.signal(SIGKILL);
+    ASSERT_TRUE(killed.wait(5s));
+  }
+  EXPECT_EQ(run_to_end(command("true")).status, 0);
   expect_as_before();
 }
 

@@ -1,5 +1,5 @@
 // Ports are finite: with 2,000 ephemeral ports in the client's namespace, only listeners spread over addresses and
-// ports carry 6,000 flows at once in replay, and only a pooled upstream carries 60,000 short ones in record.
+// ports carry 6,000 flows at once and 60,000 short ones, and in record only a pooled upstream does.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -38,6 +38,19 @@ TEST_F(Ports, SixThousandConcurrentFlowsToOneDestinationReplay) {
     EXPECT_THAT(output.out, HasSubstr("\"held\":6000")) << address << output.out;
     expect_drained();
   }
+}
+
+// Six thousand clients that stay, on an upstream leg that has the client's own two thousand ports.
+TEST_F(Ports, SixThousandConcurrentFlowsToOneDestinationRecordThroughAPooledUpstream) {
+  for (const auto* address : {kOriginV4, kOriginV6}) {
+    const auto before = origin_.connections();
+    const auto output =
+        load(captured_.seat(), address, 80, {"--flows", "6000", "--parallel", "500", "--path", "/one", "--hold"});
+    EXPECT_THAT(output.out, HasSubstr("\"held\":6000")) << address << output.out;
+    EXPECT_LT(origin_.connections() - before, 2000U) << "the upstream leg was not pooled";
+    expect_drained();
+  }
+  EXPECT_EQ(captured_.daemon().metric("tapdeck_requests_total", {"outcome=\"recorded\""}), 12002.0);
 }
 
 TEST_F(Ports, SixtyThousandShortFlowsReplay) {

@@ -10,7 +10,11 @@
 namespace tapdeck::lab {
 namespace {
 
-TEST(SourcePort, TwoNamespacesUsingTheSamePortAtOnceGetTheirOwnAnswers) {
+class SourcePort : public ::testing::TestWithParam<CaptureBy> {};
+INSTANTIATE_TEST_SUITE_P(Path, SourcePort, ::testing::Values(CaptureBy::Cgroup, CaptureBy::Interface),
+                         [](const auto& info) { return to_string(info.param); });
+
+TEST_P(SourcePort, TwoNamespacesUsingTheSamePortAtOnceGetTheirOwnAnswers) {
   Topology lab;
   const auto& second = lab.add_client();
   DaemonProcess daemon(lab);
@@ -18,7 +22,13 @@ TEST(SourcePort, TwoNamespacesUsingTheSamePortAtOnceGetTheirOwnAnswers) {
   // Both namespaces have a resident, so that the daemon knows them at attach.
   Process here({.argv = {"sleep", "infinity"}, .netns = &lab.client(), .cgroup = &cgroup});
   Process there({.argv = {"sleep", "infinity"}, .netns = &second, .cgroup = &cgroup});
-  daemon.attach_cgroup(cgroup);
+  const bool by_cgroup = GetParam() == CaptureBy::Cgroup;
+  if (by_cgroup) {
+    daemon.attach_cgroup(cgroup);
+  } else {
+    daemon.attach_interface(kClientSide);
+    daemon.attach_interface("to-client1");
+  }
   std::atomic<int> arrived = 0;
   ScriptedOrigin origin(lab.origin(), 80, std::nullopt, [&](Peer& peer) {
     const auto request = peer.read_request();
@@ -32,8 +42,8 @@ TEST(SourcePort, TwoNamespacesUsingTheSamePortAtOnceGetTheirOwnAnswers) {
     options.input = get_request(path);
     return std::make_unique<Process>(options);
   };
-  const auto a = start({.lab = lab, .cgroup = &cgroup}, "/a");
-  const auto b = start({.lab = lab, .cgroup = &cgroup, .from = &second}, "/b");
+  const auto a = start({.lab = lab, .cgroup = by_cgroup ? &cgroup : nullptr}, "/a");
+  const auto b = start({.lab = lab, .cgroup = by_cgroup ? &cgroup : nullptr, .from = &second}, "/b");
   EXPECT_EQ(a->wait(20s), 0) << a->err();
   EXPECT_EQ(b->wait(20s), 0) << b->err();
   EXPECT_EQ(parse_raw(a->out()).body, "for /a");

@@ -5,6 +5,7 @@
 #include "netns-tests/container.h"
 #include "netns-tests/daemon_process.h"
 #include "netns-tests/eventually.h"
+#include "netns-tests/nginx_origin.h"
 
 namespace tapdeck::lab {
 namespace {
@@ -25,7 +26,8 @@ class Systemd : public ::testing::Test {
     const auto prepared = run_to_end({"sh", "-c", script});
     EXPECT_EQ(prepared.status, 0) << prepared.err;
     ContainerOptions options{.role = "systemd", .rootfs = "systemd", .command = {"/sbin/init"}};
-    options.flags = {"--systemd=always", "--privileged", "-v", tree.string() + ":/tree:ro"};
+    options.flags = {"--systemd=always",          "--privileged", "-v",
+                     tree.string() + ":/tree:ro", "-v",           lab_.ca().certificate().string() + ":/lab-ca.pem:ro"};
     container_ = std::make_unique<Container>(lab_, options);
     EXPECT_TRUE(eventually(60s, [&] {
       const auto state = sh("systemctl is-system-running || true").out;
@@ -46,9 +48,47 @@ class Systemd : public ::testing::Test {
     return sh("systemctl status tapdeck.service --no-pager -l; journalctl -u tapdeck --no-pager | tail -60").out;
   }
 
+  void write_in_container(const std::string& file, const std::string& text) const {
+    const auto written = sh("cat > " + file + " <<'END'\n" + text + "END\n");
+    EXPECT_EQ(written.status, 0) << written.err;
+  }
+
   Topology lab_;
   std::unique_ptr<Container> container_;
 };
+
+// The unit's few capabilities are enough for all of it: programs, listeners, trust in a mount namespace of another
+// service, and a target that comes back with its unit.
+TEST_F(Systemd, RecordsAndReplaysAnotherUnitWithItsFewCapabilities) {
+  auto origin = std::make_unique<NginxOrigin>(lab_, std::map<std::string, std::string>{{"a.json", "{\"a\": 1}\n"}});
+  write_in_container("/etc/tapdeck/tapdeck.toml", "[tls]\nupstream_ca = [\"/lab-ca.pem\"]\n");
+  write_in_container("/etc/systemd/system/td-client.service",
+                     "[Service]\nPrivateTmp=yes\nExecStart=/bin/sh -c 'until [ -e /go ]; do sleep 0.1; done; "
+                     "curl -sS -i -m 20 https://origin.test/a.json > /out.new 2>&1; mv /out.new /out; "
+                     "exec sleep infinity'\n");
+  ASSERT_EQ(sh("systemctl daemon-reload && systemctl start tapdeck.service td-client.service").status, 0) << journal();
+  const auto targets = [&] { return sh("tapdeck targets").out; };
+  const auto answer = [&] {
+    // Trust comes after the programs: once the unit sees it, everything is in place.
+    EXPECT_TRUE(eventually(
+        30s,
+        [&] {
+          return sh("grep -q /etc/ssl/certs /proc/$(systemctl show -P MainPID td-client.service)/mountinfo").status ==
+                 0;
+        }))
+        << targets() << journal();
+    sh("touch /go");
+    EXPECT_TRUE(eventually(30s, [&] { return sh("test -e /out").status == 0; })) << journal();
+    return sh("cat /out; rm -f /out /go").out;
+  };
+  const auto attached = sh("tapdeck attach --unit td-client.service --session s");
+  ASSERT_EQ(attached.status, 0) << attached.err << journal();
+  const auto recorded = answer();
+  EXPECT_THAT(recorded, HasSubstr("{\"a\": 1}")) << targets() << journal();
+  origin->stop();
+  ASSERT_EQ(sh("tapdeck mode set replay --target td-client.service && systemctl restart td-client.service").status, 0);
+  EXPECT_EQ(answer(), recorded) << targets() << journal();
+}
 
 TEST_F(Systemd, StartsServesAndStopsCleanly) {
   ASSERT_EQ(sh("systemctl start tapdeck.service").status, 0) << journal();

@@ -1,0 +1,168 @@
+// Bad days of the real binary: what is missing, taken, full or broken is named in one clear line, with a status that is
+// not zero or a service that goes on degraded as documented.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+
+#include <fstream>
+
+#include "netns-tests/captured.h"
+#include "netns-tests/eventually.h"
+#include "netns-tests/scripted_origin.h"
+
+namespace tapdeck::lab {
+namespace {
+
+using ::testing::HasSubstr;
+
+class BadDay : public ::testing::Test {
+ protected:
+  // `tapdeck WORDS` in gw with a state directory of this test's own; `before` are shell commands in the mount namespace
+  // that it gets.
+  [[nodiscard]] Output tapdeck(const std::string& words, const std::string& before = "true",
+                               std::optional<uid_t> user = std::nullopt) const {
+    const std::string command =
+        before + " && exec " + tapdeck_binary().string() + " " + words + " --state-dir " + state().string();
+    return run_to_end({.argv = {"unshare", "-m", "--propagation", "private", "sh", "-c", command},
+                       .netns = &lab_.gw(),
+                       .env = {{"RUNTIME_DIRECTORY", (lab_.directory() / "run").string()}},
+                       .user = user});
+  }
+  [[nodiscard]] Output run_true(const std::string& before) const {
+    const std::string command =
+        before + " && exec " + tapdeck_binary().string() + " run --state-dir " + state().string() + " -- true";
+    return run_to_end(
+        {.argv = {"unshare", "-m", "--propagation", "private", "sh", "-c", command}, .netns = &lab_.gw()});
+  }
+  [[nodiscard]] std::filesystem::path state() const { return lab_.directory() / "state"; }
+  static size_t lines(const std::string& text) { return static_cast<size_t>(std::ranges::count(text, '\n')); }
+
+  Topology lab_;
+};
+
+TEST_F(BadDay, WithoutCgroup2RunSaysHowToGetIt) {
+  const auto output = run_true("umount -l " + cgroup2_mount().string());
+  EXPECT_EQ(output.status, 125);
+  EXPECT_THAT(output.err, HasSubstr("cgroup2"));
+  EXPECT_EQ(lines(output.err), 1U) << output.err;
+}
+
+TEST_F(BadDay, WithoutCgroup2DoctorNamesWhatStillWorks) {
+  const auto output = tapdeck("doctor", "umount -l " + cgroup2_mount().string());
+  EXPECT_THAT(output.out, HasSubstr("FAIL  cgroup2"));
+  EXPECT_THAT(output.out, HasSubstr("ok    tc_capture"));
+  EXPECT_EQ(output.status, 0) << "one path is left";
+}
+
+TEST_F(BadDay, WithoutKernelTypeInformationCaptureWorks) {
+  const auto output = run_true("mount -t tmpfs none /sys/kernel/btf");
+  EXPECT_EQ(output.status, 0) << output.err;
+  EXPECT_THAT(tapdeck("doctor", "mount -t tmpfs none /sys/kernel/btf").out, HasSubstr("FAIL  btf"));
+}
+
+TEST_F(BadDay, WithoutPrivilegesServeSaysWhichAreMissing) {
+  const auto output = run_to_end({.argv = {tapdeck_binary(), "serve", "--state-dir", "/tmp/td-lab-nobody"},
+                                  .netns = &lab_.gw(),
+                                  .env = {{"XDG_RUNTIME_DIR", "/tmp/td-lab-nobody"}},
+                                  .user = 65534});
+  std::filesystem::remove_all("/tmp/td-lab-nobody");
+  EXPECT_EQ(output.status, 1);
+  EXPECT_THAT(output.err, HasSubstr("CAP_BPF"));
+}
+
+TEST_F(BadDay, ATakenAdminPortIsNamedBeforeAnythingIsCaptured) {
+  ScriptedOrigin squatter(lab_.gw(), 9909, std::nullopt, [](Peer&) {});
+  const auto output = tapdeck("serve");
+  EXPECT_EQ(output.status, 1);
+  EXPECT_THAT(output.err, HasSubstr("127.0.0.1:9909"));
+}
+
+TEST_F(BadDay, ACaThatCannotBeUsedIsRefusedByName) {
+  ASSERT_EQ(tapdeck("ca init").status, 0);
+  const auto key = state() / "ca-key.pem";
+  std::filesystem::permissions(key, std::filesystem::perms(0644));
+  auto output = tapdeck("serve");
+  EXPECT_EQ(output.status, 1);
+  EXPECT_THAT(output.err, HasSubstr("ca-key.pem"));
+  EXPECT_EQ(run_true("true").status, 125) << "run, the same";
+
+  write_file(key, read_file(lab_.leaf().key));
+  std::filesystem::permissions(key, std::filesystem::perms(0600));
+  output = tapdeck("serve");
+  EXPECT_EQ(output.status, 1);
+  EXPECT_THAT(output.err, HasSubstr("ca-key.pem"));
+
+  std::filesystem::remove(key);
+  output = tapdeck("serve");
+  EXPECT_EQ(output.status, 1);
+  EXPECT_THAT(output.err, HasSubstr("ca-key.pem"));
+}
+
+TEST_F(BadDay, AStoreThatCannotBeRepairedIsRefusedByName) {
+  ASSERT_EQ(tapdeck("session create s").status, 0);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(state() / "store")) {
+    if (!entry.is_regular_file() || entry.path().filename() == "match.secret") continue;
+    std::ofstream(entry.path(), std::ios::trunc) << "not a database";
+  }
+  const auto output = tapdeck("serve");
+  EXPECT_EQ(output.status, 1);
+  EXPECT_THAT(output.err, HasSubstr((state() / "store").string()));
+}
+
+TEST_F(BadDay, AConfigurationThatIsNotThereIsNamed) {
+  const auto output = tapdeck("serve --config " + (lab_.directory() / "none.toml").string());
+  EXPECT_EQ(output.status, 1);
+  EXPECT_THAT(output.err, HasSubstr("none.toml"));
+  EXPECT_EQ(lines(output.err), 1U) << output.err;
+}
+
+// A file system of a few MiB over a directory, gone with the object.
+class SmallDisk {
+ public:
+  explicit SmallDisk(std::filesystem::path where) : where_(std::move(where)) {
+    std::filesystem::create_directories(where_);
+    EXPECT_EQ(::mount("tapdeck-test", where_.c_str(), "tmpfs", 0, "size=24m"), 0);
+  }
+  SmallDisk(const SmallDisk&) = delete;
+  SmallDisk& operator=(const SmallDisk&) = delete;
+  ~SmallDisk() { EXPECT_EQ(::umount2(where_.c_str(), MNT_DETACH), 0); }
+
+ private:
+  std::filesystem::path where_;
+};
+
+TEST(FullDisk, TrafficGoesOnLossesAreToldAndRecordingResumesWithSpace) {
+  Topology lab;
+  const SmallDisk disk(lab.directory() / "daemon/state");
+  DaemonProcess daemon(lab);
+  Cgroup cgroup("client");
+  Process resident({.argv = {"sleep", "infinity"}, .netns = &lab.client(), .cgroup = &cgroup});
+  daemon.attach_cgroup(cgroup);
+  ScriptedOrigin origin(lab.origin(), 80, std::nullopt, [](Peer& peer) {
+    for (auto request = peer.read_request(); !request.empty(); request = peer.read_request()) {
+      if (!peer.stream().send(ok_response(std::string(100'000, 'd') + target_of(request)))) return;
+    }
+  });
+  const auto filler = daemon.state() / "filler";
+  ASSERT_NE(run_to_end({"sh", "-c", "head -c 100M /dev/zero > " + filler.string()}).status, 0) << "it must be full";
+  int i = 0;
+  const auto ask = [&] {
+    const auto output = raw_tcp({.lab = lab, .cgroup = &cgroup}, kOriginV4, 80, get_request("/" + std::to_string(++i)));
+    return parse_raw(output.out).body.size();
+  };
+  EXPECT_TRUE(eventually(30s, [&] {
+    EXPECT_GT(ask(), 100'000U) << "traffic comes first";
+    return daemon.metric("tapdeck_recordings_total", {"result=\"dropped\""}) > 0;
+  }));
+  EXPECT_THAT(daemon.log(), HasSubstr("recording.lost"));
+  EXPECT_EQ(daemon.get("/healthz").status, 200);
+  std::filesystem::remove(filler);
+  const auto before = daemon.metric("tapdeck_requests_total", {"outcome=\"recorded\""});
+  EXPECT_TRUE(eventually(20s, [&] {
+    ask();
+    return daemon.metric("tapdeck_requests_total", {"outcome=\"recorded\""}) > before;
+  })) << daemon.log();
+}
+
+}  // namespace
+}  // namespace tapdeck::lab

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "daemon/kernel/capabilities.h"
 #include "daemon/kernel/capture_impl.h"
 #include "daemon/kernel/netns.h"
 
@@ -37,6 +38,7 @@ Result<std::unique_ptr<Capture>> Capture::create(CaptureOptions options, Listene
   if (options.flow_map_entries == 0 || options.mark == 0 || options.mark == 0xffffffff) {
     return fail(Code::InvalidArgument, "capture.flow_map and capture.mark must not be 0");
   }
+  TRY_VOID(may_capture(missing_capabilities()));
   auto capture = std::make_unique<CaptureImpl>(std::move(options), sink);
   TRY_VOID(capture->start());
   return capture;

@@ -3,7 +3,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <linux/magic.h>
 #include <poll.h>
 #include <sched.h>
@@ -20,10 +19,9 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
 
 #include "daemon/base/unique_fd.h"
+#include "daemon/kernel/capabilities.h"
 #include "daemon/kernel/cgroup.h"
 #include "daemon/kernel/probe_internal.h"
 
@@ -46,22 +44,8 @@ Outcome kernel_version() {
 }
 
 Outcome capabilities() {
-  constexpr std::array<std::pair<int, const char*>, 5> kNeeded{{{CAP_BPF, "CAP_BPF"},
-                                                                {CAP_NET_ADMIN, "CAP_NET_ADMIN"},
-                                                                {CAP_SYS_ADMIN, "CAP_SYS_ADMIN"},
-                                                                {CAP_SYS_PTRACE, "CAP_SYS_PTRACE"},
-                                                                {CAP_SYS_CHROOT, "CAP_SYS_CHROOT"}}};
-  std::ifstream status("/proc/self/status");
-  std::string line;
-  uint64_t effective = 0;
-  while (std::getline(status, line)) {
-    if (line.starts_with("CapEff:")) effective = std::strtoull(line.c_str() + 7, nullptr, 16);
-  }
-  std::string missing;
-  for (const auto& [bit, name] : kNeeded) {
-    if ((effective >> bit & 1) == 0) missing += (missing.empty() ? "missing " : ", ") + std::string(name);
-  }
-  if (!missing.empty()) return fail(Code::Permission, missing);
+  const std::string missing = missing_capabilities();
+  if (!missing.empty()) return fail(Code::Permission, "missing " + missing);
   return "all that the daemon uses";
 }
 

@@ -33,6 +33,44 @@ TEST(Cli, ListsShowsSearchesExportsAndDeletesRecordings) {
   EXPECT_EQ(captured.recordings(), 1U);
 }
 
+TEST(Cli, EverythingThatListsSpeaksJson) {
+  Captured captured;
+  ScriptedOrigin origin(captured.lab().origin(), 80, std::nullopt, answers({{"/a", ok_response("x")}}));
+  ASSERT_EQ(raw_tcp(captured.seat(), kOriginV4, 80, get_request("/a")).status, 0);
+  const auto json_of = [&](std::vector<std::string> words) {
+    words.emplace_back("--json");
+    return nlohmann::json::parse(captured.daemon().must_cli(words), nullptr, false);
+  };
+  const std::vector<std::vector<std::string>> lists = {
+      {"targets"}, {"session", "list"}, {"recording", "list"}, {"doctor"}, {"recording", "search", "origin"}};
+  for (const auto& words : lists) {
+    const auto page = json_of(words);
+    ASSERT_TRUE(page.is_object() && page["items"].is_array()) << words.back() << page;
+    EXPECT_FALSE(page["items"].empty()) << words.back();
+    EXPECT_TRUE(page.contains("next")) << words.back();
+  }
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"session", "show", "default"}, {"mode", "show"}, {"status"}, {"ca", "show"}, {"config", "check"}}) {
+    EXPECT_TRUE(json_of(words).is_object()) << words.front();
+  }
+}
+
+// In a mount namespace with stores of its own, so that this host keeps its own.
+TEST(Cli, CaInstallMakesClientsOfThisHostTrustUsUntilItIsRemoved) {
+  Topology lab;
+  const auto place = lab.directory().path().string();
+  const auto state = " --state-dir " + place + "/state";
+  const auto tapdeck = tapdeck_binary().string();
+  const auto trusted = "openssl verify -CAfile /etc/ssl/certs/ca-certificates.crt " + place + "/state/ca.pem";
+  const auto output =
+      run_to_end({.argv = {"unshare", "-m", "--propagation", "private", "sh", "-ec",
+                           "mount -t tmpfs none /usr/local/share/ca-certificates; cp -a /etc/ssl/certs " + place +
+                               "/certs; mount --bind " + place + "/certs /etc/ssl/certs; " + tapdeck + " ca install" +
+                               state + "; " + trusted + "; " + tapdeck + " ca install --remove" + state + "; if " +
+                               trusted + "; then echo still trusted; exit 9; fi"}});
+  EXPECT_EQ(output.status, 0) << output.out << output.err;
+}
+
 TEST(Cli, UnknownConfigKeyNamesLineColumnAndTheNearestKey) {
   Topology lab;
   const auto file = (lab.directory() / "bad.toml").string();

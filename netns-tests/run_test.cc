@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <atomic>
 #include <nlohmann/json.hpp>
 
 #include "netns-tests/captured.h"
 #include "netns-tests/eventually.h"
 #include "netns-tests/nginx_origin.h"
+#include "netns-tests/scripted_origin.h"
 
 namespace tapdeck::lab {
 namespace {
@@ -99,6 +101,22 @@ TEST_F(Run, FailOnMissMakesTheStatus3OrTheGivenOne) {
   EXPECT_EQ(run({"--mode", "replay", "--fail-on-miss"}, {"curl", "-sS", "https://origin.test/a.txt"}).status, 0);
 }
 
+TEST_F(Run, AppendExtendsTheLastTakeAndWithoutItTheNewestTakeReplaces) {
+  std::atomic<int> count = 0;
+  auto origin = std::make_unique<ScriptedOrigin>(lab_.origin(), 80, std::nullopt, [&](Peer& peer) {
+    while (!peer.read_request().empty()) peer.stream().send(ok_response("n" + std::to_string(++count)));
+  });
+  const std::string url = std::string("http://") + kOriginV4 + "/n";
+  const std::vector<std::string> once = {"curl", "-sS", url};
+  const std::vector<std::string> thrice = {"curl", "-sS", url, url, url};
+  ASSERT_EQ(run({}, once).out, "n1");
+  ASSERT_EQ(run({"--append"}, once).out, "n2");
+  EXPECT_EQ(run({"--mode", "replay"}, thrice).out, "n1n2n2");
+  ASSERT_EQ(run({}, once).out, "n3");
+  origin->stop();
+  EXPECT_EQ(run({"--mode", "replay"}, thrice).out, "n3n3n3");
+}
+
 TEST_F(Run, EveryRealClientTrustsUsWithoutBeingTold) {
   NginxOrigin origin(lab_, {{"a.txt", "the body"}});
   for (const auto& client : std::vector<std::vector<std::string>>{
@@ -132,7 +150,9 @@ TEST_F(Run, WithoutPrivilegesItSaysWhichAreMissing) {
   const auto output = run_to_end(options);
   std::filesystem::remove_all("/tmp/td-lab-nobody");
   EXPECT_EQ(output.status, 125);
-  EXPECT_THAT(output.err, HasSubstr("CAP_BPF"));
+  EXPECT_THAT(output.err, HasSubstr("CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN"));
+  EXPECT_THAT(output.err, HasSubstr("tapdeck doctor"));
+  EXPECT_EQ(output.err.find('\n'), output.err.size() - 1) << "one line: " << output.err;
 }
 
 }  // namespace

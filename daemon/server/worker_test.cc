@@ -95,6 +95,20 @@ TEST(Worker, ReplaysRepeatsInOrderAndThenTheLastOne) {
             with_length("1") + with_length("2") + with_length("3") + with_length("3") + with_length("3") + "<EOF>");
 }
 
+// The first answer of a key is read from the store by the reader thread; what is served "now" can, by its type, wait
+// for neither (Handler::serve_now).
+TEST(Worker, OnlyTheFirstReplayOfARequestGoesToTheStore) {
+  WorkerRig rig;
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }));
+  rig.go_to(origin.endpoint());
+  EXPECT_EQ(rig.ask(get("/hot")), with_length("x") + "<EOF>");
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(rig.ask(get("/hot")), with_length("x") + "<EOF>");
+  EXPECT_EQ(rig.count(Counter::HotCacheMiss), 1U);
+  EXPECT_EQ(rig.count(Counter::HotCacheHit), 4U);
+}
+
 TEST(Worker, ReplayTellsRequestsApartByTheirBody) {
   WorkerRig rig;
   ScriptedOrigin origin(http_origin(

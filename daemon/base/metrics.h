@@ -48,7 +48,6 @@ enum class Counter : uint16_t {
   TunnelledBypass,
   TunnelledNotTls,
   TunnelledNotHttp,
-  TunnelledH2Only,
   TunnelledAlpn,
   TunnelledTlsRejected,
   TunnelledClientCert,
@@ -74,6 +73,17 @@ enum class Counter : uint16_t {
   SmugglingRefused,  // TE with CL, repeated CL, bad chunk, obs-fold, bare LF ...: 400 and close
   UnknownMethod,     // 501
   BadRequest,        // any other malformed request: 400 and close
+  // HTTP/2: peers that did too much of something (http/h2_guard.h), by either side.
+  H2RapidReset,
+  H2ServerReset,
+  H2ContinuationFlood,
+  H2SettingsFlood,
+  H2PingFlood,
+  H2PriorityFlood,
+  H2Hpack,
+  H2EmptyFrames,
+  H2WindowGames,
+  H2HeaderCount,
   // Configured limits that were hit, one each.
   LimitHeadBytes,
   LimitHeaderCount,

@@ -25,7 +25,7 @@ using Clock = std::chrono::steady_clock;
 struct TlsFacts {
   std::string sni;
   std::string alpn;            // agreed with the client, empty: none
-  std::string upstream_offer;  // the one protocol to offer the origin, empty: none
+  std::string upstream_offer;  // protocols to offer the origin, see upstream::Key::alpn; empty: none
   std::string version;         // "TLSv1.3"
   std::string upstream_version;
   std::string upstream_alpn;
@@ -44,6 +44,7 @@ struct Facts {
   uint64_t response_bytes = 0;  // body bytes to the client
   uint64_t recording = 0;       // id stored or replayed; 0: none
   bool upstream_reused = false;
+  std::optional<uint32_t> reset_code;  // h2: with which the origin broke its stream off
   Clock::time_point began{};
   int64_t began_unix_us = 0;
   std::optional<Clock::duration> upstream_connect, upstream_tls, upstream_first_byte;
@@ -91,6 +92,8 @@ class Exchange {
   virtual void become_tunnel() = 0;
 
   [[nodiscard]] virtual bool response_started() const = 0;
+  // Body bytes that write_now() would take; h2 bounds what one stream may queue.
+  [[nodiscard]] virtual size_t writable_now() const { return SIZE_MAX; }
 
   // ---- facts
   [[nodiscard]] virtual const CapturedFlow& flow() const = 0;

@@ -20,12 +20,14 @@ namespace {
 constexpr std::chrono::milliseconds kRestOfBody{500};
 // 1xx responses of one exchange: each is kept for the recording, so an endless row of them is memory.
 constexpr unsigned kMaxInformational = 100;
+// Tries of a request whose stream the origin refuses: an overloaded origin refuses the next one as well.
+constexpr unsigned kMaxRefusals = 3;
 }  // namespace
 
-// What one try on one connection has come to.
+// What one try on one lane has come to.
 struct ForwardHandler::Attempt {
-  std::unique_ptr<upstream::Connection> connection;
-  http::StreamId stream = 0;
+  RequestSource& source;
+  std::unique_ptr<upstream::Lane> lane;
   std::optional<Error> request_failure;  // the client's side broke while its body was being sent
   bool request_sent = false;
   bool response_begun = false;  // any byte of an answer: no retry afterwards
@@ -40,29 +42,36 @@ bool may_repeat(const Exchange& exchange) {
   return false;
 }
 
-void ForwardHandler::note_connection(Exchange& exchange, const upstream::Connection& connection) {
+void ForwardHandler::note_connection(Exchange& exchange, const upstream::Lane& lane) {
   exchange::Facts& facts = exchange.facts();
-  facts.upstream_reused = connection.reused;
-  if (connection.reused) return;
-  facts.upstream_connect = connection.connect_time;
-  facts.upstream_tls = connection.tls_time;
+  facts.upstream_reused = lane.reused;
+  if (lane.reused) return;
+  facts.upstream_connect = lane.channel().connect_time;
+  facts.upstream_tls = lane.channel().tls_time;
 }
 
 net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
   const upstream::Key key = upstream_key_of(exchange);
+  RequestSource source(exchange, key.may_be_h2() ? Keep::Yes : Keep::No);
   upstream::Fresh fresh = upstream::Fresh::No;
+  unsigned refusals = 0;
   while (true) {
-    auto dialed = co_await pool_.acquire(key, fresh);
-    if (dialed.connection == nullptr) co_return co_await answer_failure(exchange, dialed.error);
-    note_connection(exchange, *dialed.connection);
-    Attempt state;
-    state.connection = std::move(dialed.connection);
+    auto acquired = co_await pool_.acquire(key, fresh);
+    if (acquired.lane == nullptr) co_return co_await answer_failure(exchange, acquired.error);
+    note_connection(exchange, *acquired.lane);
+    Attempt state{source, std::move(acquired.lane), std::nullopt};
     auto done = co_await attempt(exchange, state);
     if (done) {
-      pool_.give_back(std::move(state.connection));
+      pool_.give_back(std::move(state.lane));
       co_return done;
     }
-    const bool lost_race = state.connection->reused && !state.response_begun && done.error().origin == Origin::Upstream;
+    // The origin says that it has not begun (REFUSED_STREAM, a GOAWAY that leaves us out): safe for every method.
+    const bool untouched = done.error().retry == Retry::Yes && !state.response_begun && source.can_rewind();
+    if (untouched && ++refusals <= kMaxRefusals) {
+      source.rewind();
+      continue;
+    }
+    const bool lost_race = state.lane->reused && !state.response_begun && done.error().origin == Origin::Upstream;
     if (lost_race && may_repeat(exchange) && fresh == upstream::Fresh::No) {
       fresh = upstream::Fresh::Yes;  // the origin closed an idle connection while our request was on its way
       continue;
@@ -71,12 +80,20 @@ net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
   }
 }
 
+// Answered before the whole body came (a 405, say), the client is still sending: what it sends belongs to the request,
+// its key and its framing towards the origin. A client that waits for the answer first ends the wait; so does a stream
+// without a declared length, which may well be waiting for us (gRPC).
+bool ForwardHandler::expects_rest(const Exchange& exchange, const Attempt& state) {
+  if (state.request_sent) return false;
+  const http::RequestHead& head = exchange.request();
+  if (head.version == http::Version::Http2 && !head.headers.find("content-length")) return false;
+  return !head.headers.has_token("expect", "100-continue");
+}
+
 net::Task<Result<void>> ForwardHandler::attempt(Exchange& exchange, Attempt& state) {
-  http::Codec& codec = state.connection->codec();
   const auto end = exchange.request_is_bodyless() ? http::EndStream::Yes : http::EndStream::No;
-  CO_TRY(stream, codec.send_request(exchange.request(), end));
-  state.stream = stream;
-  auto flushed = co_await state.connection->flush();
+  CO_TRY_VOID(state.lane->send_request(exchange.request(), end));
+  auto flushed = co_await state.lane->flush();
   if (!flushed) {
     Error error = flushed.error();
     error.origin = Origin::Upstream;
@@ -87,11 +104,9 @@ net::Task<Result<void>> ForwardHandler::attempt(Exchange& exchange, Attempt& sta
     co_return co_await pump_response(exchange, state);
   }
   net::TaskGroup sender(executor_);
-  sender.spawn(pump_request(exchange, state));
+  sender.spawn(pump_request(state));
   auto answered = co_await pump_response(exchange, state);
-  if (answered && !state.request_sent && !exchange.request().headers.has_token("expect", "100-continue")) {
-    // Answered before the whole body came (a 405, say). The client is still sending: what it sends belongs to the
-    // request, its key and its framing towards the origin. A client that waits for the answer first ends the wait.
+  if (answered && expects_rest(exchange, state)) {
     net::Deadline patience(executor_, [&sender] { sender.cancel(); });
     patience.set(kRestOfBody);
     while (sender.size() > 0) co_await sender.join();
@@ -102,30 +117,29 @@ net::Task<Result<void>> ForwardHandler::attempt(Exchange& exchange, Attempt& sta
   co_return answered;
 }
 
-net::Task<> ForwardHandler::pump_request(Exchange& exchange, Attempt& state) {
-  http::Codec& codec = state.connection->codec();
+net::Task<> ForwardHandler::pump_request(Attempt& state) {
+  upstream::Lane& lane = *state.lane;
   while (true) {
-    auto piece = co_await exchange.read_body();
+    auto piece = co_await state.source.read();
     if (!piece) {
       if (piece.error().code != Code::Cancelled) {
         state.request_failure = piece.error();
-        state.connection->close();  // never let the origin take a part for the whole
+        lane.abandon(http::ResetCode::Cancel);  // never let the origin take a part for the whole
       }
       co_return;
     }
-    if (!piece->bytes.empty()) {
-      auto sent = codec.send_body(state.stream, piece->bytes, piece->chunk);
-      if (!sent) break;
+    Result<void> sent;
+    if (!piece->bytes.empty()) sent = co_await lane.send_body(*piece);
+    if (sent && piece->end) {
+      sent = lane.send_end(state.source.trailers());
+      if (sent) state.request_sent = true;
+      if (sent) sent = co_await lane.flush();
     }
-    if (piece->end) {
-      auto ended = codec.send_end(state.stream, exchange.request_trailers());
-      if (!ended) break;
-      state.request_sent = true;
+    if (!sent && sent.error().origin == Origin::Internal && sent.error().code != Code::Cancelled) {
+      lane.abandon(http::ResetCode::InternalError);  // what cannot be framed must not look finished
     }
-    auto flushed = co_await state.connection->flush();
-    if (!flushed || piece->end) co_return;  // an upstream that stops reading may still answer; pump_response sees it
+    if (!sent || piece->end) co_return;  // an upstream that stops reading may still answer; pump_response sees it
   }
-  state.connection->close();
 }
 
 bool is_switch(const http::RequestHead& request, int status) {
@@ -133,23 +147,26 @@ bool is_switch(const http::RequestHead& request, int status) {
 }
 
 net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attempt& state) {
-  http::Codec& codec = state.connection->codec();
+  upstream::Lane& lane = *state.lane;
   http::Headers trailers;
   bool response_ended = false;
   unsigned informed = 0;
   bool switching = false;  // Upgraded follows the end of the message
   while (true) {
-    CO_TRY(ready, codec.next());
+    CO_TRY(ready, lane.try_next());
     std::optional<http::Event> event = ready;
     if (!event) {
       auto flushed = co_await exchange.flush();  // what came so far must not wait for what comes next
       if (!flushed) co_return flushed;
-      CO_TRY(waited, co_await state.connection->next());
+      CO_TRY(waited, co_await lane.next());
       event = waited;
     }
     if (!event) {
-      co_return fail(Code::Reset, state.connection->key().address.to_string() + " closed without an answer",
+      co_return fail(Code::Reset, lane.channel().key.address.to_string() + " closed without an answer",
                      Origin::Upstream);
+    }
+    if (const auto* reset = std::get_if<http::StreamReset>(&*event)) {
+      co_return std::unexpected(reset_by_origin(exchange, *reset, state));
     }
     if (!state.response_begun) {
       state.response_begun = true;
@@ -159,46 +176,55 @@ net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attemp
       if (++informed > kMaxInformational) {
         co_return fail(Code::Protocol, "the origin sends interim responses without end", Origin::Upstream);
       }
-      CO_TRY_VOID(exchange.inform(codec.response_head()));
+      CO_TRY_VOID(exchange.inform(lane.response_head()));
     } else if (const auto* head = std::get_if<http::HeadReceived>(&*event)) {
-      CO_TRY_VOID(exchange.respond(codec.response_head(), head->end));
       response_ended = head->end == http::EndStream::Yes;
-      switching = is_switch(exchange.request(), codec.response_head().status);
+      switching = is_switch(exchange.request(), lane.response_head().status);
+      CO_TRY_VOID(exchange.respond(lane.response_head(), head->end));
+      // A stream is a tunnel from here; an h1 connection says Upgraded when its message has ended.
+      if (switching && lane.whole() == nullptr && !response_ended) co_return co_await pump_tunnel(exchange, state);
     } else if (const auto* body = std::get_if<http::BodyReceived>(&*event)) {
       const BodyPiece piece{body->bytes, body->chunk, false};
       auto written = co_await exchange.write_body(piece);
       if (!written) co_return written;
-      codec.consumed(state.stream, body->bytes.size());
+      lane.consumed(body->bytes.size());
     } else if (std::holds_alternative<http::TrailersReceived>(*event)) {
-      trailers = codec.trailers();
+      trailers = lane.trailers();
     } else if (std::holds_alternative<http::Upgraded>(*event)) {
       co_return co_await pump_tunnel(exchange, state);
-    } else if (std::holds_alternative<http::StreamReset>(*event)) {
-      co_return fail(Code::Reset, "the origin reset the stream", Origin::Upstream);
-    } else if (std::holds_alternative<http::MessageComplete>(*event) && !switching) {
+    } else if (std::holds_alternative<http::MessageComplete>(*event) && (!switching || lane.whole() == nullptr)) {
       if (response_ended) co_return Result<void>{};
       co_return exchange.end(trailers);
     }
   }
 }
 
+Error ForwardHandler::reset_by_origin(Exchange& exchange, const http::StreamReset& reset, const Attempt& state) {
+  const auto code = static_cast<uint32_t>(reset.code);
+  exchange.facts().reset_code = code;
+  const bool untouched = reset.code == http::ResetCode::RefusedStream && !state.response_begun;
+  return Error{Code::Reset,
+               state.lane->channel().key.address.to_string() + " reset the stream with code " + std::to_string(code),
+               Origin::Upstream, untouched ? Retry::Yes : Retry::No, 0};
+}
+
 namespace {
 
 // client -> origin of an upgraded connection.
-net::Task<> pump_up(Exchange& exchange, upstream::Connection& connection, net::Deadline& idle, Metrics& metrics) {
+net::Task<> pump_up(Exchange& exchange, upstream::Lane& lane, net::Deadline& idle, Metrics& metrics) {
   while (true) {
     auto piece = co_await exchange.read_body();
     if (!piece) {
-      if (piece.error().code != Code::Cancelled) connection.close();
+      if (piece.error().code != Code::Cancelled) lane.abandon(http::ResetCode::Cancel);
       co_return;
     }
-    idle.set(connection.idle_timeout());
+    idle.set(lane.idle_timeout());
     metrics.add(Counter::TunnelledBytesUp, piece->bytes.size());
-    connection.codec().output().append(piece->bytes);
-    auto flushed = co_await connection.flush();
-    if (!flushed) co_return;
+    Result<void> sent;
+    if (!piece->bytes.empty()) sent = co_await lane.write_tunnel(piece->bytes);
+    if (!sent) co_return;
     if (piece->end) {
-      connection.transport().end_output();
+      lane.end_tunnel();
       co_return;
     }
   }
@@ -207,6 +233,7 @@ net::Task<> pump_up(Exchange& exchange, upstream::Connection& connection, net::D
 }  // namespace
 
 net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt& state) {
+  upstream::Lane& lane = *state.lane;
   metrics_.add(exchange.request().method == "CONNECT" ? Counter::TunnelledConnect : Counter::TunnelledUpgrade);
   exchange.become_tunnel();
   auto answered = co_await exchange.flush();
@@ -215,29 +242,21 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
   // One timer for both directions: a peer that only listens is not idle, one that is gone without a word is.
   net::Deadline idle(executor_, [&] {
     metrics_.add(Counter::LimitIdleTimeout);
-    state.connection->close();
+    lane.abandon(http::ResetCode::Cancel);
     up.cancel();
   });
-  const auto idle_timeout = state.connection->idle_timeout();
-  idle.set(idle_timeout);
-  up.spawn(pump_up(exchange, *state.connection, idle, metrics_));
-  ByteQueue& input = state.connection->codec().input();
+  idle.set(lane.idle_timeout());
+  up.spawn(pump_up(exchange, lane, idle, metrics_));
   Result<void> result;
   while (true) {
-    if (input.empty()) {
-      auto n = co_await state.connection->transport().read_some(input);
-      if (!n || *n == 0) {
-        if (!n) result = std::unexpected(n.error());
-        break;
-      }
-      idle.set(idle_timeout);
-    }
-    const BodyPiece piece{input.front(), std::nullopt, false};
-    metrics_.add(Counter::TunnelledBytesDown, piece.bytes.size());
-    result = co_await exchange.write_body(piece);
-    if (!result) break;
-    input.consume(piece.bytes.size());
-    result = co_await exchange.flush();
+    auto piece = co_await lane.read_tunnel();
+    if (!piece) result = std::unexpected(piece.error());
+    if (!piece || piece->end) break;
+    idle.set(lane.idle_timeout());
+    metrics_.add(Counter::TunnelledBytesDown, piece->bytes.size());
+    const BodyPiece passed = *piece;
+    result = co_await exchange.write_body(passed);
+    if (result) result = co_await exchange.flush();
     if (!result) break;
   }
   const http::Headers no_trailers;
@@ -247,7 +266,7 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
   if (!result && idle.is_expired()) {
     result = fail(Code::Timeout, "no byte either way through the upgraded connection", Origin::Internal);
   }
-  state.connection->close();
+  lane.abandon(http::ResetCode::Cancel);
   co_return result;
 }
 
@@ -258,7 +277,7 @@ net::Task<Result<void>> ForwardHandler::answer_failure(Exchange& exchange, const
   facts.error_detail = error.message();
   if (error.origin == Origin::Upstream) metrics_.add(exchange::counter_of(error));
   if (exchange.response_started()) {
-    exchange.reset(http::ResetCode::InternalError);
+    exchange.reset(facts.reset_code ? http::ResetCode{*facts.reset_code} : http::ResetCode::InternalError);
     co_return std::unexpected(error);
   }
   std::string body = exchange::json_of(error, exchange.flow().destination.to_string());

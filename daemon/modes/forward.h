@@ -1,10 +1,12 @@
 // ForwardHandler: sends an exchange to its original destination and streams the answer back. Stores nothing.
 //
 // Transparent: heads go through as they came, also Connection and Upgrade; a 101 turns both sides into a byte pipe.
+// Between h1 and h2 the codecs translate. A request is sent again only when that cannot repeat its effect.
 // Owner: the worker. Thread: its own.
 #pragma once
 
 #include "daemon/exchange/handler.h"
+#include "daemon/modes/request_source.h"
 #include "daemon/upstream/pool.h"
 
 namespace tapdeck::modes {
@@ -19,11 +21,14 @@ class ForwardHandler final : public exchange::Handler {
  private:
   struct Attempt;
   net::Task<Result<void>> attempt(exchange::Exchange& exchange, Attempt& state);
-  net::Task<> pump_request(exchange::Exchange& exchange, Attempt& state);
+  net::Task<> pump_request(Attempt& state);
   net::Task<Result<void>> pump_response(exchange::Exchange& exchange, Attempt& state);
   net::Task<Result<void>> pump_tunnel(exchange::Exchange& exchange, Attempt& state);
   net::Task<Result<void>> answer_failure(exchange::Exchange& exchange, const Error& error);
-  void note_connection(exchange::Exchange& exchange, const upstream::Connection& connection);
+  void note_connection(exchange::Exchange& exchange, const upstream::Lane& lane);
+  [[nodiscard]] static bool expects_rest(const exchange::Exchange& exchange, const Attempt& state);
+  [[nodiscard]] static Error reset_by_origin(exchange::Exchange& exchange, const http::StreamReset& reset,
+                                             const Attempt& state);
 
   upstream::Pool& pool_;
   Metrics& metrics_;

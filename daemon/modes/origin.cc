@@ -34,10 +34,8 @@ upstream::Key upstream_key_of(const exchange::Exchange& exchange) {
   key.netns_cookie = exchange.flow().identity.netns_cookie;
   key.address = exchange.flow().destination;
   key.security = tls.version.empty() ? upstream::Security::Clear : upstream::Security::Tls;
-  if (key.security == upstream::Security::Tls) {
-    key.server_name = tls.sni;
-    key.alpn = tls.upstream_offer;
-  }
+  key.alpn = tls.upstream_offer;
+  if (key.security == upstream::Security::Tls) key.server_name = tls.sni;
   return key;
 }
 

@@ -44,6 +44,7 @@ Served ReplayHandler::serve_now(Exchange& exchange, const TargetState& target, c
   if (index >= entry->ids.size()) return Served::No;
   const auto item = entry->items.find(entry->ids[index]);
   if (item == entry->items.end() || !can_send_now(*item->second)) return Served::No;
+  if (item->second->body.size() > exchange.writable_now()) return Served::No;
   // Another worker may have moved the cursor between load and here: then two clients share one turn, which in-order
   // replay of concurrent identical requests cannot tell apart anyway.
   entry->cursor->store(turn + 1, std::memory_order_relaxed);

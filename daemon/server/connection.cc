@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "daemon/base/log.h"
+#include "daemon/exchange/h2_setup.h"
 #include "daemon/http/h1_codec.h"
 #include "daemon/net/offload.h"
 #include "daemon/server/bypass.h"
@@ -67,14 +68,16 @@ net::Task<> Connection::run() {
     case Protocol::Tls:
       co_return co_await serve_tls(std::move(sniffed->hello));
     case Protocol::Http1:
+    case Protocol::Http2:
       if (any_bypass_matches(target().bypass, {}, flow_.destination) ||
           any_bypass_matches(context_.tls.bypass, {}, flow_.destination)) {
         co_return co_await tunnel(Counter::TunnelledBypass);
       }
+      speaks_h2_ = sniffed->protocol == Protocol::Http2;
+      // A client that knows beforehand that its origin speaks h2 in clear tells us so as well.
+      if (speaks_h2_) tls_.upstream_offer = upstream::kPriorKnowledge;
       transport_ = std::make_unique<transport::Transport>(std::move(stream_));
       co_return co_await serve_http();
-    case Protocol::Http2:
-      co_return co_await tunnel(Counter::TunnelledH2Only);
     case Protocol::Opaque:
     case Protocol::NeedMore:
       co_return co_await tunnel(Counter::TunnelledNotTls);
@@ -190,14 +193,12 @@ net::Task<> Connection::serve_tls(tls::ClientHello hello) {
       any_bypass_matches(context_.tls.bypass, hello.sni, flow_.destination)) {
     co_return co_await tunnel(Counter::TunnelledBypass);
   }
-  const bool offers_alpn = !hello.alpn.empty();
-  const bool offers_http1 = std::ranges::find(hello.alpn, "http/1.1") != hello.alpn.end();
-  if (offers_alpn && !offers_http1) {
-    const bool h2 = std::ranges::find(hello.alpn, "h2") != hello.alpn.end();
-    const Counter reason = h2 ? Counter::TunnelledH2Only : Counter::TunnelledAlpn;
-    co_return co_await tunnel(reason);
+  // What the client offers and we have a codec for, in the client's order.
+  for (const std::string& protocol : hello.alpn) {
+    if (protocol != "h2" && protocol != "http/1.1") continue;
+    tls_.upstream_offer += (tls_.upstream_offer.empty() ? "" : ",") + protocol;
   }
-  if (offers_http1) tls_.upstream_offer = "http/1.1";
+  if (!hello.alpn.empty() && tls_.upstream_offer.empty()) co_return co_await tunnel(Counter::TunnelledAlpn);
   auto plan = co_await plan_tls(hello);
   if (!plan) co_return;
   Intercept intercept = std::move(*plan);
@@ -209,7 +210,7 @@ net::Task<std::optional<Connection::Intercept>> Connection::plan_tls(const tls::
   Intercept plan;
   const std::string host = hello.sni.empty() ? flow_.destination.ip() : hello.sni;
   plan.leaf = tls::leaf_for(host);
-  plan.alpn = tls_.upstream_offer;
+  plan.alpn = tls_.upstream_offer.substr(0, tls_.upstream_offer.find(','));
   const Mode mode = target().mode;
   plan.policy = std::string(to_string(mode)) + '|' + target().session;
   if (mode == Mode::Replay) {
@@ -231,11 +232,12 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
   const upstream::Verdict* verdict = context_.pool.recent(key);
   if (verdict == nullptr) {
     deadline_.clear();
-    auto dialed = co_await context_.pool.acquire(key, upstream::Fresh::No);
-    if (dialed.connection != nullptr) {
-      tls_.upstream_version = dialed.connection->tls().version;
-      tls_.upstream_certificate = dialed.connection->tls().certificate;
-      context_.pool.give_back(std::move(dialed.connection));
+    auto acquired = co_await context_.pool.acquire(key, upstream::Fresh::No);
+    const bool stale = acquired.lane != nullptr && acquired.lane->reused && context_.pool.recent(key) == nullptr;
+    context_.pool.give_back(std::move(acquired.lane));
+    if (stale) {  // an old connection proves nothing about today's certificate
+      auto fresh = co_await context_.pool.acquire(key, upstream::Fresh::Yes);
+      context_.pool.give_back(std::move(fresh.lane));
     }
     verdict = context_.pool.recent(key);
     // An origin that cannot be reached is told to the client as a 502, over a handshake with an ordinary leaf.
@@ -245,7 +247,9 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
   if (!verdict->failure) {
     tls_.upstream_verify = "ok";
     tls_.upstream_alpn = verdict->alpn;
-    if (verdict->alpn.empty()) plan.alpn.clear();  // the client is told what the origin speaks
+    tls_.upstream_version = verdict->version;
+    tls_.upstream_certificate = verdict->certificate;
+    plan.alpn = verdict->alpn;  // the client is told what the origin speaks
     co_return true;
   }
   tls_.upstream_verify = tls::to_string(verdict->failure->failure);
@@ -267,13 +271,24 @@ net::Task<> Connection::learn_from_tape(const std::string& host, Intercept& plan
   auto known = co_await net::offload(context_.readers, read);
   if (!known || !*known) co_return;
   const store::OriginFacts& facts = **known;
-  if (facts.alpn.empty()) plan.alpn.clear();
+  plan.alpn = replayed_alpn(tls_.upstream_offer, facts.alpn);
   const auto failure = tls::verify_failure_from(facts.verify_failure);
   if (!failure || *failure == tls::VerifyFailure::None) co_return;
   tls::PeerReport report;
   report.failure = *failure;
   plan.leaf = tls::mirror_leaf(host, report, tls::system_now());
   plan.policy += '|' + facts.verify_failure;
+}
+
+// What the origin spoke, if the client offers it. Else what the client can, best translated: http/1.1 before h2. An
+// origin that was recorded without ALPN gives none to a client that needs none.
+std::string Connection::replayed_alpn(std::string_view offer, std::string_view recorded) {
+  const auto offers = [offer](std::string_view protocol) {
+    return ("," + std::string(offer) + ",").contains("," + std::string(protocol) + ",");
+  };
+  if (!recorded.empty() && offers(recorded)) return std::string(recorded);
+  if (offers("http/1.1")) return recorded.empty() ? "" : "http/1.1";
+  return offers("h2") ? "h2" : "";
 }
 
 net::Task<bool> Connection::accept_tls(Intercept plan, const tls::ClientHello& hello) {
@@ -314,13 +329,18 @@ net::Task<bool> Connection::accept_tls(Intercept plan, const tls::ClientHello& h
   const tls::TlsSession& done = *transport_->session();
   context_.metrics.add(done.resumed() ? Counter::TlsDownResumed : Counter::TlsDownOk);
   tls_.alpn = done.alpn();
+  speaks_h2_ = tls_.alpn == "h2";
   tls_.version = done.version() == 0x0304 ? "TLSv1.3" : "TLSv1.2";
   co_return true;
 }
 
 net::Task<> Connection::serve_http() {
-  count_protocol(ConnectionProtocol::H1);
-  auto codec = http::make_h1_codec(http::Role::Server, http_limits(context_.limits), secure_ ? "https" : "http");
+  count_protocol(speaks_h2_ ? ConnectionProtocol::H2 : ConnectionProtocol::H1);
+  const http::Limits limits = http_limits(context_.limits);
+  const std::string_view scheme = secure_ ? "https" : "http";
+  auto codec = speaks_h2_ ? http::make_h2_codec(http::Role::Server, limits, scheme,
+                                                exchange::h2_options(context_.metrics, flow_.client.to_string()))
+                          : http::make_h1_codec(http::Role::Server, limits, scheme);
   codec->input().append(std::move(received_));
   SessionContext session_context{context_.executor,
                                  &context_.handler,

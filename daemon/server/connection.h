@@ -43,6 +43,7 @@ class Connection {
   net::Task<std::optional<Intercept>> plan_tls(const tls::ClientHello& hello);
   net::Task<bool> learn_upstream(const tls::ClientHello& hello, Intercept& plan);
   net::Task<> learn_from_tape(const std::string& host, Intercept& plan);
+  [[nodiscard]] static std::string replayed_alpn(std::string_view offer, std::string_view recorded);
   net::Task<bool> accept_tls(Intercept plan, const tls::ClientHello& hello);
   net::Task<> serve_http();
   net::Task<> tunnel(Counter reason);
@@ -60,6 +61,7 @@ class Connection {
   ByteQueue received_;
   net::Deadline deadline_;
   bool secure_ = false;
+  bool speaks_h2_ = false;  // by ALPN, or by its preface in clear
   bool counted_ = false;
   bool draining_ = false;
 };

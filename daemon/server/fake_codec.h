@@ -106,6 +106,11 @@ class FakeCodec final : public http::Codec {
     if (streams_.erase(stream) > 0) write('R', stream, std::to_string(static_cast<uint32_t>(code)));
   }
 
+  size_t send_capacity(StreamId stream) const override {
+    const auto found = streams_.find(stream);
+    return found == streams_.end() ? 0 : found->second.window;
+  }
+  bool is_multiplexed() const override { return true; }
   bool must_close() const override { return draining_; }
   void start_drain() override {
     if (!draining_) out_.append("G\n");

@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/server/refusal.h"
 #include "daemon/server/stream_exchange.h"
 
 namespace tapdeck::server {
@@ -17,21 +18,6 @@ namespace {
 constexpr size_t kPipelineBytes = 131072;
 // After our last byte: how long the client may take to read it and close, before a reset could cost it the response.
 constexpr std::chrono::milliseconds kLinger{1500};
-
-std::string_view reason_of(int status) {
-  switch (status) {
-    case 408:
-      return "Request Timeout";
-    case 413:
-      return "Content Too Large";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 501:
-      return "Not Implemented";
-    default:
-      return "Bad Request";
-  }
-}
 
 }  // namespace
 
@@ -156,7 +142,7 @@ void Session::dispatch(const http::Event& event) {
     if (StreamExchange* exchange = find(complete->stream)) exchange->on_complete();
   } else if (const auto* reset = std::get_if<http::StreamReset>(&event)) {
     if (StreamExchange* exchange = find(reset->stream)) {
-      exchange->on_failure(Error{Code::Reset, "the client reset the stream", Origin::Downstream, Retry::No, 0});
+      lose_stream(*exchange, Error{Code::Reset, "the client reset the stream", Origin::Downstream, Retry::No, 0});
     }
   }
 }
@@ -206,12 +192,12 @@ void Session::time_out(StreamExchange& exchange) {
 }
 
 void Session::finish(StreamExchange* exchange) {
-  if (!exchange->response_has_ended() && phase_ != Phase::Dead) {
+  if (!exchange->response_has_ended() && !exchange->is_gone() && phase_ != Phase::Dead) {
     // A handler that answered nothing, or half: the client must not take it for whole.
     give_up(*exchange, http::ResetCode::InternalError,
             Error{Code::Internal, "the response was not finished", Origin::Internal, Retry::No, 0});
   }
-  if (exchange->is_tunnel()) {
+  if (exchange->is_tunnel() && !codec_->is_multiplexed()) {
     draining_ = true;
   } else if (exchange->buffered() > 0) {
     codec_->consumed(exchange->stream(), exchange->buffered());  // read by nobody, and no longer held
@@ -249,16 +235,16 @@ void Session::refuse(const Error& error) {
       context_.metrics->add(Counter::SmugglingRefused);
       break;
   }
+  if (codec_->is_multiplexed()) {
+    // The codec has queued the GOAWAY that says why; settle() closes behind it once the handlers are gone.
+    for (const auto& exchange : active_) lose_stream(*exchange, error);
+    return;
+  }
   if (!active_.empty()) {
     fail_streams(error);  // malformed body: the handler of that exchange answers, if it still can
     return;
   }
-  const int status = exchange::status_of(error);
-  const std::string body = exchange::json_of(error, flow_.destination.to_string());
-  ByteQueue& output = codec_->output();
-  output.append("HTTP/1.1 " + std::to_string(status) + ' ' + std::string(reason_of(status)) +
-                "\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: " +
-                std::to_string(body.size()) + "\r\n\r\n" + body);
+  codec_->output().append(refusal(error, flow_.destination));
 }
 
 bool Session::all_sent() const {
@@ -278,6 +264,8 @@ void Session::settle() {
     transport_.end_output();
     read_deadline_.set(kLinger);
   }
+  // A read may be pending since before the last exchange ended: from here on it waits for the next request.
+  if (phase_ == Phase::Open && !input_ended_ && !must_pause_reading()) set_read_deadline();
   resume_.notify();
 }
 
@@ -293,9 +281,12 @@ void Session::write_soon() {
 }
 
 net::Task<> Session::write_rest() {
-  auto flushed = co_await flush();
+  while (phase_ != Phase::Dead && !codec_->output().empty()) {
+    auto flushed = co_await flush();  // a multiplexing codec fills its output again as it empties
+    if (!flushed) break;
+    resume_.notify();
+  }
   writer_active_ = false;
-  ignore(flushed, "flush has told the session");
   settle();
 }
 
@@ -316,6 +307,8 @@ net::Task<Result<void>> Session::flush() {
 
 bool Session::must_pause_reading() const {
   if (refused_) return true;  // nothing more is wanted; settle() closes
+  // Windows bound what streams hold. A client that makes us answer (PING, SETTINGS) and does not read is paused.
+  if (codec_->is_multiplexed()) return transport_.unsent() + codec_->output().size() >= kPipelineBytes;
   if (!active_.empty() && !raw_ && codec_->input().size() >= kPipelineBytes) return true;
   for (const auto& exchange : active_) {
     if (exchange->buffered() >= context_.limits.body_buffer) return true;
@@ -355,21 +348,24 @@ void Session::on_deadline() {
   const Error error{Code::Timeout, in_head_ ? "the request head took too long" : "no byte from the client in time",
                     Origin::Downstream, Retry::No, 0};
   context_.metrics->add(in_head_ ? Counter::LimitHeaderTimeout : Counter::LimitIdleTimeout);
-  if (in_head_ && active_.empty()) {
+  if (in_head_ && active_.empty() && !codec_->is_multiplexed()) {
     refused_ = true;
-    const std::string body = exchange::json_of(error, flow_.destination.to_string());
-    codec_->output().append(
-        "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: " +
-        std::to_string(body.size()) + "\r\n\r\n" + body);
+    codec_->output().append(refusal(error, flow_.destination));
     settle();
     return;
   }
   if (active_.empty()) {
-    refused_ = true;  // an idle connection ends without a word
+    refused_ = true;  // an idle connection ends without a word, h2 with a GOAWAY
+    codec_->start_drain();
     settle();
     return;
   }
   lose_client(error);
+}
+
+void Session::lose_stream(StreamExchange& exchange, const Error& error) {
+  exchange.on_client_gone(error);
+  group_.cancel(exchange.task());
 }
 
 void Session::fail_streams(const Error& error) {

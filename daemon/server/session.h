@@ -76,7 +76,8 @@ class Session {
   net::Task<Result<void>> flush();
   void set_read_deadline();
   void on_deadline();
-  void lose_client(const Error& error);  // the connection is broken: every exchange fails
+  void lose_client(const Error& error);                            // the connection is broken: every exchange fails
+  void lose_stream(StreamExchange& exchange, const Error& error);  // the client gave up on this one
   void fail_streams(const Error& error);
   net::Task<> discard_until_end();
   void end_input();

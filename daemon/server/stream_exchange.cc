@@ -2,6 +2,7 @@
 
 #include <asio/cancellation_state.hpp>
 
+#include <algorithm>
 #include <utility>
 
 #include "daemon/exchange/error_response.h"
@@ -31,7 +32,7 @@ void StreamExchange::begin(http::StreamId stream, http::RequestHead& head, http:
   failure_.reset();
   bodyless_ = end == http::EndStream::Yes;
   complete_ = bodyless_;
-  started_ = ended_ = tunnel_ = false;
+  started_ = ended_ = tunnel_ = gone_ = false;
 }
 
 void StreamExchange::on_body(const http::BodyReceived& body) {
@@ -53,6 +54,13 @@ void StreamExchange::on_failure(const Error& error) {
   ready_.notify();
 }
 
+void StreamExchange::on_client_gone(const Error& error) {
+  gone_ = true;
+  failure_ = error;
+  ready_.notify();
+  session_.resume_.notify();
+}
+
 BodyPiece StreamExchange::next_piece() {
   BodyPiece piece;
   piece.bytes = body_.front();
@@ -72,25 +80,43 @@ net::Task<Result<BodyPiece>> StreamExchange::read_body() {
   if (handed_out_ > 0) {
     body_.consume(handed_out_);
     read_offset_ += handed_out_;
-    if (!tunnel_) session_.codec_->consumed(stream_, handed_out_);
+    if (!tunnel_ || is_multiplexed()) session_.codec_->consumed(stream_, handed_out_);
     handed_out_ = 0;
     session_.write_soon();  // windows that opened
     session_.resume_.notify();
   }
+  if (!body_.empty()) co_return next_piece();
+  const auto since = exchange::Clock::now();
   while (body_.empty() && !complete_ && !failure_) {
-    co_await ready_.wait();
-    const auto stop = co_await asio::this_coro::cancellation_state;
-    if (stop.cancelled() != asio::cancellation_type::none) {
-      co_return fail(Code::Cancelled, "the rest of the request body is not wanted", Origin::Internal);
-    }
+    CO_TRY_VOID(co_await wait(ready_, since, "the rest of the request body is not wanted"));
   }
   if (!body_.empty()) co_return next_piece();
   if (failure_) co_return std::unexpected(*failure_);
   co_return BodyPiece{{}, std::nullopt, true};
 }
 
+net::Task<Result<void>> StreamExchange::wait(net::Signal& signal, exchange::Clock::time_point since, const char* what) {
+  // In h1 the connection's own timers see a stalled body. A stream may stall while its connection is busy.
+  std::optional<net::Deadline> deadline;
+  if (is_multiplexed() && !tunnel_) {
+    deadline.emplace(session_.context_.executor, [&signal] { signal.notify(); });
+    const exchange::Clock::duration left = since + session_.context_.limits.idle_timeout - exchange::Clock::now();
+    deadline->set(std::max<exchange::Clock::duration>(left, std::chrono::milliseconds(1)));
+  }
+  co_await signal.wait();
+  const auto stop = co_await asio::this_coro::cancellation_state;
+  if (gone_) co_return std::unexpected(*failure_);
+  if (stop.cancelled() != asio::cancellation_type::none) co_return fail(Code::Cancelled, what, Origin::Internal);
+  if (deadline && deadline->is_expired()) {
+    session_.context_.metrics->add(Counter::LimitIdleTimeout);
+    co_return fail(Code::Timeout, "the client stalled the stream", Origin::Downstream);
+  }
+  co_return Result<void>{};
+}
+
 Result<void> StreamExchange::check_writable() const {
-  if (session_.phase_ == Session::Phase::Dead) return fail(Code::Closed, "the client is gone", Origin::Downstream);
+  if (gone_ || session_.phase_ == Session::Phase::Dead)
+    return fail(Code::Closed, "the client is gone", Origin::Downstream);
   if (ended_ && !tunnel_) return fail(Code::Cancelled, "the response has ended", Origin::Internal);
   return {};
 }
@@ -111,7 +137,7 @@ Result<void> StreamExchange::respond(const http::ResponseHead& head, http::EndSt
 
 Result<size_t> StreamExchange::send_some(const BodyPiece& piece) {
   TRY_VOID(check_writable());
-  if (tunnel_) {
+  if (tunnel_ && !is_multiplexed()) {
     session_.codec_->output().append(piece.bytes);
     facts_.response_bytes += piece.bytes.size();
     return piece.bytes.size();
@@ -129,18 +155,18 @@ Result<void> StreamExchange::write_now(const BodyPiece& piece) {
 
 net::Task<Result<void>> StreamExchange::write_body(const BodyPiece& piece) {
   BodyPiece rest = piece;
+  auto since = exchange::Clock::now();
   while (true) {
     CO_TRY(accepted, send_some(rest));
+    if (accepted > 0) since = exchange::Clock::now();
     rest.bytes.remove_prefix(accepted);
     rest.chunk.reset();
     if (rest.bytes.empty()) break;
     session_.write_soon();  // the client opens its window for what it has got
-    co_await session_.resume_.wait();
-    const auto stop = co_await asio::this_coro::cancellation_state;
-    if (stop.cancelled() != asio::cancellation_type::none) {
-      CO_TRY_VOID(check_writable());
-      co_return fail(Code::Cancelled, "the response is not wanted", Origin::Internal);
-    }
+    if (session_.codec_->send_capacity(stream_) > 0) continue;
+    auto waited = co_await wait(session_.resume_, since, "the response is not wanted");
+    CO_TRY_VOID(check_writable());
+    if (!waited) co_return waited;
   }
   if (session_.codec_->output().size() + session_.transport_.unsent() < kWriteHighWater) co_return Result<void>{};
   co_return co_await session_.flush();
@@ -149,7 +175,7 @@ net::Task<Result<void>> StreamExchange::write_body(const BodyPiece& piece) {
 Result<void> StreamExchange::end(const http::Headers& trailers) {
   TRY_VOID(check_writable());
   ended_ = true;
-  if (tunnel_) {
+  if (tunnel_ && !is_multiplexed()) {
     session_.transport_.end_output();  // half-close: the client hears that the other side has ended; it may still send
     return {};
   }
@@ -171,13 +197,14 @@ void StreamExchange::answer_failure(const Error& error) {
 }
 
 void StreamExchange::reset(http::ResetCode code) {
-  if (ended_ && !tunnel_) return;  // answered in the handler's place
+  if (gone_ || (ended_ && !tunnel_)) return;  // nobody listens, or it was answered in the handler's place
   ended_ = true;
   session_.give_up(*this, code, Error{Code::Reset, "the response was broken off", Origin::Internal, Retry::No, 0});
 }
 
 void StreamExchange::become_tunnel() {
   tunnel_ = true;
+  if (is_multiplexed()) return;       // its bytes go on as Body events
   complete_ = session_.input_ended_;  // a client that half-closed behind its request sends no second end
   session_.raw_ = true;
   session_.pump();

@@ -29,6 +29,9 @@ class StreamExchange final : public exchange::Exchange {
   [[nodiscard]] bool request_is_complete() const { return complete_; }
   [[nodiscard]] bool response_has_ended() const { return ended_; }
   [[nodiscard]] bool is_tunnel() const { return tunnel_; }
+  // The client reset the stream, or its connection failed: nobody listens any more.
+  void on_client_gone(const Error& error);
+  [[nodiscard]] bool is_gone() const { return gone_; }
   // The coroutine of its handler, to stop it alone.
   void set_task(net::TaskGroup::Id task) { task_ = task; }
   [[nodiscard]] net::TaskGroup::Id task() const { return task_; }
@@ -54,6 +57,7 @@ class StreamExchange final : public exchange::Exchange {
   void reset(http::ResetCode code) override;
   void become_tunnel() override;
   bool response_started() const override { return started_; }
+  size_t writable_now() const override { return session_.codec_->send_capacity(stream_); }
   const exchange::CapturedFlow& flow() const override { return session_.flow_; }
   const exchange::TlsFacts& tls() const override { return session_.tls_; }
   exchange::Facts& facts() override { return facts_; }
@@ -65,6 +69,10 @@ class StreamExchange final : public exchange::Exchange {
     std::string extension;
   };
   [[nodiscard]] Result<void> check_writable() const;
+  [[nodiscard]] bool is_multiplexed() const { return session_.codec_->is_multiplexed(); }
+  // Waits for `signal`; the error says that it is in vain: cancelled, or the client stalled this stream `since` long
+  // ago.
+  net::Task<Result<void>> wait(net::Signal& signal, exchange::Clock::time_point since, const char* what);
   // As much as the codec takes; returns how many bytes.
   [[nodiscard]] Result<size_t> send_some(const exchange::BodyPiece& piece);
   [[nodiscard]] exchange::BodyPiece next_piece();
@@ -87,6 +95,7 @@ class StreamExchange final : public exchange::Exchange {
   bool started_ = false;
   bool ended_ = false;
   bool tunnel_ = false;
+  bool gone_ = false;
 };
 
 }  // namespace tapdeck::server

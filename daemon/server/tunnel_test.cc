@@ -107,18 +107,18 @@ TEST(Tunnel, ABypassedNameShowsTheClientTheOriginsOwnCertificate) {
   wire.close();
 }
 
-TEST(Tunnel, AClientThatOffersOnlyHttp2IsTunnelledAndInReplayRefused) {
+TEST(Tunnel, AClientThatOffersNoHttpIsTunnelledAndInReplayRefused) {
   WorkerRig rig(in_mode(Mode::Record));
   const SslContext context = origin_context(*rig.origin_ca, tls::leaf_for(kHost));
   ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }), context.get());
   rig.go_to(origin.endpoint());
   Wire tunnelled = rig.connect();
-  EXPECT_FALSE(tunnelled.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa, "\x02h2")));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::TunnelledH2Only) == 1; }));
+  EXPECT_FALSE(tunnelled.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa, "\x04smtp")));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::TunnelledAlpn) == 1; }));
   tunnelled.close();
   rig.set_mode(Mode::Replay);
   Wire refused = rig.connect();
-  EXPECT_FALSE(refused.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa, "\x02h2")));
+  EXPECT_FALSE(refused.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa, "\x04smtp")));
   EXPECT_EQ(rig.count(Counter::MissOpaque), 1U);
 }
 

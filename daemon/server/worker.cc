@@ -197,7 +197,7 @@ struct Worker::Impl {
     for (Connection& connection : connections) connection.abort();
     connections_group.cancel();
     while (connections_group.size() > 0) co_await connections_group.join();
-    pool.clear();
+    co_await pool.close();
     if (link != nullptr) link->close();
     readers.join();
     stopping = true;

@@ -1,110 +1,50 @@
-// Connection: one connection to an origin: transport, client codec, and what was learned while dialling.
+// Connection: an HTTP/1 connection to an origin, an exchange at a time.
 //
-// It knows no pool, mode or recording. An exchange at a time (h1): send_*, flush, next() until MessageComplete.
-// Owner: a handler while in use, the Pool while idle. Thread: its worker's.
+// It knows no pool, mode or recording. Owner: a handler while in use, the Pool while idle. Thread: its worker's.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <optional>
-#include <string>
 
-#include "daemon/base/endpoint.h"
-#include "daemon/exchange/exchange.h"
-#include "daemon/http/codec.h"
 #include "daemon/net/deadline.h"
-#include "daemon/tls/client_context.h"
-#include "daemon/tls/verify.h"
-#include "daemon/transport/transport.h"
+#include "daemon/upstream/lane.h"
 
 namespace tapdeck::upstream {
 
-enum class Security { Clear, Tls };
-
-// What makes two connections interchangeable.
-struct Key {
-  uint64_t netns_cookie = 0;
-  Endpoint address;
-  Security security = Security::Clear;
-  std::string server_name;  // SNI of the client, empty: none
-  std::string alpn;         // the one protocol offered to the origin, empty: none
-  friend bool operator==(const Key&, const Key&) = default;
-};
-
-struct KeyHash {
-  size_t operator()(const Key& key) const;
-};
-
-// Makes the sockets of the upstream leg, in the network namespace the flow came from. Thread: any worker's.
-class SocketSource {
+class Connection final : public Lane {
  public:
-  virtual ~SocketSource() = default;
-  // Non-blocking TCP socket that capture will leave alone. family: AF_INET or AF_INET6.
-  [[nodiscard]] virtual Result<UniqueFd> upstream_socket(uint64_t netns_cookie, int family) = 0;
-};
+  Connection(DialContext& context, Channel channel);
+  ~Connection() override;
 
-// What every dial of a worker shares. All outlive its connections.
-struct DialContext {
-  asio::any_io_executor executor;
-  SocketSource* sockets = nullptr;
-  const tls::UpstreamTrust* trust = nullptr;
-  tls::ClientSessionCache* sessions = nullptr;
-  Metrics* metrics = nullptr;
-  http::Limits limits;
-  std::chrono::milliseconds connect_timeout{5000};
-  std::chrono::milliseconds tls_timeout{10000};
-  std::chrono::milliseconds idle_timeout{300000};
-};
+  Result<void> send_request(const http::RequestHead& head, http::EndStream end) override;
+  net::Task<Result<void>> send_body(exchange::BodyPiece piece) override;
+  Result<void> send_end(const http::Headers& trailers) override;
+  net::Task<Result<void>> flush() override;
+  Result<std::optional<http::Event>> try_next() override { return codec_->next(); }
+  net::Task<Result<std::optional<http::Event>>> next() override;
+  http::ResponseHead& response_head() override { return codec_->response_head(); }
+  http::Headers& trailers() override { return codec_->trailers(); }
+  void consumed(size_t n) override { codec_->consumed(stream_, n); }
+  net::Task<Result<exchange::BodyPiece>> read_tunnel() override;
+  net::Task<Result<void>> write_tunnel(std::string_view bytes) override;
+  void end_tunnel() override { channel_.transport->end_output(); }
+  void abandon(http::ResetCode /*code*/) override { channel_.transport->close(); }
+  Connection* whole() override { return this; }
+  const Channel& channel() const override { return channel_; }
+  std::chrono::milliseconds idle_timeout() const override { return context_.idle_timeout; }
 
-class Connection {
- public:
-  Connection(DialContext& context, Key key, std::unique_ptr<transport::Transport> transport);
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-  ~Connection();
-
-  // The next event of the response. nullopt: the origin ended the connection between messages. Waits at most the idle
-  // timeout for each read. Errors have origin Upstream: Timeout, Reset, Truncated, Protocol, TooLarge.
-  net::Task<Result<std::optional<http::Event>>> next();
-  net::Task<Result<void>> flush();
-
-  [[nodiscard]] http::Codec& codec() { return *codec_; }
-  [[nodiscard]] transport::Transport& transport() { return *transport_; }
-  [[nodiscard]] const Key& key() const { return key_; }
   // Between exchanges, not closing, nothing unexpected received. No syscall.
   [[nodiscard]] bool is_reusable() const;
   // The origin neither closed it nor sent anything unasked. One syscall.
-  [[nodiscard]] bool is_quiet() { return transport_->is_quiet(); }
-  void close() { transport_->close(); }
-  [[nodiscard]] std::chrono::milliseconds idle_timeout() const { return context_.idle_timeout; }
-
-  // TLS facts of the connection; empty strings in clear text.
-  struct Tls {
-    std::string version, alpn, certificate;
-    bool certificate_requested = false;
-  };
-  [[nodiscard]] const Tls& tls() const { return tls_; }
-  void set_tls(Tls facts) { tls_ = std::move(facts); }
-  std::optional<exchange::Clock::duration> connect_time, tls_time;
-  bool reused = false;
+  [[nodiscard]] bool is_quiet() { return channel_.transport->is_quiet(); }
 
  private:
   DialContext& context_;
-  Key key_;
-  std::unique_ptr<transport::Transport> transport_;
+  Channel channel_;
   std::unique_ptr<http::Codec> codec_;
+  http::StreamId stream_ = 0;
+  size_t tunnel_piece_ = 0;  // bytes handed out by read_tunnel(), consumed at the next call
   net::Deadline deadline_;
-  Tls tls_;
 };
-
-// How a dial ended: a connection, or an error and what is known of a certificate that did not verify.
-struct Dialed {
-  std::unique_ptr<Connection> connection;
-  Error error;
-  std::optional<tls::PeerReport> report;
-};
-
-// Connects and, for Security::Tls, completes a verified handshake. Never sends application data otherwise.
-net::Task<Dialed> dial(DialContext& context, Key key);
 
 }  // namespace tapdeck::upstream

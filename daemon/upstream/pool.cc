@@ -1,5 +1,8 @@
 #include "daemon/upstream/pool.h"
 
+#include <asio/cancellation_state.hpp>
+
+#include <algorithm>
 #include <utility>
 
 namespace tapdeck::upstream {
@@ -11,6 +14,9 @@ namespace {
 constexpr size_t kMaxVerdicts = 8192;
 }  // namespace
 
+Pool::Pool(DialContext& context, PoolOptions options)
+    : context_(context), options_(options), group_(context.executor) {}
+
 Pool::~Pool() {
   clear();
 }
@@ -19,6 +25,23 @@ void Pool::clear() {
   context_.metrics->add(Gauge::UpstreamIdle, -static_cast<int64_t>(idle_));
   by_key_.clear();
   idle_ = 0;
+  for (auto& [key, list] : shared_) {
+    for (MuxConnection& connection : list) connection.retire();
+  }
+}
+
+net::Task<> Pool::close() {
+  clear();
+  for (auto& [key, list] : shared_) {
+    for (MuxConnection& connection : list) connection.abort();
+  }
+  while (group_.size() > 0) co_await group_.join();
+}
+
+size_t Pool::shared() const {
+  size_t count = 0;
+  for (const auto& [key, list] : shared_) count += list.size();
+  return count;
 }
 
 std::unique_ptr<Connection> Pool::take(const Key& key) {
@@ -38,25 +61,96 @@ std::unique_ptr<Connection> Pool::take(const Key& key) {
   return taken;
 }
 
-net::Task<Dialed> Pool::acquire(Key key, Fresh fresh) {
-  if (fresh == Fresh::No) {
-    if (auto pooled = take(key)) {
-      pooled->reused = true;
-      context_.metrics->add(Counter::UpstreamReused);
-      Dialed dialed;
-      dialed.connection = std::move(pooled);
-      co_return dialed;
+std::unique_ptr<Lane> Pool::reuse(const Key& key) {
+  if (key.may_be_h2()) {
+    // The newest first, so that older ones age out.
+    const auto found = shared_.find(key);
+    if (found != shared_.end()) {
+      const auto open = std::ranges::find_if(found->second, &MuxConnection::can_open);
+      if (open != found->second.end()) return open->open();
     }
   }
-  const bool secure = key.security == Security::Tls;
-  auto dialed = co_await dial(context_, key);
-  if (secure && dialed.connection != nullptr) {
-    const auto& facts = dialed.connection->tls();
-    remember(key, {facts.alpn, std::nullopt, facts.certificate_requested});
-  } else if (secure && dialed.error.code == Code::TlsVerify && dialed.report) {
-    remember(key, {std::string(), dialed.report, false});
+  auto pooled = take(key);
+  if (pooled != nullptr) pooled->reused = true;
+  return pooled;
+}
+
+std::list<Pool::Dialing>::iterator Pool::dialing(const Key& key) {
+  return std::ranges::find_if(dialing_, [&key](const Dialing& dial) { return !dial.over && dial.key == key; });
+}
+
+// The error of that dial, or nothing when it brought a connection.
+net::Task<std::optional<Error>> Pool::wait_for(std::list<Dialing>::iterator dial) {
+  ++dial->waiting;
+  bool cancelled = false;
+  while (!dial->over && !cancelled) {
+    co_await dial->done.wait();
+    const auto stop = co_await asio::this_coro::cancellation_state;
+    cancelled = stop.cancelled() != asio::cancellation_type::none;
   }
-  co_return dialed;
+  std::optional<Error> error = dial->error;
+  if (--dial->waiting == 0 && dial->over) dialing_.erase(dial);
+  if (cancelled)
+    error = Error{Code::Cancelled, "the connection is not wanted any more", Origin::Internal, Retry::No, 0};
+  co_return error;
+}
+
+net::Task<Acquired> Pool::acquire(Key key, Fresh fresh) {
+  while (fresh == Fresh::No) {
+    Acquired acquired;
+    acquired.lane = reuse(key);
+    if (acquired.lane != nullptr) {
+      if (acquired.lane->reused) context_.metrics->add(Counter::UpstreamReused);
+      co_return acquired;
+    }
+    // An origin known to speak h1 needs a connection for each exchange: nothing to wait for.
+    const Verdict* known = recent(key);
+    const bool speaks_h1 = known != nullptr && known->alpn != "h2";
+    const auto underway = key.may_be_h2() && !speaks_h1 ? dialing(key) : dialing_.end();
+    if (underway == dialing_.end()) break;
+    auto failed = co_await wait_for(underway);
+    if (!failed) continue;
+    acquired.error = std::move(*failed);
+    co_return acquired;
+  }
+  co_return co_await dial_new(std::move(key));
+}
+
+net::Task<Acquired> Pool::dial_new(Key key) {
+  const bool announced = key.may_be_h2();
+  const auto mine = announced ? dialing_.emplace(dialing_.end(), key, context_.executor) : dialing_.end();
+  auto dialed = co_await dial(context_, key);
+  if (key.security == Security::Tls) {
+    if (dialed.channel.transport != nullptr) {
+      const Channel::Tls& seen = dialed.channel.tls;
+      remember(key, {seen.alpn, std::nullopt, seen.certificate_requested, seen.version, seen.certificate});
+    } else if (dialed.error.code == Code::TlsVerify && dialed.report) {
+      remember(key, {std::string(), dialed.report, false, {}, {}});
+    }
+  }
+  Acquired acquired;
+  if (dialed.channel.transport == nullptr) {
+    acquired.error = dialed.error;
+  } else if (dialed.channel.is_h2()) {
+    SharedList& list = shared_[key];
+    const auto connection = list.emplace(list.begin(), context_, std::move(dialed.channel));
+    group_.spawn(keep(list, connection));
+    acquired.lane = connection->open();
+  } else {
+    acquired.lane = std::make_unique<Connection>(context_, std::move(dialed.channel));
+  }
+  if (announced) {
+    mine->over = true;
+    if (acquired.lane == nullptr) mine->error = acquired.error;
+    mine->done.notify();
+    if (mine->waiting == 0) dialing_.erase(mine);
+  }
+  co_return acquired;
+}
+
+net::Task<> Pool::keep(SharedList& list, SharedList::iterator connection) {
+  co_await connection->run();
+  list.erase(connection);
 }
 
 void Pool::drop_one() {
@@ -68,10 +162,11 @@ void Pool::drop_one() {
   context_.metrics->add(Gauge::UpstreamIdle, -1);
 }
 
-void Pool::give_back(std::unique_ptr<Connection> connection) {
-  if (connection == nullptr || !connection->is_reusable()) return;
+void Pool::give_back(std::unique_ptr<Lane> lane) {
+  if (lane == nullptr || lane->whole() == nullptr || !lane->whole()->is_reusable()) return;
+  std::unique_ptr<Connection> connection(lane.release()->whole());
   if (idle_ >= options_.max_idle) drop_one();
-  const Key key = connection->key();
+  const Key key = connection->channel().key;
   by_key_[key].push_back({std::move(connection), Clock::now()});
   ++idle_;
   context_.metrics->add(Gauge::UpstreamIdle, 1);
@@ -88,6 +183,12 @@ void Pool::sweep() {
       context_.metrics->add(Gauge::UpstreamIdle, -1);
     }
     entry = list.empty() ? by_key_.erase(entry) : std::next(entry);
+  }
+  for (auto entry = shared_.begin(); entry != shared_.end();) {
+    for (MuxConnection& connection : entry->second) {
+      if (connection.lanes() == 0 && now - connection.idle_since() >= options_.max_idle_time) connection.retire();
+    }
+    entry = entry->second.empty() ? shared_.erase(entry) : std::next(entry);
   }
 }
 

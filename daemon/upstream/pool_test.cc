@@ -39,8 +39,8 @@ struct PoolRig {
     context.metrics = &metrics;
     pool.emplace(context, options);
   }
-  std::unique_ptr<Connection> acquire(Key wanted, Fresh fresh = Fresh::No) {
-    Dialed dialed;
+  std::unique_ptr<Lane> acquire(Key wanted, Fresh fresh = Fresh::No) {
+    Acquired dialed;
     auto body = [&]() -> net::Task<> {
       auto result = co_await pool->acquire(wanted, fresh);
       dialed = std::move(result);
@@ -48,11 +48,11 @@ struct PoolRig {
     asio::co_spawn(io, body(), asio::detached);
     io.restart();
     io.run_for(10s);
-    if (dialed.connection != nullptr && !dialed.connection->reused) {
+    if (dialed.lane != nullptr && !dialed.lane->reused) {
       accepted.emplace_back(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     }
     error = dialed.error;
-    return std::move(dialed.connection);
+    return std::move(dialed.lane);
   }
   uint64_t count(Counter counter) { return registry.snapshot().value(counter); }
 
@@ -73,7 +73,7 @@ TEST(Pool, AGivenBackConnectionServesTheSameKeyAgainAndNoOther) {
   auto first = rig.acquire(rig.key);
   ASSERT_NE(first, nullptr);
   EXPECT_FALSE(first->reused);
-  Connection* const identity = first.get();
+  Lane* const identity = first.get();
   rig.pool->give_back(std::move(first));
   EXPECT_EQ(rig.pool->idle(), 1U);
   Key other = rig.key;
@@ -113,7 +113,7 @@ TEST(Pool, KeepsNoMoreThanItsBound) {
   PoolOptions options;
   options.max_idle = 2;
   PoolRig rig(options);
-  std::list<std::unique_ptr<Connection>> open;
+  std::list<std::unique_ptr<Lane>> open;
   for (int i = 0; i < 4; ++i) open.push_back(rig.acquire(rig.key));
   for (auto& connection : open) rig.pool->give_back(std::move(connection));
   EXPECT_EQ(rig.pool->idle(), 2U);
@@ -139,7 +139,7 @@ TEST(Pool, AConnectionInsideAnExchangeIsClosedInsteadOfKept) {
   head.method = "GET";
   head.target = "/";
   head.headers.add("Host", "x");
-  ASSERT_TRUE(connection->codec().send_request(head, http::EndStream::Yes));
+  ASSERT_TRUE(connection->send_request(head, http::EndStream::Yes));
   rig.pool->give_back(std::move(connection));
   EXPECT_EQ(rig.pool->idle(), 0U);
 }
@@ -157,12 +157,12 @@ TEST(Pool, VerdictsCountOnlyForTheirTimeToLive) {
   PoolOptions options;
   PoolRig rig(options);
   EXPECT_EQ(rig.pool->recent(rig.key), nullptr);
-  rig.pool->remember(rig.key, {"http/1.1", std::nullopt, false});
+  rig.pool->remember(rig.key, {"http/1.1", std::nullopt, false, {}, {}});
   ASSERT_NE(rig.pool->recent(rig.key), nullptr);
   EXPECT_EQ(rig.pool->recent(rig.key)->alpn, "http/1.1");
   options.verify_ttl = 0ms;
   PoolRig forgetful(options);
-  forgetful.pool->remember(forgetful.key, {"http/1.1", std::nullopt, false});
+  forgetful.pool->remember(forgetful.key, {"http/1.1", std::nullopt, false, {}, {}});
   EXPECT_EQ(forgetful.pool->recent(forgetful.key), nullptr);
 }
 

@@ -1,0 +1,110 @@
+#include "daemon/upstream/channel.h"
+
+#include <sys/socket.h>
+
+#include <functional>
+#include <utility>
+
+#include "daemon/net/deadline.h"
+
+namespace tapdeck::upstream {
+
+size_t KeyHash::operator()(const Key& key) const {
+  size_t hash = std::hash<std::string_view>()(
+      {reinterpret_cast<const char*>(key.address.address.data()), key.address.address.size()});
+  const auto mix = [&hash](size_t value) { hash ^= value + 0x9e3779b97f4a7c15ULL + (hash << 6) + (hash >> 2); };
+  mix(key.address.port);
+  mix(key.netns_cookie);
+  mix(std::hash<std::string>()(key.server_name));
+  mix(std::hash<std::string>()(key.alpn));
+  mix(static_cast<size_t>(key.security));
+  return hash;
+}
+
+namespace {
+
+std::vector<std::string> split_offer(std::string_view offer) {
+  std::vector<std::string> protocols;
+  while (!offer.empty()) {
+    const size_t comma = std::min(offer.find(','), offer.size());
+    protocols.emplace_back(offer.substr(0, comma));
+    offer.remove_prefix(std::min(comma + 1, offer.size()));
+  }
+  return protocols;
+}
+
+net::Task<Result<void>> handshake(DialContext& context, Channel& channel, std::optional<tls::PeerReport>& report) {
+  const Key& key = channel.key;
+  tls::ClientSetup setup;
+  setup.trust = context.trust;
+  setup.server_name = key.server_name;
+  setup.address = key.address.ip();
+  setup.alpn = split_offer(key.alpn);
+  setup.cache = context.sessions;
+  setup.cache_key =
+      std::to_string(key.netns_cookie) + '|' + key.address.to_string() + '|' + key.server_name + '|' + key.alpn;
+  CO_TRY(session, tls::TlsSession::connect(std::move(setup)));
+  transport::Transport& transport = *channel.transport;
+  transport.start_tls(std::move(session), ByteQueue());
+  net::Deadline deadline(context.executor, [&transport] { transport.close(); });
+  deadline.set(context.tls_timeout);
+  auto shaken = co_await transport.handshake();
+  if (const auto* seen = transport.session()->peer_report()) report = *seen;
+  if (deadline.is_expired()) {
+    co_return fail(Code::Timeout, "TLS handshake with " + key.address.to_string() + " timed out", Origin::Upstream);
+  }
+  if (!shaken) {
+    Error error = shaken.error();
+    error.origin = Origin::Upstream;
+    if (error.code != Code::TlsVerify) error.code = Code::Tls;
+    error.detail = "TLS with " + key.address.to_string() + ": " + error.detail;
+    co_return std::unexpected(std::move(error));
+  }
+  auto* done = transport.session();
+  channel.tls = {done->version() == 0x0304 ? "TLSv1.3" : "TLSv1.2", std::string(done->alpn()),
+                 done->peer_certificate_sha256(), done->certificate_requested()};
+  context.metrics->add(done->resumed() ? Counter::TlsUpResumed : Counter::TlsUpOk);
+  co_return Result<void>{};
+}
+
+}  // namespace
+
+net::Task<Dialed> dial(DialContext& context, Key key) {
+  Dialed dialed;
+  const int family = key.address.family == Endpoint::Family::V6 ? AF_INET6 : AF_INET;
+  auto fd = context.sockets->upstream_socket(key.netns_cookie, family);
+  if (!fd) {
+    dialed.error = fd.error();
+    dialed.error.origin = Origin::Upstream;
+    co_return dialed;
+  }
+  auto stream = std::make_unique<net::Stream>(context.executor, std::move(*fd), Origin::Upstream);
+  const auto began = exchange::Clock::now();
+  auto connected = co_await net::connect_within(*stream, key.address, context.connect_timeout);
+  const auto connected_at = exchange::Clock::now();
+  if (!connected) {
+    if (connected.error().sys_errno == EADDRNOTAVAIL) context.metrics->add(Counter::PortsExhausted);
+    dialed.error = connected.error();
+    co_return dialed;
+  }
+  context.metrics->add(Counter::UpstreamDialed);
+  context.metrics->observe(Histogram::UpstreamConnect, std::chrono::duration<double>(connected_at - began).count());
+  Channel channel;
+  channel.key = std::move(key);
+  channel.transport = std::make_unique<transport::Transport>(std::move(stream));
+  channel.connect_time = connected_at - began;
+  if (channel.key.security == Security::Tls) {
+    auto shaken = co_await handshake(context, channel, dialed.report);
+    if (!shaken) {
+      context.metrics->add(shaken.error().code == Code::TlsVerify ? Counter::TlsUpInvalid : Counter::TlsUpError);
+      dialed.error = shaken.error();
+      co_return dialed;
+    }
+    channel.tls_time = exchange::Clock::now() - connected_at;
+    context.metrics->observe(Histogram::UpstreamTls, std::chrono::duration<double>(*channel.tls_time).count());
+  }
+  dialed.channel = std::move(channel);
+  co_return dialed;
+}
+
+}  // namespace tapdeck::upstream

@@ -1,0 +1,61 @@
+// Lane: one exchange's place on a connection to an origin. In h1 that is the whole connection, in h2 one stream of a
+// shared one; who forwards cannot tell.
+//
+// Use: send_request, flush, then try_next()/next() until MessageComplete; the request body may be sent meanwhile.
+// Owner: the handler of one exchange, until Pool::give_back. Thread: its worker's.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "daemon/exchange/exchange.h"
+#include "daemon/http/codec.h"
+#include "daemon/upstream/channel.h"
+
+namespace tapdeck::upstream {
+
+class Connection;
+
+class Lane {
+ public:
+  Lane() = default;
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
+  virtual ~Lane() = default;
+
+  // ---- request
+  virtual Result<void> send_request(const http::RequestHead& head, http::EndStream end) = 0;
+  // Queues the piece and sends it; waits while the origin takes no more.
+  virtual net::Task<Result<void>> send_body(exchange::BodyPiece piece) = 0;
+  virtual Result<void> send_end(const http::Headers& trailers) = 0;
+  virtual net::Task<Result<void>> flush() = 0;
+
+  // ---- response
+  // The next event that is already here; nullopt: none. Views stay valid until the next call of either.
+  virtual Result<std::optional<http::Event>> try_next() = 0;
+  // The next event; nullopt: the origin ended the connection between messages. Waits at most the idle timeout for each
+  // arrival. Errors have origin Upstream: Timeout, Reset, Truncated, Protocol, TooLarge; Retry::Yes: the origin says
+  // that it has not begun to work on the request.
+  virtual net::Task<Result<std::optional<http::Event>>> next() = 0;
+  [[nodiscard]] virtual http::ResponseHead& response_head() = 0;
+  [[nodiscard]] virtual http::Headers& trailers() = 0;
+  // Body bytes of the last event that are done with: the origin may send more.
+  virtual void consumed(size_t n) = 0;
+
+  // ---- a tunnel, after a 101 or a 2xx to CONNECT
+  // Raw bytes from the origin; `end`: it has ended its direction. Waits without limit: the caller has an idle timer.
+  virtual net::Task<Result<exchange::BodyPiece>> read_tunnel() = 0;
+  virtual net::Task<Result<void>> write_tunnel(std::string_view bytes) = 0;
+  virtual void end_tunnel() = 0;
+
+  // Breaks the exchange off, so that the origin never takes a part for the whole. Pending waits end with an error.
+  virtual void abandon(http::ResetCode code) = 0;
+  // The connection this lane is all of, for the pool; nullptr: shared.
+  [[nodiscard]] virtual Connection* whole() { return nullptr; }
+
+  [[nodiscard]] virtual const Channel& channel() const = 0;
+  [[nodiscard]] virtual std::chrono::milliseconds idle_timeout() const = 0;
+  bool reused = false;  // not the first exchange of its connection
+};
+
+}  // namespace tapdeck::upstream

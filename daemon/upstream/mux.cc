@@ -1,0 +1,177 @@
+#include "daemon/upstream/mux.h"
+
+#include <asio/cancellation_state.hpp>
+
+#include <utility>
+#include <variant>
+
+#include "daemon/exchange/h2_setup.h"
+
+namespace tapdeck::upstream {
+
+MuxConnection::MuxConnection(DialContext& context, Channel channel)
+    : context_(context),
+      channel_(std::move(channel)),
+      codec_(http::make_h2_codec(http::Role::Client, context.limits,
+                                 channel_.key.security == Security::Tls ? "https" : "http",
+                                 exchange::h2_options(*context.metrics, channel_.key.address.to_string()))),
+      group_(context.executor),
+      room_(context.executor),
+      changed_(context.executor),
+      write_deadline_(context.executor, [this] {
+        fail(Error{Code::Timeout, channel_.key.address.to_string() + " stopped reading", Origin::Upstream, Retry::No,
+                   0});
+      }) {
+  context_.metrics->add(Gauge::UpstreamIdle, 1);
+  idle_since_ = exchange::Clock::now();
+}
+
+MuxConnection::~MuxConnection() {
+  if (lanes_ == 0) context_.metrics->add(Gauge::UpstreamIdle, -1);
+  channel_.transport->close();
+}
+
+net::Task<> MuxConnection::run() {
+  write_soon();  // the preface and our settings
+  while (!failure_) {
+    auto n = co_await channel_.transport->read_some(codec_->input());
+    if (failure_) break;
+    if (!n) {
+      Error error = n.error();
+      error.origin = Origin::Upstream;
+      fail(error);
+    } else if (*n == 0) {
+      fail(Error{Code::Closed, channel_.key.address.to_string() + " closed the connection", Origin::Upstream, Retry::No,
+                 0});
+    }
+    pump();
+    write_soon();
+    close_if_unused();
+  }
+  group_.cancel();
+  while (group_.size() > 0) co_await group_.join();
+  while (lanes_ > 0) co_await changed_.wait();
+}
+
+void MuxConnection::pump() {
+  while (!failure_) {
+    auto event = codec_->next();
+    if (!event) {
+      Error error = event.error();
+      error.origin = Origin::Upstream;
+      ignore(channel_.transport->try_flush(codec_->output()),
+             "the GOAWAY that says why, as far as the socket takes it");
+      fail(error);
+    } else if (!event->has_value()) {
+      break;
+    } else {
+      dispatch(**event);
+    }
+  }
+  room_.notify();
+}
+
+void MuxConnection::dispatch(const http::Event& event) {
+  if (std::holds_alternative<http::GoingAway>(event)) {
+    going_away_ = true;
+    return;
+  }
+  const http::StreamId id = std::visit(
+      [](const auto& what) -> http::StreamId {
+        if constexpr (requires { what.stream; }) {
+          return what.stream;
+        } else {
+          return 0;
+        }
+      },
+      event);
+  const auto found = streams_.find(id);
+  if (found != streams_.end()) {
+    found->second->on_event(event, *codec_);
+  } else if (const auto* body = std::get_if<http::BodyReceived>(&event)) {
+    codec_->consumed(id, body->bytes.size());  // of a stream given up
+  }
+}
+
+bool MuxConnection::can_open() const {
+  return !failure_ && !retired_ && !going_away_ && !codec_->must_close() && codec_->streams_left() > unsent_lanes_;
+}
+
+std::unique_ptr<MuxStream> MuxConnection::open() {
+  auto lane = std::make_unique<MuxStream>(*this);
+  lane->reused = opened_++ > 0;
+  ++unsent_lanes_;
+  if (lanes_++ == 0) context_.metrics->add(Gauge::UpstreamIdle, -1);
+  return lane;
+}
+
+void MuxConnection::lane_gone() {
+  if (--lanes_ == 0) {
+    context_.metrics->add(Gauge::UpstreamIdle, 1);
+    idle_since_ = exchange::Clock::now();
+  }
+  changed_.notify();
+  close_if_unused();
+}
+
+void MuxConnection::retire() {
+  retired_ = true;
+  close_if_unused();
+}
+
+void MuxConnection::close_if_unused() {
+  if (lanes_ > 0 || failure_ || !(retired_ || going_away_ || codec_->must_close())) return;
+  codec_->start_drain();
+  ignore(channel_.transport->try_flush(codec_->output()), "the GOAWAY, as far as the socket takes it");
+  channel_.transport->end_output();
+  fail(Error{Code::Cancelled, "the connection is not needed any more", Origin::Internal, Retry::No, 0});
+}
+
+void MuxConnection::abort() {
+  fail(Error{Code::Cancelled, "tapdeck is stopping", Origin::Internal, Retry::No, 0});
+}
+
+void MuxConnection::fail(const Error& error) {
+  if (failure_) return;
+  failure_ = error;
+  for (const auto& [id, stream] : streams_) stream->on_failure(error);
+  channel_.transport->close();
+  room_.notify();
+}
+
+void MuxConnection::write_soon() {
+  if (writer_active_ || failure_) return;
+  auto done = channel_.transport->try_flush(codec_->output());
+  if (!done) {
+    fail(done.error());
+  } else if (!*done) {
+    writer_active_ = true;
+    group_.spawn(write_rest());
+  }
+}
+
+net::Task<> MuxConnection::write_rest() {
+  while (!failure_ && !codec_->output().empty()) {
+    auto flushed = co_await flush();
+    if (!flushed) break;
+  }
+  writer_active_ = false;
+  room_.notify();
+}
+
+net::Task<Result<void>> MuxConnection::flush() {
+  if (failure_) co_return std::unexpected(*failure_);
+  auto now = channel_.transport->try_flush(codec_->output());
+  if (now && *now) {
+    room_.notify();
+    co_return Result<void>{};
+  }
+  write_deadline_.set(context_.idle_timeout);
+  auto flushed = co_await channel_.transport->flush(codec_->output());
+  write_deadline_.clear();
+  if (!flushed) fail(flushed.error());
+  room_.notify();
+  co_return flushed;
+}
+
+}  // namespace tapdeck::upstream

@@ -1,0 +1,124 @@
+// MuxConnection: an HTTP/2 connection to an origin, shared by the exchanges of a worker; MuxStream: the Lane of one.
+//
+// One coroutine reads for all streams and deals events out to them; whoever has something to send writes. A stream
+// that is not read keeps its bytes, at most its window, and holds nobody else up (docs/FLOW_CONTROL.md).
+// Owner: the Pool, as long as run() runs; lanes belong to their handlers and are gone before. Thread: its worker's.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+
+#include "daemon/net/deadline.h"
+#include "daemon/net/task_group.h"
+#include "daemon/upstream/lane.h"
+
+namespace tapdeck::upstream {
+
+class MuxStream;
+
+class MuxConnection {
+ public:
+  MuxConnection(DialContext& context, Channel channel);
+  MuxConnection(const MuxConnection&) = delete;
+  MuxConnection& operator=(const MuxConnection&) = delete;
+  ~MuxConnection();
+
+  // Reads until the connection has ended; returns when the last lane is gone as well.
+  net::Task<> run();
+  // The origin takes a further stream now.
+  [[nodiscard]] bool can_open() const;
+  [[nodiscard]] std::unique_ptr<MuxStream> open();
+  // Takes no further lanes, and ends when the last is gone.
+  void retire();
+  // Breaks everything off.
+  void abort();
+
+  [[nodiscard]] size_t lanes() const { return lanes_; }
+  [[nodiscard]] exchange::Clock::time_point idle_since() const { return idle_since_; }
+  [[nodiscard]] const Channel& channel() const { return channel_; }
+
+ private:
+  friend class MuxStream;
+
+  void pump();
+  void dispatch(const http::Event& event);
+  void write_soon();
+  net::Task<> write_rest();
+  net::Task<Result<void>> flush();
+  void fail(const Error& error);
+  void close_if_unused();
+  void lane_gone();
+
+  DialContext& context_;
+  Channel channel_;
+  std::unique_ptr<http::Codec> codec_;
+  std::unordered_map<http::StreamId, MuxStream*> streams_;
+  net::TaskGroup group_;
+  net::Signal room_;     // bytes were written, or windows opened
+  net::Signal changed_;  // a lane is gone
+  net::Deadline write_deadline_;
+  std::optional<Error> failure_;
+  exchange::Clock::time_point idle_since_{};
+  size_t lanes_ = 0;
+  size_t unsent_lanes_ = 0;  // opened, and their requests not sent yet
+  uint64_t opened_ = 0;
+  bool retired_ = false;
+  bool going_away_ = false;
+  bool writer_active_ = false;
+};
+
+class MuxStream final : public Lane {
+ public:
+  explicit MuxStream(MuxConnection& connection);
+  ~MuxStream() override;
+
+  Result<void> send_request(const http::RequestHead& head, http::EndStream end) override;
+  net::Task<Result<void>> send_body(exchange::BodyPiece piece) override;
+  Result<void> send_end(const http::Headers& trailers) override;
+  net::Task<Result<void>> flush() override { return connection_.flush(); }
+  Result<std::optional<http::Event>> try_next() override;
+  net::Task<Result<std::optional<http::Event>>> next() override;
+  http::ResponseHead& response_head() override { return current_; }
+  http::Headers& trailers() override { return trailers_; }
+  void consumed(size_t n) override;
+  net::Task<Result<exchange::BodyPiece>> read_tunnel() override;
+  net::Task<Result<void>> write_tunnel(std::string_view bytes) override;
+  void end_tunnel() override;
+  void abandon(http::ResetCode code) override;
+  const Channel& channel() const override { return connection_.channel_; }
+  std::chrono::milliseconds idle_timeout() const override { return connection_.context_.idle_timeout; }
+
+ private:
+  friend class MuxConnection;
+
+  void on_event(const http::Event& event, http::Codec& codec);
+  void on_failure(const Error& error);
+  [[nodiscard]] Error broken() const;  // why nothing more comes
+  // Waits for `signal` at most the idle timeout; the error says why waiting is over for good.
+  net::Task<Result<void>> wait(net::Signal& signal, const char* what);
+
+  MuxConnection& connection_;
+  net::Signal ready_;
+  net::Deadline deadline_;
+  http::StreamId id_ = 0;
+  std::deque<http::ResponseHead> informational_;
+  std::optional<http::ResponseHead> head_;
+  http::ResponseHead current_;
+  http::Headers trailers_;
+  ByteQueue body_;
+  http::EndStream head_end_ = http::EndStream::No;
+  size_t handed_out_ = 0;  // bytes of the last Body event
+  size_t unconsumed_ = 0;  // bytes the codec gave us and has not got back as window
+  std::optional<http::ResetCode> reset_;
+  std::optional<Error> failure_;
+  bool has_trailers_ = false;
+  bool complete_ = false;
+  bool told_complete_ = false;
+  bool answered_ = false;  // any part of a response came
+  bool request_ended_ = false;
+  bool tunnel_ended_ = false;
+};
+
+}  // namespace tapdeck::upstream

@@ -1,0 +1,203 @@
+// MuxStream: what one exchange sees of a shared connection.
+#include <asio/cancellation_state.hpp>
+
+#include <utility>
+#include <variant>
+
+#include "daemon/upstream/mux.h"
+
+namespace tapdeck::upstream {
+
+using exchange::BodyPiece;
+
+MuxStream::MuxStream(MuxConnection& connection)
+    : connection_(connection), ready_(connection.context_.executor), deadline_(connection.context_.executor, [this] {
+        failure_ =
+            Error{Code::Timeout, "no byte from " + channel().key.address.to_string() + " within the idle timeout",
+                  Origin::Upstream, Retry::No, 0};
+        ready_.notify();
+        connection_.room_.notify();
+      }) {}
+
+MuxStream::~MuxStream() {
+  if (id_ == 0) {
+    --connection_.unsent_lanes_;
+  } else {
+    connection_.streams_.erase(id_);
+    if (!connection_.failure_) {
+      if (!complete_ || !request_ended_) connection_.codec_->reset(id_, http::ResetCode::Cancel);
+      if (unconsumed_ > 0) connection_.codec_->consumed(id_, unconsumed_);
+      connection_.write_soon();
+    }
+  }
+  connection_.lane_gone();
+}
+
+void MuxStream::on_event(const http::Event& event, http::Codec& codec) {
+  if (const auto* head = std::get_if<http::HeadReceived>(&event)) {
+    head_ = std::move(codec.response_head());
+    head_end_ = head->end;
+    answered_ = true;
+  } else if (std::holds_alternative<http::InformationalReceived>(event)) {
+    informational_.push_back(std::move(codec.response_head()));
+    answered_ = true;
+  } else if (const auto* body = std::get_if<http::BodyReceived>(&event)) {
+    body_.append(body->bytes);
+    unconsumed_ += body->bytes.size();
+  } else if (std::holds_alternative<http::TrailersReceived>(event)) {
+    trailers_ = codec.trailers();
+    has_trailers_ = true;
+  } else if (std::holds_alternative<http::MessageComplete>(event)) {
+    complete_ = true;
+  } else if (const auto* reset = std::get_if<http::StreamReset>(&event)) {
+    if (!complete_) reset_ = reset->code;
+    connection_.room_.notify();
+  }
+  ready_.notify();
+}
+
+void MuxStream::on_failure(const Error& error) {
+  if (!complete_ && !failure_) failure_ = error;
+  ready_.notify();
+}
+
+Error MuxStream::broken() const {
+  const std::string name = channel().key.address.to_string();
+  if (failure_) {
+    Error error = *failure_;
+    if (error.code == Code::Closed) {
+      error.code = answered_ ? Code::Truncated : Code::Reset;
+      error.detail = name + (answered_ ? " closed inside a message" : " closed without an answer");
+    }
+    return error;
+  }
+  const auto code = static_cast<uint32_t>(reset_.value_or(http::ResetCode::NoError));
+  const bool untouched = reset_ == http::ResetCode::RefusedStream && !answered_;
+  return Error{Code::Reset, name + " reset the stream with code " + std::to_string(code), Origin::Upstream,
+               untouched ? Retry::Yes : Retry::No, 0};
+}
+
+net::Task<Result<void>> MuxStream::wait(net::Signal& signal, const char* what) {
+  deadline_.set(idle_timeout());
+  co_await signal.wait();
+  deadline_.clear();
+  const auto stop = co_await asio::this_coro::cancellation_state;
+  if (stop.cancelled() != asio::cancellation_type::none) co_return fail(Code::Cancelled, what, Origin::Internal);
+  co_return Result<void>{};
+}
+
+Result<void> MuxStream::send_request(const http::RequestHead& head, http::EndStream end) {
+  if (connection_.failure_) {
+    return std::unexpected(Error{Code::Closed, "the shared connection has ended", Origin::Upstream, Retry::Yes, 0});
+  }
+  auto stream = connection_.codec_->send_request(head, end);
+  if (!stream) {
+    Error error = stream.error();
+    if (error.code == Code::Exhausted) error.retry = Retry::Yes;
+    return std::unexpected(std::move(error));
+  }
+  id_ = *stream;
+  --connection_.unsent_lanes_;
+  connection_.streams_.emplace(id_, this);
+  request_ended_ = end == http::EndStream::Yes;
+  return {};
+}
+
+net::Task<Result<void>> MuxStream::send_body(BodyPiece piece) {
+  while (true) {
+    if (failure_ || reset_) co_return std::unexpected(broken());
+    CO_TRY(accepted, connection_.codec_->send_body(id_, piece.bytes));
+    piece.bytes.remove_prefix(accepted);
+    connection_.write_soon();
+    if (piece.bytes.empty()) break;
+    if (connection_.codec_->send_capacity(id_) > 0) continue;
+    CO_TRY_VOID(co_await wait(connection_.room_, "the rest of the request body is not wanted"));
+  }
+  co_return Result<void>{};
+}
+
+Result<void> MuxStream::send_end(const http::Headers& trailers) {
+  if (failure_ || reset_) return std::unexpected(broken());
+  request_ended_ = true;
+  return connection_.codec_->send_end(id_, trailers);
+}
+
+Result<std::optional<http::Event>> MuxStream::try_next() {
+  body_.consume(std::exchange(handed_out_, 0));
+  if (!informational_.empty()) {
+    current_ = std::move(informational_.front());
+    informational_.pop_front();
+    return http::InformationalReceived{id_};
+  }
+  if (head_) {
+    current_ = std::move(*head_);
+    head_.reset();
+    return http::HeadReceived{id_, head_end_};
+  }
+  if (!body_.empty()) {
+    handed_out_ = body_.front().size();
+    return http::BodyReceived{id_, body_.front(), std::nullopt};
+  }
+  if (std::exchange(has_trailers_, false)) return http::TrailersReceived{id_};
+  if (complete_ && !std::exchange(told_complete_, true)) return http::MessageComplete{id_};
+  if (failure_) return std::unexpected(broken());
+  if (reset_) return http::StreamReset{id_, *reset_};
+  return std::optional<http::Event>{};
+}
+
+net::Task<Result<std::optional<http::Event>>> MuxStream::next() {
+  while (true) {
+    auto event = try_next();
+    if (!event || event->has_value()) co_return event;
+    CO_TRY_VOID(co_await wait(ready_, "the answer is not wanted any more"));
+  }
+}
+
+void MuxStream::consumed(size_t n) {
+  unconsumed_ -= std::min(n, unconsumed_);
+  if (connection_.failure_) return;
+  connection_.codec_->consumed(id_, n);
+  connection_.write_soon();
+}
+
+net::Task<Result<BodyPiece>> MuxStream::read_tunnel() {
+  if (handed_out_ > 0) consumed(handed_out_);
+  while (true) {
+    CO_TRY(event, try_next());
+    if (!event) {
+      co_await ready_.wait();
+      const auto stop = co_await asio::this_coro::cancellation_state;
+      if (stop.cancelled() != asio::cancellation_type::none) {
+        co_return fail(Code::Cancelled, "the tunnel is not wanted any more", Origin::Internal);
+      }
+    } else if (const auto* body = std::get_if<http::BodyReceived>(&*event)) {
+      co_return BodyPiece{body->bytes, std::nullopt, false};
+    } else if (std::holds_alternative<http::MessageComplete>(*event)) {
+      co_return BodyPiece{{}, std::nullopt, true};
+    } else if (std::holds_alternative<http::StreamReset>(*event)) {
+      co_return std::unexpected(broken());
+    }
+  }
+}
+
+net::Task<Result<void>> MuxStream::write_tunnel(std::string_view bytes) {
+  return send_body(BodyPiece{bytes, std::nullopt, false});
+}
+
+void MuxStream::end_tunnel() {
+  if (std::exchange(tunnel_ended_, true) || connection_.failure_) return;
+  const http::Headers none;
+  ignore(send_end(none), "a broken stream is seen by the reading side");
+  connection_.write_soon();
+}
+
+void MuxStream::abandon(http::ResetCode code) {
+  if (failure_ || connection_.failure_) return;
+  failure_ = Error{Code::Cancelled, "the exchange was given up", Origin::Internal, Retry::No, 0};
+  if (id_ != 0) connection_.codec_->reset(id_, code);
+  connection_.write_soon();
+  ready_.notify();
+  connection_.room_.notify();
+}
+
+}  // namespace tapdeck::upstream

@@ -42,9 +42,10 @@ namespace tapdeck::http {
 struct H2Options {
   uint32_t max_streams = 100;  // the peer's, at a time
   // 256 KiB a stream: 20 Gbit/s at a loopback's 100 us, 100 Mbit/s at 20 ms, and a quarter of what a session holds of a
-  // body before it stops reading. 1 MiB a connection: four such streams, and the memory a stalled consumer can cost.
+  // body before it stops reading. 4 MiB a connection: sixteen consumers may stall before the others feel it, and it is
+  // the most that a connection's stalled consumers hold.
   uint32_t stream_window = 256 * 1024;
-  uint32_t connection_window = 1024 * 1024;
+  uint32_t connection_window = 4 * 1024 * 1024;
   bool connect_protocol = true;  // server: extended CONNECT is taken (RFC 8441)
   H2Budgets budgets;
   const Clock* clock = nullptr;           // fills the budgets; null: each is for the whole connection
@@ -123,6 +124,7 @@ class H2Codec final : public Codec {
   Result<void> take_preface();
   Result<bool> feed();  // false: needs more bytes
   void emit(Event event) { events_.push_back(event); }
+  void forget_events(StreamId stream);
   int begin_block(const nghttp2_frame& frame);
   int field(const nghttp2_frame& frame, std::string_view name, std::string_view value);
   void block_done(const nghttp2_frame& frame, Stream& stream);

@@ -77,6 +77,24 @@ void H2Codec::consumed(StreamId stream, size_t n) {
   dirty_ = true;
 }
 
+// What was read and not yet told of a stream that the application has given up.
+void H2Codec::forget_events(StreamId stream) {
+  const auto of_stream = [&](const Event& event) {
+    return std::visit(
+        [&](const auto& e) {
+          if constexpr (requires { e.stream; }) return e.stream == stream;
+          return false;
+        },
+        event);
+  };
+  const auto begin = events_.begin() + static_cast<ptrdiff_t>(next_event_);
+  for (auto at = begin; at != events_.end(); ++at) {
+    const auto* body = std::get_if<BodyReceived>(&*at);
+    if (body != nullptr && body->stream == stream) consumed(stream, body->bytes.size());
+  }
+  events_.erase(std::remove_if(begin, events_.end(), of_stream), events_.end());
+}
+
 // ---- header blocks
 
 int H2Codec::begin_block(const nghttp2_frame& frame) {

@@ -212,6 +212,7 @@ void H2Codec::reset(StreamId id, ResetCode code) {
   }
   stream->given_up = stream->reset_by_us = true;
   stream->queue.clear();
+  forget_events(id);
   ignore(nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, static_cast<int32_t>(id), static_cast<uint32_t>(code)),
          "out of memory ends the connection at the next write");
   dirty_ = true;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -49,8 +50,15 @@ bool is_connection_field(std::string_view name) {
 
 enum class Kind { Request, Response, Trailers };
 
-// All fields but those that HTTP/2 has no place for. `without`: one more name to leave out, lower case.
-Result<void> copy_fields(const Headers& from, Kind kind, std::string_view without, Headers& to) {
+// Names to leave out beside those of the connection, lower case.
+using Without = std::span<const std::string_view>;
+// A pipe's bytes are no body, whatever its handshake said.
+constexpr std::string_view kPipe[] = {"content-length"};
+constexpr std::string_view kWebSocketRequest[] = {"content-length", "sec-websocket-key"};
+constexpr std::string_view kWebSocketResponse[] = {"content-length", "sec-websocket-accept"};
+
+// All fields but those that HTTP/2 has no place for.
+Result<void> copy_fields(const Headers& from, Kind kind, Without without, Headers& to) {
   const bool named = from.find("connection").has_value();
   std::string scratch;
   for (size_t i = 0; i < from.size(); ++i) {
@@ -58,7 +66,7 @@ Result<void> copy_fields(const Headers& from, Kind kind, std::string_view withou
     if (!is_token(field.name)) return refuse("a header name");
     if (!all_bytes(field.value, kValueByte)) return refuse("a header value");
     const std::string_view name = lower(field.name, scratch);
-    if (is_connection_field(name) || (!without.empty() && name == without)) continue;
+    if (is_connection_field(name) || std::ranges::count(without, name) > 0) continue;
     if (kind == Kind::Request && name == "host") continue;
     if (name == "te") {
       if (from.has_token("te", "trailers") && !to.find("te")) to.add("te", "trailers");
@@ -100,8 +108,10 @@ std::string_view authority_of(const RequestHead& head) {
 
 bool is_websocket(const RequestHead& head) {
   if (head.version == Version::Http2) return head.method == "CONNECT" && iequals(head.protocol, "websocket");
+  // With a body it is a GET that offers an upgrade, and nothing more.
   return head.method == "GET" && head.version == Version::Http11 && head.headers.has_token("upgrade", "websocket") &&
-         head.headers.has_token("connection", "upgrade");
+         head.headers.has_token("connection", "upgrade") && !head.headers.find("transfer-encoding") &&
+         head.headers.find("content-length").value_or("0") == "0";
 }
 
 bool accepts_websocket(const RequestHead& request, int status) {
@@ -184,6 +194,7 @@ Result<void> to_h2(const RequestHead& head, std::string_view scheme, Headers& fi
   const bool tunnel = head.method == "CONNECT" && head.protocol.empty();
   const Target target = split(head);
   std::string_view authority = authority_of(head);
+  std::string lower_scheme;
   if (tunnel) {
     authority = head.target;
     if (!is_authority_with_port(authority)) return refuse("the target of CONNECT");
@@ -200,6 +211,8 @@ Result<void> to_h2(const RequestHead& head, std::string_view scheme, Headers& fi
     } else if (!head.scheme.empty()) {
       scheme = head.scheme;
     }
+    scheme = lower(scheme, lower_scheme);
+    if (scheme != "http" && scheme != "https") return refuse("the scheme");
   }
   fields.add(":method", websocket ? "CONNECT" : std::string_view(head.method));
   if (websocket) {
@@ -213,8 +226,10 @@ Result<void> to_h2(const RequestHead& head, std::string_view scheme, Headers& fi
     fields.add(":path", target.path);
   }
   fields.add(":authority", authority);
-  const bool from_upgrade = websocket && head.version != Version::Http2;
-  return copy_fields(head.headers, Kind::Request, from_upgrade ? "sec-websocket-key" : "", fields);
+  Without without;
+  if (tunnel) without = kPipe;
+  if (websocket && head.version != Version::Http2) without = kWebSocketRequest;
+  return copy_fields(head.headers, Kind::Request, without, fields);
 }
 
 Result<void> to_h2(const ResponseHead& head, Headers& fields) {
@@ -225,12 +240,12 @@ Result<void> to_h2(const ResponseHead& head, Headers& fields) {
   const std::array<char, 3> digits = {static_cast<char>('0' + status / 100), static_cast<char>('0' + status / 10 % 10),
                                       static_cast<char>('0' + status % 10)};
   fields.add(":status", {digits.data(), digits.size()});
-  return copy_fields(head.headers, Kind::Response, upgraded ? "sec-websocket-accept" : "", fields);
+  return copy_fields(head.headers, Kind::Response, upgraded ? Without(kWebSocketResponse) : Without(), fields);
 }
 
 Result<void> to_h2_trailers(const Headers& trailers, Headers& fields) {
   fields.clear();
-  return copy_fields(trailers, Kind::Trailers, "", fields);
+  return copy_fields(trailers, Kind::Trailers, {}, fields);
 }
 
 namespace {

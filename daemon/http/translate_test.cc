@@ -74,6 +74,12 @@ TEST(Translate, AnAbsoluteTargetIsTakenApart) {
             ":method=OPTIONS\n:scheme=https\n:path=*\n:authority=b\n");
 }
 
+TEST(Translate, TheSchemeIsLowerCaseAndOfTheWeb) {
+  EXPECT_EQ(as_h2(h1_request("GET", "HTTP://b.test/", {{"Host", "b.test"}})),
+            ":method=GET\n:scheme=http\n:path=/\n:authority=b.test\n");
+  EXPECT_TRUE(as_h2(h1_request("GET", "ftp://b.test/", {{"Host", "b.test"}})).starts_with("refused"));
+}
+
 TEST(Translate, ConnectHasOnlyAMethodAndAnAuthority) {
   EXPECT_EQ(as_h2(h1_request("CONNECT", "c.test:443", {{"Host", "c.test:443"}})),
             ":method=CONNECT\n:authority=c.test:443\n");
@@ -104,6 +110,15 @@ TEST(Translate, AWebSocketGetIsAnExtendedConnect) {
   EXPECT_EQ(
       as_h2(upgrade),
       ":method=CONNECT\n:protocol=websocket\n:scheme=https\n:path=/chat\n:authority=a\nsec-websocket-version=13\n");
+}
+
+TEST(Translate, AWebSocketGetWithABodyIsAnOrdinaryGet) {
+  RequestHead odd = h1_request("GET", "/", {{"Host", "a"}, {"Upgrade", "websocket"}, {"Connection", "Upgrade"}});
+  odd.headers.add("Content-Length", "3");
+  EXPECT_FALSE(is_websocket(odd));
+  EXPECT_EQ(as_h2(odd), ":method=GET\n:scheme=https\n:path=/\n:authority=a\ncontent-length=3\n");
+  odd.headers.set("Content-Length", "0");
+  EXPECT_EQ(as_h2(odd), ":method=CONNECT\n:protocol=websocket\n:scheme=https\n:path=/\n:authority=a\n");
 }
 
 TEST(Translate, AnHttp2RequestIsWrittenWithHostFirstAndOneCookie) {

@@ -35,6 +35,7 @@ enum class LogFormat { Json, Pretty, Journal };
 enum class LogUrl { Redacted, Path, Full };
 enum class TargetKind { Container, Unit, Cgroup, Interface, Pid };
 enum class Scheme { Http, Https };
+enum class UpstreamHttp { Auto, V1, V2 };
 
 // [proxy]
 struct Proxy {
@@ -195,7 +196,11 @@ struct Route {
   std::optional<std::string> target;  // a target's name
   std::optional<Mode> mode;           // instead of the target's. R
   OnMiss on_miss = OnMiss::Error;     // replay: "error" (502 JSON) or "forward". R
-  Repeat repeat = Repeat::InOrder;    // n-th identical request: in-order, latest, cycle, once. R
+  // What is spoken with the origin: "auto" (TLS: what it picks of the client's offer; in clear: what the client
+  // speaks), "1.1", or "2" (in clear by prior knowledge, h2c). Clients are then offered what they like best, and
+  // translated.
+  UpstreamHttp upstream_http = UpstreamHttp::Auto;
+  Repeat repeat = Repeat::InOrder;  // n-th identical request: in-order, latest, cycle, once. R
 };
 
 struct Config {

@@ -42,6 +42,8 @@ inline constexpr std::array kLogFormats = {Word{"json", LogFormat::Json}, Word{"
                                            Word{"journal", LogFormat::Journal}};
 inline constexpr std::array kLogUrls = {Word{"redacted", LogUrl::Redacted}, Word{"path", LogUrl::Path},
                                         Word{"full", LogUrl::Full}};
+inline constexpr std::array kUpstreamHttp = {Word{"auto", UpstreamHttp::Auto}, Word{"1.1", UpstreamHttp::V1},
+                                             Word{"2", UpstreamHttp::V2}};
 inline constexpr std::array kSchemes = {Word{"http", Scheme::Http}, Word{"https", Scheme::Https}};
 inline constexpr std::array kTargetKinds = {Word{"container", TargetKind::Container}, Word{"unit", TargetKind::Unit},
                                             Word{"cgroup", TargetKind::Cgroup},
@@ -175,6 +177,7 @@ void visit(V& v, Route& c) {
   v.maybe_text("method", c.method, check_token);
   v.maybe_text("target", c.target, check_target_name);
   v.maybe_choice("mode", c.mode, kModes);
+  v.choice("upstream_http", c.upstream_http, kUpstreamHttp);
   v.choice("on_miss", c.on_miss, kOnMiss);
   v.choice("repeat", c.repeat, kRepeat);
 }

@@ -43,6 +43,7 @@ struct Facts {
   uint64_t request_bytes = 0;   // body bytes from the client
   uint64_t response_bytes = 0;  // body bytes to the client
   uint64_t recording = 0;       // id stored or replayed; 0: none
+  std::optional<std::string> upstream_offer;  // a route's word on TlsFacts::upstream_offer
   bool upstream_reused = false;
   std::optional<uint32_t> reset_code;  // h2: with which the origin broke its stream off
   Clock::time_point began{};

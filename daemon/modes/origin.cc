@@ -28,13 +28,13 @@ OriginName origin_of(const exchange::Exchange& exchange, std::string& storage) {
   return origin;
 }
 
-upstream::Key upstream_key_of(const exchange::Exchange& exchange) {
+upstream::Key upstream_key_of(exchange::Exchange& exchange) {
   upstream::Key key;
   const exchange::TlsFacts& tls = exchange.tls();
   key.netns_cookie = exchange.flow().identity.netns_cookie;
   key.address = exchange.flow().destination;
   key.security = tls.version.empty() ? upstream::Security::Clear : upstream::Security::Tls;
-  key.alpn = tls.upstream_offer;
+  key.alpn = exchange.facts().upstream_offer.value_or(tls.upstream_offer);
   if (key.security == upstream::Security::Tls) key.server_name = tls.sni;
   return key;
 }

@@ -26,6 +26,6 @@ struct OriginName {
 [[nodiscard]] std::string_view host_of_authority(std::string_view authority);
 
 // The pooled connections an exchange may use.
-[[nodiscard]] upstream::Key upstream_key_of(const exchange::Exchange& exchange);
+[[nodiscard]] upstream::Key upstream_key_of(exchange::Exchange& exchange);
 
 }  // namespace tapdeck::modes

@@ -52,6 +52,25 @@ const config::Route* route_for(const std::vector<config::Route>& routes, const E
   return nullptr;
 }
 
+const config::Route* connection_route(const std::vector<config::Route>& routes, std::string_view host, uint16_t port,
+                                      std::string_view target_name) {
+  for (const config::Route& route : routes) {
+    if (route.path || route.path_prefix || route.method || route.scheme == config::Scheme::Http) continue;
+    if (route.host && !glob_matches(*route.host, host)) continue;
+    if (route.port && *route.port != port) continue;
+    if (route.target && *route.target != target_name) continue;
+    return &route;
+  }
+  return nullptr;
+}
+
+std::optional<std::string> upstream_offer_of(const config::Route* route, config::Scheme scheme) {
+  if (route == nullptr || route->upstream_http == config::UpstreamHttp::Auto) return std::nullopt;
+  const bool secure = scheme == config::Scheme::Https;
+  if (route->upstream_http == config::UpstreamHttp::V1) return secure ? "http/1.1" : "";
+  return std::string(secure ? "h2" : upstream::kPriorKnowledge);
+}
+
 Served ModeHandler::serve_now(Exchange& exchange) {
   const TargetState& target = view_.get().targets[exchange.flow().identity.target];
   const config::Route* route = route_for(options_.routes, exchange, target.name);
@@ -68,6 +87,8 @@ net::Task<Result<void>> ModeHandler::serve(Exchange& exchange) {
   const std::string_view route_name = route != nullptr ? std::string_view(route->name) : "default";
   const Mode mode = route != nullptr && route->mode ? *route->mode : target.mode;
   exchange.facts().mode = mode;
+  exchange.facts().upstream_offer =
+      upstream_offer_of(route, exchange.tls().version.empty() ? config::Scheme::Http : config::Scheme::Https);
   const bool has_tape = target.tape != nullptr && record_ != nullptr && replay_ != nullptr;
   const bool may_record = has_tape && target.tape->take.number > 0;
   switch (mode) {

@@ -6,6 +6,7 @@
 #include "daemon/base/log.h"
 #include "daemon/exchange/h2_setup.h"
 #include "daemon/http/h1_codec.h"
+#include "daemon/modes/select.h"
 #include "daemon/net/offload.h"
 #include "daemon/server/bypass.h"
 
@@ -196,9 +197,14 @@ net::Task<> Connection::serve_tls(tls::ClientHello hello) {
   // What the client offers and we have a codec for, in the client's order.
   for (const std::string& protocol : hello.alpn) {
     if (protocol != "h2" && protocol != "http/1.1") continue;
-    tls_.upstream_offer += (tls_.upstream_offer.empty() ? "" : ",") + protocol;
+    client_offer_ += (client_offer_.empty() ? "" : ",") + protocol;
   }
-  if (!hello.alpn.empty() && tls_.upstream_offer.empty()) co_return co_await tunnel(Counter::TunnelledAlpn);
+  const config::Route* route = modes::connection_route(
+      context_.routes, hello.sni.empty() ? flow_.destination.ip() : hello.sni, flow_.destination.port, target().name);
+  const auto fixed = modes::upstream_offer_of(route, config::Scheme::Https);
+  tls_.upstream_offer = fixed.value_or(client_offer_);
+  follows_origin_ = !fixed;
+  if (!hello.alpn.empty() && client_offer_.empty()) co_return co_await tunnel(Counter::TunnelledAlpn);
   auto plan = co_await plan_tls(hello);
   if (!plan) co_return;
   Intercept intercept = std::move(*plan);
@@ -210,7 +216,7 @@ net::Task<std::optional<Connection::Intercept>> Connection::plan_tls(const tls::
   Intercept plan;
   const std::string host = hello.sni.empty() ? flow_.destination.ip() : hello.sni;
   plan.leaf = tls::leaf_for(host);
-  plan.alpn = tls_.upstream_offer.substr(0, tls_.upstream_offer.find(','));
+  plan.alpn = client_offer_.substr(0, client_offer_.find(','));
   const Mode mode = target().mode;
   plan.policy = std::string(to_string(mode)) + '|' + target().session;
   if (mode == Mode::Replay) {
@@ -249,7 +255,7 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
     tls_.upstream_alpn = verdict->alpn;
     tls_.upstream_version = verdict->version;
     tls_.upstream_certificate = verdict->certificate;
-    plan.alpn = verdict->alpn;  // the client is told what the origin speaks
+    if (follows_origin_) plan.alpn = verdict->alpn;  // the client is told what the origin speaks
     co_return true;
   }
   tls_.upstream_verify = tls::to_string(verdict->failure->failure);
@@ -271,7 +277,7 @@ net::Task<> Connection::learn_from_tape(const std::string& host, Intercept& plan
   auto known = co_await net::offload(context_.readers, read);
   if (!known || !*known) co_return;
   const store::OriginFacts& facts = **known;
-  plan.alpn = replayed_alpn(tls_.upstream_offer, facts.alpn);
+  plan.alpn = follows_origin_ ? replayed_alpn(client_offer_, facts.alpn) : plan.alpn;
   const auto failure = tls::verify_failure_from(facts.verify_failure);
   if (!failure || *failure == tls::VerifyFailure::None) co_return;
   tls::PeerReport report;

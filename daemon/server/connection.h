@@ -60,6 +60,8 @@ class Connection {
   std::unique_ptr<Session> session_;
   ByteQueue received_;
   net::Deadline deadline_;
+  std::string client_offer_;    // what the client offers by ALPN and we speak, in its order
+  bool follows_origin_ = true;  // no route says what to speak with the origin
   bool secure_ = false;
   bool speaks_h2_ = false;  // by ALPN, or by its preface in clear
   bool counted_ = false;

@@ -94,6 +94,7 @@ struct Worker::Impl {
                                   readers,
                                   parts.config->limits,
                                   parts.config->tls,
+                                  parts.config->routes,
                                   {parts.config->capture.splice == config::Splice::Splice ? Move::Splice : Move::Copy,
                                    parts.config->limits.idle_timeout}});
   }

@@ -29,6 +29,7 @@ struct WorkerContext {
   asio::thread_pool& readers;
   const config::Limits& limits;
   const config::Tls& tls;
+  const std::vector<config::Route>& routes;
   TunnelOptions tunnel;
 };
 

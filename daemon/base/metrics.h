@@ -72,7 +72,7 @@ enum class Counter : uint16_t {
   // HTTP/1 refusals: never forwarded.
   SmugglingRefused,  // TE with CL, repeated CL, bad chunk, obs-fold, bare LF ...: 400 and close
   UnknownMethod,     // 501
-  BadRequest,        // any other malformed request: 400 and close
+  BadRequest,        // a first line that is not HTTP: closed without an answer
   // HTTP/2: peers that did too much of something (http/h2_guard.h), by either side.
   H2RapidReset,
   H2ServerReset,

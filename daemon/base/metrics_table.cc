@@ -77,7 +77,7 @@ constexpr MetricRow<Counter> kCounters[] = {
     {SmugglingRefused, "tapdeck_smuggling_refused_total",
      "Requests with ambiguous framing: answered 400 and closed, never forwarded."},
     {UnknownMethod, "tapdeck_unknown_method_total", "Requests with a method that is not known: answered 501."},
-    {BadRequest, "tapdeck_bad_requests_total", "Otherwise malformed requests: answered 400 and closed."},
+    {BadRequest, "tapdeck_bad_requests_total", "First lines that are not HTTP at all: closed without an answer."},
     {H2RapidReset,
      "tapdeck_h2_abuse_total",
      "HTTP/2 peers that passed a limit on cheap frames, by kind.",

@@ -86,7 +86,12 @@ Result<void> H1Guard::request_line(std::string_view line, RequestHead& head) {
   const std::string_view target = line.substr(first + 1, second - first - 1);
   if (!is_token(method)) return bad("method is not a token");
   if (target.empty() || !all_bytes(target, kTargetByte)) return bad("byte in the request target that may not be there");
-  const auto version = parse_version(line.substr(second + 1));
+  const std::string_view version_text = line.substr(second + 1);
+  // Three words and none of them HTTP: somebody who would not understand an answer in HTTP/1 either.
+  if (!version_text.starts_with("HTTP/") && is_token(version_text)) {
+    return fail(Code::Closed, "the first line is not one of HTTP", origin_);
+  }
+  const auto version = parse_version(version_text);
   if (!version) return bad("version is neither HTTP/1.1 nor HTTP/1.0");
   if (!is_known_method(method)) {
     return fail(Code::Unsupported, "method " + std::string(method.substr(0, 32)) + " is not implemented", origin_);

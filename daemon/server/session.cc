@@ -231,6 +231,9 @@ void Session::refuse(const Error& error) {
     case Code::Unsupported:
       context_.metrics->add(Counter::UnknownMethod);
       break;
+    case Code::Closed:
+      context_.metrics->add(Counter::BadRequest);
+      return;  // no HTTP client: closed without a word (RFC 9113 3.4 asks that of a wrong preface in clear)
     default:
       context_.metrics->add(Counter::SmugglingRefused);
       break;

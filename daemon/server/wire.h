@@ -90,6 +90,11 @@ class Wire {
     }
   }
   std::string rest() { return read_until({}); }
+  // What is there or comes next; empty: the connection ended.
+  std::string read_some() {
+    if (seen_.empty() && !more()) return {};
+    return std::exchange(seen_, {});
+  }
   std::string read_n(size_t n) {
     while (seen_.size() < n) {
       if (!more()) return std::exchange(seen_, {}) + (reset_ ? "<RST>" : "<EOF>");

@@ -40,9 +40,9 @@ struct Facts {
   int status = 0;     // sent to the client; 0: none
   std::string error;  // stable name ("upstream_connect"), empty when all went well
   std::string error_detail;
-  uint64_t request_bytes = 0;   // body bytes from the client
-  uint64_t response_bytes = 0;  // body bytes to the client
-  uint64_t recording = 0;       // id stored or replayed; 0: none
+  uint64_t request_bytes = 0;                 // body bytes from the client
+  uint64_t response_bytes = 0;                // body bytes to the client
+  uint64_t recording = 0;                     // id stored or replayed; 0: none
   std::optional<std::string> upstream_offer;  // a route's word on TlsFacts::upstream_offer
   bool upstream_reused = false;
   std::optional<uint32_t> reset_code;  // h2: with which the origin broke its stream off

@@ -55,7 +55,7 @@ DaemonProcess::~DaemonProcess() {
   if (!running()) return;
   process_->signal(SIGCONT);
   process_->signal(SIGTERM);
-  if (!process_->wait(20s)) ADD_FAILURE() << "the daemon did not end within 20 s of SIGTERM";
+  if (!process_->wait(20s)) ADD_FAILURE() << "the daemon did not end within 20 s of SIGTERM:\n" << log();
 }
 
 void DaemonProcess::write_config(const DaemonOptions& options) const {

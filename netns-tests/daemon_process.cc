@@ -68,6 +68,7 @@ void DaemonProcess::write_config(const DaemonOptions& options) const {
   sections["log"] += "format = \"pretty\"\n";
   std::string text;
   for (const auto& [name, keys] : sections) text += "[" + name + "]\n" + keys + "\n";
+  text += options.routes;
   write_file(config(), text);
 }
 

@@ -30,6 +30,7 @@ struct DaemonOptions {
   std::string mode = "record";
   std::map<std::string, std::string> sections = {};  // "limits" -> "header_timeout = \"1s\"\n": more TOML
   std::map<std::string, std::string> env = {};
+  std::string routes = {};  // whole [[routes]] tables
 };
 
 class DaemonProcess {

@@ -41,7 +41,7 @@ TEST(Tunnel, TlsClientThatInsistsOnAnotherProtocolIsTunnelled) {
                         [](Peer& peer) { peer.stream().send("opaque " + peer.stream().read_until("\n")); });
   const auto output = run_in({.lab = captured.lab(), .cgroup = &captured.cgroup()},
                              {"openssl", "s_client", "-quiet", "-ign_eof", "-verify_return_error", "-CAfile",
-                              captured.lab().ca().certificate(), "-connect", "origin.test:443", "-alpn", "h2"},
+                              captured.lab().ca().certificate(), "-connect", "origin.test:443", "-alpn", "acme-tls/1"},
                              "hello\n");
   EXPECT_EQ(output.out, "opaque hello\n") << output.err;
 }

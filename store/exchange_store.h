@@ -13,11 +13,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "daemon/base/result.h"
+#include "store/key_filter.h"
 #include "store/match_key.h"
 #include "store/record.h"
 
@@ -129,6 +131,9 @@ class ExchangeStore {
   // Ids to replay for a key, in request order: those of the newest take that holds a finished recording of it; when
   // only unfinished ones exist, those of the newest such take. Empty = never recorded. NotFound: no such session.
   [[nodiscard]] Result<std::vector<uint64_t>> lookup(std::string_view session, const Key& key) const;
+  // What lookup() would find nothing for, as far as that is known without looking: for worker threads, which keep it as
+  // long as they like. Filled in the background once a lookup() of the session found nothing. Null: opened ReadOnly.
+  [[nodiscard]] std::shared_ptr<const KeyFilter> key_filter(uint32_t session_number) const;
   [[nodiscard]] Result<Recording> get(std::string_view session, uint64_t id) const;  // NotFound
   [[nodiscard]] Result<Recording> get(uint64_t id) const;                            // any session; NotFound
   // Hands the body over in order, a segment (at most 256 KiB) at a time; `sink` returning false stops early.
@@ -172,6 +177,7 @@ class ExchangeStore {
   // ---- writing (write_path.cc); StoreWriter's, and tools' that have no writer.
   // All of it in one atomic write, durable as `durability` says when it returns. Errors: NoSpace, Io; nothing of the
   // batch is visible then and the store is usable again once its cause is gone.
+  [[nodiscard]] Result<void> write(std::span<PendingWrite* const> writes, Durability durability);
   [[nodiscard]] Result<void> write(std::vector<PendingWrite>& writes, Durability durability);
 
   struct Impl;

@@ -55,6 +55,7 @@ Result<std::vector<uint64_t>> ExchangeStore::lookup(std::string_view session, co
     }
   }
   if (!rows->status().ok()) return fail_status(rows->status(), "look up a recording");
+  if (finished.empty() && unfinished.empty()) impl_->want_filter(found.first, found.second.recordings);
   return finished.empty() ? unfinished : finished;
 }
 

@@ -63,6 +63,10 @@ RecordingBuilder::RecordingBuilder(const BuilderContext& context, uint64_t id, i
   recording_.request = head;
 }
 
+Digest RecordingBuilder::digest_of(std::string_view bytes) const {
+  return context_.digests != nullptr ? context_.digests->of(bytes) : content_digest(bytes);
+}
+
 BodyRef& RecordingBuilder::body_of(BodySide side) {
   return side == BodySide::Request ? recording_.request_body : recording_.response_body;
 }
@@ -201,7 +205,7 @@ void RecordingBuilder::finish(Outcome outcome) {
     if (body.segments.empty() && partial.size() <= kInlineBodyBytes) {
       body.inline_bytes = std::move(partial);
     } else if (!partial.empty()) {
-      body.segments.push_back({content_digest(partial), partial.size()});
+      body.segments.push_back({digest_of(partial), partial.size()});
       write.blobs.push_back({body.segments.back(), std::move(partial)});
     }
     for (const auto& segment : body.segments) write.references.push_back(segment.digest);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "daemon/http/message.h"
+#include "store/digest_memo.h"
 #include "store/match_key.h"
 #include "store/record.h"
 #include "store/redact.h"
@@ -57,6 +58,7 @@ struct BuilderContext {
   const KeyHasher& hasher;   // of the take's session; outlives the builder
   const Redactor& redactor;  // outlives the builder
   Take take;
+  DigestMemo* digests = nullptr;  // of bodies seen lately; null: every body is hashed
 };
 
 class RecordingBuilder {
@@ -107,6 +109,7 @@ class RecordingBuilder {
   void mark();
   void begin();
   [[nodiscard]] BodyRef& body_of(BodySide side);
+  [[nodiscard]] Digest digest_of(std::string_view bytes) const;
 
   BuilderContext context_;
   Recording recording_;

@@ -109,6 +109,7 @@ Result<void> ExchangeStore::delete_session(std::string_view name) {
     // Hidden first: whatever happens now, the session is gone for everybody, and the next open finishes the work.
     found.second.hidden = true;
     TRY_VOID(impl_->put_session(found.first, found.second));
+    impl_->drop_filter(found.first);
     const std::lock_guard table(impl_->table_mutex);
     impl_->sessions.erase(found.first);
   }

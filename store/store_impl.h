@@ -1,7 +1,8 @@
 // The inside of ExchangeStore, shared by its implementation files: open handles, the session table kept in memory, and
 // row keys. Internal to store/, the only header here that shows RocksDB.
 //
-// Locks, in this order: handle (shared to use `db`, exclusive to reopen it), write (one change at a time), table.
+// Locks, in this order: handle (shared to use `db`, exclusive to reopen it), write (one change at a time), table;
+// filter is taken inside any of them.
 #pragma once
 
 #include <rocksdb/db.h>
@@ -15,6 +16,7 @@
 #include <set>
 #include <shared_mutex>
 #include <string>
+#include <thread>
 #include <unordered_set>
 #include <vector>
 
@@ -107,7 +109,10 @@ struct ExchangeStore::Impl {
 
   Impl(ExchangeStore& owner, StoreOptions store_options, Access mode)
       : self(owner), options(std::move(store_options)), access(mode), db_path(options.path + "/db") {}
-  ~Impl() { close_db(); }
+  ~Impl() {
+    stop_filling();
+    close_db();
+  }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
@@ -135,7 +140,12 @@ struct ExchangeStore::Impl {
   std::map<uint32_t, SessionRow> sessions;    // table
   std::map<std::string, std::string> active;  // table: target -> session
   uint32_t next_session = 1;                  // table
-  std::atomic<uint64_t> blob_bytes{0};        // changed under write
+  mutable std::mutex filter_mutex;
+  std::map<uint32_t, std::shared_ptr<KeyFilter>> filters;  // filter: by session number
+  std::atomic<bool> filling{false}, closing{false};
+  std::thread filler;  // filter
+
+  std::atomic<uint64_t> blob_bytes{0};  // changed under write
   std::atomic<uint64_t> pruned_bytes{0}, pruned_count{0}, pruned_age{0};
 
   // ---- store_open.cc, store_recovery.cc
@@ -168,9 +178,19 @@ struct ExchangeStore::Impl {
   [[nodiscard]] SessionInfo info(uint32_t number, const SessionRow& row) const;  // under table
   void bump() { self.generation_.fetch_add(1, std::memory_order_acq_rel); }
 
+  // ---- key_filter_fill.cc
+  [[nodiscard]] std::shared_ptr<KeyFilter> filter_of(uint32_t session) const;  // null: nobody has asked for it
+  void drop_filter(uint32_t session);
+  // Starts filling it unless that has been done; `recordings` sizes it.
+  void want_filter(uint32_t session, uint64_t recordings);
+  [[nodiscard]] bool fill_filter(uint32_t session, KeyFilter& filter, uint64_t recordings);
+  void stop_filling();
+
   // ---- write_path.cc; the caller holds write
   [[nodiscard]] Result<void> commit(rocksdb::WriteBatch& batch, Durability durability);
   [[nodiscard]] Result<void> resume();
+  [[nodiscard]] Result<void> write_locked(std::span<PendingWrite* const> writes, Durability durability,
+                                          const Extra& extra);
   [[nodiscard]] Result<void> write_locked(std::vector<PendingWrite>& writes, Durability durability, const Extra& extra);
   [[nodiscard]] Result<void> put_session(uint32_t number, const SessionRow& row);
   [[nodiscard]] Result<uint32_t> create_locked(std::string_view name, bool hidden, std::optional<Secret> with_secret);

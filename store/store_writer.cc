@@ -12,6 +12,9 @@ namespace {
 // One RocksDB write takes at most this much, so that the first in line does not wait for a whole full queue.
 constexpr size_t kBatchBytes = 8 << 20;
 constexpr auto kAgeCheck = std::chrono::seconds(10);
+// Written hand-overs that wait for the next submit() to free them: at most 4 MiB.
+constexpr size_t kSpares = 16;
+constexpr size_t kSpareBytes = 256 << 10;
 
 int64_t unix_now_us() {
   using namespace std::chrono;
@@ -34,7 +37,8 @@ struct StoreWriter::Impl {
   mutable std::mutex mutex;
   std::condition_variable work, idle;
   std::vector<Handover> queue;                   // mutex
-  std::vector<std::vector<PendingWrite>> spare;  // mutex; emptied vectors, given back to callers
+  std::vector<std::vector<PendingWrite>> spare;  // mutex; written, given back to callers to be freed and used again
+  std::vector<PendingWrite*> merged;             // the thread's own
   WriterStats stats;                             // mutex
   bool stopping = false;                         // mutex
   bool writing = false;                          // mutex
@@ -69,15 +73,18 @@ struct StoreWriter::Impl {
   void write_all(std::vector<Handover>& taken) {
     size_t first = 0;
     while (first < taken.size()) {
-      std::vector<PendingWrite> merged;
+      merged.clear();
       size_t bytes = 0;
       size_t last = first;
       for (; last < taken.size() && (last == first || bytes + taken[last].bytes <= kBatchBytes); ++last) {
         bytes += taken[last].bytes;
-        for (auto& write : taken[last].writes) merged.push_back(std::move(write));
+        for (auto& write : taken[last].writes) merged.push_back(&write);
       }
       const Result<void> result = store.write(merged, store.options().durability);
       const auto finished = std::ranges::count(merged, PendingWrite::Step::Finish, &PendingWrite::step);
+      for (size_t i = first; i < last; ++i) {
+        if (taken[i].bytes > kSpareBytes) taken[i].writes.clear();
+      }
       account(taken, first, last, static_cast<uint64_t>(finished), result, bytes);
       for (; first < last; ++first) {
         if (taken[first].completion != nullptr) taken[first].completion->written(taken[first].token, result);
@@ -95,10 +102,7 @@ struct StoreWriter::Impl {
     } else {
       stats.failed += last - first;
     }
-    for (size_t i = first; i < last && spare.size() < 16; ++i) {
-      taken[i].writes.clear();
-      spare.push_back(std::move(taken[i].writes));
-    }
+    for (size_t i = first; i < last && spare.size() < kSpares; ++i) spare.push_back(std::move(taken[i].writes));
   }
 };
 
@@ -146,6 +150,7 @@ Result<void> StoreWriter::submit(std::vector<PendingWrite>& writes, Completion* 
     }
   }
   if (was_empty) impl_->work.notify_one();
+  writes.clear();
   return {};
 }
 

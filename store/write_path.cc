@@ -45,6 +45,12 @@ Result<void> ExchangeStore::Impl::resume() {
   return {};
 }
 
+Result<void> ExchangeStore::write(std::span<PendingWrite* const> writes, Durability durability) {
+  TRY_VOID(impl_->need_writable());
+  const std::lock_guard guard(impl_->write_mutex);
+  return impl_->write_locked(writes, durability, {});
+}
+
 Result<void> ExchangeStore::write(std::vector<PendingWrite>& writes, Durability durability) {
   TRY_VOID(impl_->need_writable());
   const std::lock_guard guard(impl_->write_mutex);
@@ -58,7 +64,7 @@ class BatchBuilder {
  public:
   BatchBuilder(ExchangeStore::Impl& impl, rocksdb::WriteBatch& batch) : impl_(impl), batch_(batch) {}
 
-  void add(PendingWrite& write);
+  void add(const PendingWrite& write);
   // Session rows and totals, after the last add().
   void finish();
   void publish();
@@ -68,6 +74,7 @@ class BatchBuilder {
     batch_.Put(impl_.cf(family), slice(key), slice(value)).PermitUncheckedError();
   }
   [[nodiscard]] SessionRow* row(uint32_t number);
+  [[nodiscard]] KeyFilter* filter(uint32_t number);
   [[nodiscard]] bool is_stored(const Digest& digest);
   void put_blob(const PendingWrite::Blob& blob);
   void put_origin(const PendingWrite& write);
@@ -76,6 +83,8 @@ class BatchBuilder {
   ExchangeStore::Impl& impl_;
   rocksdb::WriteBatch& batch_;
   std::map<uint32_t, std::optional<SessionRow>> rows_;
+  std::optional<uint32_t> filter_session_;
+  std::shared_ptr<KeyFilter> filter_;  // of that session
   uint64_t new_blob_bytes_ = 0;
 };
 
@@ -86,6 +95,14 @@ SessionRow* BatchBuilder::row(uint32_t number) {
     if (const auto known = impl_.sessions.find(number); known != impl_.sessions.end()) place->second = known->second;
   }
   return place->second ? &*place->second : nullptr;
+}
+
+KeyFilter* BatchBuilder::filter(uint32_t number) {
+  if (filter_session_ != number) {
+    filter_session_ = number;
+    filter_ = impl_.filter_of(number);
+  }
+  return filter_.get();
 }
 
 bool BatchBuilder::is_stored(const Digest& digest) {
@@ -130,7 +147,7 @@ void BatchBuilder::drop(const PendingWrite& write) {
   ignore(impl_.commit_removal(removal), "at worst a blob stays that nobody needs; the write itself decides");
 }
 
-void BatchBuilder::add(PendingWrite& write) {
+void BatchBuilder::add(const PendingWrite& write) {
   SessionRow* session = row(write.session_number);
   if (session == nullptr) return drop(write);
   for (const auto& blob : write.blobs) put_blob(blob);
@@ -165,6 +182,8 @@ void BatchBuilder::add(PendingWrite& write) {
   }
   for (const auto& digest : write.references) put(Family::BlobRefs, reference_row(digest, write.id), {});
   put(Family::Recordings, recording_key(write.session_number, write.id), write.encoded);
+  // Before the row can be seen: what is in the store is in the filter, never the other way round.
+  if (KeyFilter* known = filter(write.session_number)) known->add(write.key);
   put(Family::Match, match_row(write.session_number, write.key, write.take, write.id),
       write.finished ? std::string_view("\1", 1) : std::string_view("\0", 1));
   put_origin(write);
@@ -204,12 +223,19 @@ void BatchBuilder::publish() {
 
 Result<void> ExchangeStore::Impl::write_locked(std::vector<PendingWrite>& writes, Durability durability,
                                                const Extra& extra) {
+  std::vector<PendingWrite*> pointers;
+  for (auto& write : writes) pointers.push_back(&write);
+  return write_locked(std::span<PendingWrite* const>(pointers), durability, extra);
+}
+
+Result<void> ExchangeStore::Impl::write_locked(std::span<PendingWrite* const> writes, Durability durability,
+                                               const Extra& extra) {
   if (broken || db == nullptr) TRY_VOID(resume());
   size_t bytes = 4096;
-  for (const auto& write : writes) bytes += write.memory() + 256;
+  for (const PendingWrite* write : writes) bytes += write->memory() + 256;
   rocksdb::WriteBatch batch(bytes);
   BatchBuilder builder(*this, batch);
-  for (auto& write : writes) builder.add(write);
+  for (const PendingWrite* write : writes) builder.add(*write);
   builder.finish();
   if (extra) extra(batch);
   TRY_VOID(commit(batch, durability));

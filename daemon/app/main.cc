@@ -6,9 +6,12 @@
 #include <vector>
 
 #include "daemon/app/cli.h"
+#include "daemon/base/result.h"
+#include "daemon/tls/record_buffers.h"
 
 int main(int argc, char** argv) {
   using namespace tapdeck::app;
+  tapdeck::ignore(tapdeck::tls::keep_record_buffers(), "slower, nothing else");
   const Streams streams{
       .out = std::cout, .err = std::cerr, .terminal = ::isatty(1) != 0 ? Terminal::Yes : Terminal::No};
   const Programs programs{.run = run_command,

@@ -16,7 +16,9 @@ Result<std::shared_ptr<const modes::Tape>> Tapes::open(const Assignment& assignm
     take = std::move(opened);
   }
   TRY(secret, store_.key_secret(assignment.session));
-  return std::make_shared<const modes::Tape>(modes::Tape{std::move(take), store::KeyHasher(secret), next_id_++});
+  auto known = store_.key_filter(take.session_number);
+  return std::make_shared<const modes::Tape>(
+      modes::Tape{std::move(take), store::KeyHasher(secret), next_id_++, std::move(known)});
 }
 
 Result<void> Tapes::assign(uint32_t slot, const Assignment& assignment) {

@@ -9,16 +9,6 @@
 
 namespace tapdeck {
 
-struct ByteQueue::Chunk {
-  Chunk* next = nullptr;
-  uint32_t begin = 0;
-  uint32_t end = 0;
-  char data[kChunkBytes];
-
-  [[nodiscard]] size_t readable() const { return end - begin; }
-  [[nodiscard]] size_t writable() const { return kChunkBytes - end; }
-};
-
 namespace {
 
 // 64 chunks (1 MiB) cached a thread: enough for the chunks in flight of a busy loop turn, small enough to forget.
@@ -83,18 +73,11 @@ void ByteQueue::pop_front_chunk() {
   release(chunk);
 }
 
-std::span<char> ByteQueue::reserve(size_t least) {
+std::span<char> ByteQueue::reserve_anew(size_t least) {
   assert(least >= 1 && least <= kChunkBytes);
   if (tail_ != nullptr && tail_->readable() == 0) tail_->begin = tail_->end = 0;
   if (tail_ == nullptr || tail_->writable() < least) push_chunk(acquire());
   return {tail_->data + tail_->end, tail_->writable()};
-}
-
-void ByteQueue::commit(size_t n) {
-  if (n == 0) return;
-  assert(tail_ != nullptr && n <= tail_->writable());
-  tail_->end += static_cast<uint32_t>(n);
-  size_ += n;
 }
 
 void ByteQueue::append(std::string_view bytes) {
@@ -147,14 +130,14 @@ size_t ByteQueue::move_from(ByteQueue& from, size_t limit) {
   return moved;
 }
 
-std::string_view ByteQueue::front() const {
+std::string_view ByteQueue::front_of_rest() const {
   for (const Chunk* chunk = head_; chunk != nullptr; chunk = chunk->next) {
     if (chunk->readable() > 0) return {chunk->data + chunk->begin, chunk->readable()};
   }
   return {};
 }
 
-void ByteQueue::consume(size_t n) {
+void ByteQueue::consume_chunks(size_t n) {
   assert(n <= size_);
   size_ -= n;
   while (n > 0 || (head_ != nullptr && head_->readable() == 0)) {

@@ -8,7 +8,9 @@
 
 #include <sys/uio.h>
 
+#include <cassert>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,8 +34,16 @@ class ByteQueue {
 
   // Writable memory at the tail, at least `least` bytes (1..kChunkBytes); what follows commit() becomes readable.
   // Invalidated by any other non-const call.
-  [[nodiscard]] std::span<char> reserve(size_t least = 1);
-  void commit(size_t n);
+  [[nodiscard]] std::span<char> reserve(size_t least = 1) {
+    const bool fits = tail_ != nullptr && tail_->readable() > 0 && tail_->writable() >= least;
+    return fits ? std::span<char>(tail_->data + tail_->end, tail_->writable()) : reserve_anew(least);
+  }
+  void commit(size_t n) {
+    if (n == 0) return;
+    assert(tail_ != nullptr && n <= tail_->writable());
+    tail_->end += static_cast<uint32_t>(n);
+    size_ += n;
+  }
   void append(std::string_view bytes);
   // Appends all of `other` and empties it; chunks move, nothing is copied (short tails are copied to save memory).
   void append(ByteQueue&& other);
@@ -41,9 +51,16 @@ class ByteQueue {
   size_t move_from(ByteQueue& from, size_t limit);
 
   // The first contiguous readable piece; empty only when the queue is. Valid until consumed.
-  [[nodiscard]] std::string_view front() const;
+  [[nodiscard]] std::string_view front() const {
+    if (head_ != nullptr && head_->readable() > 0) return {head_->data + head_->begin, head_->readable()};
+    return front_of_rest();
+  }
   // n <= size().
-  void consume(size_t n);
+  void consume(size_t n) {
+    if (head_ == nullptr || n >= head_->readable()) return consume_chunks(n);
+    head_->begin += static_cast<uint32_t>(n);
+    size_ -= n;
+  }
   // Fills at most out.size() entries with readable pieces from the head; returns how many.
   size_t pieces(std::span<iovec> out) const;
   // Copies the first min(n, size()) bytes.
@@ -54,9 +71,21 @@ class ByteQueue {
   void clear();
 
  private:
-  struct Chunk;
+  struct Chunk {
+    Chunk* next = nullptr;
+    uint32_t begin = 0;
+    uint32_t end = 0;
+    char data[kChunkBytes];
+
+    [[nodiscard]] size_t readable() const { return end - begin; }
+    [[nodiscard]] size_t writable() const { return kChunkBytes - end; }
+  };
   static Chunk* acquire();
   static void release(Chunk* chunk);
+  // The rarer halves of reserve, front and consume, whose common ones are a few instructions in their callers.
+  [[nodiscard]] std::span<char> reserve_anew(size_t least);
+  [[nodiscard]] std::string_view front_of_rest() const;
+  void consume_chunks(size_t n);
   void push_chunk(Chunk* chunk);
   void pop_front_chunk();
 

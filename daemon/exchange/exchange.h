@@ -86,6 +86,8 @@ class Exchange {
   virtual Result<void> end(const http::Headers& trailers) = 0;
   // Sends what is queued now instead of at the end of the loop turn.
   virtual net::Task<Result<void>> flush() = 0;
+  // The same as far as it goes without waiting, and without a coroutine. False: something may be left, call flush().
+  virtual Result<bool> try_flush() { return false; }
   // Breaks the response off so that the client cannot take it for whole (h1: RST; h2: RST_STREAM).
   virtual void reset(http::ResetCode code) = 0;
   // After a 101 or 2xx to CONNECT was sent with EndStream::No: the connection's raw bytes, both ways. read_body()

@@ -115,7 +115,7 @@ Result<void> H1Guard::status_line(std::string_view line, ResponseHead& head) {
   // "HTTP/1.1 200" without the last space is sent by real servers and is unambiguous.
   if (!reason.empty() && reason.front() != ' ') return bad("the status code is not three digits");
   if (!reason.empty()) reason.remove_prefix(1);
-  if (!all_bytes(reason, kValueByte)) return bad("control byte in the reason phrase");
+  if (!is_field_value(reason)) return bad("control byte in the reason phrase");
   head.status = status;
   head.reason.assign(reason);
   head.version = version_ = *version;
@@ -131,7 +131,7 @@ Result<void> H1Guard::add_field(std::string_view line, Headers& to) {
   const std::string_view name = line.substr(0, colon);
   if (!is_token(name)) return bad(name.empty() ? "empty header name" : "byte in a header name that may not be there");
   const std::string_view value = line.substr(colon + 1);
-  if (!all_bytes(value, kValueByte)) return bad("control byte in a header value");
+  if (!is_field_value(value)) return bad("control byte in a header value");
   to.add(name, trim_ows(value));
   return {};
 }

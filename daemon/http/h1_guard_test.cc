@@ -292,5 +292,18 @@ TEST(H1Syntax, ChunkSizeAndLengthStopAtSixtyThreeBits) {
   EXPECT_EQ(parse_length("9223372036854775808"), std::nullopt);
 }
 
+TEST(H1Syntax, TheFastLookAtValuesAgreesWithTheTableForEveryByteAtEveryPlace) {
+  for (unsigned c = 0; c < 256; ++c) {
+    const bool legal = (kByteClass[c] & kValueByte) != 0;
+    for (const size_t place : {0U, 7U, 16U, 32U, 39U}) {
+      std::string value(40, 'v');
+      value[place] = static_cast<char>(c);
+      EXPECT_EQ(is_field_value(value), legal) << "byte " << c << " at " << place;
+      EXPECT_EQ(is_field_value(value.substr(place, 1)), legal) << "byte " << c << " alone";
+    }
+  }
+  EXPECT_TRUE(is_field_value(""));
+}
+
 }  // namespace
 }  // namespace tapdeck::http

@@ -83,7 +83,7 @@ Result<H1Writer::Declared> H1Writer::inspect(const Headers& headers) {
   for (size_t i = 0; i < headers.size(); ++i) {
     const auto [name, value] = headers[i];
     if (!is_token(name)) return refuse("header name with a byte that may not be there");
-    if (!all_bytes(value, kValueByte)) return refuse("header value with a control byte");
+    if (!is_field_value(value)) return refuse("header value with a control byte");
     switch (name.size()) {
       case 4:
         found.hosts += iequals(name, "host") ? 1 : 0;
@@ -151,7 +151,7 @@ Result<void> H1Writer::request(const RequestHead& request, std::string_view host
 
 Result<void> H1Writer::response(const ResponseHead& response, const Plan& plan) {
   if (response.status < 100 || response.status > 999) return refuse("status code is not three digits");
-  if (!all_bytes(response.reason, kValueByte)) return refuse("control byte in the reason phrase");
+  if (!is_field_value(response.reason)) return refuse("control byte in the reason phrase");
   const char code[4] = {static_cast<char>('0' + response.status / 100),
                         static_cast<char>('0' + response.status / 10 % 10),
                         static_cast<char>('0' + response.status % 10), ' '};

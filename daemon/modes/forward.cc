@@ -56,7 +56,12 @@ net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
   upstream::Fresh fresh = upstream::Fresh::No;
   unsigned refusals = 0;
   while (true) {
-    auto acquired = co_await pool_.acquire(key, fresh);
+    upstream::Acquired acquired;
+    if (fresh == upstream::Fresh::No) acquired.lane = pool_.try_acquire(key);
+    if (acquired.lane == nullptr) {
+      auto waited = co_await pool_.acquire(key, fresh);
+      acquired = std::move(waited);
+    }
     if (acquired.lane == nullptr) co_return co_await answer_failure(exchange, acquired.error);
     note_connection(exchange, *acquired.lane);
     Attempt state{source, std::move(acquired.lane), std::nullopt};
@@ -90,16 +95,33 @@ bool ForwardHandler::expects_rest(const Exchange& exchange, const Attempt& state
   return !head.headers.has_token("expect", "100-continue");
 }
 
+namespace {
+
+net::Task<Result<void>> failed(Error error) {
+  co_return std::unexpected(std::move(error));
+}
+
+}  // namespace
+
+// Most requests have no body and fit the socket: those take no coroutine of their own.
 net::Task<Result<void>> ForwardHandler::attempt(Exchange& exchange, Attempt& state) {
   const auto end = exchange.request_is_bodyless() ? http::EndStream::Yes : http::EndStream::No;
-  CO_TRY_VOID(state.lane->send_request(exchange.request(), end));
+  if (auto sent = state.lane->send_request(exchange.request(), end); !sent) return failed(sent.error());
+  if (end == http::EndStream::No) return attempt_waiting(exchange, state);
+  const auto flushed = state.lane->try_flush();
+  if (!flushed || !*flushed) return attempt_waiting(exchange, state);  // flush() says what is wrong
+  state.request_sent = true;
+  return pump_response(exchange, state);
+}
+
+net::Task<Result<void>> ForwardHandler::attempt_waiting(Exchange& exchange, Attempt& state) {
   auto flushed = co_await state.lane->flush();
   if (!flushed) {
     Error error = flushed.error();
     error.origin = Origin::Upstream;
     co_return std::unexpected(std::move(error));
   }
-  if (end == http::EndStream::Yes) {
+  if (exchange.request_is_bodyless()) {
     state.request_sent = true;
     co_return co_await pump_response(exchange, state);
   }
@@ -156,8 +178,11 @@ net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attemp
     CO_TRY(ready, lane.try_next());
     std::optional<http::Event> event = ready;
     if (!event) {
-      auto flushed = co_await exchange.flush();  // what came so far must not wait for what comes next
-      if (!flushed) co_return flushed;
+      CO_TRY(told, exchange.try_flush());  // what came so far must not wait for what comes next
+      if (!told) {
+        auto flushed = co_await exchange.flush();
+        if (!flushed) co_return flushed;
+      }
       CO_TRY(waited, co_await lane.next());
       event = waited;
     }

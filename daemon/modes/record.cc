@@ -65,7 +65,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   const Tape* tape = target.tape.get();
   std::string storage;
   const OriginName origin = origin_of(exchange, storage);
-  const store::BuilderContext builder_context{tape->hasher, *context_.redactor, tape->take};
+  const store::BuilderContext builder_context{tape->hasher, *context_.redactor, tape->take, &digests_};
   store::RecordingBuilder builder(builder_context, context_.store->allocate_id(), exchange.facts().began_unix_us,
                                   origin.scheme, origin.host, origin.port, exchange.request());
   if (!origin.authority.empty()) builder.key_builder().dimension("authority", origin.authority);
@@ -119,6 +119,8 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
       co_return committed;
     }
   }
+  CO_TRY(released, recording.release_now());
+  if (released) co_return Result<void>{};
   co_return co_await recording.release();
 }
 

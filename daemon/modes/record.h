@@ -33,6 +33,7 @@ class RecordHandler final {
 
  private:
   RecordContext context_;
+  store::DigestMemo digests_;
   exchange::Handler& inner_;
 };
 

@@ -11,6 +11,14 @@ namespace tapdeck::modes {
 using exchange::BodyPiece;
 using store::BodySide;
 
+namespace {
+
+net::Task<Result<void>> nothing_to_do() {
+  co_return Result<void>{};
+}
+
+}  // namespace
+
 uint64_t RecordingExchange::elapsed_us() const {
   const auto elapsed = exchange::Clock::now() - inner_.facts().began;
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count());
@@ -74,10 +82,10 @@ BodyPiece RecordingExchange::keep(const BodyPiece& piece) {
 }
 
 net::Task<Result<void>> RecordingExchange::write_body(const BodyPiece& piece) {
-  if (tunnel_) co_return co_await inner_.write_body(piece);
-  const BodyPiece passed = keep(piece);
-  if (passed.bytes.empty() && !passed.chunk) co_return Result<void>{};
-  co_return co_await inner_.write_body(passed);
+  if (tunnel_) return inner_.write_body(piece);
+  passed_ = keep(piece);
+  if (passed_.bytes.empty() && !passed_.chunk) return nothing_to_do();
+  return inner_.write_body(passed_);
 }
 
 Result<void> RecordingExchange::write_now(const BodyPiece& piece) {
@@ -92,6 +100,18 @@ Result<void> RecordingExchange::end(const http::Headers& trailers) {
   held_ = Held::End;
   held_trailers_ = trailers;
   return {};
+}
+
+Result<bool> RecordingExchange::release_now() {
+  if (held_ == Held::End && !held_byte_.empty()) {
+    if (inner_.writable_now() < held_byte_.size()) return false;
+    const BodyPiece last{held_byte_, std::nullopt, true};
+    TRY_VOID(inner_.write_now(last));
+  }
+  const Held held = std::exchange(held_, Held::Nothing);
+  if (held == Held::Head) TRY_VOID(inner_.respond(held_head_, http::EndStream::Yes));
+  if (held == Held::End) TRY_VOID(inner_.end(held_trailers_));
+  return true;
 }
 
 net::Task<Result<void>> RecordingExchange::release() {

@@ -24,6 +24,8 @@ class RecordingExchange final : public exchange::Exchange {
   [[nodiscard]] bool is_held() const { return held_ != Held::Nothing; }
   // Sends what was held.
   net::Task<Result<void>> release();
+  // The same without waiting; false: the client's window is closed, nothing was sent, release() waits for it.
+  Result<bool> release_now();
   [[nodiscard]] bool became_tunnel() const { return tunnel_; }
 
   const http::RequestHead& request() const override { return inner_.request(); }
@@ -36,6 +38,7 @@ class RecordingExchange final : public exchange::Exchange {
   Result<void> write_now(const exchange::BodyPiece& piece) override;
   Result<void> end(const http::Headers& trailers) override;
   net::Task<Result<void>> flush() override { return inner_.flush(); }
+  Result<bool> try_flush() override { return inner_.try_flush(); }
   void reset(http::ResetCode code) override { inner_.reset(code); }
   void become_tunnel() override;
   bool response_started() const override { return inner_.response_started() || held_ == Held::Head; }
@@ -60,6 +63,7 @@ class RecordingExchange final : public exchange::Exchange {
   http::Headers held_trailers_;
   std::optional<uint64_t> body_left_;  // under Content-Length
   std::vector<store::PendingWrite> writes_;
+  exchange::BodyPiece passed_;  // what inner_.write_body() is writing
   bool tunnel_ = false;
 };
 

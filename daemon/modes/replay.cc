@@ -88,6 +88,13 @@ net::Task<Result<std::shared_ptr<const ReplayItem>>> ReplayHandler::load(CursorK
   co_return item;
 }
 
+bool ReplayHandler::is_surely_absent(const TargetState& target, const store::Key& key) {
+  const auto& known = target.tape->known;
+  if (known == nullptr || known->may_hold(key)) return false;
+  context_.metrics->observe(Histogram::LookupMiss, 0);
+  return true;
+}
+
 net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetState& target, const Question& question,
                                              config::Repeat repeat) {
   const auto began = exchange::Clock::now();

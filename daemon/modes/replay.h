@@ -70,6 +70,8 @@ class ReplayHandler final {
                                 std::string_view route_name);
 
   // ---- the steps, for hybrid mode
+  // Known without waiting, and counted as a miss then. False: find() out.
+  [[nodiscard]] bool is_surely_absent(const TargetState& target, const store::Key& key);
   net::Task<Result<Found>> find(exchange::Exchange& exchange, const TargetState& target, const Question& question,
                                 config::Repeat repeat);
   net::Task<Result<void>> play(exchange::Exchange& exchange, std::shared_ptr<const ReplayItem> item);

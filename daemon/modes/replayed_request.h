@@ -32,9 +32,11 @@ class ReplayedRequest final : public exchange::Exchange {
   Result<void> write_now(const exchange::BodyPiece& piece) override { return inner_.write_now(piece); }
   Result<void> end(const http::Headers& trailers) override { return inner_.end(trailers); }
   net::Task<Result<void>> flush() override { return inner_.flush(); }
+  Result<bool> try_flush() override { return inner_.try_flush(); }
   void reset(http::ResetCode code) override { inner_.reset(code); }
   void become_tunnel() override { inner_.become_tunnel(); }
   bool response_started() const override { return inner_.response_started(); }
+  size_t writable_now() const override { return inner_.writable_now(); }
   const exchange::CapturedFlow& flow() const override { return inner_.flow(); }
   const exchange::TlsFacts& tls() const override { return inner_.tls(); }
   exchange::Facts& facts() override { return inner_.facts(); }

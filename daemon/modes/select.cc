@@ -137,6 +137,9 @@ net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const Targ
     }
   }
   const Question question = asking.finish();
+  if (replay_->is_surely_absent(target, question.key)) {
+    co_return co_await record_->serve(buffered, target, route, route_name);
+  }
   const config::Repeat repeat = route != nullptr ? route->repeat : config::Repeat::InOrder;
   auto found = co_await replay_->find(exchange, target, question, repeat);
   if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item);
@@ -155,8 +158,10 @@ net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, c
   }
   if (whole) {
     const Question question = asking.finish();
-    auto found = co_await replay_->find(exchange, target, question, route->repeat);
-    if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item);
+    if (!replay_->is_surely_absent(target, question.key)) {
+      auto found = co_await replay_->find(exchange, target, question, route->repeat);
+      if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item);
+    }
   }
   ignore(route_name, "only recordings carry it");
   exchange.facts().outcome = Outcome::Forwarded;

@@ -1,5 +1,6 @@
 #include "daemon/modes/store_link.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -7,11 +8,19 @@
 
 namespace tapdeck::modes {
 
-using Clock = std::chrono::steady_clock;
+namespace {
+
+net::Task<Result<void>> at_once(Result<void> result) {
+  co_return result;
+}
+
+}  // namespace
 
 StoreLink::StoreLink(asio::any_io_executor executor, store::StoreWriter& writer, Metrics& metrics,
                      StoreLinkOptions options)
-    : executor_(std::move(executor)), writer_(writer), metrics_(metrics), options_(options) {}
+    : executor_(std::move(executor)), writer_(writer), metrics_(metrics), options_(options), hold_(executor_, [this] {
+        expire();
+      }) {}
 
 void StoreLink::close() {
   hand_over();
@@ -65,39 +74,51 @@ void StoreLink::take_answers() {
       log::peer(log::Level::Error, "store.write_failed", "recordings are lost",
                 {{"error", answer.result.error().message()}});
     }
-    // Waiters sit in batch order.
-    while (!waiters_.empty() && waiters_.front()->batch <= answer.token) {
-      Waiter* waiter = waiters_.front();
-      waiters_.pop_front();
-      waiter->done = true;
-      waiter->result = answer.result;
-      waiter->timer.cancel();
-    }
+    while (!waiters_.empty() && waiters_.front().batch <= answer.token) answer_front(answer.result);
   }
+  if (waiters_.empty()) hold_.clear();
+}
+
+void StoreLink::answer_front(Result<void> result) {
+  Waiter waiter = std::move(waiters_.front());
+  waiters_.pop_front();  // before it runs on: it may come back with its next exchange
+  const auto waited = Clock::now() - waiter.began;
+  if (result) metrics_.observe(options_.commit_histogram, std::chrono::duration<double>(waited).count());
+  waiter.resume(std::move(result));
+}
+
+void StoreLink::expire() {
+  const auto now = Clock::now();
+  while (!waiters_.empty() && now - waiters_.front().began >= options_.hold_limit) {
+    metrics_.add(Counter::StoreHoldExceeded);
+    answer_front(fail(Code::Timeout, "the store did not answer within storage.hold_limit", Origin::Store));
+  }
+  if (!waiters_.empty()) hold_.set(waiters_.front().began + options_.hold_limit - now);
+}
+
+void StoreLink::give_up(uint64_t number) {
+  const auto waiter = std::ranges::find(waiters_, number, &Waiter::number);
+  if (waiter == waiters_.end()) return;
+  auto resume = std::move(waiter->resume);
+  waiters_.erase(waiter);
+  resume(fail(Code::Cancelled, "nobody waits for the recording any more", Origin::Internal));
+}
+
+net::Task<Result<void>> StoreLink::wait_for_answer() {
+  return net::suspend<Result<void>>([this](net::Resume<Result<void>> resume) {
+    const uint64_t number = next_waiter_++;
+    if (waiters_.empty()) hold_.set(options_.hold_limit);
+    waiters_.push_back({batch_, number, Clock::now(), std::move(resume)});
+    return [this, number] { asio::post(executor_, [this, number] { give_up(number); }); };
+  });
 }
 
 net::Task<Result<void>> StoreLink::commit(std::vector<store::PendingWrite>& writes) {
   add(writes);
-  if (options_.hold == Hold::No) co_return Result<void>{};
-  Waiter waiter(executor_);
-  waiter.batch = batch_;
-  waiters_.push_back(&waiter);
-  const auto began = Clock::now();
-  waiter.timer.expires_after(options_.hold_limit);
-  while (!waiter.done && Clock::now() - began < options_.hold_limit) {
-    auto [error] = co_await waiter.timer.async_wait(net::kToken);
-    if (error && !waiter.done) break;  // cancelled: the client left; the recording goes on without us
-  }
-  if (!waiter.done) {
-    waiters_.remove(&waiter);
-    if (Clock::now() - began < options_.hold_limit) {
-      co_return fail(Code::Cancelled, "nobody waits for the recording any more", Origin::Internal);
-    }
-    metrics_.add(Counter::StoreHoldExceeded);
-    co_return fail(Code::Timeout, "the store did not answer within storage.hold_limit", Origin::Store);
-  }
-  metrics_.observe(options_.commit_histogram, std::chrono::duration<double>(Clock::now() - began).count());
-  co_return waiter.result;
+  if (options_.hold == Hold::No) return at_once({});
+  if (options_.hold_limit.count() > 0) return wait_for_answer();
+  metrics_.add(Counter::StoreHoldExceeded);
+  return at_once(fail(Code::Timeout, "storage.hold_limit is zero", Origin::Store));
 }
 
 }  // namespace tapdeck::modes

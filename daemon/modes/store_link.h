@@ -7,12 +7,13 @@
 
 #include <chrono>
 #include <cstdint>
-#include <list>
+#include <deque>
 #include <mutex>
 #include <vector>
 
 #include "daemon/base/metrics.h"
-#include "daemon/net/task.h"
+#include "daemon/net/deadline.h"
+#include "daemon/net/suspend.h"
 #include "store/store_writer.h"
 
 namespace tapdeck::modes {
@@ -40,12 +41,12 @@ class StoreLink final : public store::Completion {
   void written(uint64_t token, const Result<void>& result) override;
 
  private:
+  using Clock = net::Deadline::Clock;
   struct Waiter {
-    explicit Waiter(const asio::any_io_executor& executor) : timer(executor) {}
-    asio::steady_timer timer;
     uint64_t batch = 0;
-    bool done = false;
-    Result<void> result;
+    uint64_t number = 0;
+    Clock::time_point began;
+    net::Resume<Result<void>> resume;
   };
   struct Answer {
     uint64_t token;
@@ -54,14 +55,20 @@ class StoreLink final : public store::Completion {
   void schedule();
   void hand_over();
   void take_answers();
+  net::Task<Result<void>> wait_for_answer();
+  void give_up(uint64_t number);  // cancelled: the recording goes on without its exchange
+  void expire();                  // whoever waited for hold_limit
+  void answer_front(Result<void> result);
 
   asio::any_io_executor executor_;
   store::StoreWriter& writer_;
   Metrics& metrics_;
   StoreLinkOptions options_;
   std::vector<store::PendingWrite> turn_;  // collected this loop turn
-  std::list<Waiter*> waiters_;
+  std::deque<Waiter> waiters_;             // in the order of batch and of time
+  net::Deadline hold_;                     // of the first
   uint64_t batch_ = 1;
+  uint64_t next_waiter_ = 1;
   bool scheduled_ = false;
 
   std::mutex mutex_;  // answers_ and posted_: shared with the writer thread

@@ -3,6 +3,9 @@
 // Immutable; made by the control plane at attach, run, activate and mode change. Thread: any.
 #pragma once
 
+#include <memory>
+
+#include "store/key_filter.h"
 #include "store/match_key.h"
 #include "store/record.h"
 
@@ -12,6 +15,7 @@ struct Tape {
   store::Take take;  // number 0: none open, replay only
   store::KeyHasher hasher;
   uint64_t id = 0;  // distinguishes tapes within this process: part of the hot cache's key
+  std::shared_ptr<const store::KeyFilter> known;  // of the session's keys; null: ask the store each time
 };
 
 }  // namespace tapdeck::modes

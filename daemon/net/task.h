@@ -4,6 +4,8 @@
 // starts when awaited or spawned by a TaskGroup, never alone. Thread: the Worker that owns the io_context.
 #pragma once
 
+#include "daemon/net/frame_memory.h"
+
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 #include <asio/experimental/as_tuple.hpp>

@@ -5,9 +5,14 @@
 #include <asio/co_spawn.hpp>
 
 #include <cassert>
+#include <iterator>
 #include <utility>
 
 namespace tapdeck::net {
+
+namespace {
+constexpr size_t kSpares = 2;
+}  // namespace
 
 struct TaskGroup::Child {
   Id id = 0;
@@ -34,7 +39,9 @@ Task<> without_throwing(Task<> task) {
 TaskGroup::Id TaskGroup::spawn(Task<> task) {
   ++size_;
   const Id id = next_id_++;
-  const auto child = children_.insert(children_.end(), std::make_unique<Child>());
+  if (spare_.empty()) spare_.push_back(std::make_unique<Child>());
+  children_.splice(children_.end(), spare_, spare_.begin());
+  const auto child = std::prev(children_.end());
   (*child)->id = id;
   asio::co_spawn(executor_, without_throwing(std::move(task)),
                  asio::bind_cancellation_slot((*child)->stop.slot(), [this, child](const std::exception_ptr& failure) {
@@ -51,10 +58,15 @@ void TaskGroup::cancel(Id id) {
   }
 }
 
-void TaskGroup::finished(std::list<std::unique_ptr<Child>>::iterator child, const std::exception_ptr& failure) {
-  // The signal's own slot is on the stack of this very call: free it one loop turn later.
-  asio::post(executor_, [dead = std::shared_ptr<Child>(std::move(*child))] {});
-  children_.erase(child);
+void TaskGroup::finished(Children::iterator child, const std::exception_ptr& failure) {
+  // The signal's own slot is on the stack of this very call: it is used again, or freed, one loop turn later at the
+  // earliest. Nothing below spawns at once.
+  if (spare_.size() < kSpares) {
+    spare_.splice(spare_.end(), children_, child);
+  } else {
+    asio::post(executor_, [dead = std::shared_ptr<Child>(std::move(*child))] {});
+    children_.erase(child);
+  }
   if (failure && on_exception_) on_exception_(failure);
   if (--size_ == 0) empty_.notify();
 }

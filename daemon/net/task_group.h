@@ -36,11 +36,13 @@ class TaskGroup {
 
  private:
   struct Child;
-  void finished(std::list<std::unique_ptr<Child>>::iterator child, const std::exception_ptr& failure);
+  using Children = std::list<std::unique_ptr<Child>>;
+  void finished(Children::iterator child, const std::exception_ptr& failure);
   asio::any_io_executor executor_;
   Id next_id_ = 1;
   std::function<void(std::exception_ptr)> on_exception_;
-  std::list<std::unique_ptr<Child>> children_;
+  Children children_;
+  Children spare_;  // ended, for the next ones: a session spawns a task an exchange
   size_t size_ = 0;
   Signal empty_;
 };

@@ -293,14 +293,16 @@ net::Task<> Session::write_rest() {
   settle();
 }
 
-net::Task<Result<void>> Session::flush() {
-  if (phase_ == Phase::Dead) co_return fail(Code::Closed, "the client is gone", Origin::Downstream);
+Result<bool> Session::try_flush() {
+  if (phase_ == Phase::Dead) return fail(Code::Closed, "the client is gone", Origin::Downstream);
   auto now = transport_.try_flush(codec_->output());
-  if (now && *now) co_return Result<void>{};
-  if (!now) {
-    lose_client(now.error());
-    co_return std::unexpected(now.error());
-  }
+  if (!now) lose_client(now.error());
+  return now;
+}
+
+net::Task<Result<void>> Session::flush() {
+  CO_TRY(now, try_flush());
+  if (now) co_return Result<void>{};
   write_deadline_.set(context_.limits.idle_timeout);
   auto flushed = co_await transport_.flush(codec_->output());
   write_deadline_.clear();

@@ -74,6 +74,7 @@ class Session {
   void write_soon();
   net::Task<> write_rest();
   net::Task<Result<void>> flush();
+  Result<bool> try_flush();
   void set_read_deadline();
   void on_deadline();
   void lose_client(const Error& error);                            // the connection is broken: every exchange fails

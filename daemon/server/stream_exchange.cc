@@ -183,7 +183,11 @@ Result<void> StreamExchange::end(const http::Headers& trailers) {
 }
 
 net::Task<Result<void>> StreamExchange::flush() {
-  co_return co_await session_.flush();
+  return session_.flush();
+}
+
+Result<bool> StreamExchange::try_flush() {
+  return session_.try_flush();
 }
 
 void StreamExchange::answer_failure(const Error& error) {

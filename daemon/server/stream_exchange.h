@@ -54,6 +54,7 @@ class StreamExchange final : public exchange::Exchange {
   Result<void> write_now(const exchange::BodyPiece& piece) override;
   Result<void> end(const http::Headers& trailers) override;
   net::Task<Result<void>> flush() override;
+  Result<bool> try_flush() override;
   void reset(http::ResetCode code) override;
   void become_tunnel() override;
   bool response_started() const override { return started_; }

@@ -15,8 +15,10 @@ namespace tapdeck::server {
 
 namespace {
 
-// As much as a default pipe holds.
-constexpr size_t kPipeBytes = 65536;
+// Asked of one splice into the pipe. Its 16 slots would take up to 512 KiB of a bulk flow, since a slot holds a whole
+// fragment of a socket's queue; but what is passed on while the cache still has it is passed on faster (all on one
+// core, medians of three: 1.14 GB/s asking for 1 MiB, 1.49 for 64 KiB).
+constexpr size_t kSpliceBytes = 65536;
 
 // A pipe borrowed only while bytes are in it, so that idle tunnels cost no descriptors.
 class Pipe {
@@ -61,17 +63,9 @@ struct Direction {
   Counter bytes;
 };
 
-net::Task<Result<void>> copy_all(Direction direction) {
-  ByteQueue queue;
-  while (true) {
-    auto n = co_await direction.from.read_some(queue);
-    if (!n) co_return std::unexpected(n.error());
-    if (*n == 0) co_return Result<void>{};
-    direction.idle.set(direction.idle_timeout);
-    direction.metrics.add(direction.bytes, *n);
-    auto written = co_await direction.to.write_all(queue);
-    if (!written) co_return written;
-  }
+void note(const Direction& direction, size_t bytes) {
+  direction.idle.set(direction.idle_timeout);
+  direction.metrics.add(direction.bytes, bytes);
 }
 
 // Moves what is in the pipe to the socket.
@@ -91,40 +85,59 @@ net::Task<Result<void>> drain_pipe(Direction& direction, const Pipe& pipe, size_
   co_return Result<void>{};
 }
 
-net::Task<Result<void>> splice_all(Direction direction) {
+enum class Bulk {
+  Over,   // what comes now is small, or cannot be spliced: go on by copying
+  Ended,  // the end of the stream
+};
+
+// While much arrives at a time. A splice that did not fill its request has most likely emptied the socket: the wait
+// finds out what is true for less than a splice that moves nothing.
+net::Task<Result<Bulk>> splice_bulk(Direction& direction) {
   Pipe pipe;
   while (true) {
     if (!direction.from.is_open() || !direction.to.is_open()) co_return fail(Code::Cancelled, "the tunnel was closed");
-    if (!pipe.open()) co_return co_await copy_all(direction);  // out of descriptors: slower, still right
-    const ssize_t in = ::splice(direction.from.native_handle(), nullptr, pipe.write_end(), nullptr, kPipeBytes,
+    if (!pipe.open()) co_return Bulk::Over;  // out of descriptors: slower, still right
+    const ssize_t in = ::splice(direction.from.native_handle(), nullptr, pipe.write_end(), nullptr, kSpliceBytes,
                                 SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-    if (in == 0) {
-      pipe.give_back();
-      co_return Result<void>{};
-    }
-    if (in < 0) {
-      if (errno == EINTR) continue;
-      if (errno == EINVAL || errno == ENOSYS) co_return co_await copy_all(direction);  // not a spliceable file
-      if (errno != EAGAIN) co_return fail_errno(errno, "splice from the socket");
-      pipe.give_back();
-      auto ready = co_await direction.from.wait_readable();
-      if (!ready) co_return ready;
-      continue;
-    }
-    direction.idle.set(direction.idle_timeout);
-    direction.metrics.add(direction.bytes, static_cast<uint64_t>(in));
+    const int error = in < 0 ? errno : 0;
+    if (in <= 0) pipe.give_back();
+    if (in == 0) co_return Bulk::Ended;
+    if (error == EINTR) continue;
+    if (error == EAGAIN || error == EINVAL || error == ENOSYS) co_return Bulk::Over;  // drained, or no such file
+    if (error != 0) co_return fail_errno(error, "splice from the socket");
+    note(direction, static_cast<size_t>(in));
     auto drained = co_await drain_pipe(direction, pipe, static_cast<size_t>(in));
-    if (!drained) co_return drained;
+    if (!drained) co_return std::unexpected(drained.error());
+    if (static_cast<size_t>(in) == kSpliceBytes) continue;
+    pipe.give_back();
+    if (static_cast<size_t>(in) < ByteQueue::kChunkBytes) co_return Bulk::Over;
+    auto ready = co_await direction.from.wait_readable();
+    if (!ready) co_return std::unexpected(ready.error());
+  }
+}
+
+// Small pieces are read and written, which takes three system calls a piece with the wait; once a read fills its
+// buffer, more is there, and pages are handed over instead of copied.
+net::Task<Result<void>> move_all(Direction direction, Move move) {
+  ByteQueue queue;
+  while (true) {
+    auto n = co_await direction.from.read_some(queue);
+    if (!n) co_return std::unexpected(n.error());
+    if (*n == 0) co_return Result<void>{};
+    note(direction, *n);
+    CO_TRY(sent, direction.to.try_write(queue));
+    if (!sent) {
+      auto written = co_await direction.to.write_all(queue);
+      if (!written) co_return written;
+    }
+    if (move == Move::Copy || *n < ByteQueue::kChunkBytes) continue;
+    CO_TRY(bulk, co_await splice_bulk(direction));
+    if (bulk == Bulk::Ended) co_return Result<void>{};
   }
 }
 
 net::Task<> run_direction(Direction direction, Move move) {
-  Result<void> result;
-  if (move == Move::Splice) {
-    result = co_await splice_all(direction);
-  } else {
-    result = co_await copy_all(direction);
-  }
+  auto result = co_await move_all(direction, move);
   if (result) {
     direction.to.shutdown_send();  // half-close: the other direction goes on
     co_return;

@@ -144,7 +144,8 @@ class WorkerRig {
         take = tls::testing::must(store->open_take("default", store::Append::No));
       }
       const auto secret = tls::testing::must(store->key_secret("default"));
-      tape = std::make_shared<const modes::Tape>(modes::Tape{take, store::KeyHasher(secret), ++tapes_});
+      tape = std::make_shared<const modes::Tape>(
+          modes::Tape{take, store::KeyHasher(secret), ++tapes_, store->key_filter(take.session_number)});
     }
     runtime_.update([&](modes::RuntimeSnapshot& snapshot) {
       modes::TargetState& state = snapshot.targets[kSlot];

@@ -1,6 +1,5 @@
 #include "daemon/tls/tls_session.h"
 
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -69,7 +68,7 @@ Result<std::unique_ptr<TlsSession>> TlsSession::accept(ServerSetup setup) {
   if (setup.context == nullptr || setup.credential == nullptr) {
     return fail(Code::InvalidArgument, "a TLS server session needs a context and a credential");
   }
-  ERR_clear_error();
+  forget_errors();
   std::unique_ptr<TlsSession> made(new TlsSession(Role::Server));
   made->ssl_.reset(SSL_new(setup.context->get()));
   TRY_VOID(made->attach_bios());
@@ -93,7 +92,7 @@ Result<void> TlsSession::configure(ServerSetup& setup) {
 
 Result<std::unique_ptr<TlsSession>> TlsSession::connect(ClientSetup setup) {
   if (setup.trust == nullptr) return fail(Code::InvalidArgument, "a TLS client session needs roots to trust");
-  ERR_clear_error();
+  forget_errors();
   std::unique_ptr<TlsSession> made(new TlsSession(Role::Client));
   made->ssl_.reset(SSL_new(setup.trust->get()));
   TRY_VOID(made->attach_bios());
@@ -133,7 +132,7 @@ Result<void> TlsSession::configure(ClientSetup& setup) {
     // A session that OpenSSL does not want any more only costs the resumption.
     const SslSessionPtr session = cache_->take(cache_key_);
     if (session && still_in_date(session.get())) SSL_set_session(ssl, session.get());
-    ERR_clear_error();
+    forget_errors();
   }
   return {};
 }
@@ -151,7 +150,7 @@ std::unexpected<Error> TlsSession::fail_with(int ssl_result, std::string_view wh
 }
 
 Result<bool> TlsSession::do_handshake() {
-  ERR_clear_error();
+  forget_errors();
   const int result = SSL_do_handshake(ssl_.get());
   if (result != 1) {
     const int kind = SSL_get_error(ssl_.get(), result);
@@ -179,7 +178,7 @@ Result<bool> TlsSession::advance(ByteQueue& plain_out, size_t max_plain) {
     const std::span<char> space = plain_out.reserve();
     const size_t wanted = std::min(space.size(), max_plain - added);
     size_t got = 0;
-    ERR_clear_error();
+    forget_errors();
     const int result = SSL_read_ex(ssl, space.data(), wanted, &got);
     plain_out.commit(got);
     added += got;
@@ -208,7 +207,7 @@ Result<void> TlsSession::end_of_input() {
 
 Result<void> TlsSession::write_some(std::string_view plain) {
   size_t written = 0;
-  ERR_clear_error();
+  forget_errors();
   const int result = SSL_write_ex(ssl_.get(), plain.data(), plain.size(), &written);
   // The write BIO takes everything, so there is no partial write and no retry.
   if (result != 1 || written != plain.size()) return fail_with(result, "TLS record");
@@ -237,9 +236,9 @@ Result<size_t> TlsSession::encrypt(ByteQueue& plain, size_t limit) {
 
 void TlsSession::close_notify() {
   if (sent_close_ || state_ == State::Handshaking || state_ == State::Failed) return;
-  ERR_clear_error();
+  forget_errors();
   SSL_shutdown(ssl_.get());
-  ERR_clear_error();
+  forget_errors();
   sent_close_ = true;
   if (state_ == State::PeerClosed) state_ = State::Closed;
 }

@@ -20,6 +20,7 @@ class Connection final : public Lane {
   net::Task<Result<void>> send_body(exchange::BodyPiece piece) override;
   Result<void> send_end(const http::Headers& trailers) override;
   net::Task<Result<void>> flush() override;
+  Result<bool> try_flush() override { return channel_.transport->try_flush(codec_->output()); }
   Result<std::optional<http::Event>> try_next() override { return codec_->next(); }
   net::Task<Result<std::optional<http::Event>>> next() override;
   http::ResponseHead& response_head() override { return codec_->response_head(); }

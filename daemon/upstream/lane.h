@@ -29,6 +29,8 @@ class Lane {
   virtual net::Task<Result<void>> send_body(exchange::BodyPiece piece) = 0;
   virtual Result<void> send_end(const http::Headers& trailers) = 0;
   virtual net::Task<Result<void>> flush() = 0;
+  // The same as far as it goes without waiting. False: something may be left, call flush().
+  virtual Result<bool> try_flush() { return false; }
 
   // ---- response
   // The next event that is already here; nullopt: none. Views stay valid until the next call of either.

@@ -95,14 +95,17 @@ net::Task<std::optional<Error>> Pool::wait_for(std::list<Dialing>::iterator dial
   co_return error;
 }
 
+std::unique_ptr<Lane> Pool::try_acquire(const Key& key) {
+  auto lane = reuse(key);
+  if (lane != nullptr && lane->reused) context_.metrics->add(Counter::UpstreamReused);
+  return lane;
+}
+
 net::Task<Acquired> Pool::acquire(Key key, Fresh fresh) {
   while (fresh == Fresh::No) {
     Acquired acquired;
-    acquired.lane = reuse(key);
-    if (acquired.lane != nullptr) {
-      if (acquired.lane->reused) context_.metrics->add(Counter::UpstreamReused);
-      co_return acquired;
-    }
+    acquired.lane = try_acquire(key);
+    if (acquired.lane != nullptr) co_return acquired;
     // An origin known to speak h1 needs a connection for each exchange: nothing to wait for.
     const Verdict* known = recent(key);
     const bool speaks_h1 = known != nullptr && known->alpn != "h2";

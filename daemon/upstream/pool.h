@@ -49,6 +49,8 @@ class Pool {
   // A lane of a connection still fit for use, else of a new one. Fresh::Yes never reuses (a request that may not be
   // sent twice, or the retry of one that failed on a reused connection).
   net::Task<Acquired> acquire(Key key, Fresh fresh);
+  // The same without waiting: of a connection that is there, else nullptr.
+  [[nodiscard]] std::unique_ptr<Lane> try_acquire(const Key& key);
   // Takes it back if it can serve again, else closes it.
   void give_back(std::unique_ptr<Lane> lane);
   // Closes what was idle too long. Call it about once a second.

@@ -82,8 +82,8 @@ def origin(lab):
     return nginx(lab, LOAD_CORE, ORIGIN, HTTP, HTTPS)
 
 
-def probe_origin(lab):
-    process = lab.start([lab.probe, "origin", ORIGIN, PROBE_PORT], LOAD_CORE, log=lab.fresh_dir("origin") / "log")
+def probe_origin(lab, core=LOAD_CORE):
+    process = lab.start([lab.probe, "origin", ORIGIN, PROBE_PORT], core, log=lab.fresh_dir("origin") / "log")
     process.until(lambda: accepts(ORIGIN, PROBE_PORT), "listening")
     return process
 

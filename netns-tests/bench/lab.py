@@ -185,9 +185,9 @@ class Lab:
         self.processes.append(process)
         return process
 
-    def probe_json(self, arguments, captured=False, seconds=60):
-        """Runs bench_probe to its end on the load core, inside the captured cgroup or not; its JSON."""
-        process = Process([self.probe, *arguments], LOAD_CORE, cgroup=self.cgroup if captured else None)
+    def probe_json(self, arguments, captured=False, seconds=60, core=LOAD_CORE):
+        """Runs bench_probe to its end, inside the captured cgroup or not; its JSON."""
+        process = Process([self.probe, *arguments], core, cgroup=self.cgroup if captured else None)
         return json.loads(finish(process, seconds))
 
     def stop_all(self):

@@ -17,14 +17,19 @@ namespace tapdeck::modes {
 class RecordingExchange final : public exchange::Exchange {
  public:
   // Full body segments go to `link` as they fill.
-  RecordingExchange(exchange::Exchange& inner, store::RecordingBuilder& builder, BodyKey& body_key, StoreLink& link)
-      : inner_(inner), builder_(builder), body_key_(body_key), link_(link) {}
+  // A body of more than `bypass_limit` bytes ends the recording, not the exchange.
+  RecordingExchange(exchange::Exchange& inner, store::RecordingBuilder& builder, BodyKey& body_key, StoreLink& link,
+                    uint64_t bypass_limit = UINT64_MAX)
+      : inner_(inner), builder_(builder), body_key_(body_key), link_(link), bypass_limit_(bypass_limit) {}
 
   // The response is whole and only waits for release().
   [[nodiscard]] bool is_held() const { return held_ != Held::Nothing; }
   // Sends what was held.
   net::Task<Result<void>> release();
   [[nodiscard]] bool became_tunnel() const { return tunnel_; }
+  // Nothing is recorded, and nothing is held: a body was too long, or the store did not keep up with one.
+  [[nodiscard]] bool is_bypassed() const { return bypassed_; }
+  [[nodiscard]] bool is_lost() const { return lost_ || (builder_.is_begun() && link_.refusals() != refusals_); }
 
   const http::RequestHead& request() const override { return inner_.request(); }
   bool request_is_bodyless() const override { return inner_.request_is_bodyless(); }
@@ -47,6 +52,11 @@ class RecordingExchange final : public exchange::Exchange {
   enum class Held { Nothing, Head, End };
   [[nodiscard]] uint64_t elapsed_us() const;
   void submit_ready();
+  // Waits while the store is behind; gives the recording up when it stays so.
+  net::Task<Result<void>> keep_pace();
+  [[nodiscard]] bool passes() const { return tunnel_ || bypassed_; }
+  // True when `announced` bytes, or `bytes` more than that side's body has, are more than may be recorded.
+  bool bypass(store::BodySide side, size_t bytes, std::optional<uint64_t> announced);
   // Takes the copy and cuts off what must be held; what is left goes on.
   [[nodiscard]] exchange::BodyPiece keep(const exchange::BodyPiece& piece);
 
@@ -60,7 +70,11 @@ class RecordingExchange final : public exchange::Exchange {
   http::Headers held_trailers_;
   std::optional<uint64_t> body_left_;  // under Content-Length
   std::vector<store::PendingWrite> writes_;
+  uint64_t bypass_limit_;
   bool tunnel_ = false;
+  bool bypassed_ = false;
+  bool lost_ = false;
+  uint64_t refusals_ = link_.refusals();
 };
 
 }  // namespace tapdeck::modes

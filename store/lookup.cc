@@ -24,7 +24,7 @@ size_t distance(const KeyParts& a, const KeyParts& b) {
     out += 100 + 200 * (longest - static_cast<size_t>(end - a.path.begin())) / longest;
   }
   if (a.query != b.query) out += 50;
-  if (a.body_size != b.body_size || a.body_digest != b.body_digest) out += 40;
+  if (a.body_digest != b.body_digest) out += 40;
   return out + (a.dimensions == b.dimensions ? 0 : 30);
 }
 

@@ -230,6 +230,23 @@ void RecordingBuilder::finish(Outcome outcome) {
   ready_.push_back(std::move(write));
 }
 
+void RecordingBuilder::abandon() {
+  if (finished_) return;
+  finished_ = true;
+  ready_.clear();  // not handed over yet
+  if (!begun_) return;
+  PendingWrite write;
+  write.step = PendingWrite::Step::Abandon;
+  write.was_begun = true;
+  write.session_number = context_.take.session_number;
+  write.take = recording_.take;
+  write.id = recording_.id;
+  for (const BodySide side : {BodySide::Request, BodySide::Response}) {
+    for (const auto& segment : body_of(side).segments) write.references.push_back(segment.digest);
+  }
+  ready_.push_back(std::move(write));
+}
+
 void RecordingBuilder::take_writes(std::vector<PendingWrite>& out) {
   for (auto& write : ready_) out.push_back(std::move(write));
   ready_.clear();

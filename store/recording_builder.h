@@ -28,7 +28,7 @@ inline constexpr size_t kSegmentBytes = 256 * 1024;
 // One step of a recording on its way to the store. Short exchanges are a single Finish; long ones Begin at their first
 // full segment, so that a crash leaves a marked prefix.
 struct PendingWrite {
-  enum class Step : uint8_t { Begin, Segment, Journal, Finish };
+  enum class Step : uint8_t { Begin, Segment, Journal, Finish, Abandon };
   struct Blob {
     Segment segment;
     std::string bytes;
@@ -45,7 +45,7 @@ struct PendingWrite {
   Key key;
   std::string encoded;             // the record; Begin and Finish. Journal: its entry
   std::vector<Blob> blobs;         // new bytes
-  std::vector<Digest> references;  // every segment the record uses; Finish
+  std::vector<Digest> references;  // every segment the record uses; Finish and Abandon
   uint64_t body_bytes = 0;         // both bodies; Finish
   // What was learnt of the origin; Finish.
   std::string host;
@@ -94,9 +94,14 @@ class RecordingBuilder {
   [[nodiscard]] KeyBuilder& key_builder() { return key_; }
   [[nodiscard]] Provenance& provenance() { return recording_.provenance; }
   [[nodiscard]] uint64_t id() const { return recording_.id; }
+  // Writes of it were handed out before its end.
+  [[nodiscard]] bool is_begun() const { return begun_; }
 
   // Ends it; call once. Afterwards take_writes() yields the rest and recording() is the redacted whole.
   void finish(Outcome outcome);
+  // The other end: nothing of it is to be kept. Call once instead of finish(); take_writes() yields what takes back the
+  // writes already handed over.
+  void abandon();
   // Moves ready writes to the end of `out`; submit them in this order.
   void take_writes(std::vector<PendingWrite>& out);
   [[nodiscard]] bool has_writes() const { return !ready_.empty(); }

@@ -136,7 +136,8 @@ void BatchBuilder::put_origin(const PendingWrite& write) {
   put(Family::Origins, key, value);
 }
 
-// Its session was deleted meanwhile: what a Begin left goes too. Its blobs are released by reference.
+// Its session was deleted meanwhile, or it is given up: what a Begin left goes too. Its blobs are released by
+// reference.
 void BatchBuilder::drop(const PendingWrite& write) {
   if (!write.was_begun) return;
   batch_.DeleteRange(impl_.cf(Family::Partial), partial_row(write.id), partial_row(write.id + 1))
@@ -177,6 +178,12 @@ void BatchBuilder::add(const PendingWrite& write) {
       put(Family::Partial, partial_part(write.id, write.part), value);
       return;
     }
+    case PendingWrite::Step::Abandon:
+      // References of this very batch first, and those of earlier ones with their blobs.
+      for (const auto& digest : write.references) {
+        batch_.Delete(impl_.cf(Family::BlobRefs), slice(reference_row(digest, write.id))).PermitUncheckedError();
+      }
+      return drop(write);
     case PendingWrite::Step::Finish:
       break;
   }

@@ -185,8 +185,8 @@ class Builder {
     };
     filters(listing(parent, "list", "list recordings", "  tapdeck recording list --session shop --status 500",
                     [this] { return recording_list(a_.common, a_.recording, streams_); }));
-    CLI::App* search = listing(parent, "search", "list recordings with a text in URL or headers",
-                               "  tapdeck recording search x-request-id",
+    CLI::App* search = listing(parent, "search", "list recordings with a text in URL, headers or (body:TEXT) bodies",
+                               "  tapdeck recording search x-request-id\n  tapdeck recording search body:needle",
                                [this] { return recording_list(a_.common, a_.recording, streams_); });
     search->add_option("TEXT", a_.recording.filter.text, "text, any case")->required();
     filters(search);

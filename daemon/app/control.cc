@@ -2,8 +2,11 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
+#include <utility>
 
+#include "daemon/app/body_search.h"
 #include "daemon/app/json_view.h"
 #include "store/exchange_store.h"
 
@@ -186,10 +189,22 @@ Result<admin::Json> AppControl::recordings(const admin::RecordingFilter& filter,
   wanted.path_contains = filter.path_contains.value_or("");
   wanted.status = filter.status.value_or(0);
   wanted.text = filter.text.value_or("");
-  TRY(found, parts_.store->list_recordings(wanted, page.limit, page.cursor));
+  std::string in_body;
+  if (wanted.text.starts_with("body:")) std::swap(in_body, wanted.text);
+  in_body.erase(0, std::min<size_t>(in_body.size(), 5));
   Json out = {{"items", Json::array()}, {"next", nullptr}};
-  for (const store::Recording& recording : found.items) out["items"].push_back(recording_row(recording));
-  if (!found.next.empty()) out["next"] = found.next;
+  std::string cursor = page.cursor;
+  // Bodies are read one by one: a few pages a call, so that a rare text does not hold the caller for the whole store.
+  for (int pages = 0; pages < 10 && out["items"].empty(); ++pages) {
+    TRY(found, parts_.store->list_recordings(wanted, page.limit, cursor));
+    for (const store::Recording& recording : found.items) {
+      if (!in_body.empty() && !body_holds(*parts_.store, recording, in_body)) continue;
+      out["items"].push_back(recording_row(recording));
+    }
+    cursor = found.next;
+    if (cursor.empty() || in_body.empty()) break;
+  }
+  if (!cursor.empty()) out["next"] = cursor;
   return dump(out);
 }
 

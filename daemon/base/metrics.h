@@ -88,6 +88,7 @@ enum class Counter : uint16_t {
   LimitHeadBytes,
   LimitHeaderCount,
   LimitBodyBuffer,
+  LimitMaxBody,
   LimitIdleTimeout,
   LimitHeaderTimeout,
   LimitRequestTimeout,
@@ -116,6 +117,7 @@ enum class Counter : uint16_t {
   HotCacheMiss,
   // Store.
   RecordingComplete,
+  RecordingFailed,
   RecordingIncomplete,
   RecordingDropped,
   IncompleteStoreSlow,

@@ -1,4 +1,6 @@
 // What a text value must look like. One function a kind; each answers the problem in words or nullopt.
+#include <charconv>
+
 #include "daemon/base/endpoint.h"
 #include "daemon/config/bypass.h"
 #include "daemon/config/schema.h"
@@ -80,6 +82,19 @@ std::optional<std::string> check_path(std::string_view text) {
 std::optional<std::string> check_constraint(std::string_view text) {
   if (text.find('*') != std::string_view::npos) return "takes a DNS suffix (\"example.com\") or CIDR, no '*'";
   return check_bypass(text);
+}
+
+double pace_factor(std::string_view pace) {
+  if (pace == "recorded") return 1;
+  double factor = 0;
+  const auto [end, error] = std::from_chars(pace.data(), pace.data() + pace.size(), factor);
+  const bool is_factor = error == std::errc() && end + 1 == pace.data() + pace.size() && *end == 'x';
+  return is_factor && factor >= 0.001 && factor <= 100000 ? factor : 0;
+}
+
+std::optional<std::string> check_pace(std::string_view text) {
+  if (text == "instant" || pace_factor(text) > 0) return std::nullopt;
+  return "must be \"instant\", \"recorded\" or a factor from \"0.001x\" to \"100000x\"";
 }
 
 }  // namespace tapdeck::config

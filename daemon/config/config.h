@@ -29,6 +29,7 @@ enum class OnBadUpstream { Mirror, BadGateway };
 enum class TlsVersion { V12, V13 };
 enum class Durability { Wal, Fsync, Async };
 enum class OnMiss { Error, Forward };
+enum class BodyOversize { Stream, Error, Bypass };
 enum class Repeat { InOrder, Latest, Cycle, Once };
 enum class LogLevel { Trace, Debug, Info, Warn, Error, Off };
 enum class LogFormat { Json, Pretty, Journal };
@@ -136,6 +137,10 @@ struct Limits {
   uint32_t headers = 256;
   // Body bytes held for one direction of one exchange before its sender is paused. 1 MiB. 16KiB..1GiB.
   uint64_t body_buffer = 1ULL << 20;
+  // Body bytes a direction beyond which body_oversize decides. 0: none, since bodies are stored as they pass.
+  uint64_t max_body = 0;
+  // "stream": recorded like any other. "error": 413, or 502 when it is the origin's. "bypass": passed on, not stored. R
+  BodyOversize body_oversize = BodyOversize::Stream;
   // First byte of a head to its last: 408. 10s. 10ms..1h.
   Milliseconds header_timeout{10'000};
   // Keep-alive connection or tunnel without a byte. 5m. 10ms..24h.
@@ -184,6 +189,15 @@ struct Redact {
   std::vector<std::string> query;
 };
 
+// [routes.streaming]: when the bytes of a replayed response leave.
+struct Streaming {
+  // "instant", "recorded" (the first byte and every piece as long after the request as recorded), or "2x", "0.5x":
+  // that many times as fast. Default instant. R
+  std::string pace = "instant";
+};
+// How many times as fast as recorded; 0: at once.
+[[nodiscard]] double pace_factor(std::string_view pace);
+
 // [[routes]]: the first whose given conditions all hold decides. Conditions left out match everything.
 struct Route {
   std::string name;                        // shown in misses; default "route N"
@@ -200,7 +214,9 @@ struct Route {
   // speaks), "1.1", or "2" (in clear by prior knowledge, h2c). Clients are then offered what they like best, and
   // translated.
   UpstreamHttp upstream_http = UpstreamHttp::Auto;
-  Repeat repeat = Repeat::InOrder;  // n-th identical request: in-order, latest, cycle, once. R
+  Repeat repeat = Repeat::InOrder;            // n-th identical request: in-order, latest, cycle, once. R
+  std::optional<BodyOversize> body_oversize;  // instead of limits.body_oversize. R
+  std::optional<Streaming> streaming;
 };
 
 struct Config {

@@ -33,6 +33,8 @@ inline constexpr std::array kTlsVersions = {Word{"1.2", TlsVersion::V12}, Word{"
 inline constexpr std::array kDurability = {Word{"wal", Durability::Wal}, Word{"fsync", Durability::Fsync},
                                            Word{"async", Durability::Async}};
 inline constexpr std::array kOnMiss = {Word{"error", OnMiss::Error}, Word{"forward", OnMiss::Forward}};
+inline constexpr std::array kBodyOversize = {Word{"stream", BodyOversize::Stream}, Word{"error", BodyOversize::Error},
+                                             Word{"bypass", BodyOversize::Bypass}};
 inline constexpr std::array kRepeat = {Word{"in-order", Repeat::InOrder}, Word{"latest", Repeat::Latest},
                                        Word{"cycle", Repeat::Cycle}, Word{"once", Repeat::Once}};
 inline constexpr std::array kLogLevels = {Word{"trace", LogLevel::Trace}, Word{"debug", LogLevel::Debug},
@@ -69,6 +71,7 @@ std::optional<std::string> check_host_glob(std::string_view text);
 std::optional<std::string> check_token(std::string_view text);  // RFC 9110 5.6.2: methods, header names
 std::optional<std::string> check_path(std::string_view text);
 std::optional<std::string> check_constraint(std::string_view text);
+std::optional<std::string> check_pace(std::string_view text);
 
 inline constexpr uint64_t kKiB = 1024;
 inline constexpr uint64_t kNoMax = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
@@ -123,6 +126,8 @@ void visit(V& v, Limits& c) {
   v.size("head_bytes", c.head_bytes, kKiB, 16'384 * kKiB);
   v.integer("headers", c.headers, 8, 10'000);
   v.size("body_buffer", c.body_buffer, 16 * kKiB, 1'048'576 * kKiB);
+  v.size("max_body", c.max_body, 0, kNoMax);
+  v.choice("body_oversize", c.body_oversize, kBodyOversize);
   v.duration("header_timeout", c.header_timeout, least, hours(1));
   v.duration("idle_timeout", c.idle_timeout, least, hours(24));
   v.duration("request_timeout", c.request_timeout, Milliseconds(0), hours(24));
@@ -167,6 +172,11 @@ void visit(V& v, Target& c) {
 }
 
 template <class V>
+void visit(V& v, Streaming& c) {
+  v.text("pace", c.pace, check_pace);
+}
+
+template <class V>
 void visit(V& v, Route& c) {
   v.text("name", c.name, check_any);
   v.maybe_text("host", c.host, check_host_glob);
@@ -180,6 +190,8 @@ void visit(V& v, Route& c) {
   v.choice("upstream_http", c.upstream_http, kUpstreamHttp);
   v.choice("on_miss", c.on_miss, kOnMiss);
   v.choice("repeat", c.repeat, kRepeat);
+  v.maybe_choice("body_oversize", c.body_oversize, kBodyOversize);
+  v.table("streaming", c.streaming);
 }
 
 // Every section: v.section(name, struct) and v.array(name, vector).

@@ -1,6 +1,7 @@
 #include "daemon/exchange/error_response.h"
 
 #include <array>
+#include <cerrno>
 #include <cstdint>
 
 namespace tapdeck::exchange {
@@ -22,7 +23,8 @@ int status_of(const Error& error) {
     case Code::Protocol:
       return upstream ? 502 : 400;
     case Code::TooLarge:
-      return upstream ? 502 : 431;
+      // EMSGSIZE: a body beyond limits.max_body; else a head.
+      return upstream ? 502 : error.sys_errno == EMSGSIZE ? 413 : 431;
     case Code::Unsupported:
       return upstream ? 502 : 501;
     case Code::InvalidArgument:
@@ -63,6 +65,7 @@ std::string_view name_of(const Error& error) {
     case Code::Protocol:
       return upstream ? "upstream_protocol" : "bad_request";
     case Code::TooLarge:
+      if (error.sys_errno == EMSGSIZE) return upstream ? "upstream_too_large" : "body_too_large";
       return upstream ? "upstream_protocol" : "too_large";
     case Code::Unsupported:
       return upstream ? "upstream_protocol" : "unknown_method";

@@ -49,16 +49,52 @@ void fill_timings(store::Timings& to, const exchange::Facts& facts) {
   to.total = microseconds(exchange::Clock::now() - facts.began);
 }
 
+// What the error's name leaves open: the code of RST_STREAM, else an errno.
+uint32_t code_of(const Error& error, const exchange::Facts& facts) {
+  return facts.reset_code.value_or(static_cast<uint32_t>(error.sys_errno));
+}
+
 // How a response that has begun and failed ended on the wire.
-store::Outcome outcome_of(const Error& error, uint64_t body_bytes) {
+store::Outcome outcome_of(const Error& error, const exchange::Facts& facts) {
   const bool upstream = error.origin == Origin::Upstream;
-  if (upstream && error.code == Code::Truncated)
-    return {Kind::Truncated, body_bytes, std::string(exchange::name_of(error))};
-  if (upstream && error.code == Code::Reset) return {Kind::Reset, body_bytes, std::string(exchange::name_of(error))};
-  return {Kind::Incomplete, body_bytes, std::string(exchange::name_of(error))};
+  Kind kind = Kind::Incomplete;
+  if (upstream && error.code == Code::Truncated) kind = Kind::Truncated;
+  if (upstream && error.code == Code::Reset) kind = Kind::Reset;
+  return {kind, facts.response_bytes, std::string(exchange::name_of(error)), code_of(error, facts)};
 }
 
 }  // namespace
+
+uint64_t RecordHandler::bypass_limit(const config::Route* route) const {
+  const bool own = route != nullptr && route->body_oversize.has_value();
+  const config::BodyOversize policy = own ? *route->body_oversize : context_.body_oversize;
+  return policy == config::BodyOversize::Bypass && context_.max_body > 0 ? context_.max_body : UINT64_MAX;
+}
+
+void RecordHandler::count_redactions(const store::RedactionCounts& redactions) {
+  if (redactions.uri > 0) context_.metrics->add(Counter::RedactedUri, redactions.uri);
+  if (redactions.headers + redactions.trailers > 0) {
+    context_.metrics->add(Counter::RedactedHeader, redactions.headers + redactions.trailers);
+  }
+}
+
+net::Task<Result<void>> RecordHandler::keep_failure(store::RecordingBuilder& builder, RecordingExchange& recording,
+                                                    const Error& error) {
+  builder.finish({Kind::Failed, 0, std::string(exchange::name_of(error)), code_of(error, recording.facts())});
+  count_redactions(builder.redactions());
+  std::vector<store::PendingWrite> writes;
+  builder.take_writes(writes);
+  auto committed = co_await context_.link->commit(writes);
+  if (committed) {
+    recording.facts().recording = builder.id();
+    context_.metrics->add(Counter::RecordingFailed);
+  } else {
+    context_.metrics->add(Counter::RecordingDropped);
+    log::peer(log::Level::Error, "recording.lost", "a failure was answered whose recording is not safe",
+              {{"recording", builder.id()}, {"reason", committed.error().message()}});
+  }
+  co_return co_await recording.release();
+}
 
 net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetState& target, const config::Route* route,
                                              std::string_view route_name) {
@@ -71,39 +107,56 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   if (!origin.authority.empty()) builder.key_builder().dimension("authority", origin.authority);
   fill_provenance(builder.provenance(), exchange, target, route_name);
   BodyKey body_key(route, exchange.request(), tape->hasher, *context_.metrics);
-  RecordingExchange recording(exchange, builder, body_key, *context_.link);
+  RecordingExchange recording(exchange, builder, body_key, *context_.link, bypass_limit(route));
 
   auto served = co_await inner_.serve(recording);
   exchange::Facts& facts = exchange.facts();
   fill_timings(builder.provenance().timings, facts);
   body_key.finish(builder.key_builder());  // a body that was not read to its end
   std::vector<store::PendingWrite> writes;
-  if (recording.became_tunnel()) {
-    facts.outcome = Outcome::Forwarded;
+  if (recording.became_tunnel() || recording.is_bypassed()) {
+    facts.outcome = served ? Outcome::Forwarded : Outcome::Failed;
+    if (recording.is_lost()) {
+      context_.metrics->add(Counter::RecordingDropped);
+      context_.metrics->add(Counter::IncompleteStoreSlow);
+      log::peer(log::Level::Error, "recording.lost", "the store did not keep up with a long body",
+                {{"recording", builder.id()}});
+    } else if (recording.is_bypassed()) {
+      context_.metrics->add(Counter::IncompleteLimit);
+    }
     co_return served;
   }
   if (!served) {
     if (recording.is_held()) {
+      // In hybrid mode a failure is not an answer: the next such request tries the origin again.
+      const bool is_answer = served.error().origin == Origin::Upstream && facts.mode == Mode::Record;
+      if (is_answer) {
+        auto kept = co_await keep_failure(builder, recording, served.error());
+        ignore(kept, "said in the log; the failure that led here is what counts");
+        co_return served;
+      }
       auto told = co_await recording.release();  // our own error answer: sent, never recorded
       ignore(told, "the failure that led here is what counts");
       co_return served;
     }
     if (exchange.response_started()) {
-      builder.finish(outcome_of(served.error(), facts.response_bytes));
+      builder.finish(outcome_of(served.error(), facts));
       builder.take_writes(writes);
       context_.link->add(writes);
       context_.metrics->add(Counter::RecordingIncomplete);
     }
     co_return served;
   }
-  builder.finish({Kind::Complete, 0, {}});
-  const auto& redactions = builder.redactions();
-  if (redactions.uri > 0) context_.metrics->add(Counter::RedactedUri, redactions.uri);
-  if (redactions.headers + redactions.trailers > 0) {
-    context_.metrics->add(Counter::RedactedHeader, redactions.headers + redactions.trailers);
+  const bool lost = recording.is_lost();
+  if (lost) {
+    builder.abandon();
+  } else {
+    builder.finish({Kind::Complete, 0, {}});
   }
+  count_redactions(builder.redactions());
   builder.take_writes(writes);
   auto committed = co_await context_.link->commit(writes);
+  if (committed && lost) committed = fail(Code::Exhausted, "the store's queue refused a part of it", Origin::Store);
   if (committed) {
     facts.outcome = Outcome::Recorded;
     facts.recording = builder.id();

@@ -8,6 +8,7 @@
 
 #include "daemon/config/config.h"
 #include "daemon/exchange/handler.h"
+#include "daemon/modes/recording_exchange.h"
 #include "daemon/modes/runtime_state.h"
 #include "daemon/modes/store_link.h"
 #include "store/exchange_store.h"
@@ -20,6 +21,8 @@ struct RecordContext {
   StoreLink* link = nullptr;
   const store::Redactor* redactor = nullptr;
   Metrics* metrics = nullptr;
+  uint64_t max_body = 0;  // 0: none; else longer bodies are treated as `body_oversize`, or the route, says
+  config::BodyOversize body_oversize = config::BodyOversize::Stream;
 };
 
 class RecordHandler final {
@@ -32,6 +35,12 @@ class RecordHandler final {
                                 std::string_view route_name);
 
  private:
+  // What an origin's failure left: the answer the client is given, kept so that replay gives it again.
+  net::Task<Result<void>> keep_failure(store::RecordingBuilder& builder, RecordingExchange& recording,
+                                       const Error& error);
+  [[nodiscard]] uint64_t bypass_limit(const config::Route* route) const;
+  void count_redactions(const store::RedactionCounts& redactions);
+
   RecordContext context_;
   store::DigestMemo digests_;
   exchange::Handler& inner_;

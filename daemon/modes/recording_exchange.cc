@@ -1,10 +1,11 @@
 #include "daemon/modes/recording_exchange.h"
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "daemon/modes/forward.h"
+#include "daemon/modes/limited_exchange.h"
+#include "daemon/modes/rendition.h"
 
 namespace tapdeck::modes {
 
@@ -30,15 +31,36 @@ void RecordingExchange::submit_ready() {
   link_.add(writes_);
 }
 
+bool RecordingExchange::bypass(BodySide side, size_t bytes, std::optional<uint64_t> announced) {
+  const uint64_t length = std::max(announced.value_or(0), builder_.body_size(side) + bytes);
+  if (bypassed_ || length <= bypass_limit_) return bypassed_;
+  bypassed_ = true;
+  builder_.abandon();
+  submit_ready();
+  return true;
+}
+
+net::Task<Result<void>> RecordingExchange::keep_pace() {
+  auto room = co_await link_.room();
+  if (room) co_return room;
+  if (room.error().code == Code::Cancelled) co_return room;
+  bypassed_ = lost_ = true;  // traffic first
+  builder_.abandon();
+  submit_ready();
+  co_return Result<void>{};
+}
+
 net::Task<Result<BodyPiece>> RecordingExchange::read_body() {
   auto piece = co_await inner_.read_body();
-  if (!piece || tunnel_) co_return piece;
+  if (!piece || passes()) co_return piece;
+  if (bypass(BodySide::Request, piece->bytes.size(), std::nullopt)) co_return piece;
   if (!piece->bytes.empty()) {
     std::optional<std::string_view> extension;
     if (piece->chunk) extension = piece->chunk->extension;
     builder_.body(BodySide::Request, piece->bytes, elapsed_us(), extension);
     body_key_.update(piece->bytes);
     submit_ready();
+    if (!link_.has_room()) CO_TRY_VOID(co_await keep_pace());
   }
   if (piece->end) body_key_.finish(builder_.key_builder());  // before the response: a crash must leave the right key
   if (piece->end && !inner_.request_trailers().empty()) builder_.trailers(BodySide::Request, inner_.request_trailers());
@@ -46,11 +68,17 @@ net::Task<Result<BodyPiece>> RecordingExchange::read_body() {
 }
 
 Result<void> RecordingExchange::inform(const http::ResponseHead& head) {
-  builder_.informational(head);
+  if (!passes()) builder_.informational(head);
   return inner_.inform(head);
 }
 
 Result<void> RecordingExchange::respond(const http::ResponseHead& head, http::EndStream end) {
+  if (passes()) return inner_.respond(head, end);
+  // What a condition or a range made of the response answers nothing else.
+  if (answers_a_condition(head.status)) {
+    const std::string condition = condition_of(inner_.request());
+    if (!condition.empty()) builder_.key_builder().dimension(kConditionDimension, condition);
+  }
   builder_.response(head);
   if (is_switch(inner_.request(), head.status)) return inner_.respond(head, end);
   if (end == http::EndStream::Yes) {
@@ -58,11 +86,8 @@ Result<void> RecordingExchange::respond(const http::ResponseHead& head, http::En
     held_head_ = head;
     return {};
   }
-  if (const auto length = head.headers.find("content-length")) {
-    uint64_t bytes = 0;
-    const auto [rest, error] = std::from_chars(length->data(), length->data() + length->size(), bytes);
-    if (error == std::errc() && rest == length->data() + length->size()) body_left_ = bytes;
-  }
+  body_left_ = content_length_of(head.headers);
+  ignore(bypass(BodySide::Response, 0, body_left_), "either way the head goes on");
   return inner_.respond(head, end);
 }
 
@@ -82,20 +107,29 @@ BodyPiece RecordingExchange::keep(const BodyPiece& piece) {
 }
 
 net::Task<Result<void>> RecordingExchange::write_body(const BodyPiece& piece) {
-  if (tunnel_) return inner_.write_body(piece);
+  if (passes() || bypass(BodySide::Response, piece.bytes.size(), std::nullopt)) return inner_.write_body(piece);
   passed_ = keep(piece);
+  if (!link_.has_room()) return write_at_pace(piece);
   if (passed_.bytes.empty() && !passed_.chunk) return nothing_to_do();
   return inner_.write_body(passed_);
 }
 
+// The store is behind: the client waits with us, as long as it may.
+net::Task<Result<void>> RecordingExchange::write_at_pace(const BodyPiece& piece) {
+  CO_TRY_VOID(co_await keep_pace());
+  if (lost_) co_return co_await inner_.write_body(piece);  // the byte that was to be held too
+  if (passed_.bytes.empty() && !passed_.chunk) co_return Result<void>{};
+  co_return co_await inner_.write_body(passed_);
+}
+
 Result<void> RecordingExchange::write_now(const BodyPiece& piece) {
-  if (tunnel_) return inner_.write_now(piece);
+  if (passes() || bypass(BodySide::Response, piece.bytes.size(), std::nullopt)) return inner_.write_now(piece);
   const BodyPiece passed = keep(piece);
   return passed.bytes.empty() && !passed.chunk ? Result<void>{} : inner_.write_now(passed);
 }
 
 Result<void> RecordingExchange::end(const http::Headers& trailers) {
-  if (tunnel_) return inner_.end(trailers);
+  if (passes()) return inner_.end(trailers);
   if (!trailers.empty()) builder_.trailers(BodySide::Response, trailers);
   held_ = Held::End;
   held_trailers_ = trailers;

@@ -17,8 +17,10 @@ namespace tapdeck::modes {
 class RecordingExchange final : public exchange::Exchange {
  public:
   // Full body segments go to `link` as they fill.
-  RecordingExchange(exchange::Exchange& inner, store::RecordingBuilder& builder, BodyKey& body_key, StoreLink& link)
-      : inner_(inner), builder_(builder), body_key_(body_key), link_(link) {}
+  // A body of more than `bypass_limit` bytes ends the recording, not the exchange.
+  RecordingExchange(exchange::Exchange& inner, store::RecordingBuilder& builder, BodyKey& body_key, StoreLink& link,
+                    uint64_t bypass_limit = UINT64_MAX)
+      : inner_(inner), builder_(builder), body_key_(body_key), link_(link), bypass_limit_(bypass_limit) {}
 
   // The response is whole and only waits for release().
   [[nodiscard]] bool is_held() const { return held_ != Held::Nothing; }
@@ -27,6 +29,9 @@ class RecordingExchange final : public exchange::Exchange {
   // The same without waiting; false: the client's window is closed, nothing was sent, release() waits for it.
   Result<bool> release_now();
   [[nodiscard]] bool became_tunnel() const { return tunnel_; }
+  // Nothing is recorded, and nothing is held: a body was too long, or the store did not keep up with one.
+  [[nodiscard]] bool is_bypassed() const { return bypassed_; }
+  [[nodiscard]] bool is_lost() const { return lost_ || (builder_.is_begun() && link_.refusals() != refusals_); }
 
   const http::RequestHead& request() const override { return inner_.request(); }
   bool request_is_bodyless() const override { return inner_.request_is_bodyless(); }
@@ -50,7 +55,13 @@ class RecordingExchange final : public exchange::Exchange {
   enum class Held { Nothing, Head, End };
   [[nodiscard]] uint64_t elapsed_us() const;
   void submit_ready();
+  // Waits while the store is behind; gives the recording up when it stays so.
+  net::Task<Result<void>> keep_pace();
+  [[nodiscard]] bool passes() const { return tunnel_ || bypassed_; }
+  // True when `announced` bytes, or `bytes` more than that side's body has, are more than may be recorded.
+  bool bypass(store::BodySide side, size_t bytes, std::optional<uint64_t> announced);
   // Takes the copy and cuts off what must be held; what is left goes on.
+  net::Task<Result<void>> write_at_pace(const exchange::BodyPiece& piece);
   [[nodiscard]] exchange::BodyPiece keep(const exchange::BodyPiece& piece);
 
   exchange::Exchange& inner_;
@@ -64,7 +75,11 @@ class RecordingExchange final : public exchange::Exchange {
   std::optional<uint64_t> body_left_;  // under Content-Length
   std::vector<store::PendingWrite> writes_;
   exchange::BodyPiece passed_;  // what inner_.write_body() is writing
+  uint64_t bypass_limit_;
   bool tunnel_ = false;
+  bool bypassed_ = false;
+  bool lost_ = false;
+  uint64_t refusals_ = link_.refusals();
 };
 
 }  // namespace tapdeck::modes

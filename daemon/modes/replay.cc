@@ -5,6 +5,9 @@
 #include "daemon/exchange/error_response.h"
 #include "daemon/modes/miss.h"
 #include "daemon/modes/origin.h"
+#include "daemon/modes/pace.h"
+#include "daemon/modes/rendition_send.h"
+#include "daemon/modes/replayed_request.h"
 #include "daemon/net/offload.h"
 
 namespace tapdeck::modes {
@@ -12,18 +15,33 @@ namespace tapdeck::modes {
 using exchange::Exchange;
 using exchange::Served;
 
-store::KeyBuilder Asking::begin(const Exchange& exchange, const Tape& tape) {
+namespace {
+
+config::Repeat repeat_of(const config::Route* route) {
+  return route != nullptr ? route->repeat : config::Repeat::InOrder;
+}
+
+}  // namespace
+
+store::KeyBuilder Asking::begin(const Exchange& exchange, const Tape& tape, std::string_view method) {
   std::string storage;
   const OriginName origin = origin_of(exchange, storage);
-  store::KeyBuilder builder(tape.hasher, origin.scheme, origin.host, origin.port, exchange.request().method,
-                            exchange.request().target);
+  store::KeyBuilder builder(tape.hasher, origin.scheme, origin.host, origin.port, method, exchange.request().target);
   if (!origin.authority.empty()) builder.dimension("authority", origin.authority);
   return builder;
 }
 
 Question Asking::finish() {
   body_key_.finish(builder_);
-  Question question{builder_.key(), {}};
+  Question question;
+  const std::string condition = condition_of(exchange_.request());
+  if (!condition.empty()) {
+    store::KeyBuilder builder = builder_;
+    builder.dimension(kConditionDimension, condition);
+    question.conditional = builder.key();
+  }
+  if (exchange_.request().method == "HEAD") question.as_get = begin(exchange_, tape_, "GET").key();
+  question.key = builder_.key();
   question.parts = builder_.parts();
   return question;
 }
@@ -33,18 +51,19 @@ void ReplayHandler::count_hit(Exchange& exchange, const ReplayItem& item) {
   exchange.facts().recording = item.recording.id;
 }
 
-Served ReplayHandler::serve_now(Exchange& exchange, const TargetState& target, config::Repeat repeat) {
+Served ReplayHandler::serve_now(Exchange& exchange, const TargetState& target, const config::Route* route) {
   if (!exchange.request_is_bodyless() || target.tape == nullptr) return Served::No;
-  store::KeyBuilder builder = Asking::begin(exchange, *target.tape);
+  store::KeyBuilder builder = Asking::begin(exchange, *target.tape, exchange.request().method);
   const CursorKey key{target.tape->id, exchange.flow().identity.target, builder.key()};
   HotEntry* entry = cache_.find(key, context_.store->generation());
   if (entry == nullptr) return Served::No;
   const uint64_t turn = entry->cursor->load(std::memory_order_relaxed);
-  const size_t index = pick(repeat, turn, entry->ids.size());
+  const size_t index = pick(repeat_of(route), turn, entry->ids.size());
   if (index >= entry->ids.size()) return Served::No;
   const auto item = entry->items.find(entry->ids[index]);
   if (item == entry->items.end() || !can_send_now(*item->second)) return Served::No;
   if (item->second->body.size() > exchange.writable_now()) return Served::No;
+  if (pace_of(route) > 0 || !plays_as_recorded(exchange.request(), item->second->recording)) return Served::No;
   // Another worker may have moved the cursor between load and here: then two clients share one turn, which in-order
   // replay of concurrent identical requests cannot tell apart anyway.
   entry->cursor->store(turn + 1, std::memory_order_relaxed);
@@ -88,17 +107,51 @@ net::Task<Result<std::shared_ptr<const ReplayItem>>> ReplayHandler::load(CursorK
   co_return item;
 }
 
-bool ReplayHandler::is_surely_absent(const TargetState& target, const store::Key& key) {
+bool ReplayHandler::is_surely_absent(const TargetState& target, const Question& question) {
   const auto& known = target.tape->known;
-  if (known == nullptr || known->may_hold(key)) return false;
+  if (known == nullptr || known->may_hold(question.key)) return false;
+  for (const auto& other : {question.conditional, question.as_get}) {
+    if (other && known->may_hold(*other)) return false;
+  }
   context_.metrics->observe(Histogram::LookupMiss, 0);
   return true;
 }
 
 net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetState& target, const Question& question,
-                                             config::Repeat repeat) {
+                                             const config::Route* route) {
   const auto began = exchange::Clock::now();
-  const CursorKey key{target.tape->id, exchange.flow().identity.target, question.key};
+  const config::Repeat repeat = repeat_of(route);
+  CursorKey key{target.tape->id, exchange.flow().identity.target, question.key};
+  Found found;
+  // Each recorded 304 once, then the full response decides again: so a poller sees the change where it was recorded.
+  const bool in_turn = repeat == config::Repeat::InOrder || repeat == config::Repeat::Once;
+  if (question.conditional && in_turn) {
+    key.key = *question.conditional;
+    CO_TRY(own, co_await find_key(key, target, config::Repeat::Once));
+    found = own;
+  }
+  if (!found.item) {
+    key.key = question.key;
+    CO_TRY(plain, co_await find_key(key, target, repeat));
+    found = plain;
+  }
+  if (!found.item && question.as_get) {
+    key.key = *question.as_get;
+    CO_TRY(get, co_await find_key(key, target, repeat));
+    found = get;
+  }
+  if (!found.item && question.conditional && repeat != config::Repeat::Once) {
+    key.key = *question.conditional;
+    CO_TRY(last, co_await find_key(key, target, repeat));
+    found = last;
+  }
+  context_.metrics->observe(found.item ? Histogram::LookupHit : Histogram::LookupMiss,
+                            std::chrono::duration<double>(exchange::Clock::now() - began).count());
+  co_return found;
+}
+
+net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const TargetState& target,
+                                                 config::Repeat repeat) {
   HotEntry* entry = cache_.find(key, context_.store->generation());
   context_.metrics->add(Counter::HotCacheMiss);
   if (entry == nullptr) {
@@ -121,14 +174,16 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
       }
     }
   }
-  context_.metrics->observe(found.item ? Histogram::LookupHit : Histogram::LookupMiss,
-                            std::chrono::duration<double>(exchange::Clock::now() - began).count());
   co_return found;
 }
 
-net::Task<Result<void>> ReplayHandler::play(Exchange& exchange, std::shared_ptr<const ReplayItem> item) {
+net::Task<Result<void>> ReplayHandler::play(Exchange& exchange, std::shared_ptr<const ReplayItem> item,
+                                            const config::Route* route) {
   count_hit(exchange, *item);
-  co_return co_await send(exchange, item, *context_.store, *context_.readers);
+  if (auto rendition = render(exchange.request(), item->recording)) {
+    co_return co_await send_rendition(exchange, item, std::move(*rendition), *context_.store, *context_.readers);
+  }
+  co_return co_await send(exchange, item, *context_.store, *context_.readers, pace_of(route));
 }
 
 net::Task<Result<void>> ReplayHandler::explain_miss(Exchange& exchange, const TargetState& target,
@@ -161,9 +216,9 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
         "{\"error\":\"not_recorded\",\"session\":" + exchange::json_string(target.session) +
             ",\"hint\":\"the session could not be opened\"}\n");
   }
-  const config::Repeat repeat = route != nullptr ? route->repeat : config::Repeat::InOrder;
   Asking asking(exchange, *target.tape, route, *context_.metrics);
   bool end = exchange.request_is_bodyless();
+  CO_TRY_VOID(co_await invite_body(exchange));
   while (!end) {
     auto piece = co_await exchange.read_body();
     if (!piece) {
@@ -174,12 +229,12 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
     end = piece->end;
   }
   const Question question = asking.finish();
-  auto found = co_await find(exchange, target, question, repeat);
+  auto found = co_await find(exchange, target, question, route);
   if (!found) {
     exchange.facts().error = "store_error";
     co_return co_await exchange::respond_json(exchange, 500, exchange::json_of(found.error(), "-"));
   }
-  if (found->item != nullptr) co_return co_await play(exchange, found->item);
+  if (found->item != nullptr) co_return co_await play(exchange, found->item, route);
   co_return co_await explain_miss(exchange, target, question, route_name, *found);
 }
 

@@ -31,6 +31,8 @@ struct ReplayContext {
 struct Question {
   store::Key key;
   store::KeyParts parts;
+  std::optional<store::Key> conditional;  // of the origin's own answers to this condition or range
+  std::optional<store::Key> as_get;       // of the GET that answers a HEAD
 };
 
 // A question in the making: the request's head, then its body as it is read.
@@ -38,9 +40,13 @@ class Asking {
  public:
   // All must outlive it.
   Asking(const exchange::Exchange& exchange, const Tape& tape, const config::Route* route, Metrics& metrics)
-      : builder_(begin(exchange, tape)), body_key_(route, exchange.request(), tape.hasher, metrics) {}
+      : exchange_(exchange),
+        tape_(tape),
+        builder_(begin(exchange, tape, exchange.request().method)),
+        body_key_(route, exchange.request(), tape.hasher, metrics) {}
   // The key of a request without a body is this builder's.
-  [[nodiscard]] static store::KeyBuilder begin(const exchange::Exchange& exchange, const Tape& tape);
+  [[nodiscard]] static store::KeyBuilder begin(const exchange::Exchange& exchange, const Tape& tape,
+                                               std::string_view method);
   void body(std::string_view bytes) {
     builder_.body(bytes);
     body_key_.update(bytes);
@@ -49,6 +55,8 @@ class Asking {
   [[nodiscard]] Question finish();
 
  private:
+  const exchange::Exchange& exchange_;
+  const Tape& tape_;
   store::KeyBuilder builder_;
   BodyKey body_key_;
 };
@@ -64,21 +72,26 @@ class ReplayHandler final {
   explicit ReplayHandler(ReplayContext context) : context_(context), cache_(context.hot_bytes) {}
 
   // The hot path. No: not in memory, or not to be sent without waiting.
-  exchange::Served serve_now(exchange::Exchange& exchange, const TargetState& target, config::Repeat repeat);
+  exchange::Served serve_now(exchange::Exchange& exchange, const TargetState& target, const config::Route* route);
   // Replays or explains the miss. `snapshot_target` must stay alive until it returns.
   net::Task<Result<void>> serve(exchange::Exchange& exchange, const TargetState& target, const config::Route* route,
                                 std::string_view route_name);
 
   // ---- the steps, for hybrid mode
   // Known without waiting, and counted as a miss then. False: find() out.
-  [[nodiscard]] bool is_surely_absent(const TargetState& target, const store::Key& key);
+  [[nodiscard]] bool is_surely_absent(const TargetState& target, const Question& question);
+  // The recording whose turn it is: of this very condition (each once), else of the plain request, else for HEAD of the
+  // GET.
   net::Task<Result<Found>> find(exchange::Exchange& exchange, const TargetState& target, const Question& question,
-                                config::Repeat repeat);
-  net::Task<Result<void>> play(exchange::Exchange& exchange, std::shared_ptr<const ReplayItem> item);
+                                const config::Route* route);
+  // As recorded, or as the request asks for it (rendition.h), at the route's pace.
+  net::Task<Result<void>> play(exchange::Exchange& exchange, std::shared_ptr<const ReplayItem> item,
+                               const config::Route* route);
   net::Task<Result<void>> explain_miss(exchange::Exchange& exchange, const TargetState& target,
                                        const Question& question, std::string_view route_name, const Found& found);
 
  private:
+  net::Task<Result<Found>> find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat);
   net::Task<Result<HotEntry*>> load_entry(const CursorKey& key, const TargetState& target);
   net::Task<Result<std::shared_ptr<const ReplayItem>>> load(CursorKey key, const TargetState& target, uint64_t id);
   void count_hit(exchange::Exchange& exchange, const ReplayItem& item);

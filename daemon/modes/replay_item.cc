@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "daemon/modes/timeline_writer.h"
 #include "daemon/net/offload.h"
 
 namespace tapdeck::modes {
@@ -27,7 +28,7 @@ namespace {
 // Ends with its head: no body, and no chunked coding that must say so.
 bool ends_with_head(const ReplayItem& item, bool bodyless, const Exchange& exchange) {
   const store::Recording& recording = item.recording;
-  if (recording.outcome.kind != Kind::Complete || !bodyless || !recording.response_trailers.empty()) return false;
+  if (!is_whole(recording) || !bodyless || !recording.response_trailers.empty()) return false;
   const bool never_has_body =
       recording.response.status == 204 || recording.response.status == 304 || exchange.request().method == "HEAD";
   return never_has_body || !recording.response.headers.has_token("transfer-encoding", "chunked");
@@ -38,57 +39,10 @@ bool is_bodyless(const ReplayItem& item, const Exchange& exchange) {
   return status == 204 || status == 304 || exchange.request().method == "HEAD" || item.recording.response_body.empty();
 }
 
-// Writes `bytes`, which begin at `offset` of the body, with the chunk boundaries the origin wrote.
-class TimelineWriter {
- public:
-  TimelineWriter(Exchange& exchange, const store::BodyRef& body) : exchange_(exchange), body_(body) {}
-
-  net::Task<Result<void>> write(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const BodyPiece piece = cut(bytes);
-      auto written = co_await exchange_.write_body(piece);
-      if (!written) co_return written;
-      bytes.remove_prefix(piece.bytes.size());
-    }
-    co_return Result<void>{};
-  }
-
- private:
-  BodyPiece cut(std::string_view bytes) {
-    BodyPiece piece{bytes, std::nullopt, false};
-    while (next_ < body_.timeline.size() &&
-           (body_.timeline[next_].kind != store::Chunk::Kind::H1Chunk || body_.timeline[next_].offset < offset_)) {
-      ++next_;
-    }
-    if (next_ < body_.timeline.size() && body_.timeline[next_].offset == offset_) {
-      piece.chunk = http::ChunkStart{body_.timeline[next_].length, body_.timeline[next_].extension};
-      ++next_;
-    }
-    size_t following = next_;
-    while (following < body_.timeline.size() && body_.timeline[following].kind != store::Chunk::Kind::H1Chunk)
-      ++following;
-    if (following < body_.timeline.size()) {
-      piece.bytes = piece.bytes.substr(0, static_cast<size_t>(body_.timeline[following].offset - offset_));
-    }
-    offset_ += piece.bytes.size();
-    return piece;
-  }
-
-  Exchange& exchange_;
-  const store::BodyRef& body_;
-  uint64_t offset_ = 0;
-  size_t next_ = 0;
-};
-
 net::Task<Result<void>> stream_body(Exchange& exchange, const ReplayItem& item, TimelineWriter& writer,
                                     const store::ExchangeStore& store, net::ThreadPool& readers) {
-  // One segment at a time: memory stays flat however long the body is.
   for (const store::Segment& segment : item.recording.response_body.segments) {
-    store::BodyRef part;
-    part.size = segment.size;
-    part.segments.push_back(segment);
-    auto read = [&store, part] { return store.read_body(part, part.size); };
-    CO_TRY(bytes, co_await net::offload(readers, read));
+    CO_TRY(bytes, co_await read_segment(segment, store, readers));
     auto written = co_await writer.write(bytes);
     if (!written) co_return written;
     auto flushed = co_await exchange.flush();
@@ -97,10 +51,30 @@ net::Task<Result<void>> stream_body(Exchange& exchange, const ReplayItem& item, 
   co_return Result<void>{};
 }
 
+// RST_STREAM's code of an origin that spoke HTTP/2; what h1 makes of it has none. A number that says "no error" would
+// let the client take a part for the whole.
+http::ResetCode reset_code_of(const store::Outcome& outcome) {
+  const bool is_http2 = outcome.kind == Kind::Reset && outcome.reason == "upstream_reset" && outcome.code > 0;
+  return is_http2 && outcome.code <= 13 ? static_cast<http::ResetCode>(outcome.code) : http::ResetCode::InternalError;
+}
+
 }  // namespace
 
+net::Task<Result<std::string>> read_segment(store::Segment segment, const store::ExchangeStore& store,
+                                            net::ThreadPool& readers) {
+  store::BodyRef part;
+  part.size = segment.size;
+  part.segments.push_back(segment);
+  auto read = [&store, part] { return store.read_body(part, part.size); };
+  co_return co_await net::offload(readers, read);
+}
+
+bool is_whole(const store::Recording& recording) {
+  return recording.outcome.kind == Kind::Complete || recording.outcome.kind == Kind::Failed;
+}
+
 bool can_send_now(const ReplayItem& item) {
-  return item.recording.outcome.kind == Kind::Complete && item.recording.informational.empty() && item.is_cached() &&
+  return is_whole(item.recording) && item.recording.informational.empty() && item.is_cached() &&
          item.body.size() <= 65536 && item.recording.response_body.timeline.size() <= 1;
 }
 
@@ -122,18 +96,22 @@ Result<void> send_now(Exchange& exchange, const ReplayItem& item) {
 }
 
 net::Task<Result<void>> send(Exchange& exchange, std::shared_ptr<const ReplayItem> item,
-                             const store::ExchangeStore& store, net::ThreadPool& readers) {
+                             const store::ExchangeStore& store, net::ThreadPool& readers, double pace) {
   const store::Recording& recording = item->recording;
+  Sleeper sleeper;
+  Pacer pacer(pace, exchange.facts().began, sleeper);
   for (const http::ResponseHead& head : recording.informational) {
+    if (head.status == 100) continue;  // ours to send, when this client waits for it
     CO_TRY_VOID(exchange.inform(head));
   }
-  const bool whole = recording.outcome.kind == Kind::Complete;
+  const bool whole = is_whole(recording);
+  CO_TRY_VOID(co_await pacer.reach(exchange, recording.provenance.timings.first_byte));
   const bool bodyless = is_bodyless(*item, exchange);
   const bool ends = ends_with_head(*item, bodyless, exchange);
   CO_TRY_VOID(exchange.respond(recording.response, ends ? http::EndStream::Yes : http::EndStream::No));
   if (ends) co_return Result<void>{};
   if (!bodyless) {
-    TimelineWriter writer(exchange, recording.response_body);
+    TimelineWriter writer(exchange, recording.response_body, pacer);
     Result<void> written;
     if (item->is_cached()) {
       written = co_await writer.write(item->body);
@@ -142,10 +120,11 @@ net::Task<Result<void>> send(Exchange& exchange, std::shared_ptr<const ReplayIte
     }
     if (!written) co_return written;
   }
+  CO_TRY_VOID(co_await pacer.reach(exchange, recording.provenance.timings.total));
   if (whole) co_return exchange.end(recording.response_trailers);
   auto flushed = co_await exchange.flush();
   if (!flushed) co_return flushed;
-  exchange.reset(http::ResetCode::InternalError);  // as the origin did, at the same byte
+  exchange.reset(reset_code_of(recording.outcome));  // as the origin did, at the same byte
   co_return Result<void>{};
 }
 

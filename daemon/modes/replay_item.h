@@ -29,12 +29,20 @@ struct ReplayItem {
 [[nodiscard]] Result<std::shared_ptr<const ReplayItem>> load_item(const store::ExchangeStore& store,
                                                                   std::string_view session, uint64_t id);
 
-// Sends a cached item whose outcome was complete, without waiting. Only for items that can_send_now() allows.
+// Nothing is missing: the origin's response, or the answer to its failure.
+[[nodiscard]] bool is_whole(const store::Recording& recording);
+
+// Sends a cached item that is whole, without waiting. Only for items that can_send_now() allows.
 [[nodiscard]] bool can_send_now(const ReplayItem& item);
 Result<void> send_now(exchange::Exchange& exchange, const ReplayItem& item);
 
-// Sends any item: streamed bodies, broken-off responses (which are broken off again at the same byte).
+// Sends any item: streamed bodies, broken-off responses (which are broken off again at the same byte, with the same
+// code). `pace` as Pacer's factor.
 net::Task<Result<void>> send(exchange::Exchange& exchange, std::shared_ptr<const ReplayItem> item,
-                             const store::ExchangeStore& store, net::ThreadPool& readers);
+                             const store::ExchangeStore& store, net::ThreadPool& readers, double pace);
+
+// One segment of a body, read on the reader pool: memory stays flat however long the body is.
+net::Task<Result<std::string>> read_segment(store::Segment segment, const store::ExchangeStore& store,
+                                            net::ThreadPool& readers);
 
 }  // namespace tapdeck::modes

@@ -4,6 +4,20 @@
 
 namespace tapdeck::modes {
 
+net::Task<Result<void>> invite_body(exchange::Exchange& exchange) {
+  const http::RequestHead& request = exchange.request();
+  // RFC 9110 10.1.1: not to HTTP/1.0.
+  if (exchange.request_is_bodyless() || request.version == http::Version::Http10 ||
+      !request.headers.has_token("expect", "100-continue")) {
+    co_return Result<void>{};
+  }
+  http::ResponseHead head;
+  head.status = 100;
+  head.reason = "Continue";
+  CO_TRY_VOID(exchange.inform(head));
+  co_return co_await exchange.flush();
+}
+
 net::Task<Result<exchange::BodyPiece>> ReplayedRequest::read_body() {
   if (stored_.empty() && !ended_) co_return co_await inner_.read_body();
   exchange::BodyPiece piece;

@@ -11,6 +11,9 @@
 
 namespace tapdeck::modes {
 
+// Who waits for "100 Continue" with the body gets it from us: the key needs the body before anybody is asked.
+net::Task<Result<void>> invite_body(exchange::Exchange& exchange);
+
 class ReplayedRequest final : public exchange::Exchange {
  public:
   explicit ReplayedRequest(exchange::Exchange& inner) : inner_(inner) {}
@@ -24,7 +27,9 @@ class ReplayedRequest final : public exchange::Exchange {
   bool request_is_bodyless() const override { return inner_.request_is_bodyless(); }
   net::Task<Result<exchange::BodyPiece>> read_body() override;
   const http::Headers& request_trailers() const override { return inner_.request_trailers(); }
-  Result<void> inform(const http::ResponseHead& head) override { return inner_.inform(head); }
+  Result<void> inform(const http::ResponseHead& head) override {
+    return invited_ && head.status == 100 ? Result<void>{} : inner_.inform(head);
+  }
   Result<void> respond(const http::ResponseHead& head, http::EndStream end) override {
     return inner_.respond(head, end);
   }
@@ -51,11 +56,14 @@ class ReplayedRequest final : public exchange::Exchange {
   std::deque<Stored> stored_;
   Stored current_;
   bool ended_ = false;
+  bool invited_ = false;  // a 100 of the origin would be the second
 };
 
 template <class Each>
 net::Task<Result<bool>> ReplayedRequest::buffer(size_t limit, Each each) {
   size_t size = 0;
+  invited_ = true;
+  CO_TRY_VOID(co_await invite_body(inner_));
   while (!ended_ && size <= limit) {
     CO_TRY(piece, co_await inner_.read_body());
     each(piece.bytes);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/modes/limited_exchange.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/replayed_request.h"
 
@@ -77,7 +78,7 @@ Served ModeHandler::serve_now(Exchange& exchange) {
   const Mode mode = route != nullptr && route->mode ? *route->mode : target.mode;
   if ((mode != Mode::Replay && mode != Mode::Hybrid) || replay_ == nullptr) return Served::No;
   exchange.facts().mode = mode;
-  return replay_->serve_now(exchange, target, route != nullptr ? route->repeat : config::Repeat::InOrder);
+  return replay_->serve_now(exchange, target, route);
 }
 
 net::Task<Result<void>> ModeHandler::serve(Exchange& exchange) {
@@ -89,6 +90,37 @@ net::Task<Result<void>> ModeHandler::serve(Exchange& exchange) {
   exchange.facts().mode = mode;
   exchange.facts().upstream_offer =
       upstream_offer_of(route, exchange.tls().version.empty() ? config::Scheme::Http : config::Scheme::Https);
+  const config::BodyOversize oversize =
+      route != nullptr && route->body_oversize ? *route->body_oversize : options_.body_oversize;
+  if (options_.max_body > 0 && oversize == config::BodyOversize::Error) {
+    co_return co_await serve_limited(exchange, target, route, route_name);
+  }
+  co_return co_await serve_mode(exchange, target, route, route_name);
+}
+
+net::Task<Result<void>> ModeHandler::serve_limited(Exchange& exchange, const TargetState& target,
+                                                   const config::Route* route, std::string_view route_name) {
+  const bool replays = exchange.facts().mode == Mode::Replay;
+  LimitedExchange limited(exchange, options_.max_body,
+                          replays ? LimitedExchange::Responses::Any : LimitedExchange::Responses::Limited);
+  auto small = limited.check_request();
+  Result<void> served;
+  if (small) {
+    served = co_await serve_mode(limited, target, route, route_name);
+  } else {
+    exchange.facts().error = exchange::name_of(small.error());
+    auto told = co_await exchange::respond_json(exchange, exchange::status_of(small.error()),
+                                                exchange::json_of(small.error(), "-"));
+    ignore(told, "that the body is too long is the news");
+    served = small;
+  }
+  if (!served && served.error().code == Code::TooLarge) metrics_.add(Counter::LimitMaxBody);
+  co_return served;
+}
+
+net::Task<Result<void>> ModeHandler::serve_mode(Exchange& exchange, const TargetState& target,
+                                                const config::Route* route, std::string_view route_name) {
+  const Mode mode = exchange.facts().mode;
   const bool has_tape = target.tape != nullptr && record_ != nullptr && replay_ != nullptr;
   const bool may_record = has_tape && target.tape->take.number > 0;
   switch (mode) {
@@ -137,12 +169,14 @@ net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const Targ
     }
   }
   const Question question = asking.finish();
-  if (replay_->is_surely_absent(target, question.key)) {
+  if (replay_->is_surely_absent(target, question)) {
     co_return co_await record_->serve(buffered, target, route, route_name);
   }
-  const config::Repeat repeat = route != nullptr ? route->repeat : config::Repeat::InOrder;
-  auto found = co_await replay_->find(exchange, target, question, repeat);
-  if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item);
+  auto found = co_await replay_->find(exchange, target, question, route);
+  // An origin that could not be reached then may be reached now.
+  const bool answers =
+      found && found->item != nullptr && found->item->recording.outcome.kind != store::Outcome::Kind::Failed;
+  if (answers) co_return co_await replay_->play(exchange, found->item, route);
   co_return co_await record_->serve(buffered, target, route, route_name);
 }
 
@@ -158,9 +192,9 @@ net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, c
   }
   if (whole) {
     const Question question = asking.finish();
-    if (!replay_->is_surely_absent(target, question.key)) {
-      auto found = co_await replay_->find(exchange, target, question, route->repeat);
-      if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item);
+    if (!replay_->is_surely_absent(target, question)) {
+      auto found = co_await replay_->find(exchange, target, question, route);
+      if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item, route);
     }
   }
   ignore(route_name, "only recordings carry it");

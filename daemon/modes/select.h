@@ -19,6 +19,8 @@ namespace tapdeck::modes {
 struct ModeOptions {
   std::vector<config::Route> routes;
   size_t body_buffer = 1 << 20;  // request bytes held in hybrid mode before it gives up matching
+  uint64_t max_body = 0;         // 0: none
+  config::BodyOversize body_oversize = config::BodyOversize::Stream;
 };
 
 // The first route whose conditions hold; nullptr: none.
@@ -48,6 +50,10 @@ class ModeHandler final : public exchange::Handler {
   net::Task<Result<void>> serve(exchange::Exchange& exchange) override;
 
  private:
+  net::Task<Result<void>> serve_limited(exchange::Exchange& exchange, const TargetState& target,
+                                        const config::Route* route, std::string_view route_name);
+  net::Task<Result<void>> serve_mode(exchange::Exchange& exchange, const TargetState& target,
+                                     const config::Route* route, std::string_view route_name);
   net::Task<Result<void>> serve_hybrid(exchange::Exchange& exchange, const TargetState& target,
                                        const config::Route* route, std::string_view route_name);
   net::Task<Result<void>> serve_forward_on_miss(exchange::Exchange& exchange, const TargetState& target,

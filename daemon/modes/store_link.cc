@@ -44,8 +44,15 @@ void StoreLink::hand_over() {
   scheduled_ = false;
   if (turn_.empty()) return;
   const uint64_t token = batch_++;
+  uint64_t bytes = 0;
+  for (const store::PendingWrite& write : turn_) bytes += write.memory();
   auto taken = writer_.submit(turn_, this, token);
-  if (taken) return;
+  if (taken) {
+    handed_.push_back({token, bytes});
+    in_flight_ += bytes;
+    return;
+  }
+  ++refusals_;
   log::peer(log::Level::Error, "store.queue_full", "recordings are lost: the store does not keep up",
             {{"recordings", turn_.size()}});
   metrics_.add(Counter::IncompleteStoreSlow, turn_.size());
@@ -69,6 +76,11 @@ void StoreLink::take_answers() {
     posted_ = false;
   }
   for (const Answer& answer : answers) {
+    while (!handed_.empty() && handed_.front().token <= answer.token) {
+      in_flight_ -= handed_.front().bytes;
+      handed_.pop_front();
+    }
+    room_.notify();
     if (!answer.result) {
       metrics_.add(Counter::StoreErrorWrite);
       log::peer(log::Level::Error, "store.write_failed", "recordings are lost",
@@ -111,6 +123,26 @@ net::Task<Result<void>> StoreLink::wait_for_answer() {
     waiters_.push_back({batch_, number, Clock::now(), std::move(resume)});
     return [this, number] { asio::post(executor_, [this, number] { give_up(number); }); };
   });
+}
+
+net::Task<Result<void>> StoreLink::room() {
+  const auto limit = Clock::now() + options_.hold_limit;
+  asio::steady_timer timer(executor_, limit);
+  timer.async_wait([this](const auto& error) {
+    if (!error) room_.notify();
+  });
+  while (!has_room()) {
+    if (Clock::now() >= limit) {
+      metrics_.add(Counter::StoreHoldExceeded);
+      co_return fail(Code::Timeout, "the store did not keep up within storage.hold_limit", Origin::Store);
+    }
+    co_await room_.wait();
+    const auto stop = co_await asio::this_coro::cancellation_state;
+    if (stop.cancelled() != asio::cancellation_type::none) {
+      co_return fail(Code::Cancelled, "nobody waits for the recording any more", Origin::Internal);
+    }
+  }
+  co_return Result<void>{};
 }
 
 net::Task<Result<void>> StoreLink::commit(std::vector<store::PendingWrite>& writes) {

@@ -35,6 +35,13 @@ class StoreLink final : public store::Completion {
   // Queues the last writes of a recording and returns when they are safe (at once with Hold::No). Errors: Timeout
   // (hold_limit passed; counted), Exhausted (queue full), NoSpace, Io: the recording is lost or may be.
   net::Task<Result<void>> commit(std::vector<store::PendingWrite>& writes);
+  // Less than kInFlight bytes of this worker's wait for the store. Long bodies ask, so that a body of any length passes
+  // through bounded memory and none of its segments is refused by a full queue.
+  [[nodiscard]] bool has_room() const { return in_flight_ < kInFlight; }
+  // Returns when there is room. Error Timeout after hold_limit: the store stands still, go on without it.
+  net::Task<Result<void>> room();
+  // How often a hand-over was refused: whoever had writes in one has lost them.
+  [[nodiscard]] uint64_t refusals() const { return refusals_; }
   // No callback comes after this returns.
   void close();
 
@@ -47,6 +54,12 @@ class StoreLink final : public store::Completion {
     uint64_t number = 0;
     Clock::time_point began;
     net::Resume<Result<void>> resume;
+  };
+  // 32 segments: enough to keep the writer busy, and eight workers fit its queue (WriterOptions::queue_bytes).
+  static constexpr uint64_t kInFlight = 8ULL << 20;
+  struct Handed {
+    uint64_t token;
+    uint64_t bytes;
   };
   struct Answer {
     uint64_t token;
@@ -70,6 +83,10 @@ class StoreLink final : public store::Completion {
   uint64_t batch_ = 1;
   uint64_t next_waiter_ = 1;
   bool scheduled_ = false;
+  std::deque<Handed> handed_;  // not answered yet
+  uint64_t in_flight_ = 0;
+  uint64_t refusals_ = 0;
+  net::Signal room_{executor_};
 
   std::mutex mutex_;  // answers_ and posted_: shared with the writer thread
   std::vector<Answer> answers_;

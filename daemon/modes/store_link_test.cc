@@ -92,8 +92,38 @@ TEST(StoreLink, AFullQueueIsALossThatIsToldAndCounted) {
   ASSERT_FALSE(told);
   EXPECT_EQ(told.error().code, Code::Exhausted);
   EXPECT_EQ(rig.count(Counter::IncompleteStoreSlow), 1U);
+  EXPECT_EQ(rig.link.refusals(), 1U) << "so that whoever had a part in it knows";
   EXPECT_EQ(rig.count(Counter::StoreErrorWrite), 1U);
   EXPECT_EQ(rig.store->stored_recordings(), 0U);
+}
+
+TEST(StoreLink, ALongBodyWaitsForTheStoreAndGoesOnWhenItHasCaughtUp) {
+  LinkRig rig({.hold_limit = 10s});
+  store::Recorder recorder(*rig.store, "default");
+  store::RecordingBuilder builder = recorder.begin("/a");
+  std::string segment(store::kSegmentBytes, 'x');
+  for (char c = 'A'; c < 'A' + 40; ++c) {  // 10 MiB, each segment another
+    segment[0] = c;
+    builder.body(store::BodySide::Response, segment, 0);
+  }
+  std::vector<store::PendingWrite> writes;
+  builder.take_writes(writes);
+  EXPECT_TRUE(rig.link.has_room());
+  rig.link.add(writes);
+  rig.io.poll_one();  // the hand-over; answers come later
+  EXPECT_FALSE(rig.link.has_room());
+  std::optional<Result<void>> room;
+  auto wait = [&]() -> net::Task<> { room = co_await rig.link.room(); };
+  asio::co_spawn(rig.io, wait(), asio::detached);
+  const auto limit = std::chrono::steady_clock::now() + 10s;
+  while (!room && std::chrono::steady_clock::now() < limit) rig.io.run_one_for(100ms);
+  ASSERT_TRUE(room);
+  EXPECT_TRUE(*room) << room->error().message();
+  EXPECT_TRUE(rig.link.has_room());
+  EXPECT_EQ(rig.link.refusals(), 0U);
+  rig.link.close();
+  rig.io.restart();
+  rig.io.poll();
 }
 
 template <class Body>

@@ -112,10 +112,13 @@ struct Worker::Impl {
     }
     if (parts.writer != nullptr) {
       link = std::make_unique<modes::StoreLink>(executor, *parts.writer, metrics, link_options(parts.config->storage));
-      const modes::RecordContext record_context{parts.store, link.get(), parts.redactor, &metrics};
+      const config::Limits& limits = parts.config->limits;
+      const modes::RecordContext record_context{parts.store, link.get(),      parts.redactor,
+                                                &metrics,    limits.max_body, limits.body_oversize};
       record = std::make_unique<modes::RecordHandler>(record_context, forward);
     }
-    modes::ModeOptions options{parts.config->routes, static_cast<size_t>(parts.config->limits.body_buffer)};
+    modes::ModeOptions options{parts.config->routes, static_cast<size_t>(parts.config->limits.body_buffer),
+                               parts.config->limits.max_body, parts.config->limits.body_oversize};
     handler =
         std::make_unique<modes::ModeHandler>(view, std::move(options), forward, record.get(), replay.get(), metrics);
   }

@@ -1,0 +1,47 @@
+#include "daemon/app/body_search.h"
+
+#include <algorithm>
+
+#include "daemon/coding/decoder.h"
+
+namespace tapdeck::app {
+namespace {
+
+void append_lower(std::string& out, std::string_view bytes) {
+  for (const char c : bytes) out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+bool holds(const store::ExchangeStore& store, const store::BodyRef& body, const http::Headers& headers,
+           std::string_view text) {
+  const auto codings = coding::codings_of(headers);
+  TextFinder plain(text);
+  TextFinder decoded(text);
+  coding::Decoder decoder(codings ? std::span<const coding::Coding>(*codings) : std::span<const coding::Coding>(), {});
+  bool decodes = codings && !codings->empty();
+  auto read = store.read_body(body, [&](std::string_view bytes) {
+    if (decodes) decodes = decoder.feed(bytes, [&](std::string_view piece) { decoded.feed(piece); }).has_value();
+    return !plain.feed(bytes) && !decoded.found();
+  });
+  return read && (plain.found() || decoded.found());
+}
+
+}  // namespace
+
+TextFinder::TextFinder(std::string_view text) {
+  append_lower(text_, text);
+}
+
+bool TextFinder::feed(std::string_view piece) {
+  if (found_ || text_.empty()) return found_ = true;
+  append_lower(tail_, piece);
+  found_ = tail_.find(text_) != std::string::npos;
+  if (tail_.size() >= text_.size()) tail_.erase(0, tail_.size() - (text_.size() - 1));
+  return found_;
+}
+
+bool body_holds(const store::ExchangeStore& store, const store::Recording& recording, std::string_view text) {
+  return holds(store, recording.response_body, recording.response.headers, text) ||
+         holds(store, recording.request_body, recording.request.headers, text);
+}
+
+}  // namespace tapdeck::app

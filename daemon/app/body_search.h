@@ -1,0 +1,32 @@
+// Searching the bodies of recordings for a text, through their content codings. For `recording search body:TEXT`.
+//
+// Reads whole bodies from the store: for the control plane, never for a worker. Thread: any.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "store/exchange_store.h"
+
+namespace tapdeck::app {
+
+// A text that is looked for in bytes that come in pieces; ASCII letters match in any case.
+class TextFinder {
+ public:
+  explicit TextFinder(std::string_view text);
+  // Takes the next piece; true once the text was there, also across pieces.
+  bool feed(std::string_view piece);
+  [[nodiscard]] bool found() const { return found_; }
+
+ private:
+  std::string text_;  // lower case
+  std::string tail_;  // the end of what was fed, shorter than the text
+  bool found_ = false;
+};
+
+// The request or the response body holds `text` once its codings are off; a body that does not decode is searched as it
+// is. Unreadable bodies hold nothing.
+[[nodiscard]] bool body_holds(const store::ExchangeStore& store, const store::Recording& recording,
+                              std::string_view text);
+
+}  // namespace tapdeck::app

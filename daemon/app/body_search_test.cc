@@ -1,0 +1,59 @@
+#include "daemon/app/body_search.h"
+
+#include <gtest/gtest.h>
+
+#include "daemon/coding/decoder.h"
+#include "store/test_support.h"
+
+namespace tapdeck::app {
+namespace {
+
+TEST(TextFinder, FindsATextAcrossPiecesInAnyCase) {
+  const std::string bytes = "aa neEdle bb";
+  for (size_t cut = 0; cut <= bytes.size(); ++cut) {
+    TextFinder finder("NEEDLE");
+    finder.feed(std::string_view(bytes).substr(0, cut));
+    EXPECT_TRUE(finder.feed(std::string_view(bytes).substr(cut))) << cut;
+  }
+  TextFinder bytewise("needle"), absent("needles");
+  for (const char& c : bytes) {
+    bytewise.feed({&c, 1});
+    absent.feed({&c, 1});
+  }
+  EXPECT_TRUE(bytewise.found());
+  EXPECT_FALSE(absent.found());
+}
+
+// A stored recording whose response body is `body`, in `coding`.
+bool found_in(const std::string& coding, const std::string& body, const std::string& text) {
+  store::TempDirectory directory;
+  auto store = store::open_store(directory.path());
+  store::Recorder recorder(*store, "default");
+  store::RecordingBuilder builder = recorder.begin("/a");
+  http::ResponseHead head;
+  head.status = 200;
+  if (!coding.empty()) head.headers.add("Content-Encoding", coding);
+  builder.response(head);
+  builder.body(store::BodySide::Response, body, 0);
+  builder.finish({store::Outcome::Kind::Complete, 0, {}});
+  std::vector<store::PendingWrite> writes;
+  builder.take_writes(writes);
+  EXPECT_TRUE(store->write(writes, store::Durability::Wal));
+  return body_holds(*store, *store->get(builder.id()), text);
+}
+
+TEST(BodySearch, LooksThroughContentCodings) {
+  const std::string text = std::string(3000, 'x') + "the Needle" + std::string(3000, 'y');
+  coding::Encoder encoder(coding::Coding::Gzip);
+  std::string coded;
+  ASSERT_TRUE(encoder.feed(text, coded));
+  ASSERT_TRUE(encoder.finish(coded));
+  EXPECT_TRUE(found_in("", text, "needle"));
+  EXPECT_TRUE(found_in("gzip", coded, "needle"));
+  EXPECT_FALSE(found_in("gzip", coded, "haystack"));
+  EXPECT_TRUE(found_in("gzip", "not gzip but a needle", "needle")) << "what does not decode is searched as it is";
+  EXPECT_FALSE(found_in("", coded, "needle")) << "nobody said it was gzip";
+}
+
+}  // namespace
+}  // namespace tapdeck::app

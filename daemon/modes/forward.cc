@@ -7,8 +7,10 @@
 
 #include "daemon/exchange/error_response.h"
 #include "daemon/modes/origin.h"
+#include "daemon/modes/websocket_heads.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
+#include "daemon/ws/handshake.h"
 
 namespace tapdeck::modes {
 
@@ -91,8 +93,14 @@ bool ForwardHandler::expects_rest(const Exchange& exchange, const Attempt& state
 }
 
 net::Task<Result<void>> ForwardHandler::attempt(Exchange& exchange, Attempt& state) {
-  const auto end = exchange.request_is_bodyless() ? http::EndStream::Yes : http::EndStream::No;
-  CO_TRY_VOID(state.lane->send_request(exchange.request(), end));
+  const http::RequestHead& request = exchange.request();
+  // What follows the head of a CONNECT is the tunnel's, which pump_tunnel reads; the h2 codec keeps its stream open.
+  const bool ends = exchange.request_is_bodyless() || request.method == "CONNECT";
+  const auto end = ends ? http::EndStream::Yes : http::EndStream::No;
+  const bool is_h1 = state.lane->whole() != nullptr;
+  std::optional<http::RequestHead> upgrade;
+  if (is_h1 && request.method == "CONNECT" && ws::is_websocket(request)) upgrade = for_h1_origin(request);
+  CO_TRY_VOID(state.lane->send_request(upgrade ? *upgrade : request, end));
   auto flushed = co_await state.lane->flush();
   if (!flushed) {
     Error error = flushed.error();
@@ -179,8 +187,13 @@ net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attemp
       CO_TRY_VOID(exchange.inform(lane.response_head()));
     } else if (const auto* head = std::get_if<http::HeadReceived>(&*event)) {
       response_ended = head->end == http::EndStream::Yes;
-      switching = is_switch(exchange.request(), lane.response_head().status);
-      CO_TRY_VOID(exchange.respond(lane.response_head(), head->end));
+      std::optional<http::ResponseHead> opened;
+      if (lane.whole() == nullptr && !response_ended && is_opened_by_h2(exchange.request(), lane.response_head())) {
+        opened = for_h1_client(exchange.request(), lane.response_head());
+      }
+      const http::ResponseHead& answer = opened ? *opened : lane.response_head();
+      switching = is_switch(exchange.request(), answer.status);
+      CO_TRY_VOID(exchange.respond(answer, head->end));
       // A stream is a tunnel from here; an h1 connection says Upgraded when its message has ended.
       if (switching && lane.whole() == nullptr && !response_ended) co_return co_await pump_tunnel(exchange, state);
     } else if (const auto* body = std::get_if<http::BodyReceived>(&*event)) {
@@ -234,7 +247,9 @@ net::Task<> pump_up(Exchange& exchange, upstream::Lane& lane, net::Deadline& idl
 
 net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt& state) {
   upstream::Lane& lane = *state.lane;
-  metrics_.add(exchange.request().method == "CONNECT" ? Counter::TunnelledConnect : Counter::TunnelledUpgrade);
+  if (!ws::is_websocket(exchange.request())) {
+    metrics_.add(exchange.request().method == "CONNECT" ? Counter::TunnelledConnect : Counter::TunnelledUpgrade);
+  }
   exchange.become_tunnel();
   auto answered = co_await exchange.flush();
   if (!answered) co_return answered;

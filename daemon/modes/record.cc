@@ -68,7 +68,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   const store::BuilderContext builder_context{tape->hasher, *context_.redactor, tape->take};
   store::RecordingBuilder builder(builder_context, context_.store->allocate_id(), exchange.facts().began_unix_us,
                                   origin.scheme, origin.host, origin.port, exchange.request());
-  if (!origin.authority.empty()) builder.key_builder().dimension("authority", origin.authority);
+  add_dimensions(builder.key_builder(), origin, exchange.request());
   fill_provenance(builder.provenance(), exchange, target, route_name);
   BodyKey body_key(route, exchange.request(), tape->hasher, *context_.metrics);
   RecordingExchange recording(exchange, builder, body_key, *context_.link);
@@ -80,6 +80,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   std::vector<store::PendingWrite> writes;
   if (recording.became_tunnel()) {
     facts.outcome = Outcome::Forwarded;
+    if (recording.websocket() != nullptr) co_await recording.websocket()->finish(served);
     co_return served;
   }
   if (!served) {

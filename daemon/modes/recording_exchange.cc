@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "daemon/modes/forward.h"
+#include "daemon/ws/handshake.h"
 
 namespace tapdeck::modes {
 
@@ -24,6 +25,8 @@ void RecordingExchange::submit_ready() {
 
 net::Task<Result<BodyPiece>> RecordingExchange::read_body() {
   auto piece = co_await inner_.read_body();
+  if (piece && websocket_) websocket_->passed(BodySide::Request, piece->bytes);
+  if (piece && piece->end && websocket_) websocket_->ended(BodySide::Request);
   if (!piece || tunnel_) co_return piece;
   if (!piece->bytes.empty()) {
     std::optional<std::string_view> extension;
@@ -74,6 +77,10 @@ BodyPiece RecordingExchange::keep(const BodyPiece& piece) {
 }
 
 net::Task<Result<void>> RecordingExchange::write_body(const BodyPiece& piece) {
+  if (websocket_) {
+    websocket_->passed(BodySide::Response, piece.bytes);
+    if (websocket_->must_settle()) co_await websocket_->settle();
+  }
   if (tunnel_) co_return co_await inner_.write_body(piece);
   const BodyPiece passed = keep(piece);
   if (passed.bytes.empty() && !passed.chunk) co_return Result<void>{};
@@ -87,6 +94,7 @@ Result<void> RecordingExchange::write_now(const BodyPiece& piece) {
 }
 
 Result<void> RecordingExchange::end(const http::Headers& trailers) {
+  if (websocket_) websocket_->ended(BodySide::Response);
   if (tunnel_) return inner_.end(trailers);
   if (!trailers.empty()) builder_.trailers(BodySide::Response, trailers);
   held_ = Held::End;
@@ -108,6 +116,10 @@ net::Task<Result<void>> RecordingExchange::release() {
 
 void RecordingExchange::become_tunnel() {
   tunnel_ = true;
+  const http::ResponseHead& response = builder_.recording().response;
+  if (ws::is_opened(inner_.request(), response)) {
+    websocket_ = std::make_unique<WebSocketRecorder>(response, builder_, link_, inner_.facts());
+  }
   inner_.become_tunnel();
 }
 

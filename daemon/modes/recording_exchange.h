@@ -4,12 +4,14 @@
 // Owner: the RecordHandler's coroutine. Thread: the worker's.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "daemon/exchange/exchange.h"
 #include "daemon/modes/body_key.h"
 #include "daemon/modes/store_link.h"
+#include "daemon/modes/websocket_recorder.h"
 #include "store/recording_builder.h"
 
 namespace tapdeck::modes {
@@ -25,6 +27,8 @@ class RecordingExchange final : public exchange::Exchange {
   // Sends what was held.
   net::Task<Result<void>> release();
   [[nodiscard]] bool became_tunnel() const { return tunnel_; }
+  // Of a tunnel that is a WebSocket; nullptr: it is not.
+  [[nodiscard]] WebSocketRecorder* websocket() { return websocket_.get(); }
 
   const http::RequestHead& request() const override { return inner_.request(); }
   bool request_is_bodyless() const override { return inner_.request_is_bodyless(); }
@@ -61,6 +65,7 @@ class RecordingExchange final : public exchange::Exchange {
   std::optional<uint64_t> body_left_;  // under Content-Length
   std::vector<store::PendingWrite> writes_;
   bool tunnel_ = false;
+  std::unique_ptr<WebSocketRecorder> websocket_;
 };
 
 }  // namespace tapdeck::modes

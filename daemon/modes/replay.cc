@@ -5,6 +5,7 @@
 #include "daemon/exchange/error_response.h"
 #include "daemon/modes/miss.h"
 #include "daemon/modes/origin.h"
+#include "daemon/modes/websocket_replay.h"
 #include "daemon/net/offload.h"
 
 namespace tapdeck::modes {
@@ -15,9 +16,9 @@ using exchange::Served;
 store::KeyBuilder Asking::begin(const Exchange& exchange, const Tape& tape) {
   std::string storage;
   const OriginName origin = origin_of(exchange, storage);
-  store::KeyBuilder builder(tape.hasher, origin.scheme, origin.host, origin.port, exchange.request().method,
+  store::KeyBuilder builder(tape.hasher, origin.scheme, origin.host, origin.port, store::key_method(exchange.request()),
                             exchange.request().target);
-  if (!origin.authority.empty()) builder.dimension("authority", origin.authority);
+  add_dimensions(builder, origin, exchange.request());
   return builder;
 }
 
@@ -119,8 +120,13 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
   co_return found;
 }
 
-net::Task<Result<void>> ReplayHandler::play(Exchange& exchange, std::shared_ptr<const ReplayItem> item) {
+net::Task<Result<void>> ReplayHandler::play(Exchange& exchange, std::shared_ptr<const ReplayItem> item,
+                                            const config::Route* route) {
   count_hit(exchange, *item);
+  if (is_websocket_recording(item->recording)) {
+    const WebSocketStage stage{context_.store, context_.readers, context_.metrics, context_.idle_timeout};
+    co_return co_await play_websocket(exchange, item, route, stage);
+  }
   co_return co_await send(exchange, item, *context_.store, *context_.readers);
 }
 
@@ -156,7 +162,7 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
   }
   const config::Repeat repeat = route != nullptr ? route->repeat : config::Repeat::InOrder;
   Asking asking(exchange, *target.tape, route, *context_.metrics);
-  bool end = exchange.request_is_bodyless();
+  bool end = !has_body(exchange);
   while (!end) {
     auto piece = co_await exchange.read_body();
     if (!piece) {
@@ -172,7 +178,7 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
     exchange.facts().error = "store_error";
     co_return co_await exchange::respond_json(exchange, 500, exchange::json_of(found.error(), "-"));
   }
-  if (found->item != nullptr) co_return co_await play(exchange, found->item);
+  if (found->item != nullptr) co_return co_await play(exchange, found->item, route);
   co_return co_await explain_miss(exchange, target, question, route_name, *found);
 }
 

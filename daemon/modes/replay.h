@@ -25,6 +25,7 @@ struct ReplayContext {
   Cursors* cursors = nullptr;
   Metrics* metrics = nullptr;
   size_t hot_bytes = 64ULL << 20;
+  std::chrono::milliseconds idle_timeout{300'000};  // of a replayed WebSocket
 };
 
 // What is asked for: the key and its comparable parts.
@@ -72,7 +73,8 @@ class ReplayHandler final {
   // ---- the steps, for hybrid mode
   net::Task<Result<Found>> find(exchange::Exchange& exchange, const TargetState& target, const Question& question,
                                 config::Repeat repeat);
-  net::Task<Result<void>> play(exchange::Exchange& exchange, std::shared_ptr<const ReplayItem> item);
+  net::Task<Result<void>> play(exchange::Exchange& exchange, std::shared_ptr<const ReplayItem> item,
+                               const config::Route* route);
   net::Task<Result<void>> explain_miss(exchange::Exchange& exchange, const TargetState& target,
                                        const Question& question, std::string_view route_name, const Found& found);
 

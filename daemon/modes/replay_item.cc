@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "daemon/net/offload.h"
+#include "daemon/ws/handshake.h"
 
 namespace tapdeck::modes {
 
@@ -100,6 +101,7 @@ net::Task<Result<void>> stream_body(Exchange& exchange, const ReplayItem& item, 
 }  // namespace
 
 bool can_send_now(const ReplayItem& item) {
+  if (ws::is_opened(item.recording.request, item.recording.response)) return false;  // a conversation, not a body
   return item.recording.outcome.kind == Kind::Complete && item.recording.informational.empty() && item.is_cached() &&
          item.body.size() <= 65536 && item.recording.response_body.timeline.size() <= 1;
 }

@@ -123,7 +123,7 @@ net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const Targ
                                                   const config::Route* route, std::string_view route_name) {
   ReplayedRequest buffered(exchange);
   Asking asking(exchange, *target.tape, route, metrics_);
-  if (!exchange.request_is_bodyless()) {
+  if (has_body(exchange)) {
     auto feed = [&asking](std::string_view bytes) { asking.body(bytes); };
     auto whole = co_await buffered.buffer(options_.body_buffer, feed);
     if (!whole) {
@@ -139,7 +139,7 @@ net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const Targ
   const Question question = asking.finish();
   const config::Repeat repeat = route != nullptr ? route->repeat : config::Repeat::InOrder;
   auto found = co_await replay_->find(exchange, target, question, repeat);
-  if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item);
+  if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item, route);
   co_return co_await record_->serve(buffered, target, route, route_name);
 }
 
@@ -148,7 +148,7 @@ net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, c
   ReplayedRequest buffered(exchange);
   Asking asking(exchange, *target.tape, route, metrics_);
   bool whole = true;
-  if (!exchange.request_is_bodyless()) {
+  if (has_body(exchange)) {
     auto feed = [&asking](std::string_view bytes) { asking.body(bytes); };
     CO_TRY(complete, co_await buffered.buffer(options_.body_buffer, feed));
     whole = complete;
@@ -156,7 +156,7 @@ net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, c
   if (whole) {
     const Question question = asking.finish();
     auto found = co_await replay_->find(exchange, target, question, route->repeat);
-    if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item);
+    if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item, route);
   }
   ignore(route_name, "only recordings carry it");
   exchange.facts().outcome = Outcome::Forwarded;

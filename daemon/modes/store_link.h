@@ -34,6 +34,8 @@ class StoreLink final : public store::Completion {
   // Queues the last writes of a recording and returns when they are safe (at once with Hold::No). Errors: Timeout
   // (hold_limit passed; counted), Exhausted (queue full), NoSpace, Io: the recording is lost or may be.
   net::Task<Result<void>> commit(std::vector<store::PendingWrite>& writes);
+  [[nodiscard]] const asio::any_io_executor& executor() const { return executor_; }
+  [[nodiscard]] Metrics& metrics() { return metrics_; }
   // No callback comes after this returns.
   void close();
 

@@ -187,16 +187,22 @@ Key KeyBuilder::key() {
   return {hasher_.finish(sha)};
 }
 
+std::string_view key_method(const http::RequestHead& head) {
+  return head.method == "CONNECT" && head.protocol == "websocket" ? std::string_view("GET") : head.method;
+}
+
 KeyParts parts_of(const Recording& recording) {
   const auto [path, query] = split_target(recording.request.target);
+  // The messages of a WebSocket lie in the request's body, but are no part of the request.
+  const bool has_body = recording.request_body_digest != Digest{};
   return {recording.scheme,
           recording.host,
           recording.port,
-          recording.request.method,
+          std::string(key_method(recording.request)),
           std::string(path),
           std::string(query),
           recording.request_body_digest,
-          recording.request_body.size,
+          has_body ? recording.request_body.size : 0,
           recording.dimensions};
 }
 

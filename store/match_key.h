@@ -93,6 +93,10 @@ struct PathAndQuery {
 };
 [[nodiscard]] PathAndQuery split_target(std::string_view target);
 
+// The method a request is matched by: an extended CONNECT (RFC 8441) by the GET that it stands for, so that a WebSocket
+// recorded over one version of HTTP answers over the other.
+[[nodiscard]] std::string_view key_method(const http::RequestHead& head);
+
 // The parts of a stored recording, for comparison.
 [[nodiscard]] KeyParts parts_of(const Recording& recording);
 

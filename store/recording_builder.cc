@@ -52,7 +52,7 @@ size_t PendingWrite::memory() const {
 RecordingBuilder::RecordingBuilder(const BuilderContext& context, uint64_t id, int64_t started_unix_us,
                                    std::string_view scheme, std::string_view host, uint16_t port,
                                    const http::RequestHead& head)
-    : context_(context), key_(context.hasher, scheme, host, port, head.method, head.target) {
+    : context_(context), key_(context.hasher, scheme, host, port, key_method(head), head.target) {
   recording_.id = id;
   recording_.session = context.take.session;
   recording_.take = context.take.number;

@@ -26,13 +26,13 @@ TABLE = {
     "daemon/exchange": (("daemon/base", "daemon/http", "daemon/net", "store"), JSON),
     "daemon/modes": (
         ("daemon/base", "daemon/http", "daemon/coding", "daemon/exchange", "daemon/upstream", "daemon/net", "store",
-         "daemon/config/config.h", "daemon/grpc", "daemon/ws"), JSON),
+         "daemon/config/config.h", "daemon/config/json_path.h", "daemon/grpc", "daemon/ws"), JSON),
     "daemon/upstream": (
         ("daemon/base", "daemon/net", "daemon/transport", "daemon/tls", "daemon/http", "daemon/exchange"),
         ASIO + OPENSSL + ("ares.h",)),
     "daemon/server": (
         ("daemon/base", "daemon/net", "daemon/transport", "daemon/tls", "daemon/http", "daemon/exchange", "daemon/modes",
-         "daemon/upstream", "daemon/coding", "daemon/config", "daemon/kernel", "store"), ASIO + JSON),
+         "daemon/upstream", "daemon/coding", "daemon/config", "daemon/kernel", "daemon/ws", "store"), ASIO + JSON),
     "daemon/admin": (
         ("daemon/base", "daemon/net", "daemon/http", "daemon/config", "store"),
         ASIO + JSON + ("prometheus/",) + OPENSSL),
@@ -42,7 +42,7 @@ TABLE = {
 THIRD_PARTY = ("asio", "openssl/", "nlohmann/", "prometheus/", "rocksdb/", "bpf/libbpf", "bpf/bpf", "llhttp", "nghttp2/",
                "zlib.h", "brotli/", "zstd.h", "toml++/", "CLI/", "google/protobuf/", "ares.h", "libmnl/", "nftables/")
 # Headers that only tests include: judged like tests.
-TEST_SUPPORT = {"daemon/server/wire.h"}
+TEST_SUPPORT = {"daemon/server/wire.h", "daemon/server/websocket_rig.h"}
 # Not a test build: tests may include anything below their folder and GoogleTest.
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 

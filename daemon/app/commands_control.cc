@@ -210,9 +210,21 @@ void print_head(const Streams& streams, char mark, const Json& message, const st
   }
 }
 
+void print_messages(const Streams& streams, const Json& json) {
+  if (!json.contains("messages")) return;
+  for (const Json& message : json["messages"]) {
+    streams.out << (message["from"] == "client" ? "> " : "< ") << cell_of(message["kind"]);
+    if (message.contains("code")) streams.out << ' ' << cell_of(message["code"]);
+    streams.out << " (" << human_size(message["bytes"].get<uint64_t>()) << ", " << cell_of(message["milliseconds"])
+                << " ms)\n";
+  }
+  streams.out << '\n';
+}
+
 void print_recording(const Streams& streams, const Json& json) {
   Json summary = json;
-  for (const char* part : {"request", "response", "informational", "provenance", "ended"}) summary.erase(part);
+  for (const char* part : {"request", "response", "informational", "provenance", "ended", "messages"})
+    summary.erase(part);
   print_fields(streams, summary);
   streams.out << '\n';
   const Json& request = json["request"];
@@ -223,6 +235,7 @@ void print_recording(const Streams& streams, const Json& json) {
   print_head(streams, '<', response,
              cell_of(response["version"]) + " " + cell_of(response["status"]) + " " + cell_of(response["reason"]));
   streams.out << '\n';
+  print_messages(streams, json);
   print_fields(streams, json["provenance"]);
 }
 

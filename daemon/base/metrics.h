@@ -111,7 +111,8 @@ enum class Counter : uint16_t {
   MissNoKey,
   MissBody,
   MissExhausted,
-  MissOpaque,  // opaque: a flow that cannot be on tape (server first, not HTTP)
+  MissWebSocket,  // a message of the client that is not the recorded one
+  MissOpaque,     // opaque: a flow that cannot be on tape (server first, not HTTP)
   BodyKeyRaw,
   HotCacheHit,
   HotCacheMiss,
@@ -124,6 +125,9 @@ enum class Counter : uint16_t {
   IncompleteStoreError,
   IncompleteCrash,
   IncompleteLimit,
+  IncompleteProtocol,  // what passed could not be read
+  WebSocketUp,
+  WebSocketDown,      // messages recorded and replayed
   StoreHoldExceeded,  // storage.hold_limit passed: bytes flowed before the recording was safe
   StoreErrorWrite,
   StoreErrorRead,

@@ -3,6 +3,7 @@
 
 #include "daemon/base/endpoint.h"
 #include "daemon/config/bypass.h"
+#include "daemon/config/json_path.h"
 #include "daemon/config/schema.h"
 
 namespace tapdeck::config {
@@ -77,6 +78,12 @@ std::optional<std::string> check_token(std::string_view text) {
 std::optional<std::string> check_path(std::string_view text) {
   if (text.empty() || text.front() != '/') return "must begin with '/'";
   return check_any(text);
+}
+
+std::optional<std::string> check_json_path(std::string_view text) {
+  const auto path = JsonPath::parse(text);
+  if (!path) return path.error().detail;
+  return std::nullopt;
 }
 
 std::optional<std::string> check_constraint(std::string_view text) {

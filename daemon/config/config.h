@@ -198,6 +198,23 @@ struct Streaming {
 // How many times as fast as recorded; 0: at once.
 [[nodiscard]] double pace_factor(std::string_view pace);
 
+// How much of a recorded WebSocket the client must repeat; see modes/websocket_script.h.
+enum class WebSocketMode { Matched, Bidirectional, ServerOnly };
+enum class WebSocketPace { Instant, Recorded };
+
+// [routes.websocket]: replay of WebSockets. Without the table its defaults hold.
+struct WebSocket {
+  // "matched": client messages compared by value, in any order; "bidirectional": byte for byte and in order;
+  // "server-only": not looked at. Default matched: what a client says with fresh ids and times can still match. R
+  WebSocketMode mode = WebSocketMode::Matched;
+  // matched: JSON paths ("$.id", "$..nonce", "/payload/id") whose values do not count; the origin's messages get the
+  // client's fresh value where a recorded one stood at such a path. R
+  std::vector<std::string> ignore;
+  // When the origin's messages go: "instant", or "recorded": as long after the message that caused them (the opening,
+  // if none did) as when they were recorded. R
+  WebSocketPace pace = WebSocketPace::Instant;
+};
+
 // [[routes]]: the first whose given conditions all hold decides. Conditions left out match everything.
 struct Route {
   std::string name;                        // shown in misses; default "route N"
@@ -217,6 +234,7 @@ struct Route {
   Repeat repeat = Repeat::InOrder;            // n-th identical request: in-order, latest, cycle, once. R
   std::optional<BodyOversize> body_oversize;  // instead of limits.body_oversize. R
   std::optional<Streaming> streaming;
+  std::optional<WebSocket> websocket;
 };
 
 struct Config {

@@ -135,6 +135,8 @@ TEST(Config, ValuesOutOfRangeOrOfTheWrongTypeAreRefused) {
                           "[[routes]]\npath = \"/a\"\npath_prefix = \"/b\"\n",
                           "[[routes]]\npath = \"a\"\n",
                           "[[routes]]\nport = 0\n",
+                          "[[routes]]\n[routes.websocket]\nmode = \"loose\"\n",
+                          "[[routes]]\n[routes.websocket]\nignore = [\"id\"]\n",
                           "[[targets]]\nunit = \"a\"\nsession = \"../x\"\n"}) {
     EXPECT_NE(problem(bad), "") << bad;
   }
@@ -163,6 +165,9 @@ session = "s"
 [[routes]]
 method = "GET"
 scheme = "https"
+[routes.websocket]
+mode = "server-only"
+ignore = ["$.id"]
 )");
   ASSERT_TRUE(config) << config.error().detail;
   const std::string printed = to_toml(*config);
@@ -172,6 +177,9 @@ scheme = "https"
   EXPECT_TRUE(again->redact.headers.empty());
   EXPECT_TRUE(again->admin.listen.empty());
   EXPECT_EQ(again->targets[0].selector, "/a \"b\"");
+  ASSERT_TRUE(again->routes[0].websocket);
+  EXPECT_EQ(again->routes[0].websocket->mode, WebSocketMode::ServerOnly);
+  EXPECT_THAT(again->routes[0].websocket->ignore, ElementsAre("$.id"));
 }
 
 TEST(Config, MissingFileIsNotFoundAndDirectoryIsNoFile) {

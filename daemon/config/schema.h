@@ -37,6 +37,11 @@ inline constexpr std::array kBodyOversize = {Word{"stream", BodyOversize::Stream
                                              Word{"bypass", BodyOversize::Bypass}};
 inline constexpr std::array kRepeat = {Word{"in-order", Repeat::InOrder}, Word{"latest", Repeat::Latest},
                                        Word{"cycle", Repeat::Cycle}, Word{"once", Repeat::Once}};
+inline constexpr std::array kWebSocketModes = {Word{"matched", WebSocketMode::Matched},
+                                               Word{"bidirectional", WebSocketMode::Bidirectional},
+                                               Word{"server-only", WebSocketMode::ServerOnly}};
+inline constexpr std::array kWebSocketPaces = {Word{"instant", WebSocketPace::Instant},
+                                               Word{"recorded", WebSocketPace::Recorded}};
 inline constexpr std::array kLogLevels = {Word{"trace", LogLevel::Trace}, Word{"debug", LogLevel::Debug},
                                           Word{"info", LogLevel::Info},   Word{"warn", LogLevel::Warn},
                                           Word{"error", LogLevel::Error}, Word{"off", LogLevel::Off}};
@@ -72,6 +77,7 @@ std::optional<std::string> check_token(std::string_view text);  // RFC 9110 5.6.
 std::optional<std::string> check_path(std::string_view text);
 std::optional<std::string> check_constraint(std::string_view text);
 std::optional<std::string> check_pace(std::string_view text);
+std::optional<std::string> check_json_path(std::string_view text);
 
 inline constexpr uint64_t kKiB = 1024;
 inline constexpr uint64_t kNoMax = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
@@ -177,6 +183,13 @@ void visit(V& v, Streaming& c) {
 }
 
 template <class V>
+void visit(V& v, WebSocket& c) {
+  v.choice("mode", c.mode, kWebSocketModes);
+  v.texts("ignore", c.ignore, check_json_path);
+  v.choice("pace", c.pace, kWebSocketPaces);
+}
+
+template <class V>
 void visit(V& v, Route& c) {
   v.text("name", c.name, check_any);
   v.maybe_text("host", c.host, check_host_glob);
@@ -192,6 +205,7 @@ void visit(V& v, Route& c) {
   v.choice("repeat", c.repeat, kRepeat);
   v.maybe_choice("body_oversize", c.body_oversize, kBodyOversize);
   v.table("streaming", c.streaming);
+  v.table("websocket", c.websocket);
 }
 
 // Every section: v.section(name, struct) and v.array(name, vector).

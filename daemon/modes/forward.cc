@@ -7,8 +7,10 @@
 
 #include "daemon/exchange/error_response.h"
 #include "daemon/modes/origin.h"
+#include "daemon/modes/websocket_heads.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
+#include "daemon/ws/handshake.h"
 
 namespace tapdeck::modes {
 
@@ -105,9 +107,15 @@ net::Task<Result<void>> failed(Error error) {
 
 // Most requests have no body and fit the socket: those take no coroutine of their own.
 net::Task<Result<void>> ForwardHandler::attempt(Exchange& exchange, Attempt& state) {
-  const auto end = exchange.request_is_bodyless() ? http::EndStream::Yes : http::EndStream::No;
-  if (auto sent = state.lane->send_request(exchange.request(), end); !sent) return failed(sent.error());
-  if (end == http::EndStream::No) return attempt_waiting(exchange, state);
+  const http::RequestHead& request = exchange.request();
+  // What follows the head of a CONNECT is the tunnel's, which pump_tunnel reads; the h2 codec keeps its stream open.
+  const bool ends = exchange.request_is_bodyless() || request.method == "CONNECT";
+  const auto end = ends ? http::EndStream::Yes : http::EndStream::No;
+  const bool is_h1 = state.lane->whole() != nullptr;
+  std::optional<http::RequestHead> upgrade;
+  if (is_h1 && request.method == "CONNECT" && ws::is_websocket(request)) upgrade = for_h1_origin(request);
+  if (auto sent = state.lane->send_request(upgrade ? *upgrade : request, end); !sent) return failed(sent.error());
+  if (!ends) return attempt_waiting(exchange, state);
   const auto flushed = state.lane->try_flush();
   if (!flushed || !*flushed) return attempt_waiting(exchange, state);  // flush() says what is wrong
   state.request_sent = true;
@@ -121,7 +129,7 @@ net::Task<Result<void>> ForwardHandler::attempt_waiting(Exchange& exchange, Atte
     error.origin = Origin::Upstream;
     co_return std::unexpected(std::move(error));
   }
-  if (exchange.request_is_bodyless()) {
+  if (exchange.request_is_bodyless() || exchange.request().method == "CONNECT") {
     state.request_sent = true;
     co_return co_await pump_response(exchange, state);
   }
@@ -204,8 +212,13 @@ net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attemp
       CO_TRY_VOID(exchange.inform(lane.response_head()));
     } else if (const auto* head = std::get_if<http::HeadReceived>(&*event)) {
       response_ended = head->end == http::EndStream::Yes;
-      switching = is_switch(exchange.request(), lane.response_head().status);
-      CO_TRY_VOID(exchange.respond(lane.response_head(), head->end));
+      std::optional<http::ResponseHead> opened;
+      if (lane.whole() == nullptr && !response_ended && is_opened_by_h2(exchange.request(), lane.response_head())) {
+        opened = for_h1_client(exchange.request(), lane.response_head());
+      }
+      const http::ResponseHead& answer = opened ? *opened : lane.response_head();
+      switching = is_switch(exchange.request(), answer.status);
+      CO_TRY_VOID(exchange.respond(answer, head->end));
       // A stream is a tunnel from here; an h1 connection says Upgraded when its message has ended.
       if (switching && lane.whole() == nullptr && !response_ended) co_return co_await pump_tunnel(exchange, state);
     } else if (const auto* body = std::get_if<http::BodyReceived>(&*event)) {
@@ -259,7 +272,9 @@ net::Task<> pump_up(Exchange& exchange, upstream::Lane& lane, net::Deadline& idl
 
 net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt& state) {
   upstream::Lane& lane = *state.lane;
-  metrics_.add(exchange.request().method == "CONNECT" ? Counter::TunnelledConnect : Counter::TunnelledUpgrade);
+  if (!ws::is_websocket(exchange.request())) {
+    metrics_.add(exchange.request().method == "CONNECT" ? Counter::TunnelledConnect : Counter::TunnelledUpgrade);
+  }
   exchange.become_tunnel();
   auto answered = co_await exchange.flush();
   if (!answered) co_return answered;

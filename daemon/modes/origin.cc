@@ -1,5 +1,7 @@
 #include "daemon/modes/origin.h"
 
+#include "daemon/ws/handshake.h"
+
 namespace tapdeck::modes {
 
 std::string_view host_of_authority(std::string_view authority) {
@@ -26,6 +28,15 @@ OriginName origin_of(const exchange::Exchange& exchange, std::string& storage) {
     origin.host = storage;
   }
   return origin;
+}
+
+void add_dimensions(store::KeyBuilder& key, const OriginName& origin, const http::RequestHead& request) {
+  if (!origin.authority.empty()) key.dimension("authority", origin.authority);
+  if (ws::is_websocket(request)) key.dimension("protocol", "websocket");
+}
+
+bool has_body(const exchange::Exchange& exchange) {
+  return !exchange.request_is_bodyless() && !ws::is_websocket(exchange.request());
 }
 
 upstream::Key upstream_key_of(exchange::Exchange& exchange) {

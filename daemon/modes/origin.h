@@ -7,6 +7,7 @@
 
 #include "daemon/exchange/exchange.h"
 #include "daemon/upstream/connection.h"
+#include "store/match_key.h"
 
 namespace tapdeck::modes {
 
@@ -21,6 +22,13 @@ struct OriginName {
 // A Host header never decides where a flow goes, and alone never decides what it matches: when it disagrees with the
 // SNI both are in the key (Squid CVE-2009-0801 is the class).
 [[nodiscard]] OriginName origin_of(const exchange::Exchange& exchange, std::string& storage);
+
+// The dimensions of the key that every mode adds: the authority, and "protocol" for a WebSocket, which is another
+// request than the plain GET of the same path.
+void add_dimensions(store::KeyBuilder& key, const OriginName& origin, const http::RequestHead& request);
+
+// A body that belongs to the request, and to its key. What follows the head of a WebSocket's extended CONNECT is none.
+[[nodiscard]] bool has_body(const exchange::Exchange& exchange);
 
 // "host" of "host:port", "[v6]:port" or "host".
 [[nodiscard]] std::string_view host_of_authority(std::string_view authority);

@@ -104,7 +104,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   const store::BuilderContext builder_context{tape->hasher, *context_.redactor, tape->take, &digests_};
   store::RecordingBuilder builder(builder_context, context_.store->allocate_id(), exchange.facts().began_unix_us,
                                   origin.scheme, origin.host, origin.port, exchange.request());
-  if (!origin.authority.empty()) builder.key_builder().dimension("authority", origin.authority);
+  add_dimensions(builder.key_builder(), origin, exchange.request());
   fill_provenance(builder.provenance(), exchange, target, route_name);
   BodyKey body_key(route, exchange.request(), tape->hasher, *context_.metrics);
   RecordingExchange recording(exchange, builder, body_key, *context_.link, bypass_limit(route));
@@ -114,6 +114,11 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   fill_timings(builder.provenance().timings, facts);
   body_key.finish(builder.key_builder());  // a body that was not read to its end
   std::vector<store::PendingWrite> writes;
+  if (recording.websocket() != nullptr) {
+    facts.outcome = Outcome::Forwarded;
+    co_await recording.websocket()->finish(served);
+    co_return served;
+  }
   if (recording.became_tunnel() || recording.is_bypassed()) {
     facts.outcome = served ? Outcome::Forwarded : Outcome::Failed;
     if (recording.is_lost()) {

@@ -6,6 +6,7 @@
 #include "daemon/modes/forward.h"
 #include "daemon/modes/limited_exchange.h"
 #include "daemon/modes/rendition.h"
+#include "daemon/ws/handshake.h"
 
 namespace tapdeck::modes {
 
@@ -52,6 +53,8 @@ net::Task<Result<void>> RecordingExchange::keep_pace() {
 
 net::Task<Result<BodyPiece>> RecordingExchange::read_body() {
   auto piece = co_await inner_.read_body();
+  if (piece && websocket_) websocket_->passed(BodySide::Request, piece->bytes);
+  if (piece && piece->end && websocket_) websocket_->ended(BodySide::Request);
   if (!piece || passes()) co_return piece;
   if (bypass(BodySide::Request, piece->bytes.size(), std::nullopt)) co_return piece;
   if (!piece->bytes.empty()) {
@@ -107,11 +110,18 @@ BodyPiece RecordingExchange::keep(const BodyPiece& piece) {
 }
 
 net::Task<Result<void>> RecordingExchange::write_body(const BodyPiece& piece) {
+  if (websocket_) return write_message(piece);
   if (passes() || bypass(BodySide::Response, piece.bytes.size(), std::nullopt)) return inner_.write_body(piece);
   passed_ = keep(piece);
   if (!link_.has_room()) return write_at_pace(piece);
   if (passed_.bytes.empty() && !passed_.chunk) return nothing_to_do();
   return inner_.write_body(passed_);
+}
+
+net::Task<Result<void>> RecordingExchange::write_message(const BodyPiece& piece) {
+  websocket_->passed(BodySide::Response, piece.bytes);
+  if (websocket_->must_settle()) co_await websocket_->settle();
+  co_return co_await inner_.write_body(piece);
 }
 
 // The store is behind: the client waits with us, as long as it may.
@@ -129,6 +139,7 @@ Result<void> RecordingExchange::write_now(const BodyPiece& piece) {
 }
 
 Result<void> RecordingExchange::end(const http::Headers& trailers) {
+  if (websocket_) websocket_->ended(BodySide::Response);
   if (passes()) return inner_.end(trailers);
   if (!trailers.empty()) builder_.trailers(BodySide::Response, trailers);
   held_ = Held::End;
@@ -162,6 +173,10 @@ net::Task<Result<void>> RecordingExchange::release() {
 
 void RecordingExchange::become_tunnel() {
   tunnel_ = true;
+  const http::ResponseHead& response = builder_.recording().response;
+  if (ws::is_opened(inner_.request(), response)) {
+    websocket_ = std::make_unique<WebSocketRecorder>(response, builder_, link_, inner_.facts());
+  }
   inner_.become_tunnel();
 }
 

@@ -4,12 +4,14 @@
 // Owner: the RecordHandler's coroutine. Thread: the worker's.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "daemon/exchange/exchange.h"
 #include "daemon/modes/body_key.h"
 #include "daemon/modes/store_link.h"
+#include "daemon/modes/websocket_recorder.h"
 #include "store/recording_builder.h"
 
 namespace tapdeck::modes {
@@ -32,6 +34,8 @@ class RecordingExchange final : public exchange::Exchange {
   // Nothing is recorded, and nothing is held: a body was too long, or the store did not keep up with one.
   [[nodiscard]] bool is_bypassed() const { return bypassed_; }
   [[nodiscard]] bool is_lost() const { return lost_ || (builder_.is_begun() && link_.refusals() != refusals_); }
+  // Of a tunnel that is a WebSocket; nullptr: it is not.
+  [[nodiscard]] WebSocketRecorder* websocket() { return websocket_.get(); }
 
   const http::RequestHead& request() const override { return inner_.request(); }
   bool request_is_bodyless() const override { return inner_.request_is_bodyless(); }
@@ -62,6 +66,7 @@ class RecordingExchange final : public exchange::Exchange {
   bool bypass(store::BodySide side, size_t bytes, std::optional<uint64_t> announced);
   // Takes the copy and cuts off what must be held; what is left goes on.
   net::Task<Result<void>> write_at_pace(const exchange::BodyPiece& piece);
+  net::Task<Result<void>> write_message(const exchange::BodyPiece& piece);
   [[nodiscard]] exchange::BodyPiece keep(const exchange::BodyPiece& piece);
 
   exchange::Exchange& inner_;
@@ -80,6 +85,7 @@ class RecordingExchange final : public exchange::Exchange {
   bool bypassed_ = false;
   bool lost_ = false;
   uint64_t refusals_ = link_.refusals();
+  std::unique_ptr<WebSocketRecorder> websocket_;
 };
 
 }  // namespace tapdeck::modes

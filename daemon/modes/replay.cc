@@ -8,6 +8,7 @@
 #include "daemon/modes/pace.h"
 #include "daemon/modes/rendition_send.h"
 #include "daemon/modes/replayed_request.h"
+#include "daemon/modes/websocket_replay.h"
 #include "daemon/net/offload.h"
 
 namespace tapdeck::modes {
@@ -27,7 +28,7 @@ store::KeyBuilder Asking::begin(const Exchange& exchange, const Tape& tape, std:
   std::string storage;
   const OriginName origin = origin_of(exchange, storage);
   store::KeyBuilder builder(tape.hasher, origin.scheme, origin.host, origin.port, method, exchange.request().target);
-  if (!origin.authority.empty()) builder.dimension("authority", origin.authority);
+  add_dimensions(builder, origin, exchange.request());
   return builder;
 }
 
@@ -180,6 +181,10 @@ net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const Tar
 net::Task<Result<void>> ReplayHandler::play(Exchange& exchange, std::shared_ptr<const ReplayItem> item,
                                             const config::Route* route) {
   count_hit(exchange, *item);
+  if (is_websocket_recording(item->recording)) {
+    const WebSocketStage stage{context_.store, context_.readers, context_.metrics, context_.idle_timeout};
+    co_return co_await play_websocket(exchange, item, route, stage);
+  }
   if (auto rendition = render(exchange.request(), item->recording)) {
     co_return co_await send_rendition(exchange, item, std::move(*rendition), *context_.store, *context_.readers);
   }
@@ -217,7 +222,7 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
             ",\"hint\":\"the session could not be opened\"}\n");
   }
   Asking asking(exchange, *target.tape, route, *context_.metrics);
-  bool end = exchange.request_is_bodyless();
+  bool end = !has_body(exchange);
   CO_TRY_VOID(co_await invite_body(exchange));
   while (!end) {
     auto piece = co_await exchange.read_body();

@@ -25,6 +25,7 @@ struct ReplayContext {
   Cursors* cursors = nullptr;
   Metrics* metrics = nullptr;
   size_t hot_bytes = 64ULL << 20;
+  std::chrono::milliseconds idle_timeout{300'000};  // of a replayed WebSocket
 };
 
 // What is asked for: the key and its comparable parts.
@@ -42,7 +43,7 @@ class Asking {
   Asking(const exchange::Exchange& exchange, const Tape& tape, const config::Route* route, Metrics& metrics)
       : exchange_(exchange),
         tape_(tape),
-        builder_(begin(exchange, tape, exchange.request().method)),
+        builder_(begin(exchange, tape, store::key_method(exchange.request()))),
         body_key_(route, exchange.request(), tape.hasher, metrics) {}
   // The key of a request without a body is this builder's.
   [[nodiscard]] static store::KeyBuilder begin(const exchange::Exchange& exchange, const Tape& tape,

@@ -4,6 +4,7 @@
 
 #include "daemon/modes/timeline_writer.h"
 #include "daemon/net/offload.h"
+#include "daemon/ws/handshake.h"
 
 namespace tapdeck::modes {
 
@@ -74,6 +75,7 @@ bool is_whole(const store::Recording& recording) {
 }
 
 bool can_send_now(const ReplayItem& item) {
+  if (ws::is_opened(item.recording.request, item.recording.response)) return false;  // a conversation, not a body
   return is_whole(item.recording) && item.recording.informational.empty() && item.is_cached() &&
          item.body.size() <= 65536 && item.recording.response_body.timeline.size() <= 1;
 }

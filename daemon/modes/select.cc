@@ -155,7 +155,7 @@ net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const Targ
                                                   const config::Route* route, std::string_view route_name) {
   ReplayedRequest buffered(exchange);
   Asking asking(exchange, *target.tape, route, metrics_);
-  if (!exchange.request_is_bodyless()) {
+  if (has_body(exchange)) {
     auto feed = [&asking](std::string_view bytes) { asking.body(bytes); };
     auto whole = co_await buffered.buffer(options_.body_buffer, feed);
     if (!whole) {
@@ -185,7 +185,7 @@ net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, c
   ReplayedRequest buffered(exchange);
   Asking asking(exchange, *target.tape, route, metrics_);
   bool whole = true;
-  if (!exchange.request_is_bodyless()) {
+  if (has_body(exchange)) {
     auto feed = [&asking](std::string_view bytes) { asking.body(bytes); };
     CO_TRY(complete, co_await buffered.buffer(options_.body_buffer, feed));
     whole = complete;

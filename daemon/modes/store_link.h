@@ -42,6 +42,8 @@ class StoreLink final : public store::Completion {
   net::Task<Result<void>> room();
   // How often a hand-over was refused: whoever had writes in one has lost them.
   [[nodiscard]] uint64_t refusals() const { return refusals_; }
+  [[nodiscard]] const asio::any_io_executor& executor() const { return executor_; }
+  [[nodiscard]] Metrics& metrics() { return metrics_; }
   // No callback comes after this returns.
   void close();
 

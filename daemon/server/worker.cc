@@ -108,6 +108,7 @@ struct Worker::Impl {
   void make_modes() {
     if (parts.store != nullptr) {
       modes::ReplayContext replay_context{parts.store, parts.redactor, &readers, parts.cursors, &metrics};
+      replay_context.idle_timeout = parts.config->limits.idle_timeout;
       replay = std::make_unique<modes::ReplayHandler>(replay_context);
     }
     if (parts.writer != nullptr) {

@@ -1,0 +1,29 @@
+#include "daemon/modes/websocket_heads.h"
+
+#include "daemon/ws/handshake.h"
+
+namespace tapdeck::modes {
+
+http::RequestHead for_h1_origin(const http::RequestHead& connect) {
+  http::RequestHead head = connect;
+  if (!head.headers.find("sec-websocket-key")) head.headers.add("sec-websocket-key", ws::random_key());
+  if (!head.headers.find("sec-websocket-version")) head.headers.add("sec-websocket-version", "13");
+  return head;
+}
+
+bool is_opened_by_h2(const http::RequestHead& request, const http::ResponseHead& response) {
+  return request.method == "GET" && ws::is_websocket(request) && response.status >= 200 && response.status < 300;
+}
+
+http::ResponseHead for_h1_client(const http::RequestHead& upgrade, const http::ResponseHead& response) {
+  http::ResponseHead head = response;
+  head.status = 101;
+  head.reason = "Switching Protocols";
+  head.version = http::Version::Http11;
+  head.headers.set("Upgrade", "websocket");
+  head.headers.set("Connection", "Upgrade");
+  head.headers.set("Sec-WebSocket-Accept", ws::accept_of(upgrade.headers.find("sec-websocket-key").value_or("")));
+  return head;
+}
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,238 @@
+#include "daemon/modes/websocket_player.h"
+
+#include <utility>
+
+namespace tapdeck::modes {
+
+using exchange::BodyPiece;
+using Kind = store::Outcome::Kind;
+
+namespace {
+
+// Frames are written in portions of about this much: one TLS turn.
+constexpr size_t kPortion = 65536;
+// A client that asks and never reads is not read either.
+constexpr size_t kMaxAnswers = 65536;
+constexpr size_t kMaxBacklog = 65536;
+// For the client's Close after ours, before the connection is ended anyway.
+constexpr std::chrono::seconds kPatience{2};
+
+ws::ReaderOptions reading(const std::optional<ws::DeflateParams>& agreed) {
+  ws::ReaderOptions options;
+  if (agreed) options.deflate = agreed->client;
+  return options;
+}
+
+ws::Opcode opcode_of(store::Message::Kind kind) {
+  switch (kind) {
+    case store::Message::Kind::Text:
+      return ws::Opcode::Text;
+    case store::Message::Kind::Ping:
+      return ws::Opcode::Ping;
+    default:
+      return ws::Opcode::Binary;
+  }
+}
+
+}  // namespace
+
+WebSocketPlayer::WebSocketPlayer(exchange::Exchange& exchange, WebSocketScript& script,
+                                 const store::Recording& recording, const std::optional<ws::DeflateParams>& agreed,
+                                 const WebSocketStage& stage, const asio::any_io_executor& executor)
+    : exchange_(exchange),
+      script_(script),
+      recording_(recording),
+      stage_(stage),
+      reader_(reading(agreed)),
+      changed_(executor),
+      sent_(executor),
+      tasks_(executor),
+      due_(executor, [this] { changed_.notify(); }),
+      idle_(executor, [this] {
+        stage_.metrics->add(Counter::LimitIdleTimeout);
+        client_ended_ = true;
+        changed_.notify();
+      }) {
+  if (agreed) deflater_.emplace(agreed->server, agreed->server_window_bits);
+}
+
+uint64_t WebSocketPlayer::now() const {
+  const auto elapsed = exchange::Clock::now() - began_;
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count());
+}
+
+net::Task<Result<void>> WebSocketPlayer::run() {
+  idle_.set(stage_.idle_timeout);
+  tasks_.spawn(read_client());
+  auto played = co_await play();
+  tasks_.cancel();
+  while (tasks_.size() > 0) co_await tasks_.join();
+  co_return played;
+}
+
+bool WebSocketPlayer::must_pause() const {
+  return answers_.size() >= kMaxAnswers || script_.backlog() >= kMaxBacklog;
+}
+
+net::Task<> WebSocketPlayer::read_client() {
+  std::vector<ws::Message> messages;
+  while (!client_ended_) {
+    while (must_pause() && !client_ended_) {
+      co_await sent_.wait();
+      const auto stop = co_await asio::this_coro::cancellation_state;
+      if (stop.cancelled() != asio::cancellation_type::none) co_return;
+    }
+    auto piece = co_await exchange_.read_body();
+    if (!piece && piece.error().code == Code::Cancelled) co_return;
+    idle_.set(stage_.idle_timeout);
+    client_ended_ = client_ended_ || !piece || piece->end;
+    if (piece && !verdict_ && !client_close_) {
+      messages.clear();
+      const auto read = reader_.feed(piece->bytes, messages);
+      for (const ws::Message& message : messages) take(message);
+      // As the origin closed it, when it did: the recording has its verdict on the same bytes.
+      if (!read && !verdict_) {
+        verdict_ = Closing{read.error().code, read.error().detail};
+        if (script_.close()) verdict_ = Closing{script_.close()->code, script_.close()->reason};
+        exchange_.facts().error = "websocket_protocol";
+        exchange_.facts().error_detail = read.error().detail;
+      }
+    }
+    changed_.notify();
+  }
+}
+
+void WebSocketPlayer::take(const ws::Message& message) {
+  stage_.metrics->add(Counter::WebSocketUp);
+  if (verdict_) return;
+  switch (message.kind) {
+    case ws::Kind::Ping:
+      ws::append_frame(answers_, ws::Opcode::Pong, message.payload);
+      stage_.metrics->add(Counter::WebSocketDown);
+      return;
+    case ws::Kind::Pong:
+      return;
+    case ws::Kind::Close:
+      client_close_ = message;
+      return;
+    case ws::Kind::Text:
+    case ws::Kind::Binary:
+      break;
+  }
+  const auto kind = message.kind == ws::Kind::Text ? store::Message::Kind::Text : store::Message::Kind::Binary;
+  auto wrong = script_.received(kind, message.payload, now());
+  if (!wrong) return;
+  exchange::Facts& facts = exchange_.facts();
+  facts.outcome = Outcome::Missed;
+  facts.error = "websocket_mismatch";
+  facts.error_detail = *wrong;
+  stage_.metrics->add(Counter::MissWebSocket);
+  verdict_ = Closing{ws::kPolicy, std::move(*wrong)};
+}
+
+void WebSocketPlayer::append(const WebSocketScript::Line& line) {
+  stage_.metrics->add(Counter::WebSocketDown);
+  const bool data = line.kind != store::Message::Kind::Ping;
+  if (data && line.compressed && deflater_) {
+    ws::append_frame(out_, opcode_of(line.kind), deflater_->message(line.payload), ws::Compressed::Yes);
+  } else {
+    ws::append_frame(out_, opcode_of(line.kind), line.payload);
+  }
+}
+
+net::Task<Result<void>> WebSocketPlayer::send_due() {
+  while (true) {
+    out_ = std::exchange(answers_, {});
+    while (out_.size() < kPortion) {
+      const auto line = script_.next(now());
+      if (!line) break;
+      append(*line);
+    }
+    if (out_.empty()) co_return Result<void>{};
+    const BodyPiece piece{out_, std::nullopt, false};
+    auto written = co_await exchange_.write_body(piece);
+    if (!written) co_return written;
+    auto flushed = co_await exchange_.flush();
+    if (!flushed) co_return flushed;
+    idle_.set(stage_.idle_timeout);
+    sent_.notify();
+  }
+}
+
+std::optional<WebSocketPlayer::Closing> WebSocketPlayer::closing() const {
+  if (verdict_) return verdict_;
+  if (client_close_) {
+    if (script_.close()) return Closing{script_.close()->code, script_.close()->reason};
+    return Closing{client_close_->code, {}};
+  }
+  if (!script_.is_over()) return std::nullopt;
+  if (script_.close() && !script_.client_closes_first()) return Closing{script_.close()->code, script_.close()->reason};
+  if (!script_.close() && recording_.outcome.kind == Kind::Incomplete) {
+    return Closing{ws::kInternal, "the recording ends here: " + recording_.outcome.reason};
+  }
+  return std::nullopt;
+}
+
+// The origin left without a word, and so do we: when there was no Close of either side.
+bool WebSocketPlayer::ends_without_close() const {
+  if (!script_.is_over() || script_.close() || recording_.outcome.kind == Kind::Incomplete) return false;
+  for (const store::Message& message : recording_.messages) {
+    if (message.kind == store::Message::Kind::Close) return false;
+  }
+  return true;
+}
+
+void WebSocketPlayer::wake_when_due() {
+  due_.clear();
+  const auto at = script_.next_due();
+  if (!at) return;
+  const uint64_t moment = now();
+  due_.set(std::chrono::microseconds(*at > moment ? *at - moment : 1));
+}
+
+net::Task<Result<void>> WebSocketPlayer::play() {
+  while (true) {
+    auto sent = co_await send_due();
+    if (!sent) co_return sent;
+    if (const auto end = closing()) co_return co_await say_close(*end);
+    if (ends_without_close() && recording_.outcome.kind == Kind::Reset) {
+      exchange_.reset(http::ResetCode::InternalError);
+      co_return Result<void>{};
+    }
+    if (client_ended_ || ends_without_close()) break;
+    wake_when_due();
+    co_await changed_.wait();
+    const auto stop = co_await asio::this_coro::cancellation_state;
+    if (stop.cancelled() != asio::cancellation_type::none) {
+      co_return fail(Code::Cancelled, "the client is gone", Origin::Downstream);
+    }
+  }
+  const http::Headers no_trailers;
+  co_return exchange_.end(no_trailers);
+}
+
+net::Task<Result<void>> WebSocketPlayer::say_close(const Closing& closing) {
+  std::string frame;
+  ws::append_frame(frame, ws::Opcode::Close, ws::close_payload(closing.code, closing.reason));
+  stage_.metrics->add(Counter::WebSocketDown);
+  const BodyPiece piece{frame, std::nullopt, false};
+  auto written = co_await exchange_.write_body(piece);
+  if (written) written = co_await exchange_.flush();
+  if (!written) co_return written;
+  // The server ends the connection, but only when the client has had its word (RFC 6455 7.1.1).
+  const asio::any_io_executor executor = co_await asio::this_coro::executor;
+  net::Deadline patience(executor, [this] {
+    client_ended_ = true;
+    changed_.notify();
+  });
+  patience.set(kPatience);
+  while (!client_close_ && !client_ended_ && !verdict_) {
+    co_await changed_.wait();
+    const auto stop = co_await asio::this_coro::cancellation_state;
+    if (stop.cancelled() != asio::cancellation_type::none) break;
+  }
+  const http::Headers no_trailers;
+  co_return exchange_.end(no_trailers);
+}
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,64 @@
+// WebSocketPlayer: one replayed connection after its handshake: reads the client's frames, lets the script judge them,
+// and writes what is due. Owner: play_websocket(). Thread: the worker's.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/modes/websocket_replay.h"
+#include "daemon/modes/websocket_script.h"
+#include "daemon/net/deadline.h"
+#include "daemon/net/task_group.h"
+#include "daemon/ws/handshake.h"
+#include "daemon/ws/message_reader.h"
+
+namespace tapdeck::modes {
+
+class WebSocketPlayer {
+ public:
+  // The exchange is a tunnel already; `agreed` is what the handshake agreed on. All outlive run().
+  WebSocketPlayer(exchange::Exchange& exchange, WebSocketScript& script, const store::Recording& recording,
+                  const std::optional<ws::DeflateParams>& agreed, const WebSocketStage& stage,
+                  const asio::any_io_executor& executor);
+  net::Task<Result<void>> run();
+
+ private:
+  struct Closing {
+    uint16_t code = ws::kNoStatus;
+    std::string reason;
+  };
+  net::Task<> read_client();
+  void take(const ws::Message& message);
+  [[nodiscard]] bool must_pause() const;
+  // Everything that may be sent now, sent.
+  net::Task<Result<void>> send_due();
+  void append(const WebSocketScript::Line& line);
+  // What ends the connection at this point of the play; nullopt: nothing yet.
+  [[nodiscard]] std::optional<Closing> closing() const;
+  [[nodiscard]] bool ends_without_close() const;
+  net::Task<Result<void>> play();
+  net::Task<Result<void>> say_close(const Closing& closing);
+  void wake_when_due();
+  [[nodiscard]] uint64_t now() const;
+
+  exchange::Exchange& exchange_;
+  WebSocketScript& script_;
+  const store::Recording& recording_;
+  const WebSocketStage& stage_;
+  ws::MessageReader reader_;
+  std::optional<ws::Deflater> deflater_;
+  net::Signal changed_;  // the client said something, or a message became due
+  net::Signal sent_;     // room for more
+  net::TaskGroup tasks_;
+  net::Deadline due_;
+  net::Deadline idle_;
+  exchange::Clock::time_point began_ = exchange::Clock::now();
+  std::string out_;                 // frames on their way
+  std::string answers_;             // pongs
+  std::optional<Closing> verdict_;  // a message or a frame that cannot be
+  std::optional<ws::Message> client_close_;
+  bool client_ended_ = false;
+};
+
+}  // namespace tapdeck::modes

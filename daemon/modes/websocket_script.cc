@@ -1,0 +1,146 @@
+#include "daemon/modes/websocket_script.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace tapdeck::modes {
+
+using config::WebSocketMode;
+using config::WebSocketPace;
+using Kind = store::Message::Kind;
+
+namespace {
+
+std::string_view word_of(Kind kind) {
+  return kind == Kind::Text ? "text" : "binary";
+}
+
+}  // namespace
+
+WebSocketScript::WebSocketScript(const store::Recording& recording, std::string_view request_body,
+                                 std::string_view response_body, const config::WebSocket& options)
+    : recording_(recording),
+      bodies_{request_body, response_body},
+      mode_(options.mode),
+      pace_(options.pace),
+      rules_(options.ignore) {
+  for (size_t i = 0; i < recording.messages.size(); ++i) read(recording.messages[i], i);
+  if (mode_ == WebSocketMode::Matched) {
+    for (size_t i = 0; i < asked_.size(); ++i) {
+      by_identity_[identity_of(asked_[i].kind, asked_[i].payload)].push_back(i);
+    }
+  }
+  bring_on(opening_, 0, 0);
+  if (mode_ != WebSocketMode::ServerOnly) return;
+  for (const Asked& asked : asked_) bring_on(asked.answers, 0, 0);
+  unmatched_ = 0;
+}
+
+void WebSocketScript::read(const store::Message& message, size_t index) {
+  const bool from_client = message.side == store::BodySide::Request;
+  switch (message.kind) {
+    case Kind::Close:
+      if (from_client) {
+        client_closed_ = true;
+      } else if (!close_) {
+        close_ = Close{message.code, std::string(payload_of(message))};
+        client_closes_first_ = client_closed_;
+      }
+      return;
+    case Kind::Text:
+    case Kind::Binary:
+      if (!from_client) break;
+      // What the client still said while the origin's Close was on its way may come this time or not.
+      if (!close_) ++unmatched_;
+      asked_.push_back({message.kind, payload_of(message), message.microseconds, {}, !close_});
+      return;
+    case Kind::Ping:
+      if (from_client) return;
+      break;
+    default:
+      return;
+  }
+  (asked_.empty() ? opening_ : asked_.back().answers).push_back(index);
+}
+
+std::string_view WebSocketScript::payload_of(const store::Message& message) const {
+  const std::string_view body = bodies_[static_cast<size_t>(message.side)];
+  return body.substr(std::min<uint64_t>(message.offset, body.size()), message.length);
+}
+
+// JSON by value and without what is ignored; everything else as it is.
+std::string WebSocketScript::identity_of(Kind kind, std::string_view payload) const {
+  if (kind == Kind::Binary) return 'b' + std::string(payload);
+  if (const auto canonical = rules_.canonical(payload)) return 'j' + *canonical;
+  return 't' + std::string(payload);
+}
+
+void WebSocketScript::bring_on(const std::vector<size_t>& answers, uint64_t since, uint64_t now) {
+  for (const size_t index : answers) {
+    const uint64_t recorded = recording_.messages[index].microseconds;
+    const uint64_t delay = pace_ == WebSocketPace::Recorded && recorded > since ? recorded - since : 0;
+    // Never before one that was brought on earlier: two answers at once keep their order.
+    const uint64_t at = std::max(now + delay, due_.empty() ? 0 : due_.back().at);
+    due_.push_back({index, at});
+  }
+}
+
+std::optional<size_t> WebSocketScript::find(Kind kind, std::string_view payload) {
+  if (mode_ == WebSocketMode::Bidirectional) {
+    const auto next = std::ranges::find(asked_, false, &Asked::used);
+    if (next == asked_.end() || next->kind != kind || next->payload != payload) return std::nullopt;
+    return static_cast<size_t>(next - asked_.begin());
+  }
+  const auto known = by_identity_.find(identity_of(kind, payload));
+  if (known == by_identity_.end()) return std::nullopt;
+  for (const size_t index : known->second) {
+    if (!asked_[index].used) return index;
+  }
+  return known->second.back();
+}
+
+std::optional<std::string> WebSocketScript::received(Kind kind, std::string_view payload, uint64_t now) {
+  if (mode_ == WebSocketMode::ServerOnly) return std::nullopt;
+  ++count_;
+  const auto index = find(kind, payload);
+  if (!index) return mismatch(kind, payload);
+  Asked& asked = asked_[*index];
+  if (!std::exchange(asked.used, true) && asked.needed) --unmatched_;
+  if (mode_ == WebSocketMode::Matched && kind == Kind::Text) rules_.learn(asked.payload, payload, replacements_);
+  bring_on(asked.answers, asked.microseconds, now);
+  return std::nullopt;
+}
+
+std::string WebSocketScript::mismatch(Kind kind, std::string_view payload) const {
+  const std::string which = "message " + std::to_string(count_) + ": ";
+  const auto next = std::ranges::find(asked_, false, &Asked::used);
+  if (next == asked_.end()) {
+    return which + "only " + std::to_string(asked_.size()) + " recorded, and it is none of them";
+  }
+  if (next->kind != kind) {
+    return which + std::string(word_of(next->kind)) + " expected, " + std::string(word_of(kind)) + " received";
+  }
+  if (mode_ == WebSocketMode::Matched && kind == Kind::Text) {
+    if (const auto where = rules_.difference(next->payload, payload)) return which + "differs at " + *where;
+  }
+  const auto [recorded, received] = std::ranges::mismatch(next->payload, payload);
+  ignore(received, "the same place in the other");
+  return which + "differs at byte " + std::to_string(recorded - next->payload.begin());
+}
+
+std::optional<WebSocketScript::Line> WebSocketScript::next(uint64_t now) {
+  if (due_.empty() || due_.front().at > now) return std::nullopt;
+  const store::Message& message = recording_.messages[due_.front().message];
+  due_.pop_front();
+  Line line{message.kind, message.compressed, {}};
+  const std::string_view payload = payload_of(message);
+  line.payload = message.kind == Kind::Text ? rules_.replaced(payload, replacements_) : std::string(payload);
+  return line;
+}
+
+std::optional<uint64_t> WebSocketScript::next_due() const {
+  if (due_.empty()) return std::nullopt;
+  return due_.front().at;
+}
+
+}  // namespace tapdeck::modes

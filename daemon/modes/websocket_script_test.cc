@@ -1,0 +1,149 @@
+#include "daemon/modes/websocket_script.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace tapdeck::modes {
+namespace {
+
+using config::WebSocketMode;
+using config::WebSocketPace;
+using store::BodySide;
+using store::Message;
+using ::testing::ElementsAre;
+using Kind = Message::Kind;
+
+// A recording in the making: "> text hi" lines as messages.
+struct Tale {
+  store::Recording recording;
+  std::string bodies[2];
+  uint64_t clock = 0;
+
+  Tale& say(BodySide side, Kind kind, const std::string& payload, uint16_t code = 0) {
+    Message message;
+    message.side = side;
+    message.kind = kind;
+    message.code = code;
+    std::string& body = bodies[static_cast<size_t>(side)];
+    message.offset = body.size();
+    message.length = payload.size();
+    message.microseconds = clock += 1000;
+    body += payload;
+    recording.messages.push_back(message);
+    return *this;
+  }
+  Tale& client(const std::string& payload) { return say(BodySide::Request, Kind::Text, payload); }
+  Tale& origin(const std::string& payload) { return say(BodySide::Response, Kind::Text, payload); }
+  [[nodiscard]] WebSocketScript script(config::WebSocket options) const {
+    return {recording, bodies[0], bodies[1], options};
+  }
+};
+
+std::vector<std::string> due(WebSocketScript& script, uint64_t now = 0) {
+  std::vector<std::string> out;
+  while (auto line = script.next(now)) out.push_back(line->payload);
+  return out;
+}
+
+config::WebSocket options(WebSocketMode mode, std::vector<std::string> ignore = {},
+                          WebSocketPace pace = WebSocketPace::Instant) {
+  config::WebSocket out;
+  out.mode = mode;
+  out.ignore = std::move(ignore);
+  out.pace = pace;
+  return out;
+}
+
+TEST(WebSocketScript, AnswersWaitForTheMessageTheyFollowed) {
+  for (const WebSocketMode mode : {WebSocketMode::Matched, WebSocketMode::Bidirectional}) {
+    const Tale tale = Tale().origin("hello").client("a").origin("A1").origin("A2").client("b").origin("B");
+    WebSocketScript script = tale.script(options(mode));
+    EXPECT_THAT(due(script), ElementsAre("hello"));
+    EXPECT_FALSE(script.is_over());
+    EXPECT_FALSE(script.received(Kind::Text, "a", 0));
+    EXPECT_THAT(due(script), ElementsAre("A1", "A2"));
+    EXPECT_FALSE(script.received(Kind::Text, "b", 0));
+    EXPECT_THAT(due(script), ElementsAre("B"));
+    EXPECT_TRUE(script.is_over());
+  }
+}
+
+TEST(WebSocketScript, BidirectionalWantsTheOrderAndTheBytes) {
+  const Tale tale = Tale().client("{\"a\":1}").client("b").say(BodySide::Request, Kind::Binary, "c");
+  EXPECT_EQ(tale.script(options(WebSocketMode::Bidirectional)).received(Kind::Text, "b", 0),
+            "message 1: differs at byte 0");
+  EXPECT_EQ(tale.script(options(WebSocketMode::Bidirectional)).received(Kind::Text, "{\"a\": 1}", 0),
+            "message 1: differs at byte 5");
+  WebSocketScript script = tale.script(options(WebSocketMode::Bidirectional));
+  EXPECT_FALSE(script.received(Kind::Text, "{\"a\":1}", 0));
+  EXPECT_FALSE(script.received(Kind::Text, "b", 0));
+  EXPECT_EQ(script.received(Kind::Text, "c", 0), "message 3: binary expected, text received");
+  EXPECT_FALSE(script.received(Kind::Binary, "c", 0));
+  EXPECT_EQ(script.received(Kind::Text, "a", 0), "message 5: only 3 recorded, and it is none of them");
+}
+
+TEST(WebSocketScript, MatchedTakesAnyOrderAndRepeatsTheLast) {
+  const Tale tale = Tale().client("a").origin("A").client("b").origin("B").client("b").origin("BB");
+  WebSocketScript script = tale.script(options(WebSocketMode::Matched));
+  EXPECT_FALSE(script.received(Kind::Text, "b", 0));
+  EXPECT_FALSE(script.received(Kind::Text, "a", 0));
+  EXPECT_FALSE(script.received(Kind::Text, "b", 0));
+  EXPECT_TRUE(script.received(Kind::Text, "c", 0));
+  EXPECT_FALSE(script.received(Kind::Text, "b", 0)) << "once more than recorded";
+  EXPECT_THAT(due(script), ElementsAre("B", "A", "BB", "BB"));
+  EXPECT_TRUE(script.is_over());
+}
+
+TEST(WebSocketScript, MatchedComparesJsonByValueAndCarriesFreshIds) {
+  const Tale tale = Tale()
+                        .client(R"({"id":"r1","type":"subscribe","n":1})")
+                        .origin(R"({"id":"r1","data":1})")
+                        .origin(R"({"id":"zzz"})");
+  WebSocketScript script = tale.script(options(WebSocketMode::Matched, {"$.id"}));
+  EXPECT_EQ(script.received(Kind::Text, R"({"id":"n1","type":"subscribe","n":2})", 0), "message 1: differs at $.n");
+  EXPECT_EQ(script.received(Kind::Binary, "x", 0), "message 2: text expected, binary received");
+  EXPECT_FALSE(script.received(Kind::Text, R"({"n":1, "type":"subscribe", "id":"n1"})", 0));
+  EXPECT_THAT(due(script), ElementsAre(R"({"id":"n1","data":1})", R"({"id":"zzz"})"));
+}
+
+TEST(WebSocketScript, ServerOnlyAsksForNothing) {
+  const Tale tale = Tale().client("a").origin("A").client("b").origin("B");
+  WebSocketScript script = tale.script(options(WebSocketMode::ServerOnly));
+  EXPECT_THAT(due(script), ElementsAre("A", "B"));
+  EXPECT_TRUE(script.is_over());
+  EXPECT_FALSE(script.received(Kind::Binary, "whatever", 0));
+}
+
+TEST(WebSocketScript, RecordedPaceCountsFromTheMessageThatCausedIt) {
+  Tale tale;
+  tale.origin("open").client("a");
+  tale.clock += 50'000;
+  tale.origin("later");
+  WebSocketScript script = tale.script(options(WebSocketMode::Matched, {}, WebSocketPace::Recorded));
+  EXPECT_THAT(due(script, 999), ElementsAre());
+  EXPECT_THAT(due(script, 1000), ElementsAre("open"));
+  EXPECT_FALSE(script.next_due());
+  EXPECT_FALSE(script.received(Kind::Text, "a", 7'000'000));
+  EXPECT_EQ(script.next_due(), 7'051'000U);
+  EXPECT_THAT(due(script, 7'051'000), ElementsAre("later"));
+}
+
+TEST(WebSocketScript, ControlFramesAreNoQuestionsAndClosesAreApart) {
+  Tale tale =
+      Tale().client("a").say(BodySide::Request, Kind::Ping, "p").say(BodySide::Response, Kind::Pong, "p").origin("A");
+  tale.say(BodySide::Response, Kind::Ping, "alive?").say(BodySide::Request, Kind::Pong, "alive?");
+  tale.say(BodySide::Response, Kind::Close, "bye", 1001).client("late").say(BodySide::Request, Kind::Close, "", 1001);
+  WebSocketScript script = tale.script(options(WebSocketMode::Matched));
+  EXPECT_FALSE(script.received(Kind::Text, "a", 0));
+  EXPECT_THAT(due(script), ElementsAre("A", "alive?"));
+  EXPECT_TRUE(script.is_over()) << "what crossed the origin's Close need not come again";
+  ASSERT_TRUE(script.close());
+  EXPECT_EQ(script.close()->code, 1001);
+  EXPECT_EQ(script.close()->reason, "bye");
+  EXPECT_FALSE(script.client_closes_first());
+  Tale other = Tale().say(BodySide::Request, Kind::Close, "", 1000).say(BodySide::Response, Kind::Close, "", 1000);
+  EXPECT_TRUE(other.script(options(WebSocketMode::Matched)).client_closes_first());
+}
+
+}  // namespace
+}  // namespace tapdeck::modes

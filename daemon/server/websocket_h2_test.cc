@@ -1,0 +1,145 @@
+// WebSockets over HTTP/2 (RFC 8441) in front of an h1 origin: recorded, and replayed over either version.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "daemon/http/h2_codec.h"
+#include "daemon/server/websocket_rig.h"
+
+namespace tapdeck::server {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// A client in clear with prior knowledge; one WebSocket on its first stream.
+class H2Client {
+ public:
+  explicit H2Client(WorkerRig& rig) : wire_(rig.connect()) {}
+  // The status of the answer.
+  int open(const std::string& path) {
+    http::RequestHead head;
+    head.method = "CONNECT";
+    head.protocol = "websocket";
+    head.scheme = "http";
+    head.authority = kHost;
+    head.target = path;
+    head.version = http::Version::Http2;
+    head.headers.add("sec-websocket-version", "13");
+    // Refused until the server's SETTINGS have said that it takes an extended CONNECT.
+    auto stream = codec_->send_request(head, http::EndStream::No);
+    while (!stream && step()) stream = codec_->send_request(head, http::EndStream::No);
+    EXPECT_TRUE(stream) << "no extended CONNECT";
+    stream_ = stream.value_or(0);
+    while (status_ == 0 && step()) {
+    }
+    return status_;
+  }
+  void say(const std::string& frames) { EXPECT_TRUE(codec_->send_body(stream_, frames)); }
+  std::string next() {
+    while (read_.empty() && !ended_ && step()) {
+    }
+    if (read_.empty()) return ended_ ? "<END>" : "<EOF>";
+    std::string line = ws::line_of(read_.front());
+    read_.erase(read_.begin());
+    return line;
+  }
+  void finish() {
+    EXPECT_TRUE(codec_->send_end(stream_, {}));
+    while (!ended_ && step()) {
+    }
+    wire_.close();
+  }
+
+ private:
+  // One byte further; false when the connection is over.
+  bool step() {
+    const std::string out = codec_->output().to_string();
+    codec_->output().consume(out.size());
+    if (!out.empty() && !wire_.write(out)) return false;
+    const std::string byte = wire_.read_n(1);
+    if (byte.size() != 1) return false;
+    codec_->input().append(byte);
+    while (true) {
+      auto event = codec_->next();
+      if (!event) return false;
+      if (!*event) return true;
+      take(**event);
+    }
+  }
+  void take(const http::Event& event) {
+    if (std::holds_alternative<http::HeadReceived>(event)) status_ = codec_->response_head().status;
+    if (const auto* body = std::get_if<http::BodyReceived>(&event)) {
+      EXPECT_TRUE(reader_.feed(body->bytes, read_));
+      codec_->consumed(body->stream, body->bytes.size());
+    }
+    if (std::holds_alternative<http::MessageComplete>(event) || std::holds_alternative<http::StreamReset>(event)) {
+      ended_ = true;
+    }
+  }
+
+  Wire wire_;
+  std::unique_ptr<http::Codec> codec_ = http::make_h2_codec(http::Role::Client);
+  http::StreamId stream_ = 0;
+  int status_ = 0;
+  bool ended_ = false;
+  ws::MessageReader reader_{{ws::From::Server, std::nullopt}};
+  std::vector<ws::Message> read_;
+};
+
+ScriptedOrigin::Script echo_once() {
+  return [](Wire& wire) {
+    const std::string request = wire.read_until("\r\n\r\n");
+    EXPECT_TRUE(request.starts_with("GET /chat HTTP/1.1\r\n")) << request;
+    std::string lower = request;
+    std::ranges::transform(lower, lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
+    EXPECT_THAT(lower, HasSubstr("upgrade: websocket"));
+    EXPECT_THAT(lower, HasSubstr("sec-websocket-key: "));
+    wire.write(upgrade_response());
+    MessageWire messages(std::move(wire), {ws::From::Client, std::nullopt});
+    messages.wire().write(text("re: " + messages.next().substr(5)));
+    EXPECT_THAT(messages.next(), HasSubstr("close 1000"));
+    messages.wire().write(close_of(1000));
+    wire = std::move(messages.wire());
+    return ScriptedOrigin::End::Close;
+  };
+}
+
+TEST(WebSocketH2, RecordedOverH2ItAnswersOverBothVersions) {
+  RigOptions options;
+  options.config.routes.emplace_back().upstream_http = config::UpstreamHttp::V1;
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(echo_once());
+  rig.go_to(origin.endpoint());
+  {
+    H2Client client(rig);
+    EXPECT_EQ(client.open("/chat"), 200);
+    client.say(client_text("hi"));
+    EXPECT_EQ(client.next(), "text re: hi");
+    client.say(close_of(1000, "", true));
+    EXPECT_EQ(client.next(), "close 1000 ");
+    client.finish();
+  }
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  const auto recording =
+      tls::testing::must(rig.store->get(tls::testing::must(rig.store->list_recordings({})).items.front().id));
+  EXPECT_THAT(lines_of(*rig.store, recording),
+              ElementsAre("> text hi", "< text re: hi", "> close 1000 ", "< close 1000 "));
+  rig.set_mode(Mode::Replay);
+  H2Client again(rig);
+  EXPECT_EQ(again.open("/chat"), 200);
+  again.say(client_text("hi"));
+  EXPECT_EQ(again.next(), "text re: hi");
+  again.say(close_of(1000, "", true));
+  EXPECT_EQ(again.next(), "close 1000 ");
+  again.finish();
+  MessageWire h1 = open_websocket(rig, "/chat");
+  h1.wire().write(client_text("hi"));
+  EXPECT_EQ(h1.next(), "text re: hi");
+  h1.wire().write(close_of(1000, "", true));
+  EXPECT_EQ(h1.next(), "close 1000 ");
+  h1.wire().close();
+  EXPECT_EQ(rig.outcomes(Mode::Replay, Outcome::Replayed), 2U);
+}
+
+}  // namespace
+}  // namespace tapdeck::server

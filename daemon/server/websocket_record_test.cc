@@ -1,0 +1,117 @@
+// WebSockets through a whole worker in record mode: bytes pass untouched, messages are kept while they pass.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "daemon/server/websocket_rig.h"
+
+namespace tapdeck::server {
+namespace {
+
+using ::testing::ElementsAre;
+
+store::Recording only_recording(WorkerRig& rig) {
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  return tls::testing::must(rig.store->get(tls::testing::must(rig.store->list_recordings({})).items.front().id));
+}
+
+TEST(WebSocketRecord, MessagesOfBothSidesAreKeptInTheirOrder) {
+  WorkerRig rig;
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    wire.write(upgrade_response() + text("welcome"));
+    MessageWire messages(std::move(wire), {ws::From::Client, std::nullopt});
+    EXPECT_EQ(messages.next(), "text hi");
+    messages.wire().write(text("hi back") + ws::frame(0x89, "you there?", false));
+    EXPECT_EQ(messages.next(), "pong you there?");
+    EXPECT_EQ(messages.next(), "close 1000 done");
+    messages.wire().write(close_of(1000, "done"));
+    wire = std::move(messages.wire());
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  MessageWire client = open_websocket(rig, "/chat");
+  EXPECT_EQ(client.next(), "text welcome");
+  client.wire().write(client_text("hi"));
+  EXPECT_EQ(client.next(), "text hi back");
+  EXPECT_EQ(client.next(), "ping you there?");
+  client.wire().write(ws::frame(0x8a, "you there?") + close_of(1000, "done", true));
+  EXPECT_EQ(client.next(), "close 1000 done");
+  EXPECT_EQ(client.next(), "<EOF>");
+  client.wire().close();
+  const store::Recording recording = only_recording(rig);
+  EXPECT_EQ(recording.outcome.kind, store::Outcome::Kind::Complete) << recording.outcome.reason;
+  EXPECT_THAT(lines_of(*rig.store, recording),
+              ElementsAre("< text welcome", "> text hi", "< text hi back", "< ping you there?", "> pong you there?",
+                          "> close 1000 done", "< close 1000 done"));
+  EXPECT_EQ(rig.outcomes(Mode::Record, Outcome::Recorded), 1U);
+  EXPECT_EQ(rig.count(Counter::WebSocketUp), 3U);
+  EXPECT_EQ(rig.count(Counter::WebSocketDown), 4U);
+  EXPECT_EQ(rig.count(Counter::TunnelledUpgrade), 0U) << "it is recorded, not handed through unseen";
+}
+
+TEST(WebSocketRecord, CompressedMessagesAreKeptInflated) {
+  WorkerRig rig;
+  ws::Deflater deflater(ws::Context::Kept, 15);
+  const std::string one = deflater.message("same same same"), two = deflater.message("same same same");
+  ScriptedOrigin origin([&](Wire& wire) {
+    EXPECT_TRUE(wire.read_until("\r\n\r\n").contains("permessage-deflate; client_max_window_bits")) << "as offered";
+    wire.write(upgrade_response("Sec-WebSocket-Extensions: permessage-deflate\r\n") + ws::frame(0xc1, one, false) +
+               ws::frame(0xc1, two, false) + close_of(1001));
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  MessageWire client =
+      open_websocket(rig, "/z", "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n");
+  EXPECT_EQ(client.next(), "text* same same same");
+  EXPECT_EQ(client.next(), "text* same same same");
+  EXPECT_EQ(client.next(), "close 1001 ");
+  client.wire().close();
+  EXPECT_THAT(lines_of(*rig.store, only_recording(rig)),
+              ElementsAre("< text* same same same", "< text* same same same", "< close 1001 "));
+}
+
+TEST(WebSocketRecord, BytesThatCannotBeReadPassAndEndOnlyTheRecording) {
+  WorkerRig rig;
+  const std::string nonsense = ws::frame(0xb3, "reserved", false);
+  ScriptedOrigin origin([&](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    wire.write(upgrade_response() + text("fine") + nonsense);
+    EXPECT_EQ(wire.read_n(4), "more");
+    wire.write("and more");
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  wire.write(upgrade_request("/odd"));
+  wire.read_until("\r\n\r\n");
+  EXPECT_EQ(wire.read_n(text("fine").size() + nonsense.size()), text("fine") + nonsense);
+  wire.write("more");
+  EXPECT_EQ(wire.rest(), "and more<EOF>");
+  wire.close();
+  const store::Recording recording = only_recording(rig);
+  EXPECT_EQ(recording.outcome.kind, store::Outcome::Kind::Incomplete);
+  EXPECT_EQ(recording.outcome.reason, "websocket_protocol");
+  EXPECT_THAT(lines_of(*rig.store, recording), ElementsAre("< text fine"));
+  EXPECT_EQ(rig.count(Counter::IncompleteProtocol), 1U);
+}
+
+TEST(WebSocketRecord, AnOriginThatResetsIsRecordedAsThat) {
+  WorkerRig rig;
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    wire.write(upgrade_response() + text("so far"));
+    EXPECT_EQ(wire.read_n(client_text("go").size()), client_text("go"));
+    return ScriptedOrigin::End::Reset;
+  });
+  rig.go_to(origin.endpoint());
+  MessageWire client = open_websocket(rig, "/r");
+  EXPECT_EQ(client.next(), "text so far");
+  client.wire().write(client_text("go"));
+  EXPECT_EQ(client.next(), "<RST>");
+  const store::Recording recording = only_recording(rig);
+  EXPECT_EQ(recording.outcome.kind, store::Outcome::Kind::Reset);
+  EXPECT_THAT(lines_of(*rig.store, recording), ElementsAre("< text so far", "> text go"));
+}
+
+}  // namespace
+}  // namespace tapdeck::server

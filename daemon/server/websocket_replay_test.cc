@@ -1,0 +1,182 @@
+// WebSockets through a whole worker in replay and hybrid mode: what the client sees is what was recorded.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "daemon/server/websocket_rig.h"
+
+namespace tapdeck::server {
+namespace {
+
+using ::testing::HasSubstr;
+
+config::Config with_mode(config::WebSocketMode mode) {
+  config::Config config;
+  config::Route route;
+  route.name = "chat";
+  route.websocket.emplace();
+  route.websocket->mode = mode;
+  config.routes.push_back(route);
+  return config;
+}
+
+// Greets, echoes two messages compressed when asked for, and leaves with 4000.
+ScriptedOrigin::Script talkative(bool compressed = false) {
+  return [compressed](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    wire.write(upgrade_response(compressed ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : ""));
+    ws::Deflater deflater(ws::Context::Kept, 15);
+    const auto say = [&](const std::string& what) {
+      return compressed ? ws::frame(0xc1, deflater.message(what), false) : text(what);
+    };
+    wire.write(say("hello"));
+    MessageWire messages(std::move(wire),
+                         {ws::From::Client, compressed ? std::optional(ws::Context::Kept) : std::nullopt});
+    for (int i = 0; i < 2; ++i) messages.wire().write(say("re: " + messages.next().substr(5)));
+    messages.wire().write(close_of(4000, "enough"));
+    EXPECT_THAT(messages.next(), HasSubstr("close"));
+    wire = std::move(messages.wire());
+    return ScriptedOrigin::End::Close;
+  };
+}
+
+// Says `words` one by one, each after what the origin had to say; returns everything heard until the end.
+std::vector<std::string> converse(MessageWire& client, const std::vector<std::string>& words) {
+  std::vector<std::string> heard = {client.next()};
+  for (const std::string& word : words) {
+    client.wire().write(client_text(word));
+    heard.push_back(client.next());
+    if (heard.back().starts_with("close")) break;
+  }
+  while (!heard.back().starts_with("close") && !heard.back().starts_with("<")) heard.push_back(client.next());
+  client.wire().write(close_of(1000, "", true));
+  heard.push_back(client.next());
+  client.wire().close();
+  return heard;
+}
+
+TEST(WebSocketReplay, AConversationIsRepeated) {
+  for (const bool compressed : {false, true}) {
+    WorkerRig rig;
+    const std::string offer = compressed ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "";
+    std::vector<std::string> recorded;
+    {
+      ScriptedOrigin origin(talkative(compressed));
+      rig.go_to(origin.endpoint());
+      MessageWire client = open_websocket(rig, "/chat", offer);
+      recorded = converse(client, {"a", "b"});
+      EXPECT_EQ(recorded.back(), "<EOF>");
+      EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+    }
+    rig.set_mode(Mode::Replay);
+    MessageWire client = open_websocket(rig, "/chat", offer);
+    EXPECT_EQ(converse(client, {"a", "b"}), recorded);
+    MessageWire plain = open_websocket(rig, "/chat");
+    EXPECT_EQ(converse(plain, {"a", "b"}).size(), recorded.size()) << "a client without compression";
+    EXPECT_EQ(rig.outcomes(Mode::Replay, Outcome::Replayed), 2U);
+  }
+}
+
+TEST(WebSocketReplay, MismatchClosesAndCountsAsAMiss) {
+  WorkerRig rig({.config = with_mode(config::WebSocketMode::Bidirectional)});
+  ScriptedOrigin origin(talkative());
+  rig.go_to(origin.endpoint());
+  MessageWire first = open_websocket(rig, "/chat");
+  converse(first, {"a", "b"});
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  rig.set_mode(Mode::Replay);
+  MessageWire client = open_websocket(rig, "/chat");
+  const auto heard = converse(client, {"a", "c"});
+  EXPECT_EQ(heard[2], "close 1008 message 2: differs at byte 0");
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Missed) == 1; }));
+  EXPECT_EQ(rig.count(Counter::MissWebSocket), 1U);
+}
+
+TEST(WebSocketReplay, PingsAreAnsweredAndTheClientMayCloseEarly) {
+  WorkerRig rig;
+  ScriptedOrigin origin(talkative());
+  rig.go_to(origin.endpoint());
+  MessageWire first = open_websocket(rig, "/chat");
+  converse(first, {"a", "b"});
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  rig.set_mode(Mode::Replay);
+  MessageWire client = open_websocket(rig, "/chat");
+  EXPECT_EQ(client.next(), "text hello");
+  client.wire().write(ws::frame(0x89, "there?"));
+  EXPECT_EQ(client.next(), "pong there?");
+  client.wire().write(close_of(1001, "going", true));
+  EXPECT_EQ(client.next(), "close 4000 enough") << "with the code the origin used";
+  EXPECT_EQ(client.next(), "<EOF>");
+  client.wire().close();
+  MessageWire rude = open_websocket(rig, "/chat");
+  rude.wire().write(ws::frame(0xf1, "reserved bits"));
+  EXPECT_EQ(rude.next(), "text hello");
+  EXPECT_THAT(rude.next(), HasSubstr("close "));
+  rude.wire().close();
+}
+
+TEST(WebSocketReplay, APlainGetOfTheSamePathIsAnotherRequest) {
+  WorkerRig rig;
+  ScriptedOrigin origin([](Wire& wire) {
+    const bool upgrade = wire.read_until("\r\n\r\n").contains("Upgrade: websocket");
+    wire.write(upgrade ? upgrade_response() + close_of(1000) : with_length("the page"));
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  const std::string page = "GET / HTTP/1.1\r\nHost: " + std::string(kHost) + "\r\nConnection: close\r\n\r\n";
+  EXPECT_THAT(rig.ask(page), HasSubstr("the page"));
+  MessageWire client = open_websocket(rig, "/");
+  EXPECT_EQ(client.next(), "close 1000 ");
+  client.wire().close();
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 2; }));
+  rig.set_mode(Mode::Replay);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT(rig.ask(page), HasSubstr("the page"));
+    MessageWire again = open_websocket(rig, "/");
+    EXPECT_EQ(again.next(), "close 1000 ");
+    again.wire().close();
+  }
+}
+
+TEST(WebSocketReplay, AnOriginThatResetIsReplayedAsThat) {
+  WorkerRig rig;
+  {
+    ScriptedOrigin origin([](Wire& wire) {
+      wire.read_until("\r\n\r\n");
+      wire.write(upgrade_response() + text("so far"));
+      EXPECT_EQ(wire.read_n(client_text("go").size()), client_text("go"));
+      return ScriptedOrigin::End::Reset;
+    });
+    rig.go_to(origin.endpoint());
+    MessageWire client = open_websocket(rig, "/r");
+    EXPECT_EQ(client.next(), "text so far");
+    client.wire().write(client_text("go"));
+    EXPECT_EQ(client.next(), "<RST>");
+    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  }
+  rig.set_mode(Mode::Replay);
+  MessageWire client = open_websocket(rig, "/r");
+  EXPECT_EQ(client.next(), "text so far");
+  client.wire().write(client_text("go"));
+  EXPECT_EQ(client.next(), "<RST>");
+}
+
+TEST(WebSocketReplay, AHandshakeThatIsNoneIsRefused) {
+  WorkerRig rig;
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    wire.write(upgrade_response() + close_of(1000));
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  MessageWire client = open_websocket(rig, "/");
+  EXPECT_EQ(client.next(), "close 1000 ");
+  client.wire().close();
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  rig.set_mode(Mode::Replay);
+  std::string bad = upgrade_request("/");
+  bad.replace(bad.find(kKey), kKey.size(), "short");
+  EXPECT_THAT(rig.ask(bad), HasSubstr("HTTP/1.1 400 "));
+}
+
+}  // namespace
+}  // namespace tapdeck::server

@@ -30,6 +30,22 @@ Json body_view(const store::BodyRef& body) {
   return {{"bytes", body.size}, {"segments", body.segments.size()}, {"pieces", body.timeline.size()}};
 }
 
+// Payloads are in the bodies: `offset` and `bytes` say where.
+Json messages_view(const std::vector<store::Message>& messages) {
+  Json out = Json::array();
+  for (const store::Message& message : messages) {
+    Json one = {{"from", message.side == store::BodySide::Request ? "client" : "origin"},
+                {"kind", store::to_string(message.kind)},
+                {"milliseconds", static_cast<double>(message.microseconds) / 1000.0},
+                {"offset", message.offset},
+                {"bytes", message.length},
+                {"compressed", message.compressed}};
+    if (message.kind == store::Message::Kind::Close) one["code"] = message.code;
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
 Json provenance_view(const store::Provenance& from) {
   return {{"target", from.target},
           {"capture_path", from.capture_path},
@@ -112,6 +128,7 @@ Json recording_view(const store::Recording& recording) {
                      {"headers", headers_view(recording.response.headers)},
                      {"body", body_view(recording.response_body)},
                      {"trailers", headers_view(recording.response_trailers)}};
+  if (!recording.messages.empty()) out["messages"] = messages_view(recording.messages);
   out["ended"] = {{"kind", store::to_string(recording.outcome.kind)},
                   {"at_bytes", recording.outcome.at_bytes},
                   {"reason", recording.outcome.reason}};

@@ -1,6 +1,7 @@
 // What a text value must look like. One function a kind; each answers the problem in words or nullopt.
 #include "daemon/base/endpoint.h"
 #include "daemon/config/bypass.h"
+#include "daemon/config/field_path.h"
 #include "daemon/config/schema.h"
 
 namespace tapdeck::config {
@@ -80,6 +81,21 @@ std::optional<std::string> check_path(std::string_view text) {
 std::optional<std::string> check_constraint(std::string_view text) {
   if (text.find('*') != std::string_view::npos) return "takes a DNS suffix (\"example.com\") or CIDR, no '*'";
   return check_bypass(text);
+}
+
+std::optional<std::string> check_field_path(std::string_view text) {
+  const auto path = FieldPath::parse(text);
+  if (!path) return path.error().detail;
+  return std::nullopt;
+}
+
+std::optional<std::string> check_grpc(const std::optional<Grpc>& grpc) {
+  if (!grpc || !grpc->proto_files.empty()) return std::nullopt;
+  for (const std::string& field : grpc->match_fields) {
+    if (FieldPath::parse(field)->is_numeric()) continue;
+    return "'" + field + "' in match_fields of [routes.grpc] is a name; give proto_files, or the number of the field";
+  }
+  return std::nullopt;
 }
 
 }  // namespace tapdeck::config

@@ -69,6 +69,8 @@ std::optional<std::string> check_host_glob(std::string_view text);
 std::optional<std::string> check_token(std::string_view text);  // RFC 9110 5.6.2: methods, header names
 std::optional<std::string> check_path(std::string_view text);
 std::optional<std::string> check_constraint(std::string_view text);
+std::optional<std::string> check_field_path(std::string_view text);
+std::optional<std::string> check_grpc(const std::optional<Grpc>& grpc);  // keys that need each other
 
 inline constexpr uint64_t kKiB = 1024;
 inline constexpr uint64_t kNoMax = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
@@ -167,6 +169,12 @@ void visit(V& v, Target& c) {
 }
 
 template <class V>
+void visit(V& v, Grpc& c) {
+  v.paths("proto_files", c.proto_files);
+  v.texts("match_fields", c.match_fields, check_field_path);
+}
+
+template <class V>
 void visit(V& v, Route& c) {
   v.text("name", c.name, check_any);
   v.maybe_text("host", c.host, check_host_glob);
@@ -180,6 +188,7 @@ void visit(V& v, Route& c) {
   v.choice("upstream_http", c.upstream_http, kUpstreamHttp);
   v.choice("on_miss", c.on_miss, kOnMiss);
   v.choice("repeat", c.repeat, kRepeat);
+  v.table("grpc", c.grpc);
 }
 
 // Every section: v.section(name, struct) and v.array(name, vector).

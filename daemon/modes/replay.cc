@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/grpc/call.h"
 #include "daemon/modes/miss.h"
 #include "daemon/modes/origin.h"
 #include "daemon/net/offload.h"
@@ -11,22 +12,6 @@ namespace tapdeck::modes {
 
 using exchange::Exchange;
 using exchange::Served;
-
-store::KeyBuilder Asking::begin(const Exchange& exchange, const Tape& tape) {
-  std::string storage;
-  const OriginName origin = origin_of(exchange, storage);
-  store::KeyBuilder builder(tape.hasher, origin.scheme, origin.host, origin.port, exchange.request().method,
-                            exchange.request().target);
-  if (!origin.authority.empty()) builder.dimension("authority", origin.authority);
-  return builder;
-}
-
-Question Asking::finish() {
-  body_key_.finish(builder_);
-  Question question{builder_.key(), {}};
-  question.parts = builder_.parts();
-  return question;
-}
 
 void ReplayHandler::count_hit(Exchange& exchange, const ReplayItem& item) {
   exchange.facts().outcome = Outcome::Replayed;
@@ -154,6 +139,7 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
         "{\"error\":\"not_recorded\",\"session\":" + exchange::json_string(target.session) +
             ",\"hint\":\"the session could not be opened\"}\n");
   }
+  if (grpc::is_call(exchange.request())) co_return co_await grpc_.serve(exchange, target, route, route_name);
   const config::Repeat repeat = route != nullptr ? route->repeat : config::Repeat::InOrder;
   Asking asking(exchange, *target.tape, route, *context_.metrics);
   bool end = exchange.request_is_bodyless();

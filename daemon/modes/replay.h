@@ -9,49 +9,13 @@
 
 #include "daemon/config/config.h"
 #include "daemon/exchange/handler.h"
-#include "daemon/modes/body_key.h"
+#include "daemon/modes/grpc_replay.h"
 #include "daemon/modes/hot_cache.h"
+#include "daemon/modes/question.h"
+#include "daemon/modes/replay_context.h"
 #include "daemon/modes/runtime_state.h"
-#include "daemon/net/thread_pool.h"
-#include "store/exchange_store.h"
-#include "store/redact.h"
 
 namespace tapdeck::modes {
-
-struct ReplayContext {
-  const store::ExchangeStore* store = nullptr;
-  const store::Redactor* redactor = nullptr;
-  net::ThreadPool* readers = nullptr;
-  Cursors* cursors = nullptr;
-  Metrics* metrics = nullptr;
-  size_t hot_bytes = 64ULL << 20;
-};
-
-// What is asked for: the key and its comparable parts.
-struct Question {
-  store::Key key;
-  store::KeyParts parts;
-};
-
-// A question in the making: the request's head, then its body as it is read.
-class Asking {
- public:
-  // All must outlive it.
-  Asking(const exchange::Exchange& exchange, const Tape& tape, const config::Route* route, Metrics& metrics)
-      : builder_(begin(exchange, tape)), body_key_(route, exchange.request(), tape.hasher, metrics) {}
-  // The key of a request without a body is this builder's.
-  [[nodiscard]] static store::KeyBuilder begin(const exchange::Exchange& exchange, const Tape& tape);
-  void body(std::string_view bytes) {
-    builder_.body(bytes);
-    body_key_.update(bytes);
-  }
-  // Once, after the whole body.
-  [[nodiscard]] Question finish();
-
- private:
-  store::KeyBuilder builder_;
-  BodyKey body_key_;
-};
 
 // How a lookup ended.
 struct Found {
@@ -61,7 +25,7 @@ struct Found {
 
 class ReplayHandler final {
  public:
-  explicit ReplayHandler(ReplayContext context) : context_(context), cache_(context.hot_bytes) {}
+  explicit ReplayHandler(ReplayContext context) : context_(context), cache_(context.hot_bytes), grpc_(context) {}
 
   // The hot path. No: not in memory, or not to be sent without waiting.
   exchange::Served serve_now(exchange::Exchange& exchange, const TargetState& target, config::Repeat repeat);
@@ -75,6 +39,8 @@ class ReplayHandler final {
   net::Task<Result<void>> play(exchange::Exchange& exchange, std::shared_ptr<const ReplayItem> item);
   net::Task<Result<void>> explain_miss(exchange::Exchange& exchange, const TargetState& target,
                                        const Question& question, std::string_view route_name, const Found& found);
+  // gRPC calls are answered message by message.
+  [[nodiscard]] GrpcReplay& grpc() { return grpc_; }
 
  private:
   net::Task<Result<HotEntry*>> load_entry(const CursorKey& key, const TargetState& target);
@@ -83,6 +49,7 @@ class ReplayHandler final {
 
   ReplayContext context_;
   HotCache cache_;
+  GrpcReplay grpc_;
 };
 
 }  // namespace tapdeck::modes

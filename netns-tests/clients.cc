@@ -75,7 +75,8 @@ ProcessOptions seated(const Seat& seat, const std::vector<std::string>& argv) {
                          .cgroup = seat.cgroup,
                          .hosts_file = seat.lab.hosts_file()};
   if (!seat.ca.empty()) {
-    for (const auto* name : {"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"}) {
+    for (const auto* name : {"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
+                             "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"}) {
       options.env[name] = seat.ca;
     }
   }

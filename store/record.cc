@@ -27,6 +27,10 @@ std::string_view to_string(Message::Kind kind) {
       return "close";
     case Message::Kind::Grpc:
       return "grpc";
+    case Message::Kind::GrpcHead:
+      return "grpc-head";
+    case Message::Kind::GrpcEnd:
+      return "grpc-end";
   }
   return "binary";
 }

@@ -50,8 +50,11 @@ enum class BodySide : uint8_t { Request, Response };
 
 // A message of a WebSocket or gRPC exchange. Its payload is the `length` bytes at `offset` of that side's body: the
 // payload alone for WebSocket (unmasked, inflated), the five byte prefix and the message as sent for gRPC.
+//
+// GrpcHead and GrpcEnd have no bytes. They mark where, among the messages, the response head passed (Response) and the
+// client ended its side (Request): what replay must wait for is decided by that order.
 struct Message {
-  enum class Kind : uint8_t { Text, Binary, Ping, Pong, Close, Grpc };
+  enum class Kind : uint8_t { Text, Binary, Ping, Pong, Close, Grpc, GrpcHead, GrpcEnd };
   BodySide side = BodySide::Request;
   Kind kind = Kind::Binary;
   bool compressed = false;  // permessage-deflate, or the gRPC compressed flag

@@ -150,7 +150,7 @@ void provenance(A& a, P& value) {
 template <class A, class M>
 void message(A& a, M& value) {
   a.enumeration(value.side, BodySide::Response);
-  a.enumeration(value.kind, Message::Kind::Grpc);
+  a.enumeration(value.kind, Message::Kind::GrpcEnd);
   a.flag(value.compressed);
   a.number(value.code);
   a.number(value.offset);

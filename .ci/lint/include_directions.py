@@ -32,7 +32,7 @@ TABLE = {
         ASIO + OPENSSL + ("ares.h",)),
     "daemon/server": (
         ("daemon/base", "daemon/net", "daemon/transport", "daemon/tls", "daemon/http", "daemon/exchange", "daemon/modes",
-         "daemon/upstream", "daemon/coding", "daemon/config", "daemon/kernel", "daemon/ws", "store"), ASIO + JSON),
+         "daemon/upstream", "daemon/coding", "daemon/config", "daemon/grpc", "daemon/kernel", "daemon/ws", "store"), ASIO + JSON),
     "daemon/admin": (
         ("daemon/base", "daemon/net", "daemon/http", "daemon/config", "store"),
         ASIO + JSON + ("prometheus/",) + OPENSSL),

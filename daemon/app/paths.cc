@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "daemon/app/grpc_rules.h"
 #include "daemon/app/run_command.h"
 
 namespace tapdeck::app {
@@ -63,13 +64,23 @@ Result<void> make_directories(const Paths& paths) {
   return make_directory(paths.run_dir, 0755);
 }
 
-Result<config::Config> config_for(const fs::path& file) {
+namespace {
+
+Result<config::Config> load_config(const fs::path& file) {
   if (!file.empty()) return config::load(file);
   if (const char* environment = std::getenv("TAPDECK_CONFIG"); environment != nullptr && *environment != '\0') {
     return config::load(environment);
   }
   if (::access(std::string(config::kDefaultPath).c_str(), R_OK) != 0) return config::Config{};
   return config::load(config::kDefaultPath);
+}
+
+}  // namespace
+
+Result<config::Config> config_for(const fs::path& file) {
+  TRY(config, load_config(file));
+  TRY_VOID(compile_grpc_rules(config));
+  return config;
 }
 
 }  // namespace tapdeck::app

@@ -116,6 +116,11 @@ enum class Counter : uint16_t {
   BodyKeyRaw,
   HotCacheHit,
   HotCacheMiss,
+  // gRPC.
+  GrpcMessagesUp,
+  GrpcMessagesDown,  // recorded messages; up = from the client
+  GrpcMalformed,     // bodies that are no messages
+  GrpcUndecoded,     // messages matched by their bytes although the route has rules, or compressed in an unknown way
   // Store.
   RecordingComplete,
   RecordingFailed,

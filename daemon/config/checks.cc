@@ -3,6 +3,7 @@
 
 #include "daemon/base/endpoint.h"
 #include "daemon/config/bypass.h"
+#include "daemon/config/field_path.h"
 #include "daemon/config/json_path.h"
 #include "daemon/config/schema.h"
 
@@ -102,6 +103,21 @@ double pace_factor(std::string_view pace) {
 std::optional<std::string> check_pace(std::string_view text) {
   if (text == "instant" || pace_factor(text) > 0) return std::nullopt;
   return "must be \"instant\", \"recorded\" or a factor from \"0.001x\" to \"100000x\"";
+}
+
+std::optional<std::string> check_field_path(std::string_view text) {
+  const auto path = FieldPath::parse(text);
+  if (!path) return path.error().detail;
+  return std::nullopt;
+}
+
+std::optional<std::string> check_grpc(const std::optional<Grpc>& grpc) {
+  if (!grpc || !grpc->proto_files.empty()) return std::nullopt;
+  for (const std::string& field : grpc->match_fields) {
+    if (FieldPath::parse(field)->is_numeric()) continue;
+    return "'" + field + "' in match_fields of [routes.grpc] is a name; give proto_files, or the number of the field";
+  }
+  return std::nullopt;
 }
 
 }  // namespace tapdeck::config

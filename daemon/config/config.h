@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +17,10 @@
 
 #include "daemon/base/result.h"
 #include "daemon/base/vocabulary.h"
+
+namespace tapdeck::grpc {
+class MessageRules;
+}
 
 namespace tapdeck::config {
 
@@ -215,6 +220,17 @@ struct WebSocket {
   WebSocketPace pace = WebSocketPace::Instant;
 };
 
+// [routes.grpc]: what of a gRPC client's messages takes part in matching. Without it: the messages themselves.
+struct Grpc {
+  // .proto text, or descriptor sets (any other name). Read at start; imports are searched from each file's folder up.
+  std::vector<std::filesystem::path> proto_files;
+  // Fields that are compared, by name (needs proto_files) or by number: "user.id", "2.3". Empty with proto_files: the
+  // whole message by value. See field_path.h.
+  std::vector<std::string> match_fields;
+  // Not a key: the two above compiled, once, by app/grpc_rules.cc; null until then.
+  std::shared_ptr<const grpc::MessageRules> rules;
+};
+
 // [[routes]]: the first whose given conditions all hold decides. Conditions left out match everything.
 struct Route {
   std::string name;                        // shown in misses; default "route N"
@@ -235,6 +251,7 @@ struct Route {
   std::optional<BodyOversize> body_oversize;  // instead of limits.body_oversize. R
   std::optional<Streaming> streaming;
   std::optional<WebSocket> websocket;
+  std::optional<Grpc> grpc;  // [routes.grpc]
 };
 
 struct Config {

@@ -142,6 +142,21 @@ TEST(Config, ValuesOutOfRangeOrOfTheWrongTypeAreRefused) {
   }
 }
 
+TEST(Config, GrpcFieldsByNameNeedProtoFiles) {
+  const auto config = read(
+      "[[routes]]\nhost = \"a\"\n[routes.grpc]\nproto_files = [\"p/api.proto\"]\n"
+      "match_fields = [\"user.id\", \"2.3\"]\n");
+  ASSERT_TRUE(config) << config.error().detail;
+  ASSERT_TRUE(config->routes[0].grpc);
+  EXPECT_EQ(config->routes[0].grpc->proto_files[0], "/etc/tapdeck/p/api.proto");
+  EXPECT_THAT(config->routes[0].grpc->match_fields, ElementsAre("user.id", "2.3"));
+  EXPECT_EQ(problem("[[routes]]\n[routes.grpc]\nmatch_fields = [\"2.3\"]\n"), "");
+  EXPECT_THAT(problem("[[routes]]\n[routes.grpc]\nmatch_fields = [\"user.id\"]\n"),
+              HasSubstr("t.toml:2:1: 'user.id' in match_fields of [routes.grpc] is a name; give proto_files"));
+  EXPECT_THAT(problem("[[routes]]\n[routes.grpc]\nmatch_fields = [\"user..id\"]\n"),
+              HasSubstr("t.toml:3:17: match_fields in [routes.grpc]: 'user..id' is not a field path"));
+}
+
 TEST(Config, AdminListensOnLoopbackOnly) {
   EXPECT_THAT(problem("[admin]\nlisten = \"0.0.0.0:9909\"\n"), HasSubstr("not a loopback address"));
   EXPECT_EQ(problem("[admin]\nlisten = \"[::1]:0\"\n"), "");

@@ -318,9 +318,9 @@ class FileReader {
     }
   }
   void check(const toml::table& table, const Route& route) {
-    if (route.path && route.path_prefix) {
+    if (route.path && route.path_prefix)
       problems_.add(table.source(), "path and path_prefix in [[routes]] exclude each other");
-    }
+    if (const auto problem = check_grpc(route.grpc)) problems_.add(table.get("grpc")->source(), *problem);
   }
   void check(const toml::table& table, std::vector<Target>& targets) {
     Target& last = targets.back();

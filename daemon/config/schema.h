@@ -78,6 +78,8 @@ std::optional<std::string> check_path(std::string_view text);
 std::optional<std::string> check_constraint(std::string_view text);
 std::optional<std::string> check_pace(std::string_view text);
 std::optional<std::string> check_json_path(std::string_view text);
+std::optional<std::string> check_field_path(std::string_view text);
+std::optional<std::string> check_grpc(const std::optional<Grpc>& grpc);  // keys that need each other
 
 inline constexpr uint64_t kKiB = 1024;
 inline constexpr uint64_t kNoMax = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
@@ -190,6 +192,12 @@ void visit(V& v, WebSocket& c) {
 }
 
 template <class V>
+void visit(V& v, Grpc& c) {
+  v.paths("proto_files", c.proto_files);
+  v.texts("match_fields", c.match_fields, check_field_path);
+}
+
+template <class V>
 void visit(V& v, Route& c) {
   v.text("name", c.name, check_any);
   v.maybe_text("host", c.host, check_host_glob);
@@ -206,6 +214,7 @@ void visit(V& v, Route& c) {
   v.maybe_choice("body_oversize", c.body_oversize, kBodyOversize);
   v.table("streaming", c.streaming);
   v.table("websocket", c.websocket);
+  v.table("grpc", c.grpc);
 }
 
 // Every section: v.section(name, struct) and v.array(name, vector).

@@ -5,6 +5,8 @@
 
 #include "daemon/base/log.h"
 #include "daemon/coding/decoder.h"
+#include "daemon/grpc/call.h"
+#include "daemon/modes/grpc_digest.h"
 
 namespace tapdeck::modes {
 namespace {
@@ -37,8 +39,9 @@ class DecodedBody final : public CanonicalBody {
   bool empty_ = true;
 };
 
-std::unique_ptr<CanonicalBody> choose(const config::Route* /*route*/, const http::RequestHead& head,
-                                      const store::KeyHasher& hasher) {
+std::unique_ptr<CanonicalBody> choose(const config::Route* route, const http::RequestHead& head,
+                                      const store::KeyHasher& hasher, Metrics& metrics) {
+  if (grpc::is_call(head)) return std::make_unique<GrpcBody>(head, rules_of(route), hasher, metrics);
   const auto codings = coding::codings_of(head.headers);
   if (!codings || codings->empty()) return nullptr;
   return std::make_unique<DecodedBody>(*codings, hasher);
@@ -48,7 +51,7 @@ std::unique_ptr<CanonicalBody> choose(const config::Route* /*route*/, const http
 
 BodyKey::BodyKey(const config::Route* route, const http::RequestHead& head, const store::KeyHasher& hasher,
                  Metrics& metrics)
-    : canonical_(choose(route, head, hasher)), metrics_(metrics) {}
+    : canonical_(choose(route, head, hasher, metrics)), metrics_(metrics) {}
 
 void BodyKey::finish(store::KeyBuilder& key) {
   const std::unique_ptr<CanonicalBody> canonical = std::move(canonical_);

@@ -4,6 +4,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/exchange/error_response.h"
+#include "daemon/grpc/call.h"
 #include "daemon/modes/body_key.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/recording_exchange.h"
@@ -108,6 +109,9 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   fill_provenance(builder.provenance(), exchange, target, route_name);
   BodyKey body_key(route, exchange.request(), tape->hasher, *context_.metrics);
   RecordingExchange recording(exchange, builder, body_key, *context_.link, bypass_limit(route));
+  GrpcTee grpc_tee(builder, *context_.metrics);
+  const bool is_call = grpc::is_call(exchange.request());
+  if (is_call) recording.index_messages(grpc_tee);
 
   auto served = co_await inner_.serve(recording);
   exchange::Facts& facts = exchange.facts();
@@ -144,7 +148,9 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
       ignore(told, "the failure that led here is what counts");
       co_return served;
     }
-    if (exchange.response_started()) {
+    // A gRPC client that leaves before any answer has cancelled its call or reached its deadline, which replay repeats.
+    const bool left = is_call && served.error().origin != Origin::Upstream;
+    if (exchange.response_started() || left) {
       builder.finish(outcome_of(served.error(), facts));
       builder.take_writes(writes);
       context_.link->add(writes);

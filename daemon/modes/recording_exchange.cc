@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "daemon/modes/forward.h"
+#include "daemon/modes/grpc_digest.h"
 #include "daemon/modes/limited_exchange.h"
 #include "daemon/modes/rendition.h"
 #include "daemon/ws/handshake.h"
@@ -51,6 +52,11 @@ net::Task<Result<void>> RecordingExchange::keep_pace() {
   co_return Result<void>{};
 }
 
+void RecordingExchange::index_messages(GrpcTee& tee) {
+  grpc_ = &tee;
+  if (inner_.request_is_bodyless()) tee.request_end(elapsed_us());
+}
+
 net::Task<Result<BodyPiece>> RecordingExchange::read_body() {
   auto piece = co_await inner_.read_body();
   if (piece && websocket_) websocket_->passed(BodySide::Request, piece->bytes);
@@ -62,10 +68,13 @@ net::Task<Result<BodyPiece>> RecordingExchange::read_body() {
     if (piece->chunk) extension = piece->chunk->extension;
     builder_.body(BodySide::Request, piece->bytes, elapsed_us(), extension);
     body_key_.update(piece->bytes);
+    if (grpc_ != nullptr) grpc_->body(BodySide::Request, piece->bytes, elapsed_us());
     submit_ready();
     if (!link_.has_room()) CO_TRY_VOID(co_await keep_pace());
   }
-  if (piece->end) body_key_.finish(builder_.key_builder());  // before the response: a crash must leave the right key
+  if (piece->end && grpc_ != nullptr) grpc_->request_end(elapsed_us());
+  if (piece->end || (grpc_ != nullptr && grpc_->has_request_message()))
+    body_key_.finish(builder_.key_builder());  // before the response: a crash must leave the right key
   if (piece->end && !inner_.request_trailers().empty()) builder_.trailers(BodySide::Request, inner_.request_trailers());
   co_return piece;
 }
@@ -81,6 +90,10 @@ Result<void> RecordingExchange::respond(const http::ResponseHead& head, http::En
   if (answers_a_condition(head.status)) {
     const std::string condition = condition_of(inner_.request());
     if (!condition.empty()) builder_.key_builder().dimension(kConditionDimension, condition);
+  }
+  if (grpc_ != nullptr) {
+    if (grpc_->is_server_first(head, end)) mark_server_first(builder_.key_builder());
+    grpc_->response_head(head, elapsed_us());
   }
   builder_.response(head);
   if (is_switch(inner_.request(), head.status)) return inner_.respond(head, end);
@@ -98,6 +111,7 @@ BodyPiece RecordingExchange::keep(const BodyPiece& piece) {
   std::optional<std::string_view> extension;
   if (piece.chunk) extension = piece.chunk->extension;
   builder_.body(BodySide::Response, piece.bytes, elapsed_us(), extension);
+  if (grpc_ != nullptr) grpc_->body(BodySide::Response, piece.bytes, elapsed_us());
   submit_ready();
   BodyPiece passed = piece;
   if (!body_left_) return passed;

@@ -10,6 +10,7 @@
 
 #include "daemon/exchange/exchange.h"
 #include "daemon/modes/body_key.h"
+#include "daemon/modes/grpc_tee.h"
 #include "daemon/modes/store_link.h"
 #include "daemon/modes/websocket_recorder.h"
 #include "store/recording_builder.h"
@@ -23,6 +24,9 @@ class RecordingExchange final : public exchange::Exchange {
   RecordingExchange(exchange::Exchange& inner, store::RecordingBuilder& builder, BodyKey& body_key, StoreLink& link,
                     uint64_t bypass_limit = UINT64_MAX)
       : inner_(inner), builder_(builder), body_key_(body_key), link_(link), bypass_limit_(bypass_limit) {}
+
+  // `tee` is told what passes, from now on; it must stay alive.
+  void index_messages(GrpcTee& tee);
 
   // The response is whole and only waits for release().
   [[nodiscard]] bool is_held() const { return held_ != Held::Nothing; }
@@ -72,6 +76,7 @@ class RecordingExchange final : public exchange::Exchange {
   exchange::Exchange& inner_;
   store::RecordingBuilder& builder_;
   BodyKey& body_key_;
+  GrpcTee* grpc_ = nullptr;  // of a gRPC call
   StoreLink& link_;
   Held held_ = Held::Nothing;
   http::ResponseHead held_head_;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/grpc/call.h"
 #include "daemon/modes/miss.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/pace.h"
@@ -23,29 +24,6 @@ config::Repeat repeat_of(const config::Route* route) {
 }
 
 }  // namespace
-
-store::KeyBuilder Asking::begin(const Exchange& exchange, const Tape& tape, std::string_view method) {
-  std::string storage;
-  const OriginName origin = origin_of(exchange, storage);
-  store::KeyBuilder builder(tape.hasher, origin.scheme, origin.host, origin.port, method, exchange.request().target);
-  add_dimensions(builder, origin, exchange.request());
-  return builder;
-}
-
-Question Asking::finish() {
-  body_key_.finish(builder_);
-  Question question;
-  const std::string condition = condition_of(exchange_.request());
-  if (!condition.empty()) {
-    store::KeyBuilder builder = builder_;
-    builder.dimension(kConditionDimension, condition);
-    question.conditional = builder.key();
-  }
-  if (exchange_.request().method == "HEAD") question.as_get = begin(exchange_, tape_, "GET").key();
-  question.key = builder_.key();
-  question.parts = builder_.parts();
-  return question;
-}
 
 void ReplayHandler::count_hit(Exchange& exchange, const ReplayItem& item) {
   exchange.facts().outcome = Outcome::Replayed;
@@ -221,6 +199,7 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
         "{\"error\":\"not_recorded\",\"session\":" + exchange::json_string(target.session) +
             ",\"hint\":\"the session could not be opened\"}\n");
   }
+  if (grpc::is_call(exchange.request())) co_return co_await grpc_.serve(exchange, target, route, route_name);
   Asking asking(exchange, *target.tape, route, *context_.metrics);
   bool end = !has_body(exchange);
   CO_TRY_VOID(co_await invite_body(exchange));

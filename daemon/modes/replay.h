@@ -9,58 +9,13 @@
 
 #include "daemon/config/config.h"
 #include "daemon/exchange/handler.h"
-#include "daemon/modes/body_key.h"
+#include "daemon/modes/grpc_replay.h"
 #include "daemon/modes/hot_cache.h"
+#include "daemon/modes/question.h"
+#include "daemon/modes/replay_context.h"
 #include "daemon/modes/runtime_state.h"
-#include "daemon/net/thread_pool.h"
-#include "store/exchange_store.h"
-#include "store/redact.h"
 
 namespace tapdeck::modes {
-
-struct ReplayContext {
-  const store::ExchangeStore* store = nullptr;
-  const store::Redactor* redactor = nullptr;
-  net::ThreadPool* readers = nullptr;
-  Cursors* cursors = nullptr;
-  Metrics* metrics = nullptr;
-  size_t hot_bytes = 64ULL << 20;
-  std::chrono::milliseconds idle_timeout{300'000};  // of a replayed WebSocket
-};
-
-// What is asked for: the key and its comparable parts.
-struct Question {
-  store::Key key;
-  store::KeyParts parts;
-  std::optional<store::Key> conditional;  // of the origin's own answers to this condition or range
-  std::optional<store::Key> as_get;       // of the GET that answers a HEAD
-};
-
-// A question in the making: the request's head, then its body as it is read.
-class Asking {
- public:
-  // All must outlive it.
-  Asking(const exchange::Exchange& exchange, const Tape& tape, const config::Route* route, Metrics& metrics)
-      : exchange_(exchange),
-        tape_(tape),
-        builder_(begin(exchange, tape, store::key_method(exchange.request()))),
-        body_key_(route, exchange.request(), tape.hasher, metrics) {}
-  // The key of a request without a body is this builder's.
-  [[nodiscard]] static store::KeyBuilder begin(const exchange::Exchange& exchange, const Tape& tape,
-                                               std::string_view method);
-  void body(std::string_view bytes) {
-    builder_.body(bytes);
-    body_key_.update(bytes);
-  }
-  // Once, after the whole body.
-  [[nodiscard]] Question finish();
-
- private:
-  const exchange::Exchange& exchange_;
-  const Tape& tape_;
-  store::KeyBuilder builder_;
-  BodyKey body_key_;
-};
 
 // How a lookup ended.
 struct Found {
@@ -70,7 +25,7 @@ struct Found {
 
 class ReplayHandler final {
  public:
-  explicit ReplayHandler(ReplayContext context) : context_(context), cache_(context.hot_bytes) {}
+  explicit ReplayHandler(ReplayContext context) : context_(context), cache_(context.hot_bytes), grpc_(context) {}
 
   // The hot path. No: not in memory, or not to be sent without waiting.
   exchange::Served serve_now(exchange::Exchange& exchange, const TargetState& target, const config::Route* route);
@@ -90,6 +45,8 @@ class ReplayHandler final {
                                const config::Route* route);
   net::Task<Result<void>> explain_miss(exchange::Exchange& exchange, const TargetState& target,
                                        const Question& question, std::string_view route_name, const Found& found);
+  // gRPC calls are answered message by message.
+  [[nodiscard]] GrpcReplay& grpc() { return grpc_; }
 
  private:
   net::Task<Result<Found>> find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat);
@@ -99,6 +56,7 @@ class ReplayHandler final {
 
   ReplayContext context_;
   HotCache cache_;
+  GrpcReplay grpc_;
 };
 
 }  // namespace tapdeck::modes

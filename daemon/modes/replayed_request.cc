@@ -18,6 +18,19 @@ net::Task<Result<void>> invite_body(exchange::Exchange& exchange) {
   co_return co_await exchange.flush();
 }
 
+net::Task<Result<exchange::BodyPiece>> ReplayedRequest::read_ahead() {
+  auto piece = co_await inner_.read_body();
+  if (!piece) co_return piece;
+  ended_ = piece->end;
+  if (piece->bytes.empty() && !piece->chunk) co_return piece;
+  Stored& stored = stored_.emplace_back(std::string(piece->bytes), std::nullopt, std::string());
+  if (piece->chunk) {
+    stored.chunk_size = piece->chunk->size;
+    stored.extension = piece->chunk->extension;
+  }
+  co_return piece;
+}
+
 net::Task<Result<exchange::BodyPiece>> ReplayedRequest::read_body() {
   if (stored_.empty() && !ended_) co_return co_await inner_.read_body();
   exchange::BodyPiece piece;

@@ -23,6 +23,11 @@ class ReplayedRequest final : public exchange::Exchange {
   template <class Each>
   net::Task<Result<bool>> buffer(size_t limit, Each each);
 
+  // The next piece, which is also kept: read_body() gives it out again.
+  net::Task<Result<exchange::BodyPiece>> read_ahead();
+  // Gives up what is kept; read_body() goes on behind it.
+  void forget() { stored_.clear(); }
+
   const http::RequestHead& request() const override { return inner_.request(); }
   bool request_is_bodyless() const override { return inner_.request_is_bodyless(); }
   net::Task<Result<exchange::BodyPiece>> read_body() override;
@@ -65,16 +70,9 @@ net::Task<Result<bool>> ReplayedRequest::buffer(size_t limit, Each each) {
   invited_ = true;
   CO_TRY_VOID(co_await invite_body(inner_));
   while (!ended_ && size <= limit) {
-    CO_TRY(piece, co_await inner_.read_body());
+    CO_TRY(piece, co_await read_ahead());
     each(piece.bytes);
     size += piece.bytes.size();
-    ended_ = piece.end;
-    Stored stored{std::string(piece.bytes), std::nullopt, {}};
-    if (piece.chunk) {
-      stored.chunk_size = piece.chunk->size;
-      stored.extension = piece.chunk->extension;
-    }
-    if (!stored.bytes.empty() || stored.chunk_size) stored_.push_back(std::move(stored));
   }
   co_return ended_;
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/grpc/call.h"
 #include "daemon/modes/limited_exchange.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/replayed_request.h"
@@ -151,9 +152,20 @@ net::Task<Result<void>> ModeHandler::serve_mode(Exchange& exchange, const Target
   co_return co_await exchange::respond_json(exchange, 503, std::move(body));
 }
 
+net::Task<Result<Answered>> ModeHandler::replay_grpc(ReplayedRequest& request, const TargetState& target,
+                                                     const config::Route* route, std::string_view route_name) {
+  GrpcReplay& grpc = replay_->grpc();
+  co_return co_await grpc.try_serve(request, target, route, route_name, options_.body_buffer);
+}
+
 net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const TargetState& target,
                                                   const config::Route* route, std::string_view route_name) {
   ReplayedRequest buffered(exchange);
+  if (grpc::is_call(exchange.request())) {
+    CO_TRY(answered, co_await replay_grpc(buffered, target, route, route_name));
+    if (answered == Answered::Yes) co_return Result<void>{};
+    co_return co_await record_->serve(buffered, target, route, route_name);
+  }
   Asking asking(exchange, *target.tape, route, metrics_);
   if (has_body(exchange)) {
     auto feed = [&asking](std::string_view bytes) { asking.body(bytes); };
@@ -184,8 +196,13 @@ net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, c
                                                            const config::Route* route, std::string_view route_name) {
   ReplayedRequest buffered(exchange);
   Asking asking(exchange, *target.tape, route, metrics_);
-  bool whole = true;
-  if (has_body(exchange)) {
+  const bool is_grpc = grpc::is_call(exchange.request());
+  if (is_grpc) {
+    CO_TRY(answered, co_await replay_grpc(buffered, target, route, route_name));
+    if (answered == Answered::Yes) co_return Result<void>{};
+  }
+  bool whole = !is_grpc;
+  if (whole && has_body(exchange)) {
     auto feed = [&asking](std::string_view bytes) { asking.body(bytes); };
     CO_TRY(complete, co_await buffered.buffer(options_.body_buffer, feed));
     whole = complete;

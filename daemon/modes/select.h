@@ -59,6 +59,10 @@ class ModeHandler final : public exchange::Handler {
   net::Task<Result<void>> serve_forward_on_miss(exchange::Exchange& exchange, const TargetState& target,
                                                 const config::Route* route, std::string_view route_name);
 
+  // A gRPC call, answered from the store; No: nothing happened, `request` gives it out again.
+  net::Task<Result<Answered>> replay_grpc(ReplayedRequest& request, const TargetState& target,
+                                          const config::Route* route, std::string_view route_name);
+
   RuntimeView& view_;
   ModeOptions options_;
   ForwardHandler& forward_;

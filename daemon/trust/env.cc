@@ -21,15 +21,16 @@ struct Variable {
   std::string_view name;
   Effect effect;
 };
-constexpr std::array<Variable, 9> kVariables = {{{"SSL_CERT_FILE", Effect::Replaces},
-                                                 {"REQUESTS_CA_BUNDLE", Effect::Replaces},
-                                                 {"CURL_CA_BUNDLE", Effect::Replaces},
-                                                 {"AWS_CA_BUNDLE", Effect::Replaces},
-                                                 {"GIT_SSL_CAINFO", Effect::Replaces},
-                                                 {"CARGO_HTTP_CAINFO", Effect::Replaces},
-                                                 {"PIP_CERT", Effect::Replaces},
-                                                 {"NODE_EXTRA_CA_CERTS", Effect::Adds},
-                                                 {"DENO_CERT", Effect::Adds}}};
+constexpr std::array<Variable, 10> kVariables = {{{"SSL_CERT_FILE", Effect::Replaces},
+                                                  {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", Effect::Replaces},
+                                                  {"REQUESTS_CA_BUNDLE", Effect::Replaces},
+                                                  {"CURL_CA_BUNDLE", Effect::Replaces},
+                                                  {"AWS_CA_BUNDLE", Effect::Replaces},
+                                                  {"GIT_SSL_CAINFO", Effect::Replaces},
+                                                  {"CARGO_HTTP_CAINFO", Effect::Replaces},
+                                                  {"PIP_CERT", Effect::Replaces},
+                                                  {"NODE_EXTRA_CA_CERTS", Effect::Adds},
+                                                  {"DENO_CERT", Effect::Adds}}};
 
 // The first entry wins, as getenv would have it.
 std::optional<std::string> value_of(const std::vector<std::string>& environment, std::string_view name) {

@@ -29,7 +29,7 @@ TEST(TrustEnvironment, GivesReplacingVariablesTheMergedBundleAndAddingOnesOurs) 
   ASSERT_TRUE(out) << out.error().message();
   const std::string bundle = (directory.path() / "trust/bundle.pem").string();
   for (const char* name : {"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "GIT_SSL_CAINFO",
-                           "CARGO_HTTP_CAINFO", "PIP_CERT"}) {
+                           "CARGO_HTTP_CAINFO", "PIP_CERT", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"}) {
     EXPECT_EQ(value(*out, name), bundle) << name;
   }
   EXPECT_EQ(value(*out, "NODE_EXTRA_CA_CERTS"), (directory.path() / "trust/ca.pem").string());

@@ -1,0 +1,44 @@
+// GrpcCall: the client's side of a gRPC exchange that is replayed: what it has said, when it must be answered.
+//
+// In hybrid mode, and before the first byte of an answer, what was read is also kept, so that a call that no recording
+// answers can still be forwarded whole. Owner: the replaying coroutine. Thread: the worker's.
+#pragma once
+
+#include <chrono>
+#include <optional>
+
+#include "daemon/config/config.h"
+#include "daemon/modes/grpc_digest.h"
+#include "daemon/modes/grpc_script.h"
+#include "daemon/modes/replayed_request.h"
+
+namespace tapdeck::modes {
+
+class GrpcCall {
+ public:
+  // `keep`: bytes of the request kept for forwarding, 0 for replay mode. All must outlive it.
+  GrpcCall(ReplayedRequest& request, const config::Route* route, Metrics& metrics, size_t keep);
+
+  // The next piece of the request, into `said`. Not after said.client_ended. Protocol: no gRPC messages.
+  net::Task<Result<void>> read();
+  // Something was sent: what was kept is of no use any more.
+  void commit();
+  // Nothing was sent and nothing was lost: the request can be forwarded.
+  [[nodiscard]] bool is_kept() const { return keeps_; }
+  [[nodiscard]] ReplayedRequest& exchange() { return request_; }
+  // What is left of grpc-timeout; nullopt: no deadline.
+  [[nodiscard]] std::optional<std::chrono::nanoseconds> time_left();
+
+  GrpcSaid said;
+  uint64_t request_bytes = 0;
+  bool is_waiting = false;  // for the client: here the deadline may break in
+
+ private:
+  ReplayedRequest& request_;
+  MessageDigests digests_;
+  std::optional<std::chrono::nanoseconds> timeout_;
+  size_t keep_;
+  bool keeps_;
+};
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,392 @@
+#include "daemon/modes/grpc_replay.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "daemon/exchange/error_response.h"
+#include "daemon/modes/grpc_miss.h"
+#include "daemon/modes/question.h"
+#include "daemon/net/deadline.h"
+#include "daemon/net/offload.h"
+#include "daemon/net/task_group.h"
+
+namespace tapdeck::modes {
+
+using exchange::BodyPiece;
+using exchange::Exchange;
+using StepKind = GrpcStep::Kind;
+
+struct GrpcItem : ReplayItem {
+  GrpcScript script;
+};
+
+// One call on its way through this file.
+struct GrpcReplay::Playing {
+  GrpcCall& call;
+  const TargetState& target;
+  const config::Route* route;
+  std::string_view route_name;
+
+  Question question{};
+  CursorKey key{};
+  std::vector<uint64_t> candidates{};
+  size_t first = 0;                                // where in them this call begins
+  std::shared_ptr<const GrpcItem> item = nullptr;  // what plays now
+  std::optional<GrpcPlay> play = std::nullopt;
+  bool cached = false;        // the candidates are from memory
+  bool server_first = false;  // the candidates are such
+  bool exhausted = false;     // Repeat::Once and all were used
+  bool missed = false;
+  bool expired = false;   // the client's deadline
+  bool done = false;      // the response has ended, as recorded
+  std::string segment{};  // of a long response body
+  size_t segment_index = SIZE_MAX;
+};
+
+namespace {
+
+Result<std::shared_ptr<const GrpcItem>> load_grpc_item(const store::ExchangeStore& store, std::string_view session,
+                                                       uint64_t id,
+                                                       const std::shared_ptr<const grpc::MessageRules>& rules) {
+  auto item = std::make_shared<GrpcItem>();
+  TRY(loaded, load_item(store, session, id));
+  static_cast<ReplayItem&>(*item) = *loaded;
+  const store::Recording& recording = item->recording;
+  std::vector<store::Digest> client;
+  MessageDigests digests(recording.request, rules.get(), nullptr);
+  TRY_VOID(store.read_body(recording.request_body, [&](std::string_view bytes) {
+    digests.feed(bytes, client);
+    return true;
+  }));
+  item->script = make_script(recording, std::move(client));
+  return std::shared_ptr<const GrpcItem>(std::move(item));
+}
+
+// The client has been sent the same by both so far.
+bool sent_same(const GrpcItem& a, const GrpcItem& b, const GrpcSaid& said) {
+  if (said.head_sent && a.recording.response.status != b.recording.response.status) return false;
+  if (said.bytes_sent == 0) return true;
+  if (!a.is_cached() || !b.is_cached() || b.body.size() < said.bytes_sent) return false;
+  return std::string_view(a.body).substr(0, said.bytes_sent) == std::string_view(b.body).substr(0, said.bytes_sent);
+}
+
+// The response ended with its head: nothing but status and fields ("trailers-only").
+bool is_head_only(const store::Recording& recording) {
+  return recording.outcome.kind == store::Outcome::Kind::Complete && recording.response_body.empty() &&
+         recording.response_trailers.empty();
+}
+
+}  // namespace
+
+GrpcReplay::GrpcReplay(const ReplayContext& context) : context_(context), cache_(context.hot_bytes / 4) {}
+GrpcReplay::~GrpcReplay() = default;
+
+net::Task<Result<std::vector<uint64_t>>> GrpcReplay::look_up(Playing& playing) {
+  auto read = [store = context_.store, session = playing.target.session, key = playing.key.key] {
+    return store->lookup(session, key);
+  };
+  auto ids = co_await net::offload(*context_.readers, read);
+  // No such session is the same news as an empty one: nothing was recorded.
+  if (!ids && ids.error().code == Code::NotFound) co_return std::vector<uint64_t>{};
+  co_return ids;
+}
+
+net::Task<Result<void>> GrpcReplay::find(Playing& playing, By by) {
+  Exchange& exchange = playing.call.exchange();
+  const Tape& tape = *playing.target.tape;
+  store::KeyBuilder builder = Asking::begin(exchange, tape, exchange.request().method);
+  if (by == By::ServerFirst) mark_server_first(builder);
+  builder.canonical_body(by == By::ServerFirst ? store::Digest{}
+                                               : first_message_digest(tape.hasher, playing.call.said.client));
+  playing.question.key = builder.key();
+  playing.question.parts = builder.parts();
+  playing.question.parts.body_size = playing.call.request_bytes;
+  playing.key = {tape.id, exchange.flow().identity.target, playing.question.key};
+  if (std::exchange(never_first_generation_, context_.store->generation()) != context_.store->generation()) {
+    never_first_.clear();
+  }
+  if (never_first_.contains(playing.key)) co_return Result<void>{};
+  HotEntry* entry = cache_.find(playing.key, context_.store->generation());
+  playing.cached = entry != nullptr;
+  context_.metrics->add(playing.cached ? Counter::HotCacheHit : Counter::HotCacheMiss);
+  if (entry == nullptr) {
+    const uint64_t generation = context_.store->generation();
+    CO_TRY(ids, co_await look_up(playing));
+    // A tape that nobody records to gets no such call later.
+    const bool stays_empty = by == By::ServerFirst && tape.take.number == 0 && generation == never_first_generation_;
+    if (ids.empty() && stays_empty) never_first_.insert(playing.key);
+    if (ids.empty()) co_return Result<void>{};
+    entry = cache_.find(playing.key, generation);
+    if (entry == nullptr) {
+      HotEntry made;
+      made.ids = std::move(ids);
+      made.cursor = context_.cursors->get(playing.key);
+      entry = &cache_.insert(playing.key, std::move(made));
+    }
+  }
+  const config::Repeat repeat = playing.route != nullptr ? playing.route->repeat : config::Repeat::InOrder;
+  playing.first = pick(repeat, entry->cursor->fetch_add(1, std::memory_order_relaxed), entry->ids.size());
+  playing.exhausted = playing.first >= entry->ids.size();
+  if (!playing.exhausted) playing.candidates = entry->ids;
+  playing.server_first = by == By::ServerFirst && !playing.candidates.empty();
+  co_return Result<void>{};
+}
+
+net::Task<Result<std::shared_ptr<const GrpcItem>>> GrpcReplay::load(Playing& playing, uint64_t id) {
+  const store::ExchangeStore* store = context_.store;
+  const uint64_t generation = store->generation();
+  if (HotEntry* entry = cache_.find(playing.key, generation)) {
+    const auto known = entry->items.find(id);
+    if (known != entry->items.end()) co_return std::static_pointer_cast<const GrpcItem>(known->second);
+  }
+  const std::string session = playing.target.session;
+  const auto rules = playing.route != nullptr && playing.route->grpc ? playing.route->grpc->rules : nullptr;
+  auto read = [store, session, id, rules] { return load_grpc_item(*store, session, id, rules); };
+  auto item = co_await net::offload(*context_.readers, read);
+  if (!item) {
+    context_.metrics->add(Counter::StoreErrorRead);
+    co_return item;
+  }
+  if (HotEntry* entry = cache_.find(playing.key, generation)) cache_.add_item(*entry, id, *item);
+  co_return item;
+}
+
+// The first candidate, in their order, that agrees with the client and with what it was sent.
+net::Task<Result<void>> GrpcReplay::choose(Playing& playing) {
+  const size_t count = playing.candidates.size();
+  for (size_t i = 0; i < count; ++i) {
+    const uint64_t id = playing.candidates[(playing.first + i) % count];
+    CO_TRY(item, co_await load(playing, id));
+    if (!agrees(item->script, playing.call.said)) continue;
+    if (playing.item != nullptr && !sent_same(*playing.item, *item, playing.call.said)) continue;
+    playing.item = std::move(item);
+    playing.play.emplace(playing.item->script);
+    playing.segment_index = SIZE_MAX;
+    co_return Result<void>{};
+  }
+  if (std::exchange(playing.cached, false)) {
+    // Hybrid mode adds recordings that begin alike without a new generation of the store.
+    CO_TRY(ids, co_await look_up(playing));
+    if (ids.size() > count) {
+      if (HotEntry* entry = cache_.find(playing.key, context_.store->generation())) entry->ids = ids;
+      playing.candidates = std::move(ids);
+      co_return co_await choose(playing);
+    }
+  }
+  if (!playing.server_first || playing.call.said.bytes_sent > 0) {
+    playing.missed = true;
+    co_return Result<void>{};
+  }
+  // None of the calls in which the server spoke first; but all it has said is a head, so any other call may go on.
+  playing.server_first = false;
+  playing.candidates.clear();
+  auto found = co_await find(playing, By::FirstMessage);
+  if (!found) co_return found;
+  playing.missed = playing.candidates.empty();
+  if (playing.missed) co_return Result<void>{};
+  co_return co_await choose(playing);
+}
+
+net::Task<Result<void>> GrpcReplay::send_bytes(Playing& playing, uint64_t offset, uint64_t length) {
+  ReplayedRequest& exchange = playing.call.exchange();
+  const GrpcItem& item = *playing.item;
+  if (item.is_cached()) {
+    const BodyPiece piece{std::string_view(item.body).substr(offset, length), std::nullopt, false};
+    co_return co_await exchange.write_body(piece);
+  }
+  uint64_t begin = 0;  // of the segment
+  for (size_t i = 0; i < item.recording.response_body.segments.size() && length > 0; ++i) {
+    const store::Segment& segment = item.recording.response_body.segments[i];
+    if (offset < begin + segment.size) {
+      if (playing.segment_index != i) {
+        store::BodyRef part;
+        part.size = segment.size;
+        part.segments.push_back(segment);
+        auto read = [store = context_.store, part] { return store->read_body(part, part.size); };
+        CO_TRY(bytes, co_await net::offload(*context_.readers, read));
+        playing.segment = std::move(bytes);
+        playing.segment_index = i;
+      }
+      const BodyPiece piece{std::string_view(playing.segment).substr(offset - begin, length), std::nullopt, false};
+      auto written = co_await exchange.write_body(piece);
+      if (!written) co_return written;
+      offset += piece.bytes.size();
+      length -= piece.bytes.size();
+    }
+    begin += segment.size;
+  }
+  co_return Result<void>{};
+}
+
+net::Task<Result<void>> GrpcReplay::perform(Playing& playing) {
+  GrpcCall& call = playing.call;
+  while (!playing.expired) {
+    const GrpcStep step = playing.play->next(call.said);
+    const store::Recording& recording = playing.item->recording;
+    if (step.kind == StepKind::Finish) co_return co_await finish(playing);
+    if (step.kind == StepKind::Head) {
+      call.commit();
+      for (const http::ResponseHead& head : recording.informational) CO_TRY_VOID(call.exchange().inform(head));
+      const bool ends = is_head_only(recording);
+      CO_TRY_VOID(call.exchange().respond(recording.response, ends ? http::EndStream::Yes : http::EndStream::No));
+      call.said.head_sent = true;
+      playing.done = ends;
+      if (ends) co_return Result<void>{};
+    } else if (step.kind == StepKind::Bytes) {
+      auto sent = co_await send_bytes(playing, step.offset, step.length);
+      if (!sent) co_return sent;
+      call.said.bytes_sent = step.offset + step.length;
+    } else {
+      if (call.said.head_sent) {
+        auto flushed = co_await call.exchange().flush();
+        if (!flushed) co_return flushed;
+      }
+      auto heard = co_await call.read();
+      if (!heard) co_return heard;
+      if (agrees(playing.item->script, call.said)) continue;
+      auto chosen = co_await choose(playing);
+      if (!chosen || playing.missed) co_return chosen;
+    }
+  }
+  co_return Result<void>{};
+}
+
+net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
+  using Kind = store::Outcome::Kind;
+  GrpcCall& call = playing.call;
+  const store::Recording& recording = playing.item->recording;
+  if (recording.outcome.kind == Kind::Complete) {
+    playing.done = true;
+    co_return call.exchange().end(recording.response_trailers);
+  }
+  auto flushed = co_await call.exchange().flush();
+  if (!flushed) co_return flushed;
+  if (recording.outcome.kind == Kind::Incomplete) {
+    // The client left, by itself or at its deadline: it will again. What it says until then nobody answered.
+    while (!call.said.client_ended) {
+      auto heard = co_await call.read();
+      if (!heard) co_return heard;
+    }
+    if (call.time_left()) {
+      net::Signal nothing(co_await asio::this_coro::executor);
+      call.is_waiting = true;
+      co_await nothing.wait();
+      co_return Result<void>{};
+    }
+  }
+  playing.done = true;
+  const bool left = recording.outcome.kind == Kind::Incomplete;
+  call.exchange().reset(left ? http::ResetCode::Cancel : http::ResetCode::InternalError);
+  co_return Result<void>{};
+}
+
+net::Task<Result<void>> GrpcReplay::play(Playing& playing) {
+  GrpcCall& call = playing.call;
+  if (!call.said.client_ended) {
+    auto found = co_await find(playing, By::ServerFirst);
+    if (!found) co_return found;
+  }
+  while (playing.candidates.empty() && call.said.client.empty() && !call.said.client_ended) {
+    auto heard = co_await call.read();
+    if (!heard) co_return heard;
+  }
+  if (playing.candidates.empty()) {
+    auto found = co_await find(playing, By::FirstMessage);
+    if (!found) co_return found;
+  }
+  if (playing.candidates.empty()) {
+    playing.missed = true;
+    co_return Result<void>{};
+  }
+  auto chosen = co_await choose(playing);
+  if (!chosen || playing.missed) co_return chosen;
+  co_return co_await perform(playing);
+}
+
+namespace {
+
+net::Task<> store_result(net::Task<Result<void>> task, Result<void>& result) {
+  result = co_await std::move(task);
+}
+
+}  // namespace
+
+// Plays, at most until the client's deadline, which ends the call as gRPC servers end it.
+net::Task<Result<Answered>> GrpcReplay::conclude(Playing& playing) {
+  GrpcCall& call = playing.call;
+  Result<void> played;
+  if (const auto left = call.time_left()) {
+    const auto executor = co_await asio::this_coro::executor;
+    net::TaskGroup group(executor);
+    net::Deadline deadline(executor, [&] {
+      playing.expired = true;
+      if (call.is_waiting) group.cancel();
+    });
+    deadline.set(*left);
+    group.spawn(store_result(play(playing), played));
+    while (group.size() > 0) co_await group.join();
+  } else {
+    played = co_await play(playing);
+  }
+  exchange::Facts& facts = call.exchange().facts();
+  const bool late = playing.expired && !playing.done && (played || played.error().code == Code::Cancelled);
+  if (!played && !late) {
+    // A store that fails is no miss; a client that sends nonsense or left has no use for an answer.
+    if (played.error().origin == Origin::Store) facts.error = "store_error";
+    call.exchange().reset(http::ResetCode::InternalError);
+    co_return std::unexpected(played.error());
+  }
+  if (playing.missed && !late && call.is_kept()) co_return Answered::No;
+  if (playing.missed && !late) {
+    auto answered = co_await answer_miss(playing);
+    if (!answered) co_return std::unexpected(answered.error());
+    co_return Answered::Yes;
+  }
+  facts.outcome = Outcome::Replayed;
+  if (playing.item != nullptr) facts.recording = playing.item->recording.id;
+  if (late) {
+    const GrpcStatus status{grpc::kDeadlineExceeded, "the deadline of the call passed in replay"};
+    CO_TRY_VOID(send_status(call.exchange(), status, call.said.head_sent));
+  }
+  co_return Answered::Yes;
+}
+
+net::Task<Result<void>> GrpcReplay::answer_miss(Playing& playing) {
+  store::KeyParts parts = playing.question.parts;
+  context_.redactor->redact(parts);
+  Miss miss{playing.target.session, playing.route_name, &playing.question.key, &parts, {}, playing.exhausted};
+  if (playing.item != nullptr) {
+    miss.nearest = {diverged(playing.item->recording.id, playing.item->script, playing.call.said)};
+  } else {
+    auto search = [store = context_.store, session = playing.target.session, parts] {
+      return store->nearest(session, parts, 1);
+    };
+    auto nearest = co_await net::offload(*context_.readers, search);
+    if (nearest) miss.nearest = std::move(*nearest);
+  }
+  const bool body = playing.item != nullptr || is_body_alone(miss);
+  context_.metrics->add(playing.exhausted ? Counter::MissExhausted : body ? Counter::MissBody : Counter::MissNoKey);
+  exchange::Facts& facts = playing.call.exchange().facts();
+  facts.outcome = Outcome::Missed;
+  facts.error = "not_recorded";
+  const GrpcStatus status{grpc::kFailedPrecondition, miss_text(miss)};
+  co_return send_status(playing.call.exchange(), status, playing.call.said.head_sent);
+}
+
+net::Task<Result<void>> GrpcReplay::serve(Exchange& exchange, const TargetState& target, const config::Route* route,
+                                          std::string_view route_name) {
+  ReplayedRequest request(exchange);
+  auto answered = co_await try_serve(request, target, route, route_name, 0);
+  if (!answered) co_return std::unexpected(answered.error());
+  co_return Result<void>{};
+}
+
+net::Task<Result<Answered>> GrpcReplay::try_serve(ReplayedRequest& request, const TargetState& target,
+                                                  const config::Route* route, std::string_view route_name,
+                                                  size_t keep) {
+  GrpcCall call(request, route, *context_.metrics, keep);
+  Playing playing{call, target, route, route_name};
+  co_return co_await conclude(playing);
+}
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,60 @@
+// GrpcReplay: answers gRPC calls of all four kinds from the store, message by message.
+//
+// Which recording: those whose first client message is the same (or that have none) are candidates, found by key; the
+// first of them in the route's `repeat` order plays. Each further client message is compared with what it expects; when
+// it differs, the next candidate that agrees with everything said and sent so far takes over.
+// When: a server message, and the trailers, wait for the client messages that passed before them in the recording.
+// A miss is a trailers-only answer with grpc-status 9 and the miss JSON as grpc-message; in the middle of a stream it
+// is trailers of that kind. Owner: the worker. Thread: its own.
+#pragma once
+
+#include <memory>
+#include <unordered_set>
+
+#include "daemon/config/config.h"
+#include "daemon/modes/grpc_call.h"
+#include "daemon/modes/hot_cache.h"
+#include "daemon/modes/replay_context.h"
+#include "daemon/modes/runtime_state.h"
+
+namespace tapdeck::modes {
+
+struct GrpcItem;
+
+enum class Answered { No, Yes };
+
+class GrpcReplay final {
+ public:
+  // As ReplayHandler's, which owns this; `hot_bytes` for these recordings alone.
+  explicit GrpcReplay(const ReplayContext& context);
+  ~GrpcReplay();
+
+  // Replay mode: a miss is answered.
+  net::Task<Result<void>> serve(exchange::Exchange& exchange, const TargetState& target, const config::Route* route,
+                                std::string_view route_name);
+  // Modes that forward what is not recorded. No: nothing was sent, and `request` gives out the whole body again.
+  net::Task<Result<Answered>> try_serve(ReplayedRequest& request, const TargetState& target, const config::Route* route,
+                                        std::string_view route_name, size_t keep);
+
+ private:
+  struct Playing;
+  net::Task<Result<void>> play(Playing& playing);
+  net::Task<Result<std::vector<uint64_t>>> look_up(Playing& playing);
+  enum class By { FirstMessage, ServerFirst };
+  net::Task<Result<void>> find(Playing& playing, By by);
+  net::Task<Result<void>> choose(Playing& playing);
+  net::Task<Result<void>> perform(Playing& playing);
+  net::Task<Result<void>> send_bytes(Playing& playing, uint64_t offset, uint64_t length);
+  net::Task<Result<void>> finish(Playing& playing);
+  net::Task<Result<Answered>> conclude(Playing& playing);
+  net::Task<Result<void>> answer_miss(Playing& playing);
+  net::Task<Result<std::shared_ptr<const GrpcItem>>> load(Playing& playing, uint64_t id);
+
+  ReplayContext context_;
+  HotCache cache_;  // of GrpcItems
+  // Methods without a recording in which the server speaks first, of one generation of the store: most.
+  std::unordered_set<CursorKey, CursorKeyHash> never_first_;
+  uint64_t never_first_generation_ = 0;
+};
+
+}  // namespace tapdeck::modes

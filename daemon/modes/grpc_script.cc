@@ -1,0 +1,76 @@
+#include "daemon/modes/grpc_script.h"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+namespace tapdeck::modes {
+
+using Kind = GrpcStep::Kind;
+
+namespace {
+
+GrpcStep step_of(const store::Message& message) {
+  GrpcStep step{Kind::ClientMessage, message.offset, message.length, message.microseconds};
+  if (message.kind == store::Message::Kind::GrpcEnd) step.kind = Kind::ClientEnd;
+  if (message.kind == store::Message::Kind::GrpcHead) step.kind = Kind::Head;
+  if (message.kind == store::Message::Kind::Grpc && message.side == store::BodySide::Response) step.kind = Kind::Bytes;
+  return step;
+}
+
+}  // namespace
+
+GrpcScript make_script(const store::Recording& recording, std::vector<store::Digest> client) {
+  GrpcScript script;
+  script.client = std::move(client);
+  bool head = false;
+  uint64_t sent = 0;
+  size_t waited = 0;
+  for (const store::Message& message : recording.messages) {
+    const GrpcStep step = step_of(message);
+    if (step.kind == Kind::ClientEnd) script.client_ended = true;
+    if (step.kind == Kind::Head) head = true;
+    if (step.kind == Kind::Bytes) sent = step.offset + step.length;
+    // A message that nobody can compare any more (the digests ended before it) is not waited for.
+    if (step.kind == Kind::ClientMessage && waited++ >= script.client.size()) continue;
+    script.steps.push_back(step);
+  }
+  const uint64_t last = script.steps.empty() ? 0 : script.steps.back().microseconds;
+  if (!head && recording.response.status != 0) script.steps.push_back({Kind::Head, 0, 0, last});
+  if (sent < recording.response_body.size) {
+    script.steps.push_back({Kind::Bytes, sent, recording.response_body.size - sent, last});
+  }
+  script.steps.push_back({Kind::Finish, 0, 0, recording.provenance.timings.total});
+  return script;
+}
+
+bool agrees(const GrpcScript& script, const GrpcSaid& said) {
+  if (said.client.size() > script.client.size()) return false;
+  if (!std::ranges::equal(said.client, std::span(script.client).first(said.client.size()))) return false;
+  return !said.client_ended || said.client.size() == script.client.size();
+}
+
+const GrpcStep& GrpcPlay::next(const GrpcSaid& said) {
+  const auto is_done = [&](const GrpcStep& step) {
+    switch (step.kind) {
+      case Kind::ClientMessage:
+        return client_passed_ < said.client.size();
+      case Kind::ClientEnd:
+        return said.client_ended;
+      case Kind::Head:
+        return said.head_sent;
+      case Kind::Bytes:
+        return step.offset + step.length <= said.bytes_sent;
+      case Kind::Finish:
+        break;
+    }
+    return false;
+  };
+  while (is_done(script_->steps[position_])) {
+    if (script_->steps[position_].kind == Kind::ClientMessage) ++client_passed_;
+    ++position_;
+  }
+  return script_->steps[position_];
+}
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,35 @@
+#include "daemon/modes/question.h"
+
+#include <string>
+
+#include "daemon/modes/origin.h"
+#include "daemon/modes/rendition.h"
+
+namespace tapdeck::modes {
+
+using exchange::Exchange;
+
+store::KeyBuilder Asking::begin(const Exchange& exchange, const Tape& tape, std::string_view method) {
+  std::string storage;
+  const OriginName origin = origin_of(exchange, storage);
+  store::KeyBuilder builder(tape.hasher, origin.scheme, origin.host, origin.port, method, exchange.request().target);
+  add_dimensions(builder, origin, exchange.request());
+  return builder;
+}
+
+Question Asking::finish() {
+  body_key_.finish(builder_);
+  Question question;
+  const std::string condition = condition_of(exchange_.request());
+  if (!condition.empty()) {
+    store::KeyBuilder builder = builder_;
+    builder.dimension(kConditionDimension, condition);
+    question.conditional = builder.key();
+  }
+  if (exchange_.request().method == "HEAD") question.as_get = begin(exchange_, tape_, "GET").key();
+  question.key = builder_.key();
+  question.parts = builder_.parts();
+  return question;
+}
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,51 @@
+// What a request asks of a tape: its match key, made while it is read.
+//
+// Owner: the replaying coroutine. Thread: the worker's.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "daemon/config/config.h"
+#include "daemon/exchange/exchange.h"
+#include "daemon/modes/body_key.h"
+#include "daemon/modes/tape.h"
+#include "store/match_key.h"
+
+namespace tapdeck::modes {
+
+// What is asked for: the key and its comparable parts.
+struct Question {
+  store::Key key;
+  store::KeyParts parts;
+  std::optional<store::Key> conditional;  // of the origin's own answers to this condition or range
+  std::optional<store::Key> as_get;       // of the GET that answers a HEAD
+};
+
+// A question in the making: the request's head, then its body as it is read.
+class Asking {
+ public:
+  // All must outlive it.
+  Asking(const exchange::Exchange& exchange, const Tape& tape, const config::Route* route, Metrics& metrics)
+      : exchange_(exchange),
+        tape_(tape),
+        builder_(begin(exchange, tape, store::key_method(exchange.request()))),
+        body_key_(route, exchange.request(), tape.hasher, metrics) {}
+  // The key of a request without a body is this builder's.
+  [[nodiscard]] static store::KeyBuilder begin(const exchange::Exchange& exchange, const Tape& tape,
+                                               std::string_view method);
+  void body(std::string_view bytes) {
+    builder_.body(bytes);
+    body_key_.update(bytes);
+  }
+  // Once, after the whole body.
+  [[nodiscard]] Question finish();
+
+ private:
+  const exchange::Exchange& exchange_;
+  const Tape& tape_;
+  store::KeyBuilder builder_;
+  BodyKey body_key_;
+};
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,249 @@
+// gRPC calls of all four kinds, recorded with the origin and replayed without it. Over HTTP/1.1, which no gRPC library
+// speaks but an Exchange does: what is tested here is the same for every version; netns-tests have the real ones.
+#include <gmock/gmock.h>
+
+#include "daemon/grpc/call.h"
+#include "daemon/grpc/message_rules.h"
+#include "daemon/server/worker_rig.h"
+
+namespace tapdeck::server {
+namespace {
+
+using namespace std::string_literals;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+// A message of less than 251 bytes, in a chunk of its own.
+std::string message(const std::string& text, char compressed = '\0') {
+  const std::string bytes = compressed + "\0\0\0"s + static_cast<char>(text.size()) + text;
+  char size[8];
+  std::snprintf(size, sizeof size, "%zx", bytes.size());
+  return size + "\r\n"s + bytes + "\r\n";
+}
+std::string call(const std::string& method, const std::string& fields = {}) {
+  return "POST /t.S/" + method + " HTTP/1.1\r\nHost: api.test\r\nContent-Type: application/grpc\r\nTE: trailers\r\n" +
+         fields + "Transfer-Encoding: chunked\r\n\r\n";
+}
+const std::string kEnd = "0\r\n\r\n";
+const std::string kHead =
+    "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\nTrailer: grpc-status\r\n\r\n";
+const std::string kTrailers = "0\r\ngrpc-status: 0\r\nx-rich-bin: AAEC\r\n\r\n";
+
+// An origin that answers each client message with "re:" and it, as it comes; "quiet" is not answered; at the client's
+// end it says "bye" and ends. One call a connection.
+ScriptedOrigin::End echo(Wire& wire) {
+  const std::string head = wire.read_until("\r\n\r\n");
+  if (!head.ends_with("\r\n\r\n")) return ScriptedOrigin::End::Close;
+  bool begun = false;
+  while (true) {
+    const std::string size = wire.read_until("\r\n");
+    if (!size.ends_with("\r\n")) return ScriptedOrigin::End::Close;
+    const size_t length = std::stoul(size, nullptr, 16);
+    const std::string chunk = wire.read_n(length + 2);
+    const std::string text = length == 0 ? "bye" : chunk.substr(5, length - 5);
+    if (length > 0 && text == "quiet") continue;
+    if (!std::exchange(begun, true)) wire.write(kHead);
+    wire.write(message(length == 0 ? text : "re:" + text));
+    if (length == 0) break;
+  }
+  wire.write(kTrailers);
+  return ScriptedOrigin::End::Close;
+}
+
+class GrpcReplay : public testing::Test {
+ protected:
+  explicit GrpcReplay(RigOptions options = {}) : rig(std::move(options)), origin_(echo) {
+    rig.go_to(origin_.endpoint());
+  }
+
+  // Says each of `messages` after the answer to the one before has come ("quiet" has none); then ends. What came back.
+  std::string talk(const std::vector<std::string>& messages, const std::string& fields = {}) {
+    Wire wire = rig.connect();
+    std::string heard;
+    EXPECT_TRUE(wire.write(call("Talk", fields)));
+    for (const std::string& text : messages) {
+      EXPECT_TRUE(wire.write(message(text)));
+      if (text != "quiet") heard += wire.read_until("re:" + text + "\r\n");
+      if (heard.ends_with("<EOF>")) return heard;
+    }
+    EXPECT_TRUE(wire.write(kEnd));
+    wire.half_close();
+    return heard + wire.rest();
+  }
+  static std::string answer(const std::vector<std::string>& messages) {
+    std::string out = kHead;
+    for (const std::string& text : messages) out += message("re:" + text);
+    return out + message("bye") + kTrailers + "<EOF>";
+  }
+  void stop_origin(uint64_t recordings) {
+    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == recordings; }));
+    origin_.stop();
+    rig.set_mode(Mode::Replay);
+  }
+
+  WorkerRig rig;
+
+ private:
+  ScriptedOrigin origin_;
+};
+
+TEST_F(GrpcReplay, AnswersEachMessageOfTheClientInItsPlace) {
+  EXPECT_EQ(talk({"a", "b", "c"}), answer({"a", "b", "c"}));
+  EXPECT_EQ(rig.count(Counter::GrpcMessagesUp), 3U);
+  EXPECT_EQ(rig.count(Counter::GrpcMessagesDown), 4U);
+  stop_origin(1);
+  for (int turn = 0; turn < 2; ++turn) EXPECT_EQ(talk({"a", "b", "c"}), answer({"a", "b", "c"}));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 2; }));
+}
+
+TEST_F(GrpcReplay, WaitsForTheClientsEndWhereTheOriginDid) {
+  EXPECT_EQ(talk({"quiet", "quiet"}), answer({}));
+  EXPECT_EQ(talk({}), answer({}));
+  stop_origin(2);
+  EXPECT_EQ(talk({}), answer({}));
+  EXPECT_EQ(talk({"quiet", "quiet"}), answer({}));
+}
+
+TEST_F(GrpcReplay, StreamsThatBeginAlikeAreToldApartByWhatFollows) {
+  EXPECT_EQ(talk({"a", "b"}), answer({"a", "b"}));
+  EXPECT_EQ(talk({"a", "c"}), answer({"a", "c"}));
+  EXPECT_EQ(talk({"a"}), answer({"a"}));
+  stop_origin(3);
+  EXPECT_EQ(talk({"a"}), answer({"a"}));
+  EXPECT_EQ(talk({"a", "c"}), answer({"a", "c"}));
+  EXPECT_EQ(talk({"a", "b"}), answer({"a", "b"}));
+}
+
+TEST_F(GrpcReplay, AMissIsAStatusThatIsNotTriedAgain) {
+  EXPECT_EQ(talk({"a"}), answer({"a"}));
+  stop_origin(1);
+  const std::string missed = talk({"x"});
+  EXPECT_THAT(missed, StartsWith("HTTP/1.1 200 "));
+  EXPECT_THAT(missed, HasSubstr("grpc-status: 9\r\n"));
+  EXPECT_THAT(missed, HasSubstr("\"error\":\"not_recorded\""));
+  EXPECT_THAT(missed, HasSubstr("\"where\":\"body\""));
+  EXPECT_EQ(rig.count(Counter::MissBody), 1U);
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Missed) == 1; }));
+}
+
+TEST_F(GrpcReplay, AMissInTheMiddleIsInTheTrailersAndNamesTheMessage) {
+  EXPECT_EQ(talk({"a", "b"}), answer({"a", "b"}));
+  stop_origin(1);
+  const std::string missed = talk({"a", "x"});
+  EXPECT_THAT(missed, StartsWith(kHead + message("re:a")));
+  EXPECT_THAT(missed, HasSubstr("grpc-status: 9\r\n"));
+  EXPECT_THAT(missed, HasSubstr("\"where\":\"grpc message 2\""));
+}
+
+TEST_F(GrpcReplay, TheDeadlineOfTheCallEndsTheWaitForTheClient) {
+  EXPECT_EQ(talk({"a", "b"}), answer({"a", "b"}));
+  stop_origin(1);
+  Wire wire = rig.connect();
+  wire.write(call("Talk", "grpc-timeout: 50m\r\n") + message("a"));
+  const std::string heard = wire.read_until("grpc-status: 4\r\n");
+  EXPECT_THAT(heard, StartsWith(kHead + message("re:a")));
+  EXPECT_THAT(heard, EndsWith("grpc-status: 4\r\n"));
+}
+
+TEST_F(GrpcReplay, HybridRecordsWhatNoRecordingAnswers) {
+  rig.set_mode(Mode::Hybrid);
+  EXPECT_EQ(talk({"quiet", "a"}), answer({"a"}));
+  EXPECT_EQ(talk({"quiet", "b"}), answer({"b"})) << "begins alike, is another";
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Recorded) == 2; }));
+  EXPECT_EQ(talk({"quiet", "b"}), answer({"b"}));
+  EXPECT_EQ(talk({"quiet", "a"}), answer({"a"}));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Replayed) == 2; }));
+}
+
+RigOptions field_one_counts() {
+  RigOptions options;
+  config::Route& route = options.config.routes.emplace_back();
+  route.name = "numbers";
+  route.grpc.emplace().rules = tls::testing::must(grpc::MessageRules::make({}, {"1"}));
+  return options;
+}
+
+class GrpcReplayByFields : public GrpcReplay {
+ protected:
+  GrpcReplayByFields() : GrpcReplay(field_one_counts()) {}
+};
+
+TEST_F(GrpcReplayByFields, OtherFieldsMayDiffer) {
+  const std::string one = "\x0a\1k\x12\1x", other = "\x12\1y\x0a\1k", third = "\x0a\1z";
+  EXPECT_EQ(talk({one}), answer({one}));
+  stop_origin(1);
+  Wire wire = rig.connect();
+  wire.write(call("Talk") + message(other) + kEnd);
+  wire.half_close();
+  EXPECT_EQ(wire.rest(), answer({one}));
+  EXPECT_THAT(talk({third}), HasSubstr("grpc-status: 9\r\n"));
+  EXPECT_EQ(rig.count(Counter::GrpcUndecoded), 0U);
+  EXPECT_THAT(talk({"\xff"}), HasSubstr("grpc-status: 9\r\n"));
+  EXPECT_EQ(rig.count(Counter::GrpcUndecoded), 1U) << "matched by its bytes, and counted";
+}
+
+TEST(Grpc, AServerThatSpeaksFirstDoesSoInReplay) {
+  WorkerRig rig;
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    wire.write(kHead + message("welcome"));
+    wire.write(message(wire.read_until(kEnd).contains("b") ? "to b" : "to a") + kTrailers);
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  const auto talk = [&rig](const std::string& text) {
+    Wire wire = rig.connect();
+    wire.write(call("Watch"));
+    std::string heard = wire.read_until("welcome\r\n");
+    wire.write(message(text) + kEnd);
+    wire.half_close();
+    return heard + wire.rest();
+  };
+  const auto answer = [](const std::string& text) {
+    return kHead + message("welcome") + message(text) + kTrailers + "<EOF>";
+  };
+  EXPECT_EQ(talk("a"), answer("to a"));
+  EXPECT_EQ(talk("b"), answer("to b"));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 2; }));
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  EXPECT_EQ(talk("b"), answer("to b"));
+  EXPECT_EQ(talk("a"), answer("to a"));
+  EXPECT_THAT(talk("x"), HasSubstr("grpc-status: 9\r\n"));
+}
+
+TEST(Grpc, ATrailersOnlyAnswerStaysOne) {
+  WorkerRig rig;
+  const std::string answer =
+      "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\ngrpc-status: 5\r\n"
+      "grpc-message: no such thing\r\nContent-Length: 0\r\n\r\n";
+  ScriptedOrigin origin(http_origin([&](const std::string&) { return answer; }));
+  rig.go_to(origin.endpoint());
+  const std::string request = call("Get") + message("k") + kEnd;
+  EXPECT_EQ(rig.ask(request), answer + "<EOF>");
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  EXPECT_EQ(rig.ask(request), answer + "<EOF>");
+}
+
+TEST(Grpc, TheSameMessageCompressedMatches) {
+  // gzip of "hello", stored (no compression): one deflate block.
+  const std::string gzip = "\x1f\x8b\x08\0\0\0\0\0\0\xff\x01\x05\0\xfa\xff"s + "hello" + "\x86\xa6\x10\x36\x05\0\0\0"s;
+  WorkerRig rig;
+  const std::string answer = kHead + message("hi") + kTrailers;
+  ScriptedOrigin origin(http_origin([&](const std::string&) { return answer; }));
+  rig.go_to(origin.endpoint());
+  EXPECT_EQ(rig.ask(call("Get") + message("hello") + kEnd), answer + "<EOF>");
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  EXPECT_EQ(rig.ask(call("Get", "grpc-encoding: gzip\r\n") + message(gzip, '\1') + kEnd), answer + "<EOF>");
+  EXPECT_THAT(rig.ask(call("Get", "grpc-encoding: snappy\r\n") + message(gzip, '\1') + kEnd),
+              HasSubstr("grpc-status: 9\r\n"));
+  EXPECT_EQ(rig.count(Counter::GrpcUndecoded), 1U);
+}
+
+}  // namespace
+}  // namespace tapdeck::server

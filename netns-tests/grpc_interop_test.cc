@@ -1,0 +1,96 @@
+// The public gRPC interop cases with real clients, recorded against a real server and replayed without it: the same
+// verdicts. grpc-go and grpcio (the C core) as clients, over TLS and over clear text (HTTP/2 by prior knowledge).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "netns-tests/clients.h"
+#include "netns-tests/daemon_process.h"
+#include "netns-tests/eventually.h"
+#include "netns-tests/grpc_lab.h"
+#include "netns-tests/lab_error.h"
+
+namespace tapdeck::lab {
+namespace {
+
+using ::testing::HasSubstr;
+
+// What the public list calls them. timeout_on_sleeping_server and the cancellations end at the client: what is compared
+// is its verdict.
+const std::vector<std::string> kCases = {"empty_unary",
+                                         "large_unary",
+                                         "large_unary_gzip",
+                                         "client_streaming",
+                                         "server_streaming",
+                                         "ping_pong",
+                                         "empty_stream",
+                                         "custom_metadata",
+                                         "status_code_and_message",
+                                         "special_status_message",
+                                         "unimplemented_method",
+                                         "unimplemented_service",
+                                         "cancel_after_begin",
+                                         "cancel_after_first_response",
+                                         "timeout_on_sleeping_server"};
+
+std::string all_ok() {
+  std::string text;
+  for (const std::string& name : kCases) text += name + " ok\n";
+  return text;
+}
+
+struct Setting {
+  const char* client;
+  bool tls;
+};
+
+class GrpcInterop : public ::testing::TestWithParam<Setting> {
+ protected:
+  Output run(const std::string& mode) {
+    std::vector<std::string> argv = {tapdeck_binary(),
+                                     "run",
+                                     "--state-dir",
+                                     lab_.directory() / "run-state",
+                                     "--upstream-ca",
+                                     lab_.ca().certificate(),
+                                     "--session",
+                                     "g",
+                                     "--mode",
+                                     mode,
+                                     "--summary",
+                                     summary_file(),
+                                     "--"};
+    const GrpcCall call{GetParam().client, "v4.origin.test", GetParam().tls};
+    for (const std::string& word : grpc_client(call, kCases)) argv.push_back(word);
+    return run_in({.lab = lab_}, argv, "", std::chrono::seconds(120));
+  }
+  [[nodiscard]] std::string summary_file() const { return lab_.directory() / "summary.json"; }
+  [[nodiscard]] int summed(const std::string& key) const {
+    return nlohmann::json::parse(read_file(summary_file()), nullptr, false).value(key, -1);
+  }
+
+  Topology lab_;
+};
+
+TEST_P(GrpcInterop, VerdictsAreTheSameWhenTheServerIsGone) {
+  GrpcServer server(lab_, GetParam().tls);
+  const Output recorded = run("record");
+  ASSERT_EQ(recorded.out, all_ok()) << recorded.err;
+  EXPECT_EQ(summed("tunnelled"), 0);
+  EXPECT_GE(summed("recorded"), 12);
+  server.stop();
+  const Output replayed = run("replay");
+  EXPECT_EQ(replayed.out, all_ok()) << replayed.err;
+  EXPECT_GE(summed("replayed"), 12);
+}
+
+INSTANTIATE_TEST_SUITE_P(Clients, GrpcInterop,
+                         ::testing::Values(Setting{"go", true}, Setting{"go", false}, Setting{"python", true},
+                                           Setting{"python", false}),
+                         [](const auto& info) {
+                           return std::string(info.param.client) + (info.param.tls ? "Tls" : "Clear");
+                         });
+
+}  // namespace
+}  // namespace tapdeck::lab

@@ -1,0 +1,81 @@
+#include "netns-tests/grpc_lab.h"
+
+#include <signal.h>
+
+#include "netns-tests/eventually.h"
+#include "netns-tests/lab_error.h"
+
+namespace tapdeck::lab {
+namespace {
+
+const std::string kClients = TAPDECK_LAB_CLIENTS;
+
+// Modules come from wherever Go is told to get them, once: go.sum says which bytes are right.
+std::string grpc_go() {
+  static const TempDir directory;
+  static const std::string binary = [] {
+    const auto file = (directory / "grpc_go").string();
+    const auto built =
+        run_to_end({.argv = {"sh", "-c", "cd " + kClients + "/grpc_go && exec go build -o " + file + " ."},
+                    .env = {{"GO111MODULE", "on"},
+                            {"GOTOOLCHAIN", "local"},
+                            {"GOFLAGS", "-mod=readonly"},
+                            {"GOMODCACHE", "/var/cache/tapdeck-test/go-modules"},
+                            {"GOCACHE", "/var/cache/tapdeck-test/go"}}},
+                   std::chrono::minutes(10));
+    if (built.status != 0) raise("go build grpc_go: " + built.err);
+    return file;
+  }();
+  return binary;
+}
+
+// Where interop_pb2.py is.
+std::string python_messages() {
+  static const TempDir directory;
+  static const bool made = [] {
+    const auto run = run_to_end(
+        {.argv = {"protoc", "--python_out=" + directory.path().string(), "-I", kClients + "/grpc", "interop.proto"}});
+    if (run.status != 0) raise("protoc: " + run.err);
+    return true;
+  }();
+  return made ? directory.path().string() : "";
+}
+
+}  // namespace
+
+GrpcServer::GrpcServer(Topology& lab, bool tls) {
+  std::vector<std::string> argv = {grpc_go(), "server", ":" + std::to_string(kGrpcPort)};
+  if (tls) {
+    argv.push_back(lab.leaf().certificate);
+    argv.push_back(lab.leaf().key);
+  }
+  process_ = std::make_unique<Process>(ProcessOptions{.argv = argv, .netns = &lab.origin()});
+  const bool up = eventually(10s, [&] { return !process_->running() || process_->out().starts_with("ready"); });
+  if (!up || !process_->running()) raise("the gRPC server did not start: " + process_->err());
+}
+
+void GrpcServer::stop() {
+  process_->signal(SIGKILL);
+  if (!process_->wait(5s)) raise("the gRPC server did not stop");
+}
+
+std::vector<std::string> grpc_client(const GrpcCall& call, const std::vector<std::string>& cases) {
+  const std::string address = call.host + ":" + std::to_string(kGrpcPort);
+  const std::string name = call.tls ? call.host : "-";
+  std::vector<std::string> argv;
+  if (call.client == "go") {
+    argv = {grpc_go(), "client", address, name};
+  } else {
+    argv = {"env",
+            "PYTHONPATH=" + python_messages(),
+            "PYTHONDONTWRITEBYTECODE=1",
+            "/usr/bin/python3",
+            kClients + "/grpc/interop.py",
+            address,
+            name};
+  }
+  argv.insert(argv.end(), cases.begin(), cases.end());
+  return argv;
+}
+
+}  // namespace tapdeck::lab

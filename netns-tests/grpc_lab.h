@@ -1,0 +1,34 @@
+// The gRPC peers of the lab: grpc-go's interop server, and clients that run the public interop cases with grpc-go and
+// with grpcio. Built and generated once for all tests. Thread: one.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "netns-tests/process.h"
+#include "netns-tests/topology.h"
+
+namespace tapdeck::lab {
+
+inline constexpr int kGrpcPort = 50051;
+
+class GrpcServer {
+ public:
+  // In the origin's namespace, on kGrpcPort of every address. Throws when it does not come up.
+  GrpcServer(Topology& lab, bool tls);
+  void stop();
+
+ private:
+  std::unique_ptr<Process> process_;
+};
+
+struct GrpcCall {
+  std::string client;  // "go" | "python"
+  std::string host;
+  bool tls = false;
+};
+// The command that runs these cases: a line "CASE ok" each, and status 1 at the first that fails.
+[[nodiscard]] std::vector<std::string> grpc_client(const GrpcCall& call, const std::vector<std::string>& cases);
+
+}  // namespace tapdeck::lab

@@ -42,15 +42,16 @@ Result<UpstreamUrl> UpstreamUrl::parse(std::string_view text) {
   if (const size_t colon = rest.rfind(':'); colon != std::string_view::npos && !rest.ends_with(']')) {
     const std::string_view digits = rest.substr(colon + 1);
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), url.port);
-    if (error != std::errc() || end != digits.data() + digits.size() || url.port == 0) return wrong("has no valid port");
+    if (error != std::errc() || end != digits.data() + digits.size() || url.port == 0)
+      return wrong("has no valid port");
     rest = rest.substr(0, colon);
     if (url.port == own_port) url.authority = rest;
   }
   const bool brackets = rest.size() > 2 && rest.starts_with('[') && rest.ends_with(']');
   if (brackets) rest = rest.substr(1, rest.size() - 2);
-  const bool valid = brackets ? Endpoint::parse(rest).has_value() && rest.contains(':')
-                              : !rest.empty() && rest.size() <= 253 &&
-                                    rest.find_first_not_of(kHostBytes) == std::string_view::npos;
+  const bool valid =
+      brackets ? Endpoint::parse(rest).has_value() && rest.contains(':')
+               : !rest.empty() && rest.size() <= 253 && rest.find_first_not_of(kHostBytes) == std::string_view::npos;
   if (!valid) return wrong("has no valid host");
   url.host = rest;
   return url;

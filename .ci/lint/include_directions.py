@@ -30,8 +30,10 @@ TABLE = {
     "daemon/upstream": (
         ("daemon/base", "daemon/net", "daemon/transport", "daemon/tls", "daemon/http", "daemon/exchange"),
         ASIO + OPENSSL + ("ares.h",)),
+    "daemon/proxy": (("daemon/base", "daemon/http", "daemon/net", "daemon/exchange", "daemon/config"), ()),
     "daemon/server": (
         ("daemon/base", "daemon/net", "daemon/transport", "daemon/tls", "daemon/http", "daemon/exchange", "daemon/modes",
+         "daemon/proxy",
          "daemon/upstream", "daemon/config", "daemon/kernel", "store"), ASIO + JSON),
     "daemon/admin": (
         ("daemon/base", "daemon/net", "daemon/http", "daemon/config", "store"),

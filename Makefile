@@ -2,14 +2,15 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
+CHAOS ?= 1000
 CTEST = cd $(BUILD) && ctest --output-on-failure --no-tests=error
 
-.PHONY: help build demo test bench lint format install uninstall packages-build packages-test configure clean
+.PHONY: help build demo test bench chaos lint format install uninstall packages-build packages-test configure clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
-	@echo "Root is needed for demo, test, bench, install, and for whatever has to install Debian packages first."
+	@echo "Root is needed for demo, test, bench, chaos, install, and for whatever has to install Debian packages first."
 
 packages-build:
 	@.ci/install-packages build
@@ -39,6 +40,11 @@ bench: ## the same work against nginx, HAProxy and mitmproxy on pinned cores; pr
 	@.ci/need-root bench
 	@$(MAKE) --no-print-directory packages-test build
 	@netns-tests/bench/bench $(abspath $(BUILD)) $(BENCH)
+
+chaos: ## the proxy chaos scenarios, each bad thing CHAOS times (1000) instead of the 20 of make test
+	@.ci/need-root chaos
+	@$(MAKE) --no-print-directory packages-test build
+	@TAPDECK_CHAOS_REPEAT=$(CHAOS) $(BUILD)/netns-tests/netns_test --gtest_filter='ProxyChaos.*'
 
 lint: packages-test configure ## include directions, formatting, file budgets, missing tests, undocumented metrics
 	@$(CTEST) -L lint

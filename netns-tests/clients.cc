@@ -14,23 +14,6 @@ std::string url(const std::string& host, const std::string& path) {
   return "https://" + host + path;
 }
 
-// Compiled once for all tests; Go's own cache makes the later calls cheap.
-std::string go_client() {
-  static const TempDir directory;
-  static const std::string binary = [] {
-    const auto file = (directory / "client").string();
-    const auto built = run_to_end({.argv = {"go", "build", "-o", file, kClients + "/client.go"},
-                                   .env = {{"GO111MODULE", "off"},
-                                           {"GOTOOLCHAIN", "local"},
-                                           {"GOFLAGS", ""},
-                                           {"GOCACHE", "/var/cache/tapdeck-test/go"}}},
-                                  std::chrono::minutes(3));
-    if (built.status != 0) raise("go build: " + built.err);
-    return file;
-  }();
-  return binary;
-}
-
 Output run_client(const std::string& kind, const Seat& seat, const std::string& host, const std::string& path) {
   if (kind == "curl") return run_in(seat, {"curl", "-sS", "-i", "--http1.1", url(host, path)});
   if (kind == "python") return run_in(seat, {"/usr/bin/python3", kClients + "/client.py", url(host, path)});
@@ -68,6 +51,23 @@ bool is_chunked(const std::vector<std::string>& headers) {
 }
 
 }  // namespace
+
+// Compiled once for all tests; Go's own cache makes the later calls cheap.
+std::string go_client() {
+  static const TempDir directory;
+  static const std::string binary = [] {
+    const auto file = (directory / "client").string();
+    const auto built = run_to_end({.argv = {"go", "build", "-o", file, kClients + "/client.go"},
+                                   .env = {{"GO111MODULE", "off"},
+                                           {"GOTOOLCHAIN", "local"},
+                                           {"GOFLAGS", ""},
+                                           {"GOCACHE", "/var/cache/tapdeck-test/go"}}},
+                                  std::chrono::minutes(3));
+    if (built.status != 0) raise("go build: " + built.err);
+    return file;
+  }();
+  return binary;
+}
 
 ProcessOptions seated(const Seat& seat, const std::vector<std::string>& argv) {
   ProcessOptions options{.argv = argv,

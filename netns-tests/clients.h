@@ -33,6 +33,9 @@ Output load(const Seat& seat, const std::string& address, uint16_t port, const s
             std::chrono::milliseconds deadline = std::chrono::seconds(200));
 [[nodiscard]] std::string lab_peer_binary();
 
+// The program of clients/client.go.
+[[nodiscard]] std::string go_client();
+
 // The real clients of the issue, by name.
 [[nodiscard]] const std::vector<std::string>& client_kinds();
 // GET https://HOST/PATH with that client; everything it shows of the answer (status, headers, body, trailers as far as

@@ -30,9 +30,11 @@ TABLE = {
     "daemon/upstream": (
         ("daemon/base", "daemon/net", "daemon/transport", "daemon/tls", "daemon/http", "daemon/exchange"),
         ASIO + OPENSSL + ("ares.h",)),
+    "daemon/proxy": (("daemon/base", "daemon/http", "daemon/net", "daemon/exchange", "daemon/config"), ()),
     "daemon/server": (
         ("daemon/base", "daemon/net", "daemon/transport", "daemon/tls", "daemon/http", "daemon/exchange", "daemon/modes",
-         "daemon/upstream", "daemon/coding", "daemon/config", "daemon/grpc", "daemon/kernel", "daemon/ws", "store"), ASIO + JSON),
+         "daemon/upstream", "daemon/coding", "daemon/config", "daemon/grpc", "daemon/kernel", "daemon/proxy", "daemon/ws", "store"),
+        ASIO + JSON),
     "daemon/admin": (
         ("daemon/base", "daemon/net", "daemon/http", "daemon/config", "store"),
         ASIO + JSON + ("prometheus/",) + OPENSSL),

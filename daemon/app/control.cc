@@ -44,6 +44,41 @@ Result<Json> kept_targets(const std::filesystem::path& file) {
 
 }  // namespace
 
+namespace {
+
+Json view_of(const TargetStatus& target) {
+  Json view = target_view(target);
+  if (target.settings.spec.name == kProxyTarget && target.id == 0) view["target"] = kProxyTarget;
+  return view;
+}
+
+}  // namespace
+
+bool AppControl::is_proxy_target(const std::string& target) const {
+  return target == kProxyTarget && parts_.runtime != nullptr && parts_.runtime->proxy_target().has_value();
+}
+
+std::vector<TargetStatus> AppControl::all_targets() const {
+  std::vector<TargetStatus> all;
+  if (parts_.targets != nullptr) all = parts_.targets->list();
+  if (parts_.runtime != nullptr) {
+    if (auto proxy = parts_.runtime->proxy_target()) all.push_back(std::move(*proxy));
+  }
+  return all;
+}
+
+Result<admin::Json> AppControl::update_target(const std::string& target,
+                                              const std::function<void(TargetSettings&)>& change,
+                                              std::string_view what) {
+  if (is_proxy_target(target)) {
+    TRY_VOID(parts_.runtime->update_proxy_target(change));
+    return dump(view_of(*parts_.runtime->proxy_target()));
+  }
+  if (parts_.targets == nullptr) return no_daemon(what);
+  TRY(status, parts_.targets->update(target, change));
+  return dump(target_view(status));
+}
+
 AppControl::AppControl(Parts parts) : parts_(std::move(parts)) {}
 
 std::unexpected<Error> AppControl::no_daemon(std::string_view what) const {
@@ -139,9 +174,8 @@ Result<admin::Json> AppControl::delete_session(const std::string& name) {
 Result<admin::Json> AppControl::activate_session(const std::string& name, const std::string& target) {
   TRY(info, parts_.store->session(name));  // NotFound names the nearest
   if (!target.empty()) {
-    if (parts_.targets == nullptr) return no_daemon("activating a session for a target");
-    TRY(status, parts_.targets->update(target, [&](TargetSettings& settings) { settings.session = name; }));
-    return dump(target_view(status));
+    return update_target(
+        target, [&](TargetSettings& settings) { settings.session = name; }, "activating a session for a target");
   }
   if (parts_.runtime != nullptr) {
     TRY_VOID(parts_.runtime->set_defaults({.mode = parts_.runtime->defaults().mode, .session = name}));
@@ -154,7 +188,9 @@ Result<admin::Json> AppControl::activate_session(const std::string& name, const 
 Result<admin::Json> AppControl::rewind_session(const std::string& name, const std::string& target) {
   TRY(info, parts_.store->session(name));
   std::optional<uint32_t> one;
-  if (!target.empty() && parts_.targets != nullptr) {
+  if (is_proxy_target(target)) {
+    one = parts_.runtime->proxy_target()->id;
+  } else if (!target.empty() && parts_.targets != nullptr) {
     TRY(status, parts_.targets->find(target));
     one = status.id;
   }
@@ -230,7 +266,7 @@ Result<admin::Json> AppControl::mode() {
   if (parts_.runtime == nullptr) return no_daemon("the mode in force");
   const Defaults now = defaults();
   Json out = {{"mode", to_string(now.mode)}, {"session", now.session}, {"targets", Json::array()}};
-  for (const TargetStatus& target : parts_.targets == nullptr ? std::vector<TargetStatus>() : parts_.targets->list()) {
+  for (const TargetStatus& target : all_targets()) {
     out["targets"].push_back({{"id", std::to_string(target.id)},
                               {"name", target.settings.shown()},
                               {"mode", to_string(target.settings.mode.value_or(now.mode))},
@@ -242,9 +278,8 @@ Result<admin::Json> AppControl::mode() {
 Result<admin::Json> AppControl::set_mode(Mode mode, const std::string& target) {
   if (parts_.runtime == nullptr) return no_daemon("changing the mode");
   if (!target.empty()) {
-    if (parts_.targets == nullptr) return no_daemon("changing the mode of a target");
-    TRY(status, parts_.targets->update(target, [&](TargetSettings& settings) { settings.mode = mode; }));
-    return dump(target_view(status));
+    return update_target(
+        target, [&](TargetSettings& settings) { settings.mode = mode; }, "changing the mode of a target");
   }
   TRY_VOID(parts_.runtime->set_defaults({.mode = mode, .session = parts_.runtime->defaults().session}));
   return this->mode();
@@ -257,7 +292,7 @@ Result<admin::Json> AppControl::targets() {
     out["items"] = std::move(items);
     return dump(out);
   }
-  for (const TargetStatus& target : parts_.targets->list()) out["items"].push_back(target_view(target));
+  for (const TargetStatus& target : all_targets()) out["items"].push_back(view_of(target));
   return dump(out);
 }
 

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -39,7 +40,16 @@ class Runtime {
   // Replay cursors begin again at the first recording: those of one target (its id), or all.
   virtual void rewind(std::optional<uint32_t> target) = 0;
   [[nodiscard]] virtual admin::Readiness readiness() = 0;
+  // The clients of the explicit listener, which are a target without being attached; nullopt: there is no listener.
+  // What `change` says lasts until the daemon ends.
+  [[nodiscard]] virtual std::optional<TargetStatus> proxy_target() { return std::nullopt; }
+  virtual Result<void> update_proxy_target(const std::function<void(TargetSettings&)>& /*change*/) {
+    return fail(Code::NotFound, "proxy.listen is off");
+  }
 };
+
+// What the target of the explicit listener's clients is called.
+inline constexpr const char* kProxyTarget = "explicit";
 
 class AppControl final : public admin::Control {
  public:
@@ -76,6 +86,11 @@ class AppControl final : public admin::Control {
 
  private:
   [[nodiscard]] Defaults defaults() const;
+  // As the registry's, and the explicit listener's clients by their name.
+  Result<admin::Json> update_target(const std::string& target, const std::function<void(TargetSettings&)>& change,
+                                    std::string_view what);
+  [[nodiscard]] bool is_proxy_target(const std::string& target) const;
+  [[nodiscard]] std::vector<TargetStatus> all_targets() const;
   [[nodiscard]] std::unexpected<Error> no_daemon(std::string_view what) const;
 
   Parts parts_;

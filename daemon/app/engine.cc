@@ -1,6 +1,10 @@
 #include "daemon/app/engine.h"
 
+#include <fcntl.h>
+#include <sys/socket.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <thread>
 #include <utility>
 
@@ -27,6 +31,23 @@ store::Durability durability_of(config::Durability durability) {
       return store::Durability::Async;
   }
   return store::Durability::Wal;
+}
+
+// No capture listener has this id.
+constexpr uint64_t kProxyListener = UINT64_MAX;
+constexpr int kBacklog = 4096;
+
+Result<UniqueFd> listen_for_clients(const Endpoint& endpoint) {
+  sockaddr_storage address{};
+  const socklen_t length = endpoint.to_sockaddr(address);
+  UniqueFd fd(::socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return fail_errno(errno, "socket of proxy.listen");
+  const int on = 1;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0 || ::listen(fd.get(), kBacklog) != 0) {
+    return fail_errno(errno, "cannot listen on " + endpoint.to_string() + " (proxy.listen)");
+  }
+  return fd;
 }
 
 // Counted by the kernel programs, so that what never reached us shows too.
@@ -66,6 +87,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, con
   TRY_VOID(engine->open_store(paths, use));
   const unsigned cores = std::clamp(std::thread::hardware_concurrency(), 1U, kernel::kMaxWorkers);
   const unsigned workers = config.capture.workers == 0 ? cores : config.capture.workers;
+  engine->open_names();
   engine->start_workers(workers);
   TRY_VOID(engine->open_capture(paths, workers));
   metrics.add_source(*engine);
@@ -119,6 +141,29 @@ Result<void> Engine::open_store(const Paths& paths, StoreUse use) {
   return {};
 }
 
+void Engine::open_names() {
+  if (const auto admin = Endpoint::parse(config_.admin.listen)) own_.add(*admin);
+  const auto listen = Endpoint::parse(config_.proxy.listen);
+  if (!listen) return;
+  own_.add_proxy(*listen);
+  upstream::ResolverOptions options{config_.dns.servers, config_.limits.dns_timeout};
+  resolver_ = std::make_unique<upstream::Resolver>(std::move(options));
+}
+
+Result<void> Engine::listen_for_proxy_clients() {
+  const auto listen = Endpoint::parse(config_.proxy.listen);
+  if (!listen) return {};
+  TRY(listener, listen_for_clients(*listen));
+  for (const auto& worker : workers_) {
+    // One socket under several descriptors, not SO_REUSEPORT: with that a second daemon could share the port unseen.
+    UniqueFd own(::fcntl(listener.get(), F_DUPFD_CLOEXEC, 0));
+    if (!own) return fail_errno(errno, "duplicate the listener of proxy.listen");
+    worker->add_listener(std::move(own), {CapturePath::Explicit, kProxyListener, 0, kProxySlot});
+  }
+  log::info("proxy.listening", "explicit and reverse proxy clients are served", {{"listen", listen->to_string()}});
+  return {};
+}
+
 void Engine::start_workers(unsigned count) {
   server::SharedParts parts;
   parts.config = &config_;
@@ -134,6 +179,8 @@ void Engine::start_workers(unsigned count) {
   parts.cursors = &cursors_;
   parts.metrics = &metrics_;
   parts.connections = &connections_;
+  parts.resolver = resolver_.get();
+  parts.own = &own_;
   // Two ticks a heartbeat, four heartbeats a lease.
   parts.tick = std::chrono::milliseconds(std::clamp<uint32_t>(config_.capture.lease_ms / 8, 10, 100));
   for (unsigned i = 0; i < count; ++i) workers_.push_back(std::make_unique<server::Worker>(i, parts));

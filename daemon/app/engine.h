@@ -20,6 +20,8 @@
 #include "daemon/tls/client_context.h"
 #include "daemon/tls/leaf_cache.h"
 #include "daemon/tls/server_context.h"
+#include "daemon/upstream/own_addresses.h"
+#include "daemon/upstream/resolver.h"
 #include "store/exchange_store.h"
 #include "store/store_writer.h"
 
@@ -27,6 +29,9 @@ namespace tapdeck::app {
 
 // How the store is used: the only writer; beside another writer, merged later; or read only (replay).
 enum class StoreUse { Own, Beside, Read };
+
+// The slot of the explicit listener's clients: targets have the others.
+inline constexpr uint32_t kProxySlot = 0;
 
 class Engine final : public GaugeSource {
  public:
@@ -47,6 +52,10 @@ class Engine final : public GaugeSource {
   // True when every worker's loop turned since the last call. One caller.
   [[nodiscard]] bool all_turned() { return heartbeat_->all_turned(); }
 
+  // Opens the explicit listener of the configuration on every worker; nothing when there is none. Its flows belong to
+  // slot kProxySlot, which must have been assigned.
+  Result<void> listen_for_proxy_clients();
+
   // Open exchanges finish for at most `limit`, the rest is closed; then what was recorded is written. Detach what
   // should go direct before. Idempotent.
   void drain(std::chrono::milliseconds limit);
@@ -59,6 +68,7 @@ class Engine final : public GaugeSource {
   Result<void> open_store(const Paths& paths, StoreUse use);
   Result<void> open_capture(const Paths& paths, unsigned workers);
   void start_workers(unsigned count);
+  void open_names();
 
   const config::Config& config_;
   MetricsRegistry& metrics_;
@@ -75,7 +85,9 @@ class Engine final : public GaugeSource {
   std::atomic<uint64_t> connections_{0};
   CaptureBridge bridge_;
   std::vector<std::unique_ptr<server::Worker>> workers_;
-  std::unique_ptr<kernel::Capture> capture_;  // after the workers: it dies first and hands out no more listeners
+  upstream::OwnAddresses own_;
+  std::unique_ptr<upstream::Resolver> resolver_;  // after the workers: it dies first, and posts to them until then
+  std::unique_ptr<kernel::Capture> capture_;      // after the workers: it dies first and hands out no more listeners
   std::unique_ptr<Heartbeat> heartbeat_;
   bool drained_ = false;
 };

@@ -72,8 +72,31 @@ class Backend final : public TargetBackend {
       engine_.cursors().rewind(static_cast<int>(slot));
       TRY_VOID(engine_.capture().set_policy(slot, policy_of(settings)));
     }
+    if (proxy_ && !(proxy_->mode && proxy_->session)) TRY_VOID(set_proxy(*proxy_));
     return {};
   }
+
+  // The clients of the explicit listener: a target with nothing to attach to.
+  Result<void> set_proxy(const TargetSettings& settings) {
+    TRY_VOID(engine_.tapes().assign(kProxySlot, assignment(settings)));
+    engine_.cursors().rewind(static_cast<int>(kProxySlot));
+    proxy_ = settings;
+    return {};
+  }
+
+  // At start. A replay of a session that is yet to be imported is no reason not to start; its clients are told.
+  Result<void> open_proxy() {
+    TargetSettings settings;
+    settings.title = kProxyTarget;
+    settings.spec.name = kProxyTarget;
+    auto opened = set_proxy(settings);
+    if (opened || opened.error().code != Code::NotFound) return opened;
+    log::warn("proxy.no_session", opened.error().message());
+    engine_.tapes().assign_without_tape(kProxySlot, assignment(settings));
+    proxy_ = settings;
+    return {};
+  }
+  [[nodiscard]] const std::optional<TargetSettings>& proxy() const { return proxy_; }
 
   // Targets that fail open go direct at once; the others keep refusing after us.
   void release_open() {
@@ -116,6 +139,7 @@ class Backend final : public TargetBackend {
   const config::Config& config_;
   Defaults defaults_;
   std::map<uint32_t, TargetSettings> attached_;
+  std::optional<TargetSettings> proxy_;  // unset: no explicit listener
 };
 
 TargetSettings settings_of(const config::Target& target) {
@@ -200,6 +224,11 @@ class ServeService final : public Service {
         return std::unexpected(attached.error());
       }
     }
+    if (!config_.proxy.listen.empty()) {
+      const std::scoped_lock lock(mutex_);
+      TRY_VOID(backend_.open_proxy());
+      TRY_VOID(engine_->listen_for_proxy_clients());
+    }
     started_ = true;
     return {};
   }
@@ -237,6 +266,26 @@ class ServeService final : public Service {
       ignore(backend_.follow_defaults(), "the first error is the one to tell");
     }
     return followed;
+  }
+
+  std::optional<TargetStatus> proxy_target() override {
+    const std::scoped_lock lock(mutex_);
+    if (!backend_.proxy()) return std::nullopt;
+    TargetStatus status;
+    status.id = kProxySlot;
+    status.settings = *backend_.proxy();
+    status.state = TargetStatus::State::Attached;
+    status.display = "clients of " + config_.proxy.listen;
+    status.captured = "proxy.listen " + config_.proxy.listen;
+    return status;
+  }
+
+  Result<void> update_proxy_target(const std::function<void(TargetSettings&)>& change) override {
+    const std::scoped_lock lock(mutex_);
+    if (!backend_.proxy()) return fail(Code::NotFound, "proxy.listen is off");
+    TargetSettings settings = *backend_.proxy();
+    change(settings);
+    return backend_.set_proxy(settings);
   }
 
   void rewind(std::optional<uint32_t> target) override {

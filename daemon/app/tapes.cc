@@ -25,6 +25,15 @@ Result<void> Tapes::assign(uint32_t slot, const Assignment& assignment) {
   if (slot >= kTargetSlots)
     return fail(Code::InvalidArgument, "target slot " + std::to_string(slot) + " does not exist");
   TRY(tape, open(assignment));
+  publish(slot, assignment, std::move(tape));
+  return {};
+}
+
+void Tapes::assign_without_tape(uint32_t slot, const Assignment& assignment) {
+  publish(slot, assignment, nullptr);
+}
+
+void Tapes::publish(uint32_t slot, const Assignment& assignment, std::shared_ptr<const modes::Tape> tape) {
   const TargetSlot label = metrics_.target_slot(assignment.name);
   runtime_.update([&](modes::RuntimeSnapshot& snapshot) {
     modes::TargetState& state = snapshot.targets[slot];
@@ -37,7 +46,6 @@ Result<void> Tapes::assign(uint32_t slot, const Assignment& assignment) {
     state.sealed = assignment.sealed;
     state.bypass = assignment.bypass;
   });
-  return {};
 }
 
 uint64_t Tapes::take_of(uint32_t slot) const {

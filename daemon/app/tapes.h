@@ -34,10 +34,13 @@ class Tapes {
   // Opens a new take where the mode records and publishes the slot. Replay of a session that does not exist is
   // NotFound and names the nearest; nothing has changed then.
   Result<void> assign(uint32_t slot, const Assignment& assignment);
+  // Publishes the slot without a tape: what needs one is answered with an error that says so.
+  void assign_without_tape(uint32_t slot, const Assignment& assignment);
   // The number of the take that `slot` records into; 0: none.
   [[nodiscard]] uint64_t take_of(uint32_t slot) const;
 
  private:
+  void publish(uint32_t slot, const Assignment& assignment, std::shared_ptr<const modes::Tape> tape);
   [[nodiscard]] Result<std::shared_ptr<const modes::Tape>> open(const Assignment& assignment);
   store::ExchangeStore& store_;
   modes::RuntimeState& runtime_;

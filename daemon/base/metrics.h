@@ -37,6 +37,10 @@ enum class Counter : uint16_t {
   UncapturedFamily,
   // Accepted connections without a known flow: refused, never forwarded.
   NoFlowRefused,
+  // Explicit listener: what it would not do.
+  ProxyRefusedClient,
+  ProxyRefusedOwnAddress,
+  ProxyNoRoute,
   // The lease ran out: flows seen by the programs past it, by policy.
   LeaseExpiredOpen,
   LeaseExpiredClosed,

@@ -22,6 +22,13 @@ constexpr MetricRow<Counter> kCounters[] = {
     {UncapturedFamily, "tapdeck_flows_uncaptured_total", "", {{{"reason", "family"}}}},
     {NoFlowRefused, "tapdeck_no_flow_refused_total",
      "Accepted connections without a known flow; refused, never forwarded."},
+    {ProxyRefusedClient,
+     "tapdeck_proxy_refused_total",
+     "What the explicit listener refused: clients outside proxy.allow, our own addresses as destination, requests "
+     "without a destination or route.",
+     {{{"reason", "client"}}}},
+    {ProxyRefusedOwnAddress, "tapdeck_proxy_refused_total", "", {{{"reason", "own_address"}}}},
+    {ProxyNoRoute, "tapdeck_proxy_refused_total", "", {{{"reason", "no_route"}}}},
     {LeaseExpiredOpen,
      "tapdeck_lease_expired_total",
      "Flows that the kernel programs saw after the daemon's lease ran out.",

@@ -26,6 +26,7 @@ class BypassRule {
   [[nodiscard]] bool matches(std::string_view host, const Endpoint& destination) const;
   // True when `matches` needs no host name: it can be decided before the first byte.
   [[nodiscard]] bool is_address() const { return network_.has_value(); }
+  [[nodiscard]] uint16_t port() const { return port_; }  // 0: any
 
  private:
   std::string host_;                 // glob; empty when network_ is set

@@ -6,6 +6,7 @@
 #include "daemon/config/field_path.h"
 #include "daemon/config/json_path.h"
 #include "daemon/config/schema.h"
+#include "daemon/config/upstream_url.h"
 
 namespace tapdeck::config {
 namespace {
@@ -57,6 +58,30 @@ std::optional<std::string> check_listen(std::string_view text) {
     return "is not a loopback address; the admin server holds recordings and is not offered to the network "
            "(put an authenticating proxy before it, or scrape over the unix socket)";
   }
+  return std::nullopt;
+}
+
+std::optional<std::string> check_proxy_listen(std::string_view text) {
+  if (text.empty() || text == "off") return std::nullopt;
+  const auto endpoint = Endpoint::parse(text);
+  if (!endpoint || endpoint->port == 0) return "is not IP:port, for example \"127.0.0.1:8080\", nor \"off\"";
+  return std::nullopt;
+}
+
+std::optional<std::string> check_network(std::string_view text) {
+  const auto rule = BypassRule::parse(text);
+  if (!rule || !rule->is_address() || rule->port() != 0) return "is not an IP or CIDR, for example \"10.0.0.0/8\"";
+  return std::nullopt;
+}
+
+std::optional<std::string> check_server(std::string_view text) {
+  if (!Endpoint::parse(text, 53)) return "is not IP or IP:port, for example \"10.0.0.2\" or \"[2001:db8::2]:53\"";
+  return std::nullopt;
+}
+
+std::optional<std::string> check_upstream(std::string_view text) {
+  const auto url = UpstreamUrl::parse(text);
+  if (!url) return url.error().detail;
   return std::nullopt;
 }
 

@@ -47,6 +47,19 @@ enum class UpstreamHttp { Auto, V1, V2 };
 struct Proxy {
   // What happens to flows of targets and routes that name no mode. Default record: the first use is to make a tape. R
   Mode mode = Mode::Record;
+  // IP:port of the listener for clients that are told of a proxy, and for the routes with an `upstream`. Default
+  // (empty): off. Not loopback only together with one of the two below: nobody runs an open proxy by accident.
+  std::string listen;
+  // IP or CIDR of the clients that may use it, beside loopback.
+  std::vector<std::string> allow;
+  // Any client may use it: the network before it decides who that is. Not together with `allow`.
+  bool allow_remote = false;
+};
+
+// [dns]: names of explicit and reverse upstreams. Captured flows bring their addresses.
+struct Dns {
+  // Name servers, IP with optional :port, asked in this order. Default (empty): /etc/resolv.conf.
+  std::vector<std::string> servers;
 };
 
 // [capture]
@@ -154,6 +167,8 @@ struct Limits {
   Milliseconds request_timeout{0};
   // TCP connect to an upstream address: 504. 5s. 10ms..10m.
   Milliseconds connect_timeout{5'000};
+  // Looking a name up, all servers and tries together: 502. 5s. 10ms..10m.
+  Milliseconds dns_timeout{5'000};
   // Either TLS handshake. 10s. 10ms..10m.
   Milliseconds tls_timeout{10'000};
   // SIGTERM: open exchanges may finish for this long. 30s. 0..1h.
@@ -249,6 +264,13 @@ struct Route {
   UpstreamHttp upstream_http = UpstreamHttp::Auto;
   Repeat repeat = Repeat::InOrder;            // n-th identical request: in-order, latest, cycle, once. R
   std::optional<BodyOversize> body_oversize;  // instead of limits.body_oversize. R
+  // Reverse proxy: where requests for proxy.listen itself go that this route fits, "http://", "https://" or "h2c://"
+  // (HTTP/2 in clear), host and optional port. A route with an upstream fits nothing else.
+  std::optional<std::string> upstream;
+  // Host becomes the upstream's. false: the client's Host goes on. Default true: virtual hosts need their name.
+  bool rewrite_host = true;
+  // Takes the place of the part of the path that `path` or `path_prefix` named; without either goes before the path.
+  std::optional<std::string> rewrite_path;
   std::optional<Streaming> streaming;
   std::optional<WebSocket> websocket;
   std::optional<Grpc> grpc;  // [routes.grpc]
@@ -261,6 +283,7 @@ struct Config {
   Tls tls;
   Storage storage;
   Limits limits;
+  Dns dns;
   Admin admin;
   Log log;
   Redact redact;

@@ -254,5 +254,41 @@ TEST(Bypass, GlobWithManyStarsStaysFast) {
   EXPECT_FALSE(glob_match(pattern + "b", std::string(250, 'a')));
 }
 
+TEST(Config, ProxyListenerIsOffByDefaultAndNeverOpenByAccident) {
+  EXPECT_TRUE(read("")->proxy.listen.empty());
+  EXPECT_EQ(problem("[proxy]\nlisten = \"127.0.0.1:8080\"\n"), "");
+  EXPECT_EQ(problem("[proxy]\nlisten = \"[::1]:8080\"\n"), "");
+  for (const std::string address : {"0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080"}) {
+    const std::string listen = "[proxy]\nlisten = \"" + address + "\"\n";
+    EXPECT_THAT(problem(listen), HasSubstr("listen in [proxy]: " + address));
+    EXPECT_THAT(problem(listen), HasSubstr("allow_remote = true"));
+    EXPECT_EQ(problem(listen + "allow_remote = true\n"), "");
+    EXPECT_EQ(problem(listen + "allow = [\"10.0.0.0/8\", \"fd00::/8\", \"192.0.2.7\"]\n"), "");
+  }
+  EXPECT_THAT(problem("[proxy]\nlisten = \"8080\"\n"), HasSubstr("is not IP:port"));
+  EXPECT_THAT(problem("[proxy]\nallow = [\"*.internal\"]\n"), HasSubstr("is not an IP or CIDR"));
+  EXPECT_THAT(problem("[proxy]\nallow = [\"10.0.0.0/8\"]\nallow_remote = true\n"), HasSubstr("exclude each other"));
+}
+
+TEST(Config, RouteWithAnUpstreamSaysWhatItRewrites) {
+  const auto config = read(R"(
+[dns]
+servers = ["10.0.0.2", "[2001:db8::2]:5353"]
+[[routes]]
+path_prefix = "/api"
+upstream = "h2c://grpc.internal:50051"
+rewrite_host = false
+rewrite_path = "/v1"
+)");
+  ASSERT_TRUE(config) << config.error().detail;
+  EXPECT_EQ(config->routes[0].upstream, "h2c://grpc.internal:50051");
+  EXPECT_FALSE(config->routes[0].rewrite_host);
+  EXPECT_EQ(config->routes[0].rewrite_path, "/v1");
+  EXPECT_THAT(config->dns.servers, ElementsAre("10.0.0.2", "[2001:db8::2]:5353"));
+  EXPECT_THAT(problem("[[routes]]\nupstream = \"api.internal\"\n"), HasSubstr("upstream in [[routes]]"));
+  EXPECT_THAT(problem("[[routes]]\nrewrite_path = \"/x\"\n"), HasSubstr("need an upstream"));
+  EXPECT_THAT(problem("[dns]\nservers = [\"dns.google\"]\n"), HasSubstr("servers in [dns]"));
+}
+
 }  // namespace
 }  // namespace tapdeck::config

@@ -306,22 +306,11 @@ class FileReader {
     TableReader reader(problems_, table, std::move(title), directory_);
     visit(reader, out);
     reader.finish();
-    check(table, out);
+    for (const std::string& broken : broken_rules(out)) problems_.add(table.source(), broken);
   }
 
-  // Rules over several keys of one section.
   template <class T>
-  void check(const toml::table&, const T&) {}
-  void check(const toml::table& table, const Tls& tls) {
-    if (tls.ca_cert.empty() != tls.ca_key.empty()) {
-      problems_.add(table.source(), "ca_cert and ca_key in [tls] belong together: give both or none");
-    }
-  }
-  void check(const toml::table& table, const Route& route) {
-    if (route.path && route.path_prefix)
-      problems_.add(table.source(), "path and path_prefix in [[routes]] exclude each other");
-    if (const auto problem = check_grpc(route.grpc)) problems_.add(table.get("grpc")->source(), *problem);
-  }
+  void check(const toml::table&, const std::vector<T>&) {}
   void check(const toml::table& table, std::vector<Target>& targets) {
     Target& last = targets.back();
     if (last.name.empty()) last.name = last.selector;
@@ -355,6 +344,7 @@ Result<Config> parse(std::string_view text, std::string_view file, const std::fi
   reader.finish();
   if (!problems.none()) return fail(Code::InvalidConfig, problems.text());
   if (config.admin.listen == "off") config.admin.listen.clear();
+  if (config.proxy.listen == "off") config.proxy.listen.clear();
   config.source = file;
   return config;
 }

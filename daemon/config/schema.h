@@ -71,6 +71,10 @@ std::optional<std::string> check_session(std::string_view text);
 std::optional<std::string> check_target_name(std::string_view text);
 std::optional<std::string> check_bypass(std::string_view text);
 std::optional<std::string> check_listen(std::string_view text);
+std::optional<std::string> check_proxy_listen(std::string_view text);
+std::optional<std::string> check_network(std::string_view text);  // IP or CIDR
+std::optional<std::string> check_server(std::string_view text);   // IP with optional port
+std::optional<std::string> check_upstream(std::string_view text);
 std::optional<std::string> check_host(std::string_view text);
 std::optional<std::string> check_host_glob(std::string_view text);
 std::optional<std::string> check_token(std::string_view text);  // RFC 9110 5.6.2: methods, header names
@@ -81,12 +85,29 @@ std::optional<std::string> check_json_path(std::string_view text);
 std::optional<std::string> check_field_path(std::string_view text);
 std::optional<std::string> check_grpc(const std::optional<Grpc>& grpc);  // keys that need each other
 
+// Rules over several keys of one section, each broken one in words. Defined in rules.cc.
+template <class T>
+std::vector<std::string> broken_rules(const T&) {
+  return {};
+}
+std::vector<std::string> broken_rules(const Proxy& proxy);
+std::vector<std::string> broken_rules(const Tls& tls);
+std::vector<std::string> broken_rules(const Route& route);
+
 inline constexpr uint64_t kKiB = 1024;
 inline constexpr uint64_t kNoMax = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
 
 template <class V>
 void visit(V& v, Proxy& c) {
   v.choice("mode", c.mode, kModes);
+  v.text("listen", c.listen, check_proxy_listen);
+  v.texts("allow", c.allow, check_network);
+  v.boolean("allow_remote", c.allow_remote);
+}
+
+template <class V>
+void visit(V& v, Dns& c) {
+  v.texts("servers", c.servers, check_server);
 }
 
 template <class V>
@@ -140,6 +161,7 @@ void visit(V& v, Limits& c) {
   v.duration("idle_timeout", c.idle_timeout, least, hours(24));
   v.duration("request_timeout", c.request_timeout, Milliseconds(0), hours(24));
   v.duration("connect_timeout", c.connect_timeout, least, std::chrono::minutes(10));
+  v.duration("dns_timeout", c.dns_timeout, least, std::chrono::minutes(10));
   v.duration("tls_timeout", c.tls_timeout, least, std::chrono::minutes(10));
   v.duration("drain_timeout", c.drain_timeout, Milliseconds(0), hours(1));
   v.duration("sniff_timeout", c.sniff_timeout, Milliseconds(1), Seconds(60));
@@ -212,6 +234,9 @@ void visit(V& v, Route& c) {
   v.choice("on_miss", c.on_miss, kOnMiss);
   v.choice("repeat", c.repeat, kRepeat);
   v.maybe_choice("body_oversize", c.body_oversize, kBodyOversize);
+  v.maybe_text("upstream", c.upstream, check_upstream);
+  v.boolean("rewrite_host", c.rewrite_host);
+  v.maybe_text("rewrite_path", c.rewrite_path, check_path);
   v.table("streaming", c.streaming);
   v.table("websocket", c.websocket);
   v.table("grpc", c.grpc);
@@ -225,6 +250,7 @@ void visit_all(V& v, Config& c) {
   v.section("tls", c.tls);
   v.section("storage", c.storage);
   v.section("limits", c.limits);
+  v.section("dns", c.dns);
   v.section("admin", c.admin);
   v.section("log", c.log);
   v.section("redact", c.redact);

@@ -35,9 +35,11 @@ int status_of(const Error& error) {
       return upstream ? 502 : 503;
     case Code::Cancelled:
       return 503;
+    case Code::Permission:
+      if (error.origin == Origin::Downstream) return 403;  // what the client asked for is never done
+      return upstream ? 502 : 500;
     case Code::NotFound:
     case Code::AlreadyExists:
-    case Code::Permission:
     case Code::Io:
     case Code::NoSpace:
     case Code::Corrupt:
@@ -80,7 +82,9 @@ std::string_view name_of(const Error& error) {
     case Code::Busy:
     case Code::NotFound:
     case Code::AlreadyExists:
+      return upstream ? "upstream_connect" : "internal";
     case Code::Permission:
+      if (error.origin == Origin::Downstream) return "refused_destination";
       return upstream ? "upstream_connect" : "internal";
     case Code::Io:
     case Code::NoSpace:

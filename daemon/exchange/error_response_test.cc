@@ -29,6 +29,8 @@ TEST(ErrorResponse, BlamesTheClientForItsOwnMistakes) {
   EXPECT_EQ(status_of(Error{Code::TooLarge, "", Origin::Downstream, Retry::No, EMSGSIZE}), 413) << "a body, not a head";
   EXPECT_EQ(of(Code::Unsupported), 501);
   EXPECT_EQ(of(Code::Timeout), 408);
+  EXPECT_EQ(of(Code::Permission), 403);
+  EXPECT_EQ(name_of(Error{Code::Permission, "", Origin::Downstream, Retry::No, 0}), "refused_destination");
 }
 
 TEST(ErrorResponse, JsonStringsCannotBeBrokenByPeers) {

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include "daemon/base/endpoint.h"
@@ -23,11 +25,30 @@ struct Identity {
   std::string comm;
 };
 
+// Where an exchange goes when its message says so, and not its packets: explicit and reverse proxy. Immutable.
+struct UpstreamRoute {
+  // AsClient: TLS towards the origin when the client speaks TLS, with its SNI (what is inside a CONNECT).
+  enum class Security : uint8_t { AsClient, Clear, Tls };
+  std::string host;  // name in lower case, or an IP without brackets
+  uint16_t port = 0;
+  Security security = Security::AsClient;
+  std::string offer;           // protocols to offer the origin, "h2,http/1.1"; "h2c": HTTP/2 in clear; empty: none
+  std::optional<size_t> rule;  // the [[routes]] entry that names this upstream, by its place in the file
+
+  [[nodiscard]] std::string to_string() const;  // "host:port", brackets where they belong
+};
+
 struct CapturedFlow {
   Endpoint client;
-  Endpoint destination;  // where the client wanted to go; where it is always forwarded to
+  // Where the client wanted to go; where it is always forwarded to. With a `route` to a name only the port is set.
+  Endpoint destination;
   Identity identity;
   CapturePath path = CapturePath::Explicit;
+  std::shared_ptr<const UpstreamRoute> route;  // null: the destination says it all
+  bool to_proxy = false;  // the client talks to our explicit listener, and says where it wants to go
+
+  // For logs, errors and people: the route's, else the destination's.
+  [[nodiscard]] std::string destination_text() const;
 };
 
 }  // namespace tapdeck::exchange

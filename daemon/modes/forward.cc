@@ -195,8 +195,7 @@ net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attemp
       event = waited;
     }
     if (!event) {
-      co_return fail(Code::Reset, lane.channel().key.address.to_string() + " closed without an answer",
-                     Origin::Upstream);
+      co_return fail(Code::Reset, lane.channel().key.where() + " closed without an answer", Origin::Upstream);
     }
     if (const auto* reset = std::get_if<http::StreamReset>(&*event)) {
       co_return std::unexpected(reset_by_origin(exchange, *reset, state));
@@ -241,8 +240,7 @@ Error ForwardHandler::reset_by_origin(Exchange& exchange, const http::StreamRese
   const auto code = static_cast<uint32_t>(reset.code);
   exchange.facts().reset_code = code;
   const bool untouched = reset.code == http::ResetCode::RefusedStream && !state.response_begun;
-  return Error{Code::Reset,
-               state.lane->channel().key.address.to_string() + " reset the stream with code " + std::to_string(code),
+  return Error{Code::Reset, state.lane->channel().key.where() + " reset the stream with code " + std::to_string(code),
                Origin::Upstream, untouched ? Retry::Yes : Retry::No, 0};
 }
 
@@ -320,7 +318,7 @@ net::Task<Result<void>> ForwardHandler::answer_failure(Exchange& exchange, const
     exchange.reset(facts.reset_code ? http::ResetCode{*facts.reset_code} : http::ResetCode::InternalError);
     co_return std::unexpected(error);
   }
-  std::string body = exchange::json_of(error, exchange.flow().destination.to_string());
+  std::string body = exchange::json_of(error, exchange.flow().destination_text());
   auto answered = co_await exchange::respond_json(exchange, exchange::status_of(error), std::move(body));
   ignore(answered, "the upstream failure is the news; a client that left is in the facts of its session");
   co_return std::unexpected(error);

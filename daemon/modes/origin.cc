@@ -15,16 +15,22 @@ std::string_view host_of_authority(std::string_view authority) {
 OriginName origin_of(const exchange::Exchange& exchange, std::string& storage) {
   OriginName origin;
   const exchange::TlsFacts& tls = exchange.tls();
-  origin.scheme = tls.version.empty() ? "http" : "https";
+  origin.scheme = is_secure(exchange) ? "https" : "http";
   origin.port = exchange.flow().destination.port;
   const std::string_view authority = host_of_authority(exchange.request().authority);
+  const exchange::UpstreamRoute* route = exchange.flow().route.get();
+  if (route != nullptr && route->security != exchange::UpstreamRoute::Security::AsClient) {
+    origin.host = route->host;
+    if (!authority.empty() && !http::iequals(authority, route->host)) origin.authority = authority;
+    return origin;
+  }
   if (!tls.sni.empty()) {
     origin.host = tls.sni;
     if (!authority.empty() && !http::iequals(authority, tls.sni)) origin.authority = authority;
   } else if (!authority.empty()) {
     origin.host = authority;
   } else {
-    storage = exchange.flow().destination.ip();
+    storage = route != nullptr ? route->host : exchange.flow().destination.ip();
     origin.host = storage;
   }
   return origin;
@@ -39,15 +45,41 @@ bool has_body(const exchange::Exchange& exchange) {
   return !exchange.request_is_bodyless() && !ws::is_websocket(exchange.request());
 }
 
+bool is_secure(const exchange::Exchange& exchange) {
+  const exchange::UpstreamRoute* route = exchange.flow().route.get();
+  if (route == nullptr || route->security == exchange::UpstreamRoute::Security::AsClient) {
+    return !exchange.tls().version.empty();
+  }
+  return route->security == exchange::UpstreamRoute::Security::Tls;
+}
+
 upstream::Key upstream_key_of(exchange::Exchange& exchange) {
   upstream::Key key;
   const exchange::TlsFacts& tls = exchange.tls();
   key.netns_cookie = exchange.flow().identity.netns_cookie;
   key.address = exchange.flow().destination;
   key.security = tls.version.empty() ? upstream::Security::Clear : upstream::Security::Tls;
-  key.alpn = exchange.facts().upstream_offer.value_or(tls.upstream_offer);
+  key.alpn = tls.upstream_offer;
   if (key.security == upstream::Security::Tls) key.server_name = tls.sni;
+  follow_route(key, exchange.flow());
+  if (const auto& fixed = exchange.facts().upstream_offer) key.alpn = *fixed;
   return key;
+}
+
+void follow_route(upstream::Key& key, const exchange::CapturedFlow& flow) {
+  using Security = exchange::UpstreamRoute::Security;
+  if (flow.route == nullptr) return;
+  const bool named = flow.destination.family == Endpoint::Family::None;
+  if (named) key.host = flow.route->host;
+  if (flow.route->security == Security::AsClient) {
+    // A client without SNI still said whom it wants to talk to.
+    if (named && key.security == upstream::Security::Tls && key.server_name.empty()) key.server_name = flow.route->host;
+    return;
+  }
+  const bool secure = flow.route->security == Security::Tls;
+  key.security = secure ? upstream::Security::Tls : upstream::Security::Clear;
+  key.server_name = secure && named ? flow.route->host : std::string();
+  key.alpn = flow.route->offer;
 }
 
 }  // namespace tapdeck::modes

@@ -33,7 +33,13 @@ void add_dimensions(store::KeyBuilder& key, const OriginName& origin, const http
 // "host" of "host:port", "[v6]:port" or "host".
 [[nodiscard]] std::string_view host_of_authority(std::string_view authority);
 
+// TLS towards the origin: as the client does, unless its route says otherwise.
+[[nodiscard]] bool is_secure(const exchange::Exchange& exchange);
+
 // The pooled connections an exchange may use.
 [[nodiscard]] upstream::Key upstream_key_of(exchange::Exchange& exchange);
+
+// Points a key made of `flow`'s destination to where its route says, if it has one.
+void follow_route(upstream::Key& key, const exchange::CapturedFlow& flow);
 
 }  // namespace tapdeck::modes

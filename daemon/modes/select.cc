@@ -38,10 +38,13 @@ bool glob_matches(std::string_view pattern, std::string_view text) {
 const config::Route* route_for(const std::vector<config::Route>& routes, const Exchange& exchange,
                                std::string_view target_name) {
   if (routes.empty()) return nullptr;
+  // The reverse proxy has looked at the request as its client sent it.
+  if (const auto& way = exchange.flow().route; way != nullptr && way->rule) return &routes[*way->rule];
   std::string storage;
   const OriginName origin = origin_of(exchange, storage);
   const std::string_view path = store::split_target(exchange.request().target).path;
   for (const config::Route& route : routes) {
+    if (route.upstream) continue;
     if (route.host && !glob_matches(*route.host, origin.host)) continue;
     if (route.port && *route.port != origin.port) continue;
     if (route.scheme && (*route.scheme == config::Scheme::Https) != (origin.scheme == "https")) continue;
@@ -57,7 +60,8 @@ const config::Route* route_for(const std::vector<config::Route>& routes, const E
 const config::Route* connection_route(const std::vector<config::Route>& routes, std::string_view host, uint16_t port,
                                       std::string_view target_name) {
   for (const config::Route& route : routes) {
-    if (route.path || route.path_prefix || route.method || route.scheme == config::Scheme::Http) continue;
+    if (route.upstream || route.path || route.path_prefix || route.method || route.scheme == config::Scheme::Http)
+      continue;
     if (route.host && !glob_matches(*route.host, host)) continue;
     if (route.port && *route.port != port) continue;
     if (route.target && *route.target != target_name) continue;
@@ -90,7 +94,7 @@ net::Task<Result<void>> ModeHandler::serve(Exchange& exchange) {
   const Mode mode = route != nullptr && route->mode ? *route->mode : target.mode;
   exchange.facts().mode = mode;
   exchange.facts().upstream_offer =
-      upstream_offer_of(route, exchange.tls().version.empty() ? config::Scheme::Http : config::Scheme::Https);
+      upstream_offer_of(route, is_secure(exchange) ? config::Scheme::Https : config::Scheme::Http);
   const config::BodyOversize oversize =
       route != nullptr && route->body_oversize ? *route->body_oversize : options_.body_oversize;
   if (options_.max_body > 0 && oversize == config::BodyOversize::Error) {

@@ -114,12 +114,26 @@ Task<Result<void>> Stream::finish_connect(const Endpoint& destination) {
   co_return Result<void>{};
 }
 
-bool Stream::is_quiet() const {
-  if (!socket_.is_open()) return false;
+namespace {
+
+enum class Peeked { Bytes, Nothing, End };
+
+Peeked peek(const asio::generic::stream_protocol::socket& socket) {
   char byte = 0;
-  auto& socket = const_cast<asio::generic::stream_protocol::socket&>(socket_);
-  const ssize_t n = ::recv(socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+  const int fd = const_cast<asio::generic::stream_protocol::socket&>(socket).native_handle();
+  const ssize_t n = ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (n > 0) return Peeked::Bytes;
+  return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? Peeked::Nothing : Peeked::End;
+}
+
+}  // namespace
+
+bool Stream::is_quiet() const {
+  return socket_.is_open() && peek(socket_) == Peeked::Nothing;
+}
+
+bool Stream::has_ended() const {
+  return !socket_.is_open() || peek(socket_) == Peeked::End;
 }
 
 void Stream::shutdown_send() {

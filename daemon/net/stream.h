@@ -39,6 +39,8 @@ class Stream {
   Task<Result<void>> finish_connect(const Endpoint& destination);
   // Nothing unread and not closed by the peer: fit for reuse.
   [[nodiscard]] bool is_quiet() const;
+  // The peer has closed, or broken off, and left nothing to read.
+  [[nodiscard]] bool has_ended() const;
 
   void shutdown_send();
   // Ends pending operations with Cancelled; the socket stays open.

@@ -44,7 +44,7 @@ void AccessLog::finished(exchange::Exchange& exchange) {
                            {"recording", facts.recording},
                            {"target", static_cast<unsigned>(exchange.flow().identity.target)},
                            {"client.address", flow.client.to_string()},
-                           {"destination", flow.destination.to_string()},
+                           {"destination", flow.destination_text()},
                            {"pid", flow.identity.pid},
                            {"comm", flow.identity.comm},
                            {"sni", exchange.tls().sni},

@@ -6,6 +6,7 @@
 #include "daemon/base/log.h"
 #include "daemon/exchange/h2_setup.h"
 #include "daemon/http/h1_codec.h"
+#include "daemon/modes/origin.h"
 #include "daemon/modes/select.h"
 #include "daemon/net/offload.h"
 #include "daemon/server/bypass.h"
@@ -47,6 +48,15 @@ const modes::TargetState& Connection::target() {
   return context_.view.get().targets[flow_.identity.target];
 }
 
+std::string Connection::asked_host() const {
+  return flow_.route != nullptr ? flow_.route->host : flow_.destination.ip();
+}
+
+bool Connection::is_bypassed(std::string_view host) {
+  return any_bypass_matches(target().bypass, host, flow_.destination) ||
+         any_bypass_matches(context_.tls.bypass, host, flow_.destination);
+}
+
 void Connection::drain() {
   draining_ = true;
   if (session_ != nullptr) {
@@ -63,6 +73,10 @@ void Connection::abort() {
 }
 
 net::Task<> Connection::run() {
+  if (flow_.to_proxy) {
+    const bool tunnelled = co_await begin_proxied();
+    if (!tunnelled) co_return;
+  }
   auto sniffed = co_await sniff_client();
   if (!sniffed) co_return;
   switch (sniffed->protocol) {
@@ -70,8 +84,7 @@ net::Task<> Connection::run() {
       co_return co_await serve_tls(std::move(sniffed->hello));
     case Protocol::Http1:
     case Protocol::Http2:
-      if (any_bypass_matches(target().bypass, {}, flow_.destination) ||
-          any_bypass_matches(context_.tls.bypass, {}, flow_.destination)) {
+      if (is_bypassed(flow_.route != nullptr ? flow_.route->host : std::string())) {
         co_return co_await tunnel(Counter::TunnelledBypass);
       }
       speaks_h2_ = sniffed->protocol == Protocol::Http2;
@@ -92,8 +105,13 @@ net::Task<std::optional<Sniffed>> Connection::sniff_client() {
   });
   silence.set(context_.limits.sniff_timeout);
   bool tried_origin = false;
+  bool came_early = !received_.empty();  // behind a CONNECT
   while (true) {
-    auto n = co_await stream_->read_some(received_);
+    Result<size_t> n = received_.size();
+    if (!std::exchange(came_early, false)) {
+      auto read = co_await stream_->read_some(received_);
+      n = read;
+    }
     if (!n && silence.is_expired() && received_.empty() && stream_->is_open() && !tried_origin) {
       tried_origin = true;
       if (is_sealed_mode(target().mode)) {
@@ -108,6 +126,7 @@ net::Task<std::optional<Sniffed>> Connection::sniff_client() {
         co_await tunnel_to(std::move(origin), Counter::TunnelledServerFirst);
         co_return std::nullopt;
       }
+      if (flow_.route != nullptr) dialed_ = std::move(origin);
       origin.reset();  // the client speaks after all: its protocol decides how to dial
       continue;
     }
@@ -146,27 +165,19 @@ void Connection::refuse_opaque(Counter reason) {
   ignore(reason, "what it would have been; replay counts it as a miss");
   context_.metrics.add(Counter::MissOpaque);
   context_.metrics.count_request(flow_.identity.label, Mode::Replay, Outcome::Missed, 0);
-  log::peer(
-      log::Level::Warn, "replay.opaque", "a flow that cannot be on tape was reset",
-      {{"destination", flow_.destination.to_string()}, {"pid", flow_.identity.pid}, {"comm", flow_.identity.comm}});
+  log::peer(log::Level::Warn, "replay.opaque", "a flow that cannot be on tape was reset",
+            {{"destination", flow_.destination_text()}, {"pid", flow_.identity.pid}, {"comm", flow_.identity.comm}});
   stream_->abort();
 }
 
 net::Task<std::unique_ptr<net::Stream>> Connection::dial_plain() {
-  const int family = flow_.destination.family == Endpoint::Family::V6 ? AF_INET6 : AF_INET;
-  auto fd = context_.dial.sockets->upstream_socket(flow_.identity.netns_cookie, family);
-  Result<void> connected = std::unexpected(Error{});
-  std::unique_ptr<net::Stream> origin;
-  if (fd) {
-    origin = std::make_unique<net::Stream>(context_.executor, std::move(*fd), Origin::Upstream);
-    connected = co_await net::connect_within(*origin, flow_.destination, context_.limits.connect_timeout);
-  } else {
-    connected = std::unexpected(fd.error());
-  }
-  if (connected) co_return origin;
+  if (dialed_ != nullptr) co_return std::move(dialed_);
+  const upstream::Key key = asked_key();
+  auto connected = co_await upstream::connect_to(context_.dial, key);
+  if (connected) co_return std::move(*connected);
   context_.metrics.add(connected.error().code == Code::Timeout ? Counter::UpstreamTimeout : Counter::UpstreamRefused);
   log::peer(log::Level::Info, "tunnel.dial_failed", "the origin of a tunnel could not be reached",
-            {{"destination", flow_.destination.to_string()}, {"error", connected.error().message()}});
+            {{"destination", flow_.destination_text()}, {"error", connected.error().message()}});
   stream_->abort();  // the client sees a broken connection, as it would without us
   co_return nullptr;
 }
@@ -190,8 +201,7 @@ net::Task<> Connection::tunnel_to(std::unique_ptr<net::Stream> origin, Counter r
 net::Task<> Connection::serve_tls(tls::ClientHello hello) {
   secure_ = true;
   tls_.sni = hello.sni;
-  if (any_bypass_matches(target().bypass, hello.sni, flow_.destination) ||
-      any_bypass_matches(context_.tls.bypass, hello.sni, flow_.destination)) {
+  if (is_bypassed(hello.sni.empty() && flow_.route != nullptr ? flow_.route->host : hello.sni)) {
     co_return co_await tunnel(Counter::TunnelledBypass);
   }
   // What the client offers and we have a codec for, in the client's order.
@@ -199,8 +209,8 @@ net::Task<> Connection::serve_tls(tls::ClientHello hello) {
     if (protocol != "h2" && protocol != "http/1.1") continue;
     client_offer_ += (client_offer_.empty() ? "" : ",") + protocol;
   }
-  const config::Route* route = modes::connection_route(
-      context_.routes, hello.sni.empty() ? flow_.destination.ip() : hello.sni, flow_.destination.port, target().name);
+  const config::Route* route = modes::connection_route(context_.routes, hello.sni.empty() ? asked_host() : hello.sni,
+                                                       flow_.destination.port, target().name);
   const auto fixed = modes::upstream_offer_of(route, config::Scheme::Https);
   tls_.upstream_offer = fixed.value_or(client_offer_);
   follows_origin_ = !fixed;
@@ -214,7 +224,7 @@ net::Task<> Connection::serve_tls(tls::ClientHello hello) {
 
 net::Task<std::optional<Connection::Intercept>> Connection::plan_tls(const tls::ClientHello& hello) {
   Intercept plan;
-  const std::string host = hello.sni.empty() ? flow_.destination.ip() : hello.sni;
+  const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
   plan.leaf = tls::leaf_for(host);
   plan.alpn = client_offer_.substr(0, client_offer_.find(','));
   const Mode mode = target().mode;
@@ -233,8 +243,10 @@ net::Task<std::optional<Connection::Intercept>> Connection::plan_tls(const tls::
 
 // Dials and verifies before the client's handshake ends, unless that was done a moment ago. False: tunnel it.
 net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Intercept& plan) {
-  upstream::Key key{flow_.identity.netns_cookie, flow_.destination, upstream::Security::Tls, hello.sni,
-                    tls_.upstream_offer};
+  upstream::Key key{flow_.identity.netns_cookie, flow_.destination, {},
+                    upstream::Security::Tls,     hello.sni,         tls_.upstream_offer};
+  modes::follow_route(key, flow_);
+  park_dialed();
   const upstream::Verdict* verdict = context_.pool.recent(key);
   if (verdict == nullptr) {
     deadline_.clear();
@@ -260,7 +272,7 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
   }
   tls_.upstream_verify = tls::to_string(verdict->failure->failure);
   if (context_.tls.on_bad_upstream == config::OnBadUpstream::Mirror) {
-    const std::string host = hello.sni.empty() ? flow_.destination.ip() : hello.sni;
+    const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
     plan.leaf = tls::mirror_leaf(host, *verdict->failure, tls::system_now());
     plan.policy += '|' + tls_.upstream_verify;
   }
@@ -341,6 +353,7 @@ net::Task<bool> Connection::accept_tls(Intercept plan, const tls::ClientHello& h
 }
 
 net::Task<> Connection::serve_http() {
+  park_dialed();
   count_protocol(speaks_h2_ ? ConnectionProtocol::H2 : ConnectionProtocol::H1);
   const http::Limits limits = http_limits(context_.limits);
   const std::string_view scheme = secure_ ? "https" : "http";
@@ -349,7 +362,7 @@ net::Task<> Connection::serve_http() {
                           : http::make_h1_codec(http::Role::Server, limits, scheme);
   codec->input().append(std::move(received_));
   SessionContext session_context{context_.executor,
-                                 &context_.handler,
+                                 flow_.to_proxy && flow_.route == nullptr ? &context_.proxy_handler : &context_.handler,
                                  &context_.observer,
                                  &context_.metrics,
                                  {context_.limits.header_timeout, context_.limits.idle_timeout,

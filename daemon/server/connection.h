@@ -7,9 +7,11 @@
 #include <optional>
 
 #include "daemon/net/deadline.h"
+#include "daemon/proxy/destination.h"
 #include "daemon/server/sniff.h"
 #include "daemon/server/worker_context.h"
 #include "daemon/tls/cert_mint.h"
+#include "daemon/upstream/connect.h"
 
 namespace tapdeck::server {
 
@@ -49,7 +51,32 @@ class Connection {
   net::Task<> tunnel(Counter reason);
   net::Task<> tunnel_to(std::unique_ptr<net::Stream> origin, Counter reason);
   net::Task<std::unique_ptr<net::Stream>> dial_plain();
+  // The name in the client's CONNECT, or the IP it wants to talk to.
+  [[nodiscard]] std::string asked_host() const;
+  [[nodiscard]] bool is_bypassed(std::string_view host);
   void refuse_opaque(Counter reason);  // replay: cannot be on tape
+
+  // ---- connect.cc: clients of the explicit listener
+  // False: the connection was served, or has ended. True: a tunnel is open and what comes is meant for its end.
+  net::Task<bool> begin_proxied();
+  net::Task<bool> serve_connect();
+  net::Task<bool> receive_more();
+  net::Task<Result<proxy::Destination>> read_connect(http::Codec& codec);
+  // A CONNECT's origin being reached while its client may leave.
+  struct Asked {
+    explicit Asked(const asio::any_io_executor& executor) : changed(executor) {}
+    Result<void> result = fail(Code::Cancelled, "the client left before its CONNECT was answered", Origin::Downstream);
+    net::Signal changed;
+    bool over = false;
+  };
+  net::Task<Result<void>> reach_asked();
+  net::Task<> dial_asked(upstream::Key key, Asked& asked);
+  static net::Task<> watch_client(net::Stream& client, Asked& asked);
+  [[nodiscard]] upstream::Key asked_key() const;
+  [[nodiscard]] bool may_answer_from_tape();
+  net::Task<> refuse_connect(int status, std::string body);
+  void park_dialed();
+
   void count_protocol(ConnectionProtocol protocol);
 
   WorkerContext& context_;
@@ -58,6 +85,8 @@ class Connection {
   std::unique_ptr<net::Stream> stream_;  // until TLS or HTTP takes it
   std::unique_ptr<transport::Transport> transport_;
   std::unique_ptr<Session> session_;
+  std::unique_ptr<net::Stream> dialed_;  // a CONNECT's origin, until it is known what goes through
+  upstream::ParkedStreams::Ticket parked_;
   ByteQueue received_;
   net::Deadline deadline_;
   std::string client_offer_;    // what the client offers by ALPN and we speak, in its order

@@ -191,7 +191,7 @@ Result<bool> StreamExchange::try_flush() {
 }
 
 void StreamExchange::answer_failure(const Error& error) {
-  const std::string body = exchange::json_of(error, flow().destination.to_string());
+  const std::string body = exchange::json_of(error, flow().destination_text());
   const http::ResponseHead head = exchange::json_head(exchange::status_of(error), body.size());
   const BodyPiece piece{body, std::nullopt, true};
   auto answered = respond(head, http::EndStream::No);

@@ -12,11 +12,15 @@
 #include <utility>
 
 #include "daemon/base/log.h"
+#include "daemon/config/bypass.h"
 #include "daemon/modes/select.h"
 #include "daemon/modes/store_link.h"
+#include "daemon/proxy/proxy_handler.h"
 #include "daemon/server/access_log.h"
 #include "daemon/server/connection.h"
 #include "daemon/server/listener.h"
+#include "daemon/upstream/connect.h"
+#include "daemon/upstream/name_cache.h"
 
 namespace tapdeck::server {
 
@@ -81,12 +85,14 @@ struct Worker::Impl {
         housekeeping(executor, report),
         tick_timer(executor) {
     make_modes();
+    make_proxy();
     context.emplace(WorkerContext{executor,
                                   metrics,
                                   view,
                                   dial,
                                   pool,
                                   *handler,
+                                  *proxy_handler,
                                   access_log,
                                   *parts.server_tls,
                                   *parts.leaves,
@@ -124,14 +130,55 @@ struct Worker::Impl {
         std::make_unique<modes::ModeHandler>(view, std::move(options), forward, record.get(), replay.get(), metrics);
   }
 
+  void make_proxy() {
+    if (parts.resolver != nullptr) names.emplace(*parts.resolver, metrics);
+    dial.names = names ? &*names : nullptr;
+    dial.own = parts.own;
+    dial.parked = &parked;
+    for (const std::string& text : parts.config->proxy.allow) {
+      if (auto rule = config::BypassRule::parse(text)) allowed.push_back(std::move(*rule));
+    }
+    proxy_handler = std::make_unique<proxy::ProxyHandler>(
+        *handler, parts.config->routes,
+        [this](const exchange::Exchange& exchange) { return view.get().targets[exchange.flow().identity.target].name; },
+        metrics);
+  }
+
+  // Loopback, and whom the configuration names. There is no other way to use us as a proxy.
+  [[nodiscard]] bool may_use_proxy(const Endpoint& client) const {
+    if (client.is_loopback() || parts.config->proxy.allow_remote) return true;
+    return std::ranges::any_of(allowed, [&client](const auto& rule) { return rule.matches({}, client); });
+  }
+
+  [[nodiscard]] Result<exchange::CapturedFlow> flow_of(const ListenerTag& tag, const Endpoint& client,
+                                                       const Endpoint& local) {
+    exchange::CapturedFlow flow;
+    if (tag.path != CapturePath::Explicit) {
+      TRY(captured, parts.flows->resolve(tag, client, local));
+      flow = std::move(captured);
+      // Captured on its way to our own listener: served there at once, as nothing is ever forwarded to ourselves.
+      if (parts.own == nullptr || !parts.own->is_proxy(flow.destination)) return flow;
+    } else if (may_use_proxy(client)) {
+      flow.client = client;
+      flow.path = CapturePath::Explicit;
+      flow.identity.target = static_cast<TargetSlot>(tag.target);
+    } else {
+      metrics.add(Counter::ProxyRefusedClient);
+      return fail(Code::Permission, "the client is not in proxy.allow");
+    }
+    flow.destination = {};
+    flow.to_proxy = true;
+    return flow;
+  }
+
   void accepted(const ListenerTag& tag, UniqueFd fd, const Endpoint& client) {
     sockaddr_storage raw{};
     socklen_t size = sizeof raw;
     getsockname(fd.get(), reinterpret_cast<sockaddr*>(&raw), &size);
     const Endpoint local = Endpoint::from_sockaddr(reinterpret_cast<const sockaddr*>(&raw));
-    auto flow = parts.flows->resolve(tag, client, local);
+    auto flow = flow_of(tag, client, local);
     if (!flow) {
-      metrics.add(Counter::NoFlowRefused);
+      if (tag.path != CapturePath::Explicit) metrics.add(Counter::NoFlowRefused);
       refuse(std::move(fd));
       return;
     }
@@ -220,6 +267,9 @@ struct Worker::Impl {
   modes::RuntimeView view;
   asio::thread_pool readers;
   tls::ClientSessionCache tls_sessions;
+  std::optional<upstream::NameCache> names;
+  upstream::ParkedStreams parked;
+  std::vector<config::BypassRule> allowed;
   upstream::DialContext dial;
   upstream::Pool pool;
   modes::ForwardHandler forward;
@@ -227,6 +277,7 @@ struct Worker::Impl {
   std::unique_ptr<modes::ReplayHandler> replay;
   std::unique_ptr<modes::RecordHandler> record;
   std::unique_ptr<modes::ModeHandler> handler;
+  std::unique_ptr<proxy::ProxyHandler> proxy_handler;
   AccessLog access_log;
   std::optional<WorkerContext> context;
   std::list<Connection> connections;

@@ -18,6 +18,8 @@
 #include "daemon/tls/leaf_cache.h"
 #include "daemon/tls/server_context.h"
 #include "daemon/upstream/connection.h"
+#include "daemon/upstream/own_addresses.h"
+#include "daemon/upstream/resolver.h"
 #include "store/exchange_store.h"
 #include "store/redact.h"
 #include "store/store_writer.h"
@@ -55,6 +57,8 @@ struct SharedParts {
   modes::RuntimeState* runtime = nullptr;
   modes::Cursors* cursors = nullptr;
   MetricsRegistry* metrics = nullptr;
+  upstream::Resolver* resolver = nullptr;        // null: no explicit listener, nothing has a name
+  const upstream::OwnAddresses* own = nullptr;   // null: we listen nowhere
   std::atomic<uint64_t>* connections = nullptr;  // of all workers, for limits.connections
   std::chrono::milliseconds tick{100};           // how often a worker shows that its loop turns
 };

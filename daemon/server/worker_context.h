@@ -21,7 +21,8 @@ struct WorkerContext {
   modes::RuntimeView& view;
   upstream::DialContext& dial;
   upstream::Pool& pool;
-  exchange::Handler& handler;
+  exchange::Handler& handler;        // of captured flows
+  exchange::Handler& proxy_handler;  // of clients that talk to the explicit listener
   ExchangeObserver& observer;
   const tls::ServerContext& server_tls;
   tls::LeafCache& leaves;

@@ -92,6 +92,8 @@ struct RigOptions {
   config::Config config{};
   Mode mode = Mode::Record;
   std::vector<std::string> bypass{};
+  upstream::Resolver* resolver = nullptr;
+  const upstream::OwnAddresses* own = nullptr;
 };
 
 class WorkerRig {
@@ -121,6 +123,8 @@ class WorkerRig {
     parts.cursors = &cursors_;
     parts.metrics = &registry_;
     parts.connections = &connections;
+    parts.resolver = options.resolver;
+    parts.own = options.own;
     worker = std::make_unique<Worker>(0, parts);
     UniqueFd listener = listen_on_loopback();
     listening_ = local_endpoint(listener.get());
@@ -208,7 +212,10 @@ class WorkerRig {
     }
     return sum;
   }
-  [[nodiscard]] double active() { return registry_.snapshot().value(Gauge::ActiveCgroup); }
+  [[nodiscard]] double active() {
+    const MetricsSnapshot snapshot = registry_.snapshot();
+    return snapshot.value(Gauge::ActiveCgroup) + snapshot.value(Gauge::ActiveExplicit);
+  }
   // Until `condition` holds, at most ten seconds.
   template <class Condition>
   static bool eventually(Condition condition) {

@@ -1,11 +1,10 @@
 #include "daemon/upstream/channel.h"
 
-#include <sys/socket.h>
-
 #include <functional>
 #include <utility>
 
 #include "daemon/net/deadline.h"
+#include "daemon/upstream/connect.h"
 
 namespace tapdeck::upstream {
 
@@ -15,6 +14,7 @@ size_t KeyHash::operator()(const Key& key) const {
   const auto mix = [&hash](size_t value) { hash ^= value + 0x9e3779b97f4a7c15ULL + (hash << 6) + (hash >> 2); };
   mix(key.address.port);
   mix(key.netns_cookie);
+  mix(std::hash<std::string>()(key.host));
   mix(std::hash<std::string>()(key.server_name));
   mix(std::hash<std::string>()(key.alpn));
   mix(static_cast<size_t>(key.security));
@@ -41,8 +41,7 @@ net::Task<Result<void>> handshake(DialContext& context, Channel& channel, std::o
   setup.address = key.address.ip();
   setup.alpn = split_offer(key.alpn);
   setup.cache = context.sessions;
-  setup.cache_key =
-      std::to_string(key.netns_cookie) + '|' + key.address.to_string() + '|' + key.server_name + '|' + key.alpn;
+  setup.cache_key = std::to_string(key.netns_cookie) + '|' + key.where() + '|' + key.server_name + '|' + key.alpn;
   CO_TRY(session, tls::TlsSession::connect(std::move(setup)));
   transport::Transport& transport = *channel.transport;
   transport.start_tls(std::move(session), ByteQueue());
@@ -51,13 +50,13 @@ net::Task<Result<void>> handshake(DialContext& context, Channel& channel, std::o
   auto shaken = co_await transport.handshake();
   if (const auto* seen = transport.session()->peer_report()) report = *seen;
   if (deadline.is_expired()) {
-    co_return fail(Code::Timeout, "TLS handshake with " + key.address.to_string() + " timed out", Origin::Upstream);
+    co_return fail(Code::Timeout, "TLS handshake with " + key.where() + " timed out", Origin::Upstream);
   }
   if (!shaken) {
     Error error = shaken.error();
     error.origin = Origin::Upstream;
     if (error.code != Code::TlsVerify) error.code = Code::Tls;
-    error.detail = "TLS with " + key.address.to_string() + ": " + error.detail;
+    error.detail = "TLS with " + key.where() + ": " + error.detail;
     co_return std::unexpected(std::move(error));
   }
   auto* done = transport.session();
@@ -71,19 +70,10 @@ net::Task<Result<void>> handshake(DialContext& context, Channel& channel, std::o
 
 net::Task<Dialed> dial(DialContext& context, Key key) {
   Dialed dialed;
-  const int family = key.address.family == Endpoint::Family::V6 ? AF_INET6 : AF_INET;
-  auto fd = context.sockets->upstream_socket(key.netns_cookie, family);
-  if (!fd) {
-    dialed.error = fd.error();
-    dialed.error.origin = Origin::Upstream;
-    co_return dialed;
-  }
-  auto stream = std::make_unique<net::Stream>(context.executor, std::move(*fd), Origin::Upstream);
   const auto began = exchange::Clock::now();
-  auto connected = co_await net::connect_within(*stream, key.address, context.connect_timeout);
+  auto connected = co_await connect_to(context, key);
   const auto connected_at = exchange::Clock::now();
   if (!connected) {
-    if (connected.error().sys_errno == EADDRNOTAVAIL) context.metrics->add(Counter::PortsExhausted);
     dialed.error = connected.error();
     co_return dialed;
   }
@@ -91,7 +81,7 @@ net::Task<Dialed> dial(DialContext& context, Key key) {
   context.metrics->observe(Histogram::UpstreamConnect, std::chrono::duration<double>(connected_at - began).count());
   Channel channel;
   channel.key = std::move(key);
-  channel.transport = std::make_unique<transport::Transport>(std::move(stream));
+  channel.transport = std::make_unique<transport::Transport>(std::move(*connected));
   channel.connect_time = connected_at - began;
   if (channel.key.security == Security::Tls) {
     auto shaken = co_await handshake(context, channel, dialed.report);

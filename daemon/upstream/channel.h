@@ -29,10 +29,15 @@ inline constexpr std::string_view kPriorKnowledge = "h2c";
 struct Key {
   uint64_t netns_cookie = 0;
   Endpoint address;
+  std::string host;  // to be looked up when dialling; `address` then has only the port. Empty: `address` says it all
   Security security = Security::Clear;
   std::string server_name;  // SNI of the client, empty: none
   std::string alpn;         // protocols offered to the origin in order, "h2,http/1.1"; kPriorKnowledge; empty: none
   friend bool operator==(const Key&, const Key&) = default;
+
+  [[nodiscard]] std::string where() const {  // "host:port" or the address
+    return host.empty() ? address.to_string() : host + ':' + std::to_string(address.port);
+  }
 
   // A connection of this key may turn out to be h2, and so be shared.
   [[nodiscard]] bool may_be_h2() const { return alpn == kPriorKnowledge || ("," + alpn + ",").contains(",h2,"); }
@@ -50,6 +55,10 @@ class SocketSource {
   [[nodiscard]] virtual Result<UniqueFd> upstream_socket(uint64_t netns_cookie, int family) = 0;
 };
 
+class NameCache;
+class OwnAddresses;
+class ParkedStreams;
+
 // What every dial of a worker shares. All outlive its connections.
 struct DialContext {
   asio::any_io_executor executor;
@@ -61,6 +70,9 @@ struct DialContext {
   std::chrono::milliseconds connect_timeout{5000};
   std::chrono::milliseconds tls_timeout{10000};
   std::chrono::milliseconds idle_timeout{300000};
+  NameCache* names = nullptr;         // null: nothing has a name here
+  const OwnAddresses* own = nullptr;  // never dialled; null: we have none
+  ParkedStreams* parked = nullptr;    // null: none are
 };
 
 struct Channel {

@@ -40,7 +40,7 @@ net::Task<Result<void>> Connection::flush() {
 
 net::Task<Result<std::optional<http::Event>>> Connection::next() {
   transport::Transport& transport = *channel_.transport;
-  const auto name = [this] { return channel_.key.address.to_string(); };
+  const auto name = [this] { return channel_.key.where(); };
   while (true) {
     auto event = codec_->next();
     if (!event || event->has_value()) co_return event;

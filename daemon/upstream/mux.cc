@@ -14,13 +14,12 @@ MuxConnection::MuxConnection(DialContext& context, Channel channel)
       channel_(std::move(channel)),
       codec_(http::make_h2_codec(http::Role::Client, context.limits,
                                  channel_.key.security == Security::Tls ? "https" : "http",
-                                 exchange::h2_options(*context.metrics, channel_.key.address.to_string()))),
+                                 exchange::h2_options(*context.metrics, channel_.key.where()))),
       group_(context.executor),
       room_(context.executor),
       changed_(context.executor),
       write_deadline_(context.executor, [this] {
-        fail(Error{Code::Timeout, channel_.key.address.to_string() + " stopped reading", Origin::Upstream, Retry::No,
-                   0});
+        fail(Error{Code::Timeout, channel_.key.where() + " stopped reading", Origin::Upstream, Retry::No, 0});
       }) {
   context_.metrics->add(Gauge::UpstreamIdle, 1);
   idle_since_ = exchange::Clock::now();
@@ -41,8 +40,7 @@ net::Task<> MuxConnection::run() {
       error.origin = Origin::Upstream;
       fail(error);
     } else if (*n == 0) {
-      fail(Error{Code::Closed, channel_.key.address.to_string() + " closed the connection", Origin::Upstream, Retry::No,
-                 0});
+      fail(Error{Code::Closed, channel_.key.where() + " closed the connection", Origin::Upstream, Retry::No, 0});
     }
     pump();
     write_soon();

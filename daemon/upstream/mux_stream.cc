@@ -12,9 +12,8 @@ using exchange::BodyPiece;
 
 MuxStream::MuxStream(MuxConnection& connection)
     : connection_(connection), ready_(connection.context_.executor), deadline_(connection.context_.executor, [this] {
-        failure_ =
-            Error{Code::Timeout, "no byte from " + channel().key.address.to_string() + " within the idle timeout",
-                  Origin::Upstream, Retry::No, 0};
+        failure_ = Error{Code::Timeout, "no byte from " + channel().key.where() + " within the idle timeout",
+                         Origin::Upstream, Retry::No, 0};
         ready_.notify();
         connection_.room_.notify();
       }) {}
@@ -62,7 +61,7 @@ void MuxStream::on_failure(const Error& error) {
 }
 
 Error MuxStream::broken() const {
-  const std::string name = channel().key.address.to_string();
+  const std::string name = channel().key.where();
   if (failure_) {
     Error error = *failure_;
     if (error.code == Code::Closed) {

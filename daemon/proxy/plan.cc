@@ -1,0 +1,117 @@
+#include "daemon/proxy/plan.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "daemon/config/bypass.h"
+#include "daemon/config/upstream_url.h"
+#include "daemon/proxy/hop_by_hop.h"
+
+namespace tapdeck::proxy {
+
+namespace {
+
+// What to offer the origin: what the client speaks, so that heads pass as they are; a client of h2 also takes h1.
+std::string offer_for(const http::RequestHead& request, bool secure) {
+  if (request.version != http::Version::Http2) return secure ? "http/1.1" : "";
+  return secure ? "h2,http/1.1" : "h2c";
+}
+
+std::string_view path_of(std::string_view target) {
+  return target.substr(0, target.find('?'));
+}
+
+bool fits(const config::Route& route, const http::RequestHead& request, const Destination& asked,
+          std::string_view target_name) {
+  if (!route.upstream) return false;
+  const std::string_view path = path_of(request.target);
+  if (route.host && !config::glob_match(*route.host, asked.host)) return false;
+  if (route.port && *route.port != asked.port) return false;
+  if (route.scheme && (*route.scheme == config::Scheme::Https) != (request.scheme == "https")) return false;
+  if (route.path && *route.path != path) return false;
+  if (route.path_prefix && !path.starts_with(*route.path_prefix)) return false;
+  if (route.method && *route.method != request.method) return false;
+  return !route.target || *route.target == target_name;
+}
+
+Plan plan_reverse(const http::RequestHead& request, const config::Route& route, size_t rule) {
+  const auto url = config::UpstreamUrl::parse(*route.upstream);
+  if (!url) return Refused{500, "bad_upstream", url.error().detail};  // the configuration was checked
+  const std::string named = url->host.contains(':') ? "[" + url->host + "]" : url->host;
+  auto destination = Destination::parse(named, url->port);
+  if (!destination) return Refused{500, "bad_upstream", destination.error().detail};
+  Forwarded out{std::move(*destination), {}, request};
+  using Scheme = config::UpstreamUrl::Scheme;
+  const bool secure = url->scheme == Scheme::Https;
+  out.route.security = secure ? exchange::UpstreamRoute::Security::Tls : exchange::UpstreamRoute::Security::Clear;
+  if (secure) out.route.offer = offer_for(request, secure);
+  if (url->scheme == Scheme::H2c) out.route.offer = "h2c";
+  out.route.rule = rule;
+  out.head.scheme = secure ? "https" : "http";
+  out.head.target = rewritten_target(route, request.target);
+  if (route.rewrite_host) {
+    out.head.authority = url->authority;
+    if (request.version != http::Version::Http2) out.head.headers.set("Host", url->authority);
+  }
+  strip_hop_by_hop(out.head.headers);
+  return out;
+}
+
+// "http://host/path?query" -> "/path?query"; no path is "/", and "*" for OPTIONS (RFC 9112 3.2.4).
+std::string origin_form(const http::RequestHead& request) {
+  const size_t authority = request.target.find("://") + 3;
+  const size_t rest = request.target.find_first_of("/?#", authority);
+  if (rest == std::string::npos) return request.method == "OPTIONS" ? "*" : "/";
+  std::string target = request.target.substr(rest, request.target.find('#', rest) - rest);
+  return target.starts_with('/') ? target : "/" + target;
+}
+
+Plan plan_forward(const http::RequestHead& request, std::string target) {
+  const bool secure = request.scheme == "https";
+  auto destination = Destination::parse(request.authority, secure ? 443 : 80);
+  if (!destination) return Refused{400, "bad_request", destination.error().detail};
+  Forwarded out{std::move(*destination), {}, request};
+  out.route.security = secure ? exchange::UpstreamRoute::Security::Tls : exchange::UpstreamRoute::Security::Clear;
+  out.route.offer = offer_for(request, secure);
+  out.head.target = std::move(target);
+  if (request.version != http::Version::Http2) out.head.headers.set("Host", request.authority);
+  strip_hop_by_hop(out.head.headers);
+  return out;
+}
+
+}  // namespace
+
+std::string rewritten_target(const config::Route& route, std::string_view target) {
+  if (!route.rewrite_path || !target.starts_with('/')) return std::string(target);
+  std::string_view rest = target;
+  if (route.path) {
+    rest.remove_prefix(std::min(route.path->size(), rest.size()));
+  } else if (route.path_prefix) {
+    rest.remove_prefix(std::min(route.path_prefix->size(), rest.size()));
+  }
+  std::string_view front = *route.rewrite_path;
+  if (front.ends_with('/') && rest.starts_with('/')) front.remove_suffix(1);
+  return std::string(front) + std::string(rest);
+}
+
+Plan plan_request(const http::RequestHead& request, const std::vector<config::Route>& routes,
+                  std::string_view target_name) {
+  const bool origin_form_target = request.target.starts_with('/') || request.target == "*";
+  if (!origin_form_target) return plan_forward(request, origin_form(request));
+  // HTTP/1.0 may come without Host: then only routes without a host condition can fit.
+  const auto named = Destination::parse(request.authority, request.scheme == "https" ? 443 : 80);
+  const Destination asked = named ? *named : Destination{};
+  for (size_t i = 0; i < routes.size(); ++i) {
+    if (fits(routes[i], request, asked, target_name)) return plan_reverse(request, routes[i], i);
+  }
+  // HTTP/2 has no absolute form: :scheme and :authority say it all (RFC 9113 8.3.1).
+  if (request.version == http::Version::Http2 && named) return plan_forward(request, request.target);
+  return Refused{404, "no_route",
+                 "no [[routes]] entry with an upstream fits " + request.method + " " +
+                     std::string(path_of(request.target)) + " for host '" + asked.host +
+                     "'. This is tapdeck's proxy: let clients use it through HTTP_PROXY and HTTPS_PROXY, or give a "
+                     "route an upstream = \"http://...\""};
+}
+
+}  // namespace tapdeck::proxy

@@ -1,0 +1,48 @@
+#include "daemon/proxy/proxy_handler.h"
+
+#include <utility>
+#include <variant>
+
+#include "daemon/exchange/error_response.h"
+#include "daemon/proxy/proxied_exchange.h"
+
+namespace tapdeck::proxy {
+
+using exchange::Exchange;
+using exchange::Served;
+
+Plan ProxyHandler::plan(const Exchange& exchange) const {
+  // An extended CONNECT (RFC 8441) names a scheme and a path, like any other request.
+  if (exchange.request().method == "CONNECT" && exchange.request().protocol.empty()) {
+    return Refused{400, "connect_not_first",
+                   "CONNECT must be the first request of an HTTP/1.1 connection; open a new one to the proxy"};
+  }
+  return plan_request(exchange.request(), routes_, target_name_(exchange));
+}
+
+Served ProxyHandler::serve_now(Exchange& exchange) {
+  Plan planned = plan(exchange);
+  auto* forwarded = std::get_if<Forwarded>(&planned);
+  if (forwarded == nullptr) return Served::No;
+  ProxiedExchange proxied(exchange, std::move(*forwarded));
+  return inner_.serve_now(proxied);
+}
+
+net::Task<Result<void>> ProxyHandler::serve(Exchange& exchange) {
+  Plan planned = plan(exchange);
+  if (const auto* refused = std::get_if<Refused>(&planned)) co_return co_await refuse(exchange, *refused);
+  ProxiedExchange proxied(exchange, std::move(std::get<Forwarded>(planned)));
+  co_return co_await inner_.serve(proxied);
+}
+
+net::Task<Result<void>> ProxyHandler::refuse(Exchange& exchange, const Refused& why) {
+  metrics_.add(Counter::ProxyNoRoute);
+  exchange.facts().outcome = Outcome::Failed;
+  exchange.facts().error = why.error;
+  exchange.facts().error_detail = why.detail;
+  std::string body =
+      "{\"error\":" + exchange::json_string(why.error) + ",\"detail\":" + exchange::json_string(why.detail) + "}\n";
+  co_return co_await exchange::respond_json(exchange, why.status, std::move(body));
+}
+
+}  // namespace tapdeck::proxy

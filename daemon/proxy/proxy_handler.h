@@ -1,0 +1,38 @@
+// ProxyHandler: the Handler of connections to the explicit listener. Reads where each request wants to go, shows it to
+// the modes as a request to that origin, and refuses what names none.
+//
+// Owner: the worker. Thread: its own.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "daemon/base/metrics.h"
+#include "daemon/config/config.h"
+#include "daemon/exchange/handler.h"
+#include "daemon/proxy/plan.h"
+
+namespace tapdeck::proxy {
+
+class ProxyHandler final : public exchange::Handler {
+ public:
+  // `target_name`: what the target of an exchange is called, for routes with a `target`.
+  using TargetName = std::function<std::string(const exchange::Exchange&)>;
+  ProxyHandler(exchange::Handler& inner, const std::vector<config::Route>& routes, TargetName target_name,
+               Metrics& metrics)
+      : inner_(inner), routes_(routes), target_name_(std::move(target_name)), metrics_(metrics) {}
+
+  exchange::Served serve_now(exchange::Exchange& exchange) override;
+  net::Task<Result<void>> serve(exchange::Exchange& exchange) override;
+
+ private:
+  [[nodiscard]] Plan plan(const exchange::Exchange& exchange) const;
+  net::Task<Result<void>> refuse(exchange::Exchange& exchange, const Refused& why);
+
+  exchange::Handler& inner_;
+  const std::vector<config::Route>& routes_;
+  TargetName target_name_;
+  Metrics& metrics_;
+};
+
+}  // namespace tapdeck::proxy

@@ -1,0 +1,201 @@
+// Connection's part for clients of the explicit listener: what the first bytes ask for, and CONNECT.
+//
+// A CONNECT decides about the connection: from its answer on, the flow is like a captured one whose destination the
+// client has spelled out, and goes the same way: sniffed, bypassed, decrypted or tunnelled (connection.cc).
+#include <asio/cancellation_state.hpp>
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "daemon/base/log.h"
+#include "daemon/exchange/error_response.h"
+#include "daemon/http/h1_codec.h"
+#include "daemon/modes/origin.h"
+#include "daemon/server/connection.h"
+
+namespace tapdeck::server {
+
+namespace {
+
+constexpr std::string_view kConnect = "CONNECT ";
+constexpr std::string_view kEstablished = "HTTP/1.1 200 Connection established\r\n\r\n";
+// After a refusal: how long the client may take to read it, before closing could cost it the answer.
+constexpr std::chrono::milliseconds kLinger{1500};
+
+}  // namespace
+
+net::Task<bool> Connection::receive_more() {
+  const bool first = received_.empty();
+  auto n = co_await stream_->read_some(received_);
+  if (!n || *n == 0) {
+    if (deadline_.is_expired()) context_.metrics.add(first ? Counter::LimitIdleTimeout : Counter::LimitHeaderTimeout);
+    co_return false;
+  }
+  if (first) deadline_.set(context_.limits.header_timeout);
+  co_return true;
+}
+
+net::Task<bool> Connection::begin_proxied() {
+  deadline_.set(context_.limits.idle_timeout);
+  Sniffed sniffed;
+  while (sniffed.protocol == Protocol::NeedMore) {
+    const bool more = co_await receive_more();
+    if (!more) co_return false;
+    const std::string_view start = received_.contiguous(std::min(received_.size(), kConnect.size()));
+    if (start.starts_with(kConnect)) co_return co_await serve_connect();
+    if (kConnect.starts_with(start)) continue;
+    sniffed = sniff(received_.contiguous(std::min(received_.size(), ByteQueue::kChunkBytes)));
+    if (received_.size() > tls::kMaxPeekBytes) break;
+  }
+  deadline_.clear();
+  if (sniffed.protocol == Protocol::Http1 || sniffed.protocol == Protocol::Http2) {
+    speaks_h2_ = sniffed.protocol == Protocol::Http2;
+    transport_ = std::make_unique<transport::Transport>(std::move(stream_));
+    co_await serve_http();
+    co_return false;
+  }
+  log::peer(log::Level::Warn, "proxy.not_http", "a client of the explicit listener does not speak HTTP to it",
+            {{"client", flow_.client.to_string()}, {"tls", sniffed.protocol == Protocol::Tls}});
+  stream_->abort();
+  co_return false;
+}
+
+net::Task<Result<proxy::Destination>> Connection::read_connect(http::Codec& codec) {
+  codec.input().append(std::move(received_));
+  while (true) {
+    CO_TRY(event, codec.next());
+    if (!event) {
+      auto n = co_await stream_->read_some(codec.input());
+      if (!n || *n == 0) co_return fail(Code::Closed, "the client left inside its CONNECT", Origin::Downstream);
+      continue;
+    }
+    if (std::holds_alternative<http::HeadReceived>(*event)) break;
+  }
+  // What follows the head belongs to the tunnel, once there is one (a client may be hasty).
+  received_.append(std::move(codec.input()));
+  co_return proxy::Destination::parse(codec.request_head().target, 0);
+}
+
+net::Task<bool> Connection::serve_connect() {
+  deadline_.set(context_.limits.header_timeout);
+  const auto codec = http::make_h1_codec(http::Role::Server, {static_cast<size_t>(context_.limits.head_bytes),
+                                                              static_cast<size_t>(context_.limits.headers)});
+  auto destination = co_await read_connect(*codec);
+  deadline_.clear();
+  if (!destination) {
+    const Error& error = destination.error();
+    if (deadline_.is_expired()) context_.metrics.add(Counter::LimitHeaderTimeout);
+    if (error.code == Code::Closed || deadline_.is_expired()) co_return false;
+    co_await refuse_connect(exchange::status_of(error), exchange::json_of(error, "-"));
+    co_return false;
+  }
+  destination->apply(flow_, {});
+  const bool bypassed = is_bypassed(flow_.route->host);
+  if (bypassed && target().mode == Mode::Replay) {
+    context_.metrics.add(Counter::MissOpaque);
+    co_await refuse_connect(502,
+                            "{\"error\":\"not_recorded\",\"hint\":\"the host is bypassed, so nothing of it is "
+                            "ever recorded\"}\n");
+    co_return false;
+  }
+  if (bypassed || !may_answer_from_tape()) {
+    auto dialed = co_await reach_asked();
+    if (!dialed) {
+      const Error& error = dialed.error();
+      if (error.code == Code::Cancelled) co_return false;
+      if (error.origin == Origin::Upstream) context_.metrics.add(exchange::counter_of(error));
+      co_await refuse_connect(exchange::status_of(error), exchange::json_of(error, flow_.destination_text()));
+      co_return false;
+    }
+  }
+  ByteQueue answer;
+  answer.append(kEstablished);
+  auto answered = co_await stream_->write_all(answer);
+  if (!answered) co_return false;
+  if (!bypassed) co_return true;
+  co_await tunnel(Counter::TunnelledBypass);
+  co_return false;
+}
+
+// The tape may know what the network does not: then the client learns of an origin that is gone with the first request
+// that needs it, as captured clients do.
+bool Connection::may_answer_from_tape() {
+  const auto from_tape = [](Mode mode) { return mode == Mode::Replay || mode == Mode::Hybrid; };
+  if (from_tape(target().mode)) return true;
+  return std::ranges::any_of(context_.routes, [&](const auto& route) { return route.mode && from_tape(*route.mode); });
+}
+
+// Says so when the client leaves while its origin is being reached: nobody is left to tell.
+net::Task<> Connection::watch_client(net::Stream& client, Asked& asked) {
+  if (asked.over) co_return;
+  auto ready = co_await client.wait_readable();
+  if (!ready || !client.has_ended()) co_return;  // hasty bytes: it is still there
+  asked.over = true;
+  asked.changed.notify();
+}
+
+net::Task<> Connection::dial_asked(upstream::Key key, Asked& asked) {
+  auto connected = co_await upstream::connect_to(context_.dial, key);
+  if (connected) {
+    dialed_ = std::move(*connected);
+    asked.result = {};
+  } else if (connected.error().code != Code::Cancelled) {
+    asked.result = std::unexpected(connected.error());
+  }
+  asked.over = true;
+  asked.changed.notify();
+}
+
+net::Task<Result<void>> Connection::reach_asked() {
+  Asked asked(context_.executor);
+  net::TaskGroup group(context_.executor);
+  group.spawn(dial_asked(asked_key(), asked));
+  group.spawn(watch_client(*stream_, asked));
+  while (!asked.over) {
+    co_await asked.changed.wait();
+    const auto stop = co_await asio::this_coro::cancellation_state;
+    if (stop.cancelled() != asio::cancellation_type::none) asked.over = true;
+  }
+  group.cancel();
+  while (group.size() > 0) co_await group.join();
+  co_return asked.result;
+}
+
+upstream::Key Connection::asked_key() const {
+  upstream::Key key;
+  key.netns_cookie = flow_.identity.netns_cookie;
+  key.address = flow_.destination;
+  modes::follow_route(key, flow_);
+  return key;
+}
+
+net::Task<> Connection::refuse_connect(int status, std::string body) {
+  context_.metrics.count_request(flow_.identity.label, target().mode, Outcome::Failed, status);
+  log::peer(log::Level::Info, "proxy.connect_failed", "a CONNECT was refused",
+            {{"destination", flow_.destination_text()}, {"status", status}, {"answer", body}});
+  const http::ResponseHead head = exchange::json_head(status, body.size());
+  ByteQueue answer;
+  answer.append("HTTP/1.1 " + std::to_string(status) + ' ' + head.reason + "\r\n");
+  for (size_t i = 0; i < head.headers.size(); ++i) {
+    answer.append(std::string(head.headers[i].name) + ": " + std::string(head.headers[i].value) + "\r\n");
+  }
+  answer.append("Connection: close\r\n\r\n" + body);
+  deadline_.set(kLinger);
+  auto written = co_await stream_->write_all(answer);
+  if (!written) co_return;
+  stream_->shutdown_send();
+  ByteQueue discarded;
+  while (true) {
+    auto n = co_await stream_->read_some(discarded);
+    if (!n || *n == 0) co_return;
+    discarded.clear();
+  }
+}
+
+void Connection::park_dialed() {
+  if (dialed_ == nullptr) return;
+  parked_ = context_.dial.parked->park(asked_key(), std::move(dialed_));
+}
+
+}  // namespace tapdeck::server

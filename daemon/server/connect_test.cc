@@ -1,0 +1,333 @@
+// Clients of the explicit listener through a whole worker: absolute form, CONNECT, reverse routes, refusals.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "daemon/server/worker_rig.h"
+#include "daemon/upstream/dns_rig.h"
+
+namespace tapdeck::server {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+using upstream::DnsAnswer;
+
+std::string port_of(const ScriptedOrigin& origin) {
+  return std::to_string(origin.endpoint().port);
+}
+
+class ProxyRig {
+ public:
+  explicit ProxyRig(Mode mode = Mode::Record, std::vector<config::Route> routes = {},
+                    std::vector<std::string> bypass = {})
+      : rig(options_for(mode, std::move(routes), std::move(bypass))) {
+    UniqueFd listener = listen_on_loopback();
+    listening = local_endpoint(listener.get());
+    own.add_proxy(listening);  // no flow has come yet
+    rig.worker->add_listener(std::move(listener), {CapturePath::Explicit, 2, 0, kSlot});
+  }
+  [[nodiscard]] Wire connect() const { return Wire::connect(listening); }
+  // All that comes back until the end of the connection, which shows only when it was no orderly one.
+  [[nodiscard]] std::string ask(const std::string& request) const {
+    Wire wire = connect();
+    EXPECT_TRUE(wire.write(request));
+    if (!request.starts_with("CONNECT")) wire.half_close();
+    std::string answer = wire.rest();
+    if (answer.ends_with("<EOF>")) answer.resize(answer.size() - 5);
+    return answer;
+  }
+  // A tunnel to `authority`; the wire is at its beginning.
+  [[nodiscard]] Wire tunnel(const std::string& authority) const {
+    Wire wire = connect();
+    EXPECT_TRUE(wire.write("CONNECT " + authority + " HTTP/1.1\r\nHost: " + authority + "\r\n\r\n"));
+    EXPECT_EQ(wire.read_until("\r\n\r\n"), "HTTP/1.1 200 Connection established\r\n\r\n");
+    return wire;
+  }
+
+  upstream::ScriptedDns dns{[](const std::string& name, int) {
+    if (name == kHost || name == "web.test") return DnsAnswer{.addresses = {"127.0.0.1"}};
+    if (name == "servfail.test") return DnsAnswer{.code = 2};
+    if (name == "empty.test") return DnsAnswer{};
+    return DnsAnswer{.code = 3};
+  }};
+  upstream::Resolver resolver{{{dns.server()}, std::chrono::milliseconds(500)}};
+  upstream::OwnAddresses own;
+  Endpoint listening;
+  WorkerRig rig;
+
+ private:
+  RigOptions options_for(Mode mode, std::vector<config::Route> routes, std::vector<std::string> bypass) {
+    RigOptions options;
+    options.config.routes = std::move(routes);
+    options.mode = mode;
+    options.bypass = std::move(bypass);
+    options.resolver = &resolver;
+    options.own = &own;
+    return options;
+  }
+};
+
+TEST(Proxy, AbsoluteFormIsRecordedAsTheOriginSawItAndReplayedWithoutANetwork) {
+  ProxyRig proxy;
+  std::string seen;
+  std::string request;
+  std::string recorded;
+  {
+    ScriptedOrigin origin(http_origin([&](const std::string& from) {
+      seen = from;
+      return "HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nX-End: 2\r\nContent-Length: 2\r\n\r\nhi<FIN>";
+    }));
+    request = "GET http://web.test:" + port_of(origin) + "/a?b HTTP/1.1\r\nHost: web.test:" + port_of(origin) +
+              "\r\nProxy-Authorization: Basic c2VjcmV0\r\nProxy-Connection: keep-alive\r\nX-Own: 1\r\n\r\n";
+    recorded = proxy.ask(request);
+    EXPECT_EQ(recorded, "HTTP/1.1 200 OK\r\nX-End: 2\r\nContent-Length: 2\r\n\r\nhi");
+    EXPECT_EQ(seen, "GET /a?b HTTP/1.1\r\nHost: web.test:" + port_of(origin) + "\r\nX-Own: 1\r\n\r\n");
+  }
+  const int asked = proxy.dns.questions();
+  const int sockets = proxy.rig.sockets.made;
+  proxy.rig.set_mode(Mode::Replay);
+  EXPECT_EQ(proxy.ask(request), recorded);
+  EXPECT_EQ(proxy.ask(request), recorded) << "out of the hot cache";
+  EXPECT_EQ(proxy.dns.questions(), asked);
+  EXPECT_EQ(proxy.rig.sockets.made, sockets);
+}
+
+TEST(Proxy, OneConnectionServesRequestsToSeveralOrigins) {
+  ProxyRig proxy(Mode::Passthrough);
+  ScriptedOrigin first(http_origin([](const std::string&) { return with_length("first"); }));
+  ScriptedOrigin second(http_origin([](const std::string&) { return with_length("second"); }));
+  Wire wire = proxy.connect();
+  for (const auto* origin : {&first, &second, &first}) {
+    ASSERT_TRUE(wire.write("GET http://127.0.0.1:" + port_of(*origin) + "/ HTTP/1.1\r\nHost: x\r\n\r\n"));
+    EXPECT_THAT(wire.read_until(origin == &first ? "first" : "second"), StartsWith("HTTP/1.1 200 OK\r\n"));
+  }
+}
+
+TEST(Proxy, ConnectIsDecryptedRecordedAndReplayed) {
+  ProxyRig proxy;
+  const std::string get = "GET /x HTTP/1.1\r\nHost: api.test\r\n\r\n";
+  const SslContext context = origin_context(*proxy.rig.origin_ca, tls::leaf_for(kHost));
+  auto origin = std::make_unique<ScriptedOrigin>(http_origin([](const std::string&) { return with_length("secret"); }),
+                                                 context.get());
+  const std::string authority = std::string(kHost) + ":" + port_of(*origin);
+  const auto ask = [&] {
+    Wire wire = proxy.tunnel(authority);
+    EXPECT_TRUE(wire.start_tls(proxy.rig.client_ssl(WorkerRig::Trust::OurCa)));
+    EXPECT_TRUE(wire.write(get));
+    return wire.read_until("secret");
+  };
+  EXPECT_EQ(ask(), with_length("secret"));
+  EXPECT_EQ(origin->connections(), 1U) << "what CONNECT dialled is what TLS uses";
+  origin->stop();
+  proxy.rig.set_mode(Mode::Replay);
+  const int sockets = proxy.rig.sockets.made;
+  EXPECT_EQ(ask(), with_length("secret"));
+  EXPECT_EQ(proxy.rig.sockets.made, sockets);
+}
+
+TEST(Proxy, BypassedHostIsTunnelledBothWays) {
+  ProxyRig proxy(Mode::Record, {}, {"*.test"});
+  ScriptedOrigin origin([](Wire& wire) {
+    EXPECT_EQ(wire.read_until("\n"), "ping\n");
+    wire.write("pong\n");
+    return ScriptedOrigin::End::Close;
+  });
+  Wire wire = proxy.tunnel("web.test:" + port_of(origin));
+  ASSERT_TRUE(wire.write("ping\n"));
+  EXPECT_EQ(wire.rest(), "pong\n<EOF>");
+  EXPECT_EQ(proxy.rig.count(Counter::TunnelledBypass), 1U);
+  proxy.rig.set_mode(Mode::Replay, {"*.test"});
+  EXPECT_THAT(proxy.ask("CONNECT web.test:443 HTTP/1.1\r\nHost: web.test:443\r\n\r\n"),
+              HasSubstr("\"error\":\"not_recorded\""));
+}
+
+TEST(Proxy, WhatIsNeitherTlsNorHttpIsTunnelledWhoeverSpeaksFirst) {
+  ProxyRig proxy;
+  ScriptedOrigin echo([](Wire& wire) {
+    EXPECT_EQ(wire.read_until("\n"), "\x01\x02raw\n");
+    wire.write("ok\n");
+    return ScriptedOrigin::End::Close;
+  });
+  Wire client_first = proxy.tunnel("127.0.0.1:" + port_of(echo));
+  ASSERT_TRUE(client_first.write("\x01\x02raw\n"));
+  EXPECT_EQ(client_first.rest(), "ok\n<EOF>");
+  EXPECT_EQ(echo.connections(), 1U);
+  ScriptedOrigin banner([](Wire& wire) {
+    wire.write("220 hello\n");
+    return ScriptedOrigin::End::Close;
+  });
+  Wire server_first = proxy.tunnel("127.0.0.1:" + port_of(banner));
+  EXPECT_EQ(server_first.read_until("\n"), "220 hello\n");
+  server_first.close();
+  EXPECT_EQ(banner.connections(), 1U);
+}
+
+TEST(Proxy, ClearHttpInsideATunnelIsRecordedToo) {
+  ProxyRig proxy;
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("clear"); }));
+  Wire wire = proxy.tunnel("web.test:" + port_of(origin));
+  ASSERT_TRUE(wire.write("GET /c HTTP/1.1\r\nHost: web.test\r\n\r\n"));
+  EXPECT_EQ(wire.read_until("clear"), with_length("clear"));
+  EXPECT_EQ(origin.connections(), 1U);
+  wire.close();
+  WorkerRig::eventually([&] { return proxy.rig.active() == 0; });
+  EXPECT_EQ(proxy.rig.outcomes(Mode::Record, Outcome::Recorded), 1U);
+}
+
+TEST(Proxy, HastyClientMaySendItsFirstBytesWithTheConnect) {
+  ProxyRig proxy;
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("hasty"); }));
+  const std::string authority = "127.0.0.1:" + port_of(origin);
+  Wire wire = proxy.connect();
+  ASSERT_TRUE(wire.write("CONNECT " + authority + " HTTP/1.1\r\nHost: " + authority +
+                         "\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n"));
+  EXPECT_THAT(wire.read_until("hasty"), HasSubstr("200 Connection established\r\n\r\nHTTP/1.1 200 OK"));
+}
+
+TEST(Proxy, ConnectFailuresAreToldAndTheTailIsNeverTakenForARequest) {
+  ProxyRig proxy;
+  UniqueFd closed = listen_on_loopback();
+  const std::string port = std::to_string(local_endpoint(closed.get()).port);
+  closed.reset();
+  const struct {
+    std::string authority, status, error;
+  } table[] = {{"127.0.0.1:" + port, "502", "upstream_connect"}, {"[::1]:" + port, "502", "upstream_connect"},
+               {"web.test:" + port, "502", "upstream_connect"},  {"nothing.test:443", "502", "upstream_dns"},
+               {"servfail.test:443", "502", "upstream_dns"},     {"empty.test:443", "502", "upstream_dns"}};
+  for (const auto& row : table) {
+    const std::string answer = proxy.ask("CONNECT " + row.authority + " HTTP/1.1\r\nHost: " + row.authority +
+                                         "\r\n\r\nGET http://web.test/ HTTP/1.1\r\nHost: web.test\r\n\r\n");
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 " + row.status + " ")) << row.authority;
+    EXPECT_THAT(answer, HasSubstr("\"error\":\"" + row.error + "\"")) << row.authority;
+    EXPECT_THAT(answer, HasSubstr("\"destination\":\"" + row.authority + "\""));
+    EXPECT_EQ(answer.find("HTTP/1.1", 1), std::string::npos) << answer;
+  }
+  EXPECT_EQ(proxy.rig.count(Counter::UpstreamDns), 3U);
+  EXPECT_EQ(proxy.rig.count(Counter::UpstreamRefused), 3U);
+  EXPECT_THAT(proxy.ask("CONNECT web.test HTTP/1.1\r\nHost: web.test\r\n\r\n"), StartsWith("HTTP/1.1 400 "));
+}
+
+TEST(Proxy, DnsFailuresOfAbsoluteFormAre502AndSayWhich) {
+  ProxyRig proxy;
+  for (const auto& [host, which] : {std::pair("nothing.test", "NXDOMAIN"), std::pair("servfail.test", "SERVFAIL"),
+                                    std::pair("empty.test", "NODATA")}) {
+    const std::string answer =
+        proxy.ask("GET http://" + std::string(host) + "/ HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 502 ")) << host;
+    EXPECT_THAT(answer, HasSubstr("\"error\":\"upstream_dns\"")) << host;
+    EXPECT_THAT(answer, HasSubstr(which)) << host;
+  }
+}
+
+TEST(Proxy, RefusesItselfInEveryDisguise) {
+  ProxyRig proxy;
+  const std::string port = std::to_string(proxy.listening.port);
+  for (const std::string& host : {"127.0.0.1", "web.test", "0.0.0.0", "[::ffff:127.0.0.1]"}) {
+    const std::string authority = host + ":" + port;
+    const std::string get = proxy.ask("GET http://" + authority + "/ HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_THAT(get, StartsWith("HTTP/1.1 403 ")) << authority;
+    EXPECT_THAT(get, HasSubstr("refused_destination"));
+    const std::string tunnel = proxy.ask("CONNECT " + authority + " HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_THAT(tunnel, StartsWith("HTTP/1.1 403 ")) << authority;
+  }
+  EXPECT_EQ(proxy.rig.sockets.made, 0);
+  EXPECT_EQ(proxy.rig.count(Counter::ProxyRefusedOwnAddress), 8U);
+}
+
+TEST(Proxy, CapturedClientOnItsWayToTheProxyIsServedByIt) {
+  ProxyRig proxy;
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("once"); }));
+  proxy.rig.go_to(proxy.listening);
+  const std::string target = "http://127.0.0.1:" + port_of(origin) + "/";
+  EXPECT_THAT(proxy.rig.ask("GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n"), HasSubstr("once"));
+  EXPECT_EQ(proxy.rig.outcomes(Mode::Record, Outcome::Recorded), 1U);
+}
+
+config::Route reverse(const std::string& upstream) {
+  config::Route route;
+  route.name = "api";
+  route.path_prefix = "/api";
+  route.rewrite_path = "/v1";
+  route.upstream = upstream;
+  return route;
+}
+
+TEST(Proxy, ReverseRouteRewritesRecordsAndReplays) {
+  std::string seen;
+  ScriptedOrigin origin(http_origin([&](const std::string& from) {
+    seen = from;
+    return with_length("from upstream");
+  }));
+  ProxyRig proxy(Mode::Record, {reverse("http://web.test:" + port_of(origin))});
+  const std::string request = "GET /api/x HTTP/1.1\r\nHost: localhost:8080\r\nConnection: keep-alive\r\n\r\n";
+  EXPECT_EQ(proxy.ask(request), with_length("from upstream"));
+  EXPECT_EQ(seen, "GET /v1/x HTTP/1.1\r\nHost: web.test:" + port_of(origin) + "\r\n\r\n");
+  origin.stop();
+  proxy.rig.set_mode(Mode::Replay);
+  EXPECT_EQ(proxy.ask(request), with_length("from upstream"));
+  const std::string miss = proxy.ask("GET /api/y HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_THAT(miss, StartsWith("HTTP/1.1 502 "));
+  EXPECT_THAT(miss, HasSubstr("\"route\":\"api\""));
+}
+
+TEST(Proxy, ReverseRouteToHttpsVerifiesItsUpstream) {
+  config::Route route = reverse("");
+  const auto serve = http_origin([](const std::string&) { return with_length("tls"); });
+  auto other_ca = tls::testing::must(tls::CertificateAuthority::create_in_memory({}));
+  const SslContext wrong = origin_context(*other_ca, tls::leaf_for(kHost));
+  ScriptedOrigin impostor(serve, wrong.get());
+  route.upstream = "https://" + std::string(kHost) + ":" + port_of(impostor);
+  ProxyRig proxy(Mode::Passthrough, {route});
+  const std::string answer = proxy.ask("GET /api HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 502 "));
+  EXPECT_THAT(answer, HasSubstr("upstream_tls"));
+}
+
+TEST(Proxy, AbsoluteFormHttpsIsDialledWithTlsAndTheNameAsked) {
+  ProxyRig proxy(Mode::Record);
+  const SslContext context = origin_context(*proxy.rig.origin_ca, tls::leaf_for(kHost));
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("tls"); }), context.get());
+  EXPECT_EQ(proxy.ask("GET https://api.test:" + port_of(origin) + "/ HTTP/1.1\r\nHost: x\r\n\r\n"), with_length("tls"));
+}
+
+TEST(Proxy, OriginFormWithoutRouteIsToldWhatToDo) {
+  ProxyRig proxy;
+  const std::string answer = proxy.ask("GET /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 404 Not Found\r\n"));
+  EXPECT_THAT(answer, HasSubstr("\"error\":\"no_route\""));
+  EXPECT_THAT(answer, HasSubstr("upstream = "));
+  EXPECT_EQ(proxy.rig.count(Counter::ProxyNoRoute), 1U);
+}
+
+TEST(Proxy, ConnectInTheMiddleOfAConnectionIsRefused) {
+  ProxyRig proxy;
+  Wire wire = proxy.connect();
+  ASSERT_TRUE(wire.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\nCONNECT web.test:443 HTTP/1.1\r\nHost: w\r\n\r\n"));
+  wire.half_close();
+  const std::string answers = wire.rest();
+  EXPECT_THAT(answers, HasSubstr("no_route"));
+  EXPECT_THAT(answers, HasSubstr("connect_not_first"));
+}
+
+TEST(Proxy, ClientThatLeavesEarlyLeavesNothingBehind) {
+  ProxyRig proxy;
+  for (const std::string start : {"", "C", "CONNECT web.te", "CONNECT silent.test:443 HTTP/1.1\r\nHost: s\r\n\r\n"}) {
+    Wire wire = proxy.connect();
+    if (!start.empty()) EXPECT_TRUE(wire.write(start));
+    wire.reset();
+    Wire orderly = proxy.connect();
+    if (!start.empty()) EXPECT_TRUE(orderly.write(start));
+    orderly.close();
+  }
+  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.active() == 0; }));
+}
+
+TEST(Proxy, TlsToTheProxyItselfIsNotSpoken) {
+  ProxyRig proxy;
+  Wire wire = proxy.connect();
+  EXPECT_FALSE(wire.start_tls(proxy.rig.client_ssl(WorkerRig::Trust::OurCa)));
+}
+
+}  // namespace
+}  // namespace tapdeck::server

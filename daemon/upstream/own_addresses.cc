@@ -1,0 +1,40 @@
+#include "daemon/upstream/own_addresses.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "daemon/base/unique_fd.h"
+
+namespace tapdeck::upstream {
+
+namespace {
+
+bool is_unspecified(const Endpoint& endpoint) {
+  return std::ranges::all_of(endpoint.address, [](uint8_t byte) { return byte == 0; });
+}
+
+// The kernel lets nobody bind a foreign address. Asked only when the port is ours.
+bool is_local(Endpoint endpoint) {
+  endpoint.port = 0;
+  sockaddr_storage raw{};
+  const socklen_t size = endpoint.to_sockaddr(raw);
+  const UniqueFd fd(::socket(raw.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  return ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&raw), size) == 0;
+}
+
+}  // namespace
+
+bool OwnAddresses::is_any_of(const std::vector<Endpoint>& listeners, const Endpoint& destination) {
+  for (const Endpoint& listener : listeners) {
+    if (listener.port != destination.port) continue;
+    if (listener.family == destination.family && listener.address == destination.address) return true;
+    if (is_unspecified(destination) && (listener.is_loopback() || is_unspecified(listener))) return true;
+    // [::] takes IPv4 too.
+    const bool reaches = listener.family == destination.family || listener.family == Endpoint::Family::V6;
+    if (reaches && is_unspecified(listener) && is_local(destination)) return true;
+  }
+  return false;
+}
+
+}  // namespace tapdeck::upstream

@@ -1,0 +1,32 @@
+// OwnAddresses: where this process itself listens. Nothing is ever forwarded there: a client of the explicit proxy must
+// not reach the admin API through us, nor send us to ourselves in a circle (docs of CVE-2025-23217 and its class).
+//
+// Filled before the workers start, then immutable. Thread: any.
+#pragma once
+
+#include <vector>
+
+#include "daemon/base/endpoint.h"
+
+namespace tapdeck::upstream {
+
+class OwnAddresses {
+ public:
+  void add(const Endpoint& listening) { all_.push_back(listening); }
+  // The explicit listener, also one of the others.
+  void add_proxy(const Endpoint& listening) {
+    proxy_.push_back(listening);
+    add(listening);
+  }
+
+  // Connecting to `destination` from here would end at one of our listeners. An unspecified address means loopback, as
+  // it does for connect(); a listener on an unspecified one is reached by every address of this host.
+  [[nodiscard]] bool contains(const Endpoint& destination) const { return is_any_of(all_, destination); }
+  [[nodiscard]] bool is_proxy(const Endpoint& destination) const { return is_any_of(proxy_, destination); }
+
+ private:
+  [[nodiscard]] static bool is_any_of(const std::vector<Endpoint>& listeners, const Endpoint& destination);
+  std::vector<Endpoint> all_, proxy_;
+};
+
+}  // namespace tapdeck::upstream

@@ -1,0 +1,46 @@
+#include "daemon/upstream/own_addresses.h"
+
+#include <gtest/gtest.h>
+
+namespace tapdeck::upstream {
+namespace {
+
+bool contains(const std::vector<std::string>& listeners, const std::string& destination) {
+  OwnAddresses own;
+  for (const std::string& listener : listeners) own.add(*Endpoint::parse(listener));
+  return own.contains(*Endpoint::parse(destination));
+}
+
+TEST(OwnAddresses, KnowsTheListenersAndNothingElse) {
+  EXPECT_TRUE(contains({"127.0.0.1:8080", "127.0.0.1:9909"}, "127.0.0.1:9909"));
+  EXPECT_TRUE(contains({"[::1]:8080"}, "[::1]:8080"));
+  EXPECT_FALSE(contains({"127.0.0.1:8080"}, "127.0.0.1:8081"));
+  EXPECT_FALSE(contains({"127.0.0.1:8080"}, "127.0.0.2:8080")) << "somebody else may listen there";
+  EXPECT_FALSE(contains({}, "127.0.0.1:8080"));
+}
+
+TEST(OwnAddresses, UnspecifiedDestinationIsLoopback) {
+  EXPECT_TRUE(contains({"127.0.0.1:9909"}, "0.0.0.0:9909"));
+  EXPECT_TRUE(contains({"[::1]:9909"}, "[::]:9909"));
+  EXPECT_FALSE(contains({"192.0.2.1:9909"}, "0.0.0.0:9909"));
+}
+
+TEST(OwnAddresses, WildcardListenerIsReachedByEveryAddressOfThisHostOnly) {
+  EXPECT_TRUE(contains({"0.0.0.0:8080"}, "127.0.0.1:8080"));
+  EXPECT_TRUE(contains({"0.0.0.0:8080"}, "127.9.9.9:8080"));
+  EXPECT_TRUE(contains({"[::]:8080"}, "127.0.0.1:8080")) << "it takes IPv4 too";
+  EXPECT_FALSE(contains({"0.0.0.0:8080"}, "192.0.2.77:8080"));
+  EXPECT_FALSE(contains({"0.0.0.0:8080"}, "127.0.0.1:8081"));
+}
+
+TEST(OwnAddresses, ProxyIsOneOfThem) {
+  OwnAddresses own;
+  own.add(*Endpoint::parse("127.0.0.1:9909"));
+  own.add_proxy(*Endpoint::parse("127.0.0.1:8080"));
+  EXPECT_TRUE(own.contains(*Endpoint::parse("127.0.0.1:8080")));
+  EXPECT_TRUE(own.is_proxy(*Endpoint::parse("127.0.0.1:8080")));
+  EXPECT_FALSE(own.is_proxy(*Endpoint::parse("127.0.0.1:9909")));
+}
+
+}  // namespace
+}  // namespace tapdeck::upstream

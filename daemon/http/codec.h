@@ -155,6 +155,7 @@ class Codec {
   // No more exchanges may begin: Connection: close was sent or received, HTTP/1.0, an error, close-delimited, GOAWAY.
   [[nodiscard]] virtual bool must_close() const = 0;
   // Asks the codec to end the connection after the open exchanges (h1: Connection: close on the next head; h2: GOAWAY).
+  // A second call says that the end is now (h2: which streams were taken).
   virtual void start_drain() = 0;
   // True between exchanges, with nothing half-parsed (pool and idle-timeout decisions).
   [[nodiscard]] virtual bool is_idle() const = 0;

@@ -161,7 +161,11 @@ bool H2Codec::takes_extended_connect() const {
 }
 
 void H2Codec::start_drain() {
-  if (draining_ || failure_) return;
+  if (failure_ || closing_) return;
+  if (draining_) {
+    if (role_ == Role::Server) submit_final_goaway();
+    return;
+  }
   draining_ = true;
   dirty_ = true;
   if (role_ == Role::Client) {
@@ -169,7 +173,6 @@ void H2Codec::start_drain() {
     return;
   }
   ignore(nghttp2_submit_shutdown_notice(session_), "the final one follows");
-  ignore(nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr), "its answer is the time for the final one");
 }
 
 void H2Codec::submit_final_goaway() {

@@ -16,8 +16,9 @@
 // - output() frames data only while it holds less than kOutputBytes; control frames always. See codec.h.
 // - reset(NoError) after send_end waits until what was sent has gone out (RFC 9113 8.1: a server that needs no more of
 //   the request). Other codes drop what is queued.
-// - start_drain() says GOAWAY with the highest id and PING; when the PING comes back a second GOAWAY names the last
-//   stream taken. must_close() is true from then on. Client: no further request, must_close() at once.
+// - start_drain() says GOAWAY with the highest id and PING; when the PING comes back, or at the second call, another
+//   GOAWAY names the last stream taken: what was sent above it is safe to repeat. must_close() is true from then on.
+//   Call it a second time before closing early. Client: no further request, must_close() at once.
 // - Client: GoingAway and then StreamReset{RefusedStream} for each of our streams above its last one: safe to repeat.
 //   Exhausted from send_request: limit of streams reached, GOAWAY seen, or ids used up. Unsupported: a WebSocket or
 //   other extended CONNECT and a peer that does not take it.

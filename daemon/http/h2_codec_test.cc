@@ -163,5 +163,39 @@ TEST(H2Loopback, ADrainingServerFinishesWhatItTookAndRefusesTheRest) {
   EXPECT_TRUE(wire.server().is_idle());
 }
 
+TEST(H2Loopback, AServerThatClosesNowSaysWhichStreamsItTook) {
+  H2Loopback wire;
+  ASSERT_TRUE(wire.client().send_request(h2_request("GET", "/"), EndStream::Yes));
+  wire.exchange();
+  ASSERT_TRUE(wire.client().send_request(h2_request("POST", "/on-its-way"), EndStream::Yes));
+  wire.server().start_drain();
+  EXPECT_EQ(frames_of(wire.server().output().to_string()), "GOAWAY 2147483647 0\nPING\n");
+  wire.server().start_drain();
+  wire.server().start_drain();
+  EXPECT_TRUE(wire.server().must_close());
+  EXPECT_EQ(frames_of(wire.server().output().to_string()), "GOAWAY 2147483647 0\nPING\nGOAWAY 1 0\n");
+  wire.server_log().take();
+  wire.exchange();
+  EXPECT_EQ(wire.server_log().take(), "");  // too late for the second request
+  const std::string log = wire.client_log().take();
+  EXPECT_NE(log.find("reset 3 7\n"), std::string::npos) << log;  // and its client may repeat it
+}
+
+TEST(H2Loopback, ARequestThatIsNoLongerReadIsStoppedBehindItsAnswer) {
+  H2Loopback wire;
+  ASSERT_TRUE(wire.client().send_request(h2_request("POST", "/"), EndStream::No));
+  wire.exchange();
+  ASSERT_TRUE(wire.server().send_response(1, h2_response(413), EndStream::No));
+  ASSERT_TRUE(wire.server().send_body(1, "too large"));
+  ASSERT_TRUE(wire.server().send_end(1, {}));
+  wire.server().reset(1, ResetCode::NoError);
+  EXPECT_EQ(frames_of(wire.server().output().to_string()), "HEADERS 1\nDATA 1 9 end\nRST_STREAM 1 0\n");
+  wire.exchange();
+  EXPECT_EQ(wire.client_log().take(), "head 1 413\nbody 1 too large\ncomplete 1\n");
+  EXPECT_FALSE(wire.client().send_body(1, "more"));
+  EXPECT_TRUE(wire.client().is_idle());
+  EXPECT_TRUE(wire.server().is_idle());
+}
+
 }  // namespace
 }  // namespace tapdeck::http

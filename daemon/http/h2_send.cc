@@ -266,6 +266,10 @@ void H2Codec::frame_sent(const nghttp2_frame& frame) {
     const std::string_view code = nghttp2_http2_strerror(frame.goaway.error_code);
     failure_ = connection_error(Code::Protocol, std::string(code) + (complaint_.empty() ? "" : ": " + complaint_));
   }
+  if (frame.hd.type == NGHTTP2_GOAWAY && draining_ && !closing_ && role_ == Role::Server) {
+    // Only now: nghttp2 would send it first, and its answer has to mean that the notice was read.
+    ignore(nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr), "the end comes without a final GOAWAY then");
+  }
   if (frame.hd.type == NGHTTP2_RST_STREAM) return reset_sent(id, static_cast<ResetCode>(frame.rst_stream.error_code));
   const bool ends = (frame.hd.type == NGHTTP2_DATA || frame.hd.type == NGHTTP2_HEADERS) &&
                     (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;

@@ -202,6 +202,10 @@ void Session::finish(StreamExchange* exchange) {
   } else if (exchange->buffered() > 0) {
     codec_->consumed(exchange->stream(), exchange->buffered());  // read by nobody, and no longer held
   }
+  // The rest of a request whose answer is whole is wanted by nobody (RFC 9113 8.1).
+  if (codec_->is_multiplexed() && !exchange->request_is_complete()) {
+    codec_->reset(exchange->stream(), http::ResetCode::NoError);
+  }
   context_.observer->finished(*exchange);
   for (auto entry = active_.begin(); entry != active_.end(); ++entry) {
     if (entry->get() != exchange) continue;
@@ -260,6 +264,7 @@ bool Session::may_close() const {
 
 void Session::settle() {
   pump();  // a finished exchange lets the next pipelined request begin
+  if (phase_ == Phase::Open && may_close()) codec_->start_drain();  // h2: the last word, which streams were taken
   write_soon();
   if (phase_ == Phase::Open && may_close() && all_sent()) {
     // The reader may sit in a read: it goes on discarding until the client ends too, so that no RST overtakes data.
@@ -273,13 +278,14 @@ void Session::settle() {
 }
 
 void Session::write_soon() {
-  if (writer_active_ || phase_ != Phase::Open || all_sent()) return;
-  auto done = transport_.try_flush(codec_->output());
-  if (!done) {
-    lose_client(done.error());
-  } else if (!*done) {
-    writer_active_ = true;
-    group_.spawn(write_rest());
+  while (!writer_active_ && phase_ == Phase::Open && !all_sent()) {  // h2 fills its output again as it empties
+    auto done = transport_.try_flush(codec_->output());
+    if (!done) {
+      lose_client(done.error());
+    } else if (!*done) {
+      writer_active_ = true;
+      group_.spawn(write_rest());
+    }
   }
 }
 

@@ -138,13 +138,16 @@ void MuxConnection::fail(const Error& error) {
 }
 
 void MuxConnection::write_soon() {
-  if (writer_active_ || failure_) return;
-  auto done = channel_.transport->try_flush(codec_->output());
-  if (!done) {
-    fail(done.error());
-  } else if (!*done) {
-    writer_active_ = true;
-    group_.spawn(write_rest());
+  while (!writer_active_ && !failure_) {
+    auto done = channel_.transport->try_flush(codec_->output());
+    if (!done) {
+      fail(done.error());
+    } else if (!*done) {
+      writer_active_ = true;
+      group_.spawn(write_rest());
+    } else if (codec_->output().empty()) {  // it fills again as it empties
+      break;
+    }
   }
 }
 

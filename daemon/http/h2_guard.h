@@ -1,6 +1,6 @@
 // H2Guard: our own look at every HTTP/2 frame header before nghttp2 sees it. It closes what libnghttp2 1.52 leaves
 // open: frames on closed streams (RFC 9113 5.1, ignored there) and floods of cheap frames (no glitch limiter
-// before 1.67). docs/decisions/0011 has the reasons.
+// before 1.67). docs/decisions/0015 has the reasons.
 //
 // It reads nine bytes a frame, never a payload, and keeps the ids of open streams, of streams we reset (the peer may
 // not know yet) and of gaps in the peer's numbering. Everything else about frames is nghttp2's to judge. Owner:

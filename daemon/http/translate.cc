@@ -253,10 +253,11 @@ namespace {
 // Fields of an HTTP/2 head, cookies joined at the place of the first.
 Result<void> add_fields(const Headers& from, Headers& to) {
   std::string cookies;
-  if (from.count("cookie") > 1) {
+  const bool joining = from.count("cookie") > 1;
+  if (joining) {
     for (size_t i = 0; i < from.size(); ++i) {
       const auto [name, value] = from[i];
-      if (!iequals(name, "cookie")) continue;
+      if (!iequals(name, "cookie") || value.empty()) continue;  // an empty crumb would end the value with a blank
       if (!cookies.empty()) cookies += "; ";
       cookies += value;
     }
@@ -267,7 +268,7 @@ Result<void> add_fields(const Headers& from, Headers& to) {
     if (!is_token(name)) return refuse("a header name");
     if (!all_bytes(value, kValueByte)) return refuse("a header value");
     if (iequals(name, "host")) continue;
-    if (!cookies.empty() && iequals(name, "cookie")) {
+    if (joining && iequals(name, "cookie")) {
       if (!joined) to.add(name, cookies);
       joined = true;
       continue;

@@ -35,6 +35,7 @@ std::string meaning(const Headers& fields) {
   for (size_t i = 0; i < fields.size(); ++i) {
     const std::string name(fields[i].name);
     if (name == "cookie") {
+      if (fields[i].value.empty()) continue;  // no crumb at all
       cookies += (cookies.empty() ? "" : "; ") + std::string(fields[i].value);
     } else {
       sorted.emplace(name, fields[i].value);

@@ -127,6 +127,14 @@ TEST(Translate, AnHttp2RequestIsWrittenWithHostFirstAndOneCookie) {
             "GET /x HTTP/1.1\r\nHost: example.test\r\naccept: y\r\ncookie: a=1; b=2\r\nz: z\r\n\r\n");
 }
 
+TEST(Translate, EmptyCookieCrumbsAddNothing) {
+  EXPECT_EQ(
+      written_by_h1(h2_request("GET", "/", {{"cookie", "a=1"}, {"cookie", ""}, {"cookie", "b=2"}}), EndStream::Yes),
+      "GET / HTTP/1.1\r\nHost: example.test\r\ncookie: a=1; b=2\r\n\r\n");
+  EXPECT_EQ(written_by_h1(h2_request("GET", "/", {{"cookie", ""}, {"cookie", ""}}), EndStream::Yes),
+            "GET / HTTP/1.1\r\nHost: example.test\r\ncookie: \r\n\r\n");
+}
+
 TEST(Translate, AnHttp2BodyWithoutLengthIsChunked) {
   EXPECT_EQ(written_by_h1(h2_request("POST", "/", {{"te", "trailers"}}), EndStream::No),
             "POST / HTTP/1.1\r\nHost: example.test\r\nConnection: TE\r\nte: trailers\r\n"

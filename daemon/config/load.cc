@@ -319,7 +319,8 @@ class FileReader {
       problems_.add(table.source(), "two targets are named " + in_quotes(last.name) + "; give one a name of its own");
     }
   }
-  void check(const toml::table&, std::vector<Route>& routes) {
+  void check(const toml::table& table, std::vector<Route>& routes) {
+    if (const auto problem = check_grpc(routes.back().grpc)) problems_.add(table.get("grpc")->source(), *problem);
     if (routes.back().name.empty()) routes.back().name = "route " + std::to_string(routes.size());
   }
 

@@ -28,7 +28,6 @@ std::vector<std::string> broken_rules(const Route& route) {
   if (route.path && route.path_prefix) {
     broken.emplace_back("path and path_prefix in [[routes]] exclude each other");
   }
-  if (const auto problem = check_grpc(route.grpc)) broken.push_back(*problem);
   if (!route.upstream && (route.rewrite_path || !route.rewrite_host)) {
     broken.emplace_back("rewrite_host and rewrite_path in [[routes]] need an upstream");
   }

@@ -217,7 +217,9 @@ net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attemp
       }
       const http::ResponseHead& answer = opened ? *opened : lane.response_head();
       switching = is_switch(exchange.request(), answer.status);
-      CO_TRY_VOID(exchange.respond(answer, head->end));
+      // What follows the head of an h1 connection that switches is the tunnel's.
+      const auto end = switching && lane.whole() != nullptr ? http::EndStream::No : head->end;
+      CO_TRY_VOID(exchange.respond(answer, end));
       // A stream is a tunnel from here; an h1 connection says Upgraded when its message has ended.
       if (switching && lane.whole() == nullptr && !response_ended) co_return co_await pump_tunnel(exchange, state);
     } else if (const auto* body = std::get_if<http::BodyReceived>(&*event)) {

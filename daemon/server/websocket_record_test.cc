@@ -43,7 +43,7 @@ TEST(WebSocketRecord, MessagesOfBothSidesAreKeptInTheirOrder) {
   EXPECT_THAT(lines_of(*rig.store, recording),
               ElementsAre("< text welcome", "> text hi", "< text hi back", "< ping you there?", "> pong you there?",
                           "> close 1000 done", "< close 1000 done"));
-  EXPECT_EQ(rig.outcomes(Mode::Record, Outcome::Recorded), 1U);
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
   EXPECT_EQ(rig.count(Counter::WebSocketUp), 3U);
   EXPECT_EQ(rig.count(Counter::WebSocketDown), 4U);
   EXPECT_EQ(rig.count(Counter::TunnelledUpgrade), 0U) << "it is recorded, not handed through unseen";

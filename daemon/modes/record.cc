@@ -168,7 +168,9 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   builder.take_writes(writes);
   auto committed = co_await context_.link->commit(writes);
   if (committed && lost) committed = fail(Code::Exhausted, "the store's queue refused a part of it", Origin::Store);
-  if (committed) {
+  // A client that left meanwhile changes nothing about what the store was given.
+  const bool left = !committed && committed.error().code == Code::Cancelled;
+  if (committed || left) {
     facts.outcome = Outcome::Recorded;
     facts.recording = builder.id();
     context_.metrics->add(Counter::RecordingComplete);
@@ -183,6 +185,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
       co_return committed;
     }
   }
+  if (left) co_return committed;
   CO_TRY(released, recording.release_now());
   if (released) co_return Result<void>{};
   co_return co_await recording.release();

@@ -17,7 +17,7 @@ http {{
   open_file_cache max=100 inactive=600s;
   client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir}; uwsgi_temp_path {dir}; scgi_temp_path {dir};
   server {{
-    listen {address}:{http} backlog=4096; listen {address}:{https} ssl backlog=4096;
+    listen {address}:{http} backlog=4096; listen {address}:{https} ssl http2 backlog=4096;
     ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {cert}; ssl_certificate_key {key};
     root {www};
   }}
@@ -40,7 +40,7 @@ frontend clear
 backend clear
   server origin {origin}:80
 frontend tls
-  bind 127.0.0.1:8443 ssl crt {pem} alpn http/1.1
+  bind 127.0.0.1:8443 ssl crt {pem} alpn h2,http/1.1
   default_backend tls
 backend tls
   server origin {origin}:443 ssl verify required ca-file {ca} sni str(origin.bench) alpn http/1.1
@@ -194,7 +194,7 @@ class Tapdeck:
         self._counted = now
         if now - before < requests:
             raise LabError(f"{requests} answers, but tapdeck counted {now - before:.0f} as {self.mode}: {self.process.tail()}")
-        lost = self.metric("tapdeck_recordings_lost_total")
+        lost = self.metric("tapdeck_recordings_total", 'result="dropped"')
         if lost:
             raise LabError(f"tapdeck reported {lost:.0f} recordings lost")
 

@@ -81,6 +81,31 @@ def wrk(lab, contender, scheme, seconds, script=None):
     return float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)), cpu * 1e6 / requests
 
 
+def h2load(lab, contender, seconds):
+    """The same over HTTP/2: 8 connections of 32 streams."""
+    before = contender.process.cpu_seconds()
+    out = finish(Process(["h2load", "-c8", "-m32", "-D", seconds, contender.url("https")], LOAD_CORE,
+                         cgroup=lab.cgroup if contender.captured else None), seconds + 20)
+    cpu = contender.process.cpu_seconds() - before
+    if "Application protocol: h2" not in out:
+        raise LabError(f"{contender.name} did not speak h2")
+    done, failed = (int(re.search(rf"(\d+) {word}", out).group(1)) for word in ("succeeded", "failed"))
+    if done == 0 or failed:
+        raise LabError(f"{contender.name}: {done} answers, {failed} failed")
+    contender.check(done)
+    return float(re.search(r"([\d.]+) req/s", out).group(1)), cpu * 1e6 / done
+
+
+def h2load_rounds(lab, plan, result, ours, theirs):
+    for contender in (ours, theirs):
+        h2load(lab, contender, 1)
+    for _ in range(plan.rounds):
+        pair = [h2load(lab, contender, plan.seconds) for contender in (ours, theirs)]
+        result.pairs.append([rate for rate, _ in pair])
+        result.cpu_us.append([cpu for _, cpu in pair])
+    return [result]
+
+
 def wrk_rounds(lab, plan, result, ours, theirs, scheme, unique=False, least_seconds=1):
     def script(seed):
         path = lab.dir / "unique.lua"
@@ -112,6 +137,17 @@ def replay_clear(lab, plan):
 def replay_tls(lab, plan):
     result = Result("replay hit, h1 TLS 1.3", "nginx static file", "requests/s", 1.0, "ratio")
     return wrk_rounds(lab, plan, result, replaying(lab, "https"), contenders.nginx_yardstick(lab), "https")
+
+
+def replay_h2(lab, plan):
+    result = Result("replay hit, h2 TLS, 8 x 32 streams", "nginx static file, h2", "requests/s", 0.8, "ratio")
+    return h2load_rounds(lab, plan, result, replaying(lab, "https"), contenders.nginx_yardstick(lab))
+
+
+def record_h2(lab, plan):
+    contenders.origin(lab)
+    result = Result("record, h2 TLS in and out, wal", "HAProxy, h2 TLS to h1 TLS", "requests/s", 1.0, "ratio")
+    return h2load_rounds(lab, plan, result, Tapdeck(lab, "record"), contenders.haproxy(lab))
 
 
 def forwarding(lab, plan, name, mode, durability, goal, unique=False):
@@ -237,5 +273,5 @@ def idle_memory(lab, plan):
     return [result]
 
 
-ROWS = [replay_clear, replay_tls, record_async, record_wal, passthrough, hybrid_miss, mitmdump_replay, mitmdump_record,
+ROWS = [replay_clear, replay_tls, replay_h2, record_async, record_wal, record_h2, passthrough, hybrid_miss, mitmdump_replay, mitmdump_record,
         tunnel, first_byte, handshakes, minted, idle_memory]

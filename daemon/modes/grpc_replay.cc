@@ -64,7 +64,8 @@ Result<std::shared_ptr<const GrpcItem>> load_grpc_item(const store::ExchangeStor
 
 // The client has been sent the same by both so far.
 bool sent_same(const GrpcItem& a, const GrpcItem& b, const GrpcSaid& said) {
-  if (said.head_sent && a.recording.response.status != b.recording.response.status) return false;
+  const int status = b.recording.response.status;  // 0: its client left before any
+  if (said.head_sent && status != 0 && status != a.recording.response.status) return false;
   if (said.bytes_sent == 0) return true;
   if (!a.is_cached() || !b.is_cached() || b.body.size() < said.bytes_sent) return false;
   return std::string_view(a.body).substr(0, said.bytes_sent) == std::string_view(b.body).substr(0, said.bytes_sent);
@@ -257,7 +258,14 @@ net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
   const store::Recording& recording = playing.item->recording;
   if (recording.outcome.kind == Kind::Complete) {
     playing.done = true;
-    co_return call.exchange().end(recording.response_trailers);
+    if (!is_head_only(recording)) co_return call.exchange().end(recording.response_trailers);
+    // Another call's head went out first: what this one's only head says goes where it can still be said.
+    http::Headers trailers;
+    for (size_t i = 0; i < recording.response.headers.size(); ++i) {
+      const auto [name, value] = recording.response.headers[i];
+      if (name.starts_with("grpc-")) trailers.add(name, value);
+    }
+    co_return call.exchange().end(trailers);
   }
   auto flushed = co_await call.exchange().flush();
   if (!flushed) co_return flushed;

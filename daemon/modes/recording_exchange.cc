@@ -86,6 +86,8 @@ Result<void> RecordingExchange::inform(const http::ResponseHead& head) {
 
 Result<void> RecordingExchange::respond(const http::ResponseHead& head, http::EndStream end) {
   if (passes()) return inner_.respond(head, end);
+  const bool holds = end == http::EndStream::Yes && !is_switch(inner_.request(), head.status);
+  if (!holds) TRY_VOID(inner_.respond(head, end));  // first: a client that is gone got no response
   // What a condition or a range made of the response answers nothing else.
   if (answers_a_condition(head.status)) {
     const std::string condition = condition_of(inner_.request());
@@ -96,15 +98,14 @@ Result<void> RecordingExchange::respond(const http::ResponseHead& head, http::En
     grpc_->response_head(head, elapsed_us());
   }
   builder_.response(head);
-  if (is_switch(inner_.request(), head.status)) return inner_.respond(head, end);
-  if (end == http::EndStream::Yes) {
+  if (holds) {
     held_ = Held::Head;
     held_head_ = head;
-    return {};
+  } else if (!is_switch(inner_.request(), head.status)) {
+    body_left_ = content_length_of(head.headers);
+    ignore(bypass(BodySide::Response, 0, body_left_), "either way the head went on");
   }
-  body_left_ = content_length_of(head.headers);
-  ignore(bypass(BodySide::Response, 0, body_left_), "either way the head goes on");
-  return inner_.respond(head, end);
+  return {};
 }
 
 BodyPiece RecordingExchange::keep(const BodyPiece& piece) {

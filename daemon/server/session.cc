@@ -135,6 +135,9 @@ void Session::dispatch(const http::Event& event) {
       exchange->on_body(*body);
     } else {
       codec_->consumed(body->stream, body->bytes.size());  // the handler is done with it
+      // The rest of a request whose answer is whole is wanted by nobody (RFC 9113 8.1). Not said before more comes: a
+      // client that is about to end its side anyway (gRPC) may take an early reset for the fate of the call.
+      if (codec_->is_multiplexed()) codec_->reset(body->stream, http::ResetCode::NoError);
     }
   } else if (const auto* trailers = std::get_if<http::TrailersReceived>(&event)) {
     if (StreamExchange* exchange = find(trailers->stream)) exchange->on_trailers(codec_->trailers());
@@ -201,10 +204,6 @@ void Session::finish(StreamExchange* exchange) {
     draining_ = true;
   } else if (exchange->buffered() > 0) {
     codec_->consumed(exchange->stream(), exchange->buffered());  // read by nobody, and no longer held
-  }
-  // The rest of a request whose answer is whole is wanted by nobody (RFC 9113 8.1).
-  if (codec_->is_multiplexed() && !exchange->request_is_complete()) {
-    codec_->reset(exchange->stream(), http::ResetCode::NoError);
   }
   context_.observer->finished(*exchange);
   for (auto entry = active_.begin(); entry != active_.end(); ++entry) {

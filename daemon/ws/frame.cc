@@ -68,7 +68,7 @@ Checked<std::optional<FramePiece>> FrameParser::next(std::string_view& bytes) {
   while (!in_payload_) {
     const size_t wanted = head_needs() - head_size_;
     const size_t n = std::min(wanted, bytes.size());
-    std::memcpy(head_bytes_.data() + head_size_, bytes.data(), n);
+    if (n > 0) std::memcpy(head_bytes_.data() + head_size_, bytes.data(), n);
     head_size_ += n;
     bytes.remove_prefix(n);
     if (n < wanted) return std::nullopt;

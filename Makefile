@@ -3,8 +3,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 CHAOS ?= 1000
-# A shared machine may starve a test once; what fails twice is broken.
-CTEST = cd $(BUILD) && ctest --output-on-failure --no-tests=error --repeat until-pass:2
+CTEST = cd $(BUILD) && ctest --output-on-failure --no-tests=error
 
 .PHONY: help build demo test bench chaos lint format install uninstall packages-build packages-test configure clean
 .DEFAULT_GOAL := help

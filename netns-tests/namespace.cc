@@ -2,10 +2,16 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
@@ -44,6 +50,23 @@ void remove_namespace(const std::string& name) {
   ignore_status(ip_command("netns del " + name));
 }
 
+// The kernel learns of a carrier up to a second late, and until then the addresses of a cable answer no neighbour: the
+// first SYN of a test would wait for one to three seconds. To ask for the carrier makes it learn at once.
+void settle(const CableEnd& end) {
+  end.where.run([&] {
+    const UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ethtool_value link{.cmd = ETHTOOL_GLINK, .data = 0};
+    ifreq request{};
+    end.interface.copy(request.ifr_name, IFNAMSIZ - 1);
+    request.ifr_data = reinterpret_cast<char*>(&link);
+    if (::ioctl(fd.get(), SIOCETHTOOL, &request) != 0) raise_errno("carrier of " + end.interface);
+  });
+  for (int tries = 0; !end.where.ip_output("-6 addr show dev " + end.interface + " tentative").empty(); ++tries) {
+    if (tries == 500) raise("the addresses of " + end.interface + " stay tentative");
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+}
+
 }  // namespace
 
 Namespace::Namespace(const std::string& role) : Namespace(Named{"td-" + role + "-" + std::to_string(::getpid())}) {
@@ -55,6 +78,8 @@ Namespace::Namespace(const std::string& role) : Namespace(Named{"td-" + role + "
   if (!fd_) raise_errno("open " + path());
   ip("link set lo up");
   set_sysctl("ipv4.tcp_congestion_control", "reno");
+  // Link-local addresses too: a gateway that still looks for a duplicate of its own asks for no neighbour.
+  set_sysctl("ipv6.conf.default.accept_dad", "0");
 }
 
 Namespace::~Namespace() {
@@ -104,6 +129,7 @@ void connect(const CableEnd& a, const CableEnd& b) {
     end->where.ip("-6 addr add " + end->v6 + " dev " + end->interface + " nodad");
     end->where.ip("link set " + end->interface + " up");
   }
+  for (const auto* end : {&a, &b}) settle(*end);
 }
 
 void remove_leftovers() {

@@ -19,9 +19,12 @@ Task<std::invoke_result_t<Function>> offload(asio::thread_pool& pool, Function f
   auto result = co_await asio::async_initiate<decltype(asio::use_awaitable), void(std::optional<Value>)>(
       [&pool, home](auto handler, Function body) {
         auto shared = std::make_shared<decltype(handler)>(std::move(handler));
-        asio::post(pool, [home, shared, body = std::move(body)]() mutable {
+        asio::post(pool, [home, shared = std::move(shared), body = std::move(body)]() mutable {
           std::optional<Value> value(body());
-          asio::post(home, [shared, value = std::move(value)]() mutable { (*shared)(std::move(value)); });
+          // All of the handler goes home: the pool's thread must not be the last to let go of it.
+          asio::post(home, [shared = std::move(shared), value = std::move(value)]() mutable {
+            (*shared)(std::move(value));
+          });
         });
       },
       asio::use_awaitable, std::move(function));

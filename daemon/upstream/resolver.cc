@@ -26,7 +26,7 @@ namespace tapdeck::upstream {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using Callback = std::function<void(Result<Addresses>)>;
+using Callback = std::move_only_function<void(Result<Addresses>)>;
 
 // A second try doubles the wait of the first: a third of the time for it makes both fit.
 constexpr int kTries = 2;
@@ -193,7 +193,7 @@ struct Resolver::Impl {
 
   // Tells everybody who waits and forgets the question; it lives on in `late` while c-ares still holds it.
   void finish(Question* question, const Result<Addresses>& result) {
-    for (const Callback& callback : std::exchange(question->waiting, {})) callback(result);
+    for (Callback& callback : std::exchange(question->waiting, {})) callback(result);
     const auto entry = questions.find(question->host);
     if (entry != questions.end() && entry->second.get() == question) {
       questions.erase(entry);
@@ -209,7 +209,7 @@ struct Resolver::Impl {
       if (current->second->deadline > now) continue;
       std::unique_ptr<Question> question = std::move(current->second);
       questions.erase(current);
-      for (const Callback& callback : std::exchange(question->waiting, {})) {
+      for (Callback& callback : std::exchange(question->waiting, {})) {
         callback(dns_error(question->host, ARES_ETIMEOUT));
       }
       late.push_back(std::move(question));
@@ -309,8 +309,9 @@ net::Task<Result<Addresses>> Resolver::resolve(std::string host) {
   };
   const asio::any_io_executor home = co_await asio::this_coro::executor;
   const auto waiting = std::make_shared<Waiting>(home);
-  impl_->ask(host, [home, waiting](Result<Addresses> result) {
-    asio::post(home, [waiting, result = std::move(result)]() mutable {
+  // Its share of `waiting`, with a timer inside, goes home with the answer: here it could outlive its executor.
+  impl_->ask(host, [home, waiting = waiting](Result<Addresses> result) mutable {
+    asio::post(home, [waiting = std::move(waiting), result = std::move(result)]() mutable {
       waiting->result = std::move(result);
       waiting->answered.notify();
     });

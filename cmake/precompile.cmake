@@ -1,0 +1,41 @@
+# Precompiled headers: most of a small file's compile time is the standard library, Asio and gmock. One set a kind of
+# target, shared by all targets of that kind, which have to be compiled with the same options.
+#
+#   tapdeck_precompile(TARGET plain|asio)        a library
+#   tapdeck_precompile(TARGET plain|asio TESTS)  a test executable: gmock too, and not optimised
+option(TAPDECK_PCH "use precompiled headers" ON)
+
+set(TAPDECK_PCH_SOURCE ${CMAKE_CURRENT_LIST_DIR}/precompiled.cc)
+# No time stamp inside: ccache takes them by content.
+set(TAPDECK_PCH_OPTIONS "SHELL:-Xclang -fno-pch-timestamp")
+
+function(tapdeck_precompile target kind)
+  if(NOT TAPDECK_PCH)
+    return()
+  endif()
+  cmake_parse_arguments(P "TESTS" "" "" ${ARGN})
+  set(holder tapdeck_pch_${kind})
+  if(P_TESTS)
+    string(APPEND holder _tests)
+  endif()
+  if(NOT TARGET ${holder})
+    set(headers ${CMAKE_SOURCE_DIR}/cmake/std.h)
+    add_library(${holder} OBJECT ${TAPDECK_PCH_SOURCE})
+    target_link_libraries(${holder} PRIVATE tapdeck_options)
+    if(kind STREQUAL asio)
+      set(headers ${CMAKE_SOURCE_DIR}/cmake/asio.h)
+      target_link_libraries(${holder} PRIVATE tapdeck_asio)
+    endif()
+    if(P_TESTS)
+      list(APPEND headers <gtest/gtest.h> <gmock/gmock.h>)
+      target_link_libraries(${holder} PRIVATE GTest::gmock)
+      # Executables are -fPIE, and a precompiled header serves only what is compiled like it.
+      set_target_properties(${holder} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+      target_compile_options(${holder} PRIVATE -O0 -fPIE)
+    endif()
+    target_compile_options(${holder} PRIVATE ${TAPDECK_PCH_OPTIONS})
+    target_precompile_headers(${holder} PRIVATE ${headers})
+  endif()
+  target_compile_options(${target} PRIVATE ${TAPDECK_PCH_OPTIONS})
+  target_precompile_headers(${target} REUSE_FROM ${holder})
+endfunction()

@@ -1,0 +1,1 @@
+// Compiled only to hold precompiled headers.

@@ -108,7 +108,7 @@ struct AdminServer::Impl {
 net::Task<> AdminServer::Impl::accept_loop(int fd, Via via) {
   asio::posix::stream_descriptor listener(io.get_executor(), ::dup(fd));
   asio::steady_timer pause(io.get_executor());
-  while (true) {
+  while (co_await net::is_wanted()) {
     auto [error] = co_await listener.async_wait(asio::posix::descriptor_base::wait_read, net::kToken);
     if (error) co_return;
     UniqueFd accepted(::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
@@ -228,7 +228,7 @@ net::Task<bool> AdminServer::Impl::exchange(net::Stream& stream, http::Codec& co
 
 net::Task<> AdminServer::Impl::ticker(std::chrono::milliseconds interval, std::function<void()> tick) {
   asio::steady_timer timer(io.get_executor());
-  while (true) {
+  while (co_await net::is_wanted()) {
     tick();
     timer.expires_after(interval);
     auto [error] = co_await timer.async_wait(net::kToken);

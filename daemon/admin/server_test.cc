@@ -6,8 +6,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <future>
+#include <thread>
 
 #include "daemon/admin/fake_control.h"
 #include "daemon/admin/token.h"
@@ -70,6 +72,14 @@ class ServerTest : public ::testing::Test {
   MetricsRegistry metrics_;
   std::unique_ptr<AdminServer> server_;
 };
+
+TEST_F(ServerTest, EndsWhileATickIsDue) {
+  start();
+  std::atomic<int> ticks = 0;
+  server_->every(std::chrono::milliseconds(0), [&ticks] { ++ticks; });  // always due: no wait of it is ever cancelled
+  while (ticks < 100) std::this_thread::yield();
+  server_.reset();
+}
 
 TEST_F(ServerTest, MetricsAreServedOverTcpAndUnix) {
   start();

@@ -7,7 +7,8 @@ using exchange::Clock;
 net::Task<Result<void>> Sleeper::until(Clock::time_point moment) {
   asio::steady_timer timer(co_await asio::this_coro::executor, moment);
   auto [error] = co_await timer.async_wait(net::kToken);
-  if (error) co_return fail(Code::Cancelled, "the replay was given up between two pieces", Origin::Internal);
+  const bool wanted = co_await net::is_wanted();
+  if (error || !wanted) co_return fail(Code::Cancelled, "the replay was given up between two pieces", Origin::Internal);
   co_return Result<void>{};
 }
 

@@ -8,6 +8,7 @@
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
+#include <asio/cancellation_state.hpp>
 #include <asio/experimental/as_tuple.hpp>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
@@ -25,6 +26,13 @@ using Task = asio::awaitable<T>;
 
 // Completion token: no exceptions, `auto [ec, n] = co_await socket.async_x(..., kToken)`.
 inline constexpr auto kToken = asio::experimental::as_tuple(asio::use_awaitable);
+
+// False once the task was cancelled. A loop asks before it waits again: a cancellation that comes when a wait has already
+// ended, but its task did not run on yet, is no error of that wait.
+inline Task<bool> is_wanted() {
+  const auto state = co_await asio::this_coro::cancellation_state;
+  co_return state.cancelled() == asio::cancellation_type::none;
+}
 
 // A wake-up between coroutines of one thread. Not a condition with memory: the waiter checks its predicate first, the
 // notifier changes it first. Several may wait. Cancelling the waiter's task ends the wait.

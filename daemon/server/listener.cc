@@ -49,7 +49,8 @@ net::Task<> Listener::run() {
     log::peer(log::Level::Error, "accept.descriptors", "out of file descriptors: accepting pauses (raise LimitNOFILE)");
     pause.expires_after(kRetryAfterLimit);
     auto [error] = co_await pause.async_wait(net::kToken);
-    if (error) co_return;
+    const bool wanted = co_await net::is_wanted();
+    if (error || !wanted) co_return;
   }
 }
 

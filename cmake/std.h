@@ -1,5 +1,5 @@
-// Precompiled for every C++ target: the parts of the standard library that most files use. A file still includes what it
-// uses (TAPDECK_PCH=OFF builds without this).
+// Precompiled for every C++ target: the parts of the standard library that most files use. A file still includes what
+// it uses (TAPDECK_PCH=OFF builds without this).
 #pragma once
 
 #include <algorithm>

@@ -27,8 +27,8 @@ using Task = asio::awaitable<T>;
 // Completion token: no exceptions, `auto [ec, n] = co_await socket.async_x(..., kToken)`.
 inline constexpr auto kToken = asio::experimental::as_tuple(asio::use_awaitable);
 
-// False once the task was cancelled. A loop asks before it waits again: a cancellation that comes when a wait has already
-// ended, but its task did not run on yet, is no error of that wait.
+// False once the task was cancelled. A loop asks before it waits again: a cancellation that comes when a wait has
+// already ended, but its task did not run on yet, is no error of that wait.
 inline Task<bool> is_wanted() {
   const auto state = co_await asio::this_coro::cancellation_state;
   co_return state.cancelled() == asio::cancellation_type::none;

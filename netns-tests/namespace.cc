@@ -21,6 +21,7 @@
 #include <thread>
 
 #include "netns-tests/cgroup.h"
+#include "netns-tests/eventually.h"
 #include "netns-tests/lab_error.h"
 #include "netns-tests/process.h"
 
@@ -61,10 +62,10 @@ void settle(const CableEnd& end) {
     request.ifr_data = reinterpret_cast<char*>(&link);
     if (::ioctl(fd.get(), SIOCETHTOOL, &request) != 0) raise_errno("carrier of " + end.interface);
   });
-  for (int tries = 0; !end.where.ip_output("-6 addr show dev " + end.interface + " tentative").empty(); ++tries) {
-    if (tries == 500) raise("the addresses of " + end.interface + " stay tentative");
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
+  const std::string tentative = "-6 addr show dev " + end.interface + " tentative";
+  const bool settled =
+      eventually(std::chrono::milliseconds(5000), [&] { return end.where.ip_output(tentative).empty(); });
+  if (!settled) raise("the addresses of " + end.interface + " stay tentative");
 }
 
 }  // namespace

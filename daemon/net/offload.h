@@ -22,9 +22,8 @@ Task<std::invoke_result_t<Function>> offload(asio::thread_pool& pool, Function f
         asio::post(pool, [home, shared = std::move(shared), body = std::move(body)]() mutable {
           std::optional<Value> value(body());
           // All of the handler goes home: the pool's thread must not be the last to let go of it.
-          asio::post(home, [shared = std::move(shared), value = std::move(value)]() mutable {
-            (*shared)(std::move(value));
-          });
+          asio::post(home,
+                     [shared = std::move(shared), value = std::move(value)]() mutable { (*shared)(std::move(value)); });
         });
       },
       asio::use_awaitable, std::move(function));

@@ -67,9 +67,9 @@ void get(SSL* session, const std::string& name, std::string_view connection, int
   std::string answer;
   while (true) {
     const auto head = answer.find("\r\n\r\n");
-    const auto length = answer.find("ontent-Length: ");
+    const auto length = answer.find("ength: ");  // Content-Length, or content-length as HTTP/2 had it
     if (head != std::string::npos && length < head &&
-        answer.size() >= head + 4 + std::stoul(answer.substr(length + 15))) {
+        answer.size() >= head + 4 + std::stoul(answer.substr(length + 7))) {
       break;
     }
     char bytes[8192];

@@ -281,6 +281,27 @@ TEST(H2, AClientThatResetsItsStreamEndsItAtTheOriginToo) {
   raw.close();
 }
 
+TEST(H2, AnOriginThatBreaksTheProtocolHearsWhyThoughItTalksOn) {
+  WorkerRig rig(in_mode(Mode::Passthrough));
+  std::promise<std::string> heard;
+  ScriptedOrigin origin([&heard](Wire& raw) {
+    H2Wire wire(raw, http::Role::Server);
+    wire.until("END");
+    std::string bytes("\0\0\6\4\1\0\0\0\0broken", 15);  // SETTINGS, ACK and payload
+    for (int i = 0; i < 10'000; ++i) bytes.append("\0\0\x8\6\0\0\0\0\0pingping", 17);
+    raw.write(bytes);
+    heard.set_value(wire.until("GOAWAY"));
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  Wire raw = rig.connect();
+  H2Wire client(raw, http::Role::Client);
+  client.request("GET", "/");
+  EXPECT_THAT(heard.get_future().get(), HasSubstr("GOAWAY"));
+  raw.close();
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
+}
+
 TEST(H2, AFloodIsCountedAndEndsTheConnection) {
   WorkerRig rig(in_mode(Mode::Passthrough));
   ScriptedOrigin origin(

@@ -9,6 +9,10 @@
 
 namespace tapdeck::upstream {
 
+namespace {
+constexpr std::chrono::seconds kLinger{1};
+}  // namespace
+
 MuxConnection::MuxConnection(DialContext& context, Channel channel)
     : context_(context),
       channel_(std::move(channel)),
@@ -48,6 +52,7 @@ net::Task<> MuxConnection::run() {
   }
   group_.cancel();
   while (group_.size() > 0) co_await group_.join();
+  if (lingers_) co_await linger();
   while (lanes_ > 0) co_await changed_.wait();
 }
 
@@ -57,9 +62,7 @@ void MuxConnection::pump() {
     if (!event) {
       Error error = event.error();
       error.origin = Origin::Upstream;
-      ignore(channel_.transport->try_flush(codec_->output()),
-             "the GOAWAY that says why, as far as the socket takes it");
-      fail(error);
+      refuse(error);
     } else if (!event->has_value()) {
       break;
     } else {
@@ -127,14 +130,39 @@ void MuxConnection::close_if_unused() {
 
 void MuxConnection::abort() {
   fail(Error{Code::Cancelled, "tapdeck is stopping", Origin::Internal, Retry::No, 0});
+  channel_.transport->close();  // ends a linger too
 }
 
 void MuxConnection::fail(const Error& error) {
   if (failure_) return;
+  give_up(error);
+  channel_.transport->close();
+}
+
+void MuxConnection::refuse(const Error& error) {
+  ignore(channel_.transport->try_flush(codec_->output()), "the GOAWAY, as far as the socket takes it");
+  channel_.transport->end_output();
+  lingers_ = true;
+  give_up(error);
+}
+
+void MuxConnection::give_up(const Error& error) {
   failure_ = error;
   for (const auto& [id, stream] : streams_) stream->on_failure(error);
-  channel_.transport->close();
   room_.notify();
+}
+
+// What the origin still sends is read and dropped until it ends too: unread bytes would turn our close into a reset,
+// which overtakes the GOAWAY.
+net::Task<> MuxConnection::linger() {
+  net::Deadline end(context_.executor, [this] { channel_.transport->close(); });
+  end.set(kLinger);
+  while (true) {
+    ByteQueue dropped;
+    auto n = co_await channel_.transport->read_some(dropped);
+    if (!n || *n == 0) break;
+  }
+  channel_.transport->close();
 }
 
 void MuxConnection::write_soon() {

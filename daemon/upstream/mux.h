@@ -48,6 +48,10 @@ class MuxConnection {
   net::Task<> write_rest();
   net::Task<Result<void>> flush();
   void fail(const Error& error);
+  // Says why (GOAWAY), then fails; the socket is closed after a linger.
+  void refuse(const Error& error);
+  net::Task<> linger();
+  void give_up(const Error& error);
   void close_if_unused();
   void lane_gone();
 
@@ -67,6 +71,7 @@ class MuxConnection {
   bool retired_ = false;
   bool going_away_ = false;
   bool writer_active_ = false;
+  bool lingers_ = false;
 };
 
 class MuxStream final : public Lane {

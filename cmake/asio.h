@@ -1,4 +1,4 @@
-// Precompiled for the folders that may use Asio (docs/ARCHITECTURE.md); most of those who write JSON are among them.
+// Precompiled for the folders that see Asio, themselves or through net/; most of those who write JSON are among them.
 #pragma once
 
 #include "cmake/std.h"

@@ -137,8 +137,8 @@ net::Task<Result<void>> StoreLink::room() {
       co_return fail(Code::Timeout, "the store did not keep up within storage.hold_limit", Origin::Store);
     }
     co_await room_.wait();
-    const auto stop = co_await asio::this_coro::cancellation_state;
-    if (stop.cancelled() != asio::cancellation_type::none) {
+    const bool wanted = co_await net::is_wanted();
+    if (!wanted) {
       co_return fail(Code::Cancelled, "nobody waits for the recording any more", Origin::Internal);
     }
   }

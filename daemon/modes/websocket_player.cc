@@ -79,8 +79,8 @@ net::Task<> WebSocketPlayer::read_client() {
   while (!client_ended_) {
     while (must_pause() && !client_ended_) {
       co_await sent_.wait();
-      const auto stop = co_await asio::this_coro::cancellation_state;
-      if (stop.cancelled() != asio::cancellation_type::none) co_return;
+      const bool wanted = co_await net::is_wanted();
+      if (!wanted) co_return;
     }
     auto piece = co_await exchange_.read_body();
     if (!piece && piece.error().code == Code::Cancelled) co_return;
@@ -202,8 +202,8 @@ net::Task<Result<void>> WebSocketPlayer::play() {
     if (client_ended_ || ends_without_close()) break;
     wake_when_due();
     co_await changed_.wait();
-    const auto stop = co_await asio::this_coro::cancellation_state;
-    if (stop.cancelled() != asio::cancellation_type::none) {
+    const bool wanted = co_await net::is_wanted();
+    if (!wanted) {
       co_return fail(Code::Cancelled, "the client is gone", Origin::Downstream);
     }
   }
@@ -228,8 +228,8 @@ net::Task<Result<void>> WebSocketPlayer::say_close(const Closing& closing) {
   patience.set(kPatience);
   while (!client_close_ && !client_ended_ && !verdict_) {
     co_await changed_.wait();
-    const auto stop = co_await asio::this_coro::cancellation_state;
-    if (stop.cancelled() != asio::cancellation_type::none) break;
+    const bool wanted = co_await net::is_wanted();
+    if (!wanted) break;
   }
   const http::Headers no_trailers;
   co_return exchange_.end(no_trailers);

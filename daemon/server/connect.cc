@@ -2,8 +2,6 @@
 //
 // A CONNECT decides about the connection: from its answer on, the flow is like a captured one whose destination the
 // client has spelled out, and goes the same way: sniffed, bypassed, decrypted or tunnelled (connection.cc).
-#include <asio/cancellation_state.hpp>
-
 #include <algorithm>
 #include <utility>
 #include <variant>
@@ -154,8 +152,8 @@ net::Task<Result<void>> Connection::reach_asked() {
   group.spawn(watch_client(*stream_, asked));
   while (!asked.over) {
     co_await asked.changed.wait();
-    const auto stop = co_await asio::this_coro::cancellation_state;
-    if (stop.cancelled() != asio::cancellation_type::none) asked.over = true;
+    const bool wanted = co_await net::is_wanted();
+    if (!wanted) asked.over = true;
   }
   group.cancel();
   while (group.size() > 0) co_await group.join();

@@ -1,7 +1,5 @@
 #include "daemon/server/stream_exchange.h"
 
-#include <asio/cancellation_state.hpp>
-
 #include <algorithm>
 #include <utility>
 
@@ -104,9 +102,9 @@ net::Task<Result<void>> StreamExchange::wait(net::Signal& signal, exchange::Cloc
     deadline->set(std::max<exchange::Clock::duration>(left, std::chrono::milliseconds(1)));
   }
   co_await signal.wait();
-  const auto stop = co_await asio::this_coro::cancellation_state;
+  const bool wanted = co_await net::is_wanted();
   if (gone_) co_return std::unexpected(*failure_);
-  if (stop.cancelled() != asio::cancellation_type::none) co_return fail(Code::Cancelled, what, Origin::Internal);
+  if (!wanted) co_return fail(Code::Cancelled, what, Origin::Internal);
   if (deadline && deadline->is_expired()) {
     session_.context_.metrics->add(Counter::LimitIdleTimeout);
     co_return fail(Code::Timeout, "the client stalled the stream", Origin::Downstream);

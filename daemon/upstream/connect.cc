@@ -2,8 +2,6 @@
 
 #include <sys/socket.h>
 
-#include <asio/cancellation_state.hpp>
-
 #include <cerrno>
 #include <utility>
 #include <vector>
@@ -94,8 +92,8 @@ net::Task<Connected> race_to(DialContext& context, const Key& key, const std::ve
     if (begun < addresses.size()) head_start.set(kHeadStart);
     while (race.winner == nullptr && race.errors.size() == failed && !due && !stopped) {
       co_await race.changed.wait();
-      const auto stop = co_await asio::this_coro::cancellation_state;
-      stopped = stop.cancelled() != asio::cancellation_type::none;
+      const bool wanted = co_await net::is_wanted();
+      stopped = !wanted;
     }
   }
   std::unique_ptr<net::Stream> winner = std::move(race.winner);

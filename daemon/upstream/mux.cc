@@ -1,7 +1,6 @@
 #include "daemon/upstream/mux.h"
 
-#include <asio/cancellation_state.hpp>
-
+#include <chrono>
 #include <utility>
 #include <variant>
 

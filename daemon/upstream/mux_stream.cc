@@ -1,6 +1,4 @@
 // MuxStream: what one exchange sees of a shared connection.
-#include <asio/cancellation_state.hpp>
-
 #include <utility>
 #include <variant>
 
@@ -80,8 +78,8 @@ net::Task<Result<void>> MuxStream::wait(net::Signal& signal, const char* what) {
   deadline_.set(idle_timeout());
   co_await signal.wait();
   deadline_.clear();
-  const auto stop = co_await asio::this_coro::cancellation_state;
-  if (stop.cancelled() != asio::cancellation_type::none) co_return fail(Code::Cancelled, what, Origin::Internal);
+  const bool wanted = co_await net::is_wanted();
+  if (!wanted) co_return fail(Code::Cancelled, what, Origin::Internal);
   co_return Result<void>{};
 }
 
@@ -165,8 +163,8 @@ net::Task<Result<BodyPiece>> MuxStream::read_tunnel() {
     CO_TRY(event, try_next());
     if (!event) {
       co_await ready_.wait();
-      const auto stop = co_await asio::this_coro::cancellation_state;
-      if (stop.cancelled() != asio::cancellation_type::none) {
+      const bool wanted = co_await net::is_wanted();
+      if (!wanted) {
         co_return fail(Code::Cancelled, "the tunnel is not wanted any more", Origin::Internal);
       }
     } else if (const auto* body = std::get_if<http::BodyReceived>(&*event)) {

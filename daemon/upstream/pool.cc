@@ -1,7 +1,5 @@
 #include "daemon/upstream/pool.h"
 
-#include <asio/cancellation_state.hpp>
-
 #include <algorithm>
 #include <utility>
 
@@ -85,8 +83,8 @@ net::Task<std::optional<Error>> Pool::wait_for(std::list<Dialing>::iterator dial
   bool cancelled = false;
   while (!dial->over && !cancelled) {
     co_await dial->done.wait();
-    const auto stop = co_await asio::this_coro::cancellation_state;
-    cancelled = stop.cancelled() != asio::cancellation_type::none;
+    const bool wanted = co_await net::is_wanted();
+    cancelled = !wanted;
   }
   std::optional<Error> error = dial->error;
   if (--dial->waiting == 0 && dial->over) dialing_.erase(dial);

@@ -7,8 +7,6 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 
-#include <asio/cancellation_state.hpp>
-
 #include <algorithm>
 #include <cerrno>
 #include <functional>
@@ -318,8 +316,8 @@ net::Task<Result<Addresses>> Resolver::resolve(std::string host) {
   });
   while (!waiting->result) {
     co_await waiting->answered.wait();
-    const auto stop = co_await asio::this_coro::cancellation_state;
-    if (!waiting->result && stop.cancelled() != asio::cancellation_type::none) {
+    const bool wanted = co_await net::is_wanted();
+    if (!waiting->result && !wanted) {
       co_return fail(Code::Cancelled, "the look-up of " + host + " is not wanted any more", Origin::Upstream);
     }
   }

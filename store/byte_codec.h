@@ -18,6 +18,7 @@ class ByteWriter {
   void byte(uint8_t value) { out_.push_back(static_cast<char>(value)); }
   // LEB128, seven bits a byte, least significant first.
   void varint(uint64_t value) {
+    if (value < 0x80) return byte(static_cast<uint8_t>(value));
     char buffer[10];
     size_t n = 0;
     while (value >= 0x80) {
@@ -28,8 +29,20 @@ class ByteWriter {
     out_.append(buffer, n);
   }
   void string(std::string_view value) {
-    varint(value.size());
-    out_.append(value);
+    if (value.size() >= 0x80) {
+      varint(value.size());
+      out_.append(value);
+      return;
+    }
+    // Nearly every string of a recording: its length and itself in one step. The size that libstdc++ 12 passes on may
+    // be the grown capacity, so it is not the one to return.
+    const size_t before = out_.size();
+    const size_t after = before + 1 + value.size();
+    out_.resize_and_overwrite(after, [before, after, value](char* bytes, size_t /*size*/) {
+      bytes[before] = static_cast<char>(value.size());
+      value.copy(bytes + before + 1, value.size());
+      return after;
+    });
   }
   template <size_t N>
   void bytes(const std::array<uint8_t, N>& value) {

@@ -3,14 +3,15 @@ BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 CHAOS ?= 1000
+LONG_BODY ?= 10240
 CTEST = cd $(BUILD) && ctest --output-on-failure --no-tests=error
 
-.PHONY: help build demo test bench chaos lint format install uninstall packages-build packages-test configure clean
+.PHONY: help build demo test bench chaos long-body lint format install uninstall packages-build packages-test configure clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
-	@echo "Root is needed for demo, test, bench, chaos, install, and for whatever has to install Debian packages first."
+	@echo "Root is needed for demo, test, bench, chaos, long-body, install, and for whatever has to install Debian packages first."
 
 packages-build:
 	@.ci/install-packages build
@@ -45,6 +46,11 @@ chaos: ## the proxy chaos scenarios, each bad thing CHAOS times (1000) instead o
 	@.ci/need-root chaos
 	@$(MAKE) --no-print-directory packages-test build
 	@TAPDECK_CHAOS_REPEAT=$(CHAOS) $(BUILD)/netns-tests/netns_test --gtest_filter='ProxyChaos.*'
+
+long-body: ## LONG_BODY MiB (10240) through record and back: memory stays within 64 MiB of idle; needs as much disk
+	@.ci/need-root long-body
+	@$(MAKE) --no-print-directory packages-test build
+	@TAPDECK_LONG_BODY_MIB=$(LONG_BODY) $(BUILD)/netns-tests/netns_test --gtest_filter='Bounds.ALongBody*'
 
 lint: packages-test configure ## include directions, formatting, file budgets, missing tests, undocumented metrics
 	@$(CTEST) -L lint

@@ -132,6 +132,10 @@ Result<PruneCounts> ExchangeStore::prune(int64_t now_unix_us, size_t most) {
   TRY_VOID(impl_->need_writable());
   PruneCounts counts;
   const auto& options = impl_->options;
+  {
+    const std::lock_guard guard(impl_->write_mutex);
+    if (impl_->db) impl_->blob_collection.tend(*impl_->db, *impl_->cf(Family::Blobs), now_unix_us);
+  }
   if (options.max_bytes == 0 && options.max_recordings == 0 && options.max_age.count() == 0) return counts;
   uint64_t bytes = stored_bytes();
   uint64_t recordings = stored_recordings();

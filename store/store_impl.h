@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "daemon/base/unique_fd.h"
+#include "store/blob_files.h"
 #include "store/byte_codec.h"
 #include "store/exchange_store.h"
 #include "store/recording_builder.h"
@@ -132,6 +133,7 @@ struct ExchangeStore::Impl {
   std::mutex write_mutex;
   RecentDigests recent;                        // write
   std::map<std::string, OriginFacts> origins;  // write: rows already stored, bounded
+  BlobCollection blob_collection;              // write
   bool broken = false;                         // write: the last write failed, resume before the next
 
   bool degraded = false;  // handle: open for writing failed, reading goes on without

@@ -10,7 +10,7 @@ namespace tapdeck::store {
 namespace {
 
 // One RocksDB write takes at most this much, so that the first in line does not wait for a whole full queue.
-constexpr size_t kBatchBytes = 8 << 20;
+constexpr size_t kBatchBytes = 2 << 20;
 constexpr auto kAgeCheck = std::chrono::seconds(10);
 // Written hand-overs that wait for the next submit() to free them: at most 4 MiB.
 constexpr size_t kSpares = 16;

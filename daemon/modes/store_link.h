@@ -57,8 +57,8 @@ class StoreLink final : public store::Completion {
     Clock::time_point began;
     net::Resume<Result<void>> resume;
   };
-  // 32 segments: enough to keep the writer busy, and eight workers fit its queue (WriterOptions::queue_bytes).
-  static constexpr uint64_t kInFlight = 8ULL << 20;
+  // 16 segments, 4 MiB: enough to keep the writer busy, and eight workers fit its queue (WriterOptions::queue_bytes).
+  static constexpr uint64_t kInFlight = 4ULL << 20;
   struct Handed {
     uint64_t token;
     uint64_t bytes;

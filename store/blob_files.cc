@@ -1,0 +1,38 @@
+#include "store/blob_files.h"
+
+#include "daemon/base/log.h"
+
+namespace tapdeck::store {
+namespace {
+
+constexpr int64_t kIntervalUs = 10'000'000;
+constexpr int64_t kIntervalWhileOnUs = 1'000'000;  // one compaction moves everything: the next need not
+constexpr uint64_t kWorthwhile = 64ull << 20;
+
+}  // namespace
+
+bool wants_collection(const BlobSpace& space, bool is_on) {
+  if (space.garbage == 0) return false;
+  return is_on ? space.garbage >= space.total / 4 : space.garbage >= kWorthwhile && space.garbage >= space.total / 2;
+}
+
+void BlobCollection::tend(rocksdb::DB& db, rocksdb::ColumnFamilyHandle& blobs, int64_t now_unix_us) {
+  if (now_unix_us < next_us_) return;
+  BlobSpace space;
+  if (!db.GetIntProperty(&blobs, rocksdb::DB::Properties::kLiveBlobFileSize, &space.total) ||
+      !db.GetIntProperty(&blobs, rocksdb::DB::Properties::kLiveBlobFileGarbageSize, &space.garbage)) {
+    return;
+  }
+  const bool wanted = wants_collection(space, on_);
+  next_us_ = now_unix_us + (wanted ? kIntervalWhileOnUs : kIntervalUs);
+  if (wanted == on_) return;
+  const auto set = db.SetOptions(&blobs, {{"enable_blob_garbage_collection", wanted ? "true" : "false"}});
+  if (set.ok()) {
+    on_ = wanted;
+  } else {
+    log::peer(log::Level::Warn, "store.collection", "the space of deleted bodies is not taken back",
+              {{"garbage_bytes", space.garbage}, {"error", set.ToString()}});
+  }
+}
+
+}  // namespace tapdeck::store

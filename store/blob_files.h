@@ -1,0 +1,33 @@
+// When the space of deleted bodies is taken back from blob files.
+//
+// RocksDB's collection moves the bodies of all files older than its cutoff each time it compacts, whether any of them
+// was deleted or not: beside a recording of gigabytes that is most of what the disk does. So it is switched on only
+// while there is something to collect, and then for all files. Internal to store/. Thread: the writer's.
+#pragma once
+
+#include <rocksdb/db.h>
+
+#include <cstdint>
+
+namespace tapdeck::store {
+
+// Bytes of all live blob files, and those of them that no key leads to any more.
+struct BlobSpace {
+  uint64_t total = 0;
+  uint64_t garbage = 0;
+};
+
+// On from half of the space (and 64 MiB), off below a quarter.
+[[nodiscard]] bool wants_collection(const BlobSpace& space, bool is_on);
+
+class BlobCollection {
+ public:
+  // Looks at most every ten seconds of `now_unix_us`, every second while it is on.
+  void tend(rocksdb::DB& db, rocksdb::ColumnFamilyHandle& blobs, int64_t now_unix_us);
+
+ private:
+  int64_t next_us_ = 0;
+  bool on_ = false;
+};
+
+}  // namespace tapdeck::store

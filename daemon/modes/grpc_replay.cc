@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/modes/grpc_item.h"
 #include "daemon/modes/grpc_miss.h"
+#include "daemon/modes/pace.h"
 #include "daemon/modes/question.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/offload.h"
@@ -15,10 +17,6 @@ namespace tapdeck::modes {
 using exchange::BodyPiece;
 using exchange::Exchange;
 using StepKind = GrpcStep::Kind;
-
-struct GrpcItem : ReplayItem {
-  GrpcScript script;
-};
 
 // One call on its way through this file.
 struct GrpcReplay::Playing {
@@ -42,42 +40,6 @@ struct GrpcReplay::Playing {
   std::string segment{};  // of a long response body
   size_t segment_index = SIZE_MAX;
 };
-
-namespace {
-
-Result<std::shared_ptr<const GrpcItem>> load_grpc_item(const store::ExchangeStore& store, std::string_view session,
-                                                       uint64_t id,
-                                                       const std::shared_ptr<const grpc::MessageRules>& rules) {
-  auto item = std::make_shared<GrpcItem>();
-  TRY(loaded, load_item(store, session, id));
-  static_cast<ReplayItem&>(*item) = *loaded;
-  const store::Recording& recording = item->recording;
-  std::vector<store::Digest> client;
-  MessageDigests digests(recording.request, rules.get(), nullptr);
-  TRY_VOID(store.read_body(recording.request_body, [&](std::string_view bytes) {
-    digests.feed(bytes, client);
-    return true;
-  }));
-  item->script = make_script(recording, std::move(client));
-  return std::shared_ptr<const GrpcItem>(std::move(item));
-}
-
-// The client has been sent the same by both so far.
-bool sent_same(const GrpcItem& a, const GrpcItem& b, const GrpcSaid& said) {
-  const int status = b.recording.response.status;  // 0: its client left before any
-  if (said.head_sent && status != 0 && status != a.recording.response.status) return false;
-  if (said.bytes_sent == 0) return true;
-  if (!a.is_cached() || !b.is_cached() || b.body.size() < said.bytes_sent) return false;
-  return std::string_view(a.body).substr(0, said.bytes_sent) == std::string_view(b.body).substr(0, said.bytes_sent);
-}
-
-// The response ended with its head: nothing but status and fields ("trailers-only").
-bool is_head_only(const store::Recording& recording) {
-  return recording.outcome.kind == store::Outcome::Kind::Complete && recording.response_body.empty() &&
-         recording.response_trailers.empty();
-}
-
-}  // namespace
 
 GrpcReplay::GrpcReplay(const ReplayContext& context) : context_(context), cache_(context.hot_bytes / 4) {}
 GrpcReplay::~GrpcReplay() = default;
@@ -221,8 +183,16 @@ net::Task<Result<void>> GrpcReplay::send_bytes(Playing& playing, uint64_t offset
 
 net::Task<Result<void>> GrpcReplay::perform(Playing& playing) {
   GrpcCall& call = playing.call;
+  Sleeper sleeper;
+  Pacer pacer(pace_of(playing.route), call.exchange().facts().began, sleeper);
   while (!playing.expired) {
     const GrpcStep step = playing.play->next(call.said);
+    if (step.kind != StepKind::ClientMessage && step.kind != StepKind::ClientEnd) {
+      call.is_waiting = true;
+      auto reached = co_await pacer.reach(call.exchange(), step.microseconds);
+      call.is_waiting = false;
+      if (!reached) co_return reached;
+    }
     const store::Recording& recording = playing.item->recording;
     if (step.kind == StepKind::Finish) co_return co_await finish(playing);
     if (step.kind == StepKind::Head) {
@@ -256,16 +226,10 @@ net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
   using Kind = store::Outcome::Kind;
   GrpcCall& call = playing.call;
   const store::Recording& recording = playing.item->recording;
-  if (recording.outcome.kind == Kind::Complete) {
+  if (is_whole(recording)) {
     playing.done = true;
     if (!is_head_only(recording)) co_return call.exchange().end(recording.response_trailers);
-    // Another call's head went out first: what this one's only head says goes where it can still be said.
-    http::Headers trailers;
-    for (size_t i = 0; i < recording.response.headers.size(); ++i) {
-      const auto [name, value] = recording.response.headers[i];
-      if (name.starts_with("grpc-")) trailers.add(name, value);
-    }
-    co_return call.exchange().end(trailers);
+    co_return call.exchange().end(status_fields(recording.response.headers));
   }
   auto flushed = co_await call.exchange().flush();
   if (!flushed) co_return flushed;
@@ -284,7 +248,7 @@ net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
   }
   playing.done = true;
   const bool left = recording.outcome.kind == Kind::Incomplete;
-  call.exchange().reset(left ? http::ResetCode::Cancel : http::ResetCode::InternalError);
+  call.exchange().reset(left ? http::ResetCode::Cancel : reset_code_of(recording.outcome));
   co_return Result<void>{};
 }
 

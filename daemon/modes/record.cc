@@ -16,6 +16,9 @@ using Kind = store::Outcome::Kind;
 
 namespace {
 
+// docs/decisions/0010: what belongs to a request is read on after its answer is known.
+constexpr std::chrono::milliseconds kRestOfBody{500};
+
 uint64_t microseconds(const std::optional<exchange::Clock::duration>& duration) {
   if (!duration) return 0;
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(*duration).count());
@@ -62,6 +65,11 @@ store::Outcome outcome_of(const Error& error, const exchange::Facts& facts) {
   if (upstream && error.code == Code::Truncated) kind = Kind::Truncated;
   if (upstream && error.code == Code::Reset) kind = Kind::Reset;
   return {kind, facts.response_bytes, std::string(exchange::name_of(error)), code_of(error, facts)};
+}
+
+// In hybrid mode a failure is not an answer: the next such request tries the origin again.
+bool is_answer(const Error& error, const exchange::Facts& facts) {
+  return error.origin == Origin::Upstream && facts.mode == Mode::Record;
 }
 
 }  // namespace
@@ -116,6 +124,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   auto served = co_await inner_.serve(recording);
   exchange::Facts& facts = exchange.facts();
   fill_timings(builder.provenance().timings, facts);
+  if (!served && recording.is_held() && is_answer(served.error(), facts)) co_await recording.read_rest(kRestOfBody);
   body_key.finish(builder.key_builder());  // a body that was not read to its end
   std::vector<store::PendingWrite> writes;
   if (recording.websocket() != nullptr) {
@@ -137,9 +146,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   }
   if (!served) {
     if (recording.is_held()) {
-      // In hybrid mode a failure is not an answer: the next such request tries the origin again.
-      const bool is_answer = served.error().origin == Origin::Upstream && facts.mode == Mode::Record;
-      if (is_answer) {
+      if (is_answer(served.error(), facts)) {
         auto kept = co_await keep_failure(builder, recording, served.error());
         ignore(kept, "said in the log; the failure that led here is what counts");
         co_return served;

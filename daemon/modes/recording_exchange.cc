@@ -7,6 +7,8 @@
 #include "daemon/modes/grpc_digest.h"
 #include "daemon/modes/limited_exchange.h"
 #include "daemon/modes/rendition.h"
+#include "daemon/net/deadline.h"
+#include "daemon/net/task_group.h"
 #include "daemon/ws/handshake.h"
 
 namespace tapdeck::modes {
@@ -60,6 +62,7 @@ void RecordingExchange::index_messages(GrpcTee& tee) {
 net::Task<Result<BodyPiece>> RecordingExchange::read_body() {
   auto piece = co_await inner_.read_body();
   if (piece && websocket_) websocket_->passed(BodySide::Request, piece->bytes);
+  if (piece && piece->end) request_read_ = true;
   if (piece && piece->end && websocket_) websocket_->ended(BodySide::Request);
   if (!piece || passes()) co_return piece;
   if (bypass(BodySide::Request, piece->bytes.size(), std::nullopt)) co_return piece;
@@ -77,6 +80,28 @@ net::Task<Result<BodyPiece>> RecordingExchange::read_body() {
     body_key_.finish(builder_.key_builder());  // before the response: a crash must leave the right key
   if (piece->end && !inner_.request_trailers().empty()) builder_.trailers(BodySide::Request, inner_.request_trailers());
   co_return piece;
+}
+
+bool RecordingExchange::has_read_enough() const {
+  if (request_read_ || passes() || inner_.request_is_bodyless()) return true;
+  if (grpc_ != nullptr && grpc_->has_request_message()) return true;
+  return inner_.request().headers.has_token("expect", "100-continue");  // it may rightly send nothing
+}
+
+net::Task<> RecordingExchange::read_on() {
+  while (!has_read_enough()) {
+    auto piece = co_await read_body();
+    if (!piece) co_return;
+  }
+}
+
+net::Task<> RecordingExchange::read_rest(std::chrono::milliseconds patience) {
+  if (has_read_enough()) co_return;
+  net::TaskGroup reader(link_.executor());
+  net::Deadline deadline(link_.executor(), [&reader] { reader.cancel(); });
+  deadline.set(patience);
+  reader.spawn(read_on());
+  while (reader.size() > 0) co_await reader.join();
 }
 
 Result<void> RecordingExchange::inform(const http::ResponseHead& head) {

@@ -4,6 +4,7 @@
 // Owner: the RecordHandler's coroutine. Thread: the worker's.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +29,9 @@ class RecordingExchange final : public exchange::Exchange {
   // `tee` is told what passes, from now on; it must stay alive.
   void index_messages(GrpcTee& tee);
 
+  // Reads on what the client still sends of its request, for the recording and its key, for at most `patience`: the
+  // origin failed before it had read it. Of a gRPC call the first message is enough.
+  net::Task<> read_rest(std::chrono::milliseconds patience);
   // The response is whole and only waits for release().
   [[nodiscard]] bool is_held() const { return held_ != Held::Nothing; }
   // Sends what was held.
@@ -63,6 +67,8 @@ class RecordingExchange final : public exchange::Exchange {
   enum class Held { Nothing, Head, End };
   [[nodiscard]] uint64_t elapsed_us() const;
   void submit_ready();
+  net::Task<> read_on();
+  [[nodiscard]] bool has_read_enough() const;
   // Waits while the store is behind; gives the recording up when it stays so.
   net::Task<Result<void>> keep_pace();
   [[nodiscard]] bool passes() const { return tunnel_ || bypassed_; }
@@ -86,6 +92,7 @@ class RecordingExchange final : public exchange::Exchange {
   std::vector<store::PendingWrite> writes_;
   exchange::BodyPiece passed_;  // what inner_.write_body() is writing
   uint64_t bypass_limit_;
+  bool request_read_ = false;  // to its end
   bool tunnel_ = false;
   bool bypassed_ = false;
   bool lost_ = false;

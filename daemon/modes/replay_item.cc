@@ -52,13 +52,6 @@ net::Task<Result<void>> stream_body(Exchange& exchange, const ReplayItem& item, 
   co_return Result<void>{};
 }
 
-// RST_STREAM's code of an origin that spoke HTTP/2; what h1 makes of it has none. A number that says "no error" would
-// let the client take a part for the whole.
-http::ResetCode reset_code_of(const store::Outcome& outcome) {
-  const bool is_http2 = outcome.kind == Kind::Reset && outcome.reason == "upstream_reset" && outcome.code > 0;
-  return is_http2 && outcome.code <= 13 ? static_cast<http::ResetCode>(outcome.code) : http::ResetCode::InternalError;
-}
-
 }  // namespace
 
 net::Task<Result<std::string>> read_segment(store::Segment segment, const store::ExchangeStore& store,
@@ -68,6 +61,12 @@ net::Task<Result<std::string>> read_segment(store::Segment segment, const store:
   part.segments.push_back(segment);
   auto read = [&store, part] { return store.read_body(part, part.size); };
   co_return co_await net::offload(readers, read);
+}
+
+http::ResetCode reset_code_of(const store::Outcome& outcome) {
+  // What h1 makes of a reset has no code. A number that says "no error" would let the client take a part for the whole.
+  const bool is_http2 = outcome.kind == Kind::Reset && outcome.reason == "upstream_reset" && outcome.code > 0;
+  return is_http2 && outcome.code <= 13 ? static_cast<http::ResetCode>(outcome.code) : http::ResetCode::InternalError;
 }
 
 bool is_whole(const store::Recording& recording) {

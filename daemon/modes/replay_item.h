@@ -32,6 +32,9 @@ struct ReplayItem {
 // Nothing is missing: the origin's response, or the answer to its failure.
 [[nodiscard]] bool is_whole(const store::Recording& recording);
 
+// With which a response that was broken off is broken off again: what the origin's RST_STREAM said, else InternalError.
+[[nodiscard]] http::ResetCode reset_code_of(const store::Outcome& outcome);
+
 // Sends a cached item that is whole, without waiting. Only for items that can_send_now() allows.
 [[nodiscard]] bool can_send_now(const ReplayItem& item);
 Result<void> send_now(exchange::Exchange& exchange, const ReplayItem& item);

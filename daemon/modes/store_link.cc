@@ -25,6 +25,7 @@ StoreLink::StoreLink(asio::any_io_executor executor, store::StoreWriter& writer,
 void StoreLink::close() {
   hand_over();
   writer_.flush();
+  hold_.stop();
 }
 
 void StoreLink::schedule() {

@@ -55,4 +55,10 @@ void Deadline::clear() {
   state_->due = Clock::time_point::max();
 }
 
+void Deadline::stop() {
+  clear();
+  state_->armed_for = Clock::time_point::max();
+  state_->timer.cancel();
+}
+
 }  // namespace tapdeck::net

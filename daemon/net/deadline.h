@@ -27,6 +27,8 @@ class Deadline {
   // Expires `after` from now; zero or negative means "no deadline".
   void set(Clock::duration after);
   void clear();
+  // The same for good: no timer is left that would keep the loop running until it is due.
+  void stop();
   // True once the callback ran; stays true.
   [[nodiscard]] bool is_expired() const;
 

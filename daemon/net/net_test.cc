@@ -92,6 +92,15 @@ TEST(Deadline, MovedLaterDoesNotFireEarlyAndClearedNever) {
   EXPECT_GE(std::chrono::steady_clock::now() - start, 20ms);
 }
 
+TEST(Deadline, StoppedLetsTheLoopEnd) {
+  asio::io_context io(1);
+  Deadline deadline(io.get_executor(), [] { ADD_FAILURE() << "expired"; });
+  deadline.set(1h);
+  deadline.stop();
+  io.run();  // for an hour, otherwise
+  EXPECT_FALSE(deadline.is_expired());
+}
+
 TEST(TaskGroup, CancelEndsWaitersAndJoinSeesThemGone) {
   asio::io_context io(1);
   TaskGroup group(io.get_executor());

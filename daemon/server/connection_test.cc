@@ -32,6 +32,33 @@ TEST(UpstreamFailure, ARefusedOriginIsA502AndTheNextRequestWorks) {
   EXPECT_EQ(rig.ask(kGet), with_length("alive") + "<EOF>");
 }
 
+TEST(UpstreamFailure, ARefusedPostIsFoundInReplayThoughNobodyReadItsBody) {
+  WorkerRig rig;
+  {
+    ScriptedOrigin gone(http_origin([](const std::string&) { return with_length("x"); }));
+    rig.go_to(gone.endpoint());
+  }
+  const std::string head = "POST /order HTTP/1.1\r\nHost: api.test\r\nContent-Length: 6\r\n";
+  const auto ask = [&rig, &head](const std::string& body) { return rig.ask(head + "\r\n" + body); };
+  const std::string refused = ask("coffee");
+  EXPECT_THAT(refused, HasSubstr("\"upstream_connect\""));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
+  rig.set_mode(Mode::Replay);
+  EXPECT_EQ(ask("coffee"), refused);
+  EXPECT_THAT(ask("potion"), HasSubstr("\"not_recorded\""));
+}
+
+TEST(UpstreamFailure, AClientThatNeverSendsItsBodyIsNotWaitedForLong) {
+  WorkerRig rig;
+  {
+    ScriptedOrigin gone(http_origin([](const std::string&) { return with_length("x"); }));
+    rig.go_to(gone.endpoint());
+  }
+  Wire wire = rig.connect();
+  wire.write("POST /order HTTP/1.1\r\nHost: api.test\r\nContent-Length: 6\r\n\r\ncof");
+  EXPECT_THAT(wire.read_until("}\n"), HasSubstr("\"upstream_connect\""));
+}
+
 struct Breaks {
   const char* name;
   std::string bytes;  // what the origin says before it ends so

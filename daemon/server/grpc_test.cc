@@ -183,6 +183,55 @@ TEST_F(GrpcReplayByFields, OtherFieldsMayDiffer) {
   EXPECT_EQ(rig.count(Counter::GrpcUndecoded), 1U) << "matched by its bytes, and counted";
 }
 
+RigOptions paced(const std::string& pace) {
+  RigOptions options;
+  config::Route& route = options.config.routes.emplace_back();
+  route.name = "paced";
+  route.streaming.emplace().pace = pace;
+  return options;
+}
+
+// What took a millisecond takes a second: a call with a short deadline never sees it.
+class GrpcReplayInSlowMotion : public GrpcReplay {
+ protected:
+  GrpcReplayInSlowMotion() : GrpcReplay(paced("0.001x")) {}
+};
+
+TEST_F(GrpcReplayInSlowMotion, WaitsForTheRecordedMomentUnlessTheDeadlineComesFirst) {
+  EXPECT_EQ(talk({"a", "b"}), answer({"a", "b"}));
+  stop_origin(1);
+  Wire wire = rig.connect();
+  wire.write(call("Talk", "grpc-timeout: 20m\r\n") + message("a"));
+  const std::string heard = wire.read_until("grpc-status: 4\r\n");
+  EXPECT_THAT(heard, EndsWith("grpc-status: 4\r\n"));
+  EXPECT_THAT(heard, testing::Not(HasSubstr("re:a")));
+}
+
+class GrpcReplayInFastMotion : public GrpcReplay {
+ protected:
+  GrpcReplayInFastMotion() : GrpcReplay(paced("1000x")) {}
+};
+
+TEST_F(GrpcReplayInFastMotion, SaysAllOfIt) {
+  EXPECT_EQ(talk({"a", "b"}), answer({"a", "b"}));
+  stop_origin(1);
+  EXPECT_EQ(talk({"a", "b"}), answer({"a", "b"}));
+}
+
+TEST(Grpc, AnOriginThatIsNotThereIsReplayedAsTheAnswerItGot) {
+  WorkerRig rig;
+  {
+    ScriptedOrigin gone([](Wire&) { return ScriptedOrigin::End::Close; });
+    rig.go_to(gone.endpoint());
+  }
+  const std::string request = call("Get") + message("k") + kEnd;
+  const std::string recorded = rig.ask(request);
+  EXPECT_THAT(recorded, StartsWith("HTTP/1.1 502 "));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
+  rig.set_mode(Mode::Replay);
+  EXPECT_EQ(rig.ask(request), recorded);
+}
+
 TEST(Grpc, AServerThatSpeaksFirstDoesSoInReplay) {
   WorkerRig rig;
   ScriptedOrigin origin([](Wire& wire) {

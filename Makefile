@@ -42,10 +42,10 @@ bench: ## the same work against nginx, HAProxy and mitmproxy on pinned cores; pr
 	@$(MAKE) --no-print-directory packages-test build
 	@netns-tests/bench/bench $(abspath $(BUILD)) $(BENCH)
 
-chaos: ## the proxy chaos scenarios, each bad thing CHAOS times (1000) instead of the 20 of make test
+chaos: ## the chaos scenarios, each bad thing CHAOS times (1000) instead of the 20 of make test
 	@.ci/need-root chaos
 	@$(MAKE) --no-print-directory packages-test build
-	@TAPDECK_CHAOS_REPEAT=$(CHAOS) $(BUILD)/netns-tests/netns_test --gtest_filter='ProxyChaos.*'
+	@TAPDECK_CHAOS_REPEAT=$(CHAOS) $(BUILD)/netns-tests/netns_test --gtest_filter='*Chaos*'
 
 long-body: ## LONG_BODY MiB (10240) through record and back: memory stays within 64 MiB of idle; needs as much disk
 	@.ci/need-root long-body

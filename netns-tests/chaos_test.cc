@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "netns-tests/captured.h"
+#include "netns-tests/chaos.h"
 #include "netns-tests/eventually.h"
 #include "netns-tests/scripted_origin.h"
 
@@ -15,21 +16,16 @@ namespace {
 
 using ::testing::HasSubstr;
 
-void expect_no_connection_left(DaemonProcess& daemon) {
-  EXPECT_TRUE(eventually(10s, [&] { return daemon.metric("tapdeck_active_connections") == 0; }))
-      << daemon.metric("tapdeck_active_connections");
-}
-
 TEST(Chaos, UntrustingClientsFailRepeatedlyThenATrustingOneSucceeds) {
   Captured captured(CaptureBy::Cgroup);
   ScriptedOrigin origin(captured.lab().origin(), 443, captured.lab().leaf(), answers({{"/", ok_response("x")}}));
   auto untrusting = captured.seat();
   untrusting.ca = captured.lab().ca().certificate();  // trusts the origin's CA, not tapdeck's
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < chaos_repeats(); ++i) {
     EXPECT_NE(raw_https(untrusting, kOriginV4, "origin.test", get_request("/")).status, 0);
   }
   EXPECT_EQ(origin.requests(), 0U) << captured.daemon().must_cli({"targets"}) << captured.daemon().get("/metrics").body;
-  EXPECT_GE(captured.daemon().metric("tapdeck_tls_handshakes_total", {"client_rejected_ca"}), 20.0);
+  EXPECT_GE(captured.daemon().metric("tapdeck_tls_handshakes_total", {"client_rejected_ca"}), double(chaos_repeats()));
   const auto output = raw_https(captured.seat(), kOriginV4, "origin.test", get_request("/"));
   EXPECT_EQ(parse_raw(output.out).body, "x") << output.err;
   expect_no_connection_left(captured.daemon());
@@ -37,7 +33,7 @@ TEST(Chaos, UntrustingClientsFailRepeatedlyThenATrustingOneSucceeds) {
 
 TEST(Chaos, UpstreamConnectFailuresAnswer502ThenTheNextRequestSucceeds) {
   Captured captured;
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < chaos_repeats(); ++i) {
     const auto response = parse_raw(raw_tcp(captured.seat(), kOriginV4, 80, get_request("/")).out);
     EXPECT_THAT(response.status_line, HasSubstr(" 502 "));
     EXPECT_EQ(nlohmann::json::parse(response.body).value("error", ""), "upstream_connect") << response.body;

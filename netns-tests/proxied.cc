@@ -1,9 +1,6 @@
 #include "netns-tests/proxied.h"
 
-#include <gtest/gtest.h>
-
-#include <cstdlib>
-
+#include "netns-tests/chaos.h"
 #include "netns-tests/eventually.h"
 #include "netns-tests/lab_error.h"
 #include "netns-tests/lab_peer.h"
@@ -75,18 +72,11 @@ std::string Proxied::ask_tls(const std::string& authority, const std::string& na
 }
 
 void Proxied::expect_no_connection_left() {
-  EXPECT_TRUE(eventually(10s, [&] { return daemon_.metric("tapdeck_active_connections") == 0; }))
-      << daemon_.metric("tapdeck_active_connections");
+  lab::expect_no_connection_left(daemon_);
 }
 
 std::string connect_request(const std::string& authority) {
   return "CONNECT " + authority + " HTTP/1.1\r\nHost: " + authority + "\r\n\r\n";
-}
-
-int chaos_repeats() {
-  const char* given = std::getenv("TAPDECK_CHAOS_REPEAT");
-  const int times = given != nullptr ? std::atoi(given) : 0;
-  return times > 0 ? times : 20;
 }
 
 }  // namespace tapdeck::lab

@@ -46,7 +46,5 @@ class Proxied {
 };
 
 [[nodiscard]] std::string connect_request(const std::string& authority);
-// How often a chaos test does the bad thing: TAPDECK_CHAOS_REPEAT, 20 when it is not set.
-[[nodiscard]] int chaos_repeats();
 
 }  // namespace tapdeck::lab

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "netns-tests/captured.h"
+#include "netns-tests/chaos.h"
 #include "netns-tests/eventually.h"
 #include "netns-tests/proxied.h"
 #include "netns-tests/scripted_origin.h"

@@ -96,6 +96,7 @@ TEST(H2Chaos, ResetsOfTheOriginReachTheStreamWithTheirCode) {
       ASSERT_TRUE(well.complete && well.body == kH2Body) << well;
     }
   }
+  EXPECT_EQ(origin.connections(), 1U) << "a stream failed, not its connection, and nothing is asked twice";
   origin.stop();
   expect_no_connection_left(captured.daemon());
 }

@@ -76,9 +76,13 @@ net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
     const bool untouched = done.error().retry == Retry::Yes && !state.response_begun && source.can_rewind();
     if (untouched && ++refusals <= kMaxRefusals) {
       source.rewind();
+      exchange.facts().reset_code.reset();  // of the attempt that counts, if any
       continue;
     }
-    const bool lost_race = state.lane->reused && !state.response_begun && done.error().origin == Origin::Upstream;
+    // A reset of the stream and a silence are answers of the origin, not an idle connection that had ended.
+    const bool answered = exchange.facts().reset_code.has_value() || done.error().code == Code::Timeout;
+    const bool lost_race =
+        state.lane->reused && !state.response_begun && !answered && done.error().origin == Origin::Upstream;
     if (lost_race && may_repeat(exchange) && fresh == upstream::Fresh::No) {
       fresh = upstream::Fresh::Yes;  // the origin closed an idle connection while our request was on its way
       continue;

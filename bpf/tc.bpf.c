@@ -96,8 +96,12 @@ static __always_inline enum owner owner_of(struct __sk_buff* skb, const struct p
   }
   if (!sk) return NOBODY;
   if (sk->state == BPF_TCP_NEW_SYN_RECV || sk->state == BPF_TCP_TIME_WAIT) {
-    /* No mark to look at. If it is another local socket's, local delivery is where it was going anyway. */
-    if (sk->state == BPF_TCP_NEW_SYN_RECV || !p->syn) owner = OURS;
+    /*
+     * No mark to look at. If it is another local socket's, local delivery is where it was going anyway. A SYN that
+     * finds TIME_WAIT goes there too: a listener assigned beside it would drop it for a minute (found_dup_sk of
+     * inet_ehash_insert), while TIME_WAIT challenges it, is reset by the client, and the SYN sent again is captured.
+     */
+    owner = OURS;
   } else if (sk->state != BPF_TCP_LISTEN) {
     full = bpf_sk_fullsock(sk);
     owner = full && full->mark == own_mark ? OURS : LOCAL; /* accepted sockets inherit the listener's mark */

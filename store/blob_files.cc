@@ -17,22 +17,25 @@ bool wants_collection(const BlobSpace& space, bool is_on) {
 }
 
 void BlobCollection::tend(rocksdb::DB& db, rocksdb::ColumnFamilyHandle& blobs, int64_t now_unix_us) {
-  if (now_unix_us < next_us_) return;
+  const bool is_early = now_unix_us < next_us_ && next_us_ - now_unix_us <= kIntervalUs;  // no clock was set back
+  if (is_early) return;
+  next_us_ = now_unix_us + kIntervalUs;
   BlobSpace space;
   if (!db.GetIntProperty(&blobs, rocksdb::DB::Properties::kLiveBlobFileSize, &space.total) ||
       !db.GetIntProperty(&blobs, rocksdb::DB::Properties::kLiveBlobFileGarbageSize, &space.garbage)) {
     return;
   }
-  const bool wanted = wants_collection(space, on_);
-  next_us_ = now_unix_us + (wanted ? kIntervalWhileOnUs : kIntervalUs);
-  if (wanted == on_) return;
-  const auto set = db.SetOptions(&blobs, {{"enable_blob_garbage_collection", wanted ? "true" : "false"}});
-  if (set.ok()) {
-    on_ = wanted;
-  } else {
-    log::peer(log::Level::Warn, "store.collection", "the space of deleted bodies is not taken back",
-              {{"garbage_bytes", space.garbage}, {"error", set.ToString()}});
+  const bool is_on = db.GetOptions(&blobs).enable_blob_garbage_collection;
+  const bool wanted = wants_collection(space, is_on);
+  if (wanted != is_on) {
+    const auto set = db.SetOptions(&blobs, {{"enable_blob_garbage_collection", wanted ? "true" : "false"}});
+    if (!set.ok()) {
+      log::peer(log::Level::Warn, "store.collection", "the space of deleted bodies is not taken back",
+                {{"garbage_bytes", space.garbage}, {"error", set.ToString()}});
+      return;
+    }
   }
+  if (wanted) next_us_ = now_unix_us + kIntervalWhileOnUs;
 }
 
 }  // namespace tapdeck::store

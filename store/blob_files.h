@@ -22,12 +22,12 @@ struct BlobSpace {
 
 class BlobCollection {
  public:
-  // Looks at most every ten seconds of `now_unix_us`, every second while it is on.
+  // Looks at most every ten seconds of `now_unix_us`, every second while it is on. Whether it is on is asked of `db`:
+  // one that was opened anew has it off.
   void tend(rocksdb::DB& db, rocksdb::ColumnFamilyHandle& blobs, int64_t now_unix_us);
 
  private:
   int64_t next_us_ = 0;
-  bool on_ = false;
 };
 
 }  // namespace tapdeck::store

@@ -155,7 +155,8 @@ class ExchangeStore {
   [[nodiscard]] Result<void> delete_recording(uint64_t id);  // NotFound
 
   // ---- retention (retention.cc)
-  // Removes the oldest whole recordings until the bounds hold; at most `most` in one call. The writer calls it.
+  // Removes the oldest whole recordings until the bounds hold; at most `most` in one call. Also looks after the space
+  // of bodies that were deleted (blob_files.h), bounds or not. The writer calls it.
   [[nodiscard]] Result<PruneCounts> prune(int64_t now_unix_us, size_t most = 1000);
   // Totals since open, for metrics.
   [[nodiscard]] PruneCounts pruned() const;

@@ -187,7 +187,10 @@ net::Task<Result<void>> GrpcReplay::perform(Playing& playing) {
   Pacer pacer(pace_of(playing.route), call.exchange().facts().began, sleeper);
   while (!playing.expired) {
     const GrpcStep step = playing.play->next(call.said);
-    if (step.kind != StepKind::ClientMessage && step.kind != StepKind::ClientEnd) {
+    if (!pacer.is_instant() && step.kind != StepKind::ClientMessage && step.kind != StepKind::ClientEnd) {
+      // Before the wait, which the deadline may break off: a write that is broken off loses the client.
+      auto flushed = co_await call.exchange().flush();
+      if (!flushed) co_return flushed;
       call.is_waiting = true;
       auto reached = co_await pacer.reach(call.exchange(), step.microseconds);
       call.is_waiting = false;

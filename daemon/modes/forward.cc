@@ -18,8 +18,6 @@ using exchange::BodyPiece;
 using exchange::Exchange;
 
 namespace {
-// How long the rest of a request body is waited for once its answer is whole. A client that sends sends at once.
-constexpr std::chrono::milliseconds kRestOfBody{500};
 // 1xx responses of one exchange: each is kept for the recording, so an endless row of them is memory.
 constexpr unsigned kMaxInformational = 100;
 // Tries of a request whose stream the origin refuses: an overloaded origin refuses the next one as well.
@@ -76,7 +74,7 @@ net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
     const bool untouched = done.error().retry == Retry::Yes && !state.response_begun && source.can_rewind();
     if (untouched && ++refusals <= kMaxRefusals) {
       source.rewind();
-      exchange.facts().reset_code.reset();  // of the attempt that counts, if any
+      exchange.facts().reset_code.reset();  // that of the refusal
       continue;
     }
     // A reset of the stream and a silence are answers of the origin, not an idle connection that had ended.

@@ -5,11 +5,17 @@
 // Owner: the worker. Thread: its own.
 #pragma once
 
+#include <chrono>
+
 #include "daemon/exchange/handler.h"
 #include "daemon/modes/request_source.h"
 #include "daemon/upstream/pool.h"
 
 namespace tapdeck::modes {
+
+// How long the rest of a request body is waited for once its answer is known (docs/decisions/0010). A client that sends
+// sends at once.
+inline constexpr std::chrono::milliseconds kRestOfBody{500};
 
 class ForwardHandler final : public exchange::Handler {
  public:

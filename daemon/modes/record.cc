@@ -16,9 +16,6 @@ using Kind = store::Outcome::Kind;
 
 namespace {
 
-// docs/decisions/0010: what belongs to a request is read on after its answer is known.
-constexpr std::chrono::milliseconds kRestOfBody{500};
-
 uint64_t microseconds(const std::optional<exchange::Clock::duration>& duration) {
   if (!duration) return 0;
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(*duration).count());
@@ -124,7 +121,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   auto served = co_await inner_.serve(recording);
   exchange::Facts& facts = exchange.facts();
   fill_timings(builder.provenance().timings, facts);
-  if (!served && recording.is_held() && is_answer(served.error(), facts)) co_await recording.read_rest(kRestOfBody);
+  if (!served && recording.is_held() && is_answer(served.error(), facts)) co_await recording.read_rest();
   body_key.finish(builder.key_builder());  // a body that was not read to its end
   std::vector<store::PendingWrite> writes;
   if (recording.websocket() != nullptr) {

@@ -95,11 +95,11 @@ net::Task<> RecordingExchange::read_on() {
   }
 }
 
-net::Task<> RecordingExchange::read_rest(std::chrono::milliseconds patience) {
+net::Task<> RecordingExchange::read_rest() {
   if (has_read_enough()) co_return;
   net::TaskGroup reader(link_.executor());
   net::Deadline deadline(link_.executor(), [&reader] { reader.cancel(); });
-  deadline.set(patience);
+  deadline.set(kRestOfBody);
   reader.spawn(read_on());
   while (reader.size() > 0) co_await reader.join();
 }

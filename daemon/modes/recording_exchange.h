@@ -4,7 +4,6 @@
 // Owner: the RecordHandler's coroutine. Thread: the worker's.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,9 +28,9 @@ class RecordingExchange final : public exchange::Exchange {
   // `tee` is told what passes, from now on; it must stay alive.
   void index_messages(GrpcTee& tee);
 
-  // Reads on what the client still sends of its request, for the recording and its key, for at most `patience`: the
+  // Reads on what the client still sends of its request, for the recording and its key, for at most kRestOfBody: the
   // origin failed before it had read it. Of a gRPC call the first message is enough.
-  net::Task<> read_rest(std::chrono::milliseconds patience);
+  net::Task<> read_rest();
   // The response is whole and only waits for release().
   [[nodiscard]] bool is_held() const { return held_ != Held::Nothing; }
   // Sends what was held.

@@ -110,6 +110,23 @@ TEST(UpstreamFailure, AnOriginThatNeverAnswersIsA504) {
   EXPECT_EQ(rig.count(Counter::UpstreamTimeout), 1U);
 }
 
+TEST(UpstreamFailure, ASilentOriginIsNotAskedTwiceThoughItsConnectionWasReused) {
+  RigOptions options;
+  options.config.limits.idle_timeout = 200ms;
+  WorkerRig rig(std::move(options));
+  std::atomic<int> asked{0};
+  ScriptedOrigin origin([&asked](Wire& wire) {
+    while (wire.read_until("\r\n\r\n").ends_with("\r\n\r\n")) {
+      if (asked++ == 0) wire.write(with_length("well"));
+    }
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  EXPECT_EQ(rig.ask(kGet), with_length("well") + "<EOF>");
+  expect_failure(rig.ask(kGet), 504, "upstream_timeout", origin.endpoint());
+  EXPECT_EQ(asked, 2);
+}
+
 TEST(UpstreamFailure, AClearOriginBehindTlsIsUpstreamTls) {
   WorkerRig rig;
   ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("clear"); }));

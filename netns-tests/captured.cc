@@ -2,23 +2,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include "netns-tests/lab_error.h"
-#include "netns-tests/lab_peer.h"
-
 namespace tapdeck::lab {
 
 size_t Captured::recordings() const {
   const auto list = nlohmann::json::parse(daemon_.must_cli({"recording", "list", "--json"}), nullptr, false);
   return list.is_object() && list.contains("items") ? list["items"].size() : 0;
-}
-
-Stream Captured::connect(const std::string& address, uint16_t port) const {
-  Endpoint to = *Endpoint::parse(address.contains(':') ? "[" + address + "]:1" : address + ":1");
-  to.port = port;
-  UniqueFd fd;
-  lab_.client().run([&] { fd = dial(to, 0, 10000); });
-  if (!fd) raise("no connection to " + address);
-  return Stream(std::move(fd), std::chrono::seconds(10));
 }
 
 std::string get_request(const std::string& path, const std::string& more_headers) {

@@ -9,7 +9,6 @@
 #include "netns-tests/cgroup.h"
 #include "netns-tests/clients.h"
 #include "netns-tests/daemon_process.h"
-#include "netns-tests/stream.h"
 #include "netns-tests/topology.h"
 
 namespace tapdeck::lab {
@@ -44,7 +43,9 @@ class Captured {
     return {.lab = lab_, .cgroup = cgroup_ ? &*cgroup_ : nullptr, .ca = daemon_.client_ca()};
   }
   // A connection of a client in the lab's client namespace, in this process: captured by the interface path alone.
-  [[nodiscard]] Stream connect(const std::string& address, uint16_t port) const;
+  [[nodiscard]] Stream connect(const std::string& address, uint16_t port) const {
+    return connect_from(lab_.client(), Endpoint::parse(address, port).value());
+  }
   void replay() const { daemon_.must_cli({"mode", "set", "replay", "--target", target_}); }
   // Recordings in the session that the daemon knows now.
   [[nodiscard]] size_t recordings() const;

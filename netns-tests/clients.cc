@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "netns-tests/lab_error.h"
+#include "netns-tests/lab_peer.h"
 
 namespace tapdeck::lab {
 namespace {
@@ -92,6 +93,14 @@ Output run_in(const Seat& seat, const std::vector<std::string>& argv, const std:
 
 std::string lab_peer_binary() {
   return TAPDECK_LAB_PEER;
+}
+
+Stream connect_from(const Namespace& where, const Endpoint& to, uint16_t local_port) {
+  constexpr std::chrono::milliseconds kDeadline{10000};
+  UniqueFd fd;
+  where.run([&] { fd = dial(to, local_port, kDeadline.count()); });
+  if (!fd) raise("no connection to " + to.to_string());
+  return Stream(std::move(fd), kDeadline);
 }
 
 Output raw_https(const Seat& seat, const std::string& address, const std::string& name, const std::string& request,

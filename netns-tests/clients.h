@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "daemon/base/endpoint.h"
 #include "netns-tests/process.h"
+#include "netns-tests/stream.h"
 #include "netns-tests/topology.h"
 
 namespace tapdeck::lab {
@@ -22,6 +24,9 @@ Output run_in(const Seat& seat, const std::vector<std::string>& argv, const std:
               std::chrono::milliseconds deadline = std::chrono::seconds(60));
 // The options of the same, for a Process of its own.
 [[nodiscard]] ProcessOptions seated(const Seat& seat, const std::vector<std::string>& argv);
+
+// A connection of this process from `where`; LabError when there is none within ten seconds. `local_port` 0: any.
+[[nodiscard]] Stream connect_from(const Namespace& where, const Endpoint& to, uint16_t local_port = 0);
 
 // lab_peer bytes: one TLS request, every byte of the answer. `more` are further flags.
 Output raw_https(const Seat& seat, const std::string& address, const std::string& name, const std::string& request,

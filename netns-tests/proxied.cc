@@ -42,10 +42,7 @@ Output Proxied::run(const std::vector<std::string>& argv) const {
 }
 
 Stream Proxied::connect() const {
-  UniqueFd fd;
-  lab_.client().run([&] { fd = dial(*Endpoint::parse(kProxy), 0, 10000); });
-  if (!fd) raise("the proxy does not accept");
-  return Stream(std::move(fd), 10s);
+  return connect_from(lab_.client(), Endpoint::parse(kProxy).value());
 }
 
 std::string Proxied::ask(const std::string& request) const {

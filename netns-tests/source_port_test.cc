@@ -1,5 +1,5 @@
 // Two namespaces using the same source port towards the same destination at the same time: the flow map must keep them
-// apart (netns cookie), on either path.
+// apart (netns cookie), on either path. And one client that uses its port again.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -49,6 +49,18 @@ TEST_P(SourcePort, TwoNamespacesUsingTheSamePortAtOnceGetTheirOwnAnswers) {
   EXPECT_EQ(parse_raw(a->out()).body, "for /a");
   EXPECT_EQ(parse_raw(b->out()).body, "for /b");
   EXPECT_EQ(daemon.metric("tapdeck_requests_total", {"outcome=\"recorded\""}), 2.0);
+}
+
+// The daemon ends the connection first, so that it, not the client, is left with TIME_WAIT.
+TEST(OwnSourcePort, OfAConnectionThatWeEndedIsNotLostToItsClient) {
+  Captured captured(CaptureBy::Interface);
+  ScriptedOrigin origin(captured.lab().origin(), 80, std::nullopt, answers({{"/", ok_response("again")}}));
+  for (int turn = 0; turn < 3; ++turn) {
+    Stream client = connect_from(captured.lab().client(), Endpoint::parse(kOriginV4, 80).value(), 33333);
+    client.send(get_request("/"));
+    EXPECT_THAT(client.read_to_end(), ::testing::EndsWith("again")) << turn;
+  }
+  EXPECT_EQ(captured.daemon().metric("tapdeck_requests_total", {"outcome=\"recorded\""}), 3.0);
 }
 
 }  // namespace

@@ -13,8 +13,6 @@
 namespace tapdeck::lab {
 namespace {
 
-using ::testing::HasSubstr;
-
 enum class End { Fin, Rst };
 
 // "/cut/12/rst" -> 12 and Rst; "/whole" -> everything.

@@ -87,15 +87,17 @@ TEST_P(GrpcInterop, VerdictsAreTheSameWhenTheServerIsGone) {
   EXPECT_GE(summed("replayed"), 12);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Clients, GrpcInterop,
-    ::testing::Values(Setting{"go", "go", true}, Setting{"go", "go", false}, Setting{"python", "go", true},
-                      Setting{"python", "go", false}, Setting{"js", "go", true}, Setting{"js", "go", false},
-                      Setting{"go", "js", true}, Setting{"js", "js", true}, Setting{"js", "js", false}),
-    [](const auto& info) {
-      const bool js = info.param.server == std::string("js");
-      return std::string(info.param.client) + (info.param.tls ? "Tls" : "Clear") + (js ? "AgainstJs" : "");
-    });
+INSTANTIATE_TEST_SUITE_P(Clients, GrpcInterop,
+                         ::testing::Values(Setting{"go", "go", true}, Setting{"go", "go", false},
+                                           Setting{"python", "go", true}, Setting{"python", "go", false},
+                                           Setting{"js", "go", true}, Setting{"js", "go", false},
+                                           Setting{"go", "js", true}, Setting{"python", "js", false},
+                                           Setting{"js", "js", true}, Setting{"js", "js", false}),
+                         [](const auto& info) {
+                           const bool js = info.param.server == std::string("js");
+                           return std::string(info.param.client) + (info.param.tls ? "Tls" : "Clear") +
+                                  (js ? "AgainstJs" : "");
+                         });
 
 }  // namespace
 }  // namespace tapdeck::lab

@@ -94,6 +94,7 @@ struct RigOptions {
   std::vector<std::string> bypass{};
   upstream::Resolver* resolver = nullptr;
   const upstream::OwnAddresses* own = nullptr;
+  store::WriterOptions writer{};
 };
 
 class WorkerRig {
@@ -104,7 +105,7 @@ class WorkerRig {
     store::StoreOptions store_options;
     store_options.path = folder_.file("store");
     store = tls::testing::must(store::ExchangeStore::open(store_options, store::Access::ReadWrite));
-    writer_ = tls::testing::must(store::StoreWriter::start(*store));
+    writer_ = tls::testing::must(store::StoreWriter::start(*store, options.writer));
     redactor_.emplace(store::RedactOptions{}, store->redaction_secret());
     trust_ = tls::testing::must(tls::UpstreamTrust::create(
         tls::SystemRoots::Ignore, {folder_.write("origin-ca.pem", origin_ca->certificate_pem())}));

@@ -1,5 +1,6 @@
 // The public gRPC interop cases with real clients, recorded against a real server and replayed without it: the same
-// verdicts. grpc-go and grpcio (the C core) as clients, over TLS and over clear text (HTTP/2 by prior knowledge).
+// verdicts. grpc-go, grpcio (the C core) and grpc-js as clients, grpc-go and grpc-js as servers, over TLS and over
+// clear text (HTTP/2 by prior knowledge).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -42,6 +43,7 @@ std::string all_ok() {
 
 struct Setting {
   const char* client;
+  const char* server;
   bool tls;
 };
 
@@ -74,7 +76,7 @@ class GrpcInterop : public ::testing::TestWithParam<Setting> {
 };
 
 TEST_P(GrpcInterop, VerdictsAreTheSameWhenTheServerIsGone) {
-  GrpcServer server(lab_, GetParam().tls);
+  GrpcServer server(lab_, GetParam().server, GetParam().tls);
   const Output recorded = run("record");
   ASSERT_EQ(recorded.out, all_ok()) << recorded.err;
   EXPECT_EQ(summed("tunnelled"), 0);
@@ -86,10 +88,15 @@ TEST_P(GrpcInterop, VerdictsAreTheSameWhenTheServerIsGone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Clients, GrpcInterop,
-                         ::testing::Values(Setting{"go", true}, Setting{"go", false}, Setting{"python", true},
-                                           Setting{"python", false}),
+                         ::testing::Values(Setting{"go", "go", true}, Setting{"go", "go", false},
+                                           Setting{"python", "go", true}, Setting{"python", "go", false},
+                                           Setting{"js", "go", true}, Setting{"js", "go", false},
+                                           Setting{"go", "js", true}, Setting{"python", "js", false},
+                                           Setting{"js", "js", true}, Setting{"js", "js", false}),
                          [](const auto& info) {
-                           return std::string(info.param.client) + (info.param.tls ? "Tls" : "Clear");
+                           const bool js = info.param.server == std::string("js");
+                           return std::string(info.param.client) + (info.param.tls ? "Tls" : "Clear") +
+                                  (js ? "AgainstJs" : "");
                          });
 
 }  // namespace

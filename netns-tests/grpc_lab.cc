@@ -9,6 +9,7 @@ namespace tapdeck::lab {
 namespace {
 
 const std::string kClients = TAPDECK_LAB_CLIENTS;
+const std::string kCache = "/var/cache/tapdeck-test";
 
 // Modules come from wherever Go is told to get them, once: go.sum says which bytes are right.
 std::string grpc_go() {
@@ -20,13 +21,33 @@ std::string grpc_go() {
                     .env = {{"GO111MODULE", "on"},
                             {"GOTOOLCHAIN", "local"},
                             {"GOFLAGS", "-mod=readonly"},
-                            {"GOMODCACHE", "/var/cache/tapdeck-test/go-modules"},
-                            {"GOCACHE", "/var/cache/tapdeck-test/go"}}},
+                            {"GOMODCACHE", kCache + "/go-modules"},
+                            {"GOCACHE", kCache + "/go"}}},
                    std::chrono::minutes(10));
     if (built.status != 0) raise("go build grpc_go: " + built.err);
     return file;
   }();
   return binary;
+}
+
+// The words before a program of clients/grpc_js. Its modules come from wherever npm is told to get them, once for each
+// content of package-lock.json, which says which bytes are right; nothing of theirs runs while they are installed.
+std::vector<std::string> grpc_js(const std::string& program) {
+  static const std::string modules = [] {
+    const std::string source = kClients + "/grpc_js";
+    const std::string directory = kCache + "/grpc_js";
+    const auto installed =
+        run_to_end({.argv = {"sh", "-ec",
+                             "cmp -s \"$1/package-lock.json\" \"$2/installed.json\" && exit 0\n"
+                             "rm -rf \"$2\"; mkdir -p \"$2\"; cp \"$1\"/package*.json \"$2\"; cd \"$2\"\n"
+                             "npm ci --ignore-scripts --no-audit --no-fund --cache \"$2.npm\" >&2\n"
+                             "cp package-lock.json installed.json",
+                             "sh", source, directory}},
+                   std::chrono::minutes(4));
+    if (installed.status != 0) raise("npm ci of clients/grpc_js: " + installed.err);
+    return directory + "/node_modules";
+  }();
+  return {"env", "NODE_PATH=" + modules, "node", kClients + "/grpc_js/" + program};
 }
 
 // Where interop_pb2.py is.
@@ -43,8 +64,9 @@ std::string python_messages() {
 
 }  // namespace
 
-GrpcServer::GrpcServer(Topology& lab, bool tls) {
-  std::vector<std::string> argv = {grpc_go(), "server", ":" + std::to_string(kGrpcPort)};
+GrpcServer::GrpcServer(Topology& lab, const std::string& server, bool tls) {
+  std::vector<std::string> argv = server == "js" ? grpc_js("server.js") : std::vector<std::string>{grpc_go(), "server"};
+  argv.push_back("[::]:" + std::to_string(kGrpcPort));
   if (tls) {
     argv.push_back(lab.leaf().certificate);
     argv.push_back(lab.leaf().key);
@@ -65,6 +87,9 @@ std::vector<std::string> grpc_client(const GrpcCall& call, const std::vector<std
   std::vector<std::string> argv;
   if (call.client == "go") {
     argv = {grpc_go(), "client", address, name};
+  } else if (call.client == "js") {
+    argv = grpc_js("client.js");
+    argv.insert(argv.end(), {address, name});
   } else {
     argv = {"env",
             "PYTHONPATH=" + python_messages(),

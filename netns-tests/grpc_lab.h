@@ -1,5 +1,5 @@
-// The gRPC peers of the lab: grpc-go's interop server, and clients that run the public interop cases with grpc-go and
-// with grpcio. Built and generated once for all tests. Thread: one.
+// The gRPC peers of the lab: interop servers of grpc-go and grpc-js, and clients that run the public interop cases with
+// grpc-go, grpcio and grpc-js. Built, generated and installed once for all tests. Thread: one.
 #pragma once
 
 #include <memory>
@@ -15,8 +15,8 @@ inline constexpr int kGrpcPort = 50051;
 
 class GrpcServer {
  public:
-  // In the origin's namespace, on kGrpcPort of every address. Throws when it does not come up.
-  GrpcServer(Topology& lab, bool tls);
+  // "go" | "js", in the origin's namespace, on kGrpcPort of every address. Throws when it does not come up.
+  GrpcServer(Topology& lab, const std::string& server, bool tls);
   void stop();
 
  private:
@@ -24,7 +24,7 @@ class GrpcServer {
 };
 
 struct GrpcCall {
-  std::string client;  // "go" | "python"
+  std::string client;  // "go" | "python" | "js"
   std::string host;
   bool tls = false;
 };

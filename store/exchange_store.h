@@ -128,9 +128,15 @@ class ExchangeStore {
   [[nodiscard]] Result<Secret> key_secret(std::string_view session) const;
 
   // ---- lookup (lookup.cc)
+  struct Found {
+    std::vector<uint64_t> ids;
+    size_t usable = 0;  // how many of them, from the front, lookup() gives
+  };
   // Ids to replay for a key, in request order: those of the newest take that holds a finished recording of it; when
   // only unfinished ones exist, those of the newest such take. Empty = never recorded. NotFound: no such session.
   [[nodiscard]] Result<std::vector<uint64_t>> lookup(std::string_view session, const Key& key) const;
+  // The same, and behind them the unfinished ones of that take or a newer one: for keys that different exchanges share.
+  [[nodiscard]] Result<Found> lookup_all(std::string_view session, const Key& key) const;
   // What lookup() would find nothing for, as far as that is known without looking: for worker threads, which keep it as
   // long as they like. Filled in the background once a lookup() of the session found nothing. Null: opened ReadOnly.
   [[nodiscard]] std::shared_ptr<const KeyFilter> key_filter(uint32_t session_number) const;

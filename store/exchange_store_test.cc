@@ -83,10 +83,13 @@ TEST(ExchangeStore, AnUnfinishedRecordingIsUsedOnlyWhenThereIsNoFinishedOne) {
   const auto whole = old.record("/x", "1");
   Recorder fresh(*store, "s");
   const Outcome crash{Outcome::Kind::Incomplete, 0, "crash"};
-  ignore(fresh.record("/x", "part", {}, crash), "must not win");
+  const auto part = fresh.record("/x", "part", {}, crash);
   const auto alone = fresh.record("/y", "part", {}, crash);
   EXPECT_THAT(*store->lookup("s", fresh.key("/x")), ElementsAre(whole));
   EXPECT_THAT(*store->lookup("s", fresh.key("/y")), ElementsAre(alone));
+  const auto all = *store->lookup_all("s", fresh.key("/x"));
+  EXPECT_THAT(all.ids, ElementsAre(whole, part));
+  EXPECT_EQ(all.usable, 1U);
 }
 
 TEST(ExchangeStore, SessionsAreCreatedListedActivatedAndDeleted) {

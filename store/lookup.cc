@@ -31,6 +31,12 @@ size_t distance(const KeyParts& a, const KeyParts& b) {
 }  // namespace
 
 Result<std::vector<uint64_t>> ExchangeStore::lookup(std::string_view session, const Key& key) const {
+  TRY(found, lookup_all(session, key));
+  found.ids.resize(found.usable);
+  return std::move(found.ids);
+}
+
+Result<ExchangeStore::Found> ExchangeStore::lookup_all(std::string_view session, const Key& key) const {
   TRY(found, impl_->find_session(session));
   const auto guard = impl_->use();
   TRY_VOID(impl_->need_open());
@@ -56,7 +62,10 @@ Result<std::vector<uint64_t>> ExchangeStore::lookup(std::string_view session, co
   }
   if (!rows->status().ok()) return fail_status(rows->status(), "look up a recording");
   if (finished.empty() && unfinished.empty()) impl_->want_filter(found.first, found.second.recordings);
-  return finished.empty() ? unfinished : finished;
+  Found all{std::move(finished), 0};
+  all.usable = all.ids.empty() ? unfinished.size() : all.ids.size();
+  all.ids.insert(all.ids.end(), unfinished.begin(), unfinished.end());
+  return all;
 }
 
 Result<Recording> ExchangeStore::get(std::string_view session, uint64_t id) const {

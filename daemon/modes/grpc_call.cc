@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "daemon/grpc/call.h"
+#include "daemon/net/deadline.h"
+#include "daemon/net/task_group.h"
 
 namespace tapdeck::modes {
 
@@ -36,6 +38,27 @@ net::Task<Result<void>> GrpcCall::read() {
   if (keeps_ && request_bytes > keep_) commit();
   if (digests_.is_broken()) co_return fail(Code::Protocol, "the request is not gRPC messages", Origin::Downstream);
   co_return Result<void>{};
+}
+
+net::Task<> GrpcCall::read_on(Result<void>& heard) {
+  while (heard && said.client.empty() && !said.client_ended) heard = co_await read();
+}
+
+net::Task<Result<void>> GrpcCall::read_first(std::chrono::milliseconds patience) {
+  const auto executor = co_await asio::this_coro::executor;
+  Result<void> heard;
+  net::TaskGroup reader(executor);
+  net::Deadline deadline(executor, [&reader] { reader.cancel(); });
+  deadline.set(patience);
+  reader.spawn(read_on(heard));
+  while (reader.size() > 0) co_await reader.join();
+  deadline.stop();
+  // Who gave the call up meanwhile could not reach the reader.
+  const bool wanted = co_await net::is_wanted();
+  if (!wanted) co_return fail(Code::Cancelled, "the replay was given up before its head", Origin::Internal);
+  // A wait that is cancelled has taken nothing from the client.
+  if (!heard && heard.error().code == Code::Cancelled) co_return Result<void>{};
+  co_return heard;
 }
 
 std::optional<std::chrono::nanoseconds> GrpcCall::time_left() {

@@ -21,6 +21,8 @@ class GrpcCall {
 
   // The next piece of the request, into `said`. Not after said.client_ended. Protocol: no gRPC messages.
   net::Task<Result<void>> read();
+  // Reads until the first message is whole or the client has ended, at most for `patience`. No error when that passes.
+  net::Task<Result<void>> read_first(std::chrono::milliseconds patience);
   // Something was sent: what was kept is of no use any more.
   void commit();
   // Nothing was sent and nothing was lost: the request can be forwarded.
@@ -34,6 +36,8 @@ class GrpcCall {
   bool is_waiting = false;  // for the client: here the deadline may break in
 
  private:
+  net::Task<> read_on(Result<void>& heard);
+
   ReplayedRequest& request_;
   MessageDigests digests_;
   std::optional<std::chrono::nanoseconds> timeout_;

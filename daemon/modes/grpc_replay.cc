@@ -18,6 +18,15 @@ using exchange::BodyPiece;
 using exchange::Exchange;
 using StepKind = GrpcStep::Kind;
 
+namespace {
+
+// How long a recorded head that came before the client's first message waits for it in replay. That it did may have
+// been chance (a server that answers every call with its head at once), and then the head belongs to one call of many:
+// the message says to which. Long for a client that sends both in one go, short for one that waits for the head.
+constexpr std::chrono::milliseconds kOvertaken{50};
+
+}  // namespace
+
 // One call on its way through this file.
 struct GrpcReplay::Playing {
   GrpcCall& call;
@@ -28,7 +37,8 @@ struct GrpcReplay::Playing {
   Question question{};
   CursorKey key{};
   std::vector<uint64_t> candidates{};
-  size_t first = 0;                                // where in them this call begins
+  size_t usable = 0;  // of them, from the front; the others are unfinished: the last resort
+  size_t first = 0;   // where in the usable ones this call begins
   std::shared_ptr<const GrpcItem> item = nullptr;  // what plays now
   std::optional<GrpcPlay> play = std::nullopt;
   bool cached = false;        // the candidates are from memory
@@ -44,14 +54,14 @@ struct GrpcReplay::Playing {
 GrpcReplay::GrpcReplay(const ReplayContext& context) : context_(context), cache_(context.hot_bytes / 4) {}
 GrpcReplay::~GrpcReplay() = default;
 
-net::Task<Result<std::vector<uint64_t>>> GrpcReplay::look_up(Playing& playing) {
+net::Task<Result<store::ExchangeStore::Found>> GrpcReplay::look_up(Playing& playing) {
   auto read = [store = context_.store, session = playing.target.session, key = playing.key.key] {
-    return store->lookup(session, key);
+    return store->lookup_all(session, key);
   };
-  auto ids = co_await net::offload(*context_.readers, read);
+  auto found = co_await net::offload(*context_.readers, read);
   // No such session is the same news as an empty one: nothing was recorded.
-  if (!ids && ids.error().code == Code::NotFound) co_return std::vector<uint64_t>{};
-  co_return ids;
+  if (!found && found.error().code == Code::NotFound) co_return store::ExchangeStore::Found{};
+  co_return found;
 }
 
 net::Task<Result<void>> GrpcReplay::find(Playing& playing, By by) {
@@ -74,23 +84,25 @@ net::Task<Result<void>> GrpcReplay::find(Playing& playing, By by) {
   context_.metrics->add(playing.cached ? Counter::HotCacheHit : Counter::HotCacheMiss);
   if (entry == nullptr) {
     const uint64_t generation = context_.store->generation();
-    CO_TRY(ids, co_await look_up(playing));
+    CO_TRY(found, co_await look_up(playing));
     // A tape that nobody records to gets no such call later.
     const bool stays_empty = by == By::ServerFirst && tape.take.number == 0 && generation == never_first_generation_;
-    if (ids.empty() && stays_empty) never_first_.insert(playing.key);
-    if (ids.empty()) co_return Result<void>{};
+    if (found.ids.empty() && stays_empty) never_first_.insert(playing.key);
+    if (found.ids.empty()) co_return Result<void>{};
     entry = cache_.find(playing.key, generation);
     if (entry == nullptr) {
       HotEntry made;
-      made.ids = std::move(ids);
+      made.ids = std::move(found.ids);
+      made.usable = found.usable;
       made.cursor = context_.cursors->get(playing.key);
       entry = &cache_.insert(playing.key, std::move(made));
     }
   }
   const config::Repeat repeat = playing.route != nullptr ? playing.route->repeat : config::Repeat::InOrder;
-  playing.first = pick(repeat, entry->cursor->fetch_add(1, std::memory_order_relaxed), entry->ids.size());
-  playing.exhausted = playing.first >= entry->ids.size();
+  playing.first = pick(repeat, entry->cursor->fetch_add(1, std::memory_order_relaxed), entry->usable);
+  playing.exhausted = playing.first >= entry->usable;
   if (!playing.exhausted) playing.candidates = entry->ids;
+  playing.usable = entry->usable;
   playing.server_first = by == By::ServerFirst && !playing.candidates.empty();
   co_return Result<void>{};
 }
@@ -118,7 +130,7 @@ net::Task<Result<std::shared_ptr<const GrpcItem>>> GrpcReplay::load(Playing& pla
 net::Task<Result<void>> GrpcReplay::choose(Playing& playing) {
   const size_t count = playing.candidates.size();
   for (size_t i = 0; i < count; ++i) {
-    const uint64_t id = playing.candidates[(playing.first + i) % count];
+    const uint64_t id = playing.candidates[i < playing.usable ? (playing.first + i) % playing.usable : i];
     CO_TRY(item, co_await load(playing, id));
     if (!agrees(item->script, playing.call.said)) continue;
     if (playing.item != nullptr && !sent_same(*playing.item, *item, playing.call.said)) continue;
@@ -129,18 +141,23 @@ net::Task<Result<void>> GrpcReplay::choose(Playing& playing) {
   }
   if (std::exchange(playing.cached, false)) {
     // Hybrid mode adds recordings that begin alike without a new generation of the store.
-    CO_TRY(ids, co_await look_up(playing));
-    if (ids.size() > count) {
-      if (HotEntry* entry = cache_.find(playing.key, context_.store->generation())) entry->ids = ids;
-      playing.candidates = std::move(ids);
+    CO_TRY(found, co_await look_up(playing));
+    if (found.ids.size() > count) {
+      if (HotEntry* entry = cache_.find(playing.key, context_.store->generation())) {
+        entry->ids = found.ids;
+        entry->usable = found.usable;
+      }
+      playing.candidates = std::move(found.ids);
+      playing.usable = found.usable;
       co_return co_await choose(playing);
     }
   }
-  if (!playing.server_first || playing.call.said.bytes_sent > 0) {
+  if (!playing.server_first) {
     playing.missed = true;
     co_return Result<void>{};
   }
-  // None of the calls in which the server spoke first; but all it has said is a head, so any other call may go on.
+  // None of the calls in which the server spoke first: then one in which the message happened to be faster than the
+  // head.
   playing.server_first = false;
   playing.candidates.clear();
   auto found = co_await find(playing, By::FirstMessage);
@@ -228,7 +245,8 @@ net::Task<Result<void>> GrpcReplay::perform(Playing& playing) {
 net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
   using Kind = store::Outcome::Kind;
   GrpcCall& call = playing.call;
-  const store::Recording& recording = playing.item->recording;
+  const std::shared_ptr<const GrpcItem> recorded = playing.item;
+  const store::Recording& recording = recorded->recording;
   if (is_whole(recording)) {
     playing.done = true;
     if (!is_head_only(recording)) co_return call.exchange().end(recording.response_trailers);
@@ -237,10 +255,15 @@ net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
   auto flushed = co_await call.exchange().flush();
   if (!flushed) co_return flushed;
   if (recording.outcome.kind == Kind::Incomplete) {
-    // The client left, by itself or at its deadline: it will again. What it says until then nobody answered.
+    // The client left, by itself or at its deadline: it will again. What it says until then nobody answered, unless
+    // another call went on like that.
     while (!call.said.client_ended) {
       auto heard = co_await call.read();
       if (!heard) co_return heard;
+      if (agrees(recorded->script, call.said)) continue;
+      auto chosen = co_await choose(playing);
+      if (!chosen) co_return chosen;
+      if (!std::exchange(playing.missed, false)) co_return co_await perform(playing);
     }
     if (call.time_left()) {
       net::Signal nothing(co_await asio::this_coro::executor);
@@ -260,6 +283,10 @@ net::Task<Result<void>> GrpcReplay::play(Playing& playing) {
   if (!call.said.client_ended) {
     auto found = co_await find(playing, By::ServerFirst);
     if (!found) co_return found;
+  }
+  if (!playing.candidates.empty()) {
+    auto heard = co_await call.read_first(kOvertaken);
+    if (!heard || playing.expired) co_return heard;
   }
   while (playing.candidates.empty() && call.said.client.empty() && !call.said.client_ended) {
     auto heard = co_await call.read();

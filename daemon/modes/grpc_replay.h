@@ -1,11 +1,11 @@
 // GrpcReplay: answers gRPC calls of all four kinds from the store, message by message.
 //
 // Which recording: those whose first client message is the same (or that have none) are candidates, found by key; the
-// first of them in the route's `repeat` order plays. Each further client message is compared with what it expects; when
-// it differs, the next candidate that agrees with everything said and sent so far takes over.
-// When: a server message, and the trailers, wait for the client messages that passed before them in the recording.
-// A miss is a trailers-only answer with grpc-status 9 and the miss JSON as grpc-message; in the middle of a stream it
-// is trailers of that kind. Owner: the worker. Thread: its own.
+// first of them in the route's `repeat` order plays; unfinished recordings, of clients that left, come last. Each
+// further client message is compared with what it expects; when it differs, the next candidate that agrees with
+// everything said and sent so far takes over. When: a server message, and the trailers, wait for the client messages
+// that passed before them in the recording. A miss is a trailers-only answer with grpc-status 9 and the miss JSON as
+// grpc-message; in the middle of a stream it is trailers of that kind. Owner: the worker. Thread: its own.
 #pragma once
 
 #include <memory>
@@ -39,7 +39,7 @@ class GrpcReplay final {
  private:
   struct Playing;
   net::Task<Result<void>> play(Playing& playing);
-  net::Task<Result<std::vector<uint64_t>>> look_up(Playing& playing);
+  net::Task<Result<store::ExchangeStore::Found>> look_up(Playing& playing);
   enum class By { FirstMessage, ServerFirst };
   net::Task<Result<void>> find(Playing& playing, By by);
   net::Task<Result<void>> choose(Playing& playing);

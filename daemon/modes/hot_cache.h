@@ -20,6 +20,7 @@ struct HotEntry {
   std::vector<uint64_t> ids;  // in replay order, never empty
   std::unordered_map<uint64_t, std::shared_ptr<const ReplayItem>> items;
   Cursors::Cursor cursor;
+  size_t usable = 0;  // GrpcReplay's: a call begins with one of so many ids; the others only take over
 };
 
 // Which of `count` recordings the request number `turn` (from 0) gets; count = none is left (Repeat::Once).

@@ -54,6 +54,13 @@ net::Task<Result<void>> RecordingExchange::keep_pace() {
   co_return Result<void>{};
 }
 
+net::Task<Result<void>> RecordingExchange::keep_pace_of_messages() {
+  auto room = co_await link_.room();
+  if (room || room.error().code == Code::Cancelled) co_return room;
+  websocket_->give_up_on_store();
+  co_return Result<void>{};
+}
+
 void RecordingExchange::index_messages(GrpcTee& tee) {
   grpc_ = &tee;
   if (inner_.request_is_bodyless()) tee.request_end(elapsed_us());
@@ -64,6 +71,7 @@ net::Task<Result<BodyPiece>> RecordingExchange::read_body() {
   if (piece && websocket_) websocket_->passed(BodySide::Request, piece->bytes);
   if (piece && piece->end) request_read_ = true;
   if (piece && piece->end && websocket_) websocket_->ended(BodySide::Request);
+  if (piece && is_behind()) CO_TRY_VOID(co_await keep_pace_of_messages());
   if (!piece || passes()) co_return piece;
   if (bypass(BodySide::Request, piece->bytes.size(), std::nullopt)) co_return piece;
   if (!piece->bytes.empty()) {
@@ -161,6 +169,7 @@ net::Task<Result<void>> RecordingExchange::write_body(const BodyPiece& piece) {
 net::Task<Result<void>> RecordingExchange::write_message(const BodyPiece& piece) {
   websocket_->passed(BodySide::Response, piece.bytes);
   if (websocket_->must_settle()) co_await websocket_->settle();
+  if (is_behind()) CO_TRY_VOID(co_await keep_pace_of_messages());
   co_return co_await inner_.write_body(piece);
 }
 

@@ -70,6 +70,9 @@ class RecordingExchange final : public exchange::Exchange {
   [[nodiscard]] bool has_read_enough() const;
   // Waits while the store is behind; gives the recording up when it stays so.
   net::Task<Result<void>> keep_pace();
+  // The same for a WebSocket that is_behind(), whose messages it gives up.
+  [[nodiscard]] bool is_behind() const { return websocket_ && websocket_->is_keeping() && !link_.has_room(); }
+  net::Task<Result<void>> keep_pace_of_messages();
   [[nodiscard]] bool passes() const { return tunnel_ || bypassed_; }
   // True when `announced` bytes, or `bytes` more than that side's body has, are more than may be recorded.
   bool bypass(store::BodySide side, size_t bytes, std::optional<uint64_t> announced);

@@ -95,6 +95,10 @@ void WebSocketRecorder::give_up(Side& side, std::string reason, Counter counter)
   link_.metrics().add(counter);
 }
 
+void WebSocketRecorder::give_up_on_store() {
+  for (Side& side : sides_) give_up(side, "store_slow", Counter::IncompleteStoreSlow);
+}
+
 void WebSocketRecorder::ended(BodySide which) {
   Side& side = sides_[index_of(which)];
   side.cut = side.reader != nullptr && !side.closed && !side.reader->is_between_messages();
@@ -144,12 +148,18 @@ net::Task<> WebSocketRecorder::finish(const Result<void>& served) {
   save_timer_.clear();
   store::Outcome ended = outcome(served);
   const bool incomplete = ended.kind == Kind::Incomplete;
-  builder_.finish(std::move(ended));
+  const bool lost = link_.refusals() != refusals_;
+  if (lost) {
+    builder_.abandon();
+  } else {
+    builder_.finish(std::move(ended));
+  }
   builder_.take_writes(writes_);
   auto committed = co_await link_.commit(writes_);
-  facts_.recording = builder_.id();
+  if (committed && lost) committed = fail(Code::Exhausted, "the store's queue refused a part of it", Origin::Store);
   // A client that left cancels the wait, not the write.
-  if (committed || committed.error().code == Code::Cancelled) {
+  if (committed || (committed.error().code == Code::Cancelled && !lost)) {
+    facts_.recording = builder_.id();
     facts_.outcome = Outcome::Recorded;
     link_.metrics().add(incomplete ? Counter::RecordingIncomplete : Counter::RecordingComplete);
     co_return;

@@ -28,6 +28,10 @@ class WebSocketRecorder {
 
   // Raw bytes of one side that pass now.
   void passed(store::BodySide side, std::string_view bytes);
+  // Messages are still kept, of one side at least.
+  [[nodiscard]] bool is_keeping() const { return sides_[0].reader != nullptr || sides_[1].reader != nullptr; }
+  // The store stands still: the connection goes on without it.
+  void give_up_on_store();
   // The side ended its direction of the connection.
   void ended(store::BodySide side);
   // The bytes that passed last have the origin's Close in them: await settle() before they go on.
@@ -57,6 +61,7 @@ class WebSocketRecorder {
   bool save_pending_ = false;
   exchange::Clock::time_point saved_at_{};
   bool must_settle_ = false;
+  uint64_t refusals_ = link_.refusals();  // others since: of a part of this recording, as far as one can know
   std::vector<ws::Message> messages_;
   std::vector<store::PendingWrite> writes_;
 };

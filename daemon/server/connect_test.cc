@@ -312,6 +312,7 @@ TEST(Proxy, ConnectInTheMiddleOfAConnectionIsRefused) {
 
 TEST(Proxy, ClientThatLeavesEarlyLeavesNothingBehind) {
   ProxyRig proxy;
+  uint64_t clients = 0;
   for (const std::string start : {"", "C", "CONNECT web.te", "CONNECT silent.test:443 HTTP/1.1\r\nHost: s\r\n\r\n"}) {
     Wire wire = proxy.connect();
     if (!start.empty()) EXPECT_TRUE(wire.write(start));
@@ -319,7 +320,10 @@ TEST(Proxy, ClientThatLeavesEarlyLeavesNothingBehind) {
     Wire orderly = proxy.connect();
     if (!start.empty()) EXPECT_TRUE(orderly.write(start));
     orderly.close();
+    clients += 2;
   }
+  // None is active before it was accepted, either.
+  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.counted_connections() == clients; }));
   EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.active() == 0; }));
 }
 

@@ -262,6 +262,105 @@ TEST(Grpc, AServerThatSpeaksFirstDoesSoInReplay) {
   EXPECT_THAT(talk("x"), HasSubstr("grpc-status: 9\r\n"));
 }
 
+// A server that sends its head when a call begins, as grpc-js does, and echoes messages; unless the call wants it
+// `x-late`: then the first message wins the race. The head says which it was.
+ScriptedOrigin::End eager(Wire& wire) {
+  const std::string request = wire.read_until("\r\n\r\n");
+  if (!request.ends_with("\r\n\r\n")) return ScriptedOrigin::End::Close;
+  const bool late = request.contains("x-late");
+  const std::string head = kHead.substr(0, kHead.size() - 2) + "x-head: " + (late ? "late" : "early") + "\r\n\r\n";
+  if (!late) wire.write(head);
+  for (bool first = true;; first = false) {
+    const std::string size = wire.read_until("\r\n");
+    if (!size.ends_with("\r\n")) return ScriptedOrigin::End::Close;
+    const size_t length = std::stoul(size, nullptr, 16);
+    const std::string chunk = wire.read_n(length + 2);
+    if (first && late) wire.write(head);
+    if (length == 0) break;
+    if (chunk.substr(5, length - 5) != "quiet") wire.write(message("re:" + chunk.substr(5, length - 5)));
+  }
+  wire.write(kTrailers);
+  return ScriptedOrigin::End::Close;
+}
+
+class GrpcReplayOfAnEagerServer : public testing::Test {
+ protected:
+  GrpcReplayOfAnEagerServer() : origin_(eager) { rig.go_to(origin_.endpoint()); }
+
+  // Says all of it and ends; what came back.
+  std::string late(const std::string& text) { return rig.ask(call("Talk", "x-late: yes\r\n") + message(text) + kEnd); }
+  // Waits for the head, then says it and ends.
+  std::string early(const std::string& text) {
+    Wire wire = rig.connect();
+    wire.write(call("Talk"));
+    const std::string head = wire.read_until("x-head: early\r\n\r\n");
+    wire.write(message(text) + kEnd);
+    wire.half_close();
+    return head + wire.rest();
+  }
+  // Waits for the head, says it, and leaves after `answer`.
+  void leave_early(const std::string& text, const std::string& answer) {
+    Wire wire = rig.connect();
+    wire.write(call("Talk"));
+    EXPECT_THAT(wire.read_until("x-head: early\r\n\r\n"), EndsWith("\r\n\r\n"));
+    wire.write(message(text));
+    if (!answer.empty()) EXPECT_THAT(wire.read_until(answer), EndsWith(answer));
+    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::GrpcMessagesUp) > 0; }));
+    wire.close();
+    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingIncomplete) == 1; }));
+  }
+  void stop_origin() {
+    origin_.stop();
+    rig.set_mode(Mode::Replay);
+  }
+
+  WorkerRig rig;
+
+ private:
+  ScriptedOrigin origin_;
+};
+
+TEST_F(GrpcReplayOfAnEagerServer, SendsTheHeadOfTheCallThatSaysTheSame) {
+  EXPECT_THAT(early("a"), HasSubstr("re:a"));
+  const std::string recorded = late("b");
+  EXPECT_THAT(recorded, HasSubstr("x-head: late"));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 2; }));
+  stop_origin();
+  EXPECT_EQ(late("b"), recorded);
+  EXPECT_THAT(early("a"), HasSubstr("re:a"));
+}
+
+TEST_F(GrpcReplayOfAnEagerServer, ACallThatWasLeftIsFoundBesideOneThatWasNot) {
+  leave_early("quiet", "");
+  EXPECT_THAT(early("a"), HasSubstr("re:a"));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  stop_origin();
+  Wire wire = rig.connect();
+  wire.write(call("Talk", "grpc-timeout: 150m\r\n") + message("quiet"));
+  const std::string answer = wire.read_until("grpc-status: 4\r\n");
+  EXPECT_THAT(answer, HasSubstr("x-head: early"));
+  EXPECT_THAT(answer, HasSubstr("grpc-status: 4\r\n"));
+}
+
+TEST_F(GrpcReplayOfAnEagerServer, ACallThatGoesOnWhereAnotherWasLeftIsAnswered) {
+  leave_early("a", "re:a\r\n");
+  const auto go_on = [this] {
+    Wire wire = rig.connect();
+    wire.write(call("Talk", "x-late: yes\r\n") + message("a"));
+    std::string heard = wire.read_until("re:a\r\n");
+    wire.write(message("b"));
+    heard += wire.read_until("re:b\r\n");
+    wire.write(kEnd);
+    wire.half_close();
+    return heard.substr(heard.find("\r\n\r\n")) + wire.rest();
+  };
+  const std::string recorded = go_on();
+  EXPECT_THAT(recorded, EndsWith(kTrailers + "<EOF>"));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  stop_origin();
+  EXPECT_EQ(go_on(), recorded);
+}
+
 TEST(Grpc, ATrailersOnlyAnswerStaysOne) {
   WorkerRig rig;
   const std::string answer =

@@ -30,6 +30,8 @@ struct Taped {
       : rig(std::move(options)), origin(http_origin([response](const std::string&) { return response; })) {
     rig.go_to(origin.endpoint());
     for (const std::string& request : requests) recorded.push_back(rig.ask(request));
+    // A failure is not held back until its recording is safe.
+    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == requests.size(); }));
     origin.stop();
     rig.set_mode(Mode::Replay);
   }

@@ -8,6 +8,7 @@ namespace tapdeck::server {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::StartsWith;
 
 store::Recording only_recording(WorkerRig& rig) {
   EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
@@ -93,6 +94,59 @@ TEST(WebSocketRecord, BytesThatCannotBeReadPassAndEndOnlyTheRecording) {
   EXPECT_EQ(recording.outcome.reason, "websocket_protocol");
   EXPECT_THAT(lines_of(*rig.store, recording), ElementsAre("< text fine"));
   EXPECT_EQ(rig.count(Counter::IncompleteProtocol), 1U);
+}
+
+TEST(WebSocketRecord, APeerThatIsFasterThanTheStoreWaitsForIt) {
+  constexpr int kMessages = 1500;
+  RigOptions options;
+  options.writer.queue_bytes = 6 << 20;  // a seventh of what is said
+  WorkerRig rig(options);
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    wire.write(upgrade_response());
+    std::string payload(30000, 'x');
+    for (int i = 0; i < kMessages; ++i) {
+      payload.replace(0, 4, std::to_string(1000 + i));  // each segment another
+      if (!wire.write(text(payload))) return ScriptedOrigin::End::Close;
+    }
+    wire.write(close_of(1000));
+    wire.read_until("nothing more");
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  MessageWire client = open_websocket(rig, "/fast");
+  const size_t frame = text(std::string(30000, 'x')).size();
+  for (int i = 0; i < kMessages; ++i) EXPECT_EQ(client.wire().read_n(frame).size(), frame);
+  EXPECT_EQ(client.next(), "close 1000 ");
+  client.wire().close();
+  const store::Recording recording = only_recording(rig);
+  EXPECT_EQ(recording.messages.size(), kMessages + 1U);
+  EXPECT_EQ(recording.outcome.kind, store::Outcome::Kind::Complete) << recording.outcome.reason;
+  EXPECT_EQ(rig.count(Counter::IncompleteStoreSlow), 0U);
+}
+
+TEST(WebSocketRecord, WhatTheStoreRefusedAPartOfIsLostAndSaidToBe) {
+  RigOptions options;
+  options.writer.queue_bytes = 100 << 10;
+  WorkerRig rig(options);
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    wire.write(upgrade_response() + text(std::string(60000, 'a')) + text(std::string(60000, 'b')) + close_of(1000));
+    wire.read_until("nothing more");
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  MessageWire client = open_websocket(rig, "/big");
+  EXPECT_THAT(client.next(), StartsWith("text aaa"));
+  EXPECT_THAT(client.next(), StartsWith("text bbb"));
+  EXPECT_EQ(client.next(), "close 1000 ");
+  client.wire().close();
+  EXPECT_TRUE(WorkerRig::eventually(
+      [&] { return rig.count(Counter::RecordingDropped) + rig.count(Counter::RecordingComplete) == 1; }));
+  EXPECT_EQ(rig.count(Counter::RecordingDropped), 1U);
+  EXPECT_GE(rig.count(Counter::IncompleteStoreSlow), 1U);
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Forwarded) == 1; }));
+  EXPECT_EQ(rig.store->stored_recordings(), 0U);
 }
 
 TEST(WebSocketRecord, AnOriginThatResetsIsRecordedAsThat) {

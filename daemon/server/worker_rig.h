@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <numeric>
 #include <optional>
 
 #include "daemon/server/wire.h"
@@ -94,6 +95,7 @@ struct RigOptions {
   std::vector<std::string> bypass{};
   upstream::Resolver* resolver = nullptr;
   const upstream::OwnAddresses* own = nullptr;
+  store::WriterOptions writer{};
 };
 
 class WorkerRig {
@@ -104,7 +106,7 @@ class WorkerRig {
     store::StoreOptions store_options;
     store_options.path = folder_.file("store");
     store = tls::testing::must(store::ExchangeStore::open(store_options, store::Access::ReadWrite));
-    writer_ = tls::testing::must(store::StoreWriter::start(*store));
+    writer_ = tls::testing::must(store::StoreWriter::start(*store, options.writer));
     redactor_.emplace(store::RedactOptions{}, store->redaction_secret());
     trust_ = tls::testing::must(tls::UpstreamTrust::create(
         tls::SystemRoots::Ignore, {folder_.write("origin-ca.pem", origin_ca->certificate_pem())}));
@@ -132,8 +134,7 @@ class WorkerRig {
     worker->add_listener(std::move(listener), {CapturePath::Cgroup, 1, 0, kSlot});
   }
   ~WorkerRig() {
-    eventually([this] { return active() == 0; });
-    EXPECT_EQ(active(), 0) << "connections were left behind";
+    EXPECT_TRUE(eventually([this] { return active() == 0; })) << active() << " connections were left behind";
     worker->stop();
   }
 
@@ -212,6 +213,11 @@ class WorkerRig {
     }
     return sum;
   }
+  // Client connections that came so far and whose protocol is known, or that ended before.
+  [[nodiscard]] uint64_t counted_connections() {
+    const MetricsSnapshot snapshot = registry_.snapshot();
+    return std::accumulate(snapshot.connections.begin(), snapshot.connections.end(), uint64_t{0});
+  }
   [[nodiscard]] double active() {
     const MetricsSnapshot snapshot = registry_.snapshot();
     return snapshot.value(Gauge::ActiveCgroup) + snapshot.value(Gauge::ActiveExplicit);
@@ -222,7 +228,7 @@ class WorkerRig {
     const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
     while (!condition()) {
       if (std::chrono::steady_clock::now() > limit) return false;
-      std::this_thread::yield();
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
     }
     return true;
   }

@@ -26,15 +26,6 @@ double microseconds(Clock::duration time) {
   return std::chrono::duration<double, std::micro>(time).count();
 }
 
-void print_times(std::vector<double> times) {
-  std::ranges::sort(times);
-  const auto at = [&](double share) {
-    return times[static_cast<size_t>(share * static_cast<double>(times.size() - 1))];
-  };
-  std::cout << "{\"count\":" << times.size() << ",\"median_us\":" << at(0.5) << ",\"p99_us\":" << at(0.99)
-            << ",\"max_us\":" << times.back() << "}" << std::endl;
-}
-
 struct FreeContext {
   void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
 };
@@ -86,6 +77,15 @@ std::string numbered(std::string name, int number) {
 }
 
 }  // namespace
+
+void print_times(std::vector<double> times) {
+  std::ranges::sort(times);
+  const auto at = [&](double share) {
+    return times[static_cast<size_t>(share * static_cast<double>(times.size() - 1))];
+  };
+  std::cout << "{\"count\":" << times.size() << ",\"median_us\":" << at(0.5) << ",\"p99_us\":" << at(0.99)
+            << ",\"max_us\":" << times.back() << "}" << std::endl;
+}
 
 int ping_pong(const Address& address, int count) {
   const auto fd = connect_to(address);

@@ -16,18 +16,6 @@
 namespace tapdeck::bench {
 namespace {
 
-// A peer that leaves ends its connection, not the origin.
-bool send_or_leave(int fd, const void* bytes, size_t size) {
-  const char* at = static_cast<const char*>(bytes);
-  while (size > 0) {
-    const auto sent = ::send(fd, at, size, MSG_NOSIGNAL);
-    if (sent <= 0) return false;
-    at += sent;
-    size -= static_cast<size_t>(sent);
-  }
-  return true;
-}
-
 void echo(int fd) {
   char bytes[4096];
   while (true) {
@@ -87,6 +75,8 @@ int run_origin(const std::string& ip, uint16_t base) {
   const auto port = [&](int offset) { return Address{ip, static_cast<uint16_t>(base + offset)}; };
   std::thread([fd = listen_on(port(0))]() mutable { accept_all(std::move(fd), echo); }).detach();
   std::thread([fd = listen_on(port(1))]() mutable { accept_all(std::move(fd), serve_bulk); }).detach();
+  std::thread([fd = listen_on(port(3))]() mutable { accept_all(std::move(fd), serve_websocket); }).detach();
+  std::thread([fd = listen_on(port(4))]() mutable { accept_all(std::move(fd), serve_events); }).detach();
   auto stream = listen_on(port(2));
   std::cout << "{\"ready\":true}" << std::endl;
   accept_all(std::move(stream), serve_stream);

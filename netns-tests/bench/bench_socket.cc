@@ -58,6 +58,17 @@ void send_all(int fd, const void* bytes, size_t size) {
   }
 }
 
+bool send_or_leave(int fd, const void* bytes, size_t size) {
+  const char* at = static_cast<const char*>(bytes);
+  while (size > 0) {
+    const auto sent = ::send(fd, at, size, MSG_NOSIGNAL);
+    if (sent <= 0) return false;
+    at += sent;
+    size -= static_cast<size_t>(sent);
+  }
+  return true;
+}
+
 bool read_exactly(int fd, void* bytes, size_t size) {
   char* at = static_cast<char*>(bytes);
   while (size > 0) {

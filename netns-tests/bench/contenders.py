@@ -6,7 +6,10 @@ import time
 from lab import LOAD_CORE, ORIGIN, SERVER_CORE, LabError, accepts, run
 
 HTTP, HTTPS = 80, 443  # the origin's ports
-PROBE_PORT = 7001  # bench_probe origin: echo, then bulk, then streamed responses
+PROBE_PORT = 7001  # bench_probe origin: echo, then bulk, then streamed responses, WebSocket echo, server-sent events
+WEBSOCKET_PORT, EVENTS_PORT = PROBE_PORT + 3, PROBE_PORT + 4
+HAPROXY_WEBSOCKET_PORT = 8081
+GRPC_PATH = "/bench.Echo/Unary.grpc"  # nghttpd takes the type of an answer from what follows a dot
 
 NGINX = """
 user root; daemon off; master_process off; worker_processes 1; pid {dir}/pid; error_log stderr crit;
@@ -20,6 +23,8 @@ http {{
     listen {address}:{http} backlog=4096; listen {address}:{https} ssl http2 backlog=4096;
     ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {cert}; ssl_certificate_key {key};
     root {www};
+    # Static files are for GET: a POST gets the same file, its body read and dropped. Without trailers, which nginx has none of.
+    location = {grpc} {{ default_type application/grpc; error_page 405 =200 {grpc}; }}
   }}
 }}
 """
@@ -44,6 +49,17 @@ frontend tls
   default_backend tls
 backend tls
   server origin {origin}:443 ssl verify required ca-file {ca} sni str(origin.bench) alpn http/1.1
+frontend grpc
+  bind 127.0.0.1:8444 ssl crt {pem} alpn h2
+  default_backend grpc
+backend grpc
+  server origin {origin}:443 ssl verify required ca-file {ca} sni str(origin.bench) alpn h2
+frontend websocket
+  bind 127.0.0.1:{websocket}
+  default_backend websocket
+backend websocket
+  timeout tunnel 5m
+  server origin {origin}:{websocket_origin}
 """
 
 TAPDECK = """
@@ -71,7 +87,7 @@ def nginx(lab, core, address, http, https):
     directory = lab.fresh_dir("nginx")
     config = directory / "nginx.conf"
     config.write_text(NGINX.format(dir=directory, address=address, http=http, https=https, cert=lab.cert, key=lab.key,
-                                   www=lab.dir / "www"))
+                                   www=lab.dir / "www", grpc=GRPC_PATH))
     process = lab.start(["nginx", "-p", directory, "-c", config, "-e", "stderr"], core, log=directory / "log")
     process.until(lambda: accepts(address, http), "listening")
     return process
@@ -82,9 +98,20 @@ def origin(lab):
     return nginx(lab, LOAD_CORE, ORIGIN, HTTP, HTTPS)
 
 
-def probe_origin(lab, core=LOAD_CORE):
-    process = lab.start([lab.probe, "origin", ORIGIN, PROBE_PORT], core, log=lab.fresh_dir("origin") / "log")
-    process.until(lambda: accepts(ORIGIN, PROBE_PORT), "listening")
+def probe_origin(lab, core=LOAD_CORE, address=ORIGIN):
+    process = lab.start([lab.probe, "origin", address, PROBE_PORT], core, log=lab.fresh_dir("origin") / "log")
+    process.until(lambda: accepts(address, PROBE_PORT), "listening")
+    return process
+
+
+def grpc_origin(lab):
+    """nghttpd on the load core: one unary method, answered with the lab's message and trailers once its request has ended."""
+    directory = lab.fresh_dir("nghttpd")
+    types = directory / "mime.types"
+    types.write_text("application/grpc grpc\n")
+    process = lab.start(["nghttpd", "-n1", "-a", ORIGIN, "-d", lab.dir / "www", "--mime-types-file", types,
+                         "--no-content-length", "--trailer", "grpc-status: 0", HTTPS, lab.key, lab.cert], LOAD_CORE, log=directory / "log")
+    process.until(lambda: accepts(ORIGIN, HTTPS), "listening")
     return process
 
 
@@ -96,8 +123,8 @@ class Yardstick:
     def __init__(self, name, process, clear, tls):
         self.name, self.process, self._ports = name, process, {"http": clear, "https": tls}
 
-    def url(self, scheme):
-        return f"{scheme}://yard.bench:{self._ports[scheme]}/2k.bin"
+    def url(self, scheme, path="/2k.bin"):
+        return f"{scheme}://yard.bench:{self._ports[scheme]}{path}"
 
     def check(self, requests):
         pass
@@ -107,13 +134,15 @@ def nginx_yardstick(lab):
     return Yardstick("nginx", nginx(lab, SERVER_CORE, "127.0.0.1", 8080, 8443), 8080, 8443)
 
 
-def haproxy(lab):
+def haproxy(lab, tls=8443):
+    """Port 8443 forwards by HTTP/1.1, 8444 by HTTP/2, HAPROXY_WEBSOCKET_PORT in clear to the WebSocket origin."""
     directory = lab.fresh_dir("haproxy")
     config = directory / "haproxy.cfg"
-    config.write_text(HAPROXY.format(origin=ORIGIN, pem=lab.pem, ca=lab.ca))
+    config.write_text(HAPROXY.format(origin=ORIGIN, pem=lab.pem, ca=lab.ca, websocket=HAPROXY_WEBSOCKET_PORT,
+                                     websocket_origin=WEBSOCKET_PORT))
     process = lab.start(["haproxy", "-db", "-q", "-f", config], SERVER_CORE, log=directory / "log")
     process.until(lambda: accepts("127.0.0.1", 8080), "listening")
-    return Yardstick("HAProxy", process, 8080, 8443)
+    return Yardstick("HAProxy", process, 8080, tls)
 
 
 def _mitmdump(lab, scheme, *options):
@@ -198,9 +227,15 @@ class Tapdeck:
         if lost:
             raise LabError(f"tapdeck reported {lost:.0f} recordings lost")
 
+    def check_whole(self):
+        """No recording ended before its exchange did."""
+        cut = self.metric("tapdeck_recordings_total", 'result="incomplete"') + self.metric("tapdeck_recordings_incomplete_total")
+        if cut:
+            raise LabError(f"tapdeck cut {cut:.0f} recordings short: {self.process.tail()}")
+
     @staticmethod
-    def url(scheme):
-        return f"{scheme}://origin.bench/2k.bin"
+    def url(scheme, path="/2k.bin"):
+        return f"{scheme}://origin.bench{path}"
 
     def record_once(self, scheme):
         """What replay will answer with."""

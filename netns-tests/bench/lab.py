@@ -107,6 +107,11 @@ class Process:
                 self.popen.wait()
 
 
+def grpc_message(payload):
+    """With gRPC's prefix: not compressed, and the length."""
+    return b"\0" + len(payload).to_bytes(4, "big") + payload
+
+
 def accepts(address, port):
     try:
         socket.create_connection((address, port), 1).close()
@@ -137,6 +142,8 @@ class Lab:
         self._certificates()
         (self.dir / "www").mkdir()
         (self.dir / "www/2k.bin").write_bytes(b"0123456789abcdef" * 128)
+        (self.dir / "www/bench.Echo").mkdir()
+        (self.dir / "www/bench.Echo/Unary.grpc").write_bytes(grpc_message(b"0123456789abcdef" * 128))
         return self
 
     def __exit__(self, *_):

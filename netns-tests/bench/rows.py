@@ -81,10 +81,10 @@ def wrk(lab, contender, scheme, seconds, script=None):
     return float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)), cpu * 1e6 / requests
 
 
-def h2load(lab, contender, seconds):
-    """The same over HTTP/2: 8 connections of 32 streams."""
+def h2load(lab, contender, seconds, options=(), path="/2k.bin", size=2048):
+    """The same over HTTP/2: 8 connections of 32 streams. Every answer must have had a body of `size` bytes."""
     before = contender.process.cpu_seconds()
-    out = finish(Process(["h2load", "-c8", "-m32", "-D", seconds, contender.url("https")], LOAD_CORE,
+    out = finish(Process(["h2load", "-c8", "-m32", "-D", seconds, *options, contender.url("https", path)], LOAD_CORE,
                          cgroup=lab.cgroup if contender.captured else None), seconds + 20)
     cpu = contender.process.cpu_seconds() - before
     if "Application protocol: h2" not in out:
@@ -92,15 +92,18 @@ def h2load(lab, contender, seconds):
     done, failed = (int(re.search(rf"(\d+) {word}", out).group(1)) for word in ("succeeded", "failed"))
     if done == 0 or failed:
         raise LabError(f"{contender.name}: {done} answers, {failed} failed")
+    data = int(re.search(r"\((\d+)\) data", out).group(1))
+    if data < done * size:
+        raise LabError(f"{contender.name}: {done} answers with {data} bytes, not {size} each")
     contender.check(done)
     return float(re.search(r"([\d.]+) req/s", out).group(1)), cpu * 1e6 / done
 
 
-def h2load_rounds(lab, plan, result, ours, theirs):
+def h2load_rounds(lab, plan, result, ours, theirs, **what):
     for contender in (ours, theirs):
-        h2load(lab, contender, 1)
+        h2load(lab, contender, 1, **what)
     for _ in range(plan.rounds):
-        pair = [h2load(lab, contender, plan.seconds) for contender in (ours, theirs)]
+        pair = [h2load(lab, contender, plan.seconds, **what) for contender in (ours, theirs)]
         result.pairs.append([rate for rate, _ in pair])
         result.cpu_us.append([cpu for _, cpu in pair])
     return [result]

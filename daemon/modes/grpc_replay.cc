@@ -69,8 +69,8 @@ net::Task<Result<void>> GrpcReplay::find(Playing& playing, By by) {
   const Tape& tape = *playing.target.tape;
   store::KeyBuilder builder = Asking::begin(exchange, tape, exchange.request().method);
   if (by == By::ServerFirst) mark_server_first(builder);
-  builder.canonical_body(by == By::ServerFirst ? store::Digest{}
-                                               : first_message_digest(tape.hasher, playing.call.said.client));
+  builder.canonical_body(by == By::FirstMessage ? first_message_digest(tape.hasher, playing.call.said.client)
+                                                : store::Digest{});
   playing.question.key = builder.key();
   playing.question.parts = builder.parts();
   playing.question.parts.body_size = playing.call.request_bytes;
@@ -278,6 +278,27 @@ net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
   co_return Result<void>{};
 }
 
+// A call may have been left, most often at its deadline, before its first message had come. What its client says now
+// nobody answered then: it hears nothing until its deadline, as it did. Without a deadline it would wait for ever, and
+// has missed.
+net::Task<Result<void>> GrpcReplay::wait_as_left(Playing& playing) {
+  const store::KeyParts asked = playing.question.parts;
+  CO_TRY_VOID(co_await find(playing, By::Silence));
+  for (const uint64_t id : std::exchange(playing.candidates, {})) {
+    CO_TRY(item, co_await load(playing, id));
+    const bool answered = item->script.client_ended || item->recording.outcome.kind != store::Outcome::Kind::Incomplete;
+    if (answered || item->script.steps.size() > 1) continue;
+    playing.item = std::move(item);
+    net::Signal nothing(co_await asio::this_coro::executor);
+    playing.call.is_waiting = true;
+    co_await nothing.wait();
+    co_return Result<void>{};
+  }
+  playing.question.parts = asked;
+  playing.missed = true;
+  co_return Result<void>{};
+}
+
 net::Task<Result<void>> GrpcReplay::play(Playing& playing) {
   GrpcCall& call = playing.call;
   if (!call.said.client_ended) {
@@ -297,6 +318,7 @@ net::Task<Result<void>> GrpcReplay::play(Playing& playing) {
     if (!found) co_return found;
   }
   if (playing.candidates.empty()) {
+    if (call.time_left() && !call.is_kept()) co_return co_await wait_as_left(playing);
     playing.missed = true;
     co_return Result<void>{};
   }

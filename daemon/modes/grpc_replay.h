@@ -40,9 +40,10 @@ class GrpcReplay final {
   struct Playing;
   net::Task<Result<void>> play(Playing& playing);
   net::Task<Result<store::ExchangeStore::Found>> look_up(Playing& playing);
-  enum class By { FirstMessage, ServerFirst };
+  enum class By { FirstMessage, ServerFirst, Silence };
   net::Task<Result<void>> find(Playing& playing, By by);
   net::Task<Result<void>> choose(Playing& playing);
+  net::Task<Result<void>> wait_as_left(Playing& playing);
   net::Task<Result<void>> perform(Playing& playing);
   net::Task<Result<void>> send_bytes(Playing& playing, uint64_t offset, uint64_t length);
   net::Task<Result<void>> finish(Playing& playing);

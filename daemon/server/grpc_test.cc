@@ -83,8 +83,6 @@ class GrpcReplay : public testing::Test {
   }
 
   WorkerRig rig;
-
- private:
   ScriptedOrigin origin_;
 };
 
@@ -144,6 +142,22 @@ TEST_F(GrpcReplay, TheDeadlineOfTheCallEndsTheWaitForTheClient) {
   const std::string heard = wire.read_until("grpc-status: 4\r\n");
   EXPECT_THAT(heard, StartsWith(kHead + message("re:a")));
   EXPECT_THAT(heard, EndsWith("grpc-status: 4\r\n"));
+}
+
+TEST_F(GrpcReplay, ACallThatWasLeftBeforeItsMessageCameIsLeftAgainAtItsDeadline) {
+  {
+    Wire wire = rig.connect();
+    wire.write(call("Talk", "grpc-timeout: 50m\r\n"));
+    ASSERT_TRUE(WorkerRig::eventually([&] { return origin_.connections() == 1; }));
+    wire.reset();
+  }
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  stop_origin(0);
+  Wire wire = rig.connect();
+  wire.write(call("Talk", "grpc-timeout: 50m\r\n") + message("a"));
+  EXPECT_THAT(wire.read_until("grpc-status: 4\r\n"), EndsWith("grpc-status: 4\r\n"));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 1; }));
+  EXPECT_THAT(talk({"a"}), HasSubstr("grpc-status: 9\r\n")) << "without a deadline it would wait for ever";
 }
 
 TEST_F(GrpcReplay, HybridRecordsWhatNoRecordingAnswers) {

@@ -35,9 +35,17 @@ const std::vector<std::string> kCases = {"empty_unary",
                                          "cancel_after_first_response",
                                          "timeout_on_sleeping_server"};
 
-std::string all_ok() {
+// A call with a deadline of a millisecond may be over before anything of it left its client, and then there is nothing
+// to record: five of them leave one.
+std::vector<std::string> cases_to_record() {
+  std::vector<std::string> cases = kCases;
+  cases.insert(cases.end(), 4, "timeout_on_sleeping_server");
+  return cases;
+}
+
+std::string all_ok(const std::vector<std::string>& cases) {
   std::string text;
-  for (const std::string& name : kCases) text += name + " ok\n";
+  for (const std::string& name : cases) text += name + " ok\n";
   return text;
 }
 
@@ -49,7 +57,7 @@ struct Setting {
 
 class GrpcInterop : public ::testing::TestWithParam<Setting> {
  protected:
-  Output run(const std::string& mode) {
+  Output run(const std::string& mode, const std::vector<std::string>& cases) {
     std::vector<std::string> argv = {tapdeck_binary(),
                                      "run",
                                      "--state-dir",
@@ -64,7 +72,7 @@ class GrpcInterop : public ::testing::TestWithParam<Setting> {
                                      summary_file(),
                                      "--"};
     const GrpcCall call{GetParam().client, "v4.origin.test", GetParam().tls};
-    for (const std::string& word : grpc_client(call, kCases)) argv.push_back(word);
+    for (const std::string& word : grpc_client(call, cases)) argv.push_back(word);
     return run_in({.lab = lab_}, argv, "", std::chrono::seconds(120));
   }
   [[nodiscard]] std::string summary_file() const { return lab_.directory() / "summary.json"; }
@@ -77,13 +85,13 @@ class GrpcInterop : public ::testing::TestWithParam<Setting> {
 
 TEST_P(GrpcInterop, VerdictsAreTheSameWhenTheServerIsGone) {
   GrpcServer server(lab_, GetParam().server, GetParam().tls);
-  const Output recorded = run("record");
-  ASSERT_EQ(recorded.out, all_ok()) << recorded.err;
+  const Output recorded = run("record", cases_to_record());
+  ASSERT_EQ(recorded.out, all_ok(cases_to_record())) << recorded.err;
   EXPECT_EQ(summed("tunnelled"), 0);
   EXPECT_GE(summed("recorded"), 12);
   server.stop();
-  const Output replayed = run("replay");
-  EXPECT_EQ(replayed.out, all_ok()) << replayed.err;
+  const Output replayed = run("replay", kCases);
+  EXPECT_EQ(replayed.out, all_ok(kCases)) << replayed.err;
   EXPECT_GE(summed("replayed"), 12);
 }
 

@@ -32,6 +32,10 @@ bool sent_same(const GrpcItem& a, const GrpcItem& b, const GrpcSaid& said) {
   return std::string_view(a.body).substr(0, said.bytes_sent) == std::string_view(b.body).substr(0, said.bytes_sent);
 }
 
+bool was_left_in_silence(const GrpcItem& item) {
+  return item.recording.outcome.kind == store::Outcome::Kind::Incomplete && item.script.steps.size() == 1;
+}
+
 bool is_head_only(const store::Recording& recording) {
   return recording.outcome.kind == store::Outcome::Kind::Complete && recording.response_body.empty() &&
          recording.response_trailers.empty();

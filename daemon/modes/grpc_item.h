@@ -24,6 +24,9 @@ struct GrpcItem : ReplayItem {
 // What the client has been sent so far is the same in both.
 [[nodiscard]] bool sent_same(const GrpcItem& a, const GrpcItem& b, const GrpcSaid& said);
 
+// Its client left before anybody had said anything.
+[[nodiscard]] bool was_left_in_silence(const GrpcItem& item);
+
 // The response ended with its head: nothing but status and fields ("trailers-only").
 [[nodiscard]] bool is_head_only(const store::Recording& recording);
 

@@ -62,5 +62,17 @@ TEST(GrpcItem, OfSuchAHeadOnlyTheStatusBelongsInTrailers) {
   EXPECT_EQ(trailers.find("grpc-message"), "gone");
 }
 
+TEST(GrpcItem, SilenceIsWhereNobodySaidAnything) {
+  GrpcItem item = item_of(0, "");
+  item.script.steps = {{}};
+  item.recording.outcome.kind = store::Outcome::Kind::Incomplete;
+  EXPECT_TRUE(was_left_in_silence(item));
+  item.script.steps = {{GrpcStep::Kind::ClientMessage}, {}};
+  EXPECT_FALSE(was_left_in_silence(item));
+  item.script.steps = {{}};
+  item.recording.outcome.kind = store::Outcome::Kind::Complete;
+  EXPECT_FALSE(was_left_in_silence(item));
+}
+
 }  // namespace
 }  // namespace tapdeck::modes

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/modes/grpc_bytes.h"
 #include "daemon/modes/grpc_item.h"
 #include "daemon/modes/grpc_miss.h"
 #include "daemon/modes/pace.h"
@@ -45,10 +46,9 @@ struct GrpcReplay::Playing {
   bool server_first = false;  // the candidates are such
   bool exhausted = false;     // Repeat::Once and all were used
   bool missed = false;
-  bool expired = false;   // the client's deadline
-  bool done = false;      // the response has ended, as recorded
-  std::string segment{};  // of a long response body
-  size_t segment_index = SIZE_MAX;
+  bool expired = false;  // the client's deadline
+  bool done = false;     // the response has ended, as recorded
+  GrpcBytes bytes;
 };
 
 GrpcReplay::GrpcReplay(const ReplayContext& context) : context_(context), cache_(context.hot_bytes / 4) {}
@@ -136,7 +136,7 @@ net::Task<Result<void>> GrpcReplay::choose(Playing& playing) {
     if (playing.item != nullptr && !sent_same(*playing.item, *item, playing.call.said)) continue;
     playing.item = std::move(item);
     playing.play.emplace(playing.item->script);
-    playing.segment_index = SIZE_MAX;
+    playing.bytes.forget();
     co_return Result<void>{};
   }
   if (std::exchange(playing.cached, false)) {
@@ -167,37 +167,6 @@ net::Task<Result<void>> GrpcReplay::choose(Playing& playing) {
   co_return co_await choose(playing);
 }
 
-net::Task<Result<void>> GrpcReplay::send_bytes(Playing& playing, uint64_t offset, uint64_t length) {
-  ReplayedRequest& exchange = playing.call.exchange();
-  const GrpcItem& item = *playing.item;
-  if (item.is_cached()) {
-    const BodyPiece piece{std::string_view(item.body).substr(offset, length), std::nullopt, false};
-    co_return co_await exchange.write_body(piece);
-  }
-  uint64_t begin = 0;  // of the segment
-  for (size_t i = 0; i < item.recording.response_body.segments.size() && length > 0; ++i) {
-    const store::Segment& segment = item.recording.response_body.segments[i];
-    if (offset < begin + segment.size) {
-      if (playing.segment_index != i) {
-        store::BodyRef part;
-        part.size = segment.size;
-        part.segments.push_back(segment);
-        auto read = [store = context_.store, part] { return store->read_body(part, part.size); };
-        CO_TRY(bytes, co_await net::offload(*context_.readers, read));
-        playing.segment = std::move(bytes);
-        playing.segment_index = i;
-      }
-      const BodyPiece piece{std::string_view(playing.segment).substr(offset - begin, length), std::nullopt, false};
-      auto written = co_await exchange.write_body(piece);
-      if (!written) co_return written;
-      offset += piece.bytes.size();
-      length -= piece.bytes.size();
-    }
-    begin += segment.size;
-  }
-  co_return Result<void>{};
-}
-
 net::Task<Result<void>> GrpcReplay::perform(Playing& playing) {
   GrpcCall& call = playing.call;
   Sleeper sleeper;
@@ -224,7 +193,7 @@ net::Task<Result<void>> GrpcReplay::perform(Playing& playing) {
       playing.done = ends;
       if (ends) co_return Result<void>{};
     } else if (step.kind == StepKind::Bytes) {
-      auto sent = co_await send_bytes(playing, step.offset, step.length);
+      auto sent = co_await playing.bytes.send(call.exchange(), *playing.item, step.offset, step.length);
       if (!sent) co_return sent;
       call.said.bytes_sent = step.offset + step.length;
     } else {
@@ -286,8 +255,7 @@ net::Task<Result<void>> GrpcReplay::wait_as_left(Playing& playing) {
   CO_TRY_VOID(co_await find(playing, By::Silence));
   for (const uint64_t id : std::exchange(playing.candidates, {})) {
     CO_TRY(item, co_await load(playing, id));
-    const bool answered = item->script.client_ended || item->recording.outcome.kind != store::Outcome::Kind::Incomplete;
-    if (answered || item->script.steps.size() > 1) continue;
+    if (!was_left_in_silence(*item)) continue;
     playing.item = std::move(item);
     net::Signal nothing(co_await asio::this_coro::executor);
     playing.call.is_waiting = true;
@@ -409,7 +377,11 @@ net::Task<Result<Answered>> GrpcReplay::try_serve(ReplayedRequest& request, cons
                                                   const config::Route* route, std::string_view route_name,
                                                   size_t keep) {
   GrpcCall call(request, route, *context_.metrics, keep);
-  Playing playing{call, target, route, route_name};
+  Playing playing{.call = call,
+                  .target = target,
+                  .route = route,
+                  .route_name = route_name,
+                  .bytes = GrpcBytes(*context_.store, *context_.readers)};
   co_return co_await conclude(playing);
 }
 

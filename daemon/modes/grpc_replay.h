@@ -45,7 +45,6 @@ class GrpcReplay final {
   net::Task<Result<void>> choose(Playing& playing);
   net::Task<Result<void>> wait_as_left(Playing& playing);
   net::Task<Result<void>> perform(Playing& playing);
-  net::Task<Result<void>> send_bytes(Playing& playing, uint64_t offset, uint64_t length);
   net::Task<Result<void>> finish(Playing& playing);
   net::Task<Result<Answered>> conclude(Playing& playing);
   net::Task<Result<void>> answer_miss(Playing& playing);

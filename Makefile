@@ -6,7 +6,7 @@ CHAOS ?= 1000
 LONG_BODY ?= 10240
 CTEST = cd $(BUILD) && ctest --output-on-failure --no-tests=error
 
-.PHONY: help build demo test bench chaos long-body lint format install uninstall packages-build packages-test configure clean
+.PHONY: help build demo test bench chaos long-body lint format install uninstall packages-build packages-demo packages-test configure daemon clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -16,8 +16,11 @@ help: ## show this list
 packages-build:
 	@.ci/install-packages build
 
+packages-demo:
+	@.ci/install-packages build demo
+
 packages-test:
-	@.ci/install-packages build test
+	@.ci/install-packages build demo test
 
 configure: packages-build
 	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_INSTALL_PREFIX=$(PREFIX) >$(BUILD).configure.log 2>&1 \
@@ -27,9 +30,12 @@ configure: packages-build
 build: configure ## compile everything; leaves build/tapdeck
 	@ninja -C $(BUILD) -j $(JOBS)
 
+daemon: configure ## compile the daemon alone, without its tests
+	@ninja -C $(BUILD) -j $(JOBS) tapdeck
+
 demo: ## record a real container's HTTPS call, switch the origin off, replay it
 	@.ci/need-root demo
-	@$(MAKE) --no-print-directory packages-test build
+	@$(MAKE) --no-print-directory packages-demo daemon
 	@netns-tests/demo/demo $(abspath $(BUILD))
 
 test: ## every test: lints, unit tests, then the network namespace tests

@@ -22,6 +22,12 @@ namespace {
 constexpr unsigned kMaxInformational = 100;
 // Tries of a request whose stream the origin refuses: an overloaded origin refuses the next one as well.
 constexpr unsigned kMaxRefusals = 3;
+
+// What ended because the client left, or the daemon stops, is nobody's failure.
+Error settle(Error error) {
+  if (error.code == Code::Cancelled) error.origin = Origin::Internal;
+  return error;
+}
 }  // namespace
 
 // What one try on one lane has come to.
@@ -62,7 +68,7 @@ net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
       auto waited = co_await pool_.acquire(key, fresh);
       acquired = std::move(waited);
     }
-    if (acquired.lane == nullptr) co_return co_await answer_failure(exchange, acquired.error);
+    if (acquired.lane == nullptr) co_return co_await answer_failure(exchange, settle(acquired.error));
     note_connection(exchange, *acquired.lane);
     Attempt state{source, std::move(acquired.lane), std::nullopt};
     auto done = co_await attempt(exchange, state);
@@ -71,21 +77,21 @@ net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
       co_return done;
     }
     // The origin says that it has not begun (REFUSED_STREAM, a GOAWAY that leaves us out): safe for every method.
-    const bool untouched = done.error().retry == Retry::Yes && !state.response_begun && source.can_rewind();
+    const Error error = settle(done.error());
+    const bool untouched = error.retry == Retry::Yes && !state.response_begun && source.can_rewind();
     if (untouched && ++refusals <= kMaxRefusals) {
       source.rewind();
       exchange.facts().reset_code.reset();  // that of the refusal
       continue;
     }
     // A reset of the stream and a silence are answers of the origin, not an idle connection that had ended.
-    const bool answered = exchange.facts().reset_code.has_value() || done.error().code == Code::Timeout;
-    const bool lost_race =
-        state.lane->reused && !state.response_begun && !answered && done.error().origin == Origin::Upstream;
+    const bool answered = exchange.facts().reset_code.has_value() || error.code == Code::Timeout;
+    const bool lost_race = state.lane->reused && !state.response_begun && !answered && error.origin == Origin::Upstream;
     if (lost_race && may_repeat(exchange) && fresh == upstream::Fresh::No) {
       fresh = upstream::Fresh::Yes;  // the origin closed an idle connection while our request was on its way
       continue;
     }
-    co_return co_await answer_failure(exchange, done.error());
+    co_return co_await answer_failure(exchange, error);
   }
 }
 

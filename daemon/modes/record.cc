@@ -154,7 +154,14 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
     }
     // A gRPC client that leaves before any answer has cancelled its call or reached its deadline, which replay repeats.
     const bool left = is_call && served.error().origin != Origin::Upstream;
-    if (exchange.response_started() || left) {
+    if (recording.is_lost()) {
+      builder.abandon();
+      builder.take_writes(writes);
+      context_.link->add(writes);
+      context_.metrics->add(Counter::RecordingDropped);
+      log::peer(log::Level::Error, "recording.lost", "an exchange broke off whose recording is not whole",
+                {{"recording", builder.id()}});
+    } else if (exchange.response_started() || left) {
       builder.finish(outcome_of(served.error(), facts));
       builder.take_writes(writes);
       context_.link->add(writes);

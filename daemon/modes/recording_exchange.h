@@ -40,7 +40,7 @@ class RecordingExchange final : public exchange::Exchange {
   [[nodiscard]] bool became_tunnel() const { return tunnel_; }
   // Nothing is recorded, and nothing is held: a body was too long, or the store did not keep up with one.
   [[nodiscard]] bool is_bypassed() const { return bypassed_; }
-  [[nodiscard]] bool is_lost() const { return lost_ || (builder_.is_begun() && link_.refusals() != refusals_); }
+  [[nodiscard]] bool is_lost() const { return lost_ || link_.was_refused(builder_.id()); }
   // Of a tunnel that is a WebSocket; nullptr: it is not.
   [[nodiscard]] WebSocketRecorder* websocket() { return websocket_.get(); }
 
@@ -98,7 +98,6 @@ class RecordingExchange final : public exchange::Exchange {
   bool tunnel_ = false;
   bool bypassed_ = false;
   bool lost_ = false;
-  uint64_t refusals_ = link_.refusals();
   std::unique_ptr<WebSocketRecorder> websocket_;
 };
 

@@ -47,18 +47,27 @@ void StoreLink::hand_over() {
   const uint64_t token = batch_++;
   uint64_t bytes = 0;
   for (const store::PendingWrite& write : turn_) bytes += write.memory();
+  if (!refused_.empty()) forget_ended();
   auto taken = writer_.submit(turn_, this, token);
   if (taken) {
     handed_.push_back({token, bytes});
     in_flight_ += bytes;
     return;
   }
-  ++refusals_;
+  for (const store::PendingWrite& write : turn_) refused_.insert(write.id);
+  forget_ended();
   log::peer(log::Level::Error, "store.queue_full", "recordings are lost: the store does not keep up",
             {{"recordings", turn_.size()}});
   metrics_.add(Counter::IncompleteStoreSlow, turn_.size());
   turn_.clear();
   written(token, std::unexpected(taken.error()));
+}
+
+void StoreLink::forget_ended() {
+  using Step = store::PendingWrite::Step;
+  for (const store::PendingWrite& write : turn_) {
+    if (write.step == Step::Finish || write.step == Step::Abandon) refused_.erase(write.id);
+  }
 }
 
 void StoreLink::written(uint64_t token, const Result<void>& result) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <mutex>
+#include <unordered_set>
 #include <vector>
 
 #include "daemon/base/metrics.h"
@@ -40,8 +41,9 @@ class StoreLink final : public store::Completion {
   [[nodiscard]] bool has_room() const { return in_flight_ < kInFlight; }
   // Returns when there is room. Error Timeout after hold_limit: the store stands still, go on without it.
   net::Task<Result<void>> room();
-  // How often a hand-over was refused: whoever had writes in one has lost them.
-  [[nodiscard]] uint64_t refusals() const { return refusals_; }
+  // The store refused a part of this recording, which still goes on: what it ends with is not whole. Until its last
+  // writes are queued.
+  [[nodiscard]] bool was_refused(uint64_t recording) const { return refused_.contains(recording); }
   [[nodiscard]] const asio::any_io_executor& executor() const { return executor_; }
   [[nodiscard]] Metrics& metrics() { return metrics_; }
   // No callback comes after this returns.
@@ -69,6 +71,7 @@ class StoreLink final : public store::Completion {
   };
   void schedule();
   void hand_over();
+  void forget_ended();  // of the recordings whose last writes are in turn_
   void take_answers();
   net::Task<Result<void>> wait_for_answer();
   void give_up(uint64_t number);  // cancelled: the recording goes on without its exchange
@@ -87,7 +90,7 @@ class StoreLink final : public store::Completion {
   bool scheduled_ = false;
   std::deque<Handed> handed_;  // not answered yet
   uint64_t in_flight_ = 0;
-  uint64_t refusals_ = 0;
+  std::unordered_set<uint64_t> refused_;  // recordings under way that have lost a part
   net::Signal room_{executor_};
 
   std::mutex mutex_;  // answers_ and posted_: shared with the writer thread

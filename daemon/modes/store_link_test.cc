@@ -92,9 +92,34 @@ TEST(StoreLink, AFullQueueIsALossThatIsToldAndCounted) {
   ASSERT_FALSE(told);
   EXPECT_EQ(told.error().code, Code::Exhausted);
   EXPECT_EQ(rig.count(Counter::IncompleteStoreSlow), 1U);
-  EXPECT_EQ(rig.link.refusals(), 1U) << "so that whoever had a part in it knows";
+  EXPECT_FALSE(rig.link.was_refused(1)) << "it has ended and was told";
   EXPECT_EQ(rig.count(Counter::StoreErrorWrite), 1U);
   EXPECT_EQ(rig.store->stored_recordings(), 0U);
+}
+
+TEST(StoreLink, OnlyTheRecordingsThatLostAPartAreLost) {
+  LinkRig rig({}, {.queue_bytes = store::kSegmentBytes / 2});
+  store::Recorder recorder(*rig.store, "default");
+  store::RecordingBuilder unlucky = recorder.begin("/a");
+  const store::RecordingBuilder other = recorder.begin("/b");
+  std::string segment(store::kSegmentBytes, 'x');
+  unlucky.body(store::BodySide::Response, segment, 0);
+  segment[0] = 'y';
+  unlucky.body(store::BodySide::Response, segment, 0);
+  std::vector<store::PendingWrite> writes;
+  unlucky.take_writes(writes);
+  ASSERT_FALSE(writes.empty());
+  rig.link.add(writes);
+  rig.io.poll();
+  EXPECT_TRUE(rig.link.was_refused(unlucky.id()));
+  EXPECT_FALSE(rig.link.was_refused(other.id()));
+  unlucky.abandon();
+  unlucky.take_writes(writes);
+  rig.link.add(writes);
+  rig.link.close();
+  EXPECT_FALSE(rig.link.was_refused(unlucky.id())) << "its end was queued";
+  rig.io.restart();
+  rig.io.poll();
 }
 
 TEST(StoreLink, ALongBodyWaitsForTheStoreAndGoesOnWhenItHasCaughtUp) {
@@ -121,7 +146,7 @@ TEST(StoreLink, ALongBodyWaitsForTheStoreAndGoesOnWhenItHasCaughtUp) {
   ASSERT_TRUE(room);
   EXPECT_TRUE(*room) << room->error().message();
   EXPECT_TRUE(rig.link.has_room());
-  EXPECT_EQ(rig.link.refusals(), 0U);
+  EXPECT_FALSE(rig.link.was_refused(builder.id()));
   rig.link.close();
   rig.io.restart();
   rig.io.poll();

@@ -148,7 +148,7 @@ net::Task<> WebSocketRecorder::finish(const Result<void>& served) {
   save_timer_.clear();
   store::Outcome ended = outcome(served);
   const bool incomplete = ended.kind == Kind::Incomplete;
-  const bool lost = link_.refusals() != refusals_;
+  const bool lost = link_.was_refused(builder_.id());
   if (lost) {
     builder_.abandon();
   } else {

@@ -61,7 +61,6 @@ class WebSocketRecorder {
   bool save_pending_ = false;
   exchange::Clock::time_point saved_at_{};
   bool must_settle_ = false;
-  uint64_t refusals_ = link_.refusals();  // others since: of a part of this recording, as far as one can know
   std::vector<ws::Message> messages_;
   std::vector<store::PendingWrite> writes_;
 };

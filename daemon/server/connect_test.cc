@@ -49,6 +49,7 @@ class ProxyRig {
     if (name == kHost || name == "web.test") return DnsAnswer{.addresses = {"127.0.0.1"}};
     if (name == "servfail.test") return DnsAnswer{.code = 2};
     if (name == "empty.test") return DnsAnswer{};
+    if (name == "mute.test") return DnsAnswer{.silent = true};
     return DnsAnswer{.code = 3};
   }};
   upstream::Resolver resolver{{{dns.server()}, std::chrono::milliseconds(500)}};
@@ -325,6 +326,20 @@ TEST(Proxy, ClientThatLeavesEarlyLeavesNothingBehind) {
   // None is active before it was accepted, either.
   EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.counted_connections() == clients; }));
   EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.active() == 0; }));
+}
+
+TEST(Proxy, AClientThatLeavesBeforeItsOriginIsReachedLeavesNoAnswerOnTheTape) {
+  ProxyRig proxy;
+  Wire wire = proxy.connect();
+  EXPECT_TRUE(wire.write("GET http://mute.test/ HTTP/1.1\r\nHost: mute.test\r\n\r\n"));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.dns.questions() > 0; }));
+  wire.reset();
+  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
+  // The store writes in order: what comes later is there when all before it is.
+  EXPECT_THAT(proxy.ask("GET http://servfail.test/ HTTP/1.1\r\nHost: servfail.test\r\n\r\n"),
+              HasSubstr("upstream_dns"));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.store->stored_recordings() > 0; }));
+  EXPECT_EQ(proxy.rig.store->stored_recordings(), 1U);
 }
 
 TEST(Proxy, TlsToTheProxyItselfIsNotSpoken) {

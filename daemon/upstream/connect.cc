@@ -66,7 +66,7 @@ net::Task<> run_in(Race& race, DialContext& context, uint64_t netns_cookie, Endp
 
 // What to say of several failures: all addresses, and how the last to fail did.
 Error sum_up(const Key& key, const std::vector<Endpoint>& addresses, const std::vector<Error>& errors) {
-  if (errors.empty()) return Error{Code::Cancelled, "connect was cancelled", Origin::Upstream, Retry::No, 0};
+  if (errors.empty()) return Error{Code::Cancelled, "connect was cancelled", Origin::Internal, Retry::No, 0};
   Error error = errors.back();
   if (addresses.size() == 1 || error.origin != Origin::Upstream) return error;
   std::string all;

@@ -318,7 +318,7 @@ net::Task<Result<Addresses>> Resolver::resolve(std::string host) {
     co_await waiting->answered.wait();
     const bool wanted = co_await net::is_wanted();
     if (!waiting->result && !wanted) {
-      co_return fail(Code::Cancelled, "the look-up of " + host + " is not wanted any more", Origin::Upstream);
+      co_return fail(Code::Cancelled, "the look-up of " + host + " is not wanted any more", Origin::Internal);
     }
   }
   co_return std::move(*waiting->result);

@@ -208,6 +208,41 @@ TEST(H2, AnOriginThatGoesAwayLosesNoRequest) {
   raw.close();
 }
 
+// GOAWAY with ENHANCE_YOUR_CALM (11) that leaves stream 1 in, then the end: before or inside its answer.
+TEST(H2, WhatAGoawayBreaksOffEndsWithItsCodeInRecordAndReplay) {
+  const std::string goaway("\0\0\x08\x07\0\0\0\0\0\0\0\0\1\0\0\0\x0b", 17);
+  WorkerRig rig(in_mode(Mode::Record));
+  ScriptedOrigin origin([&goaway](Wire& raw) {
+    H2Wire wire(raw, http::Role::Server);
+    wire.until("END 1");
+    if (wire.request().target == "/part") {
+      http::ResponseHead head;
+      head.status = 200;
+      head.version = http::Version::Http2;
+      EXPECT_TRUE(wire.codec().send_response(1, head, http::EndStream::No));
+      EXPECT_TRUE(wire.codec().send_body(1, "half", std::nullopt));
+      wire.flush();
+    }
+    raw.write(goaway);
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  for (const Mode mode : {Mode::Record, Mode::Replay}) {
+    if (mode == Mode::Replay) {
+      EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 2; }));
+      origin.stop();
+    }
+    rig.set_mode(mode);
+    Wire raw = rig.connect();
+    H2Wire client(raw, http::Role::Client);
+    client.request("GET", "/part");
+    EXPECT_EQ(client.until("RESET 1"), "HEAD 1 200, BODY 1 half, RESET 1 11") << to_string(mode);
+    client.request("POST", "/none", "x");
+    EXPECT_THAT(client.until("END 3"), HasSubstr("GOAWAY with code 11")) << to_string(mode);
+    raw.close();
+  }
+}
+
 TEST(H2, AConnectionLostMidStreamIsNeverRepeatedForAPost) {
   WorkerRig rig(in_mode(Mode::Passthrough));
   std::atomic<int> posts{0};

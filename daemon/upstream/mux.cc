@@ -72,8 +72,9 @@ void MuxConnection::pump() {
 }
 
 void MuxConnection::dispatch(const http::Event& event) {
-  if (std::holds_alternative<http::GoingAway>(event)) {
+  if (const auto* away = std::get_if<http::GoingAway>(&event)) {
     going_away_ = true;
+    if (away->code != http::ResetCode::NoError) away_code_ = away->code;
     return;
   }
   const http::StreamId id = std::visit(

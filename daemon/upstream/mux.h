@@ -70,6 +70,8 @@ class MuxConnection {
   uint64_t opened_ = 0;
   bool retired_ = false;
   bool going_away_ = false;
+  // Of a GOAWAY that says what went wrong: streams that it had begun to answer end with it when the connection does.
+  std::optional<http::ResetCode> away_code_;
   bool writer_active_ = false;
   bool lingers_ = false;
 };

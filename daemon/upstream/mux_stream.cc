@@ -54,7 +54,12 @@ void MuxStream::on_event(const http::Event& event, http::Codec& codec) {
 }
 
 void MuxStream::on_failure(const Error& error) {
-  if (!complete_ && !failure_) failure_ = error;
+  const bool ended = error.code == Code::Closed || error.code == Code::Reset;
+  if (answered_ && !complete_ && ended && connection_.away_code_) {
+    reset_ = connection_.away_code_;
+  } else if (!complete_ && !failure_) {
+    failure_ = error;
+  }
   ready_.notify();
 }
 
@@ -65,6 +70,9 @@ Error MuxStream::broken() const {
     if (error.code == Code::Closed) {
       error.code = answered_ ? Code::Truncated : Code::Reset;
       error.detail = name + (answered_ ? " closed inside a message" : " closed without an answer");
+      if (connection_.away_code_) {
+        error.detail += ", after a GOAWAY with code " + std::to_string(static_cast<uint32_t>(*connection_.away_code_));
+      }
     }
     return error;
   }

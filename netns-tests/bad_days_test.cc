@@ -19,14 +19,12 @@ class BadDay : public ::testing::Test {
  protected:
   // `tapdeck WORDS` in gw with a state directory of this test's own; `before` are shell commands in the mount namespace
   // that it gets.
-  [[nodiscard]] Output tapdeck(const std::string& words, const std::string& before = "true",
-                               std::optional<uid_t> user = std::nullopt) const {
+  [[nodiscard]] Output tapdeck(const std::string& words, const std::string& before = "true") const {
     const std::string command =
         before + " && exec " + tapdeck_binary().string() + " " + words + " --state-dir " + state().string();
     return run_to_end({.argv = {"unshare", "-m", "--propagation", "private", "sh", "-c", command},
                        .netns = &lab_.gw(),
-                       .env = {{"RUNTIME_DIRECTORY", (lab_.directory() / "run").string()}},
-                       .user = user});
+                       .env = {{"RUNTIME_DIRECTORY", (lab_.directory() / "run").string()}}});
   }
   [[nodiscard]] Output run_true(const std::string& before) const {
     const std::string command =
@@ -61,7 +59,8 @@ TEST_F(BadDay, WithoutKernelTypeInformationCaptureWorks) {
 }
 
 TEST_F(BadDay, WithoutPrivilegesServeSaysWhichAreMissing) {
-  const auto output = run_to_end({.argv = {tapdeck_binary(), "serve", "--state-dir", "/tmp/td-lab-nobody"},
+  const TempDir place;
+  const auto output = run_to_end({.argv = {tapdeck_for_anyone(place), "serve", "--state-dir", "/tmp/td-lab-nobody"},
                                   .netns = &lab_.gw(),
                                   .env = {{"XDG_RUNTIME_DIR", "/tmp/td-lab-nobody"}},
                                   .user = 65534});

@@ -23,6 +23,15 @@ std::filesystem::path tapdeck_binary() {
   return binary;
 }
 
+std::filesystem::path tapdeck_for_anyone(const TempDir& place) {
+  using std::filesystem::perms;
+  std::filesystem::permissions(place.path(), perms::owner_all | perms::group_exec | perms::others_exec);
+  std::filesystem::copy_file(tapdeck_binary(), place / "tapdeck");
+  std::filesystem::permissions(place / "tapdeck", perms::others_exec | perms::others_read,
+                               std::filesystem::perm_options::add);
+  return place / "tapdeck";
+}
+
 HttpReply unix_http(const std::filesystem::path& socket, const std::string& method, const std::string& target,
                     const std::string& body) {
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));

@@ -18,6 +18,9 @@ namespace tapdeck::lab {
 // Path of the binary under test: TAPDECK_BIN or the build's own.
 [[nodiscard]] std::filesystem::path tapdeck_binary();
 
+// A copy in `place` that any user may run: the tree itself may lie in a home that is closed to others.
+[[nodiscard]] std::filesystem::path tapdeck_for_anyone(const TempDir& place);
+
 struct HttpReply {
   int status = 0;  // 0: no answer
   std::string body;

@@ -37,8 +37,8 @@ void NghttpdOrigin::stop() {
 std::string h2_suite(const std::string& tool) {
   const std::string binary = "/var/cache/tapdeck-test/h2spec/" + tool;
   // Go's own cache makes this cheap when nothing changed.
-  const auto built = run_to_end({.argv = {"go", "build", "-C", std::string(TAPDECK_LAB_SOURCE) + "/h2spec", "-o",
-                                          binary, "github.com/summerwind/h2spec/cmd/" + tool},
+  const auto built = run_to_end({.argv = {"env", "--chdir=" + std::string(TAPDECK_LAB_SOURCE) + "/h2spec", "go",
+                                          "build", "-o", binary, "github.com/summerwind/h2spec/cmd/" + tool},
                                  .env = {{"GOTOOLCHAIN", "local"},
                                          {"GOFLAGS", "-mod=mod"},
                                          {"GO111MODULE", "on"},

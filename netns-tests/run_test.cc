@@ -144,8 +144,18 @@ TEST_F(Run, SeveralAtOnceOnOneStateDirectoryAllRecord) {
   EXPECT_EQ(nlohmann::json::parse(list.out, nullptr, false)["items"].size(), 4U) << list.out << list.err;
 }
 
+TEST_F(Run, UsesTheDescriptorsTheHostAllowsAndLeavesTheCommandItsOwnLimit) {
+  const std::string script = "ulimit -Sn; awk '/open files/ { print $4, $5 }' /proc/$PPID/limits";
+  const auto output = run_in({.lab = lab_}, {"prlimit", "--nofile=400:4000", tapdeck_binary(), "run", "--state-dir",
+                                             state(), "--", "sh", "-c", script});
+  EXPECT_EQ(output.status, 0) << output.err;
+  EXPECT_EQ(output.out, "400\n4000 4000\n");
+}
+
 TEST_F(Run, WithoutPrivilegesItSaysWhichAreMissing) {
-  auto options = seated({.lab = lab_}, {tapdeck_binary(), "run", "--state-dir", "/tmp/td-lab-nobody", "--", "true"});
+  const TempDir place;
+  auto options =
+      seated({.lab = lab_}, {tapdeck_for_anyone(place), "run", "--state-dir", "/tmp/td-lab-nobody", "--", "true"});
   options.user = 65534;
   const auto output = run_to_end(options);
   std::filesystem::remove_all("/tmp/td-lab-nobody");

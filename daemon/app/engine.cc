@@ -1,6 +1,7 @@
 #include "daemon/app/engine.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -77,10 +78,22 @@ std::optional<Counter> counter_of(kernel::Uncaptured reason) {
   return std::nullopt;
 }
 
+// Two descriptors a connection: what the host allows, not the 1,024 that shells begin with. A command that `run` starts
+// gets the caller's own limit (SignalRelay).
+void use_all_descriptors() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= files.rlim_max) return;
+  files.rlim_cur = files.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &files) != 0) {
+    log::warn("descriptors.limit", "the soft limit of open files stays as it is");
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, const Paths& paths,
                                                MetricsRegistry& metrics, StoreUse use) {
+  use_all_descriptors();
   std::unique_ptr<Engine> engine(new Engine(config, metrics));
   TRY_VOID(make_directories(paths));
   TRY_VOID(engine->open_tls(paths));

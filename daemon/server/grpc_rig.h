@@ -22,7 +22,8 @@ inline std::string call(const std::string& method, const std::string& fields = {
 }
 inline const std::string kEnd = "0\r\n\r\n";
 inline const std::string kHead =
-    "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\nTrailer: grpc-status\r\n\r\n";
+    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\nTrailer: "
+    "grpc-status\r\n\r\n";
 inline const std::string kTrailers = "0\r\ngrpc-status: 0\r\nx-rich-bin: AAEC\r\n\r\n";
 
 // An origin that answers each client message with "re:" and it, as it comes; "quiet" is not answered; at the client's

@@ -237,6 +237,8 @@ struct Resolver::Impl {
       polled.assign(1, {wake.get(), POLLIN, 0});
       for (const auto& [fd, events] : sockets) polled.push_back({fd, events, 0});
       ::poll(polled.data(), polled.size(), wait_ms());
+      // Before the answers: who asks while a question is open shares its answer.
+      if (!take_new()) break;
       for (size_t i = 1; i < polled.size(); ++i) {
         const short seen = polled[i].revents;
         if (seen == 0 || !sockets.contains(polled[i].fd)) continue;
@@ -246,7 +248,6 @@ struct Resolver::Impl {
       }
       if (channel != nullptr) ares_process_fd(channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);  // its timeouts
       give_up_late_ones();
-      if (!take_new()) break;
     }
     close_channel();
   }

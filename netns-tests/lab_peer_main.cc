@@ -8,8 +8,16 @@
 // `load` opens N plain connections with one request each, P at a time (--hold: all stay open until the last has
 // answered), and prints one JSON object. --numbered appends K, K+1, ... to the path and prints on stderr the path of
 // every answer that was complete, as soon as it is.
+#include <sys/resource.h>
+
 #include "netns-tests/lab_peer.h"
 
 int main(int argc, char** argv) {
+  // Thousands of flows at once, where shells begin with 1,024 descriptors.
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
   return tapdeck::lab::lab_peer({argv + 1, argv + argc});
 }

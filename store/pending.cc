@@ -1,5 +1,6 @@
 // Stores beside the store: written by a second recording process, merged when it is done.
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -24,6 +25,38 @@ Result<void> copy_secret(const std::string& from, const std::string& to) {
   return {};
 }
 
+// A pending store is made and locked in several steps; who merges must not take one that is half made for one that was
+// left. Makers share the gate until their store is locked, a merger has it alone while it opens one.
+Result<UniqueFd> pass_gate(const std::string& main, int operation) {
+  const std::string path = main + "/pending.gate";
+  UniqueFd gate(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!gate) return fail_errno(errno, "open " + path, Origin::Store);
+  while (::flock(gate.get(), operation) != 0) {
+    if (errno != EINTR) return fail_errno(errno, "lock " + path, Origin::Store);
+  }
+  return gate;
+}
+
+Result<std::unique_ptr<ExchangeStore>> make_pending(const StoreOptions& main, const StoreOptions& options) {
+  TRY(gate, pass_gate(main.path, LOCK_SH));
+  std::error_code error;
+  fs::create_directories(options.path, error);
+  if (error) return fail_errno(error.value(), "create " + options.path, Origin::Store);
+  TRY_VOID(copy_secret(main.path + "/match.secret", options.path + "/match.secret"));
+  return ExchangeStore::open(options, Access::ReadWrite);
+}
+
+// Null: its maker was killed before there was a store in it.
+Result<std::unique_ptr<ExchangeStore>> open_left(const StoreOptions& main, const StoreOptions& options) {
+  TRY(gate, pass_gate(main.path, LOCK_EX));
+  std::error_code error;
+  if (!fs::exists(options.path + "/match.secret", error)) {
+    fs::remove_all(options.path, error);
+    return nullptr;
+  }
+  return ExchangeStore::open(options, Access::ReadWrite);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ExchangeStore>> ExchangeStore::open_pending(const StoreOptions& main) {
@@ -32,11 +65,7 @@ Result<std::unique_ptr<ExchangeStore>> ExchangeStore::open_pending(const StoreOp
     return fail_errno(errno, "read random bytes", Origin::Store);
   StoreOptions options = main;
   options.path = main.path + "/pending/" + std::to_string(::getpid()) + "-" + std::to_string(random);
-  std::error_code error;
-  fs::create_directories(options.path, error);
-  if (error) return fail_errno(error.value(), "create " + options.path, Origin::Store);
-  TRY_VOID(copy_secret(main.path + "/match.secret", options.path + "/match.secret"));
-  TRY(store, open(options, Access::ReadWrite));
+  TRY(store, make_pending(main, options));
   // Imported sessions carry a secret of their own: without it keys recorded here would not match there.
   auto reader = open(main, Access::ReadOnly);
   if (!reader) {
@@ -61,7 +90,8 @@ Result<uint64_t> ExchangeStore::merge_pending(const std::string& pending_directo
     StoreOptions options;
     options.path = pending_directory;
     options.cache_bytes = 8 << 20;
-    TRY(pending, open(options, Access::ReadWrite));
+    TRY(pending, open_left(impl_->options, options));
+    if (pending == nullptr) return 0;
     if (pending->impl_->secret != impl_->secret) {
       return fail(Code::InvalidArgument, pending_directory + " was not recorded beside " + impl_->options.path,
                   Origin::Store);

@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 #include <rocksdb/db.h>
 
+#include <atomic>
 #include <fstream>
+#include <thread>
 
 #include "store/store_repair.h"
 #include "store/test_support.h"
@@ -111,6 +113,38 @@ TEST(Pending, ASecondRecorderIsMergedAsNewTakes) {
   EXPECT_EQ(*store->read_body(store->get(ids[0])->response_body), "one");
   EXPECT_EQ(store->read_body(store->get(ids[1])->response_body)->size(), 50'000u);
   EXPECT_EQ(store->session("s")->takes, 2u);
+}
+
+TEST(Pending, OneThatIsBeingMadeIsNotTakenForOneThatWasLeft) {
+  const TempDirectory dir;
+  StoreOptions options;
+  options.path = dir.path();
+  auto store = open_store(options);
+  std::atomic<bool> done{false};
+  std::thread maker([&] {
+    for (int i = 0; i < 20; ++i) {
+      auto beside = ExchangeStore::open_pending(options);
+      EXPECT_TRUE(beside) << beside.error().message();
+    }
+    done = true;
+  });
+  while (!done) {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(dir.path() + "/pending", error)) {
+      ignore(store->merge_pending(entry.path()), "busy, or just merged");
+    }
+  }
+  maker.join();
+}
+
+TEST(Pending, OneWhoseMakerWasKilledAtOnceIsRemoved) {
+  const TempDirectory dir;
+  StoreOptions options;
+  options.path = dir.path();
+  auto store = open_store(options);
+  fs::create_directories(dir.path() + "/pending/1-2");
+  EXPECT_EQ(store->merge_pending(dir.path() + "/pending/1-2").value_or(9), 0U);
+  EXPECT_TRUE(fs::is_empty(dir.path() + "/pending"));
 }
 
 TEST(Pending, WhatAKilledRecorderLeftIsMergedByTheNextOpen) {

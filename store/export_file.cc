@@ -1,6 +1,7 @@
 #include "store/export_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -69,8 +70,13 @@ Result<void> ExportWriter::finish() {
 }
 
 Result<ExportReader> ExportReader::open(const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a pipe must not stop us
   if (!fd) return fail_errno(errno, "open " + path, Origin::Store);
+  struct stat status{};
+  if (::fstat(fd.get(), &status) == 0 && !S_ISREG(status.st_mode)) {  // it is read twice
+    return fail(Code::InvalidArgument, path + " is no regular file: save what comes out of a pipe first",
+                Origin::Store);
+  }
   ExportReader reader(path, std::move(fd));
   auto magic = reader.take(kMagic.size());
   if (!magic && magic.error().code != Code::Truncated) return std::unexpected(magic.error());

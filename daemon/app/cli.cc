@@ -78,7 +78,8 @@ class Builder {
     CLI::App* sub = parent.add_subcommand(name, about);
     sub->add_option("--config", a_.common.config_file, "configuration file (default /etc/tapdeck/tapdeck.toml)");
     sub->add_option("--state-dir", a_.common.state_dir,
-                    "state directory (default ~/.local/share/tapdeck, root: /var/lib/tapdeck)");
+                    "state directory (default ~/.local/share/tapdeck, root: /var/lib/tapdeck)")
+        ->check([](const std::string& given) { return given.empty() ? "must not be empty" : ""; });
     sub->footer(examples.empty() ? "" : "Examples:\n" + examples);  // else it would show its parent's
     sub->callback([this, action = std::move(action)] { action_ = action; });
     return sub;

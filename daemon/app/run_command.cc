@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <system_error>
@@ -35,8 +36,8 @@ Result<void> check(const RunOptions& options) {
   if (options.capture != "auto" && options.capture != "cgroup") {
     return fail(Code::InvalidArgument, "run: --capture is auto, cgroup or netns, not '" + options.capture + "'");
   }
-  if (options.fail_on_miss && (*options.fail_on_miss < 0 || *options.fail_on_miss > 255)) {
-    return fail(Code::InvalidArgument, "run: --fail-on-miss takes an exit status of 0 to 255");
+  if (options.fail_on_miss && (*options.fail_on_miss < 1 || *options.fail_on_miss > 255)) {
+    return fail(Code::InvalidArgument, "run: --fail-on-miss takes an exit status of 1 to 255");
   }
   return {};
 }
@@ -155,9 +156,13 @@ Result<Ended> run_child(const RunOptions& options, RunServices& services, const 
   return Ended{status, true};
 }
 
+// Something was asked for that the tape had not, or has not now.
+bool is_incomplete(const RunSummary& summary) {
+  return summary.missed > 0 || summary.lost > 0 || !summary.refused.empty();
+}
+
 int status_with(const RunOptions& options, const RunSummary& summary, const ExitStatus& status) {
-  const bool missed = summary.missed > 0 || !summary.refused.empty();
-  if (missed && options.fail_on_miss) return *options.fail_on_miss;
+  if (is_incomplete(summary) && options.fail_on_miss) return *options.fail_on_miss;
   return status.kind == ExitStatus::Kind::Exited ? status.value : 128 + status.value;
 }
 
@@ -180,9 +185,15 @@ int run_with(const RunOptions& options, const RunServicesFactory& make_services)
     say(good.error().message());
     return kExitOurFailure;
   }
+  const auto summary_file = SummaryFile::open(options.summary_file);
+  if (!summary_file) {
+    say("run: --summary: " + summary_file.error().message());
+    return kExitOurFailure;
+  }
   ExitStatus status;
   {
     const SignalRelay relay;
+    ::signal(SIGPIPE, SIG_IGN);  // of ours: nobody may read what we say at the end
     auto services = make_services(options);
     if (!services) {
       say(services.error().message());
@@ -197,15 +208,12 @@ int run_with(const RunOptions& options, const RunServicesFactory& make_services)
     status = ended->status;
     RunSummary summary = (*services)->summary();
     summary.exit = status_with(options, summary, status);
-    if (!options.summary_file.empty()) {
-      const Result<void> written = trust::replace_file(options.summary_file, summary_json(summary), 0644);
-      if (!written) {
-        say("--summary: " + written.error().message());
-        return kExitOurFailure;
-      }
-    }
     std::fprintf(stderr, "%s\n", summary_line(summary).c_str());
-    const bool overruled = options.fail_on_miss && (summary.missed > 0 || !summary.refused.empty());
+    if (const Result<void> written = summary_file->write(summary_json(summary)); !written) {
+      say("run: --summary: " + written.error().message());
+      return kExitOurFailure;
+    }
+    const bool overruled = options.fail_on_miss && is_incomplete(summary);
     if (overruled) status = ExitStatus{ExitStatus::Kind::Exited, summary.exit};
   }
   // Only now, when stores are closed and nothing of the run is left, do we die as the command did.

@@ -81,6 +81,7 @@ class InProcess final : public RunServices {
     out.recorded = outcomes[static_cast<size_t>(Outcome::Recorded)];
     out.replayed = outcomes[static_cast<size_t>(Outcome::Replayed)];
     out.missed = outcomes[static_cast<size_t>(Outcome::Missed)];
+    out.lost = snapshot.value(Counter::RecordingDropped);
     for (auto i = static_cast<size_t>(Counter::TunnelledBypass); i <= static_cast<size_t>(Counter::TunnelledConnect);
          ++i) {
       out.tunnelled += snapshot.counters[i];

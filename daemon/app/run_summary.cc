@@ -1,6 +1,13 @@
 #include "daemon/app/run_summary.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <nlohmann/json.hpp>
+
+#include "daemon/trust/files.h"
 
 namespace tapdeck::app {
 
@@ -9,7 +16,8 @@ std::string summary_line(const RunSummary& summary) {
   for (const auto& [reason, count] : summary.uncaptured) uncaptured += count;
   return "tapdeck: session " + summary.session + ": " + std::to_string(summary.recorded) + " recorded, " +
          std::to_string(summary.replayed) + " replayed, " + std::to_string(summary.missed) + " missed, " +
-         std::to_string(summary.tunnelled) + " tunnelled, " + std::to_string(uncaptured) + " not captured";
+         std::to_string(summary.tunnelled) + " tunnelled, " + std::to_string(uncaptured) + " not captured" +
+         (summary.lost > 0 ? ", " + std::to_string(summary.lost) + " LOST" : "");
 }
 
 std::string summary_json(const RunSummary& summary) {
@@ -26,12 +34,36 @@ std::string summary_json(const RunSummary& summary) {
                        {"destination", flow.destination},
                        {"name", flow.name}});
   }
-  const Json json = {{"session", summary.session},     {"mode", to_string(summary.mode)},
-                     {"take", summary.take},           {"recorded", summary.recorded},
-                     {"replayed", summary.replayed},   {"missed", summary.missed},
-                     {"tunnelled", summary.tunnelled}, {"uncaptured", std::move(uncaptured)},
-                     {"refused", std::move(refused)},  {"exit", summary.exit}};
+  const Json json = {{"session", summary.session},
+                     {"mode", to_string(summary.mode)},
+                     {"take", summary.take},
+                     {"recorded", summary.recorded},
+                     {"replayed", summary.replayed},
+                     {"missed", summary.missed},
+                     {"tunnelled", summary.tunnelled},
+                     {"lost", summary.lost},
+                     {"uncaptured", std::move(uncaptured)},
+                     {"refused", std::move(refused)},
+                     {"exit", summary.exit}};
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Result<SummaryFile> SummaryFile::open(const std::string& path) {
+  SummaryFile file;
+  if (path.empty()) return file;
+  // O_NONBLOCK: a pipe that nobody reads is an error, not a wait.
+  file.fd_ = UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644));
+  if (!file.fd_) return fail_errno(errno, "open " + path);
+  return file;
+}
+
+Result<void> SummaryFile::write(std::string_view text) const {
+  if (!fd_) return {};
+  struct stat status{};
+  if (::fstat(fd_.get(), &status) == 0 && S_ISREG(status.st_mode) && ::ftruncate(fd_.get(), 0) != 0) {
+    return fail_errno(errno, "truncate the file");
+  }
+  return trust::write_all(fd_.get(), text);
 }
 
 }  // namespace tapdeck::app

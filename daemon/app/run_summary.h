@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "daemon/base/result.h"
+#include "daemon/base/unique_fd.h"
 #include "daemon/base/vocabulary.h"
 
 namespace tapdeck::app {
@@ -28,14 +30,28 @@ struct RunSummary {
   uint64_t replayed = 0;
   uint64_t missed = 0;
   uint64_t tunnelled = 0;
+  uint64_t lost = 0;  // exchanges that passed unrecorded because the store failed or did not keep up
   std::map<std::string, uint64_t> uncaptured;  // flows by reason
   std::vector<RefusedFlow> refused;
   int exit = 0;  // the status tapdeck itself ends with; 128 + signal when it dies of one
 };
 
-// "tapdeck: session S: R recorded, H replayed, M missed, T tunnelled, U not captured", without a newline.
+// "tapdeck: session S: R recorded, H replayed, M missed, T tunnelled, U not captured", without a newline; and
+// ", L LOST" when there are any.
 [[nodiscard]] std::string summary_line(const RunSummary& summary);
 // One object and a newline; bytes that are not UTF-8 are replaced.
 [[nodiscard]] std::string summary_json(const RunSummary& summary);
+
+// Where --summary goes. Opened before the command starts, so that a name that cannot be written is told in time; what
+// is there is written over in place, and may be a device or a pipe.
+class SummaryFile {
+ public:
+  // An empty path: nowhere. Errors: those of open(2).
+  static Result<SummaryFile> open(const std::string& path);
+  Result<void> write(std::string_view text) const;
+
+ private:
+  UniqueFd fd_;
+};
 
 }  // namespace tapdeck::app

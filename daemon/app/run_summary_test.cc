@@ -1,6 +1,12 @@
 #include "daemon/app/run_summary.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
 
 namespace tapdeck::app {
 namespace {
@@ -24,11 +30,58 @@ TEST(RunSummary, PrintsTheLineThatScriptsLookFor) {
 }
 
 TEST(RunSummary, WritesTheShapeThatTestsRelyOn) {
-  EXPECT_EQ(
-      summary_json(example()),
-      "{\"session\":\"s\",\"mode\":\"replay\",\"take\":0,\"recorded\":0,\"replayed\":3,\"missed\":1,"
-      "\"tunnelled\":2,\"uncaptured\":{\"quic\":4,\"udp\":1},\"refused\":[{\"pid\":7,\"comm\":\"curl\xEF\xBF\xBD\","
-      "\"protocol\":\"tcp\",\"destination\":\"192.0.2.1:443\",\"name\":\"api.example\"}],\"exit\":3}\n");
+  EXPECT_EQ(summary_json(example()),
+            "{\"session\":\"s\",\"mode\":\"replay\",\"take\":0,\"recorded\":0,\"replayed\":3,\"missed\":1,"
+            "\"tunnelled\":2,\"lost\":0,\"uncaptured\":{\"quic\":4,\"udp\":1},\"refused\":[{\"pid\":7,\"comm\":"
+            "\"curl\xEF\xBF\xBD\","
+            "\"protocol\":\"tcp\",\"destination\":\"192.0.2.1:443\",\"name\":\"api.example\"}],\"exit\":3}\n");
+}
+
+TEST(RunSummary, LossesAreNotOverlooked) {
+  RunSummary summary = example();
+  summary.lost = 2;
+  EXPECT_TRUE(summary_line(summary).ends_with(" 5 not captured, 2 LOST"));
+  EXPECT_NE(summary_json(summary).find("\"lost\":2"), std::string::npos);
+}
+
+class SummaryFileTest : public testing::Test {
+ protected:
+  SummaryFileTest() { std::filesystem::create_directory(directory_); }
+  ~SummaryFileTest() override { std::filesystem::remove_all(directory_); }
+  [[nodiscard]] std::string read(const std::string& name) const {
+    std::ifstream in(directory_ / name);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  const std::filesystem::path directory_ =
+      std::filesystem::temp_directory_path() / ("tapdeck-summary-" + std::to_string(::getpid()));
+};
+
+TEST_F(SummaryFileTest, WritesOverWhatIsThereAndThroughLinks) {
+  std::ofstream(directory_ / "target") << "something longer than what comes";
+  std::filesystem::create_symlink("target", directory_ / "link");
+  const auto file = SummaryFile::open(directory_ / "link");
+  ASSERT_TRUE(file);
+  EXPECT_EQ(read("target"), "something longer than what comes") << "not before there is something to say";
+  EXPECT_TRUE(file->write("{}\n"));
+  EXPECT_EQ(read("target"), "{}\n");
+  EXPECT_TRUE(std::filesystem::is_symlink(directory_ / "link"));
+}
+
+TEST_F(SummaryFileTest, ADeviceStaysOne) {
+  ASSERT_EQ(::mkfifo((directory_ / "pipe").c_str(), 0600), 0);
+  EXPECT_FALSE(SummaryFile::open(directory_ / "pipe")) << "nobody reads it";
+  const UniqueFd reader(::open((directory_ / "pipe").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  const auto file = SummaryFile::open(directory_ / "pipe");
+  ASSERT_TRUE(file);
+  EXPECT_TRUE(file->write("{}\n"));
+  char got[8] = {};
+  EXPECT_EQ(::read(reader.get(), got, sizeof got), 3);
+  EXPECT_TRUE(std::filesystem::is_fifo(directory_ / "pipe"));
+}
+
+TEST_F(SummaryFileTest, ANameThatCannotBeWrittenIsToldBeforeTheCommand) {
+  EXPECT_FALSE(SummaryFile::open(directory_ / "missing/file"));
+  EXPECT_TRUE(SummaryFile::open("")) << "none is wanted";
 }
 
 }  // namespace

@@ -157,6 +157,7 @@ net::Task<Result<void>> ForwardHandler::attempt_waiting(Exchange& exchange, Atte
 
 net::Task<> ForwardHandler::pump_request(Attempt& state) {
   upstream::Lane& lane = *state.lane;
+  bool stopped = false;  // the origin reads no more
   while (true) {
     auto piece = co_await state.source.read();
     if (!piece) {
@@ -167,6 +168,10 @@ net::Task<> ForwardHandler::pump_request(Attempt& state) {
       co_return;
     }
     Result<void> sent;
+    if (stopped) {
+      if (piece->end) co_return;
+      continue;
+    }
     if (!piece->bytes.empty()) sent = co_await lane.send_body(*piece);
     if (sent && piece->end) {
       sent = lane.send_end(state.source.trailers());
@@ -176,7 +181,11 @@ net::Task<> ForwardHandler::pump_request(Attempt& state) {
     if (!sent && sent.error().origin == Origin::Internal && sent.error().code != Code::Cancelled) {
       lane.abandon(http::ResetCode::InternalError);  // what cannot be framed must not look finished
     }
-    if (!sent || piece->end) co_return;  // an upstream that stops reading may still answer; pump_response sees it
+    if (!sent && sent.error().code == Code::Cancelled) co_return;
+    if (piece->end) co_return;
+    // An origin that stops reading may still answer, which pump_response sees; what the client sends meanwhile belongs
+    // to the request, and to its key.
+    if (!sent) stopped = true;
   }
 }
 

@@ -129,6 +129,17 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
   co_return found;
 }
 
+net::Task<Result<Found>> ReplayHandler::find_refusal(Exchange& exchange, const TargetState& target,
+                                                     const config::Route* route) {
+  Asking asking(exchange, *target.tape, route, *context_.metrics);
+  CO_TRY(found, co_await find(exchange, target, asking.finish(), route));
+  if (found.item == nullptr) co_return Found{};
+  const store::Recording& recording = found.item->recording;
+  const bool refused =
+      recording.request_body.size == 0 && recording.request.headers.has_token("expect", "100-continue");
+  co_return refused ? found : Found{};
+}
+
 net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const TargetState& target,
                                                  config::Repeat repeat) {
   HotEntry* entry = cache_.find(key, context_.store->generation());
@@ -200,6 +211,10 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
             ",\"hint\":\"the session could not be opened\"}\n");
   }
   if (grpc::is_call(exchange.request())) co_return co_await grpc_.serve(exchange, target, route, route_name);
+  if (awaits_invitation(exchange)) {
+    auto refusal = co_await find_refusal(exchange, target, route);
+    if (refusal && refusal->item != nullptr) co_return co_await play(exchange, refusal->item, route);
+  }
   Asking asking(exchange, *target.tape, route, *context_.metrics);
   bool end = !has_body(exchange);
   CO_TRY_VOID(co_await invite_body(exchange));

@@ -49,6 +49,9 @@ class ReplayHandler final {
   [[nodiscard]] GrpcReplay& grpc() { return grpc_; }
 
  private:
+  // A recorded answer that came instead of "100 Continue" (413, 401): for the request without the body it waits with.
+  net::Task<Result<Found>> find_refusal(exchange::Exchange& exchange, const TargetState& target,
+                                        const config::Route* route);
   net::Task<Result<Found>> find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat);
   net::Task<Result<HotEntry*>> load_entry(const CursorKey& key, const TargetState& target);
   net::Task<Result<std::shared_ptr<const ReplayItem>>> load(CursorKey key, const TargetState& target, uint64_t id);

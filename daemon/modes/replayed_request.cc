@@ -4,13 +4,14 @@
 
 namespace tapdeck::modes {
 
-net::Task<Result<void>> invite_body(exchange::Exchange& exchange) {
+bool awaits_invitation(const exchange::Exchange& exchange) {
   const http::RequestHead& request = exchange.request();
-  // RFC 9110 10.1.1: not to HTTP/1.0.
-  if (exchange.request_is_bodyless() || request.version == http::Version::Http10 ||
-      !request.headers.has_token("expect", "100-continue")) {
-    co_return Result<void>{};
-  }
+  return !exchange.request_is_bodyless() && request.version != http::Version::Http10 &&
+         request.headers.has_token("expect", "100-continue");
+}
+
+net::Task<Result<void>> invite_body(exchange::Exchange& exchange) {
+  if (!awaits_invitation(exchange)) co_return Result<void>{};
   http::ResponseHead head;
   head.status = 100;
   head.reason = "Continue";

@@ -11,6 +11,8 @@
 
 namespace tapdeck::modes {
 
+// The client waits for "100 Continue" with its body (RFC 9110 10.1.1; never HTTP/1.0).
+[[nodiscard]] bool awaits_invitation(const exchange::Exchange& exchange);
 // Who waits for "100 Continue" with the body gets it from us: the key needs the body before anybody is asked.
 net::Task<Result<void>> invite_body(exchange::Exchange& exchange);
 

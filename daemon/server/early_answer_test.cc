@@ -1,0 +1,71 @@
+// Origins that answer before they have the whole request: what is recorded is found again.
+#include <gmock/gmock.h>
+
+#include "daemon/server/worker_rig.h"
+
+namespace tapdeck::server {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+const std::string kTooLarge = "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
+
+// Answers the head of a request with 413 and is gone.
+ScriptedOrigin::End refuse(Wire& wire) {
+  if (!wire.read_until("\r\n\r\n").ends_with("\r\n\r\n")) return ScriptedOrigin::End::Close;
+  wire.write(kTooLarge);
+  return ScriptedOrigin::End::Close;
+}
+
+std::string post(const std::string& fields, size_t size) {
+  return "POST /up HTTP/1.1\r\nHost: api.test\r\n" + fields + "Content-Length: " + std::to_string(size) + "\r\n\r\n";
+}
+
+class EarlyAnswer : public testing::Test {
+ protected:
+  EarlyAnswer() : origin_(refuse) { rig.go_to(origin_.endpoint()); }
+  void stop_origin() {
+    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+    origin_.stop();
+    rig.set_mode(Mode::Replay);
+  }
+  WorkerRig rig;
+  ScriptedOrigin origin_;
+};
+
+TEST_F(EarlyAnswer, WhatTheClientSendsOnBelongsToTheRequest) {
+  const std::string body(3'000'000, 'b');
+  const auto upload = [&] {
+    Wire wire = rig.connect();
+    std::thread sender([&] { wire.write(post("", body.size()) + body); });
+    const std::string answer = wire.read_until("\r\n\r\nno");
+    sender.join();
+    return answer;
+  };
+  EXPECT_THAT(upload(), StartsWith("HTTP/1.1 413"));
+  stop_origin();
+  const auto listed = rig.store->list_recordings({}, 10);
+  ASSERT_TRUE(listed);
+  ASSERT_EQ(listed->items.size(), 1U);
+  EXPECT_EQ(listed->items[0].request_body.size, body.size());
+  EXPECT_THAT(upload(), StartsWith("HTTP/1.1 413"));
+}
+
+TEST_F(EarlyAnswer, AClientThatWaitsToBeInvitedIsRefusedWithoutItsBodyInReplayToo) {
+  const auto offer = [&](const std::string& path) {
+    Wire wire = rig.connect();
+    std::string request = post("Expect: 100-continue\r\n", 1000);
+    request.replace(request.find("/up"), 3, path);
+    wire.write(request);
+    return wire.read_until("\r\n\r\n");
+  };
+  EXPECT_THAT(offer("/up"), StartsWith("HTTP/1.1 413"));
+  stop_origin();
+  EXPECT_THAT(offer("/up"), StartsWith("HTTP/1.1 413"));
+  EXPECT_THAT(offer("/up"), StartsWith("HTTP/1.1 413")) << "the last one repeats";
+  EXPECT_THAT(offer("/other"), StartsWith("HTTP/1.1 100")) << "its body may be what is on the tape";
+}
+
+}  // namespace
+}  // namespace tapdeck::server

@@ -144,6 +144,20 @@ TEST_F(Run, SeveralAtOnceOnOneStateDirectoryAllRecord) {
   EXPECT_EQ(nlohmann::json::parse(list.out, nullptr, false)["items"].size(), 4U) << list.out << list.err;
 }
 
+TEST_F(Run, WhatWasRecordedBesideAnotherRunIsReplayedWhileThatOneLives) {
+  NginxOrigin origin(lab_, {{"a.txt", "a"}});
+  const auto flag = (lab_.directory() / "owner-is-up").string();
+  Process owner(seated({.lab = lab_}, {tapdeck_binary(), "run", "--state-dir", state(), "--", "sh", "-c",
+                                       "touch " + flag + "; exec sleep 60"}));
+  ASSERT_TRUE(eventually(10s, [&] { return std::filesystem::exists(flag); })) << owner.err();
+  const std::vector<std::string> command = {"curl", "-sS", "https://origin.test/a.txt"};
+  EXPECT_EQ(run({"--session", "beside"}, command).out, "a");
+  origin.stop();
+  const auto replayed = run({"--session", "beside", "--mode", "replay"}, command);
+  EXPECT_EQ(replayed.out, "a") << replayed.err;
+  EXPECT_TRUE(owner.running());
+}
+
 TEST_F(Run, UsesTheDescriptorsTheHostAllowsAndLeavesTheCommandItsOwnLimit) {
   const std::string script = "ulimit -Sn; awk '/open files/ { print $4, $5 }' /proc/$PPID/limits";
   const auto output = run_in({.lab = lab_}, {"prlimit", "--nofile=400:4000", tapdeck_binary(), "run", "--state-dir",

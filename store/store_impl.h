@@ -164,6 +164,7 @@ struct ExchangeStore::Impl {
   [[nodiscard]] Result<void> recover_partial(uint64_t id, std::string_view begun);
   [[nodiscard]] Result<void> finish_deletions();
   void merge_leftovers();
+  std::set<std::string> unmergeable;  // directories that merge_leftovers() failed on; by its caller only
 
   // ---- helpers
   [[nodiscard]] rocksdb::ColumnFamilyHandle* cf(Family family) const { return families[static_cast<size_t>(family)]; }

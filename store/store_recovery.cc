@@ -154,8 +154,15 @@ void ExchangeStore::Impl::merge_leftovers() {
   for (const auto& entry : std::filesystem::directory_iterator(options.path + "/pending", error))
     found.push_back(entry.path().string());
   std::ranges::sort(found);
-  for (const auto& directory : found)
-    ignore(self.merge_pending(directory), "stays in pending/, and merge_pending() reports why when asked");
+  for (const auto& directory : found) {
+    if (unmergeable.contains(directory)) continue;
+    const auto merged = self.merge_pending(directory);  // else it stays in pending/, and says why when asked
+    if (!merged && merged.error().code != Code::Busy) unmergeable.insert(directory);
+  }
+}
+
+void ExchangeStore::merge_left() const {
+  impl_->merge_leftovers();
 }
 
 }  // namespace tapdeck::store

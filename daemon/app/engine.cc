@@ -137,6 +137,7 @@ Result<void> Engine::open_store(const Paths& paths, StoreUse use) {
   options.cache_bytes = config_.storage.cache_bytes;
   options.admin_socket = paths.admin_socket.string();
   const auto access = use == StoreUse::Read ? store::Access::ReadOnly : store::Access::ReadWrite;
+  if (use == StoreUse::Read) take_in_pending(paths.store);
   auto opened = use == StoreUse::Beside ? store::ExchangeStore::open_pending(options)
                                         : store::ExchangeStore::open(options, access);
   if (!opened) {
@@ -148,6 +149,7 @@ Result<void> Engine::open_store(const Paths& paths, StoreUse use) {
     TRY(writer, store::StoreWriter::start(*store_));
     writer_ = std::move(writer);
   }
+  if (use == StoreUse::Own) intake_ = std::make_unique<PendingIntake>(*store_);
   store::RedactOptions redact{config_.redact.headers, config_.redact.query};
   redactor_ = std::make_unique<store::Redactor>(redact, store_->redaction_secret());
   tapes_ = std::make_unique<Tapes>(*store_, runtime_, metrics_);
@@ -239,6 +241,7 @@ void Engine::drain(std::chrono::milliseconds limit) {
 Engine::~Engine() {
   metrics_.remove_source(*this);
   heartbeat_.reset();
+  intake_.reset();
   drain(std::chrono::milliseconds(0));
   capture_.reset();
 }

@@ -11,6 +11,7 @@
 #include "daemon/app/capture_bridge.h"
 #include "daemon/app/heartbeat.h"
 #include "daemon/app/paths.h"
+#include "daemon/app/pending_intake.h"
 #include "daemon/app/tapes.h"
 #include "daemon/config/config.h"
 #include "daemon/kernel/capture.h"
@@ -78,6 +79,7 @@ class Engine final : public GaugeSource {
   std::unique_ptr<tls::UpstreamTrust> trust_;
   std::unique_ptr<store::ExchangeStore> store_;
   std::unique_ptr<store::StoreWriter> writer_;
+  std::unique_ptr<PendingIntake> intake_;  // the owner's
   std::unique_ptr<store::Redactor> redactor_;
   modes::RuntimeState runtime_;
   modes::Cursors cursors_;

@@ -1,6 +1,7 @@
 #include "daemon/app/open_control.h"
 
 #include "daemon/app/client.h"
+#include "daemon/app/pending_intake.h"
 #include "store/exchange_store.h"
 
 namespace tapdeck::app {
@@ -26,6 +27,7 @@ Result<ControlHandle> ControlHandle::open(const Common& common, Need need) {
     // Anything else: it died and left its file; the lock of the store decides.
   }
   if (need == Need::Write) TRY_VOID(make_directories(paths));
+  if (need != Need::Write) take_in_pending(paths.store);
   store::StoreOptions options;
   options.path = paths.store.string();
   options.cache_bytes = config.storage.cache_bytes;

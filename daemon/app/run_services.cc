@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "daemon/app/engine.h"
+#include "daemon/app/pending_intake.h"
 #include "daemon/app/serve.h"
 #include "daemon/base/log.h"
 
@@ -20,8 +21,8 @@ namespace {
 // The one target of a run.
 constexpr uint32_t kSlot = 1;
 constexpr std::string_view kCapturePrefix = "capture-";
-// A daemon that owns the store takes pending recordings in at its next start; we do not wait for that.
-constexpr std::chrono::milliseconds kMergePatience{1000};
+// An owner looks for pending recordings four times a second; many of them take it longer.
+constexpr std::chrono::milliseconds kMergePatience{5000};
 
 class InProcess final : public RunServices {
  public:
@@ -145,23 +146,20 @@ class InProcess final : public RunServices {
     return {};
   }
 
-  // Opening the store for writing takes in what runs beside it left. Whoever ends last does it: the owner looks after
-  // it has closed, the others try for as long as an owner that is ending too may need.
+  // What runs beside the owner left is taken in by the owner while it lives, else by whoever ends last. Who recorded
+  // beside waits until it is done: what it says is recorded can be replayed next.
   void merge_pending() {
-    store::StoreOptions options;
-    options.path = paths_.store.string();
+    if (pending_.empty()) return take_in_pending(paths_.store);
     const auto give_up = std::chrono::steady_clock::now() + kMergePatience;
-    while (is_anything_pending()) {
-      auto main = store::ExchangeStore::open(options, store::Access::ReadWrite);
-      if (main || std::chrono::steady_clock::now() > give_up || pending_.empty()) return;
+    while (std::filesystem::exists(pending_)) {
+      if (std::chrono::steady_clock::now() > give_up) {
+        log::warn("run.pending", "what was recorded can be replayed when the owner of the store has taken it in",
+                  {{"owner_pid", store::ExchangeStore::owner_of(paths_.store.string()).pid}, {"pending", pending_}});
+        return;
+      }
+      take_in_pending(paths_.store);
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
-  }
-
-  [[nodiscard]] bool is_anything_pending() const {
-    std::error_code error;
-    const bool none = std::filesystem::is_empty(paths_.store / "pending", error);
-    return !error && !none;
   }
 
   RunOptions options_;

@@ -156,9 +156,18 @@ std::string json_string(std::string_view text) {
   return out += '"';
 }
 
+namespace {
+
+std::string hint_of(const Error& error) {
+  if (error.code != Code::TlsVerify || error.origin != Origin::Upstream) return {};
+  return ",\"hint\":\"an origin of your own: --upstream-ca FILE or tls.upstream_ca; one to leave alone: bypass\"";
+}
+
+}  // namespace
+
 std::string json_of(const Error& error, std::string_view destination) {
   return "{\"error\":" + json_string(name_of(error)) + ",\"detail\":" + json_string(error.message()) +
-         ",\"destination\":" + json_string(destination) + "}\n";
+         ",\"destination\":" + json_string(destination) + hint_of(error) + "}\n";
 }
 
 }  // namespace tapdeck::exchange

@@ -275,6 +275,7 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
     const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
     plan.leaf = tls::mirror_leaf(host, *verdict->failure, tls::system_now());
     plan.policy += '|' + tls_.upstream_verify;
+    plan.mirrors = verdict->failure->detail.empty() ? tls_.upstream_verify : verdict->failure->detail;
   }
   co_return true;
 }
@@ -296,6 +297,7 @@ net::Task<> Connection::learn_from_tape(const std::string& host, Intercept& plan
   report.failure = *failure;
   plan.leaf = tls::mirror_leaf(host, report, tls::system_now());
   plan.policy += '|' + facts.verify_failure;
+  plan.mirrors = facts.verify_failure + ", as recorded";
 }
 
 // What the origin spoke, if the client offers it. Else what the client can, best translated: http/1.1 before h2. An
@@ -335,8 +337,17 @@ net::Task<bool> Connection::accept_tls(Intercept plan, const tls::ClientHello& h
   deadline_.clear();
   if (!shaken) {
     const bool rejected = transport_->session()->peer_rejected_certificate();
-    context_.metrics.add(rejected ? Counter::TlsDownRejectedCa : Counter::TlsDownError);
+    const bool mirrored = rejected && !plan.mirrors.empty();
+    context_.metrics.add(rejected && !mirrored ? Counter::TlsDownRejectedCa : Counter::TlsDownError);
     if (deadline_.is_expired()) context_.metrics.add(Counter::LimitTlsTimeout);
+    if (mirrored) {
+      log::peer(log::Level::Warn, "tls.origin_unverified",
+                "the origin's certificate does not verify, and the client refuses it as it would without tapdeck "
+                "(an origin of your own: --upstream-ca FILE or tls.upstream_ca; one to leave alone: bypass)",
+                {{"sni", hello.sni}, {"client", flow_.client.to_string()}, {"failure", plan.mirrors}});
+      transport_->close();
+      co_return false;
+    }
     log::peer(log::Level::Warn, rejected ? "tls.client_rejected_ca" : "tls.client_handshake_failed",
               rejected ? "the client does not trust the tapdeck CA (tapdeck ca show; tapdeck targets says what it saw)"
                        : "a client's TLS handshake failed",

@@ -32,8 +32,9 @@ class Connection {
   enum class First { Client, Origin, Nobody };
   struct Intercept {
     tls::LeafSpec leaf;
-    std::string alpn;    // to agree with the client
-    std::string policy;  // bounds resumption
+    std::string alpn;     // to agree with the client
+    std::string policy;   // bounds resumption
+    std::string mirrors;  // how the origin's certificate failed, when the leaf shows the same failure
   };
 
   [[nodiscard]] const modes::TargetState& target();

@@ -193,6 +193,8 @@ TEST_P(Mirrored, AnOriginThatDoesNotVerifyIsShownAsWhatItIsAndNeverSpokenTo) {
   EXPECT_FALSE(wire.start_tls(std::move(ssl)));
   EXPECT_EQ(SSL_get_verify_result(wire.ssl()), GetParam().verify_result);
   wire.close();
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::TlsDownError) == 1; }));
+  EXPECT_EQ(rig.count(Counter::TlsDownRejectedCa), 0U) << "it is not our CA that it refuses";
   Wire careless = rig.connect();  // a client that does not look
   SslOwned blind = rig.client_ssl(WorkerRig::Trust::OurCa);
   SSL_set_verify(blind.get(), SSL_VERIFY_NONE, nullptr);

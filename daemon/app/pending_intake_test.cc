@@ -26,9 +26,7 @@ TEST_F(Intake, TheOwnerTakesInWhatEndedWhileItLives) {
   const PendingIntake intake(*owner);
   record_beside();
   const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  while (is_anything_pending(options_.path) && std::chrono::steady_clock::now() < limit) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
+  while (is_anything_pending(options_.path) && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
   EXPECT_FALSE(is_anything_pending(options_.path));
   EXPECT_EQ(owner->session("s")->recordings, 1U);
 }

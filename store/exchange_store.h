@@ -180,7 +180,7 @@ class ExchangeStore {
   // Copies every recording of a closed pending store into this one, as new takes of the same sessions, and removes the
   // directory. Busy while its process lives. Returns how many.
   [[nodiscard]] Result<uint64_t> merge_pending(const std::string& pending_directory);
-  // All in pending/ whose processes have ended; what cannot be merged is tried once. One caller at a time.
+  // All in pending/ whose processes have ended; what no later try can merge is left alone. One caller at a time.
   void merge_left() const;
 
   // ---- writing (write_path.cc); StoreWriter's, and tools' that have no writer.

@@ -157,7 +157,9 @@ void ExchangeStore::Impl::merge_leftovers() {
   for (const auto& directory : found) {
     if (unmergeable.contains(directory)) continue;
     const auto merged = self.merge_pending(directory);  // else it stays in pending/, and says why when asked
-    if (!merged && merged.error().code != Code::Busy) unmergeable.insert(directory);
+    // Busy while its process lives; a full disk may be emptied.
+    const bool may_succeed = merged || merged.error().code == Code::Busy || merged.error().code == Code::NoSpace;
+    if (!may_succeed) unmergeable.insert(directory);
   }
 }
 

@@ -109,7 +109,7 @@ class Builder {
     sub->add_flag("--sealed", a_.run.sealed, "nothing may leave the command uncaptured");
     sub->add_flag("--append", a_.run.append, "extend the session's last take instead of opening a new one");
     sub->add_flag("--fail-on-miss{3}", a_.fail_on_miss,
-                  "exit with this status (3) when something was missed or refused");
+                  "exit with this status (3) when something was missed, refused or lost");
     sub->add_option("--summary", a_.run.summary_file, "write the summary as JSON to this file");
     sub->add_option("--upstream-ca", a_.run.upstream_ca, "PEM file that upstream certificates may also chain to");
     sub->add_option("--capture", a_.run.capture, "how to capture: auto, cgroup, netns")

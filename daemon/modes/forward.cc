@@ -167,11 +167,9 @@ net::Task<> ForwardHandler::pump_request(Attempt& state) {
       }
       co_return;
     }
+    if (stopped && piece->end) co_return;
+    if (stopped) continue;
     Result<void> sent;
-    if (stopped) {
-      if (piece->end) co_return;
-      continue;
-    }
     if (!piece->bytes.empty()) sent = co_await lane.send_body(*piece);
     if (sent && piece->end) {
       sent = lane.send_end(state.source.trailers());

@@ -84,6 +84,43 @@ struct FileStamp {
   }
 };
 
+// Of the asker's thread only: its timer must not outlive the executor.
+struct Waiting {
+  explicit Waiting(const asio::any_io_executor& executor) : answered(executor) {}
+  std::optional<Result<Addresses>> result;
+  net::Signal answered;
+};
+
+// What an asker leaves with the resolver. Once closed it holds nothing of the asker's and posts nothing: the asker's
+// executor may be gone by then. close() also waits for a delivery under way.
+class Mailbox {
+ public:
+  Mailbox(asio::any_io_executor home, std::shared_ptr<Waiting> waiting)
+      : home_(std::move(home)), waiting_(std::move(waiting)) {}
+  void deliver(Result<Addresses> result) {
+    const std::scoped_lock lock(mutex_);
+    if (waiting_ == nullptr) return;
+    asio::post(home_, [waiting = std::move(waiting_), result = std::move(result)]() mutable {
+      waiting->result = std::move(result);
+      waiting->answered.notify();
+    });
+  }
+  void close() {
+    const std::scoped_lock lock(mutex_);
+    waiting_.reset();
+  }
+
+ private:
+  std::mutex mutex_;
+  const asio::any_io_executor home_;
+  std::shared_ptr<Waiting> waiting_;
+};
+
+struct MailboxCloser {
+  Mailbox& mailbox;
+  ~MailboxCloser() { mailbox.close(); }
+};
+
 }  // namespace
 
 // All but `mutex`, `asked` and `stopping` belong to the resolver's thread.
@@ -301,20 +338,11 @@ Resolver::~Resolver() {
 }
 
 net::Task<Result<Addresses>> Resolver::resolve(std::string host) {
-  struct Waiting {
-    explicit Waiting(const asio::any_io_executor& executor) : answered(executor) {}
-    std::optional<Result<Addresses>> result;
-    net::Signal answered;
-  };
   const asio::any_io_executor home = co_await asio::this_coro::executor;
   const auto waiting = std::make_shared<Waiting>(home);
-  // Its share of `waiting`, with a timer inside, goes home with the answer: here it could outlive its executor.
-  impl_->ask(host, [home, waiting = waiting](Result<Addresses> result) mutable {
-    asio::post(home, [waiting = std::move(waiting), result = std::move(result)]() mutable {
-      waiting->result = std::move(result);
-      waiting->answered.notify();
-    });
-  });
+  const auto mailbox = std::make_shared<Mailbox>(home, waiting);
+  const MailboxCloser closer{*mailbox};
+  impl_->ask(host, [mailbox](Result<Addresses> result) { mailbox->deliver(std::move(result)); });
   while (!waiting->result) {
     co_await waiting->answered.wait();
     const bool wanted = co_await net::is_wanted();

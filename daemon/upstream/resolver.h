@@ -30,7 +30,7 @@ struct Addresses {
 class Resolver {
  public:
   explicit Resolver(ResolverOptions options);
-  // Open questions are answered with Cancelled. The executors that asked must still exist, running or not.
+  // Open questions are answered with Cancelled; those whose askers have left are dropped.
   ~Resolver();
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;

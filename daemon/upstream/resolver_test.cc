@@ -120,22 +120,22 @@ TEST(Resolver, AsksOnceForOneNameHoweverManyWait) {
 TEST(Resolver, CancelledTaskDoesNotWaitAndTheAnswerHurtsNobody) {
   ScriptedDns dns(by_name);
   auto resolver = std::make_unique<Resolver>(ResolverOptions{{dns.server()}, 60s});
-  asio::io_context io(1);
-  net::TaskGroup group(io.get_executor());
+  auto io = std::make_unique<asio::io_context>(1);
+  auto group = std::make_unique<net::TaskGroup>(io->get_executor());
   Code code = Code::Internal;
   const auto ask = [&]() -> net::Task<> {
     auto answer = co_await resolver->resolve("silent.test");
     if (!answer) code = answer.error().code;
   };
-  group.spawn(ask());
-  io.poll();
-  group.cancel();
-  io.restart();
-  io.run();
+  group->spawn(ask());
+  io->poll();
+  group->cancel();
+  io->restart();
+  io->run();
   EXPECT_EQ(code, Code::Cancelled);
-  resolver.reset();  // answers the open question: to an executor that still exists
-  io.restart();
-  io.run();
+  group.reset();
+  io.reset();
+  resolver.reset();  // answers the open question, whose asker and its executor are gone
 }
 
 TEST(NameCache, AsksAgainOnlyAfterTheTtlOrAFailure) {

@@ -58,6 +58,19 @@ TEST_F(BadDay, WithoutKernelTypeInformationCaptureWorks) {
   EXPECT_THAT(tapdeck("doctor", "mount -t tmpfs none /sys/kernel/btf").out, HasSubstr("FAIL  btf"));
 }
 
+// There the pins that keep a fail-closed target closed go with the last process, and a kill would open it.
+TEST_F(BadDay, APrivateMountNamespaceWithoutTheHostsBpffsIsToldOf) {
+  const std::string run = tapdeck_binary().string() + " run --state-dir " + state().string();
+  const std::string both = run + " -- true && exec " + run + " --mode replay -- true";
+  // The shell in between is the first process, with a mount namespace that it does not share.
+  const auto output = run_to_end({.argv = {"unshare", "-m", "-p", "-f", "--mount-proc", "sh", "-c",
+                                           "unshare -m --propagation private sh -c \"$0\"; exit $?", both},
+                                  .netns = &lab_.gw()});
+  EXPECT_EQ(output.status, 0) << output.err;
+  EXPECT_THAT(output.err, HasSubstr("capture.pins_private"));
+  EXPECT_THAT(run_true("true").err, ::testing::Not(HasSubstr("capture.pins_private"))) << "an open target pins nothing";
+}
+
 TEST_F(BadDay, WithoutPrivilegesServeSaysWhichAreMissing) {
   const TempDir place;
   const auto output = run_to_end({.argv = {tapdeck_for_anyone(place), "serve", "--state-dir", "/tmp/td-lab-nobody"},

@@ -7,7 +7,7 @@
 namespace tapdeck::store {
 
 bool is_valid_session_name(std::string_view name) {
-  if (name.empty() || name.size() > 64 || name.front() == '.') return false;
+  if (name.empty() || name.size() > 64 || name.front() == '.' || name.front() == '-') return false;
   return std::ranges::all_of(name, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
            c == '-';

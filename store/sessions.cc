@@ -58,7 +58,7 @@ Result<uint32_t> ExchangeStore::Impl::create_locked(std::string_view name, bool 
   if (!is_valid_session_name(name)) {
     return fail(Code::InvalidArgument,
                 "session name '" + std::string(name.substr(0, 80)) +
-                    "': 1 to 64 of letters, digits, '.', '_', '-', and not beginning with '.'",
+                    "': 1 to 64 of letters, digits, '.', '_', '-', and not beginning with '.' or '-'",
                 Origin::Store);
   }
   uint32_t number = 0;

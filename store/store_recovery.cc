@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "daemon/base/log.h"
 #include "store/journal.h"
 #include "store/record_codec.h"
 #include "store/store_impl.h"
@@ -159,7 +160,10 @@ void ExchangeStore::Impl::merge_leftovers() {
     const auto merged = self.merge_pending(directory);  // else it stays in pending/, and says why when asked
     // Busy while its process lives; a full disk may be emptied.
     const bool may_succeed = merged || merged.error().code == Code::Busy || merged.error().code == Code::NoSpace;
-    if (!may_succeed) unmergeable.insert(directory);
+    if (may_succeed) continue;
+    unmergeable.insert(directory);
+    log::warn("store.pending", "recordings made beside this process stay where they are",
+              {{"directory", directory}, {"error", merged.error().message()}});
   }
 }
 

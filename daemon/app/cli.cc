@@ -165,7 +165,7 @@ class Builder {
     named("delete", "delete a session and its recordings", session_delete)
         ->add_flag("--yes", a_.session.yes, "do not ask");
     named("export", "write a session to one file", session_export)
-        ->add_option("-o,--output", a_.session.file, "file to write (default NAME.tapdeck)");
+        ->add_option("-o,--output", a_.session.file, "file to write, - for standard output (default NAME.tapdeck)");
     CLI::App* import = listing(parent, "import", "read a session from a file that export wrote",
                                "  tapdeck session import shop.tapdeck --name shop2",
                                [this] { return session_import(a_.common, a_.session, streams_); });

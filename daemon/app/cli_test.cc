@@ -190,6 +190,9 @@ TEST_F(CliTest, SessionTravelsInOneFile) {
   ASSERT_EQ(here({"session", "create", "shop"}), kExitOk);
   const std::string file = (directory_ / "shop.tapdeck").string();
   ASSERT_EQ(here({"session", "export", "shop", "-o", file}), kExitOk) << err_.str();
+  ASSERT_EQ(here({"session", "export", "shop", "-o", "-"}), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), ::testing::StartsWith("TAPDECK-SESSION\n"));
+  EXPECT_EQ(out_.str().size(), std::filesystem::file_size(file));
   EXPECT_EQ(here({"session", "export", "shop", "-o", file}), kExitFailure);  // never overwritten
   EXPECT_EQ(here({"session", "import", file, "--name", "copy"}), kExitOk) << err_.str();
   EXPECT_EQ(here({"session", "show", "copy"}), kExitOk) << err_.str();
@@ -238,6 +241,9 @@ TEST_F(CliTest, ConfigCheckNamesThePlace) {
   EXPECT_EQ(here({"config", "show"}), kExitOk);
   EXPECT_THAT(out_.str(), HasSubstr("mode = \"replay\""));
   EXPECT_EQ(call({"config", "check", "--config", "/nonexistent"}), kExitFailure);
+  std::ofstream(config_) << "[tls]\nupstream_ca = [\"/nonexistent.pem\"]\n";
+  EXPECT_EQ(here({"config", "check"}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("/nonexistent.pem"));
 }
 
 TEST_F(CliTest, RecordedBytesCannotDriveTheTerminal) {

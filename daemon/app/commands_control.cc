@@ -1,6 +1,10 @@
 // Sessions, recordings, targets, mode and status: what the admin API also offers.
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
 
 #include "daemon/app/commands.h"
@@ -139,7 +143,34 @@ int session_delete(const Common& common, const SessionArgs& args, Streams stream
       [&](const Json&) { streams.out << "deleted session " << args.name << '\n'; });
 }
 
+namespace {
+
+// An export is known to be whole at its end only, so it goes by way of a file.
+int export_to_output(const Common& common, const SessionArgs& args, Streams streams) {
+  if (streams.terminal == Terminal::Yes) {
+    return print_error(
+        common, streams,
+        Error{Code::InvalidArgument, "an export is not for a terminal; send it to a file or a pipe", Origin::Internal});
+  }
+  std::string directory = (std::filesystem::temp_directory_path() / "tapdeck-export-XXXXXX").string();
+  if (::mkdtemp(directory.data()) == nullptr) {
+    return print_error(common, streams, fail_errno(errno, "make " + directory).error());
+  }
+  const std::string file = directory + "/session.tapdeck";
+  Common plain = common;
+  plain.format = Format::Text;
+  const int status = answer(
+      plain, streams, Need::ReadDirect, "exporting session", [&](auto& c) { return c.export_session(args.name, file); },
+      [&](const Json&) { streams.out << std::ifstream(file, std::ios::binary).rdbuf() << std::flush; });
+  std::error_code ignored;
+  std::filesystem::remove_all(directory, ignored);
+  return status != 0 || streams.out ? status : 1;
+}
+
+}  // namespace
+
 int session_export(const Common& common, const SessionArgs& args, Streams streams) {
+  if (args.file == "-") return export_to_output(common, args, streams);
   const std::string file = absolute_path(args.file.empty() ? std::filesystem::path(args.name + ".tapdeck") : args.file);
   return answer(
       common, streams, Need::ReadDirect, "exporting session",

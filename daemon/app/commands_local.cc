@@ -13,6 +13,7 @@
 #include "daemon/base/unique_fd.h"
 #include "daemon/kernel/run_directory.h"
 #include "daemon/tls/ca.h"
+#include "daemon/tls/client_context.h"
 
 namespace tapdeck::app {
 namespace {
@@ -39,6 +40,19 @@ Result<Ca> open_ca(const Common& common, NoCa if_missing) {
                                                            {.name_constraints = config.tls.name_constraints}));
   out.authority = std::move(authority);
   return out;
+}
+
+// The configuration, with the certificates that `serve` would read at its start. Keys that only root may read are not
+// held against the one who checks.
+Result<config::Config> checked_config(const Common& common) {
+  TRY(config, config_for(common.config_file));
+  std::vector<std::string> files;
+  for (const auto& file : config.tls.upstream_ca) files.push_back(file.string());
+  TRY_VOID(tls::UpstreamTrust::create(tls::SystemRoots::Ignore, files));
+  const auto ca = config.tls.ca_cert.empty() ? Result<Ca>() : open_ca(common, NoCa::Fail);
+  const bool is_wrong = !ca && ca.error().code != Code::NotFound && ca.error().code != Code::Permission;
+  if (is_wrong) return std::unexpected(ca.error());
+  return config;
 }
 
 int show(const Common& common, const Streams& streams, const Result<Ca>& ca) {
@@ -101,7 +115,7 @@ int ca_install(const Common& common, HostTrustChange change, Streams streams) {
 }
 
 int config_check(const Common& common, Streams streams) {
-  const auto config = config_for(common.config_file);
+  const auto config = checked_config(common);
   if (!config) {
     if (common.format == Format::Json) return print_error(common, streams, config.error());
     streams.err << config.error().message() << '\n';  // begins with file:line:column, as compilers do

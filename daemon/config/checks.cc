@@ -33,13 +33,20 @@ std::optional<std::string> check_session(std::string_view text) {
   // The same rule as the store's (store/exchange_store.h), which config may not include.
   if (text.empty() || text.size() > 64) return "must have 1 to 64 characters";
   if (!only(text, ".-_")) return "may only have letters, digits and . - _";
-  if (text.front() == '.') return "must not begin with '.'";
+  if (text.front() == '.' || text.front() == '-') return "must not begin with '.' or '-'";
   return std::nullopt;
 }
 
 std::optional<std::string> check_target_name(std::string_view text) {
   if (text.empty() || text.size() > 64) return "must have 1 to 64 characters";
   if (!only(text, ".-_@:/")) return "may only have letters, digits and . - _ @ : /";
+  return std::nullopt;
+}
+
+std::optional<std::string> check_pid(std::string_view text) {
+  int pid = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), pid);
+  if (error != std::errc() || end != text.data() + text.size() || pid < 1) return "must be a process id";
   return std::nullopt;
 }
 
@@ -113,8 +120,10 @@ std::optional<std::string> check_json_path(std::string_view text) {
 }
 
 std::optional<std::string> check_constraint(std::string_view text) {
-  if (text.find('*') != std::string_view::npos) return "takes a DNS suffix (\"example.com\") or CIDR, no '*'";
-  return check_bypass(text);
+  const auto rule = BypassRule::parse(text);
+  const bool fits = rule && rule->port() == 0 && text.find('*') == std::string_view::npos;
+  if (!fits) return "is neither a DNS suffix, for example \"example.com\", nor a CIDR";
+  return std::nullopt;
 }
 
 double pace_factor(std::string_view pace) {

@@ -89,6 +89,12 @@ TEST(Config, UnknownKeyNamesPlaceAndNearestKey) {
 
 TEST(Config, UnknownSectionNamesPlaceAndNearestSection) {
   EXPECT_EQ(problem("[storge]\n"), "t.toml:1:2: unknown section 'storge'; did you mean 'storage'?");
+  EXPECT_EQ(problem("mode = \"record\"\n"), "t.toml:1:1: no key belongs before the first section: 'mode'");
+}
+
+TEST(Config, ATargetsPidIsANumber) {
+  EXPECT_EQ(problem("[[targets]]\npid = \"abc\"\n"), "t.toml:2:7: pid in [[targets]]: must be a process id");
+  EXPECT_EQ(problem("[[targets]]\npid = \"12\"\n"), "");
 }
 
 TEST(Config, WrongWordNamesTheValidOnesAndTheNearest) {

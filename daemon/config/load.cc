@@ -212,7 +212,7 @@ class TableReader {
         if (pid < 1) return wrong(kind.text, *node, "must be a process id");
         target.selector = std::to_string(pid);
       } else {
-        text(kind.text, target.selector, check_any);
+        text(kind.text, target.selector, kind.value == TargetKind::Pid ? check_pid : check_any);
       }
     }
     if (given == 1) return;
@@ -295,7 +295,9 @@ class FileReader {
     for (const auto& [key, node] : root_) {
       if (std::ranges::find(known_, key.str()) != known_.end()) continue;
       const std::string_view near = nearest(key.str(), known_);
-      problems_.add(key.source(), "unknown section " + in_quotes(key.str()) +
+      const bool is_section = node.is_table() || node.is_array_of_tables();
+      problems_.add(key.source(), (is_section ? "unknown section " : "no key belongs before the first section: ") +
+                                      in_quotes(key.str()) +
                                       (near.empty() ? "" : "; did you mean " + in_quotes(near) + "?"));
     }
   }

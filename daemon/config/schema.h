@@ -69,6 +69,7 @@ using Check = std::optional<std::string> (*)(std::string_view);
 std::optional<std::string> check_any(std::string_view text);
 std::optional<std::string> check_session(std::string_view text);
 std::optional<std::string> check_target_name(std::string_view text);
+std::optional<std::string> check_pid(std::string_view text);
 std::optional<std::string> check_bypass(std::string_view text);
 std::optional<std::string> check_listen(std::string_view text);
 std::optional<std::string> check_proxy_listen(std::string_view text);

@@ -17,6 +17,7 @@
 #include <sstream>
 #include <vector>
 
+#include "daemon/base/log.h"
 #include "daemon/kernel/bpf_programs.h"
 #include "daemon/kernel/capture.h"
 #include "daemon/kernel/rtnetlink.h"
@@ -39,6 +40,25 @@ std::string short_hash(const std::string& text) {
   std::ostringstream out;
   out << std::hex << hash;
   return out.str();
+}
+
+// A bpffs mounted in a private mount namespace goes with its last process, and what is pinned there with it. Where the
+// first process's namespace cannot be seen, nothing is said.
+bool goes_with_us(const std::string& bpffs) {
+  struct stat own{};
+  struct stat first{};
+  if (::stat("/proc/self/ns/mnt", &own) != 0 || ::stat("/proc/1/ns/mnt", &first) != 0) return false;
+  if (own.st_ino == first.st_ino) return false;
+  const std::string seen_by_first = "/proc/1/root" + bpffs;
+  return ::stat(bpffs.c_str(), &own) == 0 && (::stat(seen_by_first.c_str(), &first) != 0 || own.st_dev != first.st_dev);
+}
+
+void warn_if_private(const std::string& bpffs) {
+  if (!goes_with_us(bpffs)) return;
+  log::warn("capture.pins_private",
+            "this mount namespace is private: if tapdeck is killed with all processes in it, fail-closed targets open; "
+            "bind the host's /sys/fs/bpf into it",
+            {{"bpffs", bpffs}});
 }
 
 std::vector<std::string> names_in(const std::string& directory) {
@@ -201,6 +221,7 @@ Result<std::string> RunDirectory::pin_directory() {
   const std::string shared = "/sys/fs/bpf/tapdeck-" + short_hash(fs::absolute(directory_).string());
   if (is_bpffs("/sys/fs/bpf") && (::mkdir(shared.c_str(), 0700) == 0 || errno == EEXIST)) {
     TRY_VOID(write(kPinsRecord, shared));
+    warn_if_private(shared);
     pins_ = shared;
     return pins_;
   }
@@ -211,6 +232,7 @@ Result<std::string> RunDirectory::pin_directory() {
     return fail_errno(errno, "mount bpffs on " + own + " (fail-closed targets need one; needs CAP_SYS_ADMIN)",
                       Origin::Kernel);
   }
+  warn_if_private(own);
   pins_ = own;
   return pins_;
 }

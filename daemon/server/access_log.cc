@@ -3,9 +3,21 @@
 #include "daemon/base/log.h"
 
 namespace tapdeck::server {
+namespace {
+
+// Of the absolute form only the path: scheme and host have fields of their own.
+std::string origin_form(const std::string& target) {
+  const size_t scheme = target.starts_with('/') ? std::string::npos : target.find("://");
+  if (scheme == std::string::npos) return target;
+  const size_t path = target.find_first_of("/?", scheme + 3);
+  if (path == std::string::npos) return "/";
+  return (target[path] == '/' ? "" : "/") + target.substr(path);
+}
+
+}  // namespace
 
 std::string AccessLog::printable_target(const std::string& target) const {
-  std::string printable = target;
+  std::string printable = origin_form(target);
   if (options_.url == config::LogUrl::Full) return printable;
   const size_t query = printable.find('?');
   if (options_.url == config::LogUrl::Path || redactor_ == nullptr) {

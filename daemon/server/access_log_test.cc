@@ -85,6 +85,7 @@ TEST_F(AccessLines, AreWholeWhateverIsAbsent) {
     for (const char* key : {"http.request.method", "url.path", "mode", "outcome", "destination", "error.type"}) {
       EXPECT_TRUE(line.contains(key)) << key << " in " << line;
     }
+    EXPECT_THAT(line["url.path"], ::testing::AnyOf("/", "*", "")) << "of the absolute form only the path: " << line;
   }
 }
 

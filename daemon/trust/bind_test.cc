@@ -120,6 +120,23 @@ TEST_F(Bind, CoversBundleHashedDirectoryAndCertifiWithoutWritingAnything) {
   EXPECT_EQ(manifests(), 1U);
 }
 
+TEST_F(Bind, CoversWhatAnOuterRunHasCoveredAlready) {
+  make_debian_root();
+  const std::string ours = "etc/ssl/certs/tapdeck-" + std::string(kOurHash);
+  root_.write(ours + ".pem", kOurPem);
+  Sleeper same(root_.path());
+  auto binding = bind_into(same.pid(), options_);
+  ASSERT_TRUE(binding) << binding.error().message();
+  EXPECT_THAT((*binding)->report().skipped, IsEmpty());
+  root_.write(ours + ".pem", kOtherPem);
+  Sleeper another(root_.path());
+  auto second = bind_into(another.pid(), options_);
+  ASSERT_TRUE(second) << second.error().message();
+  EXPECT_THAT((*second)->report().skipped, IsEmpty());
+  EXPECT_EQ(another.read("/" + ours + ".pem"), kOtherPem);
+  EXPECT_EQ(another.read("/" + ours + "-1.pem"), kOurPem);
+}
+
 TEST_F(Bind, UndoUncoversAndForgets) {
   make_debian_root();
   Sleeper sleeper(root_.path());

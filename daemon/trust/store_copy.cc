@@ -112,6 +112,22 @@ Result<void> add_hash_link(const std::string& directory, const std::string& hash
   return fail(Code::Exhausted, "64 certificates with our subject hash in " + directory);
 }
 
+// The file of our certificate: its name, or nothing when it is there already. The directory may be one that an outer
+// `run` has covered: of the same CA that is enough, of another both stay.
+Result<std::string> add_certificate(const std::string& directory, const CaCertificate& ca) {
+  for (int n = 0; n < 64; ++n) {
+    const std::string name = "tapdeck-" + ca.subject_hash + (n == 0 ? "" : "-" + std::to_string(n)) + ".pem";
+    const UniqueFd there(::open((directory + "/" + name).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    if (!there) {
+      TRY_VOID(write_new(directory + "/" + name, ca.pem));
+      return name;
+    }
+    TRY(bytes, read_all(there.get(), kMaxBundleBytes));
+    if (bytes == ca.pem) return std::string();
+  }
+  return fail(Code::Exhausted, "64 certificates of ours in " + directory);
+}
+
 Result<void> copy_bundle(const TrustStore& store, const CopyJob& job, const std::string& destination) {
   TRY(fd, open_in_root(job.root_fd, store.path, O_RDONLY | O_NONBLOCK));
   struct stat status{};
@@ -128,9 +144,8 @@ Result<void> copy_store(const TrustStore& store, const CopyJob& job, const std::
   if (store.kind == StoreKind::Bundle) return copy_bundle(store, job, destination);
   TRY(fd, open_in_root(job.root_fd, store.path, O_RDONLY | O_DIRECTORY));
   TRY_VOID(DirCopy(job).copy(fd.get(), store.path, destination, 0));
-  const std::string name = "tapdeck-" + job.ca->subject_hash + ".pem";
-  TRY_VOID(write_new(destination + "/" + name, job.ca->pem));
-  if (store.kind != StoreKind::AnchorDir) TRY_VOID(add_hash_link(destination, job.ca->subject_hash, name));
+  TRY(name, add_certificate(destination, *job.ca));
+  if (!name.empty() && store.kind != StoreKind::AnchorDir) TRY_VOID(add_hash_link(destination, job.ca->subject_hash, name));
   if (store.kind != StoreKind::EmptyDir) return {};
   const std::string additions[] = {job.ca->pem};
   TRY(bundle, merge_bundles(job.host_roots, additions));

@@ -61,7 +61,8 @@ TEST_F(BadDay, WithoutKernelTypeInformationCaptureWorks) {
 // There the pins that keep a fail-closed target closed go with the last process, and a kill would open it.
 TEST_F(BadDay, APrivateMountNamespaceWithoutTheHostsBpffsIsToldOf) {
   const std::string run = tapdeck_binary().string() + " run --state-dir " + state().string();
-  const std::string both = run + " -- true && exec " + run + " --mode replay -- true";
+  const std::string both =
+      "umount -l /sys/fs/bpf 2>/dev/null; " + run + " -- true && exec " + run + " --mode replay -- true";
   // The shell in between is the first process, with a mount namespace that it does not share.
   const auto output = run_to_end({.argv = {"unshare", "-m", "-p", "-f", "--mount-proc", "sh", "-c",
                                            "unshare -m --propagation private sh -c \"$0\"; exit $?", both},

@@ -193,6 +193,12 @@ uint64_t pinned_cgroup_id(const std::string& path) {
   return info.cgroup.cgroup_id;
 }
 
+void release_pin(const std::string& path) {
+  // Unlinking alone leaves the last release to a work queue: the programs would go on for a moment.
+  if (const UniqueFd fd(bpf_obj_get(path.c_str())); fd) bpf_link_detach(fd.get());
+  ::unlink(path.c_str());
+}
+
 struct CgroupPrograms::Links {
   struct Link {
     bpf_link* link = nullptr;

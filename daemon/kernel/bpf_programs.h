@@ -64,6 +64,9 @@ class BpfMaps {
 // The cgroup a pinned link is attached to; 0 when it is gone or no such link.
 [[nodiscard]] uint64_t pinned_cgroup_id(const std::string& path);
 
+// Detaches a pinned link at once and removes its pin. What is no link any more is only removed.
+void release_pin(const std::string& path);
+
 // One target's copy of the cgroup programs.
 class CgroupPrograms {
  public:

@@ -88,7 +88,7 @@ void remove_pins(const std::string& pins) {
     ::rmdir(pins.c_str());
     return;
   }
-  for (const auto& name : names_in(pins)) ::unlink((pins + "/" + name).c_str());
+  for (const auto& name : names_in(pins)) release_pin(pins + "/" + name);
   // One of the two applies: a directory in a foreign bpffs, or the root of a bpffs we mounted.
   if (::rmdir(pins.c_str()) != 0 && errno == EBUSY && ::umount2(pins.c_str(), MNT_DETACH) == 0) ::rmdir(pins.c_str());
 }
@@ -173,7 +173,9 @@ void RunDirectory::keep_as_old(const std::string& filter_record) const {
 
 void RunDirectory::release_old_pins(uint64_t cgroup_id) {
   std::erase_if(old_pins_, [&](const std::string& path) {
-    return pinned_cgroup_id(path) == cgroup_id && ::unlink(path.c_str()) == 0;
+    if (pinned_cgroup_id(path) != cgroup_id) return false;
+    release_pin(path);
+    return true;
   });
 }
 
@@ -195,7 +197,7 @@ bool RunDirectory::old_filters_made_qdisc(int ifindex) const {
 }
 
 Result<void> RunDirectory::release_old() {
-  for (const auto& path : old_pins_) ::unlink(path.c_str());
+  for (const auto& path : old_pins_) release_pin(path);
   old_pins_.clear();
   release_old_filters(0);
   const auto left = names_in(directory_);

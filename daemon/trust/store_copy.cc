@@ -145,7 +145,8 @@ Result<void> copy_store(const TrustStore& store, const CopyJob& job, const std::
   TRY(fd, open_in_root(job.root_fd, store.path, O_RDONLY | O_DIRECTORY));
   TRY_VOID(DirCopy(job).copy(fd.get(), store.path, destination, 0));
   TRY(name, add_certificate(destination, *job.ca));
-  if (!name.empty() && store.kind != StoreKind::AnchorDir) TRY_VOID(add_hash_link(destination, job.ca->subject_hash, name));
+  if (!name.empty() && store.kind != StoreKind::AnchorDir)
+    TRY_VOID(add_hash_link(destination, job.ca->subject_hash, name));
   if (store.kind != StoreKind::EmptyDir) return {};
   const std::string additions[] = {job.ca->pem};
   TRY(bundle, merge_bundles(job.host_roots, additions));

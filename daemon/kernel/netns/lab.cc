@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -163,6 +164,11 @@ Client::Client(const std::string& cgroup, int netns_fd, const Body& body) {
     const auto mine = static_cast<unsigned>(pair[1]);
     ::close_range(3, mine - 1, 0);
     ::close_range(mine + 1, ~0U, 0);
+    // Thousands of flows at once, where shells begin with 1,024 descriptors.
+    rlimit files{};
+    ::getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
     Report report;
     report.pid = ::getpid();
     body(report);

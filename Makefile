@@ -6,12 +6,12 @@ CHAOS ?= 1000
 LONG_BODY ?= 10240
 CTEST = cd $(BUILD) && ctest --output-on-failure --no-tests=error
 
-.PHONY: help build demo test bench chaos long-body lint format install uninstall packages-build packages-demo packages-test configure daemon clean
+.PHONY: help build demo test bench profile chaos long-body lint format install uninstall packages-build packages-demo packages-test configure daemon clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
-	@echo "Root is needed for demo, test, bench, chaos, long-body, install, and for whatever has to install Debian packages first."
+	@echo "Root is needed for demo, test, bench, profile, chaos, long-body, install, and for whatever has to install Debian packages first."
 
 packages-build:
 	@.ci/install-packages build
@@ -47,6 +47,15 @@ bench: ## the same work against nginx, HAProxy and mitmproxy on pinned cores; pr
 	@.ci/need-root bench
 	@$(MAKE) --no-print-directory packages-test build
 	@netns-tests/bench/bench $(abspath $(BUILD)) $(BENCH)
+
+profile: ## record anew what builds are optimised by, under the load of the bench (cmake/tapdeck.profdata, to be committed)
+	@.ci/need-root profile
+	@$(MAKE) --no-print-directory packages-test
+	@cmake -S . -B $(BUILD)-profile -G Ninja -DTAPDECK_PROFILE=generate >/dev/null
+	@ninja -C $(BUILD)-profile -j $(JOBS) tapdeck bench_probe
+	@rm -rf $(BUILD)-profile/profile
+	@netns-tests/bench/bench $(abspath $(BUILD)-profile) --quick
+	@llvm-profdata-19 merge -sparse -o cmake/tapdeck.profdata $(BUILD)-profile/profile
 
 chaos: ## the chaos scenarios, each bad thing CHAOS times (1000) instead of the 20 of make test
 	@.ci/need-root chaos

@@ -32,6 +32,8 @@ function(tapdeck_precompile target kind)
       # Executables are -fPIE, and a precompiled header serves only what is compiled like it.
       set_target_properties(${holder} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
       target_compile_options(${holder} PRIVATE -O0 -fPIE)
+    else()
+      target_link_libraries(${holder} PRIVATE tapdeck_profile)
     endif()
     target_compile_options(${holder} PRIVATE ${TAPDECK_PCH_OPTIONS})
     target_precompile_headers(${holder} PRIVATE ${headers})

@@ -1,5 +1,6 @@
 #include "daemon/modes/grpc_item.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -34,6 +35,11 @@ bool sent_same(const GrpcItem& a, const GrpcItem& b, const GrpcSaid& said) {
 
 bool was_left_in_silence(const GrpcItem& item) {
   return item.recording.outcome.kind == store::Outcome::Kind::Incomplete && item.script.steps.size() == 1;
+}
+
+bool was_left_speaking(const GrpcItem& item) {
+  return item.recording.outcome.kind == store::Outcome::Kind::Incomplete &&
+         std::ranges::find(item.script.steps, GrpcStep::Kind::ClientEnd, &GrpcStep::kind) == item.script.steps.end();
 }
 
 bool is_head_only(const store::Recording& recording) {

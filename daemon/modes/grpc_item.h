@@ -26,6 +26,8 @@ struct GrpcItem : ReplayItem {
 
 // Its client left before anybody had said anything.
 [[nodiscard]] bool was_left_in_silence(const GrpcItem& item);
+// Its client left and had not ended its half before.
+[[nodiscard]] bool was_left_speaking(const GrpcItem& item);
 
 // The response ended with its head: nothing but status and fields ("trailers-only").
 [[nodiscard]] bool is_head_only(const store::Recording& recording);

@@ -74,5 +74,17 @@ TEST(GrpcItem, SilenceIsWhereNobodySaidAnything) {
   EXPECT_FALSE(was_left_in_silence(item));
 }
 
+TEST(GrpcItem, AClientThatEndedItsHalfDidNotLeaveSpeaking) {
+  GrpcItem item;
+  item.script.steps = {{GrpcStep::Kind::Head}, {}};
+  item.recording.outcome.kind = store::Outcome::Kind::Incomplete;
+  EXPECT_TRUE(was_left_speaking(item));
+  item.script.steps = {{GrpcStep::Kind::ClientEnd}, {}};
+  EXPECT_FALSE(was_left_speaking(item));
+  item.script.steps = {{GrpcStep::Kind::Head}, {}};
+  item.recording.outcome.kind = store::Outcome::Kind::Complete;
+  EXPECT_FALSE(was_left_speaking(item));
+}
+
 }  // namespace
 }  // namespace tapdeck::modes

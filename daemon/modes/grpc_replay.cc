@@ -129,11 +129,17 @@ net::Task<Result<std::shared_ptr<const GrpcItem>>> GrpcReplay::load(Playing& pla
 // The first candidate, in their order, that agrees with the client and with what it was sent.
 net::Task<Result<void>> GrpcReplay::choose(Playing& playing) {
   const size_t count = playing.candidates.size();
+  std::shared_ptr<const GrpcItem> left;  // the last resort
   for (size_t i = 0; i < count; ++i) {
     const uint64_t id = playing.candidates[i < playing.usable ? (playing.first + i) % playing.usable : i];
     CO_TRY(item, co_await load(playing, id));
     if (!agrees(item->script, playing.call.said)) continue;
     if (playing.item != nullptr && !sent_same(*playing.item, *item, playing.call.said)) continue;
+    // This client has ended its half without leaving: a call in which the server did not speak first may be the one.
+    if (playing.server_first && playing.call.said.client_ended && was_left_speaking(*item)) {
+      left = std::move(item);
+      continue;
+    }
     playing.item = std::move(item);
     playing.play.emplace(playing.item->script);
     playing.bytes.forget();
@@ -163,8 +169,13 @@ net::Task<Result<void>> GrpcReplay::choose(Playing& playing) {
   auto found = co_await find(playing, By::FirstMessage);
   if (!found) co_return found;
   playing.missed = playing.candidates.empty();
-  if (playing.missed) co_return Result<void>{};
-  co_return co_await choose(playing);
+  if (!playing.missed) CO_TRY_VOID(co_await choose(playing));
+  if (!playing.missed || left == nullptr) co_return Result<void>{};
+  playing.missed = false;
+  playing.item = std::move(left);
+  playing.play.emplace(playing.item->script);
+  playing.bytes.forget();
+  co_return Result<void>{};
 }
 
 net::Task<Result<void>> GrpcReplay::perform(Playing& playing) {
@@ -229,9 +240,10 @@ net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
     while (!call.said.client_ended) {
       auto heard = co_await call.read();
       if (!heard) co_return heard;
-      if (agrees(recorded->script, call.said)) continue;
+      if (agrees(recorded->script, call.said) && !call.said.client_ended) continue;
       auto chosen = co_await choose(playing);
       if (!chosen) co_return chosen;
+      if (playing.item == recorded && !playing.missed) break;
       if (!std::exchange(playing.missed, false)) co_return co_await perform(playing);
     }
     if (call.time_left()) {

@@ -283,6 +283,20 @@ TEST_F(GrpcReplayOfAnEagerServer, ACallThatWasLeftIsFoundBesideOneThatWasNot) {
   EXPECT_THAT(answer, HasSubstr("grpc-status: 4\r\n"));
 }
 
+TEST_F(GrpcReplayOfAnEagerServer, AnEmptyCallIsNotOneThatWasLeft) {
+  Wire left = rig.connect();
+  left.write(call("Talk"));
+  EXPECT_THAT(left.read_until("x-head: early\r\n\r\n"), EndsWith("\r\n\r\n"));
+  left.close();
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingIncomplete) == 1; }));
+  const std::string empty = call("Talk", "x-late: yes\r\n") + kEnd;
+  const std::string recorded = rig.ask(empty);
+  EXPECT_THAT(recorded, EndsWith(kTrailers + "<EOF>"));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  stop_origin();
+  EXPECT_EQ(rig.ask(empty), recorded);
+}
+
 TEST_F(GrpcReplayOfAnEagerServer, ACallThatGoesOnWhereAnotherWasLeftIsAnswered) {
   leave_early("a", "re:a\r\n");
   const auto go_on = [this] {

@@ -80,8 +80,6 @@ struct StoreWriter::Impl {
         bytes += taken[last].bytes;
         for (auto& write : taken[last].writes) merged.push_back(&write);
       }
-      // Rows that come in the order of their keys find their place in RocksDB's memory tables beside the one before.
-      std::ranges::sort(merged, {}, [](const PendingWrite* write) { return std::pair(write->id, write->step); });
       const Result<void> result = store.write(merged, store.options().durability);
       const auto finished = std::ranges::count(merged, PendingWrite::Step::Finish, &PendingWrite::step);
       for (size_t i = first; i < last; ++i) {

@@ -34,6 +34,11 @@ inline Task<bool> is_wanted() {
   co_return state.cancelled() == asio::cancellation_type::none;
 }
 
+// Runs on when everything that is ready by now has run: for work that gathers what others of this turn leave.
+inline Task<> end_of_turn(asio::any_io_executor executor) {
+  co_await asio::post(executor, asio::use_awaitable);
+}
+
 // A wake-up between coroutines of one thread. Not a condition with memory: the waiter checks its predicate first, the
 // notifier changes it first. Several may wait. Cancelling the waiter's task ends the wait.
 class Signal {

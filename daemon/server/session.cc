@@ -59,6 +59,7 @@ net::Task<> Session::run() {
       end_input();
     }
     pump();
+    write_now();  // all that the bytes just read have caused at once
     settle();
   }
   if (phase_ == Phase::Closing && !input_ended_) co_await discard_until_end();
@@ -254,7 +255,7 @@ void Session::refuse(const Error& error) {
 }
 
 bool Session::all_sent() const {
-  return codec_->output().empty() && transport_.unsent() == 0;
+  return backlog() == 0;
 }
 
 bool Session::may_close() const {
@@ -276,7 +277,22 @@ void Session::settle() {
   resume_.notify();
 }
 
+// A write a stream would be a TLS record, a system call and a wake-up of the client for each of a hundred.
 void Session::write_soon() {
+  if (!codec_->is_multiplexed()) return write_now();
+  if (writer_active_ || phase_ != Phase::Open || all_sent()) return;
+  writer_active_ = true;
+  group_.spawn(write_at_end_of_turn());
+}
+
+net::Task<> Session::write_at_end_of_turn() {
+  co_await net::end_of_turn(context_.executor);
+  writer_active_ = false;
+  write_now();
+  settle();
+}
+
+void Session::write_now() {
   while (!writer_active_ && phase_ == Phase::Open && !all_sent()) {  // h2 fills its output again as it empties
     auto done = transport_.try_flush(codec_->output());
     if (!done) {
@@ -290,23 +306,40 @@ void Session::write_soon() {
 
 net::Task<> Session::write_rest() {
   while (phase_ != Phase::Dead && !codec_->output().empty()) {
-    auto flushed = co_await flush();  // a multiplexing codec fills its output again as it empties
-    if (!flushed) break;
+    auto written = co_await write_all();  // a multiplexing codec fills its output again as it empties
+    if (!written) break;
     resume_.notify();
   }
   writer_active_ = false;
   settle();
 }
 
+size_t Session::backlog() const {
+  return codec_->output().size() + transport_.unsent();
+}
+
 Result<bool> Session::try_flush() {
+  if (phase_ == Phase::Dead) return fail(Code::Closed, "the client is gone", Origin::Downstream);
+  if (!codec_->is_multiplexed() || backlog() >= kWriteHighWater) return try_write();
+  write_soon();
+  return true;
+}
+
+net::Task<Result<void>> Session::flush() {
+  CO_TRY(now, try_flush());
+  if (now) co_return Result<void>{};
+  co_return co_await write_all();
+}
+
+Result<bool> Session::try_write() {
   if (phase_ == Phase::Dead) return fail(Code::Closed, "the client is gone", Origin::Downstream);
   auto now = transport_.try_flush(codec_->output());
   if (!now) lose_client(now.error());
   return now;
 }
 
-net::Task<Result<void>> Session::flush() {
-  CO_TRY(now, try_flush());
+net::Task<Result<void>> Session::write_all() {
+  CO_TRY(now, try_write());
   if (now) co_return Result<void>{};
   write_deadline_.set(context_.limits.idle_timeout);
   auto flushed = co_await transport_.flush(codec_->output());
@@ -318,7 +351,7 @@ net::Task<Result<void>> Session::flush() {
 bool Session::must_pause_reading() const {
   if (refused_) return true;  // nothing more is wanted; settle() closes
   // Windows bound what streams hold. A client that makes us answer (PING, SETTINGS) and does not read is paused.
-  if (codec_->is_multiplexed()) return transport_.unsent() + codec_->output().size() >= kPipelineBytes;
+  if (codec_->is_multiplexed()) return backlog() >= kPipelineBytes;
   if (!active_.empty() && !raw_ && codec_->input().size() >= kPipelineBytes) return true;
   for (const auto& exchange : active_) {
     if (exchange->buffered() >= context_.limits.body_buffer) return true;

@@ -41,6 +41,9 @@ struct SessionContext {
 
 class StreamExchange;
 
+// Above this many unsent bytes writers wait for the socket: two TLS turns of the transport.
+inline constexpr size_t kWriteHighWater = 131072;
+
 class Session {
  public:
   // `codec` has Role::Server; its input() may already hold bytes. flow and tls outlive the session.
@@ -71,10 +74,18 @@ class Session {
   void give_up(StreamExchange& exchange, http::ResetCode code, const Error& error);
   void refuse(const Error& error);  // malformed input: 4xx if no response is under way, then close
   void settle();                    // after any progress: flush, close if done, resume the reader
+  // h1: at once. h2: at the end of the loop's turn, with what other streams have to say by then.
   void write_soon();
+  net::Task<> write_at_end_of_turn();
+  void write_now();  // as far as the socket takes it; write_rest() does the rest
   net::Task<> write_rest();
+  // As Exchange promises: waits only while too much is unsent.
   net::Task<Result<void>> flush();
   Result<bool> try_flush();
+  // Until the socket has everything.
+  net::Task<Result<void>> write_all();
+  Result<bool> try_write();
+  [[nodiscard]] size_t backlog() const;  // bytes that the socket has not taken
   void set_read_deadline();
   void on_deadline();
   void lose_client(const Error& error);                            // the connection is broken: every exchange fails

@@ -9,11 +9,6 @@ namespace tapdeck::server {
 
 using exchange::BodyPiece;
 
-namespace {
-// Above this many unsent bytes writers wait for the socket: two TLS turns of the transport.
-constexpr size_t kWriteHighWater = 131072;
-}  // namespace
-
 void StreamExchange::begin(http::StreamId stream, http::RequestHead& head, http::EndStream end) {
   stream_ = stream;
   std::swap(head_, head);  // the codec refills what it gets back: no allocation once warm
@@ -160,13 +155,13 @@ net::Task<Result<void>> StreamExchange::write_body(const BodyPiece& piece) {
     rest.bytes.remove_prefix(accepted);
     rest.chunk.reset();
     if (rest.bytes.empty()) break;
-    session_.write_soon();  // the client opens its window for what it has got
+    session_.write_now();  // the client opens its window for what it has got
     if (session_.codec_->send_capacity(stream_) > 0) continue;
     auto waited = co_await wait(session_.resume_, since, "the response is not wanted");
     CO_TRY_VOID(check_writable());
     if (!waited) co_return waited;
   }
-  if (session_.codec_->output().size() + session_.transport_.unsent() < kWriteHighWater) co_return Result<void>{};
+  if (session_.backlog() < kWriteHighWater) co_return Result<void>{};
   co_return co_await session_.flush();
 }
 

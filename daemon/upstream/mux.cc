@@ -10,6 +10,8 @@ namespace tapdeck::upstream {
 
 namespace {
 constexpr std::chrono::seconds kLinger{1};
+// Above this many unsent bytes senders wait for the socket.
+constexpr size_t kWriteHighWater = 131072;
 }  // namespace
 
 MuxConnection::MuxConnection(DialContext& context, Channel channel)
@@ -166,6 +168,19 @@ net::Task<> MuxConnection::linger() {
 }
 
 void MuxConnection::write_soon() {
+  if (writer_active_ || failure_ || codec_->output().empty()) return;
+  writer_active_ = true;
+  group_.spawn(write_at_end_of_turn());
+}
+
+net::Task<> MuxConnection::write_at_end_of_turn() {
+  co_await net::end_of_turn(context_.executor);
+  writer_active_ = false;
+  write_now();
+  room_.notify();
+}
+
+void MuxConnection::write_now() {
   while (!writer_active_ && !failure_) {
     auto done = channel_.transport->try_flush(codec_->output());
     if (!done) {
@@ -181,14 +196,27 @@ void MuxConnection::write_soon() {
 
 net::Task<> MuxConnection::write_rest() {
   while (!failure_ && !codec_->output().empty()) {
-    auto flushed = co_await flush();
-    if (!flushed) break;
+    auto written = co_await write_all();
+    if (!written) break;
   }
   writer_active_ = false;
   room_.notify();
 }
 
+Result<bool> MuxConnection::try_flush() {
+  if (failure_) return std::unexpected(*failure_);
+  if (codec_->output().size() + channel_.transport->unsent() >= kWriteHighWater) return false;
+  write_soon();
+  return true;
+}
+
 net::Task<Result<void>> MuxConnection::flush() {
+  CO_TRY(now, try_flush());
+  if (now) co_return Result<void>{};
+  co_return co_await write_all();
+}
+
+net::Task<Result<void>> MuxConnection::write_all() {
   if (failure_) co_return std::unexpected(*failure_);
   auto now = channel_.transport->try_flush(codec_->output());
   if (now && *now) {

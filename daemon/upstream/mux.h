@@ -44,9 +44,15 @@ class MuxConnection {
 
   void pump();
   void dispatch(const http::Event& event);
+  // At the end of the loop's turn, with what other streams have to say by then.
   void write_soon();
+  net::Task<> write_at_end_of_turn();
+  void write_now();  // as far as the socket takes it; write_rest() does the rest
   net::Task<> write_rest();
+  // As Lane promises: waits only while too much is unsent.
   net::Task<Result<void>> flush();
+  Result<bool> try_flush();
+  net::Task<Result<void>> write_all();  // until the socket has everything
   void fail(const Error& error);
   // Says why (GOAWAY), then fails; the socket is closed after a linger.
   void refuse(const Error& error);
@@ -85,6 +91,7 @@ class MuxStream final : public Lane {
   net::Task<Result<void>> send_body(exchange::BodyPiece piece) override;
   Result<void> send_end(const http::Headers& trailers) override;
   net::Task<Result<void>> flush() override { return connection_.flush(); }
+  Result<bool> try_flush() override { return connection_.try_flush(); }
   Result<std::optional<http::Event>> try_next() override;
   net::Task<Result<std::optional<http::Event>>> next() override;
   http::ResponseHead& response_head() override { return current_; }

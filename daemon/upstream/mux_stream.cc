@@ -113,11 +113,12 @@ net::Task<Result<void>> MuxStream::send_body(BodyPiece piece) {
     if (failure_ || reset_) co_return std::unexpected(broken());
     CO_TRY(accepted, connection_.codec_->send_body(id_, piece.bytes));
     piece.bytes.remove_prefix(accepted);
-    connection_.write_soon();
     if (piece.bytes.empty()) break;
+    connection_.write_now();
     if (connection_.codec_->send_capacity(id_) > 0) continue;
     CO_TRY_VOID(co_await wait(connection_.room_, "the rest of the request body is not wanted"));
   }
+  connection_.write_soon();
   co_return Result<void>{};
 }
 

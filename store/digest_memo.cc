@@ -1,6 +1,7 @@
 #include "store/digest_memo.h"
 
 #include <cstring>
+#include <utility>
 
 namespace tapdeck::store {
 namespace {
@@ -21,16 +22,29 @@ size_t slot_of(std::string_view bytes, size_t slots) {
   return static_cast<size_t>(mixed >> 32) % slots;
 }
 
+bool is_kept(std::string_view bytes) {
+  return bytes.size() >= 2 * sizeof(uint64_t) && bytes.size() <= DigestMemo::kLongest;
+}
+
 }  // namespace
 
-Digest DigestMemo::of(std::string_view bytes) {
-  if (bytes.size() < 2 * sizeof(uint64_t) || bytes.size() > kLongest) return content_digest(bytes);
-  Slot& slot = slots_[slot_of(bytes, slots_.size())];
-  if (slot.bytes != bytes) {
-    slot.bytes = bytes;
-    slot.digest = content_digest(bytes);
-  }
-  return slot.digest;
+HashedBody hashed(std::string bytes) {
+  const Digest digest = content_digest(bytes);
+  return {std::make_shared<const std::string>(std::move(bytes)), digest};
+}
+
+const HashedBody* DigestMemo::find(std::string_view bytes) const {
+  if (!is_kept(bytes)) return nullptr;
+  const HashedBody& slot = slots_[slot_of(bytes, slots_.size())];
+  return slot.bytes != nullptr && *slot.bytes == bytes ? &slot : nullptr;
+}
+
+HashedBody DigestMemo::keep(std::string bytes) {
+  if (const HashedBody* known = find(bytes)) return *known;
+  if (!is_kept(bytes)) return hashed(std::move(bytes));
+  HashedBody& slot = slots_[slot_of(bytes, slots_.size())];
+  slot = hashed(std::move(bytes));
+  return slot;
 }
 
 }  // namespace tapdeck::store

@@ -138,7 +138,7 @@ Result<uint64_t> ExchangeStore::merge_pending(const std::string& pending_directo
               TRY(blob, pending->impl_->read(Family::Blobs, view(segment.digest)));
               if (!blob) continue;  // lost there already; reading it here says so as well
               bytes += blob->size();
-              write.blobs.push_back({segment, std::move(*blob)});
+              write.blobs.push_back({segment, std::make_shared<const std::string>(std::move(*blob))});
             }
           }
           TRY(facts, pending->origin_facts(row.name, recording.host, recording.port));

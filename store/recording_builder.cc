@@ -14,6 +14,11 @@ constexpr uint64_t kMergeMicroseconds = 1000;
 constexpr size_t kTimelineEntries = 65536;
 // From here a checkpoint writes a segment of its own instead of a journal entry.
 constexpr uint64_t kJournalBytes = 64 * 1024;
+// A body of this length may well become a segment: its memory is taken once instead of doubled.
+constexpr size_t kSegmentLikely = 32 * 1024;
+// Spare writes: the exchanges a busy worker has open at a time, 256 KiB at most.
+constexpr size_t kSpareWrites = 64;
+constexpr size_t kSpareWriteBytes = 4096;
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -45,8 +50,31 @@ void extend_timeline(BodyRef& body, size_t bytes, uint64_t microseconds,
 
 size_t PendingWrite::memory() const {
   size_t total = sizeof(PendingWrite) + encoded.size() + references.size() * sizeof(Digest);
-  for (const auto& blob : blobs) total += sizeof(Blob) + blob.bytes.size();
+  for (const auto& blob : blobs) total += sizeof(Blob) + blob.bytes->size();
   return total;
+}
+
+PendingWrite SpareWrites::take() {
+  PendingWrite write;
+  if (kept_.empty()) return write;
+  PendingWrite& old = kept_.back();
+  write.encoded = std::move(old.encoded);
+  write.encoded.clear();
+  write.blobs = std::move(old.blobs);
+  write.references = std::move(old.references);
+  write.references.clear();
+  kept_.pop_back();
+  return write;
+}
+
+void SpareWrites::give_back(std::vector<PendingWrite>& written) {
+  for (PendingWrite& write : written) {
+    if (kept_.size() >= kSpareWrites) break;
+    if (write.encoded.capacity() > kSpareWriteBytes) continue;
+    write.blobs.clear();  // bodies are not held on to
+    kept_.push_back(std::move(write));
+  }
+  written.clear();
 }
 
 RecordingBuilder::RecordingBuilder(const BuilderContext& context, uint64_t id, int64_t started_unix_us,
@@ -63,10 +91,6 @@ RecordingBuilder::RecordingBuilder(const BuilderContext& context, uint64_t id, i
   recording_.request = head;
 }
 
-Digest RecordingBuilder::digest_of(std::string_view bytes) const {
-  return context_.digests != nullptr ? context_.digests->of(bytes) : content_digest(bytes);
-}
-
 BodyRef& RecordingBuilder::body_of(BodySide side) {
   return side == BodySide::Request ? recording_.request_body : recording_.response_body;
 }
@@ -79,8 +103,19 @@ void RecordingBuilder::body(BodySide side, std::string_view bytes, uint64_t micr
 }
 
 void RecordingBuilder::append(BodySide side, std::string_view bytes) {
+  if (bytes.empty()) return;
+  const auto index = static_cast<size_t>(side);
+  const bool is_first = body_of(side).size == 0;
   body_of(side).size += bytes.size();
-  std::string& partial = partial_[static_cast<size_t>(side)];
+  if (is_first && bytes.size() > kInlineBodyBytes && context_.digests != nullptr) {
+    if (const HashedBody* known = context_.digests->find(bytes)) {
+      shared_[index] = *known;
+      return;
+    }
+  }
+  own(side);
+  std::string& partial = partial_[index];
+  if (partial.size() + bytes.size() > kSegmentLikely) partial.reserve(kSegmentBytes);
   while (!bytes.empty()) {
     const size_t n = std::min(bytes.size(), kSegmentBytes - partial.size());
     partial.append(bytes.substr(0, n));
@@ -89,6 +124,14 @@ void RecordingBuilder::append(BodySide side, std::string_view bytes) {
     if (!begun_) begin();
     flush_segment(side);
   }
+}
+
+// More came than the body that was known, or it must be written before its end.
+void RecordingBuilder::own(BodySide side) {
+  HashedBody& shared = shared_[static_cast<size_t>(side)];
+  if (shared.bytes == nullptr) return;
+  partial_[static_cast<size_t>(side)] = *shared.bytes;
+  shared = {};
 }
 
 void RecordingBuilder::message(Message message, std::string_view payload) {
@@ -103,6 +146,7 @@ void RecordingBuilder::checkpoint() {
   if (!begun_) mark();
   JournalEntry entry;
   for (const BodySide side : {BodySide::Request, BodySide::Response}) {
+    own(side);
     const auto index = static_cast<size_t>(side);
     const std::string& partial = partial_[index];
     entry.offset[index] = saved_[index];
@@ -170,6 +214,7 @@ void RecordingBuilder::mark() {
 void RecordingBuilder::begin() {
   mark();
   // A request of less than a segment belongs to the prefix as soon as its response is what makes the recording long.
+  own(BodySide::Request);
   if (recording_.response.status != 0 && !partial_[0].empty()) flush_segment(BodySide::Request);
 }
 
@@ -182,12 +227,13 @@ void RecordingBuilder::flush_segment(BodySide side) {
   write.take = recording_.take;
   write.id = recording_.id;
   write.part = parts_++;
-  const Segment segment{content_digest(partial), partial.size()};
+  HashedBody body = hashed(std::exchange(partial, {}));
+  const Segment segment{body.digest, body.bytes->size()};
   body_of(side).segments.push_back(segment);
   const auto index = static_cast<size_t>(side);
   flushed_[index] += segment.size;
   saved_[index] = std::max(saved_[index], flushed_[index]);
-  write.blobs.push_back({segment, std::exchange(partial, {})});
+  write.blobs.push_back({segment, std::move(body.bytes)});
   ready_.push_back(std::move(write));
 }
 
@@ -198,15 +244,19 @@ void RecordingBuilder::finish(Outcome outcome) {
   recording_.key = key_.key();
   recording_.request_body_digest = key_.parts().body_digest;
   recording_.dimensions = key_.parts().dimensions;
-  PendingWrite write;
+  PendingWrite write = context_.spares != nullptr ? context_.spares->take() : PendingWrite{};
   for (const BodySide side : {BodySide::Request, BodySide::Response}) {
     std::string& partial = partial_[static_cast<size_t>(side)];
+    HashedBody& last = shared_[static_cast<size_t>(side)];
     BodyRef& body = body_of(side);
-    if (body.segments.empty() && partial.size() <= kInlineBodyBytes) {
+    if (body.segments.empty() && last.bytes == nullptr && partial.size() <= kInlineBodyBytes) {
       body.inline_bytes = std::move(partial);
     } else if (!partial.empty()) {
-      body.segments.push_back({digest_of(partial), partial.size()});
-      write.blobs.push_back({body.segments.back(), std::move(partial)});
+      last = context_.digests != nullptr ? context_.digests->keep(std::move(partial)) : hashed(std::move(partial));
+    }
+    if (last.bytes != nullptr) {
+      body.segments.push_back({last.digest, last.bytes->size()});
+      write.blobs.push_back({body.segments.back(), std::move(last.bytes)});
     }
     for (const auto& segment : body.segments) write.references.push_back(segment.digest);
     write.body_bytes += body.size;

@@ -31,7 +31,7 @@ struct PendingWrite {
   enum class Step : uint8_t { Begin, Segment, Journal, Finish, Abandon };
   struct Blob {
     Segment segment;
-    std::string bytes;
+    std::shared_ptr<const std::string> bytes;
   };
   Step step = Step::Finish;
   bool request_side = false;  // Segment: which body it continues
@@ -54,11 +54,25 @@ struct PendingWrite {
   [[nodiscard]] size_t memory() const;  // bytes held, for the queue's bound
 };
 
+// The memory of written steps, for the next ones: their buffers would be allocated and freed for every exchange.
+// Owner: a worker. Thread: its own.
+class SpareWrites {
+ public:
+  // As new, but for the capacity of its buffers.
+  [[nodiscard]] PendingWrite take();
+  // Empties `written`; what is too large or too much is freed.
+  void give_back(std::vector<PendingWrite>& written);
+
+ private:
+  std::vector<PendingWrite> kept_;
+};
+
 struct BuilderContext {
   const KeyHasher& hasher;   // of the take's session; outlives the builder
   const Redactor& redactor;  // outlives the builder
   Take take;
-  DigestMemo* digests = nullptr;  // of bodies seen lately; null: every body is hashed
+  DigestMemo* digests = nullptr;  // of bodies seen lately; null: every body is copied and hashed
+  SpareWrites* spares = nullptr;  // null: all memory is new
 };
 
 class RecordingBuilder {
@@ -114,12 +128,13 @@ class RecordingBuilder {
   void mark();
   void begin();
   [[nodiscard]] BodyRef& body_of(BodySide side);
-  [[nodiscard]] Digest digest_of(std::string_view bytes) const;
+  void own(BodySide side);  // its bytes are in partial_ from here on
 
   BuilderContext context_;
   Recording recording_;
   KeyBuilder key_;
   std::string partial_[2];    // bytes of the unfinished segment, by side
+  HashedBody shared_[2];      // the whole body so far, in place of partial_, when the memo knew it
   uint64_t flushed_[2] = {};  // bytes of each body that are in segments
   uint64_t saved_[2] = {};    // bytes of each body that are in a segment or a journal entry
   size_t saved_messages_ = 0;

@@ -131,6 +131,7 @@ struct ExchangeStore::Impl {
   std::vector<rocksdb::ColumnFamilyHandle*> all_handles;
 
   std::mutex write_mutex;
+  rocksdb::WriteBatch write_batch;             // write: the last one's memory
   RecentDigests recent;                        // write
   std::map<std::string, OriginFacts> origins;  // write: rows already stored, bounded
   BlobCollection blob_collection;              // write

@@ -115,12 +115,13 @@ Result<void> ExchangeStore::Impl::recover_partial(uint64_t id, std::string_view 
     BodyRef& body = side == BodySide::Request ? recording.request_body : recording.response_body;
     std::string tail = journal.tail(side, body.size);
     if (tail.empty()) continue;
-    const Segment segment{content_digest(tail), tail.size()};
+    HashedBody last = hashed(std::move(tail));
+    const Segment segment{last.digest, last.bytes->size()};
     body.segments.push_back(segment);
     body.size += segment.size;
     write.references.push_back(segment.digest);
     write.body_bytes += segment.size;
-    write.blobs.push_back({segment, std::move(tail)});
+    write.blobs.push_back({segment, std::move(last.bytes)});
   }
   recording.messages = journal.messages(recording.request_body.size, recording.response_body.size);
   recording.outcome = {Outcome::Kind::Incomplete, recording.response_body.size, "crash"};

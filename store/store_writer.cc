@@ -127,7 +127,8 @@ StoreWriter::~StoreWriter() {
   impl_->thread.join();
 }
 
-Result<void> StoreWriter::submit(std::vector<PendingWrite>& writes, Completion* completion, uint64_t token) {
+Result<void> StoreWriter::submit(std::vector<PendingWrite>& writes, Completion* completion, uint64_t token,
+                                 SpareWrites* spares) {
   size_t bytes = 0;
   for (const auto& write : writes) bytes += write.memory();
   bool was_empty = false;
@@ -150,6 +151,7 @@ Result<void> StoreWriter::submit(std::vector<PendingWrite>& writes, Completion* 
     }
   }
   if (was_empty) impl_->work.notify_one();
+  if (spares != nullptr) spares->give_back(writes);
   writes.clear();
   return {};
 }

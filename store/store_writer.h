@@ -42,10 +42,11 @@ class StoreWriter {
   StoreWriter(const StoreWriter&) = delete;
   StoreWriter& operator=(const StoreWriter&) = delete;
 
-  // Queues `writes` and empties the vector. What earlier hand-overs were made of is freed here, by the thread that
-  // allocated it: memory freed on another thread costs an allocator several times as much. `completion` may be null.
-  // Error Exhausted: the queue is full, nothing was taken, the vector is as it was.
-  [[nodiscard]] Result<void> submit(std::vector<PendingWrite>& writes, Completion* completion, uint64_t token);
+  // Queues `writes` and empties the vector. What earlier hand-overs were made of is given to `spares`, or freed here,
+  // by the thread that allocated it: memory freed on another thread costs an allocator several times as much.
+  // `completion` may be null. Error Exhausted: the queue is full, nothing was taken, the vector is as it was.
+  [[nodiscard]] Result<void> submit(std::vector<PendingWrite>& writes, Completion* completion, uint64_t token,
+                                    SpareWrites* spares = nullptr);
   // Blocks until everything submitted before is written or failed. For shutdown and tests, not for workers.
   void flush();
   [[nodiscard]] WriterStats stats() const;

@@ -73,9 +73,9 @@ class Import {
           if (item.payload.size() < 32) return damaged("a body");
           PendingWrite::Blob blob;
           blob.segment.digest = ByteReader(item.payload).bytes<32>();
-          blob.bytes = item.payload.substr(32);
-          blob.segment.size = blob.bytes.size();
-          if (content_digest(blob.bytes) != blob.segment.digest) return damaged("a body");
+          blob.bytes = std::make_shared<const std::string>(item.payload.substr(32));
+          blob.segment.size = blob.bytes->size();
+          if (content_digest(*blob.bytes) != blob.segment.digest) return damaged("a body");
           blobs.insert(blob.segment.digest);
           TRY_VOID(on_blob(std::move(blob)));
           break;
@@ -190,7 +190,7 @@ Result<ImportResult> ExchangeStore::import_session(const std::string& file, std:
   size_t batch_bytes = 0;
   const auto filled = import.run(
       [&](PendingWrite::Blob&& blob) -> Result<void> {
-        batch_bytes += blob.bytes.size();
+        batch_bytes += blob.bytes->size();
         blobs.push_back(std::move(blob));
         return {};
       },

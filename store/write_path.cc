@@ -8,6 +8,8 @@ namespace {
 
 // Known origins kept in memory, so that their row is written when it changes and not for every exchange.
 constexpr size_t kKnownOrigins = 10000;
+// A batch longer than this gives its memory back: twice what the writer puts into one.
+constexpr size_t kKeptBatchBytes = 4 << 20;
 
 }  // namespace
 
@@ -118,8 +120,8 @@ bool BatchBuilder::is_stored(const Digest& digest) {
 
 void BatchBuilder::put_blob(const PendingWrite::Blob& blob) {
   if (!is_stored(blob.segment.digest)) {
-    put(Family::Blobs, view(blob.segment.digest), blob.bytes);
-    new_blob_bytes_ += blob.bytes.size();
+    put(Family::Blobs, view(blob.segment.digest), *blob.bytes);
+    new_blob_bytes_ += blob.bytes->size();
   }
   impl_.recent.add(blob.segment.digest);
 }
@@ -238,9 +240,9 @@ Result<void> ExchangeStore::Impl::write_locked(std::vector<PendingWrite>& writes
 Result<void> ExchangeStore::Impl::write_locked(std::span<PendingWrite* const> writes, Durability durability,
                                                const Extra& extra) {
   if (broken || db == nullptr) TRY_VOID(resume());
-  size_t bytes = 4096;
-  for (const PendingWrite* write : writes) bytes += write->memory() + 256;
-  rocksdb::WriteBatch batch(bytes);
+  rocksdb::WriteBatch& batch = write_batch;
+  if (batch.GetDataSize() > kKeptBatchBytes) batch = rocksdb::WriteBatch();
+  batch.Clear();  // keeps its memory, which the system would have to clear for every batch
   BatchBuilder builder(*this, batch);
   for (const PendingWrite* write : writes) builder.add(*write);
   builder.finish();

@@ -48,7 +48,7 @@ void StoreLink::hand_over() {
   uint64_t bytes = 0;
   for (const store::PendingWrite& write : turn_) bytes += write.memory();
   if (!refused_.empty()) forget_ended();
-  auto taken = writer_.submit(turn_, this, token);
+  auto taken = writer_.submit(turn_, this, token, &spares_);
   if (taken) {
     handed_.push_back({token, bytes});
     in_flight_ += bytes;

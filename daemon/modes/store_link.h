@@ -46,6 +46,8 @@ class StoreLink final : public store::Completion {
   [[nodiscard]] bool was_refused(uint64_t recording) const { return refused_.contains(recording); }
   [[nodiscard]] const asio::any_io_executor& executor() const { return executor_; }
   [[nodiscard]] Metrics& metrics() { return metrics_; }
+  // What was written, for the next recordings.
+  [[nodiscard]] store::SpareWrites& spares() { return spares_; }
   // No callback comes after this returns.
   void close();
 
@@ -83,8 +85,9 @@ class StoreLink final : public store::Completion {
   Metrics& metrics_;
   StoreLinkOptions options_;
   std::vector<store::PendingWrite> turn_;  // collected this loop turn
-  std::deque<Waiter> waiters_;             // in the order of batch and of time
-  net::Deadline hold_;                     // of the first
+  store::SpareWrites spares_;
+  std::deque<Waiter> waiters_;  // in the order of batch and of time
+  net::Deadline hold_;          // of the first
   uint64_t batch_ = 1;
   uint64_t next_waiter_ = 1;
   bool scheduled_ = false;

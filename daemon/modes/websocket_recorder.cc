@@ -14,7 +14,8 @@ using Kind = store::Outcome::Kind;
 namespace {
 
 constexpr std::chrono::milliseconds kSaveEvery{100};
-constexpr uint64_t kSaveBytes = 64 * 1024;
+// Both directions of it: what comes faster leaves as segments, written once instead of twice.
+constexpr uint64_t kSaveBytes = 2 * store::kSegmentBytes;
 // The index of messages is kept in memory until the end: 40 MiB at this many.
 constexpr size_t kMaxMessages = 1 << 20;
 
@@ -105,6 +106,7 @@ void WebSocketRecorder::ended(BodySide which) {
 }
 
 void WebSocketRecorder::save_soon() {
+  if (builder_.has_writes()) submit();  // segments that have become full
   const auto now = exchange::Clock::now();
   if (builder_.unsaved() >= kSaveBytes || now - saved_at_ >= kSaveEvery) return save();
   if (save_pending_) return;
@@ -117,6 +119,10 @@ void WebSocketRecorder::save() {
   save_timer_.clear();
   saved_at_ = exchange::Clock::now();
   builder_.checkpoint();
+  submit();
+}
+
+void WebSocketRecorder::submit() {
   builder_.take_writes(writes_);
   link_.add(writes_);
 }

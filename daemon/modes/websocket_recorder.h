@@ -3,7 +3,7 @@
 // recording, never the connection.
 //
 // Messages reach the store's log while the connection lives: at once when it is quiet, else ten times a second or every
-// 64 KiB. The origin's Close passes on when what came before it is in the log. Owner: a RecordingExchange. Thread: the
+// 512 KiB. The origin's Close passes on when what came before it is in the log. Owner: a RecordingExchange. Thread: the
 // worker's.
 #pragma once
 
@@ -50,6 +50,7 @@ class WebSocketRecorder {
   void give_up(Side& side, std::string reason, Counter counter);
   void save_soon();
   void save();
+  void submit();  // what the builder has ready
   [[nodiscard]] store::Outcome outcome(const Result<void>& served) const;
 
   store::RecordingBuilder& builder_;

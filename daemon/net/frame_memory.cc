@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::size_t kStep = 128;    // sizes of a class differ by less
 constexpr std::size_t kClasses = 48;  // up to 6 KiB; no frame is larger, and one that were would come from malloc
-constexpr std::size_t kKept = 64;     // blocks of a class: the exchanges a loop turn has open at a time
+constexpr std::size_t kKept = 256;    // blocks of a class: the exchanges a busy worker has open at a time
 
 struct Block {
   Block* next;

@@ -35,7 +35,7 @@ inline Task<bool> is_wanted() {
 }
 
 // Runs on when everything that is ready by now has run: for work that gathers what others of this turn leave.
-inline Task<> end_of_turn(asio::any_io_executor executor) {
+inline Task<> end_of_turn(const asio::any_io_executor& executor) {
   co_await asio::post(executor, asio::use_awaitable);
 }
 

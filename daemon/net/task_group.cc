@@ -11,7 +11,7 @@
 namespace tapdeck::net {
 
 namespace {
-constexpr size_t kSpares = 2;
+constexpr size_t kSpares = 32;
 }  // namespace
 
 struct TaskGroup::Child {

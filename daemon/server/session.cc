@@ -16,6 +16,8 @@ namespace {
 
 // Pipelined bytes kept while an exchange runs: a full head and a bit more.
 constexpr size_t kPipelineBytes = 131072;
+// Objects of ended exchanges that a connection keeps: those that an HTTP/2 client commonly has open at a time.
+constexpr size_t kSpares = 32;
 // After our last byte: how long the client may take to read it and close, before a reset could cost it the response.
 constexpr std::chrono::milliseconds kLinger{1500};
 
@@ -152,8 +154,9 @@ void Session::dispatch(const http::Event& event) {
 }
 
 void Session::begin_exchange(const http::HeadReceived& head) {
-  std::unique_ptr<StreamExchange> owned = std::move(spare_);
-  if (owned == nullptr) owned = std::make_unique<StreamExchange>(*this);
+  if (spare_.empty()) spare_.push_back(std::make_unique<StreamExchange>(*this));
+  std::unique_ptr<StreamExchange> owned = std::move(spare_.back());
+  spare_.pop_back();
   StreamExchange* exchange = owned.get();
   exchange->begin(head.stream, codec_->request_head(), head.end);
   active_.push_back(std::move(owned));
@@ -209,7 +212,7 @@ void Session::finish(StreamExchange* exchange) {
   context_.observer->finished(*exchange);
   for (auto entry = active_.begin(); entry != active_.end(); ++entry) {
     if (entry->get() != exchange) continue;
-    spare_ = std::move(*entry);
+    if ((*entry)->put_away() && spare_.size() < kSpares) spare_.push_back(std::move(*entry));
     active_.erase(entry);
     break;
   }
@@ -254,10 +257,6 @@ void Session::refuse(const Error& error) {
   codec_->output().append(refusal(error, flow_.destination));
 }
 
-bool Session::all_sent() const {
-  return backlog() == 0;
-}
-
 bool Session::may_close() const {
   return active_.empty() && (refused_ || input_ended_ || codec_->must_close() || (draining_ && !in_head_));
 }
@@ -275,77 +274,6 @@ void Session::settle() {
   // A read may be pending since before the last exchange ended: from here on it waits for the next request.
   if (phase_ == Phase::Open && !input_ended_ && !must_pause_reading()) set_read_deadline();
   resume_.notify();
-}
-
-// A write a stream would be a TLS record, a system call and a wake-up of the client for each of a hundred.
-void Session::write_soon() {
-  if (!codec_->is_multiplexed()) return write_now();
-  if (writer_active_ || phase_ != Phase::Open || all_sent()) return;
-  writer_active_ = true;
-  group_.spawn(write_at_end_of_turn());
-}
-
-net::Task<> Session::write_at_end_of_turn() {
-  co_await net::end_of_turn(context_.executor);
-  writer_active_ = false;
-  write_now();
-  settle();
-}
-
-void Session::write_now() {
-  while (!writer_active_ && phase_ == Phase::Open && !all_sent()) {  // h2 fills its output again as it empties
-    auto done = transport_.try_flush(codec_->output());
-    if (!done) {
-      lose_client(done.error());
-    } else if (!*done) {
-      writer_active_ = true;
-      group_.spawn(write_rest());
-    }
-  }
-}
-
-net::Task<> Session::write_rest() {
-  while (phase_ != Phase::Dead && !codec_->output().empty()) {
-    auto written = co_await write_all();  // a multiplexing codec fills its output again as it empties
-    if (!written) break;
-    resume_.notify();
-  }
-  writer_active_ = false;
-  settle();
-}
-
-size_t Session::backlog() const {
-  return codec_->output().size() + transport_.unsent();
-}
-
-Result<bool> Session::try_flush() {
-  if (phase_ == Phase::Dead) return fail(Code::Closed, "the client is gone", Origin::Downstream);
-  if (!codec_->is_multiplexed() || backlog() >= kWriteHighWater) return try_write();
-  write_soon();
-  return true;
-}
-
-net::Task<Result<void>> Session::flush() {
-  CO_TRY(now, try_flush());
-  if (now) co_return Result<void>{};
-  co_return co_await write_all();
-}
-
-Result<bool> Session::try_write() {
-  if (phase_ == Phase::Dead) return fail(Code::Closed, "the client is gone", Origin::Downstream);
-  auto now = transport_.try_flush(codec_->output());
-  if (!now) lose_client(now.error());
-  return now;
-}
-
-net::Task<Result<void>> Session::write_all() {
-  CO_TRY(now, try_write());
-  if (now) co_return Result<void>{};
-  write_deadline_.set(context_.limits.idle_timeout);
-  auto flushed = co_await transport_.flush(codec_->output());
-  write_deadline_.clear();
-  if (!flushed) lose_client(flushed.error());
-  co_return flushed;
 }
 
 bool Session::must_pause_reading() const {

@@ -104,7 +104,7 @@ class Session {
   transport::Transport& transport_;
   std::unique_ptr<http::Codec> codec_;
   std::vector<std::unique_ptr<StreamExchange>> active_;
-  std::unique_ptr<StreamExchange> spare_;  // h1 reuses one object for all exchanges of a connection
+  std::vector<std::unique_ptr<StreamExchange>> spare_;  // ended, for the next ones: no allocation once warm
   net::TaskGroup group_;
   net::Signal resume_;
   net::Deadline read_deadline_;

@@ -28,6 +28,13 @@ void StreamExchange::begin(http::StreamId stream, http::RequestHead& head, http:
   started_ = ended_ = tunnel_ = gone_ = false;
 }
 
+bool StreamExchange::put_away() {
+  constexpr size_t kOrdinaryHead = 4096;
+  body_.clear();
+  marks_.clear();
+  return head_.headers.bytes() + head_.target.size() + trailers_.bytes() <= kOrdinaryHead;
+}
+
 void StreamExchange::on_body(const http::BodyReceived& body) {
   if (body.chunk) {
     marks_.push_back({read_offset_ + body_.size(), body.chunk->size, std::string(body.chunk->extension)});

@@ -18,6 +18,8 @@ class StreamExchange final : public exchange::Exchange {
 
   // Begins anew for another stream; keeps allocations.
   void begin(http::StreamId stream, http::RequestHead& head, http::EndStream end);
+  // It has ended. Drops what it holds of the body; false: its buffers are too large to be kept for another.
+  [[nodiscard]] bool put_away();
 
   // ---- from the pump
   void on_body(const http::BodyReceived& body);

@@ -12,6 +12,9 @@ namespace {
 constexpr std::chrono::seconds kLinger{1};
 // Above this many unsent bytes senders wait for the socket.
 constexpr size_t kWriteHighWater = 131072;
+// Kept for the next streams: as many as are commonly open, none that has held a long head.
+constexpr size_t kWaiters = 128;
+constexpr size_t kOrdinaryHead = 4096;
 }  // namespace
 
 MuxConnection::MuxConnection(DialContext& context, Channel channel)
@@ -106,6 +109,21 @@ std::unique_ptr<MuxStream> MuxConnection::open() {
   ++unsent_lanes_;
   if (lanes_++ == 0) context_.metrics->add(Gauge::UpstreamIdle, -1);
   return lane;
+}
+
+std::unique_ptr<MuxWaiter> MuxConnection::take_waiter() {
+  if (waiters_.empty()) return std::make_unique<MuxWaiter>(context_.executor);
+  auto waiter = std::move(waiters_.back());
+  waiters_.pop_back();
+  return waiter;
+}
+
+void MuxConnection::give_back(std::unique_ptr<MuxWaiter> waiter) {
+  waiter->stream = nullptr;
+  waiter->deadline.clear();
+  const bool is_ordinary = waiter->head.headers.bytes() <= kOrdinaryHead;
+  if (is_ordinary && !waiter->deadline.is_expired() && waiters_.size() < kWaiters)
+    waiters_.push_back(std::move(waiter));
 }
 
 void MuxConnection::lane_gone() {

@@ -5,10 +5,10 @@
 // Owner: the Pool, as long as run() runs; lanes belong to their handlers and are gone before. Thread: its worker's.
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
 #include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
@@ -17,6 +17,17 @@
 namespace tapdeck::upstream {
 
 class MuxStream;
+
+// What a stream waits with and reads a head into. A connection hands it from one stream to the next: timers stay
+// armed, buffers keep their capacity.
+struct MuxWaiter {
+  explicit MuxWaiter(const asio::any_io_executor& executor);
+  net::Signal ready;
+  net::Deadline deadline;
+  MuxStream* stream = nullptr;  // whose it is
+  http::ResponseHead arrived;   // not handed out yet
+  http::ResponseHead head;
+};
 
 class MuxConnection {
  public:
@@ -60,11 +71,14 @@ class MuxConnection {
   void give_up(const Error& error);
   void close_if_unused();
   void lane_gone();
+  [[nodiscard]] std::unique_ptr<MuxWaiter> take_waiter();
+  void give_back(std::unique_ptr<MuxWaiter> waiter);
 
   DialContext& context_;
   Channel channel_;
   std::unique_ptr<http::Codec> codec_;
   std::unordered_map<http::StreamId, MuxStream*> streams_;
+  std::vector<std::unique_ptr<MuxWaiter>> waiters_;  // not in use
   net::TaskGroup group_;
   net::Signal room_;     // bytes were written, or windows opened
   net::Signal changed_;  // a lane is gone
@@ -94,7 +108,7 @@ class MuxStream final : public Lane {
   Result<bool> try_flush() override { return connection_.try_flush(); }
   Result<std::optional<http::Event>> try_next() override;
   net::Task<Result<std::optional<http::Event>>> next() override;
-  http::ResponseHead& response_head() override { return current_; }
+  http::ResponseHead& response_head() override { return waiter_->head; }
   http::Headers& trailers() override { return trailers_; }
   void consumed(size_t n) override;
   net::Task<Result<exchange::BodyPiece>> read_tunnel() override;
@@ -106,20 +120,19 @@ class MuxStream final : public Lane {
 
  private:
   friend class MuxConnection;
+  friend struct MuxWaiter;
 
   void on_event(const http::Event& event, http::Codec& codec);
   void on_failure(const Error& error);
+  void on_stalled();                   // the deadline has passed
   [[nodiscard]] Error broken() const;  // why nothing more comes
   // Waits for `signal` at most the idle timeout; the error says why waiting is over for good.
   net::Task<Result<void>> wait(net::Signal& signal, const char* what);
 
   MuxConnection& connection_;
-  net::Signal ready_;
-  net::Deadline deadline_;
+  std::unique_ptr<MuxWaiter> waiter_;
   http::StreamId id_ = 0;
-  std::deque<http::ResponseHead> informational_;
-  std::optional<http::ResponseHead> head_;
-  http::ResponseHead current_;
+  std::vector<http::ResponseHead> informational_;  // not handed out yet, oldest first
   http::Headers trailers_;
   ByteQueue body_;
   http::EndStream head_end_ = http::EndStream::No;
@@ -127,6 +140,7 @@ class MuxStream final : public Lane {
   size_t unconsumed_ = 0;  // bytes the codec gave us and has not got back as window
   std::optional<http::ResetCode> reset_;
   std::optional<Error> failure_;
+  bool has_head_ = false;  // arrived, and not handed out
   bool has_trailers_ = false;
   bool complete_ = false;
   bool told_complete_ = false;

@@ -8,13 +8,21 @@ namespace tapdeck::upstream {
 
 using exchange::BodyPiece;
 
-MuxStream::MuxStream(MuxConnection& connection)
-    : connection_(connection), ready_(connection.context_.executor), deadline_(connection.context_.executor, [this] {
-        failure_ = Error{Code::Timeout, "no byte from " + channel().key.where() + " within the idle timeout",
-                         Origin::Upstream, Retry::No, 0};
-        ready_.notify();
-        connection_.room_.notify();
+MuxWaiter::MuxWaiter(const asio::any_io_executor& executor)
+    : ready(executor), deadline(executor, [this] {
+        if (stream != nullptr) stream->on_stalled();
       }) {}
+
+MuxStream::MuxStream(MuxConnection& connection) : connection_(connection), waiter_(connection.take_waiter()) {
+  waiter_->stream = this;
+}
+
+void MuxStream::on_stalled() {
+  failure_ = Error{Code::Timeout, "no byte from " + channel().key.where() + " within the idle timeout",
+                   Origin::Upstream, Retry::No, 0};
+  waiter_->ready.notify();
+  connection_.room_.notify();
+}
 
 MuxStream::~MuxStream() {
   if (id_ == 0) {
@@ -27,12 +35,14 @@ MuxStream::~MuxStream() {
       connection_.write_soon();
     }
   }
+  connection_.give_back(std::move(waiter_));
   connection_.lane_gone();
 }
 
 void MuxStream::on_event(const http::Event& event, http::Codec& codec) {
   if (const auto* head = std::get_if<http::HeadReceived>(&event)) {
-    head_ = std::move(codec.response_head());
+    std::swap(waiter_->arrived, codec.response_head());
+    has_head_ = true;
     head_end_ = head->end;
     answered_ = true;
   } else if (std::holds_alternative<http::InformationalReceived>(event)) {
@@ -50,7 +60,7 @@ void MuxStream::on_event(const http::Event& event, http::Codec& codec) {
     if (!complete_) reset_ = reset->code;
     connection_.room_.notify();
   }
-  ready_.notify();
+  waiter_->ready.notify();
 }
 
 void MuxStream::on_failure(const Error& error) {
@@ -60,7 +70,7 @@ void MuxStream::on_failure(const Error& error) {
   } else if (!complete_ && !failure_) {
     failure_ = error;
   }
-  ready_.notify();
+  waiter_->ready.notify();
 }
 
 Error MuxStream::broken() const {
@@ -83,9 +93,9 @@ Error MuxStream::broken() const {
 }
 
 net::Task<Result<void>> MuxStream::wait(net::Signal& signal, const char* what) {
-  deadline_.set(idle_timeout());
+  waiter_->deadline.set(idle_timeout());
   co_await signal.wait();
-  deadline_.clear();
+  waiter_->deadline.clear();
   const bool wanted = co_await net::is_wanted();
   if (!wanted) co_return fail(Code::Cancelled, what, Origin::Internal);
   co_return Result<void>{};
@@ -131,13 +141,12 @@ Result<void> MuxStream::send_end(const http::Headers& trailers) {
 Result<std::optional<http::Event>> MuxStream::try_next() {
   body_.consume(std::exchange(handed_out_, 0));
   if (!informational_.empty()) {
-    current_ = std::move(informational_.front());
-    informational_.pop_front();
+    waiter_->head = std::move(informational_.front());
+    informational_.erase(informational_.begin());
     return http::InformationalReceived{id_};
   }
-  if (head_) {
-    current_ = std::move(*head_);
-    head_.reset();
+  if (std::exchange(has_head_, false)) {
+    std::swap(waiter_->head, waiter_->arrived);
     return http::HeadReceived{id_, head_end_};
   }
   if (!body_.empty()) {
@@ -155,7 +164,7 @@ net::Task<Result<std::optional<http::Event>>> MuxStream::next() {
   while (true) {
     auto event = try_next();
     if (!event || event->has_value()) co_return event;
-    CO_TRY_VOID(co_await wait(ready_, "the answer is not wanted any more"));
+    CO_TRY_VOID(co_await wait(waiter_->ready, "the answer is not wanted any more"));
   }
 }
 
@@ -171,7 +180,7 @@ net::Task<Result<BodyPiece>> MuxStream::read_tunnel() {
   while (true) {
     CO_TRY(event, try_next());
     if (!event) {
-      co_await ready_.wait();
+      co_await waiter_->ready.wait();
       const bool wanted = co_await net::is_wanted();
       if (!wanted) {
         co_return fail(Code::Cancelled, "the tunnel is not wanted any more", Origin::Internal);
@@ -202,7 +211,7 @@ void MuxStream::abandon(http::ResetCode code) {
   failure_ = Error{Code::Cancelled, "the exchange was given up", Origin::Internal, Retry::No, 0};
   if (id_ != 0) connection_.codec_->reset(id_, code);
   connection_.write_soon();
-  ready_.notify();
+  waiter_->ready.notify();
   connection_.room_.notify();
 }
 

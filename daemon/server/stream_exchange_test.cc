@@ -76,6 +76,44 @@ TEST(SessionStreams, TheSecondStreamIsAnsweredWhileTheFirstWaits) {
   });
 }
 
+TEST(SessionStreams, WhatStreamsSayInOneTurnGoesOutInOneWrite) {
+  auto owned = std::make_unique<FakeCodec>();
+  FakeCodec& codec = *owned;
+  Rig rig({}, std::move(owned));
+  net::Signal go(rig.io.get_executor());
+  bool may_answer = false;
+  std::vector<size_t> unwritten;  // after each flush
+  rig.handler.body = [&](Exchange& exchange) -> net::Task<Result<void>> {
+    while (!may_answer) co_await go.wait();
+    auto answered = co_await answer(exchange, 200, exchange.request().target);
+    if (answered) answered = co_await exchange.flush();
+    unwritten.push_back(codec.output().size());
+    co_return answered;
+  };
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send("H1 GET /a end\nE1\nH3 GET /b end\nE3\n");
+    while (rig.handler.running < 2) co_await asio::post(rig.io, asio::use_awaitable);
+    may_answer = true;
+    go.notify();
+    auto both = co_await rig.client->read_until("E3\n");
+    EXPECT_EQ(both, "H1 200\nD1 /a\nE1\nH3 200\nD3 /b\nE3\n");
+    EXPECT_TRUE(codec.output().empty());
+    rig.client->close();
+  });
+  const size_t one = std::string_view("H1 200\nD1 /a\nE1\n").size();
+  EXPECT_THAT(unwritten, ElementsAre(one, 2 * one));
+}
+
+TEST(SessionStreams, TheLastWordOfAConnectionIsWrittenThoughNothingFollows) {
+  StreamsRig rig;
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send("H1 GET /a end\nE1\n");
+    rig.client->half_close();
+    auto all = co_await rig.client->rest();
+    EXPECT_EQ(all, "H1 200\nD1 GET /a []\nE1\nG\n<EOF>");
+  });
+}
+
 TEST(SessionStreams, AResetStreamFailsAloneAndTheConnectionGoesOn) {
   StreamsRig rig;
   rig.handler.body = echo;

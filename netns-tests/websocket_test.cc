@@ -23,16 +23,18 @@ const std::string kClients = std::string(TAPDECK_LAB_SOURCE) + "/clients/";
 // An echo server in the origin namespace: "python" is the websockets library, "node" is ws.
 class WebSocketServer {
  public:
-  WebSocketServer(Topology& lab, const std::string& kind) {
+  // In clear on port 80, or with the lab's certificate on 443.
+  enum class Wire { Clear, Tls };
+  WebSocketServer(Topology& lab, const std::string& kind, Wire wire = Wire::Clear) {
     const std::vector<std::string> argv =
         kind == "python" ? std::vector<std::string>{"/usr/bin/python3", kClients + "websocket_server.py"}
                          : std::vector<std::string>{"node", kClients + "websocket_server.js"};
     ProcessOptions options{.argv = argv, .netns = &lab.origin()};
-    options.argv.emplace_back("80");
+    options.argv.emplace_back(wire == Wire::Clear ? "80" : "443");
+    if (wire == Wire::Tls) options.argv.insert(options.argv.end(), {lab.leaf().certificate, lab.leaf().key});
+    const std::string url = wire == Wire::Clear ? "http://10.77.2.2/ready" : "https://10.77.2.2/ready";
     process_ = std::make_unique<Process>(options);
-    const auto ready = [&] {
-      return run_to_end({.argv = {"curl", "-sf", "http://10.77.2.2/ready"}, .netns = &lab.origin()}).status == 0;
-    };
+    const auto ready = [&] { return run_to_end({.argv = {"curl", "-sfk", url}, .netns = &lab.origin()}).status == 0; };
     if (!eventually(20s, [&] { return !process_->running() || ready(); }) || !process_->running()) {
       raise("the WebSocket server did not start: " + process_->err());
     }
@@ -58,9 +60,9 @@ std::vector<std::string> verdicts(const Seat& seat) {
   return lines_of(output.out);
 }
 
-std::vector<std::string> talk(const Seat& seat, const std::string& path, const std::vector<std::string>& words) {
-  std::vector<std::string> argv = {"/usr/bin/python3", kClients + "websocket_talk.py",
-                                   "ws://" + std::string(kOriginV4) + path};
+std::vector<std::string> talk(const Seat& seat, const std::string& path, const std::vector<std::string>& words,
+                              const std::string& origin = "ws://" + std::string(kOriginV4)) {
+  std::vector<std::string> argv = {"/usr/bin/python3", kClients + "websocket_talk.py", origin + path};
   argv.insert(argv.end(), words.begin(), words.end());
   const auto output = run_in(seat, argv);
   EXPECT_EQ(output.status, 0) << output.err;
@@ -106,6 +108,20 @@ TEST(WebSocket, ReplayOfARealClientKeepsItsOrderAndItsCloseCode) {
   captured.replay();
   EXPECT_EQ(talk(captured.seat(), "/push", words), recorded);
   EXPECT_EQ(talk(captured.seat(), "/close-4001", {"go", "stay"}), closed);
+}
+
+TEST(WebSocket, OverTlsItIsRecordedAndReplayedTheSame) {
+  Captured captured;
+  WebSocketServer server(captured.lab(), "python", WebSocketServer::Wire::Tls);
+  const std::vector<std::string> words = {"-5", "one", "-1", "two", "-1"};
+  const auto ask = [&] { return talk(captured.seat(), "/push", words, "wss://v4.origin.test"); };
+  const auto recorded = ask();
+  EXPECT_EQ(recorded.size(), 8U);
+  EXPECT_EQ(recorded.back(), "closed 1000 ");
+  EXPECT_EQ(captured.daemon().metric("tapdeck_websocket_messages_total", {"direction=\"up\""}), 3.0);
+  server.stop();
+  captured.replay();
+  EXPECT_EQ(ask(), recorded);
 }
 
 TEST(WebSocket, MismatchClosesWith1008AndSaysWhatDiffered) {

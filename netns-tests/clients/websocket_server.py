@@ -1,8 +1,9 @@
 # A WebSocket server of the `websockets` library: echoes. /small takes messages up to 4096 bytes, /close-CODE
 # closes with that code after the first message, /push sends before it is asked.
-# Usage: websocket_server.py PORT
+# Usage: websocket_server.py PORT [CERTIFICATE KEY]
 import asyncio
 import http
+import ssl
 import sys
 
 import websockets
@@ -32,7 +33,11 @@ class Server(websockets.WebSocketServerProtocol):
 
 async def main():
     deflate = [permessage_deflate.ServerPerMessageDeflateFactory()]
-    async with websockets.serve(talk, "0.0.0.0", int(sys.argv[1]), create_protocol=Server, compression=None,
+    port, *pair = sys.argv[1:]
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if pair else None
+    if tls:
+        tls.load_cert_chain(*pair)
+    async with websockets.serve(talk, "0.0.0.0", int(port), ssl=tls, create_protocol=Server, compression=None,
                                 extensions=deflate, ping_interval=None, close_timeout=1):
         await asyncio.Future()
 

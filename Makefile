@@ -4,9 +4,10 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 CHAOS ?= 1000
 LONG_BODY ?= 10240
+FUZZ_SECONDS ?= 30
 CTEST = cd $(BUILD) && ctest --output-on-failure --no-tests=error
 
-.PHONY: help build demo test bench profile chaos long-body lint format install uninstall packages-build packages-demo packages-test configure daemon clean
+.PHONY: help build demo test bench profile chaos long-body fuzz lint format install uninstall packages-build packages-demo packages-test configure daemon clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -66,6 +67,10 @@ long-body: ## LONG_BODY MiB (10240) through record and back: memory stays within
 	@.ci/need-root long-body
 	@$(MAKE) --no-print-directory packages-test build
 	@TAPDECK_LONG_BODY_MIB=$(LONG_BODY) $(BUILD)/netns-tests/netns_test --gtest_filter='Bounds.ALongBody*'
+
+fuzz: packages-test ## each libFuzzer target for FUZZ_SECONDS (30) from its corpus; finds are left in build-fuzz/found
+	@cmake -S . -B $(BUILD)-fuzz -G Ninja -DTAPDECK_FUZZ=ON -DTAPDECK_PROFILE=off -DTAPDECK_TESTS=OFF >/dev/null
+	@.ci/fuzz $(BUILD)-fuzz $(FUZZ_SECONDS) $(JOBS)
 
 lint: packages-test configure ## include directions, formatting, file budgets, missing tests, undocumented metrics
 	@$(CTEST) -L lint

@@ -95,9 +95,7 @@ net::Task<Result<void>> RecordHandler::keep_failure(store::RecordingBuilder& bui
     recording.facts().recording = builder.id();
     context_.metrics->add(Counter::RecordingFailed);
   } else {
-    context_.metrics->add(Counter::RecordingDropped);
-    log::peer(log::Level::Error, "recording.lost", "a failure was answered whose recording is not safe",
-              {{"recording", builder.id()}, {"reason", committed.error().message()}});
+    note_loss(builder.id(), "a failure was answered whose recording is not safe", committed.error().message());
   }
   co_return co_await recording.release();
 }
@@ -124,7 +122,6 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   fill_timings(builder.provenance().timings, facts);
   if (!served && recording.is_held() && is_answer(served.error(), facts)) co_await recording.read_rest();
   body_key.finish(builder.key_builder());  // a body that was not read to its end
-  std::vector<store::PendingWrite> writes;
   if (recording.websocket() != nullptr) {
     facts.outcome = Outcome::Forwarded;
     co_await recording.websocket()->finish(served);
@@ -132,41 +129,21 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   }
   if (recording.became_tunnel() || recording.is_bypassed()) {
     facts.outcome = served ? Outcome::Forwarded : Outcome::Failed;
-    if (recording.is_lost()) {
-      context_.metrics->add(Counter::RecordingDropped);
-      context_.metrics->add(Counter::IncompleteStoreSlow);
-      log::peer(log::Level::Error, "recording.lost", "the store did not keep up with a long body",
-                {{"recording", builder.id()}});
-    } else if (recording.is_bypassed()) {
-      context_.metrics->add(Counter::IncompleteLimit);
-    }
+    note_bypass(builder, recording);
     co_return served;
   }
   if (!served) {
-    if (recording.is_held()) {
-      if (is_answer(served.error(), facts)) {
-        auto kept = co_await keep_failure(builder, recording, served.error());
-        ignore(kept, "said in the log; the failure that led here is what counts");
-        co_return served;
-      }
+    if (!recording.is_held()) {
+      // A gRPC client that leaves before any answer has cancelled its call or reached its deadline, which replay
+      // repeats.
+      const bool left = is_call && served.error().origin != Origin::Upstream;
+      keep_part(builder, recording, served.error(), exchange.response_started() || left);
+    } else if (is_answer(served.error(), facts)) {
+      auto kept = co_await keep_failure(builder, recording, served.error());
+      ignore(kept, "said in the log; the failure that led here is what counts");
+    } else {
       auto told = co_await recording.release();  // our own error answer: sent, never recorded
       ignore(told, "the failure that led here is what counts");
-      co_return served;
-    }
-    // A gRPC client that leaves before any answer has cancelled its call or reached its deadline, which replay repeats.
-    const bool left = is_call && served.error().origin != Origin::Upstream;
-    if (recording.is_lost()) {
-      builder.abandon();
-      builder.take_writes(writes);
-      context_.link->add(writes);
-      context_.metrics->add(Counter::RecordingDropped);
-      log::peer(log::Level::Error, "recording.lost", "an exchange broke off whose recording is not whole",
-                {{"recording", builder.id()}});
-    } else if (exchange.response_started() || left) {
-      builder.finish(outcome_of(served.error(), facts));
-      builder.take_writes(writes);
-      context_.link->add(writes);
-      context_.metrics->add(Counter::RecordingIncomplete);
     }
     co_return served;
   }
@@ -177,6 +154,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
     builder.finish({Kind::Complete, 0, {}});
   }
   count_redactions(builder.redactions());
+  std::vector<store::PendingWrite> writes;
   builder.take_writes(writes);
   auto committed = co_await context_.link->commit(writes);
   if (committed && lost) committed = fail(Code::Exhausted, "the store's queue refused a part of it", Origin::Store);
@@ -188,9 +166,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
     context_.metrics->add(Counter::RecordingComplete);
   } else {
     facts.outcome = Outcome::Forwarded;
-    context_.metrics->add(Counter::RecordingDropped);
-    log::peer(log::Level::Error, "recording.lost", "a response went out whose recording is not safe",
-              {{"recording", builder.id()}, {"reason", committed.error().message()}});
+    note_loss(builder.id(), "a response went out whose recording is not safe", committed.error().message());
     if (target.strict == Strict::Yes) {
       exchange.reset(http::ResetCode::InternalError);
       facts.outcome = Outcome::Failed;
@@ -201,6 +177,36 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   CO_TRY(released, recording.release_now());
   if (released) co_return Result<void>{};
   co_return co_await recording.release();
+}
+
+void RecordHandler::note_loss(uint64_t recording, std::string_view what, const std::string& reason) {
+  context_.metrics->add(Counter::RecordingDropped);
+  log::peer(log::Level::Error, "recording.lost", what, {{"recording", recording}, {"reason", reason}});
+}
+
+void RecordHandler::note_bypass(const store::RecordingBuilder& builder, const RecordingExchange& recording) {
+  if (recording.is_lost()) {
+    context_.metrics->add(Counter::IncompleteStoreSlow);
+    note_loss(builder.id(), "a long body went on without its recording", "the store did not keep up");
+  } else if (recording.is_bypassed()) {
+    context_.metrics->add(Counter::IncompleteLimit);
+  }
+}
+
+void RecordHandler::keep_part(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error,
+                              bool is_worth_it) {
+  if (recording.is_lost()) {
+    builder.abandon();
+    note_loss(builder.id(), "an exchange broke off whose recording is not whole", "the store refused a part of it");
+  } else if (is_worth_it) {
+    builder.finish(outcome_of(error, recording.facts()));
+    context_.metrics->add(Counter::RecordingIncomplete);
+  } else {
+    return;
+  }
+  std::vector<store::PendingWrite> writes;
+  builder.take_writes(writes);
+  context_.link->add(writes);
 }
 
 }  // namespace tapdeck::modes

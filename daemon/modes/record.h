@@ -38,6 +38,10 @@ class RecordHandler final {
   // What an origin's failure left: the answer the client is given, kept so that replay gives it again.
   net::Task<Result<void>> keep_failure(store::RecordingBuilder& builder, RecordingExchange& recording,
                                        const Error& error);
+  // What an exchange left that broke off: a prefix, or nothing if the store has refused a part.
+  void keep_part(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error, bool is_worth_it);
+  void note_bypass(const store::RecordingBuilder& builder, const RecordingExchange& recording);
+  void note_loss(uint64_t recording, std::string_view what, const std::string& reason);
   [[nodiscard]] uint64_t bypass_limit(const config::Route* route) const;
   void count_redactions(const store::RedactionCounts& redactions);
 

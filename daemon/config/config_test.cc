@@ -105,6 +105,9 @@ TEST(Config, WrongWordNamesTheValidOnesAndTheNearest) {
 
 TEST(Config, SyntaxErrorNamesItsPlace) {
   EXPECT_THAT(problem("[proxy]\nmode = \n"), HasSubstr("t.toml:2:"));
+  EXPECT_THAT(problem("[proxy]\n[$x]\n"), HasSubstr("t.toml:2:2: "));
+  EXPECT_THAT(problem("[\n]\n"), HasSubstr("t.toml:1:2: "));
+  EXPECT_THAT(problem("[[=]]\n"), HasSubstr("t.toml:1:3: "));
 }
 
 TEST(Config, SeveralProblemsAreReportedAtOnce) {

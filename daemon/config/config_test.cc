@@ -97,6 +97,18 @@ TEST(Config, ATargetsPidIsANumber) {
   EXPECT_EQ(problem("[[targets]]\npid = \"12\"\n"), "");
 }
 
+TEST(Config, ATargetWithoutANameIsCalledByItsSelectorAsFarAsThatIsAName) {
+  const std::string path = "/system.slice/a service/" + std::string(60, 'x');
+  const auto config =
+      parse("[[targets]]\ncontainer = \"web\"\n[[targets]]\ncgroup = \"" + path + "\"\n", "t.toml", "/");
+  ASSERT_TRUE(config) << config.error().detail;
+  EXPECT_EQ(config->targets[0].name, "web");
+  EXPECT_EQ(config->targets[1].name, "ice/" + std::string(60, 'x'));
+  const auto spaced = parse("[[targets]]\ncontainer = \"my web\"\n", "t.toml", "/");
+  ASSERT_TRUE(spaced) << spaced.error().detail;
+  EXPECT_EQ(spaced->targets[0].name, "my_web");
+}
+
 TEST(Config, WrongWordNamesTheValidOnesAndTheNearest) {
   EXPECT_EQ(problem("[proxy]\nmode = \"recrod\"\n"),
             "t.toml:2:8: mode in [proxy]: must be one of \"record\", \"replay\", \"hybrid\", \"passthrough\", "

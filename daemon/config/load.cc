@@ -16,6 +16,16 @@
 namespace tapdeck::config {
 namespace {
 
+// What a target is called that was given no name: its selector, as far as that is one; of a long path its end.
+std::string name_of_selector(std::string_view selector) {
+  constexpr size_t kLongest = 64;
+  std::string name(selector.substr(selector.size() - std::min(selector.size(), kLongest)));
+  for (char& c : name) {
+    if (check_target_name({&c, 1})) c = '_';
+  }
+  return name;
+}
+
 constexpr size_t kMaxProblems = 20;        // more do not help a reader
 constexpr size_t kMaxFileBytes = 1 << 20;  // a larger file is not a configuration
 
@@ -318,7 +328,7 @@ class FileReader {
   void check(const toml::table&, const std::vector<T>&) {}
   void check(const toml::table& table, std::vector<Target>& targets) {
     Target& last = targets.back();
-    if (last.name.empty()) last.name = last.selector;
+    if (last.name.empty()) last.name = name_of_selector(last.selector);
     for (size_t i = 0; i + 1 < targets.size(); ++i) {
       if (targets[i].name != last.name || last.name.empty()) continue;
       problems_.add(table.source(), "two targets are named " + in_quotes(last.name) + "; give one a name of its own");

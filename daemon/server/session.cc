@@ -104,10 +104,14 @@ void Session::abort() {
 void Session::pump() {
   if (pumping_ || phase_ != Phase::Open) return;
   pumping_ = true;
+  clogged_ = false;
   if (raw_ && !active_.empty()) {
     active_.front()->take_raw(codec_->input());
   } else {
     while (!refused_ && phase_ == Phase::Open && !raw_) {
+      // Answers from memory come as fast as requests are read: a client that pipelines and does not read waits.
+      clogged_ = active_.empty() && !codec_->is_multiplexed() && backlog() >= kWriteHighWater;
+      if (clogged_) break;
       auto event = codec_->next();
       if (!event) {
         refuse(event.error());
@@ -258,13 +262,17 @@ void Session::refuse(const Error& error) {
 }
 
 bool Session::may_close() const {
-  return active_.empty() && (refused_ || input_ended_ || codec_->must_close() || (draining_ && !in_head_));
+  return active_.empty() && !clogged_ && (refused_ || input_ended_ || codec_->must_close() || (draining_ && !in_head_));
 }
 
 void Session::settle() {
   pump();  // a finished exchange lets the next pipelined request begin
   if (phase_ == Phase::Open && may_close()) codec_->start_drain();  // h2: the last word, which streams were taken
   write_soon();
+  while (clogged_ && phase_ == Phase::Open && backlog() < kWriteHighWater) {
+    pump();
+    write_soon();
+  }
   if (phase_ == Phase::Open && may_close() && all_sent()) {
     // The reader may sit in a read: it goes on discarding until the client ends too, so that no RST overtakes data.
     phase_ = Phase::Closing;
@@ -278,6 +286,7 @@ void Session::settle() {
 
 bool Session::must_pause_reading() const {
   if (refused_) return true;  // nothing more is wanted; settle() closes
+  if (clogged_) return true;  // write_rest() pumps on
   // Windows bound what streams hold. A client that makes us answer (PING, SETTINGS) and does not read is paused.
   if (codec_->is_multiplexed()) return backlog() >= kPipelineBytes;
   if (!active_.empty() && !raw_ && codec_->input().size() >= kPipelineBytes) return true;

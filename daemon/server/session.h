@@ -116,6 +116,7 @@ class Session {
   bool draining_ = false;
   bool raw_ = false;  // an upgraded exchange owns the bytes
   bool pumping_ = false;
+  bool clogged_ = false;  // h1: requests are left in the input until the client has read
   bool writer_active_ = false;
 };
 

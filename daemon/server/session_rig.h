@@ -88,9 +88,13 @@ class FakeHandler final : public exchange::Handler {
  public:
   using Body = std::function<net::Task<Result<void>>(exchange::Exchange&)>;
   Body body;
-  std::vector<std::string> targets;  // in the order they came
+  std::function<exchange::Served(exchange::Exchange&)> at_once;  // null: nothing is served at once
+  std::vector<std::string> targets;                              // in the order they came
   int running = 0;
 
+  exchange::Served serve_now(exchange::Exchange& exchange) override {
+    return at_once ? at_once(exchange) : exchange::Served::No;
+  }
   net::Task<Result<void>> serve(exchange::Exchange& exchange) override {
     targets.push_back(exchange.request().target);
     ++running;

@@ -35,8 +35,8 @@ void Session::write_now() {
 }
 
 net::Task<> Session::write_rest() {
-  while (phase_ != Phase::Dead && !codec_->output().empty()) {
-    auto written = co_await write_all();  // a multiplexing codec fills its output again as it empties
+  while (phase_ != Phase::Dead && !all_sent()) {  // what TLS has taken may be all there is
+    auto written = co_await write_all();          // a multiplexing codec fills its output again as it empties
     if (!written) break;
     resume_.notify();
   }

@@ -185,8 +185,12 @@ net::Task<> MuxConnection::linger() {
   channel_.transport->close();
 }
 
+size_t MuxConnection::backlog() const {
+  return codec_->output().size() + channel_.transport->unsent();
+}
+
 void MuxConnection::write_soon() {
-  if (writer_active_ || failure_ || codec_->output().empty()) return;
+  if (writer_active_ || failure_ || backlog() == 0) return;
   writer_active_ = true;
   group_.spawn(write_at_end_of_turn());
 }
@@ -213,7 +217,7 @@ void MuxConnection::write_now() {
 }
 
 net::Task<> MuxConnection::write_rest() {
-  while (!failure_ && !codec_->output().empty()) {
+  while (!failure_ && backlog() > 0) {
     auto written = co_await write_all();
     if (!written) break;
   }
@@ -223,7 +227,7 @@ net::Task<> MuxConnection::write_rest() {
 
 Result<bool> MuxConnection::try_flush() {
   if (failure_) return std::unexpected(*failure_);
-  if (codec_->output().size() + channel_.transport->unsent() >= kWriteHighWater) return false;
+  if (backlog() >= kWriteHighWater) return false;
   write_soon();
   return true;
 }

@@ -63,7 +63,8 @@ class MuxConnection {
   // As Lane promises: waits only while too much is unsent.
   net::Task<Result<void>> flush();
   Result<bool> try_flush();
-  net::Task<Result<void>> write_all();  // until the socket has everything
+  net::Task<Result<void>> write_all();   // until the socket has everything
+  [[nodiscard]] size_t backlog() const;  // bytes that the socket has not taken
   void fail(const Error& error);
   // Says why (GOAWAY), then fails; the socket is closed after a linger.
   void refuse(const Error& error);

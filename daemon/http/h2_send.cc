@@ -188,6 +188,19 @@ size_t H2Codec::send_capacity(StreamId id) const {
   return kStreamQueue - stream->queue.size();
 }
 
+bool H2Codec::has_unsent(const Stream& stream) {
+  return !stream.given_up && (!stream.queue.empty() || (stream.ended && !stream.bodiless && !stream.local_ended));
+}
+
+bool H2Codec::has_unsent(StreamId id) const {
+  const Stream* stream = failure_ ? nullptr : find(id);
+  return stream != nullptr && has_unsent(*stream);
+}
+
+bool H2Codec::has_unsent() const {
+  return !failure_ && std::ranges::any_of(streams_, [](const Stream* stream) { return has_unsent(*stream); });
+}
+
 Result<void> H2Codec::send_end(StreamId id, const Headers& trailers) {
   TRY(stream, writable(id));
   if (!stream->head_sent || stream->ended) return misuse("end outside a message");

@@ -316,6 +316,7 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
   }
   const http::Headers no_trailers;
   if (result) result = exchange.end(no_trailers);
+  if (result) result = co_await exchange.flush();  // the client may have more to say before it ends its side
   if (!result) up.cancel();
   while (up.size() > 0) co_await up.join();
   if (!result && idle.is_expired()) {

@@ -1,8 +1,11 @@
 #include "daemon/net/stream.h"
 
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <utility>
@@ -73,6 +76,7 @@ Result<bool> Stream::try_write(ByteQueue& from) {
     message.msg_iovlen = from.pieces(pieces);
     const ssize_t n = ::sendmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n > 0) {
+      written_ += static_cast<uint64_t>(n);
       from.consume(static_cast<size_t>(n));
       continue;
     }
@@ -134,6 +138,13 @@ bool Stream::is_quiet() const {
 
 bool Stream::has_ended() const {
   return !socket_.is_open() || peek(socket_) == Peeked::End;
+}
+
+uint64_t Stream::bytes_acknowledged() const {
+  int waiting = 0;
+  const int fd = const_cast<asio::generic::stream_protocol::socket&>(socket_).native_handle();
+  if (::ioctl(fd, SIOCOUTQ, &waiting) != 0 || waiting < 0) return written_;
+  return written_ - std::min(written_, static_cast<uint64_t>(waiting));
 }
 
 void Stream::shutdown_send() {

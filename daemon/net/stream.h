@@ -42,6 +42,9 @@ class Stream {
   // The peer has closed, or broken off, and left nothing to read.
   [[nodiscard]] bool has_ended() const;
 
+  // How much of what was written here the peer's kernel has acknowledged (SIOCOUTQ).
+  [[nodiscard]] uint64_t bytes_acknowledged() const;
+
   void shutdown_send();
   // Ends pending operations with Cancelled; the socket stays open.
   void cancel();
@@ -59,6 +62,7 @@ class Stream {
   [[nodiscard]] std::unexpected<Error> error(const std::error_code& code, const char* what) const;
   asio::generic::stream_protocol::socket socket_;
   Origin side_;
+  uint64_t written_ = 0;
 };
 
 // Starts a non-blocking connect of `fd` to `destination` and waits for it at most `timeout`.

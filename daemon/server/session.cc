@@ -33,7 +33,7 @@ Session::Session(const SessionContext& context, const exchange::CapturedFlow& fl
       group_(context.executor),
       resume_(context.executor),
       read_deadline_(context.executor, [this] { on_deadline(); }),
-      write_deadline_(context.executor, [this] {
+      write_watch_(transport, [this] {
         context_.metrics->add(Counter::LimitIdleTimeout);
         lose_client(Error{Code::Timeout, "the client stopped reading", Origin::Downstream, Retry::No, 0});
       }) {}
@@ -265,6 +265,10 @@ bool Session::may_close() const {
   return active_.empty() && !clogged_ && (refused_ || input_ended_ || codec_->must_close() || (draining_ && !in_head_));
 }
 
+bool Session::owes() const {
+  return !refused_ && !input_ended_ && codec_->has_unsent();
+}
+
 void Session::settle() {
   pump();  // a finished exchange lets the next pipelined request begin
   if (phase_ == Phase::Open && may_close()) codec_->start_drain();  // h2: the last word, which streams were taken
@@ -273,7 +277,7 @@ void Session::settle() {
     pump();
     write_soon();
   }
-  if (phase_ == Phase::Open && may_close() && all_sent()) {
+  if (phase_ == Phase::Open && may_close() && all_sent() && !owes()) {
     // The reader may sit in a read: it goes on discarding until the client ends too, so that no RST overtakes data.
     phase_ = Phase::Closing;
     transport_.end_output();
@@ -300,6 +304,11 @@ void Session::set_read_deadline() {
   if (raw_) {  // a pipe has its own idle timer, which sees both directions
     in_head_ = false;
     read_deadline_.clear();
+    return;
+  }
+  if (active_.empty() && owes()) {
+    in_head_ = false;
+    read_deadline_.set(context_.limits.idle_timeout);
     return;
   }
   if (active_.empty() && !codec_->is_idle()) {

@@ -13,7 +13,7 @@
 #include "daemon/exchange/handler.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
-#include "daemon/transport/transport.h"
+#include "daemon/transport/stall_watch.h"
 
 namespace tapdeck::server {
 
@@ -96,6 +96,7 @@ class Session {
   [[nodiscard]] bool must_pause_reading() const;
   [[nodiscard]] bool all_sent() const;
   [[nodiscard]] bool may_close() const;
+  [[nodiscard]] bool owes() const;  // answers whose rest waits for the client's windows
   [[nodiscard]] StreamExchange* find(http::StreamId stream);
 
   SessionContext context_;
@@ -108,7 +109,7 @@ class Session {
   net::TaskGroup group_;
   net::Signal resume_;
   net::Deadline read_deadline_;
-  net::Deadline write_deadline_;
+  transport::StallWatch write_watch_;
   Phase phase_ = Phase::Open;
   bool in_head_ = false;      // a head has begun and is not complete
   bool input_ended_ = false;  // the client half-closed

@@ -71,9 +71,9 @@ Result<bool> Session::try_write() {
 net::Task<Result<void>> Session::write_all() {
   CO_TRY(now, try_write());
   if (now) co_return Result<void>{};
-  write_deadline_.set(context_.limits.idle_timeout);
+  write_watch_.set(context_.limits.idle_timeout);
   auto flushed = co_await transport_.flush(codec_->output());
-  write_deadline_.clear();
+  write_watch_.clear();
   if (!flushed) lose_client(flushed.error());
   co_return flushed;
 }

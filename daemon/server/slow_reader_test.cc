@@ -1,6 +1,7 @@
 // Clients that ask for much and read late: answers wait for them in bounded memory, and nobody spins or dies meanwhile.
 #include <gmock/gmock.h>
 
+#include "daemon/server/h2_wire.h"
 #include "daemon/server/session_rig.h"
 #include "daemon/server/worker_rig.h"
 
@@ -8,6 +9,8 @@ namespace tapdeck::server {
 namespace {
 
 constexpr int kRequests = 600;
+using namespace std::chrono_literals;
+
 const std::string kBody(30000, 'b');  // fits one TLS turn: when the socket is full, all that is left is ciphertext
 
 std::string many(const std::string& request) {
@@ -74,6 +77,85 @@ TEST(SlowReader, OverTlsGetsEverythingRecordedAndReplayed) {
     EXPECT_EQ(wire.read_n(kRequests * with_length(kBody).size()).size(), kRequests * with_length(kBody).size());
     wire.close();
   }
+}
+
+ScriptedOrigin::Script wide_h2_origin() {
+  return [](Wire& raw) {
+    H2Wire wire(raw, http::Role::Server);
+    const std::string asked = wire.until("END");
+    if (asked.contains("END 1")) wire.respond(1, 200, std::string(60000, 'w'));
+    wire.until("EOF");
+    return ScriptedOrigin::End::Close;
+  };
+}
+
+// A client of HTTP/2 with a window smaller than the answer, whose handler has ended when the window is full.
+class SmallWindow {
+ public:
+  explicit SmallWindow(WorkerRig& rig) : raw_(rig.connect()), client_(raw_, http::Role::Client, options()) {
+    client_.hold();
+    client_.request("GET", "/wide");
+    while (body_ < kWindow && read_body()) {
+    }
+    EXPECT_EQ(body_, kWindow);
+    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Passthrough, Outcome::Forwarded) == 1; }));
+  }
+  // What comes of the body when the client reads on, and how it ends.
+  std::pair<size_t, std::string> read_on() {
+    do {
+      client_.codec().consumed(1, std::exchange(held_, 0));
+      client_.flush();
+    } while (read_body());
+    raw_.close();
+    return {body_, last_};
+  }
+
+ private:
+  static constexpr size_t kWindow = 16384;
+  static http::H2Options options() {
+    http::H2Options options;
+    options.stream_window = kWindow;
+    return options;
+  }
+  bool read_body() {
+    last_ = client_.next();
+    while (last_.starts_with("HEAD") || last_.starts_with("GOAWAY")) last_ = client_.next();
+    if (!last_.starts_with("BODY 1 ")) return false;
+    const size_t n = last_.size() - std::string_view("BODY 1 ").size();
+    body_ += n;
+    held_ += n;
+    return true;
+  }
+  Wire raw_;
+  H2Wire client_;
+  size_t body_ = 0;
+  size_t held_ = 0;
+  std::string last_;
+};
+
+TEST(SlowReader, AnAnswerThatWaitsForItsWindowIsNoHeadInTheMaking) {
+  RigOptions options;
+  options.mode = Mode::Passthrough;
+  options.config.limits.header_timeout = std::chrono::milliseconds(100);
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(wide_h2_origin());
+  rig.go_to(origin.endpoint());
+  SmallWindow client(rig);
+  const auto since = std::chrono::steady_clock::now();
+  EXPECT_TRUE(WorkerRig::eventually([&] { return std::chrono::steady_clock::now() - since > 3 * 100ms; }));
+  EXPECT_EQ(client.read_on(), std::pair(size_t{60000}, std::string("END 1")));
+  EXPECT_EQ(rig.count(Counter::LimitHeaderTimeout), 0U);
+}
+
+TEST(SlowReader, ADrainWaitsForWhatTheWindowHoldsBack) {
+  RigOptions options;
+  options.mode = Mode::Passthrough;
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(wide_h2_origin());
+  rig.go_to(origin.endpoint());
+  SmallWindow client(rig);
+  rig.worker->drain();
+  EXPECT_EQ(client.read_on(), std::pair(size_t{60000}, std::string("END 1")));
 }
 
 }  // namespace

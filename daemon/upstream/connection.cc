@@ -12,7 +12,7 @@ Connection::Connection(DialContext& context, Channel channel)
     : context_(context),
       channel_(std::move(channel)),
       codec_(http::make_h1_codec(http::Role::Client, context.limits)),
-      deadline_(context.executor, [this] { channel_.transport->close(); }) {}
+      watch_(*channel_.transport, [this] { channel_.transport->close(); }) {}
 
 Connection::~Connection() {
   channel_.transport->close();
@@ -44,11 +44,11 @@ net::Task<Result<std::optional<http::Event>>> Connection::next() {
   while (true) {
     auto event = codec_->next();
     if (!event || event->has_value()) co_return event;
-    deadline_.set(context_.idle_timeout);
+    watch_.set(context_.idle_timeout);
     auto n = co_await transport.read_some(codec_->input());
-    deadline_.clear();
+    watch_.clear();
     if (!n) {
-      if (deadline_.is_expired()) {
+      if (watch_.has_stalled()) {
         co_return fail(Code::Timeout, "no byte from " + name() + " within the idle timeout", Origin::Upstream);
       }
       Error error = n.error();

@@ -6,7 +6,7 @@
 #include <memory>
 #include <optional>
 
-#include "daemon/net/deadline.h"
+#include "daemon/transport/stall_watch.h"
 #include "daemon/upstream/lane.h"
 
 namespace tapdeck::upstream {
@@ -45,7 +45,7 @@ class Connection final : public Lane {
   std::unique_ptr<http::Codec> codec_;
   http::StreamId stream_ = 0;
   size_t tunnel_piece_ = 0;  // bytes handed out by read_tunnel(), consumed at the next call
-  net::Deadline deadline_;
+  transport::StallWatch watch_;
 };
 
 }  // namespace tapdeck::upstream

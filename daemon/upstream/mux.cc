@@ -26,7 +26,7 @@ MuxConnection::MuxConnection(DialContext& context, Channel channel)
       group_(context.executor),
       room_(context.executor),
       changed_(context.executor),
-      write_deadline_(context.executor, [this] {
+      write_watch_(*channel_.transport, [this] {
         fail(Error{Code::Timeout, channel_.key.where() + " stopped reading", Origin::Upstream, Retry::No, 0});
       }) {
   context_.metrics->add(Gauge::UpstreamIdle, 1);
@@ -245,9 +245,9 @@ net::Task<Result<void>> MuxConnection::write_all() {
     room_.notify();
     co_return Result<void>{};
   }
-  write_deadline_.set(context_.idle_timeout);
+  write_watch_.set(context_.idle_timeout);
   auto flushed = co_await channel_.transport->flush(codec_->output());
-  write_deadline_.clear();
+  write_watch_.clear();
   if (!flushed) fail(flushed.error());
   room_.notify();
   co_return flushed;

@@ -12,6 +12,7 @@
 
 #include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
+#include "daemon/transport/stall_watch.h"
 #include "daemon/upstream/lane.h"
 
 namespace tapdeck::upstream {
@@ -83,7 +84,7 @@ class MuxConnection {
   net::TaskGroup group_;
   net::Signal room_;     // bytes were written, or windows opened
   net::Signal changed_;  // a lane is gone
-  net::Deadline write_deadline_;
+  transport::StallWatch write_watch_;
   std::optional<Error> failure_;
   exchange::Clock::time_point idle_since_{};
   size_t lanes_ = 0;
@@ -125,7 +126,8 @@ class MuxStream final : public Lane {
 
   void on_event(const http::Event& event, http::Codec& codec);
   void on_failure(const Error& error);
-  void on_stalled();                   // the deadline has passed
+  void watch();                        // sets the deadline
+  void on_stalled();                   // it has passed
   [[nodiscard]] Error broken() const;  // why nothing more comes
   // Waits for `signal` at most the idle timeout; the error says why waiting is over for good.
   net::Task<Result<void>> wait(net::Signal& signal, const char* what);
@@ -137,8 +139,11 @@ class MuxStream final : public Lane {
   http::Headers trailers_;
   ByteQueue body_;
   http::EndStream head_end_ = http::EndStream::No;
-  size_t handed_out_ = 0;  // bytes of the last Body event
-  size_t unconsumed_ = 0;  // bytes the codec gave us and has not got back as window
+  int waits_ = 0;           // for either direction; the deadline is for both
+  uint64_t sent_ = 0;       // request body bytes that the codec took
+  uint64_t sent_then_ = 0;  // when the deadline was set
+  size_t handed_out_ = 0;   // bytes of the last Body event
+  size_t unconsumed_ = 0;   // bytes the codec gave us and has not got back as window
   std::optional<http::ResetCode> reset_;
   std::optional<Error> failure_;
   bool has_head_ = false;  // arrived, and not handed out

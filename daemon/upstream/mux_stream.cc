@@ -17,7 +17,13 @@ MuxStream::MuxStream(MuxConnection& connection) : connection_(connection), waite
   waiter_->stream = this;
 }
 
+void MuxStream::watch() {
+  sent_then_ = sent_;
+  waiter_->deadline.set(idle_timeout());
+}
+
 void MuxStream::on_stalled() {
+  if (sent_ != sent_then_) return watch();  // an answer that waits for the end of a long request
   failure_ = Error{Code::Timeout, "no byte from " + channel().key.where() + " within the idle timeout",
                    Origin::Upstream, Retry::No, 0};
   waiter_->ready.notify();
@@ -30,7 +36,9 @@ MuxStream::~MuxStream() {
   } else {
     connection_.streams_.erase(id_);
     if (!connection_.failure_) {
-      if (!complete_ || !request_ended_) connection_.codec_->reset(id_, http::ResetCode::Cancel);
+      // An answer may be whole before its request: what the origin has not taken of that will never be wanted.
+      const bool is_over = complete_ && request_ended_ && !connection_.codec_->has_unsent(id_);
+      if (!is_over) connection_.codec_->reset(id_, http::ResetCode::Cancel);
       if (unconsumed_ > 0) connection_.codec_->consumed(id_, unconsumed_);
       connection_.write_soon();
     }
@@ -93,9 +101,10 @@ Error MuxStream::broken() const {
 }
 
 net::Task<Result<void>> MuxStream::wait(net::Signal& signal, const char* what) {
-  waiter_->deadline.set(idle_timeout());
+  ++waits_;
+  watch();
   co_await signal.wait();
-  waiter_->deadline.clear();
+  if (--waits_ == 0) waiter_->deadline.clear();
   const bool wanted = co_await net::is_wanted();
   if (!wanted) co_return fail(Code::Cancelled, what, Origin::Internal);
   co_return Result<void>{};
@@ -123,6 +132,7 @@ net::Task<Result<void>> MuxStream::send_body(BodyPiece piece) {
     if (failure_ || reset_) co_return std::unexpected(broken());
     CO_TRY(accepted, connection_.codec_->send_body(id_, piece.bytes));
     piece.bytes.remove_prefix(accepted);
+    sent_ += accepted;
     if (piece.bytes.empty()) break;
     connection_.write_now();
     if (connection_.codec_->send_capacity(id_) > 0) continue;

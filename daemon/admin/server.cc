@@ -1,5 +1,6 @@
 #include "daemon/admin/server.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -106,7 +107,7 @@ struct AdminServer::Impl {
 };
 
 net::Task<> AdminServer::Impl::accept_loop(int fd, Via via) {
-  asio::posix::stream_descriptor listener(io.get_executor(), ::dup(fd));
+  asio::posix::stream_descriptor listener(io.get_executor(), ::fcntl(fd, F_DUPFD_CLOEXEC, 0));
   asio::steady_timer pause(io.get_executor());
   while (co_await net::is_wanted()) {
     auto [error] = co_await listener.async_wait(asio::posix::descriptor_base::wait_read, net::kToken);

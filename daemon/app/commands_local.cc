@@ -8,6 +8,7 @@
 
 #include "daemon/app/commands.h"
 #include "daemon/app/host_trust.h"
+#include "daemon/app/leftovers.h"
 #include "daemon/app/output.h"
 #include "daemon/app/paths.h"
 #include "daemon/base/unique_fd.h"
@@ -156,10 +157,8 @@ int clean_leftovers(const Common& common, Streams streams) {
   const auto config = config_for(common.config_file);
   // A broken configuration must not keep programs in the kernel: the run directory does not need it.
   const Paths paths = paths_of(config ? *config : config::Config{}, common.state_dir);
-  if (::access((paths.run_dir / "kernel").c_str(), F_OK) != 0) return 0;
-  auto opened = kernel::RunDirectory::open(paths.run_dir.string());  // undoes what the records say
-  if (!opened) return print_error(common, streams, opened.error());
-  opened->close();
+  const auto cleaned = clean_all_leftovers(paths.run_dir);
+  if (!cleaned) return print_error(common, streams, cleaned.error());
   return 0;
 }
 

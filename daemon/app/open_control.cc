@@ -1,10 +1,24 @@
 #include "daemon/app/open_control.h"
 
+#include <nlohmann/json.hpp>
+
 #include "daemon/app/client.h"
 #include "daemon/app/pending_intake.h"
 #include "store/exchange_store.h"
 
 namespace tapdeck::app {
+
+namespace {
+
+// Of the process that answers, as it knows itself; 0 when it does not say.
+int pid_of(admin::Control& control) {
+  const auto status = control.status();
+  if (!status) return 0;
+  const auto json = nlohmann::json::parse(*status, nullptr, false);
+  return json.is_object() ? json.value("pid", 0) : 0;
+}
+
+}  // namespace
 
 ControlHandle::ControlHandle() = default;
 ControlHandle::ControlHandle(ControlHandle&&) noexcept = default;
@@ -19,11 +33,12 @@ Result<ControlHandle> ControlHandle::open(const Common& common, Need need) {
   const store::StoreOwner owner = store::ExchangeStore::owner_of(paths.store.string());
   if (!owner.admin_socket.empty() && need != Need::ReadDirect) {
     auto remote = RemoteControl::connect(owner.admin_socket);
-    if (remote) {
+    // Who listens there now may be the daemon of another state directory, and the owner long gone.
+    if (remote && pid_of(**remote) == owner.pid) {
       out.control_ = std::move(*remote);
       return out;
     }
-    if (remote.error().code == Code::Permission) return std::unexpected(remote.error());
+    if (!remote && remote.error().code == Code::Permission) return std::unexpected(remote.error());
     // Anything else: it died and left its file; the lock of the store decides.
   }
   if (need == Need::Write) TRY_VOID(make_directories(paths));

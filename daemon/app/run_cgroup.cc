@@ -14,6 +14,7 @@
 #include <optional>
 
 #include "daemon/app/cgroup2.h"
+#include "daemon/base/processes.h"
 
 namespace tapdeck::app {
 namespace {
@@ -154,10 +155,18 @@ size_t remove_stale_run_cgroups(const std::string& parent) {
   size_t count = 0;
   for (const std::string& path : subdirectories(parent)) {
     const std::optional<pid_t> owner = owner_of(std::string_view(path).substr(path.rfind('/') + 1));
-    if (!owner || ::kill(*owner, 0) == 0 || errno != ESRCH) continue;
+    if (!owner || is_alive(*owner)) continue;
     if (remove_tree(path) == 0) ++count;
   }
   return count;
+}
+
+void remove_dead_run_cgroups() {
+  const auto mount = find_cgroup2_mount();
+  if (!mount) return;
+  remove_stale_run_cgroups(*mount);
+  const auto own = cgroup2_line("/proc/self/cgroup");
+  if (own && *own != "/" && !own->contains("..")) remove_stale_run_cgroups(*mount + *own);
 }
 
 }  // namespace tapdeck::app

@@ -51,5 +51,7 @@ class RunCgroup {
 // Removes `tapdeck-run-PID-*` cgroups directly below `parent` whose PID is gone and that are empty; those in which
 // processes still run stay until these end. Returns how many.
 size_t remove_stale_run_cgroups(const std::string& parent);
+// The same wherever a run of ours would make one.
+void remove_dead_run_cgroups();
 
 }  // namespace tapdeck::app

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "daemon/app/child.h"
+#include "daemon/app/leftovers.h"
 #include "daemon/app/run_cgroup.h"
 #include "daemon/trust/bind.h"
 #include "daemon/trust/env.h"
@@ -20,7 +21,6 @@ namespace {
 
 // Exchanges of a command that has ended have nobody to answer; what takes time is the last recordings' way to disk.
 constexpr std::chrono::milliseconds kDrain{5000};
-constexpr std::string_view kDirectoryPrefix = "run-";
 
 void say(const std::string& text) {
   std::fprintf(stderr, "tapdeck: %s\n", text.c_str());
@@ -46,9 +46,7 @@ Result<void> check(const RunOptions& options) {
 class TrustDirectory {
  public:
   explicit TrustDirectory(const std::filesystem::path& run_dir)
-      : path_(run_dir / (std::string(kDirectoryPrefix) + std::to_string(::getpid()))) {
-    remove_stale(run_dir);
-  }
+      : path_(run_dir / (std::string(kRunTrustPrefix) + std::to_string(::getpid()))) {}
   ~TrustDirectory() {
     std::error_code error;
     std::filesystem::remove_all(path_, error);
@@ -58,20 +56,6 @@ class TrustDirectory {
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
  private:
-  // Of runs that were killed.
-  static void remove_stale(const std::filesystem::path& run_dir) {
-    std::error_code error;
-    for (std::filesystem::directory_iterator it(run_dir, error), end; !error && it != end; it.increment(error)) {
-      const std::string name = it->path().filename().string();
-      if (!name.starts_with(kDirectoryPrefix)) continue;
-      pid_t pid = 0;
-      const char* last = name.data() + name.size();
-      const auto parsed = std::from_chars(name.data() + kDirectoryPrefix.size(), last, pid);
-      if (parsed.ec != std::errc{} || parsed.ptr != last || ::kill(pid, 0) == 0 || errno != ESRCH) continue;
-      std::error_code ignored;
-      std::filesystem::remove_all(it->path(), ignored);
-    }
-  }
   std::filesystem::path path_;
 };
 

@@ -1,3 +1,4 @@
+#include "daemon/app/leftovers.h"
 #include "daemon/app/run_command.h"
 
 #include <netinet/in.h>
@@ -20,7 +21,6 @@ namespace {
 
 // The one target of a run.
 constexpr uint32_t kSlot = 1;
-constexpr std::string_view kCapturePrefix = "capture-";
 // An owner looks for pending recordings four times a second; many of them take it longer.
 constexpr std::chrono::milliseconds kMergePatience{5000};
 
@@ -108,30 +108,12 @@ class InProcess final : public RunServices {
     return reasons;
   }
 
-  // Each run has a capture directory of its own, so that `make -j` works; those of dead runs are cleaned here.
-  void clean_dead_runs() {
-    std::error_code error;
-    for (std::filesystem::directory_iterator it(paths_.run_dir, error), end; !error && it != end; it.increment(error)) {
-      const std::string name = it->path().filename().string();
-      pid_t pid = 0;
-      if (!name.starts_with(kCapturePrefix)) continue;
-      const auto [rest, failure] = std::from_chars(name.data() + kCapturePrefix.size(), name.data() + name.size(), pid);
-      if (failure != std::errc() || ::kill(pid, 0) == 0 || errno != ESRCH) continue;
-      auto cleaned = kernel::clean_leftovers(it->path().string());
-      if (!cleaned) {
-        log::warn("run.leftovers", cleaned.error().message(), {{"directory", it->path().string()}});
-        continue;
-      }
-      std::error_code ignored;
-      std::filesystem::remove_all(it->path(), ignored);
-    }
-  }
-
   // Replay reads, whoever writes; recording owns the store, or writes beside its owner.
   Result<void> open_engine() {
     const bool reads = options_.mode == Mode::Replay;
-    clean_dead_runs();
-    paths_.capture_dir = paths_.run_dir / (std::string(kCapturePrefix) + std::to_string(::getpid()));
+    clean_dead_runs(paths_.run_dir);
+    paths_.admin_socket.clear();  // a run has none
+    paths_.capture_dir = paths_.run_dir / (std::string(kRunCapturePrefix) + std::to_string(::getpid()));
     auto engine = Engine::create(config_, paths_, metrics_, reads ? StoreUse::Read : StoreUse::Own);
     if (!engine && engine.error().code == Code::Busy && engine.error().origin == Origin::Store && !reads) {
       engine = Engine::create(config_, paths_, metrics_, StoreUse::Beside);

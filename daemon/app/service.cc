@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "daemon/app/engine.h"
+#include "daemon/app/leftovers.h"
 #include "daemon/app/targets.h"
 #include "daemon/base/log.h"
 #include "daemon/trust/bind.h"
@@ -183,6 +184,7 @@ class ServeService final : public Service {
   ~ServeService() override { drain(std::chrono::milliseconds(0)); }
 
   Result<void> open() {
+    clean_dead_runs(paths_.run_dir);
     ignore(trust::clean_leftovers(paths_.run_dir.string()),
            "of a daemon that was killed; what stays is named at the next start");
     Defaults defaults{config_.proxy.mode, "default"};

@@ -1,4 +1,5 @@
 // CaptureImpl, targets: attach, replace, detach, policy, and the namespaces of their processes. Control thread.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -138,7 +139,7 @@ void CaptureImpl::drop_steering_if_unused() {
 
 Result<void> CaptureImpl::prepare_netns(uint32_t target, int netns_fd) {
   if (target >= kMaxTargets) return fail(Code::InvalidArgument, "target slot out of range");
-  UniqueFd copy(::dup(netns_fd < 0 ? home_fd_.get() : netns_fd));
+  UniqueFd copy(::fcntl(netns_fd < 0 ? home_fd_.get() : netns_fd, F_DUPFD_CLOEXEC, 0));
   if (!copy) return fail_errno(errno, "dup network namespace", Origin::Kernel);
   return on_control([&] { return netns_->use(target, std::move(copy)); });
 }
@@ -158,7 +159,7 @@ Result<void> CaptureImpl::cover_processes(uint32_t target) {
 // be known; units and commands come from our own namespace, and listeners there cost a few descriptors.
 void CaptureImpl::cover_home_if_empty(uint32_t target) {
   if (!cgroup_processes(slots_[target].cgroup->directory_fd()).empty()) return;
-  UniqueFd home(::dup(home_fd_.get()));
+  UniqueFd home(::fcntl(home_fd_.get(), F_DUPFD_CLOEXEC, 0));
   if (home) ignore(netns_->use(target, std::move(home)), "only a guess; what it misses is counted as no_listener");
 }
 

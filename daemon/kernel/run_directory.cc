@@ -14,10 +14,12 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <vector>
 
 #include "daemon/base/log.h"
+#include "daemon/base/processes.h"
 #include "daemon/kernel/bpf_programs.h"
 #include "daemon/kernel/capture.h"
 #include "daemon/kernel/rtnetlink.h"
@@ -93,6 +95,30 @@ void remove_pins(const std::string& pins) {
   if (::rmdir(pins.c_str()) != 0 && errno == EBUSY && ::umount2(pins.c_str(), MNT_DETACH) == 0) ::rmdir(pins.c_str());
 }
 
+// 0: gone, or not to be seen.
+uint64_t inode_of(const std::string& path) {
+  struct stat info{};
+  return ::stat(path.c_str(), &info) == 0 ? info.st_ino : 0;
+}
+
+// A process in that network namespace, to enter it by; nullopt when there is none.
+std::optional<std::string> way_into(uint64_t inode) {
+  for (const auto& name : names_in("/proc")) {
+    if (std::atoi(name.c_str()) <= 0) continue;
+    const std::string path = "/proc/" + name + "/ns/net";
+    if (inode_of(path) == inode) return path;
+  }
+  for (const auto& name : names_in("/run/netns")) {
+    const std::string path = "/run/netns/" + name;
+    if (inode_of(path) == inode) return path;
+  }
+  return std::nullopt;
+}
+
+bool is_bound_to_namespace(const std::string& record) {
+  return record.starts_with(kFilterRecord) || record.starts_with(kOldFilterRecord) || record == kSteeringRecord;
+}
+
 Result<UniqueFd> take_lock(const std::string& directory) {
   const std::string path = directory + "/lock";
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -124,7 +150,9 @@ Result<RunDirectory> RunDirectory::open_at(const std::string& run_dir, const std
   ::chmod(out.directory_.c_str(), 0700);
   TRY(lock, take_lock(out.directory_));
   out.lock_ = std::move(lock);
+  TRY_VOID(out.check_namespace());
   TRY_VOID(out.take_over());
+  TRY_VOID(out.write(kNamespaceRecord, std::to_string(inode_of("/proc/self/ns/net"))));
   return out;
 }
 
@@ -133,9 +161,20 @@ void RunDirectory::sweep(const std::string& run_dir) {
   for (const auto& name : names_in(run_dir)) {
     if (!name.starts_with(prefix)) continue;
     const int pid = std::atoi(name.c_str() + prefix.size());
-    if (pid <= 0 || ::kill(pid, 0) == 0) continue;  // alive, perhaps just about to take its lock
+    if (pid <= 0 || is_alive(pid)) continue;  // alive, perhaps just about to take its lock
     if (auto dead = open_at(run_dir, name)) dead->close();
   }
+}
+
+Result<void> RunDirectory::check_namespace() const {
+  const uint64_t theirs = std::strtoull(read_line(directory_ + "/" + kNamespaceRecord).c_str(), nullptr, 10);
+  if (theirs == 0 || theirs == inode_of("/proc/self/ns/net")) return {};
+  if (std::ranges::none_of(names_in(directory_), is_bound_to_namespace)) return {};
+  const auto way = way_into(theirs);
+  if (!way) return {};  // it is gone, and what was in it
+  return fail(Code::Unsupported,
+              directory_ + " is about another network namespace; there: nsenter --net=" + *way + " tapdeck clean",
+              Origin::Kernel);
 }
 
 Result<void> RunDirectory::take_over() {
@@ -246,7 +285,8 @@ void RunDirectory::close() {
     remove(kPinsRecord);
   }
   const auto left = names_in(directory_);
-  if (left.size() == 1 && left.front() == "lock") {
+  if (std::ranges::all_of(left, [](const auto& name) { return name == "lock" || name == kNamespaceRecord; })) {
+    remove(kNamespaceRecord);
     remove("lock");
     ::rmdir(directory_.c_str());
   }

@@ -39,6 +39,9 @@ class RunDirectory {
 
  private:
   [[nodiscard]] Result<void> take_over();
+  // Filters and routes can only be undone where they are. Error Unsupported: they are in another network namespace,
+  // which still lives; the detail says how to get there.
+  [[nodiscard]] Result<void> check_namespace() const;
   void keep_as_old(const std::string& filter_record) const;
 
   std::string directory_;
@@ -53,5 +56,6 @@ inline constexpr char kOldFilterRecord[] = "old-filter-";
 inline constexpr char kFilterRecord[] = "filter-";     // + slot; text: TcFilter::to_record
 inline constexpr char kSteeringRecord[] = "steering";  // "mark table"
 inline constexpr char kPinsRecord[] = "pins";          // path of the pin directory
+inline constexpr char kNamespaceRecord[] = "netns";    // inode of the network namespace that the others are about
 
 }  // namespace tapdeck::kernel

@@ -103,7 +103,9 @@ net::Task<std::optional<Sniffed>> Connection::sniff_client() {
   net::Deadline silence(context_.executor, [this] {
     if (stream_ != nullptr) stream_->cancel();
   });
-  silence.set(context_.limits.sniff_timeout);
+  // Without an origin there is no hurry: a client that is slow to speak may still be on tape.
+  const bool may_dial = !is_sealed_mode(target().mode);
+  silence.set(may_dial ? context_.limits.sniff_timeout : context_.limits.header_timeout);
   bool tried_origin = false;
   bool came_early = !received_.empty();  // behind a CONNECT
   while (true) {
@@ -114,7 +116,7 @@ net::Task<std::optional<Sniffed>> Connection::sniff_client() {
     }
     if (!n && silence.is_expired() && received_.empty() && stream_->is_open() && !tried_origin) {
       tried_origin = true;
-      if (is_sealed_mode(target().mode)) {
+      if (!may_dial) {
         refuse_opaque(Counter::TunnelledServerFirst);
         co_return std::nullopt;
       }

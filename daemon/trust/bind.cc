@@ -13,6 +13,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "daemon/base/processes.h"
 #include "daemon/trust/files.h"
 #include "daemon/trust/helper_process.h"
 #include "daemon/trust/overlay.h"
@@ -50,21 +51,6 @@ std::optional<Manifest> parse_manifest(const std::string& text) {
                     word[2] == "target" && word[3] == "namespace" && word[4] == "id";
   if (!good) return std::nullopt;
   return manifest;
-}
-
-// Field 22 of /proc/PID/stat; 0 when the process is gone.
-uint64_t start_time(int pid) {
-  const Result<std::string> text = read_whole_file("/proc/" + std::to_string(pid) + "/stat", 65536);
-  if (!text) return 0;
-  // The name in field 2 may hold spaces and brackets; the last bracket ends it.
-  const size_t bracket = text->rfind(')');
-  if (bracket == std::string::npos) return 0;
-  std::istringstream in(text->substr(bracket + 1));
-  std::string field;
-  for (int i = 3; i <= 22; ++i) in >> field;
-  uint64_t value = 0;
-  std::from_chars(field.data(), field.data() + field.size(), value);
-  return value;
 }
 
 std::optional<uint64_t> namespace_of(const std::string& who) {

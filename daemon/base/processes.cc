@@ -1,0 +1,46 @@
+#include "daemon/base/processes.h"
+
+#include <signal.h>
+
+#include <cerrno>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+namespace tapdeck {
+namespace {
+
+// Fields of /proc/PID/stat from the third on: the name before them may hold spaces and brackets.
+std::istringstream stat_of(int pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(file, text, '\0');
+  const size_t bracket = text.rfind(')');
+  return std::istringstream(bracket == std::string::npos ? std::string() : text.substr(bracket + 1));
+}
+
+bool is_dead_state(char state) {
+  return state == 'Z' || state == 'X';
+}
+
+}  // namespace
+
+bool is_alive(int pid) {
+  if (::kill(pid, 0) != 0 && errno == ESRCH) return false;
+  char state = 0;
+  auto fields = stat_of(pid);
+  return !(fields >> state) || !is_dead_state(state);
+}
+
+uint64_t start_time(int pid) {
+  auto fields = stat_of(pid);
+  char state = 0;
+  if (!(fields >> state) || is_dead_state(state)) return 0;
+  std::string skipped;
+  for (int field = 4; field < 22; ++field) fields >> skipped;
+  uint64_t ticks = 0;
+  fields >> ticks;
+  return ticks;
+}
+
+}  // namespace tapdeck

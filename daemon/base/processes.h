@@ -1,0 +1,14 @@
+// What /proc says of other processes. Not for our own children: those are waited for. Thread: any.
+#pragma once
+
+#include <cstdint>
+
+namespace tapdeck {
+
+// Runs, or could run again: a zombie that nobody has waited for yet is dead. Also true of what may not be looked at.
+[[nodiscard]] bool is_alive(int pid);
+
+// When it was started, in clock ticks since boot: tells a process from a later one of the same number. 0: not alive.
+[[nodiscard]] uint64_t start_time(int pid);
+
+}  // namespace tapdeck

@@ -1,0 +1,31 @@
+#include "daemon/base/processes.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace tapdeck {
+namespace {
+
+TEST(Processes, WeLiveAndHaveAStartTime) {
+  EXPECT_TRUE(is_alive(::getpid()));
+  EXPECT_GT(start_time(::getpid()), 0U);
+  EXPECT_GE(start_time(::getpid()), start_time(::getppid()));
+}
+
+TEST(Processes, AZombieIsDeadAndSoIsWhatIsGone) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);  // ended, and not reaped
+  EXPECT_EQ(::kill(child, 0), 0) << "the kernel still knows it";
+  EXPECT_FALSE(is_alive(child));
+  EXPECT_EQ(start_time(child), 0U);
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_FALSE(is_alive(child));
+  EXPECT_EQ(start_time(child), 0U);
+}
+
+}  // namespace
+}  // namespace tapdeck

@@ -96,10 +96,6 @@ class RecordingBuilder {
   // Makes writes of all that no write has yet, so that a crash leaves it: for exchanges that live long and come in
   // messages. Costs the store a row each time; the caller says how often.
   void checkpoint();
-  // Bytes of payload that checkpoint() would save.
-  [[nodiscard]] uint64_t unsaved() const {
-    return recording_.request_body.size + recording_.response_body.size - saved_[0] - saved_[1];
-  }
   // Bytes of that side's body so far.
   [[nodiscard]] uint64_t body_size(BodySide side) const {
     return (side == BodySide::Request ? recording_.request_body : recording_.response_body).size;

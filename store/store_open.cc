@@ -37,7 +37,9 @@ rocksdb::Options database_options() {
   options.info_log = std::make_shared<NoLog>();
   // An acknowledged write is in the page cache: it outlives kill -9 of this process. (sync is per write, for Fsync.)
   options.manual_wal_flush = false;
-  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  // A torn end is what a kill leaves and ends the log; damage before it is damage, to be told and repaired. Recovery to
+  // a point in time would pass over it in silence and lose what follows.
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   // Bounds what a reader has to replay and what stays on disk behind one idle column family.
   options.max_total_wal_size = 64ull << 20;
   // Opening replays the log into memory and stops there: writing tables at every open made it seconds slower.

@@ -101,7 +101,7 @@ struct AdminServer::Impl {
   asio::thread_pool slow;
   UniqueFd tcp;
   UniqueFd local;
-  size_t connections = 0;
+  std::map<Via, size_t> connections;  // apart: whoever fills the TCP side does not shut the owner of the socket out
   net::TaskGroup group;
   std::thread thread;
 };
@@ -122,11 +122,11 @@ net::Task<> AdminServer::Impl::accept_loop(int fd, Via via) {
       continue;
     }
     if (via == Via::Unix && !is_trusted_peer(accepted.get())) continue;
-    if (connections >= options.max_connections) {
+    if (connections[via] >= options.max_connections) {
       log::peer(log::Level::Warn, "admin.connections", "too many admin connections; closed one");
       continue;
     }
-    ++connections;
+    ++connections[via];
     group.spawn(serve(std::move(accepted), via));
   }
 }
@@ -140,7 +140,7 @@ net::Task<> AdminServer::Impl::serve(UniqueFd fd, Via via) {
     while (more) more = co_await exchange(stream, *codec, deadline, via);
     stream.shutdown_send();
   }
-  --connections;
+  --connections[via];
 }
 
 // Ok(false): the client is done. A whole request is in `request` when Ok(true).

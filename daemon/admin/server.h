@@ -25,7 +25,7 @@ struct ServerOptions {
   std::filesystem::path socket;      // empty: no unix socket
   std::filesystem::path token_file;  // empty: no token, TCP cannot write
   std::vector<std::string> allowed_hosts;
-  size_t max_connections = 64;                        // more are closed at accept
+  size_t max_connections = 64;                        // by TCP and by the socket each; more are closed at accept
   size_t max_body = 65536;                            // 413 above
   std::chrono::milliseconds request_timeout{10'000};  // first byte to last of a request
   std::chrono::milliseconds idle_timeout{60'000};

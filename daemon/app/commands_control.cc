@@ -11,6 +11,7 @@
 #include "daemon/app/open_control.h"
 #include "daemon/app/output.h"
 #include "daemon/base/units.h"
+#include "store/exchange_store.h"
 
 namespace tapdeck::app {
 namespace {
@@ -270,6 +271,18 @@ void print_recording(const Streams& streams, const Json& json) {
   print_fields(streams, json["provenance"]);
 }
 
+// Piece by piece from the store itself: a body may be longer than a daemon sends at once.
+Result<void> stream_body(const Common& common, const RecordingArgs& args, std::ostream& out) {
+  TRY(handle, ControlHandle::open(common, Need::ReadDirect));
+  TRY(id, recording_id(args.id));
+  TRY(found, handle.store()->get(id));
+  const bool request = args.show == RecordingArgs::Show::RequestBody;
+  return handle.store()->read_body(request ? found.request_body : found.response_body, [&out](std::string_view bytes) {
+    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    return out.good();
+  });
+}
+
 }  // namespace
 
 int recording_show(const Common& common, const RecordingArgs& args, Streams streams) {
@@ -278,6 +291,9 @@ int recording_show(const Common& common, const RecordingArgs& args, Streams stre
         common, streams, Need::Read, "reading recording", [&](auto& c) { return c.recording(args.id); },
         [&](const Json& json) { print_recording(streams, json); });
   }
+  const auto streamed = stream_body(common, args, streams.out);
+  if (streamed) return 0;
+  if (streamed.error().code != Code::Permission) return print_error(common, streams, streamed.error());
   auto control = ControlHandle::open(common, Need::Read);
   if (!control) return print_error(common, streams, control.error());
   const bool request = args.show == RecordingArgs::Show::RequestBody;

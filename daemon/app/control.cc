@@ -15,15 +15,6 @@ namespace {
 
 using admin::Page;
 
-Result<uint64_t> recording_id(const std::string& text) {
-  uint64_t id = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-  if (error != std::errc() || end != text.data() + text.size() || id == 0) {
-    return fail(Code::InvalidArgument, "'" + text + "' is not a recording id; `tapdeck recording list` shows them");
-  }
-  return id;
-}
-
 Json done(std::string_view what, const std::string& name) {
   return {{"done", what}, {"name", name}};
 }
@@ -43,6 +34,15 @@ Result<Json> kept_targets(const std::filesystem::path& file) {
 }
 
 }  // namespace
+
+Result<uint64_t> recording_id(const std::string& text) {
+  uint64_t id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (error != std::errc() || end != text.data() + text.size() || id == 0) {
+    return fail(Code::InvalidArgument, "'" + text + "' is not a recording id; `tapdeck recording list` shows them");
+  }
+  return id;
+}
 
 namespace {
 

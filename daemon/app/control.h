@@ -51,6 +51,9 @@ class Runtime {
 // What the target of the explicit listener's clients is called.
 inline constexpr const char* kProxyTarget = "explicit";
 
+// What people write for a recording. InvalidArgument says where to find one.
+[[nodiscard]] Result<uint64_t> recording_id(const std::string& text);
+
 class AppControl final : public admin::Control {
  public:
   // What there is; null pointers where no daemon lives (or no metrics are kept). All outlive this.

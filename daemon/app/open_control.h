@@ -24,6 +24,8 @@ class ControlHandle {
 
   // A daemon answers, in its own mount namespace: paths mean something else to it than to us.
   [[nodiscard]] bool is_remote() const { return store_ == nullptr; }
+  // Null when a daemon answers.
+  [[nodiscard]] const store::ExchangeStore* store() const { return store_.get(); }
   [[nodiscard]] const std::filesystem::path& state_dir() const { return state_dir_; }
   [[nodiscard]] admin::Control& operator*() const { return *control_; }
   [[nodiscard]] admin::Control* operator->() const { return control_.get(); }

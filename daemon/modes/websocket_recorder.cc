@@ -83,6 +83,7 @@ void WebSocketRecorder::keep(BodySide which, const ws::Message& message) {
   const auto elapsed = exchange::Clock::now() - facts_.began;
   kept.microseconds = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count());
   builder_.message(kept, message.payload);
+  since_save_ += message.payload.size();
   link_.metrics().add(which == BodySide::Request ? Counter::WebSocketUp : Counter::WebSocketDown);
   if (message.kind != ws::Kind::Close) return;
   sides_[index_of(which)].closed = true;
@@ -108,7 +109,7 @@ void WebSocketRecorder::ended(BodySide which) {
 void WebSocketRecorder::save_soon() {
   if (builder_.has_writes()) submit();  // segments that have become full
   const auto now = exchange::Clock::now();
-  if (builder_.unsaved() >= kSaveBytes || now - saved_at_ >= kSaveEvery) return save();
+  if (since_save_ >= kSaveBytes || now - saved_at_ >= kSaveEvery) return save();
   if (save_pending_) return;
   save_pending_ = true;
   save_timer_.set(kSaveEvery - (now - saved_at_));
@@ -118,6 +119,7 @@ void WebSocketRecorder::save() {
   save_pending_ = false;
   save_timer_.clear();
   saved_at_ = exchange::Clock::now();
+  since_save_ = 0;
   builder_.checkpoint();
   submit();
 }

@@ -60,6 +60,7 @@ class WebSocketRecorder {
   std::string gave_up_;  // why messages are missing
   net::Deadline save_timer_;
   bool save_pending_ = false;
+  uint64_t since_save_ = 0;  // bytes of payload
   exchange::Clock::time_point saved_at_{};
   bool must_settle_ = false;
   std::vector<ws::Message> messages_;

@@ -74,7 +74,7 @@ static __always_inline int on_connect(struct bpf_sock_addr* ctx, const struct de
   struct tapdeck_socket* state;
   struct tapdeck_netns* ns;
 
-  if (!t || !t->active || !sk || sk->mark == own_mark) return 1;
+  if (!t || !t->active || !sk || is_our_own(t, sk)) return 1;
   if (ctx->type != SOCK_STREAM || (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_MPTCP_NUMBER))
     return not_tcp(ctx, t, d, cookie);
   if (is_loopback(d)) {

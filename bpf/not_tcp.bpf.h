@@ -28,12 +28,19 @@ static __always_inline int not_tcp(struct bpf_sock_addr* ctx, const struct tapde
   return 0;
 }
 
+/* Our own sockets pass, by their mark. Of a sealed target that is not enough: whoever may set marks could leave it, a
+ * tapdeck in it too. */
+static __always_inline int is_our_own(const struct tapdeck_target* t, const struct bpf_sock* sk) {
+  if (sk->mark != own_mark) return 0;
+  return !t->sealed || !own_tgid || bpf_get_current_pid_tgid() >> 32 == own_tgid;
+}
+
 static __always_inline int on_sendmsg(struct bpf_sock_addr* ctx, const struct destination* d) {
   __u32 slot = target_slot;
   const struct tapdeck_target* t = bpf_map_lookup_elem(&targets, &slot);
   struct bpf_sock* sk = ctx->sk;
 
-  if (!t || !t->active || !sk || sk->mark == own_mark) return 1;
+  if (!t || !t->active || !sk || is_our_own(t, sk)) return 1;
   return not_tcp(ctx, t, d, bpf_get_netns_cookie(ctx));
 }
 

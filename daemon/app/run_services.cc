@@ -118,6 +118,12 @@ class InProcess final : public RunServices {
     if (!engine && engine.error().code == Code::Busy && engine.error().origin == Origin::Store && !reads) {
       engine = Engine::create(config_, paths_, metrics_, StoreUse::Beside);
       if (engine) pending_ = (*engine)->store().options().path;
+      if (engine && options_.mode == Mode::Hybrid) {
+        log::warn("run.beside",
+                  "the store has another owner: this run records beside it and answers nothing from the "
+                  "tape; --mode replay does",
+                  {{"owner_pid", store::ExchangeStore::owner_of(paths_.store.string()).pid}});
+      }
     }
     if (!engine && reads && engine.error().code == Code::NotFound) {
       engine.error().detail = "nothing is recorded in " + paths_.state_dir.string() +

@@ -3,6 +3,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -225,12 +226,25 @@ void CgroupPrograms::detach() {
   drop_links();
 }
 
+namespace {
+
+// As BPF programs see us; 0 inside a pid namespace of a container, where that number is not to be had.
+uint32_t tgid_for_programs() {
+  constexpr ino_t kFirstPidNamespace = 0xEFFFFFFC;  // PROC_PID_INIT_INO
+  struct stat info{};
+  const bool is_first = ::stat("/proc/self/ns/pid", &info) == 0 && info.st_ino == kFirstPidNamespace;
+  return is_first ? static_cast<uint32_t>(::getpid()) : 0;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<CgroupPrograms>> CgroupPrograms::load(const BpfMaps& maps, uint32_t slot, uint32_t mark) {
   std::unique_ptr<CgroupPrograms> out(new CgroupPrograms());
   out->skeleton_ = tapdeck_cgroup__open();
   if (out->skeleton_ == nullptr) return fail_libbpf(errno, "open BPF object");
   out->skeleton_->rodata->target_slot = slot;
   out->skeleton_->rodata->own_mark = mark;
+  out->skeleton_->rodata->own_tgid = tgid_for_programs();
   out->skeleton_->rodata->has_set_retval =
       libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr) == 1 ? 1 : 0;
   TRY_VOID(share_maps(out->skeleton_->obj, [&](const char* name) { return maps.map_fd(name); }));

@@ -164,6 +164,12 @@ Result<void> ExchangeStore::Impl::open() {
       return fail_errno(errno, "restrict store directory " + options.path, Origin::Store);
     TRY_VOID(take_lock());
   } else if (!fs::exists(db_path + "/CURRENT", error)) {
+    if (lost_its_head(db_path)) {
+      return fail(Code::Corrupt,
+                  "store " + options.path +
+                      " is damaged (CURRENT is missing); a recording run or the daemon repairs what can be repaired",
+                  Origin::Store);
+    }
     if (error) return fail_errno(error.value(), "open store " + options.path, Origin::Store);  // EACCES is not "empty"
     return fail(Code::NotFound, "nothing is recorded in " + options.path, Origin::Store);
   }
@@ -204,7 +210,8 @@ Result<void> ExchangeStore::Impl::take_lock() {
 
 Result<void> ExchangeStore::Impl::load_secret() {
   const std::string path = options.path + "/match.secret";
-  if (access == Access::ReadWrite && !fs::exists(path)) {
+  const bool is_new = !fs::exists(path) && !fs::exists(db_path);
+  if (access == Access::ReadWrite && is_new) {
     Secret fresh;
     if (!fill_random(fresh)) return fail_errno(errno, "read random bytes", Origin::Store);
     const std::string temporary = path + ".new";
@@ -215,7 +222,12 @@ Result<void> ExchangeStore::Impl::load_secret() {
       return fail_errno(errno, "create " + path, Origin::Store);
   }
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return fail_errno(errno, "open " + path + " (without it recordings cannot be matched)", Origin::Store);
+  if (!file && errno == ENOENT) {
+    return fail(Code::Corrupt,
+                path + " is missing, without which nothing recorded can be matched; restore it from a backup",
+                Origin::Store);
+  }
+  if (!file) return fail_errno(errno, "open " + path, Origin::Store);
   if (::read(file.get(), secret.data(), secret.size()) != static_cast<ssize_t>(secret.size()))
     return fail(Code::Corrupt, path + " is not a match secret of 32 bytes; restore it from a backup", Origin::Store);
   redaction = derive("redaction", {});

@@ -12,6 +12,8 @@ namespace {
 // One RocksDB write takes at most this much, so that the first in line does not wait for a whole full queue.
 constexpr size_t kBatchBytes = 2 << 20;
 constexpr auto kAgeCheck = std::chrono::seconds(10);
+constexpr auto kPause = std::chrono::milliseconds(100);
+constexpr uint64_t kPrunedAtOnce = 1000;  // what ExchangeStore::prune() removes at most
 // Written hand-overs that wait for the next submit() to free them: at most 4 MiB.
 constexpr size_t kSpares = 16;
 constexpr size_t kSpareBytes = 256 << 10;
@@ -49,23 +51,29 @@ struct StoreWriter::Impl {
   void run() {
     std::vector<Handover> taken;
     auto next_prune = std::chrono::steady_clock::now();
+    auto wake = next_prune;  // without work: to look at the bounds again
     while (true) {
       {
         std::unique_lock guard(mutex);
         writing = false;
         if (queue.empty()) idle.notify_all();
-        work.wait_for(guard, kAgeCheck, [this] { return stopping || !queue.empty(); });
+        work.wait_until(guard, wake, [this] { return stopping || !queue.empty(); });
         if (queue.empty() && stopping) return;
         taken.swap(queue);
         writing = true;
       }
+      const bool wrote = !taken.empty();
       write_all(taken);
       taken.clear();
       // Looking at the bounds costs two sums over the sessions; enough of it between batches of a loaded writer.
-      if (const auto now = std::chrono::steady_clock::now(); now >= next_prune) {
+      const auto now = std::chrono::steady_clock::now();
+      if (now >= next_prune) {
         const auto counts = store.prune(unix_now_us());
-        const bool more = counts && counts->by_age + counts->by_bytes + counts->by_count >= 1000;
-        next_prune = more ? now : now + std::chrono::milliseconds(100);
+        const bool more = counts && counts->by_age + counts->by_bytes + counts->by_count >= kPrunedAtOnce;
+        next_prune = more ? now : now + kPause;
+        wake = more ? now : now + kAgeCheck;
+      } else if (wrote) {
+        wake = next_prune;
       }
     }
   }

@@ -173,7 +173,7 @@ Result<ImportResult> ExchangeStore::import_session(const std::string& file, std:
   const std::string name(as.empty() ? std::string_view(header.name) : as);
   const bool exists = impl_->find_session(name).has_value();
   if (exists && overwrite == Overwrite::No) {
-    return fail(Code::AlreadyExists, "session '" + name + "' exists; import under another name, or overwrite it",
+    return fail(Code::AlreadyExists, "session '" + name + "' exists; import under another name, or delete it first",
                 Origin::Store);
   }
   // Filled out of sight and shown by one write at the end: a crash on the way leaves nothing but a hidden session,

@@ -112,7 +112,8 @@ class Builder {
                   "exit with this status (3) when something was missed, refused or lost");
     sub->add_option("--summary", a_.run.summary_file, "write the summary as JSON to this file");
     sub->add_option("--upstream-ca", a_.run.upstream_ca, "PEM file that upstream certificates may also chain to");
-    sub->add_option("--capture", a_.run.capture, "how to capture: auto, cgroup, netns")
+    sub->add_option("--capture", a_.run.capture,
+                    "how to capture: auto or cgroup (a rootless namespace is not built yet)")
         ->check(CLI::IsMember({"auto", "cgroup", "netns"}));
   }
   void add_serve() {

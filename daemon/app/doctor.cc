@@ -29,7 +29,8 @@ int doctor(const Common& common, Streams streams) {
     if (!item["ok"].get<bool>()) streams.out << "      without it: " << cell_of(item["consequence"]) << '\n';
   }
   streams.out << (captures ? "This host can capture.\n"
-                           : "No capture path works here. An explicit proxy setting of the client would need none.\n");
+                           : "No capture path works here. A client that is given a proxy needs none, but a daemon that "
+                             "serves one still wants them (docs/OPERATIONS.md).\n");
   return captures ? 0 : 1;
 }
 

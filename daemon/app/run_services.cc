@@ -79,7 +79,10 @@ class InProcess final : public RunServices {
     for (size_t i = 0; i < snapshot.requests.size(); ++i) {
       outcomes[i / kCodeClasses % kOutcomeCount] += snapshot.requests[i];
     }
-    out.recorded = outcomes[static_cast<size_t>(Outcome::Recorded)];
+    // Failures and what broke off are on tape too, and replayed.
+    for (const Counter kept : {Counter::RecordingComplete, Counter::RecordingFailed, Counter::RecordingIncomplete}) {
+      out.recorded += snapshot.value(kept);
+    }
     out.replayed = outcomes[static_cast<size_t>(Outcome::Replayed)];
     out.missed = outcomes[static_cast<size_t>(Outcome::Missed)];
     out.lost = snapshot.value(Counter::RecordingDropped);
@@ -125,7 +128,7 @@ class InProcess final : public RunServices {
                   {{"owner_pid", store::ExchangeStore::owner_of(paths_.store.string()).pid}});
       }
     }
-    if (!engine && reads && engine.error().code == Code::NotFound) {
+    if (!engine && reads && engine.error().code == Code::NotFound && engine.error().origin == Origin::Store) {
       engine.error().detail = "nothing is recorded in " + paths_.state_dir.string() +
                               " yet; record first: tapdeck run --session " + options_.session + " -- COMMAND";
     }

@@ -24,7 +24,7 @@
 /* Constants of one target's copy of the programs. */
 const volatile __u32 target_slot = 0;
 const volatile __u32 own_mark = 0;
-const volatile __u32 own_tgid = 0; /* of the daemon, in the first pid namespace; 0: it cannot know */
+const volatile __u32 own_tgid = 0;       /* of the daemon, in the first pid namespace; 0: it cannot know */
 const volatile __u32 has_set_retval = 0; /* kernel >= 5.18: refuse with ECONNREFUSED instead of EPERM */
 
 /* Pending connections. sock_ops inserts; the daemon takes an entry out when it accepts. */

@@ -55,6 +55,25 @@ TEST(Cli, EverythingThatListsSpeaksJson) {
   }
 }
 
+TEST(Cli, AStateDirectoryThatARunUsedIsNotTakenForTheDaemons) {
+  Captured captured;
+  ScriptedOrigin origin(captured.lab().origin(), 80, std::nullopt, answers({{"/a", ok_response("x")}}));
+  ASSERT_EQ(raw_tcp(captured.seat(), kOriginV4, 80, get_request("/a")).status, 0);
+  const auto other = (captured.lab().directory() / "other").string();
+  const auto cli = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), tapdeck_binary());
+    words.insert(words.end(), {"--config", captured.daemon().config(), "--state-dir", other});
+    return run_to_end({.argv = words, .netns = &captured.lab().gw()});
+  };
+  const auto ran = run_to_end({.argv = {tapdeck_binary(), "run", "--config", captured.daemon().config(), "--state-dir",
+                                        other, "--session", "shop", "--", "true"},
+                               .netns = &captured.lab().gw()});
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  EXPECT_THAT(cli({"session", "list"}).out, ::testing::AllOf(HasSubstr("shop"), ::testing::Not(HasSubstr("default"))));
+  EXPECT_EQ(cli({"session", "delete", "shop", "--yes"}).status, 0);
+  EXPECT_EQ(captured.recordings(), 1U) << "the daemon's own";
+}
+
 // In a mount namespace with stores of its own, so that this host keeps its own.
 TEST(Cli, CaInstallMakesClientsOfThisHostTrustUsUntilItIsRemoved) {
   Topology lab;

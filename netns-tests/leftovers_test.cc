@@ -122,6 +122,38 @@ TEST_F(Leftovers, TheNextRunRemovesWhatAKilledOneLeft) {
   expect_as_before();
 }
 
+TEST_F(Leftovers, CleanRemovesWhatAKilledRunLeft) {
+  const auto state = lab_.directory() / "run-state";
+  {
+    Process killed(seated({.lab = lab_}, {tapdeck_binary(), "run", "--sealed", "--state-dir", state, "--", "sh", "-c",
+                                          "echo ready; sleep infinity"}));
+    ASSERT_TRUE(eventually(15s, [&] { return killed.out() == "ready\n"; })) << killed.err();
+    killed.signal(SIGKILL);
+    ASSERT_TRUE(killed.wait(5s));
+  }
+  EXPECT_NE(kernel_state(lab_), before_);
+  // What the command itself became ends a moment later, and its cgroup can go only then.
+  EXPECT_TRUE(eventually(10s, [&] {
+    EXPECT_EQ(run_to_end(seated({.lab = lab_}, {tapdeck_binary(), "clean", "--state-dir", state})).status, 0);
+    return kernel_state(lab_) == before_;
+  })) << kernel_state(lab_);
+}
+
+TEST_F(Leftovers, CleanInAnotherNetworkNamespaceSaysWhereToGoAndKeepsTheRecords) {
+  DaemonOptions options;
+  options.sections["capture"] = "on_lease = \"closed\"\n";
+  DaemonProcess daemon(lab_, options);
+  daemon.attach_interface(kClientSide);
+  daemon.kill();
+  const std::vector<std::string> clean = {tapdeck_binary(), "clean", "--config", daemon.config()};
+  const auto elsewhere = run_to_end({.argv = clean, .netns = &lab_.origin()});
+  EXPECT_EQ(elsewhere.status, 1);
+  EXPECT_THAT(elsewhere.err, ::testing::HasSubstr("nsenter --net="));
+  EXPECT_NE(kernel_state(lab_), before_);
+  EXPECT_EQ(run_to_end({.argv = clean, .netns = &lab_.gw()}).status, 0);
+  EXPECT_TRUE(eventually(5s, [&] { return kernel_state(lab_) == before_; })) << kernel_state(lab_);
+}
+
 TEST_F(Leftovers, RestartsDoNotPileUpPrograms) {
   DaemonProcess daemon(lab_);
   attach_both(daemon, {});

@@ -108,5 +108,19 @@ TEST(Redact, ReplacesCredentialsInEveryPlaneAndKeepsEqualOnesEqual) {
   EXPECT_EQ(redactor.redact(r).total(), 0u) << "a second time changes nothing";
 }
 
+TEST(Redactor, QueryNamesAreKnownInAnyCaseAndBehindSemicolons) {
+  const Redactor redactor({{}, {"api_key"}}, Secret{5});
+  const auto redacted = [&](std::string target) {
+    redactor.redact_target(target);
+    return target;
+  };
+  EXPECT_TRUE(redacted("/a?API_KEY=s3cret&x=1").ends_with("]&x=1"));
+  EXPECT_TRUE(redacted("/a?x=1;Api_Key=s3cret").starts_with("/a?x=1;Api_Key=[redacted:"));
+  EXPECT_EQ(redacted("/a?api_key=s3cret;more").find("more"), std::string::npos) << "it may be part of the secret";
+  EXPECT_EQ(redacted("/a?x=api_key;y=1"), "/a?x=api_key;y=1");
+  const std::string once = redacted("/a?x=1;api_key=s3cret");
+  EXPECT_EQ(redacted(once), once);
+}
+
 }  // namespace
 }  // namespace tapdeck::store

@@ -61,6 +61,20 @@ std::string Redactor::placeholder(std::string_view value) const {
   return std::string(kPrefix) + to_hex(hasher_.of(value)).substr(0, 8) + "]";
 }
 
+// Some applications take ';' for '&'. A secret then goes to the end of the pair, since others have it in their values.
+size_t Redactor::secret_in(std::string_view pair) const {
+  for (size_t begin = 0; begin < pair.size();) {
+    const size_t end = std::min(pair.find(';', begin), pair.size());
+    const size_t equals = pair.find('=', begin);
+    if (equals < end) {
+      const std::string name = decode_name(pair.substr(begin, equals - begin));
+      if (std::ranges::any_of(query_, [&](const auto& known) { return http::iequals(known, name); })) return equals + 1;
+    }
+    begin = end + 1;
+  }
+  return std::string_view::npos;
+}
+
 uint64_t Redactor::redact_query(std::string& query) const {
   if (query_.empty() || query.empty()) return 0;
   uint64_t replaced = 0;
@@ -69,12 +83,10 @@ uint64_t Redactor::redact_query(std::string& query) const {
   while (true) {
     const auto end = rest.find('&');
     const std::string_view pair = rest.substr(0, end);
-    const auto equals = pair.find('=');
-    const bool secret = equals != std::string_view::npos && !is_placeholder(pair.substr(equals + 1)) &&
-                        std::ranges::find(query_, decode_name(pair.substr(0, equals))) != query_.end();
-    if (secret) {
-      out += pair.substr(0, equals + 1);
-      out += placeholder(pair.substr(equals + 1));
+    const size_t value = secret_in(pair);
+    if (value != std::string_view::npos && !is_placeholder(pair.substr(value))) {
+      out += pair.substr(0, value);
+      out += placeholder(pair.substr(value));
       ++replaced;
     } else {
       out += pair;

@@ -18,7 +18,7 @@ namespace tapdeck::store {
 struct RedactOptions {
   // Names of header and trailer fields beside Authorization, Proxy-Authorization, Cookie and Set-Cookie. Any case.
   std::vector<std::string> headers;
-  // Names of query parameters, compared exactly as sent (percent-decoded). Default none.
+  // Names of query parameters, percent-decoded, any case. Default none.
   std::vector<std::string> query;
 };
 
@@ -45,6 +45,8 @@ class Redactor {
 
  private:
   [[nodiscard]] bool is_secret_header(std::string_view name) const;
+  // Where in "name=value[;...]" a value begins that is to be hidden; npos: nowhere.
+  [[nodiscard]] size_t secret_in(std::string_view pair) const;
   [[nodiscard]] uint64_t redact_query(std::string& query) const;
   [[nodiscard]] std::string placeholder(std::string_view value) const;
 

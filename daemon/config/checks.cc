@@ -43,6 +43,15 @@ std::optional<std::string> check_target_name(std::string_view text) {
   return std::nullopt;
 }
 
+std::string name_of_selector(std::string_view selector) {
+  constexpr size_t kLongest = 64;
+  std::string name(selector.substr(selector.size() - std::min(selector.size(), kLongest)));
+  for (char& c : name) {
+    if (check_target_name({&c, 1})) c = '_';
+  }
+  return name;
+}
+
 std::optional<std::string> check_pid(std::string_view text) {
   int pid = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), pid);

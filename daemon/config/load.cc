@@ -16,16 +16,6 @@
 namespace tapdeck::config {
 namespace {
 
-// What a target is called that was given no name: its selector, as far as that is one; of a long path its end.
-std::string name_of_selector(std::string_view selector) {
-  constexpr size_t kLongest = 64;
-  std::string name(selector.substr(selector.size() - std::min(selector.size(), kLongest)));
-  for (char& c : name) {
-    if (check_target_name({&c, 1})) c = '_';
-  }
-  return name;
-}
-
 constexpr size_t kMaxProblems = 20;        // more do not help a reader
 constexpr size_t kMaxFileBytes = 1 << 20;  // a larger file is not a configuration
 

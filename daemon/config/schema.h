@@ -69,6 +69,8 @@ using Check = std::optional<std::string> (*)(std::string_view);
 std::optional<std::string> check_any(std::string_view text);
 std::optional<std::string> check_session(std::string_view text);
 std::optional<std::string> check_target_name(std::string_view text);
+// What a target is called that was given no name: its selector, as far as that is one; of a long path its end.
+std::string name_of_selector(std::string_view selector);
 std::optional<std::string> check_pid(std::string_view text);
 std::optional<std::string> check_bypass(std::string_view text);
 std::optional<std::string> check_listen(std::string_view text);

@@ -51,7 +51,9 @@ void clean_dead_runs(const fs::path& run_dir) {
 Result<void> clean_all_leftovers(const fs::path& run_dir) {
   clean_dead_runs(run_dir);
   auto unbound = trust::clean_leftovers(run_dir);
-  TRY_VOID(kernel::clean_leftovers(run_dir.string()));
+  auto cleaned = kernel::clean_leftovers(run_dir.string());
+  // A daemon lives: what is there is its own.
+  if (!cleaned && cleaned.error().code != Code::Busy) return cleaned;
   if (!unbound) return std::unexpected(unbound.error());
   return {};
 }

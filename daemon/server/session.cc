@@ -35,7 +35,7 @@ Session::Session(const SessionContext& context, const exchange::CapturedFlow& fl
       read_deadline_(context.executor, [this] { on_deadline(); }),
       write_watch_(transport, [this] {
         context_.metrics->add(Counter::LimitIdleTimeout);
-        lose_client(Error{Code::Timeout, "the client stopped reading", Origin::Downstream, Retry::No, 0});
+        lose_client(Error{Code::Timeout, kStoppedReading, Origin::Downstream, Retry::No, 0});
       }) {}
 
 Session::~Session() = default;

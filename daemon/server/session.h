@@ -43,6 +43,7 @@ class StreamExchange;
 
 // Above this many unsent bytes writers wait for the socket: two TLS turns of the transport.
 inline constexpr size_t kWriteHighWater = 131072;
+inline constexpr const char* kStoppedReading = "the client stopped reading";
 
 class Session {
  public:

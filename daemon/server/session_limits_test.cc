@@ -157,6 +157,7 @@ TEST(SessionLimits, AClientThatNeverReadsIsGivenUpAfterTheIdleTimeout) {
     while (rig.observer.errors.empty()) co_await asio::post(rig.io, asio::use_awaitable);
   });
   EXPECT_EQ(rig.count(Counter::LimitIdleTimeout), 1U);
+  EXPECT_EQ(rig.observer.errors, std::vector<std::string>{"client_gone"});
 }
 
 }  // namespace

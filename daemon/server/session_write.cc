@@ -74,6 +74,7 @@ net::Task<Result<void>> Session::write_all() {
   write_watch_.set(context_.limits.idle_timeout);
   auto flushed = co_await transport_.flush(codec_->output());
   write_watch_.clear();
+  if (!flushed && write_watch_.has_stalled()) flushed = fail(Code::Closed, kStoppedReading, Origin::Downstream);
   if (!flushed) lose_client(flushed.error());
   co_return flushed;
 }

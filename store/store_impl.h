@@ -156,7 +156,9 @@ struct ExchangeStore::Impl {
   [[nodiscard]] Result<void> take_lock();
   [[nodiscard]] Result<void> load_secret();
   [[nodiscard]] Result<void> open_db();
-  [[nodiscard]] rocksdb::Status try_open(Access mode);
+  // What of a damaged log is not read: Refuse says Corruption, UpTo opens with what comes before the damage.
+  enum class DamagedLog { Refuse, UpTo };
+  [[nodiscard]] rocksdb::Status try_open(Access mode, DamagedLog log = DamagedLog::Refuse);
   [[nodiscard]] Result<void> reopen();
   void close_db();
   [[nodiscard]] Result<void> load_tables();

@@ -37,8 +37,8 @@ rocksdb::Options database_options() {
   options.info_log = std::make_shared<NoLog>();
   // An acknowledged write is in the page cache: it outlives kill -9 of this process. (sync is per write, for Fsync.)
   options.manual_wal_flush = false;
-  // A torn end is what a kill leaves and ends the log; damage before it is damage, to be told and repaired. Recovery to
-  // a point in time would pass over it in silence and lose what follows.
+  // A torn end is what a kill leaves and ends the log; damage before it is told (open_db), and what follows it kept
+  // aside.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   // Bounds what a reader has to replay and what stays on disk behind one idle column family.
   options.max_total_wal_size = 64ull << 20;
@@ -238,17 +238,18 @@ Secret ExchangeStore::Impl::derive(std::string_view label, std::string_view name
   return KeyHasher(secret).of(std::string(label) + '\0' + std::string(name));
 }
 
-rocksdb::Status ExchangeStore::Impl::try_open(Access mode) {
+rocksdb::Status ExchangeStore::Impl::try_open(Access mode, DamagedLog log) {
   close_db();
   std::vector<std::string> existing;
   // Fails on a new directory, which is fine, and on a broken one, which the open below reports better.
   rocksdb::DB::ListColumnFamilies(database_only_options(), db_path, &existing).PermitUncheckedError();
   const auto descriptors = describe_families(existing, options.cache_bytes);
+  auto db_options = database_only_options();
+  if (log == DamagedLog::UpTo) db_options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   rocksdb::DB* raw = nullptr;
   const rocksdb::Status status =
-      mode == Access::ReadOnly
-          ? rocksdb::DB::OpenForReadOnly(database_only_options(), db_path, descriptors, &all_handles, &raw)
-          : rocksdb::DB::Open(database_only_options(), db_path, descriptors, &all_handles, &raw);
+      mode == Access::ReadOnly ? rocksdb::DB::OpenForReadOnly(db_options, db_path, descriptors, &all_handles, &raw)
+                               : rocksdb::DB::Open(db_options, db_path, descriptors, &all_handles, &raw);
   if (!status.ok()) return status;
   db.reset(raw);
   for (size_t i = 0; i < kFamilies; ++i) families[i] = all_handles[i];
@@ -272,6 +273,11 @@ Result<void> ExchangeStore::Impl::open_db() {
       status = try_open(access);
       if (status.ok()) return {};
     }
+    if (status.IsCorruption() && try_open(access, DamagedLog::UpTo).ok()) {
+      log::warn("store.log_damaged", "the store's log is damaged; what was recorded behind the damage is not seen",
+                {{"store", options.path}, {"damage", status.ToString()}});
+      return {};
+    }
     auto failed = fail_status(status, "open store " + options.path + " for reading");
     if (status.IsCorruption()) failed.error().detail += "; a recording run or the daemon repairs what can be repaired";
     return failed;
@@ -283,11 +289,20 @@ Result<void> ExchangeStore::Impl::open_db() {
       status.ToString().find("CURRENT") == std::string::npos && status.ToString().find("MANIFEST") == std::string::npos)
     return fail_status(status, "open store " + options.path);
   const std::string first = status.ToString();
+  const std::string kept = keep_aside(db_path);
+  if (!headless && status.IsCorruption() && try_open(access, DamagedLog::UpTo).ok()) {
+    log::warn("store.log_damaged", "the store's log was damaged; what was recorded behind the damage is lost",
+              {{"store", options.path}, {"damage", first}, {"kept", kept}});
+    // Into tables, and the damaged log goes: the next open would stumble over it again.
+    const rocksdb::Status flushed = db->Flush(rocksdb::FlushOptions(), all_handles);
+    if (!flushed.ok()) return fail_status(flushed, "write out the store " + options.path);
+    return {};
+  }
   if (point_current_at_newest_manifest(db_path)) status = try_open(access);
   if (!status.ok() && repair(db_path)) status = try_open(access);
   if (status.ok()) {
     log::warn("store.repaired", "the store was damaged; it is open again, but its newest recordings may be gone",
-              {{"store", options.path}, {"damage", first}});
+              {{"store", options.path}, {"damage", first}, {"kept", kept}});
     return {};
   }
   return fail(Code::Corrupt,

@@ -35,6 +35,20 @@ bool point_current_at_newest_manifest(const std::string& db_path) {
   return !error;
 }
 
+std::string keep_aside(const std::string& db_path) {
+  const std::string aside = db_path + ".damaged";
+  std::error_code error;
+  if (fs::exists(aside, error)) return aside;  // of the first damage, which had the most
+  if (!fs::create_directory(aside, error)) return {};
+  fs::permissions(aside, fs::perms::owner_all, error);
+  for (const auto& entry : fs::directory_iterator(db_path, error)) {
+    if (!entry.is_regular_file(error)) continue;
+    fs::create_hard_link(entry.path(), fs::path(aside) / entry.path().filename(), error);
+    if (error) return {};
+  }
+  return aside;
+}
+
 bool repair(const std::string& db_path) {
   return rocksdb::RepairDB(db_path, database_only_options(), describe_families({}, 8 << 20)).ok();
 }

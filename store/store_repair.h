@@ -17,6 +17,9 @@ namespace tapdeck::store {
 [[nodiscard]] bool lost_its_head(const std::string& db_path);
 // CURRENT is one line naming a MANIFEST. Writes it anew; false when there is no MANIFEST. Loses nothing.
 [[nodiscard]] bool point_current_at_newest_manifest(const std::string& db_path);
+// Links the files of the directory into one beside it (".damaged"), unless there is one: what opens a damaged database
+// again deletes what it does not understand. Its path; empty when that failed.
+[[nodiscard]] std::string keep_aside(const std::string& db_path);
 // Rebuilds the MANIFEST from tables and log. Bodies in blob files (segments of 4 KiB and more already flushed) are not
 // found again by it: their recordings stay, and reading those bodies says Corrupt.
 [[nodiscard]] bool repair(const std::string& db_path);

@@ -204,6 +204,35 @@ TEST(Damage, AGarbledManifestIsRebuilt) {
   expect_kept(dir.path(), id);
 }
 
+TEST(Damage, WhatTheLogHeldBeforeItsDamageIsThereAndRecordingGoesOn) {
+  const TempDirectory dir;
+  std::vector<uint64_t> ids;
+  {
+    auto store = open_store(dir.path());
+    Recorder recorder(*store, "s");
+    for (const char* path : {"/a", "/b", "/c", "/d"}) ids.push_back(recorder.record(path, std::string(5000, path[1])));
+  }
+  std::string log;
+  for (const auto& entry : fs::directory_iterator(dir.path() + "/db")) {
+    if (entry.path().extension() == ".log" && fs::file_size(entry) > 0) log = entry.path();
+  }
+  ASSERT_FALSE(log.empty());
+  std::string bytes = slurp(log);
+  bytes.replace(bytes.size() * 5 / 8, 8, "DAMAGED!");
+  spit(log, bytes);
+  uint64_t later = 0;
+  {
+    auto store = open_store(dir.path());
+    EXPECT_TRUE(store->get("s", ids.front()));
+    EXPECT_FALSE(store->get("s", ids.back())) << "the damage did no damage";
+    later = Recorder(*store, "s").record("/later", "later");
+  }
+  EXPECT_TRUE(fs::exists(dir.path() + "/db.damaged/" + fs::path(log).filename().string()));
+  auto store = open_store(dir.path());
+  EXPECT_TRUE(store->get("s", ids.front()));
+  EXPECT_TRUE(store->get("s", later)) << "what came after the damage was told is not lost with it";
+}
+
 TEST(Damage, WhatCannotBeRepairedIsNamedAndLeftAlone) {
   const TempDirectory dir;
   ignore(record_one(dir.path()), "will be unreadable");

@@ -147,10 +147,11 @@ class Codec {
   // output() as the peer's windows allow: writers ask again after output() was written or input() was read.
   [[nodiscard]] virtual size_t send_capacity(StreamId /*stream*/) const { return SIZE_MAX; }
 
-  // Of what was given to that stream, or to any, something is not in output() yet, since the peer's windows are closed
-  // or output() is full. Never in h1.
+  // Of what was given to that stream something is not in output() yet, since the peer's windows are closed or output()
+  // is full. Never in h1.
   [[nodiscard]] virtual bool has_unsent(StreamId /*stream*/) const { return false; }
-  [[nodiscard]] virtual bool has_unsent() const { return false; }
+  // The same of all streams: bytes of body, and one for each end of a message.
+  [[nodiscard]] virtual size_t unsent() const { return 0; }
 
   // ---- connection
   // Several streams may be open side by side (h2). Then a tunnel is a stream as well: its bytes are Body events.

@@ -85,7 +85,7 @@ class H2Codec final : public Codec {
   [[nodiscard]] size_t send_capacity(StreamId stream) const override;
 
   [[nodiscard]] bool has_unsent(StreamId stream) const override;
-  [[nodiscard]] bool has_unsent() const override;
+  [[nodiscard]] size_t unsent() const override;
 
   [[nodiscard]] bool is_multiplexed() const override { return true; }
   [[nodiscard]] bool must_close() const override;
@@ -120,7 +120,7 @@ class H2Codec final : public Codec {
   friend struct Callbacks;
 
   // ---- streams
-  [[nodiscard]] static bool has_unsent(const Stream& stream);
+  [[nodiscard]] static size_t unsent(const Stream& stream);
   [[nodiscard]] Stream* find(StreamId id) const;
   Stream* open(StreamId id);
   void release(StreamId id);

@@ -188,17 +188,21 @@ size_t H2Codec::send_capacity(StreamId id) const {
   return kStreamQueue - stream->queue.size();
 }
 
-bool H2Codec::has_unsent(const Stream& stream) {
-  return !stream.given_up && (!stream.queue.empty() || (stream.ended && !stream.bodiless && !stream.local_ended));
+size_t H2Codec::unsent(const Stream& stream) {
+  if (stream.given_up) return 0;
+  return stream.queue.size() + (stream.ended && !stream.bodiless && !stream.local_ended ? 1 : 0);
 }
 
 bool H2Codec::has_unsent(StreamId id) const {
   const Stream* stream = failure_ ? nullptr : find(id);
-  return stream != nullptr && has_unsent(*stream);
+  return stream != nullptr && unsent(*stream) > 0;
 }
 
-bool H2Codec::has_unsent() const {
-  return !failure_ && std::ranges::any_of(streams_, [](const Stream* stream) { return has_unsent(*stream); });
+size_t H2Codec::unsent() const {
+  size_t sum = 0;
+  if (failure_) return sum;
+  for (const Stream* stream : streams_) sum += unsent(*stream);
+  return sum;
 }
 
 Result<void> H2Codec::send_end(StreamId id, const Headers& trailers) {

@@ -316,7 +316,8 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
   }
   const http::Headers no_trailers;
   if (result) result = exchange.end(no_trailers);
-  if (result) result = co_await exchange.flush();  // the client may have more to say before it ends its side
+  // A stream's end is only queued, and the client may have more to say before it ends its side. In h1 it is out.
+  if (result && exchange.request().version == http::Version::Http2) result = co_await exchange.flush();
   if (!result) up.cancel();
   while (up.size() > 0) co_await up.join();
   if (!result && idle.is_expired()) {

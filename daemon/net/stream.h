@@ -44,6 +44,7 @@ class Stream {
 
   // How much of what was written here the peer's kernel has acknowledged (SIOCOUTQ).
   [[nodiscard]] uint64_t bytes_acknowledged() const;
+  [[nodiscard]] uint64_t bytes_written() const { return written_; }
 
   void shutdown_send();
   // Ends pending operations with Cancelled; the socket stays open.

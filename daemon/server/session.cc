@@ -266,7 +266,7 @@ bool Session::may_close() const {
 }
 
 bool Session::owes() const {
-  return !refused_ && !input_ended_ && codec_->has_unsent();
+  return !refused_ && !input_ended_ && codec_->unsent() > 0;
 }
 
 void Session::settle() {
@@ -308,9 +308,13 @@ void Session::set_read_deadline() {
   }
   if (active_.empty() && owes()) {
     in_head_ = false;
-    read_deadline_.set(context_.limits.idle_timeout);
+    // Only windows that open count: whoever asks us other things meanwhile (PING) is not reading.
+    const size_t left = codec_->unsent();
+    if (!debt_ || left < *debt_) read_deadline_.set(context_.limits.idle_timeout);
+    debt_ = left;
     return;
   }
+  debt_.reset();
   if (active_.empty() && !codec_->is_idle()) {
     // From the first byte of a head to its last, however slowly the bytes drip.
     if (!in_head_) {

@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "daemon/exchange/handler.h"
@@ -112,14 +113,16 @@ class Session {
   net::Deadline read_deadline_;
   transport::StallWatch write_watch_;
   Phase phase_ = Phase::Open;
-  bool in_head_ = false;      // a head has begun and is not complete
-  bool input_ended_ = false;  // the client half-closed
-  bool refused_ = false;      // parsing has stopped for good
+  std::optional<size_t> debt_;  // of owes(), when the deadline was set
+  bool in_head_ = false;        // a head has begun and is not complete
+  bool input_ended_ = false;    // the client half-closed
+  bool refused_ = false;        // parsing has stopped for good
   bool draining_ = false;
   bool raw_ = false;  // an upgraded exchange owns the bytes
   bool pumping_ = false;
   bool clogged_ = false;  // h1: requests are left in the input until the client has read
   bool writer_active_ = false;
+  int writers_ = 0;  // in write_all
 };
 
 }  // namespace tapdeck::server

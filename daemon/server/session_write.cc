@@ -71,9 +71,18 @@ Result<bool> Session::try_write() {
 net::Task<Result<void>> Session::write_all() {
   CO_TRY(now, try_write());
   if (now) co_return Result<void>{};
+  ++writers_;
   write_watch_.set(context_.limits.idle_timeout);
   auto flushed = co_await transport_.flush(codec_->output());
-  write_watch_.clear();
+  if (--writers_ == 0) write_watch_.clear();
+  if (!flushed && flushed.error().code == Code::Cancelled && codec_->is_multiplexed() && phase_ == Phase::Open) {
+    // One exchange was cancelled while it wrote for all: another goes on.
+    if (!writer_active_) {
+      writer_active_ = true;
+      group_.spawn(write_rest());
+    }
+    co_return flushed;
+  }
   if (!flushed && write_watch_.has_stalled()) flushed = fail(Code::Closed, kStoppedReading, Origin::Downstream);
   if (!flushed) lose_client(flushed.error());
   co_return flushed;

@@ -9,14 +9,16 @@ StallWatch::StallWatch(Transport& transport, std::function<void()> on_stalled)
       on_stalled_(std::move(on_stalled)),
       deadline_(transport.stream().executor(), [this] { on_due(); }) {}
 
-void StallWatch::set(net::Deadline::Clock::duration patience) {
+void StallWatch::set(net::Deadline::Clock::duration patience, Counts counts) {
   patience_ = patience;
-  acknowledged_ = transport_.stream().bytes_acknowledged();
+  counts_ = counts;
+  const net::Stream& stream = transport_.stream();
+  mark_ = counts == Counts::All ? stream.bytes_acknowledged() : stream.bytes_written();
   deadline_.set(patience);
 }
 
 void StallWatch::on_due() {
-  if (transport_.stream().bytes_acknowledged() != acknowledged_) return set(patience_);
+  if (transport_.stream().bytes_acknowledged() > mark_) return set(patience_, counts_);
   stalled_ = true;
   on_stalled_();
 }

@@ -15,8 +15,11 @@ class StallWatch {
  public:
   StallWatch(Transport& transport, std::function<void()> on_stalled);
 
+  // What counts as progress: that any byte is acknowledged, or one that was written after set() (an answer is awaited
+  // and what asks for it may not have arrived yet).
+  enum class Counts { All, New };
   // Stalled when `patience` passes without progress; zero or negative: never.
-  void set(net::Deadline::Clock::duration patience);
+  void set(net::Deadline::Clock::duration patience, Counts counts = Counts::All);
   void clear() { deadline_.clear(); }
   // True once it was found stalled; stays true.
   [[nodiscard]] bool has_stalled() const { return stalled_; }
@@ -27,7 +30,8 @@ class StallWatch {
   Transport& transport_;
   std::function<void()> on_stalled_;
   net::Deadline::Clock::duration patience_{};
-  uint64_t acknowledged_ = 0;  // when it was set
+  Counts counts_ = Counts::All;
+  uint64_t mark_ = 0;  // more acknowledged bytes than these are progress
   bool stalled_ = false;
   net::Deadline deadline_;
 };

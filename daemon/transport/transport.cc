@@ -121,6 +121,7 @@ void Transport::end_output() {
   if (session_ != nullptr && !writing_) {
     session_->close_notify();
     ignore(stream_->try_write(session_->cipher_out()), "the FIN follows either way");
+    session_->cipher_out().clear();  // a write behind the FIN would be answered by a reset
   }
   stream_->shutdown_send();
 }

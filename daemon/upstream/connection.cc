@@ -44,7 +44,7 @@ net::Task<Result<std::optional<http::Event>>> Connection::next() {
   while (true) {
     auto event = codec_->next();
     if (!event || event->has_value()) co_return event;
-    watch_.set(context_.idle_timeout);
+    watch_.set(context_.idle_timeout, transport::StallWatch::Counts::New);
     auto n = co_await transport.read_some(codec_->input());
     watch_.clear();
     if (!n) {

@@ -121,7 +121,7 @@ std::unique_ptr<MuxWaiter> MuxConnection::take_waiter() {
 void MuxConnection::give_back(std::unique_ptr<MuxWaiter> waiter) {
   waiter->stream = nullptr;
   waiter->deadline.clear();
-  const bool is_ordinary = waiter->head.headers.bytes() <= kOrdinaryHead;
+  const bool is_ordinary = waiter->head.headers.bytes() + waiter->arrived.headers.bytes() <= kOrdinaryHead;
   if (is_ordinary && !waiter->deadline.is_expired() && waiters_.size() < kWaiters)
     waiters_.push_back(std::move(waiter));
 }
@@ -225,9 +225,13 @@ net::Task<> MuxConnection::write_rest() {
   room_.notify();
 }
 
+bool MuxConnection::is_clogged() const {
+  return backlog() >= kWriteHighWater;
+}
+
 Result<bool> MuxConnection::try_flush() {
   if (failure_) return std::unexpected(*failure_);
-  if (backlog() >= kWriteHighWater) return false;
+  if (is_clogged()) return false;
   write_soon();
   return true;
 }
@@ -245,9 +249,18 @@ net::Task<Result<void>> MuxConnection::write_all() {
     room_.notify();
     co_return Result<void>{};
   }
+  ++writers_;
   write_watch_.set(context_.idle_timeout);
   auto flushed = co_await channel_.transport->flush(codec_->output());
-  write_watch_.clear();
+  if (--writers_ == 0) write_watch_.clear();
+  if (!flushed && flushed.error().code == Code::Cancelled && !failure_) {
+    // One exchange was cancelled while it wrote for all: another goes on.
+    if (!writer_active_) {
+      writer_active_ = true;
+      group_.spawn(write_rest());
+    }
+    co_return flushed;
+  }
   if (!flushed) fail(flushed.error());
   room_.notify();
   co_return flushed;

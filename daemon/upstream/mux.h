@@ -64,8 +64,9 @@ class MuxConnection {
   // As Lane promises: waits only while too much is unsent.
   net::Task<Result<void>> flush();
   Result<bool> try_flush();
-  net::Task<Result<void>> write_all();   // until the socket has everything
-  [[nodiscard]] size_t backlog() const;  // bytes that the socket has not taken
+  net::Task<Result<void>> write_all();    // until the socket has everything
+  [[nodiscard]] bool is_clogged() const;  // so much that senders wait
+  [[nodiscard]] size_t backlog() const;   // bytes that the socket has not taken
   void fail(const Error& error);
   // Says why (GOAWAY), then fails; the socket is closed after a linger.
   void refuse(const Error& error);
@@ -95,6 +96,7 @@ class MuxConnection {
   // Of a GOAWAY that says what went wrong: streams that it had begun to answer end with it when the connection does.
   std::optional<http::ResetCode> away_code_;
   bool writer_active_ = false;
+  int writers_ = 0;  // in write_all
   bool lingers_ = false;
 };
 
@@ -126,7 +128,8 @@ class MuxStream final : public Lane {
 
   void on_event(const http::Event& event, http::Codec& codec);
   void on_failure(const Error& error);
-  void watch();                        // sets the deadline
+  void watch();  // sets the deadline
+  void note_progress() { progress_ = exchange::Clock::now(); }
   void on_stalled();                   // it has passed
   [[nodiscard]] Error broken() const;  // why nothing more comes
   // Waits for `signal` at most the idle timeout; the error says why waiting is over for good.
@@ -139,11 +142,10 @@ class MuxStream final : public Lane {
   http::Headers trailers_;
   ByteQueue body_;
   http::EndStream head_end_ = http::EndStream::No;
-  int waits_ = 0;           // for either direction; the deadline is for both
-  uint64_t sent_ = 0;       // request body bytes that the codec took
-  uint64_t sent_then_ = 0;  // when the deadline was set
-  size_t handed_out_ = 0;   // bytes of the last Body event
-  size_t unconsumed_ = 0;   // bytes the codec gave us and has not got back as window
+  int waits_ = 0;                           // for either direction; the deadline is for both
+  exchange::Clock::time_point progress_{};  // when the exchange last came on: the deadline counts from here
+  size_t handed_out_ = 0;                   // bytes of the last Body event
+  size_t unconsumed_ = 0;                   // bytes the codec gave us and has not got back as window
   std::optional<http::ResetCode> reset_;
   std::optional<Error> failure_;
   bool has_head_ = false;  // arrived, and not handed out

@@ -1,4 +1,5 @@
 // MuxStream: what one exchange sees of a shared connection.
+#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -18,12 +19,13 @@ MuxStream::MuxStream(MuxConnection& connection) : connection_(connection), waite
 }
 
 void MuxStream::watch() {
-  sent_then_ = sent_;
-  waiter_->deadline.set(idle_timeout());
+  const exchange::Clock::duration left = progress_ + idle_timeout() - exchange::Clock::now();
+  if (idle_timeout().count() > 0)
+    waiter_->deadline.set(std::max<exchange::Clock::duration>(left, std::chrono::milliseconds(1)));
 }
 
 void MuxStream::on_stalled() {
-  if (sent_ != sent_then_) return watch();  // an answer that waits for the end of a long request
+  if (exchange::Clock::now() < progress_ + idle_timeout()) return watch();
   failure_ = Error{Code::Timeout, "no byte from " + channel().key.where() + " within the idle timeout",
                    Origin::Upstream, Retry::No, 0};
   waiter_->ready.notify();
@@ -48,6 +50,7 @@ MuxStream::~MuxStream() {
 }
 
 void MuxStream::on_event(const http::Event& event, http::Codec& codec) {
+  note_progress();
   if (const auto* head = std::get_if<http::HeadReceived>(&event)) {
     std::swap(waiter_->arrived, codec.response_head());
     has_head_ = true;
@@ -102,7 +105,7 @@ Error MuxStream::broken() const {
 
 net::Task<Result<void>> MuxStream::wait(net::Signal& signal, const char* what) {
   ++waits_;
-  watch();
+  watch();  // counted from the last progress: others wake us for nothing, again and again
   co_await signal.wait();
   if (--waits_ == 0) waiter_->deadline.clear();
   const bool wanted = co_await net::is_wanted();
@@ -128,17 +131,24 @@ Result<void> MuxStream::send_request(const http::RequestHead& head, http::EndStr
 }
 
 net::Task<Result<void>> MuxStream::send_body(BodyPiece piece) {
+  note_progress();
   while (true) {
     if (failure_ || reset_) co_return std::unexpected(broken());
     CO_TRY(accepted, connection_.codec_->send_body(id_, piece.bytes));
     piece.bytes.remove_prefix(accepted);
-    sent_ += accepted;
+    if (accepted > 0) note_progress();
     if (piece.bytes.empty()) break;
     connection_.write_now();
     if (connection_.codec_->send_capacity(id_) > 0) continue;
     CO_TRY_VOID(co_await wait(connection_.room_, "the rest of the request body is not wanted"));
   }
   connection_.write_soon();
+  while (connection_.is_clogged()) {
+    connection_.write_now();
+    if (!connection_.is_clogged()) break;
+    CO_TRY_VOID(co_await wait(connection_.room_, "the rest of the request body is not wanted"));
+    if (failure_ || reset_) co_return std::unexpected(broken());
+  }
   co_return Result<void>{};
 }
 
@@ -171,6 +181,7 @@ Result<std::optional<http::Event>> MuxStream::try_next() {
 }
 
 net::Task<Result<std::optional<http::Event>>> MuxStream::next() {
+  note_progress();
   while (true) {
     auto event = try_next();
     if (!event || event->has_value()) co_return event;

@@ -129,6 +129,30 @@ TEST(SessionStreams, AResetStreamFailsAloneAndTheConnectionGoesOn) {
   EXPECT_THAT(rig.observer.errors, ElementsAre("client_gone", "", ""));
 }
 
+TEST(SessionStreams, AResetOfTheStreamThatWritesForAllLeavesTheConnectionToTheOthers) {
+  auto owned = std::make_unique<FakeCodec>(4 << 20);
+  FakeCodec& codec = *owned;
+  Rig rig({}, std::move(owned), 65536);
+  const std::string much(3 << 20, 'm');
+  rig.handler.body = [&](Exchange& exchange) -> net::Task<Result<void>> {
+    if (exchange.request().target == "/small") co_return co_await echo(exchange);
+    http::ResponseHead head;
+    head.status = 200;
+    CO_TRY_VOID(exchange.respond(head, http::EndStream::No));
+    const BodyPiece piece{much, std::nullopt, false};
+    co_return co_await exchange.write_body(piece);
+  };
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send("H1 GET /much end\nE1\n");
+    while (codec.output().size() < kWriteHighWater) co_await asio::post(rig.io, asio::use_awaitable);
+    co_await rig.client->send("R1\nH3 GET /small end\nE3\n");
+    auto all = co_await rig.client->read_until("E3\n");
+    EXPECT_TRUE(all.ends_with("\nH3 200\nD3 GET /small []\nE3\n"))
+        << all.substr(all.size() - std::min<size_t>(all.size(), 80));
+    rig.client->close();
+  });
+}
+
 TEST(SessionStreams, AHandlerThatResetsItsStreamLeavesTheOthersAlone) {
   StreamsRig rig;
   rig.handler.body = [](Exchange& exchange) -> net::Task<Result<void>> {

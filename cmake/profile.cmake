@@ -13,7 +13,9 @@ if(TAPDECK_PROFILE STREQUAL "generate")
   target_compile_options(tapdeck_profile INTERFACE -fprofile-generate=${CMAKE_BINARY_DIR}/profile ${TAPDECK_PROFILE_NAMES})
   target_link_options(tapdeck_profile INTERFACE -fprofile-generate=${CMAKE_BINARY_DIR}/profile)
 elseif(TAPDECK_PROFILE STREQUAL "use" AND NOT TAPDECK_SANITIZE AND NOT TAPDECK_FUZZ)  # those compile other code
-  target_compile_options(tapdeck_profile INTERFACE -fprofile-use=${CMAKE_CURRENT_LIST_DIR}/tapdeck.profdata
+  # Also what sources are compiled anew for: the compiler does not name it among its dependencies.
+  set(TAPDECK_PROFILE_DATA ${CMAKE_CURRENT_LIST_DIR}/tapdeck.profdata)
+  target_compile_options(tapdeck_profile INTERFACE -fprofile-use=${TAPDECK_PROFILE_DATA}
     ${TAPDECK_PROFILE_NAMES} -Wno-profile-instr-out-of-date -Wno-profile-instr-unprofiled -Wno-profile-instr-missing
     -Wno-backend-plugin)
 endif()

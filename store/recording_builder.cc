@@ -70,7 +70,7 @@ PendingWrite SpareWrites::take() {
 void SpareWrites::give_back(std::vector<PendingWrite>& written) {
   for (PendingWrite& write : written) {
     if (kept_.size() >= kSpareWrites) break;
-    if (write.encoded.capacity() > kSpareWriteBytes) continue;
+    if (write.encoded.capacity() + write.references.capacity() * sizeof(Digest) > kSpareWriteBytes) continue;
     write.blobs.clear();  // bodies are not held on to
     kept_.push_back(std::move(write));
   }

@@ -44,7 +44,9 @@ std::string keep_aside(const std::string& db_path) {
   for (const auto& entry : fs::directory_iterator(db_path, error)) {
     if (!entry.is_regular_file(error)) continue;
     fs::create_hard_link(entry.path(), fs::path(aside) / entry.path().filename(), error);
-    if (error) return {};
+    if (!error) continue;
+    fs::remove_all(aside, error);  // half a copy would pass for a whole one
+    return {};
   }
   return aside;
 }

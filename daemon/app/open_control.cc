@@ -15,7 +15,8 @@ int pid_of(admin::Control& control) {
   const auto status = control.status();
   if (!status) return 0;
   const auto json = nlohmann::json::parse(*status, nullptr, false);
-  return json.is_object() ? json.value("pid", 0) : 0;
+  const auto pid = json.find("pid");
+  return pid != json.end() && pid->is_number_integer() ? pid->get<int>() : 0;
 }
 
 }  // namespace

@@ -65,15 +65,26 @@ bool write_word(const std::string& file, std::string_view word) {
 
 }  // namespace
 
-Result<std::unique_ptr<RunCgroup>> RunCgroup::create() {
+namespace {
+
+// Where a run makes its cgroup, the better place first: below its own, else below the root of the mount.
+Result<std::vector<std::string>> parents() {
   TRY(mount, find_cgroup2_mount());
   TRY(own, cgroup2_line("/proc/self/cgroup"));
   // With a cgroup namespace entered after mounting, our path is "/../..": only the root of the mount is ours to name.
-  if (own != "/" && own.find("..") == std::string::npos) {
-    auto below_own = create_below(mount + own);
+  if (own == "/" || own.contains("..")) return std::vector<std::string>{mount};
+  return std::vector<std::string>{mount + own, mount};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RunCgroup>> RunCgroup::create() {
+  TRY(places, parents());
+  if (places.size() > 1) {
+    auto below_own = create_below(places.front());
     if (below_own) return below_own;
   }
-  return create_below(mount);
+  return create_below(places.back());
 }
 
 Result<std::unique_ptr<RunCgroup>> RunCgroup::create_below(const std::string& parent) {
@@ -162,11 +173,9 @@ size_t remove_stale_run_cgroups(const std::string& parent) {
 }
 
 void remove_dead_run_cgroups() {
-  const auto mount = find_cgroup2_mount();
-  if (!mount) return;
-  remove_stale_run_cgroups(*mount);
-  const auto own = cgroup2_line("/proc/self/cgroup");
-  if (own && *own != "/" && !own->contains("..")) remove_stale_run_cgroups(*mount + *own);
+  const auto places = parents();
+  if (!places) return;
+  for (const std::string& place : *places) remove_stale_run_cgroups(place);
 }
 
 }  // namespace tapdeck::app

@@ -37,6 +37,7 @@ struct ForwardHandler::Attempt {
   std::optional<Error> request_failure;  // the client's side broke while its body was being sent
   bool request_sent = false;
   bool response_begun = false;  // any byte of an answer: no retry afterwards
+  bool is_nested = false;       // what goes through its tunnel is counted by the connection at the other end
 };
 
 bool may_repeat(const Exchange& exchange) {
@@ -93,6 +94,15 @@ net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
     }
     co_return co_await answer_failure(exchange, error);
   }
+}
+
+net::Task<Result<void>> ForwardHandler::serve_over(Exchange& exchange, std::unique_ptr<upstream::Lane> lane) {
+  RequestSource source(exchange, Keep::No);
+  Attempt state{source, std::move(lane), std::nullopt};
+  state.is_nested = true;
+  auto done = co_await attempt(exchange, state);
+  if (done) co_return done;
+  co_return co_await answer_failure(exchange, settle(done.error()));
 }
 
 // Answered before the whole body came (a 405, say), the client is still sending: what it sends belongs to the request,
@@ -264,7 +274,7 @@ Error ForwardHandler::reset_by_origin(Exchange& exchange, const http::StreamRese
 namespace {
 
 // client -> origin of an upgraded connection.
-net::Task<> pump_up(Exchange& exchange, upstream::Lane& lane, net::Deadline& idle, Metrics& metrics) {
+net::Task<> pump_up(Exchange& exchange, upstream::Lane& lane, net::Deadline& idle, Metrics* metrics) {
   while (true) {
     auto piece = co_await exchange.read_body();
     if (!piece) {
@@ -272,7 +282,7 @@ net::Task<> pump_up(Exchange& exchange, upstream::Lane& lane, net::Deadline& idl
       co_return;
     }
     idle.set(lane.idle_timeout());
-    metrics.add(Counter::TunnelledBytesUp, piece->bytes.size());
+    if (metrics != nullptr) metrics->add(Counter::TunnelledBytesUp, piece->bytes.size());
     Result<void> sent;
     if (!piece->bytes.empty()) sent = co_await lane.write_tunnel(piece->bytes);
     if (!sent) co_return;
@@ -287,8 +297,9 @@ net::Task<> pump_up(Exchange& exchange, upstream::Lane& lane, net::Deadline& idl
 
 net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt& state) {
   upstream::Lane& lane = *state.lane;
-  if (!ws::is_websocket(exchange.request())) {
-    metrics_.add(exchange.request().method == "CONNECT" ? Counter::TunnelledConnect : Counter::TunnelledUpgrade);
+  Metrics* const counting = state.is_nested ? nullptr : &metrics_;
+  if (counting != nullptr && !ws::is_websocket(exchange.request())) {
+    counting->add(exchange.request().method == "CONNECT" ? Counter::TunnelledConnect : Counter::TunnelledUpgrade);
   }
   exchange.become_tunnel();
   auto answered = co_await exchange.flush();
@@ -301,14 +312,14 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
     up.cancel();
   });
   idle.set(lane.idle_timeout());
-  up.spawn(pump_up(exchange, lane, idle, metrics_));
+  up.spawn(pump_up(exchange, lane, idle, counting));
   Result<void> result;
   while (true) {
     auto piece = co_await lane.read_tunnel();
     if (!piece) result = std::unexpected(piece.error());
     if (!piece || piece->end) break;
     idle.set(lane.idle_timeout());
-    metrics_.add(Counter::TunnelledBytesDown, piece->bytes.size());
+    if (counting != nullptr) counting->add(Counter::TunnelledBytesDown, piece->bytes.size());
     const BodyPiece passed = *piece;
     result = co_await exchange.write_body(passed);
     if (result) result = co_await exchange.flush();

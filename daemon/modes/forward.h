@@ -23,6 +23,8 @@ class ForwardHandler final : public exchange::Handler {
       : pool_(pool), metrics_(metrics), executor_(std::move(executor)) {}
 
   net::Task<Result<void>> serve(exchange::Exchange& exchange) override;
+  // The same over a connection of the caller's, once: it goes into no pool.
+  net::Task<Result<void>> serve_over(exchange::Exchange& exchange, std::unique_ptr<upstream::Lane> lane);
 
  private:
   struct Attempt;

@@ -77,6 +77,25 @@ TEST(Stream, CloseEndsAPendingReadAsCancelled) {
   });
 }
 
+TEST(Stream, AnAbortedEndOfAPairIsAResetBehindWhatItWrote) {
+  asio::io_context io(1);
+  auto pair = Stream::make_pair(io.get_executor());
+  ASSERT_TRUE(pair);
+  ByteQueue out;
+  out.append("last words");
+  EXPECT_TRUE(pair->server->try_write(out));
+  pair->server->abort();
+  run(io, [&]() -> Task<> {
+    ByteQueue in;
+    auto n = co_await pair->client->read_some(in);
+    EXPECT_TRUE(n);
+    EXPECT_EQ(in.to_string(), "last words");
+    auto end = co_await pair->client->read_some(in);
+    EXPECT_FALSE(end);
+    if (!end) EXPECT_EQ(end.error().code, Code::Reset);
+  });
+}
+
 TEST(Deadline, MovedLaterDoesNotFireEarlyAndClearedNever) {
   asio::io_context io(1);
   int fired = 0;

@@ -39,6 +39,17 @@ Stream::Stream(const asio::any_io_executor& executor, UniqueFd fd, Origin side) 
   if (error) close();
 }
 
+Result<Stream::Pair> Stream::make_pair(const asio::any_io_executor& executor) {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) != 0)
+    return fail_errno(errno, "make a socket pair", Origin::Internal);
+  UniqueFd client(ends[0]), server(ends[1]);
+  Pair pair{std::make_unique<Stream>(executor, std::move(client), Origin::Upstream),
+            std::make_unique<Stream>(executor, std::move(server), Origin::Downstream)};
+  pair.client->pair_aborted_ = pair.server->pair_aborted_ = std::make_shared<bool>(false);
+  return pair;
+}
+
 std::unexpected<Error> Stream::error(const std::error_code& code, const char* what) const {
   if (code == asio::error::operation_aborted || !socket_.is_open()) {
     return fail(Code::Cancelled, std::string(what) + " was cancelled", side_);
@@ -51,6 +62,9 @@ Task<Result<size_t>> Stream::read_some(ByteQueue& into) {
   const std::span<char> space = into.reserve();
   const auto buffer = asio::buffer(space.data(), space.size());
   auto [code, n] = co_await socket_.async_read_some(buffer, kToken);
+  if (code == asio::error::eof && pair_aborted_ != nullptr && *pair_aborted_) {
+    co_return fail_errno(ECONNRESET, "read", side_);
+  }
   if (code == asio::error::eof) co_return size_t{0};
   if (code) co_return error(code, "read");
   into.commit(n);
@@ -164,6 +178,7 @@ void Stream::close() {
 
 void Stream::abort() {
   if (!socket_.is_open()) return;
+  if (pair_aborted_ != nullptr) *pair_aborted_ = true;
   const linger reset{1, 0};
   setsockopt(socket_.native_handle(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
   close();

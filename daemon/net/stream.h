@@ -7,6 +7,7 @@
 
 #include <asio/generic/stream_protocol.hpp>
 
+#include <memory>
 #include <optional>
 
 #include "daemon/base/byte_queue.h"
@@ -21,6 +22,12 @@ class Stream {
  public:
   // `side` becomes the origin of every error. Takes a connected or connecting non-blocking descriptor.
   Stream(const asio::any_io_executor& executor, UniqueFd fd, Origin side);
+  // The two ends of a connection within this process. As over TCP, abort() of one is a reset at the other, behind what
+  // was written before.
+  struct Pair {
+    std::unique_ptr<Stream> client, server;
+  };
+  [[nodiscard]] static Result<Pair> make_pair(const asio::any_io_executor& executor);
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
@@ -64,6 +71,8 @@ class Stream {
   asio::generic::stream_protocol::socket socket_;
   Origin side_;
   uint64_t written_ = 0;
+  // Of a pair: an end was aborted. The kernel has no reset for such sockets.
+  std::shared_ptr<bool> pair_aborted_;
 };
 
 // Starts a non-blocking connect of `fd` to `destination` and waits for it at most `timeout`.

@@ -18,9 +18,10 @@ class ProxyHandler final : public exchange::Handler {
  public:
   // `target_name`: what the target of an exchange is called, for routes with a `target`.
   using TargetName = std::function<std::string(const exchange::Exchange&)>;
-  ProxyHandler(exchange::Handler& inner, const std::vector<config::Route>& routes, TargetName target_name,
-               Metrics& metrics)
-      : inner_(inner), routes_(routes), target_name_(std::move(target_name)), metrics_(metrics) {}
+  // `connect`: serves a CONNECT that is a stream, or a later request, of a connection.
+  ProxyHandler(exchange::Handler& inner, exchange::Handler& connect, const std::vector<config::Route>& routes,
+               TargetName target_name, Metrics& metrics)
+      : inner_(inner), connect_(connect), routes_(routes), target_name_(std::move(target_name)), metrics_(metrics) {}
 
   exchange::Served serve_now(exchange::Exchange& exchange) override;
   net::Task<Result<void>> serve(exchange::Exchange& exchange) override;
@@ -30,6 +31,7 @@ class ProxyHandler final : public exchange::Handler {
   net::Task<Result<void>> refuse(exchange::Exchange& exchange, const Refused& why);
 
   exchange::Handler& inner_;
+  exchange::Handler& connect_;
   const std::vector<config::Route>& routes_;
   TargetName target_name_;
   Metrics& metrics_;

@@ -1,9 +1,5 @@
 // Clients of the explicit listener through a whole worker: absolute form, CONNECT, reverse routes, refusals.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include "daemon/server/worker_rig.h"
-#include "daemon/upstream/dns_rig.h"
+#include "daemon/server/proxy_rig.h"
 
 namespace tapdeck::server {
 namespace {
@@ -11,63 +7,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
-using upstream::DnsAnswer;
-
-std::string port_of(const ScriptedOrigin& origin) {
-  return std::to_string(origin.endpoint().port);
-}
-
-class ProxyRig {
- public:
-  explicit ProxyRig(Mode mode = Mode::Record, std::vector<config::Route> routes = {},
-                    std::vector<std::string> bypass = {})
-      : rig(options_for(mode, std::move(routes), std::move(bypass))) {
-    UniqueFd listener = listen_on_loopback();
-    listening = local_endpoint(listener.get());
-    own.add_proxy(listening);  // no flow has come yet
-    rig.worker->add_listener(std::move(listener), {CapturePath::Explicit, 2, 0, kSlot});
-  }
-  [[nodiscard]] Wire connect() const { return Wire::connect(listening); }
-  // All that comes back until the end of the connection, which shows only when it was no orderly one.
-  [[nodiscard]] std::string ask(const std::string& request) const {
-    Wire wire = connect();
-    EXPECT_TRUE(wire.write(request));
-    if (!request.starts_with("CONNECT")) wire.half_close();
-    std::string answer = wire.rest();
-    if (answer.ends_with("<EOF>")) answer.resize(answer.size() - 5);
-    return answer;
-  }
-  // A tunnel to `authority`; the wire is at its beginning.
-  [[nodiscard]] Wire tunnel(const std::string& authority) const {
-    Wire wire = connect();
-    EXPECT_TRUE(wire.write("CONNECT " + authority + " HTTP/1.1\r\nHost: " + authority + "\r\n\r\n"));
-    EXPECT_EQ(wire.read_until("\r\n\r\n"), "HTTP/1.1 200 Connection established\r\n\r\n");
-    return wire;
-  }
-
-  upstream::ScriptedDns dns{[](const std::string& name, int) {
-    if (name == kHost || name == "web.test") return DnsAnswer{.addresses = {"127.0.0.1"}};
-    if (name == "servfail.test") return DnsAnswer{.code = 2};
-    if (name == "empty.test") return DnsAnswer{};
-    if (name == "mute.test") return DnsAnswer{.silent = true};
-    return DnsAnswer{.code = 3};
-  }};
-  upstream::Resolver resolver{{{dns.server()}, std::chrono::milliseconds(500)}};
-  upstream::OwnAddresses own;
-  Endpoint listening;
-  WorkerRig rig;
-
- private:
-  RigOptions options_for(Mode mode, std::vector<config::Route> routes, std::vector<std::string> bypass) {
-    RigOptions options;
-    options.config.routes = std::move(routes);
-    options.mode = mode;
-    options.bypass = std::move(bypass);
-    options.resolver = &resolver;
-    options.own = &own;
-    return options;
-  }
-};
 
 TEST(Proxy, AbsoluteFormIsRecordedAsTheOriginSawItAndReplayedWithoutANetwork) {
   ProxyRig proxy;
@@ -299,16 +238,6 @@ TEST(Proxy, OriginFormWithoutRouteIsToldWhatToDo) {
   EXPECT_THAT(answer, HasSubstr("\"error\":\"no_route\""));
   EXPECT_THAT(answer, HasSubstr("upstream = "));
   EXPECT_EQ(proxy.rig.count(Counter::ProxyNoRoute), 1U);
-}
-
-TEST(Proxy, ConnectInTheMiddleOfAConnectionIsRefused) {
-  ProxyRig proxy;
-  Wire wire = proxy.connect();
-  ASSERT_TRUE(wire.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\nCONNECT web.test:443 HTTP/1.1\r\nHost: w\r\n\r\n"));
-  wire.half_close();
-  const std::string answers = wire.rest();
-  EXPECT_THAT(answers, HasSubstr("no_route"));
-  EXPECT_THAT(answers, HasSubstr("connect_not_first"));
 }
 
 TEST(Proxy, ClientThatLeavesEarlyLeavesNothingBehind) {

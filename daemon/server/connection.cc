@@ -26,10 +26,10 @@ bool is_sealed_mode(Mode mode) {
 
 }  // namespace
 
-Connection::Connection(WorkerContext& context, exchange::CapturedFlow flow, UniqueFd fd)
+Connection::Connection(WorkerContext& context, exchange::CapturedFlow flow, std::unique_ptr<net::Stream> stream)
     : context_(context),
       flow_(std::move(flow)),
-      stream_(std::make_unique<net::Stream>(context.executor, std::move(fd), Origin::Downstream)),
+      stream_(std::move(stream)),
       deadline_(context.executor, [this] { abort(); }) {
   context_.metrics.connection_opened(flow_.path);
 }

@@ -17,7 +17,7 @@ namespace tapdeck::server {
 
 class Connection {
  public:
-  Connection(WorkerContext& context, exchange::CapturedFlow flow, UniqueFd fd);
+  Connection(WorkerContext& context, exchange::CapturedFlow flow, std::unique_ptr<net::Stream> stream);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();

@@ -19,6 +19,7 @@
 #include "daemon/server/access_log.h"
 #include "daemon/server/connection.h"
 #include "daemon/server/listener.h"
+#include "daemon/server/nested_connect.h"
 #include "daemon/upstream/connect.h"
 #include "daemon/upstream/name_cache.h"
 
@@ -138,8 +139,12 @@ struct Worker::Impl {
     for (const std::string& text : parts.config->proxy.allow) {
       if (auto rule = config::BypassRule::parse(text)) allowed.push_back(std::move(*rule));
     }
+    nested_connect = std::make_unique<NestedConnect>(
+        dial, forward, [this](exchange::CapturedFlow flow, std::unique_ptr<net::Stream> stream) {
+          return admit(std::move(flow), std::move(stream));
+        });
     proxy_handler = std::make_unique<proxy::ProxyHandler>(
-        *handler, parts.config->routes,
+        *handler, *nested_connect, parts.config->routes,
         [this](const exchange::Exchange& exchange) { return view.get().targets[exchange.flow().identity.target].name; },
         metrics);
   }
@@ -182,13 +187,20 @@ struct Worker::Impl {
       refuse(std::move(fd));
       return;
     }
+    auto stream = std::make_unique<net::Stream>(executor, std::move(fd), Origin::Downstream);
+    ignore(admit(std::move(*flow), std::move(stream)), "the client was told, the metric counts it");
+  }
+
+  // False: there are too many connections, and this one was reset.
+  bool admit(exchange::CapturedFlow flow, std::unique_ptr<net::Stream> stream) {
     if (parts.connections->load(std::memory_order_relaxed) >= parts.config->limits.connections) {
       metrics.add(Counter::LimitConnections);
-      refuse(std::move(fd));
-      return;
+      stream->abort();
+      return false;
     }
-    flow->identity.label = view.get().targets[flow->identity.target].label;
-    connections_group.spawn(serve(std::move(*flow), std::move(fd)));
+    flow.identity.label = view.get().targets[flow.identity.target].label;
+    connections_group.spawn(serve(std::move(flow), std::move(stream)));
+    return true;
   }
 
   // RST: the client learns at once that nothing was taken.
@@ -197,9 +209,9 @@ struct Worker::Impl {
     setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
   }
 
-  net::Task<> serve(exchange::CapturedFlow flow, UniqueFd fd) {
+  net::Task<> serve(exchange::CapturedFlow flow, std::unique_ptr<net::Stream> stream) {
     parts.connections->fetch_add(1, std::memory_order_relaxed);
-    const auto entry = connections.emplace(connections.end(), *context, std::move(flow), std::move(fd));
+    const auto entry = connections.emplace(connections.end(), *context, std::move(flow), std::move(stream));
     if (draining) entry->drain();
     co_await entry->run();
     connections.erase(entry);
@@ -277,6 +289,7 @@ struct Worker::Impl {
   std::unique_ptr<modes::ReplayHandler> replay;
   std::unique_ptr<modes::RecordHandler> record;
   std::unique_ptr<modes::ModeHandler> handler;
+  std::unique_ptr<NestedConnect> nested_connect;
   std::unique_ptr<proxy::ProxyHandler> proxy_handler;
   AccessLog access_log;
   std::optional<WorkerContext> context;

@@ -13,6 +13,7 @@ namespace tapdeck::server {
 using exchange::Clock;
 
 namespace {
+using When = transport::OutputWriter::When;
 
 // Pipelined bytes kept while an exchange runs: a full head and a bit more.
 constexpr size_t kPipelineBytes = 131072;
@@ -33,10 +34,11 @@ Session::Session(const SessionContext& context, const exchange::CapturedFlow& fl
       group_(context.executor),
       resume_(context.executor),
       read_deadline_(context.executor, [this] { on_deadline(); }),
-      write_watch_(transport, [this] {
-        context_.metrics->add(Counter::LimitIdleTimeout);
-        lose_client(Error{Code::Timeout, kStoppedReading, Origin::Downstream, Retry::No, 0});
-      }) {}
+      writer_(*this, transport, group_, context.executor,
+              {codec_->is_multiplexed() ? When::EndOfTurn : When::Now, context.limits.idle_timeout, [this] {
+                 context_.metrics->add(Counter::LimitIdleTimeout);
+                 lose_client(Error{Code::Timeout, "the client stopped reading", Origin::Downstream, Retry::No, 0});
+               }}) {}
 
 Session::~Session() = default;
 
@@ -61,7 +63,7 @@ net::Task<> Session::run() {
       end_input();
     }
     pump();
-    write_now();  // all that the bytes just read have caused at once
+    writer_.write_now();  // all that the bytes just read have caused at once
     settle();
   }
   if (phase_ == Phase::Closing && !input_ended_) co_await discard_until_end();
@@ -110,7 +112,7 @@ void Session::pump() {
   } else {
     while (!refused_ && phase_ == Phase::Open && !raw_) {
       // Answers from memory come as fast as requests are read: a client that pipelines and does not read waits.
-      clogged_ = active_.empty() && !codec_->is_multiplexed() && backlog() >= kWriteHighWater;
+      clogged_ = active_.empty() && !codec_->is_multiplexed() && writer_.is_clogged();
       if (clogged_) break;
       auto event = codec_->next();
       if (!event) {
@@ -230,7 +232,7 @@ void Session::give_up(StreamExchange& exchange, http::ResetCode code, const Erro
     return;
   }
   exchange.on_failure(error);
-  write_soon();
+  writer_.write_soon();
 }
 
 void Session::refuse(const Error& error) {
@@ -272,12 +274,12 @@ bool Session::owes() const {
 void Session::settle() {
   pump();  // a finished exchange lets the next pipelined request begin
   if (phase_ == Phase::Open && may_close()) codec_->start_drain();  // h2: the last word, which streams were taken
-  write_soon();
-  while (clogged_ && phase_ == Phase::Open && backlog() < kWriteHighWater) {
+  writer_.write_soon();
+  while (clogged_ && phase_ == Phase::Open && !writer_.is_clogged()) {
     pump();
-    write_soon();
+    writer_.write_soon();
   }
-  if (phase_ == Phase::Open && may_close() && all_sent() && !owes()) {
+  if (phase_ == Phase::Open && may_close() && writer_.backlog() == 0 && !owes()) {
     // The reader may sit in a read: it goes on discarding until the client ends too, so that no RST overtakes data.
     phase_ = Phase::Closing;
     transport_.end_output();
@@ -290,9 +292,9 @@ void Session::settle() {
 
 bool Session::must_pause_reading() const {
   if (refused_) return true;  // nothing more is wanted; settle() closes
-  if (clogged_) return true;  // write_rest() pumps on
+  if (clogged_) return true;  // settle() pumps on
   // Windows bound what streams hold. A client that makes us answer (PING, SETTINGS) and does not read is paused.
-  if (codec_->is_multiplexed()) return backlog() >= kPipelineBytes;
+  if (codec_->is_multiplexed()) return writer_.backlog() >= kPipelineBytes;
   if (!active_.empty() && !raw_ && codec_->input().size() >= kPipelineBytes) return true;
   for (const auto& exchange : active_) {
     if (exchange->buffered() >= context_.limits.body_buffer) return true;
@@ -368,6 +370,7 @@ void Session::fail_streams(const Error& error) {
 void Session::lose_client(const Error& error) {
   if (phase_ == Phase::Dead) return;
   phase_ = Phase::Dead;
+  if (error.code == Code::Cancelled) end_ = error;
   fail_streams(error);
   transport_.abort();
   group_.cancel();

@@ -14,7 +14,7 @@
 #include "daemon/exchange/handler.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
-#include "daemon/transport/stall_watch.h"
+#include "daemon/transport/output_writer.h"
 
 namespace tapdeck::server {
 
@@ -42,11 +42,7 @@ struct SessionContext {
 
 class StreamExchange;
 
-// Above this many unsent bytes writers wait for the socket: two TLS turns of the transport.
-inline constexpr size_t kWriteHighWater = 131072;
-inline constexpr const char* kStoppedReading = "the client stopped reading";
-
-class Session {
+class Session final : private transport::OutputSource {
  public:
   // `codec` has Role::Server; its input() may already hold bytes. flow and tls outlive the session.
   Session(const SessionContext& context, const exchange::CapturedFlow& flow, const exchange::TlsFacts& tls,
@@ -76,18 +72,13 @@ class Session {
   void give_up(StreamExchange& exchange, http::ResetCode code, const Error& error);
   void refuse(const Error& error);  // malformed input: 4xx if no response is under way, then close
   void settle();                    // after any progress: flush, close if done, resume the reader
-  // h1: at once. h2: at the end of the loop's turn, with what other streams have to say by then.
-  void write_soon();
-  net::Task<> write_at_end_of_turn();
-  void write_now();  // as far as the socket takes it; write_rest() does the rest
-  net::Task<> write_rest();
-  // As Exchange promises: waits only while too much is unsent.
-  net::Task<Result<void>> flush();
-  Result<bool> try_flush();
-  // Until the socket has everything.
-  net::Task<Result<void>> write_all();
-  Result<bool> try_write();
-  [[nodiscard]] size_t backlog() const;  // bytes that the socket has not taken
+  // ---- OutputSource
+  ByteQueue& output() override { return codec_->output(); }
+  const Error* ended() const override { return phase_ == Phase::Open ? nullptr : &end_; }
+  void on_room() override { resume_.notify(); }
+  void on_idle() override { settle(); }
+  void on_lost(const Error& error) override { lose_client(error); }
+
   void set_read_deadline();
   void on_deadline();
   void lose_client(const Error& error);                            // the connection is broken: every exchange fails
@@ -96,7 +87,6 @@ class Session {
   net::Task<> discard_until_end();
   void end_input();
   [[nodiscard]] bool must_pause_reading() const;
-  [[nodiscard]] bool all_sent() const;
   [[nodiscard]] bool may_close() const;
   [[nodiscard]] bool owes() const;  // answers whose rest waits for the client's windows
   [[nodiscard]] StreamExchange* find(http::StreamId stream);
@@ -111,8 +101,9 @@ class Session {
   net::TaskGroup group_;
   net::Signal resume_;
   net::Deadline read_deadline_;
-  transport::StallWatch write_watch_;
+  transport::OutputWriter writer_;
   Phase phase_ = Phase::Open;
+  Error end_{Code::Closed, "the client is gone", Origin::Downstream, Retry::No, 0};
   std::optional<size_t> debt_;  // of owes(), when the deadline was set
   bool in_head_ = false;        // a head has begun and is not complete
   bool input_ended_ = false;    // the client half-closed
@@ -121,8 +112,6 @@ class Session {
   bool raw_ = false;  // an upgraded exchange owns the bytes
   bool pumping_ = false;
   bool clogged_ = false;  // h1: requests are left in the input until the client has read
-  bool writer_active_ = false;
-  int writers_ = 0;  // in write_all
 };
 
 }  // namespace tapdeck::server

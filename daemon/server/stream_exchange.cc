@@ -82,7 +82,7 @@ net::Task<Result<BodyPiece>> StreamExchange::read_body() {
     read_offset_ += handed_out_;
     if (!tunnel_ || is_multiplexed()) session_.codec_->consumed(stream_, handed_out_);
     handed_out_ = 0;
-    session_.write_soon();  // windows that opened
+    session_.writer_.write_soon();  // windows that opened
     session_.resume_.notify();
   }
   if (!body_.empty()) co_return next_piece();
@@ -162,14 +162,14 @@ net::Task<Result<void>> StreamExchange::write_body(const BodyPiece& piece) {
     rest.bytes.remove_prefix(accepted);
     rest.chunk.reset();
     if (rest.bytes.empty()) break;
-    session_.write_now();  // the client opens its window for what it has got
+    session_.writer_.write_now();  // the client opens its window for what it has got
     if (session_.codec_->send_capacity(stream_) > 0) continue;
     auto waited = co_await wait(session_.resume_, since, "the response is not wanted");
     CO_TRY_VOID(check_writable());
     if (!waited) co_return waited;
   }
-  if (session_.backlog() < kWriteHighWater) co_return Result<void>{};
-  co_return co_await session_.flush();
+  if (!session_.writer_.is_clogged()) co_return Result<void>{};
+  co_return co_await session_.writer_.flush();
 }
 
 Result<void> StreamExchange::end(const http::Headers& trailers) {
@@ -183,11 +183,11 @@ Result<void> StreamExchange::end(const http::Headers& trailers) {
 }
 
 net::Task<Result<void>> StreamExchange::flush() {
-  return session_.flush();
+  return session_.writer_.flush();
 }
 
 Result<bool> StreamExchange::try_flush() {
-  return session_.try_flush();
+  return session_.writer_.try_flush();
 }
 
 void StreamExchange::answer_failure(const Error& error) {

@@ -144,7 +144,7 @@ TEST(SessionStreams, AResetOfTheStreamThatWritesForAllLeavesTheConnectionToTheOt
   };
   rig.run([&]() -> net::Task<> {
     co_await rig.client->send("H1 GET /much end\nE1\n");
-    while (codec.output().size() < kWriteHighWater) co_await asio::post(rig.io, asio::use_awaitable);
+    while (codec.output().size() < transport::kWriteHighWater) co_await asio::post(rig.io, asio::use_awaitable);
     co_await rig.client->send("R1\nH3 GET /small end\nE3\n");
     auto all = co_await rig.client->read_until("E3\n");
     EXPECT_TRUE(all.ends_with("\nH3 200\nD3 GET /small []\nE3\n"))

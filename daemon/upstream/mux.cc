@@ -10,8 +10,6 @@ namespace tapdeck::upstream {
 
 namespace {
 constexpr std::chrono::seconds kLinger{1};
-// Above this many unsent bytes senders wait for the socket.
-constexpr size_t kWriteHighWater = 131072;
 // Kept for the next streams: as many as are commonly open, none that has held a long head.
 constexpr size_t kWaiters = 128;
 constexpr size_t kOrdinaryHead = 4096;
@@ -26,9 +24,10 @@ MuxConnection::MuxConnection(DialContext& context, Channel channel)
       group_(context.executor),
       room_(context.executor),
       changed_(context.executor),
-      write_watch_(*channel_.transport, [this] {
-        fail(Error{Code::Timeout, channel_.key.where() + " stopped reading", Origin::Upstream, Retry::No, 0});
-      }) {
+      writer_(*this, *channel_.transport, group_, context.executor,
+              {transport::OutputWriter::When::EndOfTurn, context.idle_timeout, [this] {
+                 fail(Error{Code::Timeout, channel_.key.where() + " stopped reading", Origin::Upstream, Retry::No, 0});
+               }}) {
   context_.metrics->add(Gauge::UpstreamIdle, 1);
   idle_since_ = exchange::Clock::now();
 }
@@ -39,7 +38,7 @@ MuxConnection::~MuxConnection() {
 }
 
 net::Task<> MuxConnection::run() {
-  write_soon();  // the preface and our settings
+  writer_.write_soon();  // the preface and our settings
   while (!failure_) {
     auto n = co_await channel_.transport->read_some(codec_->input());
     if (failure_) break;
@@ -51,7 +50,7 @@ net::Task<> MuxConnection::run() {
       fail(Error{Code::Closed, channel_.key.where() + " closed the connection", Origin::Upstream, Retry::No, 0});
     }
     pump();
-    write_soon();
+    writer_.write_soon();
     close_if_unused();
   }
   group_.cancel();
@@ -183,87 +182,6 @@ net::Task<> MuxConnection::linger() {
     if (!n || *n == 0) break;
   }
   channel_.transport->close();
-}
-
-size_t MuxConnection::backlog() const {
-  return codec_->output().size() + channel_.transport->unsent();
-}
-
-void MuxConnection::write_soon() {
-  if (writer_active_ || failure_ || backlog() == 0) return;
-  writer_active_ = true;
-  group_.spawn(write_at_end_of_turn());
-}
-
-net::Task<> MuxConnection::write_at_end_of_turn() {
-  co_await net::end_of_turn(context_.executor);
-  writer_active_ = false;
-  write_now();
-  room_.notify();
-}
-
-void MuxConnection::write_now() {
-  while (!writer_active_ && !failure_) {
-    auto done = channel_.transport->try_flush(codec_->output());
-    if (!done) {
-      fail(done.error());
-    } else if (!*done) {
-      writer_active_ = true;
-      group_.spawn(write_rest());
-    } else if (codec_->output().empty()) {  // it fills again as it empties
-      break;
-    }
-  }
-}
-
-net::Task<> MuxConnection::write_rest() {
-  while (!failure_ && backlog() > 0) {
-    auto written = co_await write_all();
-    if (!written) break;
-  }
-  writer_active_ = false;
-  room_.notify();
-}
-
-bool MuxConnection::is_clogged() const {
-  return backlog() >= kWriteHighWater;
-}
-
-Result<bool> MuxConnection::try_flush() {
-  if (failure_) return std::unexpected(*failure_);
-  if (is_clogged()) return false;
-  write_soon();
-  return true;
-}
-
-net::Task<Result<void>> MuxConnection::flush() {
-  CO_TRY(now, try_flush());
-  if (now) co_return Result<void>{};
-  co_return co_await write_all();
-}
-
-net::Task<Result<void>> MuxConnection::write_all() {
-  if (failure_) co_return std::unexpected(*failure_);
-  auto now = channel_.transport->try_flush(codec_->output());
-  if (now && *now) {
-    room_.notify();
-    co_return Result<void>{};
-  }
-  ++writers_;
-  write_watch_.set(context_.idle_timeout);
-  auto flushed = co_await channel_.transport->flush(codec_->output());
-  if (--writers_ == 0) write_watch_.clear();
-  if (!flushed && flushed.error().code == Code::Cancelled && !failure_) {
-    // One exchange was cancelled while it wrote for all: another goes on.
-    if (!writer_active_) {
-      writer_active_ = true;
-      group_.spawn(write_rest());
-    }
-    co_return flushed;
-  }
-  if (!flushed) fail(flushed.error());
-  room_.notify();
-  co_return flushed;
 }
 
 }  // namespace tapdeck::upstream

@@ -12,7 +12,7 @@
 
 #include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
-#include "daemon/transport/stall_watch.h"
+#include "daemon/transport/output_writer.h"
 #include "daemon/upstream/lane.h"
 
 namespace tapdeck::upstream {
@@ -30,7 +30,7 @@ struct MuxWaiter {
   http::ResponseHead head;
 };
 
-class MuxConnection {
+class MuxConnection final : private transport::OutputSource {
  public:
   MuxConnection(DialContext& context, Channel channel);
   MuxConnection(const MuxConnection&) = delete;
@@ -56,17 +56,12 @@ class MuxConnection {
 
   void pump();
   void dispatch(const http::Event& event);
-  // At the end of the loop's turn, with what other streams have to say by then.
-  void write_soon();
-  net::Task<> write_at_end_of_turn();
-  void write_now();  // as far as the socket takes it; write_rest() does the rest
-  net::Task<> write_rest();
-  // As Lane promises: waits only while too much is unsent.
-  net::Task<Result<void>> flush();
-  Result<bool> try_flush();
-  net::Task<Result<void>> write_all();    // until the socket has everything
-  [[nodiscard]] bool is_clogged() const;  // so much that senders wait
-  [[nodiscard]] size_t backlog() const;   // bytes that the socket has not taken
+  // ---- OutputSource
+  ByteQueue& output() override { return codec_->output(); }
+  const Error* ended() const override { return failure_ ? &*failure_ : nullptr; }
+  void on_room() override { room_.notify(); }
+  void on_idle() override { room_.notify(); }
+  void on_lost(const Error& error) override { fail(error); }
   void fail(const Error& error);
   // Says why (GOAWAY), then fails; the socket is closed after a linger.
   void refuse(const Error& error);
@@ -85,7 +80,7 @@ class MuxConnection {
   net::TaskGroup group_;
   net::Signal room_;     // bytes were written, or windows opened
   net::Signal changed_;  // a lane is gone
-  transport::StallWatch write_watch_;
+  transport::OutputWriter writer_;
   std::optional<Error> failure_;
   exchange::Clock::time_point idle_since_{};
   size_t lanes_ = 0;
@@ -95,8 +90,6 @@ class MuxConnection {
   bool going_away_ = false;
   // Of a GOAWAY that says what went wrong: streams that it had begun to answer end with it when the connection does.
   std::optional<http::ResetCode> away_code_;
-  bool writer_active_ = false;
-  int writers_ = 0;  // in write_all
   bool lingers_ = false;
 };
 
@@ -108,8 +101,8 @@ class MuxStream final : public Lane {
   Result<void> send_request(const http::RequestHead& head, http::EndStream end) override;
   net::Task<Result<void>> send_body(exchange::BodyPiece piece) override;
   Result<void> send_end(const http::Headers& trailers) override;
-  net::Task<Result<void>> flush() override { return connection_.flush(); }
-  Result<bool> try_flush() override { return connection_.try_flush(); }
+  net::Task<Result<void>> flush() override { return connection_.writer_.flush(); }
+  Result<bool> try_flush() override { return connection_.writer_.try_flush(); }
   Result<std::optional<http::Event>> try_next() override;
   net::Task<Result<std::optional<http::Event>>> next() override;
   http::ResponseHead& response_head() override { return waiter_->head; }

@@ -42,7 +42,7 @@ MuxStream::~MuxStream() {
       const bool is_over = complete_ && request_ended_ && !connection_.codec_->has_unsent(id_);
       if (!is_over) connection_.codec_->reset(id_, http::ResetCode::Cancel);
       if (unconsumed_ > 0) connection_.codec_->consumed(id_, unconsumed_);
-      connection_.write_soon();
+      connection_.writer_.write_soon();
     }
   }
   connection_.give_back(std::move(waiter_));
@@ -138,14 +138,14 @@ net::Task<Result<void>> MuxStream::send_body(BodyPiece piece) {
     piece.bytes.remove_prefix(accepted);
     if (accepted > 0) note_progress();
     if (piece.bytes.empty()) break;
-    connection_.write_now();
+    connection_.writer_.write_now();
     if (connection_.codec_->send_capacity(id_) > 0) continue;
     CO_TRY_VOID(co_await wait(connection_.room_, "the rest of the request body is not wanted"));
   }
-  connection_.write_soon();
-  while (connection_.is_clogged()) {
-    connection_.write_now();
-    if (!connection_.is_clogged()) break;
+  connection_.writer_.write_soon();
+  while (connection_.writer_.is_clogged()) {
+    connection_.writer_.write_now();
+    if (!connection_.writer_.is_clogged()) break;
     CO_TRY_VOID(co_await wait(connection_.room_, "the rest of the request body is not wanted"));
     if (failure_ || reset_) co_return std::unexpected(broken());
   }
@@ -193,7 +193,7 @@ void MuxStream::consumed(size_t n) {
   unconsumed_ -= std::min(n, unconsumed_);
   if (connection_.failure_) return;
   connection_.codec_->consumed(id_, n);
-  connection_.write_soon();
+  connection_.writer_.write_soon();
 }
 
 net::Task<Result<BodyPiece>> MuxStream::read_tunnel() {
@@ -224,14 +224,14 @@ void MuxStream::end_tunnel() {
   if (std::exchange(tunnel_ended_, true) || connection_.failure_) return;
   const http::Headers none;
   ignore(send_end(none), "a broken stream is seen by the reading side");
-  connection_.write_soon();
+  connection_.writer_.write_soon();
 }
 
 void MuxStream::abandon(http::ResetCode code) {
   if (failure_ || connection_.failure_) return;
   failure_ = Error{Code::Cancelled, "the exchange was given up", Origin::Internal, Retry::No, 0};
   if (id_ != 0) connection_.codec_->reset(id_, code);
-  connection_.write_soon();
+  connection_.writer_.write_soon();
   waiter_->ready.notify();
   connection_.room_.notify();
 }

@@ -155,6 +155,9 @@ TEST_F(Run, WhatWasRecordedBesideAnotherRunIsReplayedWhileThatOneLives) {
   origin.stop();
   const auto replayed = run({"--session", "beside", "--mode", "replay"}, command);
   EXPECT_EQ(replayed.out, "a") << replayed.err;
+  const auto hybrid = run({"--session", "beside", "--mode", "hybrid"}, command);
+  EXPECT_EQ(hybrid.out, "a") << hybrid.err;
+  EXPECT_THAT(hybrid.err, HasSubstr("0 recorded, 1 replayed"));
   EXPECT_TRUE(owner.running());
 }
 

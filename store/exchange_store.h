@@ -92,8 +92,11 @@ class ExchangeStore {
   // deletions and merges stores left in pending/.
   [[nodiscard]] static Result<std::unique_ptr<ExchangeStore>> open(StoreOptions options, Access access);
   // For a second recording process: a new store under <main.path>/pending/ with the same match secrets as main.
-  // It is removed by merge_pending(); until then it is an ordinary store opened for writing.
-  [[nodiscard]] static Result<std::unique_ptr<ExchangeStore>> open_pending(const StoreOptions& main);
+  // It is removed by merge_pending(); until then it is an ordinary store opened for writing. Answers::Too: what it has
+  // not recorded itself is looked up in main, as that was when it was opened.
+  enum class Answers { Own, Too };
+  [[nodiscard]] static Result<std::unique_ptr<ExchangeStore>> open_pending(const StoreOptions& main,
+                                                                           Answers answers = Answers::Own);
   // The owner file of a store directory; readable without opening it.
   [[nodiscard]] static StoreOwner owner_of(const std::string& path);
 
@@ -138,7 +141,8 @@ class ExchangeStore {
   // The same, and behind them the unfinished ones of that take or a newer one: for keys that different exchanges share.
   [[nodiscard]] Result<Found> lookup_all(std::string_view session, const Key& key) const;
   // What lookup() would find nothing for, as far as that is known without looking: for worker threads, which keep it as
-  // long as they like. Filled in the background once a lookup() of the session found nothing. Null: opened ReadOnly.
+  // long as they like. Filled in the background once a lookup() of the session found nothing. Null: opened ReadOnly,
+  // or answers with another store's recordings too.
   [[nodiscard]] std::shared_ptr<const KeyFilter> key_filter(uint32_t session_number) const;
   [[nodiscard]] Result<Recording> get(std::string_view session, uint64_t id) const;  // NotFound
   [[nodiscard]] Result<Recording> get(uint64_t id) const;                            // any session; NotFound

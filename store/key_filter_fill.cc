@@ -10,6 +10,7 @@ constexpr size_t kRowsAtATime = 8192;
 }  // namespace
 
 std::shared_ptr<const KeyFilter> ExchangeStore::key_filter(uint32_t session) const {
+  if (impl_->older != nullptr) return nullptr;
   if (impl_->access == Access::ReadOnly) return nullptr;  // what the owner writes would not reach it
   const std::lock_guard guard(impl_->filter_mutex);
   auto& filter = impl_->filters[session];

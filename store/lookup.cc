@@ -37,12 +37,23 @@ Result<std::vector<uint64_t>> ExchangeStore::lookup(std::string_view session, co
 }
 
 Result<ExchangeStore::Found> ExchangeStore::lookup_all(std::string_view session, const Key& key) const {
-  TRY(found, impl_->find_session(session));
-  const auto guard = impl_->use();
-  TRY_VOID(impl_->need_open());
+  TRY(found, impl_->find_own(session, key));
+  if (!found.ids.empty() || impl_->older == nullptr) return found;
+  auto older = impl_->older->lookup_all(session, key);
+  if (!older && older.error().code == Code::NotFound) return found;  // the session is new here
+  if (older) {
+    for (uint64_t& id : older->ids) id |= Impl::kOlder;
+  }
+  return older;
+}
+
+Result<ExchangeStore::Found> ExchangeStore::Impl::find_own(std::string_view session, const Key& key) {
+  TRY(found, find_session(session));
+  const auto guard = use();
+  TRY_VOID(need_open());
   rocksdb::ReadOptions read_options;
   read_options.prefix_same_as_start = true;
-  const std::unique_ptr<rocksdb::Iterator> rows(impl_->db->NewIterator(read_options, impl_->cf(Family::Match)));
+  const std::unique_ptr<rocksdb::Iterator> rows(db->NewIterator(read_options, cf(Family::Match)));
   const std::string prefix = match_prefix(found.first, key);
   std::vector<uint64_t> finished, unfinished;
   uint64_t finished_take = 0, unfinished_take = 0;
@@ -61,7 +72,7 @@ Result<ExchangeStore::Found> ExchangeStore::lookup_all(std::string_view session,
     }
   }
   if (!rows->status().ok()) return fail_status(rows->status(), "look up a recording");
-  if (finished.empty() && unfinished.empty()) impl_->want_filter(found.first, found.second.recordings);
+  if (finished.empty() && unfinished.empty()) want_filter(found.first, found.second.recordings);
   Found all{std::move(finished), 0};
   all.usable = all.ids.empty() ? unfinished.size() : all.ids.size();
   all.ids.insert(all.ids.end(), unfinished.begin(), unfinished.end());
@@ -69,6 +80,7 @@ Result<ExchangeStore::Found> ExchangeStore::lookup_all(std::string_view session,
 }
 
 Result<Recording> ExchangeStore::get(std::string_view session, uint64_t id) const {
+  if (impl_->older != nullptr && (id & Impl::kOlder) != 0) return impl_->older->get(session, id & ~Impl::kOlder);
   TRY(found, impl_->find_session(session));
   const auto guard = impl_->use();
   TRY(bytes, impl_->read(Family::Recordings, recording_key(found.first, id)));
@@ -94,6 +106,10 @@ Result<void> ExchangeStore::read_body(const BodyRef& body, const std::function<b
   if (!body.inline_bytes.empty()) {
     ignore(sink(body.inline_bytes), "there is nothing after it");
     return {};
+  }
+  if (impl_->older != nullptr && !body.segments.empty()) {  // a recording and its body are in the same store
+    TRY(here, impl_->read(Family::Blobs, view(body.segments.front().digest)));
+    if (!here) return impl_->older->read_body(body, sink);
   }
   for (const auto& segment : body.segments) {
     rocksdb::PinnableSlice value;
@@ -157,6 +173,7 @@ Result<std::vector<Nearest>> ExchangeStore::nearest(std::string_view session, co
     best.insert(place, std::move(candidate));
     if (best.size() > limit) best.pop_back();
   }
+  if (best.empty() && impl_->older != nullptr) return impl_->older->nearest(session, parts, limit);
   std::vector<Nearest> out;
   for (const auto& candidate : best) out.push_back({candidate.id, differences(candidate.parts, parts)});
   return out;
@@ -169,6 +186,7 @@ Result<std::optional<OriginFacts>> ExchangeStore::origin_facts(std::string_view 
   for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   const auto guard = impl_->use();
   TRY(bytes, impl_->read(Family::Origins, origin_row(found.first, port, name)));
+  if (!bytes && impl_->older != nullptr) return impl_->older->origin_facts(session, host, port);
   if (!bytes) return std::optional<OriginFacts>{};
   TRY(facts, decode_origin(*bytes));
   return std::optional(std::move(facts));

@@ -59,7 +59,7 @@ Result<std::unique_ptr<ExchangeStore>> open_left(const StoreOptions& main, const
 
 }  // namespace
 
-Result<std::unique_ptr<ExchangeStore>> ExchangeStore::open_pending(const StoreOptions& main) {
+Result<std::unique_ptr<ExchangeStore>> ExchangeStore::open_pending(const StoreOptions& main, Answers answers) {
   uint32_t random = 0;
   if (getrandom(&random, sizeof random, 0) != sizeof random)
     return fail_errno(errno, "read random bytes", Origin::Store);
@@ -77,6 +77,7 @@ Result<std::unique_ptr<ExchangeStore>> ExchangeStore::open_pending(const StoreOp
     const std::lock_guard guard(store->impl_->write_mutex);
     TRY_VOID(store->impl_->create_locked(row.name, false, row.secret));
   }
+  if (answers == Answers::Too) store->impl_->older = std::move(*reader);
   return store;
 }
 

@@ -139,6 +139,10 @@ struct ExchangeStore::Impl {
 
   bool degraded = false;  // handle: open for writing failed, reading goes on without
 
+  // The store that this one was opened beside, when it is to answer as well: as it was then. Its ids have kOlder set.
+  std::unique_ptr<ExchangeStore> older;
+  static constexpr uint64_t kOlder = 1ULL << 63;
+
   mutable std::mutex table_mutex;
   std::map<uint32_t, SessionRow> sessions;    // table
   std::map<std::string, std::string> active;  // table: target -> session
@@ -183,6 +187,9 @@ struct ExchangeStore::Impl {
   [[nodiscard]] std::vector<Row> live_sessions() const;
   [[nodiscard]] SessionInfo info(uint32_t number, const SessionRow& row) const;  // under table
   void bump() { self.generation_.fetch_add(1, std::memory_order_acq_rel); }
+
+  // ---- lookup.cc
+  [[nodiscard]] Result<Found> find_own(std::string_view session, const Key& key);
 
   // ---- key_filter_fill.cc
   [[nodiscard]] std::shared_ptr<KeyFilter> filter_of(uint32_t session) const;  // null: nobody has asked for it

@@ -115,6 +115,41 @@ TEST(Pending, ASecondRecorderIsMergedAsNewTakes) {
   EXPECT_EQ(store->session("s")->takes, 2u);
 }
 
+TEST(Pending, ASecondRecorderMayAnswerWithWhatTheFirstHas) {
+  const TempDirectory dir;
+  StoreOptions options;
+  options.path = dir.path();
+  auto store = open_store(options);
+  const std::string segmented(50'000, 'm');
+  Recorder recorder(*store, "s");
+  const uint64_t short_one = recorder.record("/short", "main");
+  ignore(recorder.record("/long", segmented), "looked up by its key");
+  auto beside = ExchangeStore::open_pending(options, ExchangeStore::Answers::Too);
+  ASSERT_TRUE(beside) << beside.error().message();
+  Recorder second(**beside, "s");
+  EXPECT_EQ((*beside)->key_filter(1), nullptr) << "it would hide what the other has";
+  ignore(second.record("/own", "own"), "");
+  const auto body_of = [&](const std::string& path) -> std::string {
+    const auto ids = (*beside)->lookup("s", recorder.key(path));
+    if (!ids || ids->empty()) return "nothing";
+    auto found = (*beside)->get("s", ids->front());
+    EXPECT_TRUE(found);
+    if (path == "/short") EXPECT_EQ(found->id, short_one) << "as its own store calls it";
+    return found ? (*beside)->read_body(found->response_body).value_or("unreadable") : "no recording";
+  };
+  EXPECT_EQ(body_of("/short"), "main");
+  EXPECT_EQ(body_of("/long"), segmented);
+  EXPECT_EQ(body_of("/own"), "own");
+  EXPECT_EQ(body_of("/never"), "nothing");
+  ignore(recorder.record("/late", "late"), "");
+  EXPECT_EQ(body_of("/late"), "nothing") << "it answers as the other was when it was opened";
+  ASSERT_TRUE((*beside)->open_take("fresh", Append::No));
+  EXPECT_TRUE((*beside)->lookup("fresh", recorder.key("/short"))->empty()) << "a session that only it has";
+  const std::string path = (*beside)->options().path;
+  beside->reset();
+  EXPECT_EQ(store->merge_pending(path).value_or(0), 1U) << "only what it recorded";
+}
+
 TEST(Pending, OneThatIsBeingMadeIsNotTakenForOneThatWasLeft) {
   const TempDirectory dir;
   StoreOptions options;

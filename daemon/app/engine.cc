@@ -138,8 +138,11 @@ Result<void> Engine::open_store(const Paths& paths, StoreUse use) {
   options.admin_socket = paths.admin_socket.string();
   const auto access = use == StoreUse::Read ? store::Access::ReadOnly : store::Access::ReadWrite;
   if (use == StoreUse::Read) take_in_pending(paths.store);
-  auto opened = use == StoreUse::Beside ? store::ExchangeStore::open_pending(options)
-                                        : store::ExchangeStore::open(options, access);
+  using Answers = store::ExchangeStore::Answers;
+  const bool is_beside = use == StoreUse::Beside || use == StoreUse::BesideAndRead;
+  const Answers answers = use == StoreUse::BesideAndRead ? Answers::Too : Answers::Own;
+  auto opened =
+      is_beside ? store::ExchangeStore::open_pending(options, answers) : store::ExchangeStore::open(options, access);
   if (!opened) {
     metrics_.add(Counter::StoreErrorOpen);
     return std::unexpected(opened.error());

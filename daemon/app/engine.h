@@ -28,8 +28,9 @@
 
 namespace tapdeck::app {
 
-// How the store is used: the only writer; beside another writer, merged later; or read only (replay).
-enum class StoreUse { Own, Beside, Read };
+// How the store is used: the only writer; beside another writer, merged later (and perhaps answering with what that one
+// has); or read only (replay).
+enum class StoreUse { Own, Beside, BesideAndRead, Read };
 
 // The slot of the explicit listener's clients: targets have the others.
 inline constexpr uint32_t kProxySlot = 0;

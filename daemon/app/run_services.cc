@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 #include <unistd.h>
+#include <algorithm>
 
 #include <cerrno>
 #include <charconv>
@@ -111,6 +112,13 @@ class InProcess final : public RunServices {
     return reasons;
   }
 
+  // Something may be answered from the tape.
+  [[nodiscard]] bool answers() const {
+    const auto from_tape = [](Mode mode) { return mode == Mode::Hybrid || mode == Mode::Replay; };
+    return from_tape(options_.mode) ||
+           std::ranges::any_of(config_.routes, [&](const auto& route) { return route.mode && from_tape(*route.mode); });
+  }
+
   // Replay reads, whoever writes; recording owns the store, or writes beside its owner.
   Result<void> open_engine() {
     const bool reads = options_.mode == Mode::Replay;
@@ -119,14 +127,8 @@ class InProcess final : public RunServices {
     paths_.capture_dir = paths_.run_dir / (std::string(kRunCapturePrefix) + std::to_string(::getpid()));
     auto engine = Engine::create(config_, paths_, metrics_, reads ? StoreUse::Read : StoreUse::Own);
     if (!engine && engine.error().code == Code::Busy && engine.error().origin == Origin::Store && !reads) {
-      engine = Engine::create(config_, paths_, metrics_, StoreUse::Beside);
+      engine = Engine::create(config_, paths_, metrics_, answers() ? StoreUse::BesideAndRead : StoreUse::Beside);
       if (engine) pending_ = (*engine)->store().options().path;
-      if (engine && options_.mode == Mode::Hybrid) {
-        log::warn("run.beside",
-                  "the store has another owner: this run records beside it and answers nothing from the "
-                  "tape; --mode replay does",
-                  {{"owner_pid", store::ExchangeStore::owner_of(paths_.store.string()).pid}});
-      }
     }
     if (!engine && reads && engine.error().code == Code::NotFound && engine.error().origin == Origin::Store) {
       engine.error().detail = "nothing is recorded in " + paths_.state_dir.string() +

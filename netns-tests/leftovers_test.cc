@@ -139,6 +139,28 @@ TEST_F(Leftovers, CleanRemovesWhatAKilledRunLeft) {
   })) << kernel_state(lab_);
 }
 
+TEST_F(Leftovers, CleanInAnotherProcessNamespaceLeavesARunThatLivesAlone) {
+  const auto state = lab_.directory() / "run-state";
+  const std::string run_dir = (lab_.directory() / "run").string();
+  const auto tapdeck = [&](std::vector<std::string> before, const std::vector<std::string>& more) {
+    before.insert(before.end(), {"env", "RUNTIME_DIRECTORY=" + run_dir, tapdeck_binary()});
+    before.insert(before.end(), more.begin(), more.end());
+    return seated({.lab = lab_}, before);
+  };
+  Process alive(tapdeck({}, {"run", "--state-dir", state, "--", "sh", "-c", "echo ready; sleep infinity"}));
+  ASSERT_TRUE(eventually(15s, [&] { return alive.out() == "ready\n"; })) << alive.err();
+  const auto files = [&] { return run_to_end({"find", run_dir, "-mindepth", "1", "-maxdepth", "2"}).out; };
+  const std::string before = files();
+  EXPECT_THAT(before, ::testing::HasSubstr("/run-"));
+  EXPECT_THAT(before, ::testing::HasSubstr("/capture-"));
+  const auto cleaned =
+      run_to_end(tapdeck({"unshare", "--pid", "--fork", "--mount-proc"}, {"clean", "--state-dir", state}));
+  EXPECT_EQ(cleaned.status, 0) << cleaned.err;
+  EXPECT_EQ(files(), before);
+  alive.signal(SIGTERM);
+  ASSERT_TRUE(alive.wait(10s));
+}
+
 TEST_F(Leftovers, CleanInAnotherNetworkNamespaceSaysWhereToGoAndKeepsTheRecords) {
   DaemonOptions options;
   options.sections["capture"] = "on_lease = \"closed\"\n";

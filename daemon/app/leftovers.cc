@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Directories "PREFIX<pid>" of processes that are dead.
+// Directories "PREFIX<pid>" of processes that are dead. One in another process namespace may only seem so by its pid.
 std::vector<fs::path> of_the_dead(const fs::path& run_dir, std::string_view prefix) {
   std::vector<fs::path> out;
   std::error_code error;
@@ -27,7 +27,7 @@ std::vector<fs::path> of_the_dead(const fs::path& run_dir, std::string_view pref
     int pid = 0;
     const char* last = name.data() + name.size();
     const auto [rest, failure] = std::from_chars(name.data() + prefix.size(), last, pid);
-    if (failure == std::errc() && rest == last && !is_alive(pid)) out.push_back(it->path());
+    if (failure == std::errc() && rest == last && !is_alive(pid) && !is_held(it->path())) out.push_back(it->path());
   }
   return out;
 }
@@ -38,6 +38,7 @@ void clean_dead_runs(const fs::path& run_dir) {
   std::error_code ignored;
   for (const fs::path& directory : of_the_dead(run_dir, kRunCapturePrefix)) {
     auto cleaned = kernel::clean_leftovers(directory.string());
+    if (!cleaned && cleaned.error().code == Code::Busy) continue;  // alive, in another process namespace
     if (!cleaned) {
       log::warn("run.leftovers", cleaned.error().message(), {{"directory", directory.string()}});
       continue;

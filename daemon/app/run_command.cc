@@ -12,6 +12,7 @@
 #include "daemon/app/child.h"
 #include "daemon/app/leftovers.h"
 #include "daemon/app/run_cgroup.h"
+#include "daemon/base/processes.h"
 #include "daemon/trust/bind.h"
 #include "daemon/trust/env.h"
 #include "daemon/trust/files.h"
@@ -42,11 +43,17 @@ Result<void> check(const RunOptions& options) {
   return {};
 }
 
-// The trust files of this run, readable by whatever user the command becomes; gone with the object.
+// The trust files of this run, readable by whatever user the command becomes; gone with the object. Held
+// meanwhile: a run in another process namespace cannot tell by our pid that we live.
 class TrustDirectory {
  public:
   explicit TrustDirectory(const std::filesystem::path& run_dir)
-      : path_(run_dir / (std::string(kRunTrustPrefix) + std::to_string(::getpid()))) {}
+      : path_(run_dir / (std::string(kRunTrustPrefix) + std::to_string(::getpid()))) {
+    std::error_code error;
+    std::filesystem::create_directories(path_, error);
+    std::filesystem::permissions(path_, std::filesystem::perms{0755}, error);  // whatever the umask is
+    lock_ = hold(path_);
+  }
   ~TrustDirectory() {
     std::error_code error;
     std::filesystem::remove_all(path_, error);
@@ -57,6 +64,7 @@ class TrustDirectory {
 
  private:
   std::filesystem::path path_;
+  UniqueFd lock_;
 };
 
 std::vector<std::string> our_environment() {

@@ -1,6 +1,8 @@
 #include "daemon/base/processes.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 
 #include <cerrno>
 #include <fstream>
@@ -41,6 +43,17 @@ uint64_t start_time(int pid) {
   uint64_t ticks = 0;
   fields >> ticks;
   return ticks;
+}
+
+UniqueFd hold(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd && ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) fd.reset();
+  return fd;
+}
+
+bool is_held(const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return fd && ::flock(fd.get(), LOCK_SH | LOCK_NB) != 0;
 }
 
 }  // namespace tapdeck

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+
+#include "daemon/base/unique_fd.h"
 
 namespace tapdeck {
 
@@ -10,5 +13,11 @@ namespace tapdeck {
 
 // When it was started, in clock ticks since boot: tells a process from a later one of the same number. 0: not alive.
 [[nodiscard]] uint64_t start_time(int pid);
+
+// Who uses a file or directory may hold a lock on it as long as it lives, which processes in other process namespaces
+// see too. The descriptor keeps it; not valid: there is nothing at `path`, or somebody else has it.
+[[nodiscard]] UniqueFd hold(const std::string& path);
+// Somebody does.
+[[nodiscard]] bool is_held(const std::string& path);
 
 }  // namespace tapdeck

@@ -27,5 +27,23 @@ TEST(Processes, AZombieIsDeadAndSoIsWhatIsGone) {
   EXPECT_EQ(start_time(child), 0U);
 }
 
+TEST(Processes, WhatIsHeldIsSoUntilItsHolderEnds) {
+  char path[] = "/tmp/tapdeck-held-XXXXXX";
+  const int file = ::mkstemp(path);
+  ASSERT_GE(file, 0);
+  ::close(file);
+  EXPECT_FALSE(is_held(path));
+  {
+    const UniqueFd first = hold(path);
+    EXPECT_TRUE(first);
+    EXPECT_TRUE(is_held(path));
+    EXPECT_FALSE(hold(path));
+  }
+  EXPECT_FALSE(is_held(path));
+  ::unlink(path);
+  EXPECT_FALSE(hold(path));
+  EXPECT_FALSE(is_held(path));
+}
+
 }  // namespace
 }  // namespace tapdeck

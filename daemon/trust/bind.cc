@@ -143,6 +143,7 @@ Result<std::unique_ptr<Binding>> bind_into(int pid, const BindOptions& options) 
   auto binding = std::unique_ptr<Binding>(new Binding());
   binding->manifest_ = directory / (id + std::string(kManifestSuffix));
   TRY_VOID(replace_file(binding->manifest_, to_text(manifest), 0600));
+  binding->held_ = hold(binding->manifest_);
 
   OverlayJob job{pid,        *inode,      id, directory.string(), read_host_roots().value_or(std::string()),
                  options.ca, options.scan};
@@ -186,7 +187,7 @@ Result<size_t> clean_leftovers(const std::filesystem::path& run_dir) {
       if (manifest.error().code == Code::Corrupt) std::filesystem::remove(entry.path(), error);
       continue;
     }
-    if (start_time(manifest->owner_pid) == manifest->owner_start) continue;
+    if (start_time(manifest->owner_pid) == manifest->owner_start || is_held(entry.path())) continue;
     if (auto undone = undo_manifest(entry.path(), *manifest); undone) {
       ++count;
     } else {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "daemon/base/result.h"
+#include "daemon/base/unique_fd.h"
 #include "daemon/trust/merge.h"
 #include "daemon/trust/stores.h"
 
@@ -52,6 +53,7 @@ class Binding {
   Binding() = default;
 
   std::filesystem::path manifest_;
+  UniqueFd held_;  // the manifest, while we live
   BindReport report_;
 };
 

@@ -215,6 +215,22 @@ int session_import(const Common& common, const SessionArgs& args, Streams stream
   return 0;
 }
 
+namespace {
+
+// A search answers after so many recordings, found or not, so that it holds nobody up: here it goes on until it finds.
+Result<admin::Json> first_page(admin::Control& control, const RecordingArgs& args) {
+  admin::Page page = args.page;
+  while (true) {
+    auto result = control.recordings(args.filter, page);
+    if (!result) return result;
+    const Json json = parsed(*result);
+    if (!json["items"].empty() || !json["next"].is_string()) return result;
+    page.cursor = json["next"].get<std::string>();
+  }
+}
+
+}  // namespace
+
 int recording_list(const Common& common, const RecordingArgs& args, Streams streams) {
   return list(common, streams, "searching recordings",
               {{"ID", "id"},
@@ -226,7 +242,7 @@ int recording_list(const Common& common, const RecordingArgs& args, Streams stre
                {"BYTES", "bytes"},
                {"MS", "milliseconds"},
                {"URL", "url"}},
-              [&](auto& c) { return c.recordings(args.filter, args.page); });
+              [&](auto& c) { return first_page(c, args); });
 }
 
 namespace {

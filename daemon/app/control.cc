@@ -8,6 +8,7 @@
 
 #include "daemon/app/body_search.h"
 #include "daemon/app/json_view.h"
+#include "daemon/config/config.h"
 #include "store/exchange_store.h"
 
 namespace tapdeck::app {
@@ -167,6 +168,14 @@ Result<admin::Json> AppControl::delete_session(const std::string& name) {
     return fail(Code::Busy,
                 "session '" + name + "' is in use; activate another one first: tapdeck session activate NAME");
   }
+  // What a target goes on recording would be lost, and said to be recorded.
+  for (const TargetStatus& target : all_targets()) {
+    if (target.settings.session != name) continue;
+    return fail(Code::Busy, "session '" + name + "' is in use by target '" + target.settings.shown() +
+                                "'; detach it, or activate another session for it: tapdeck session activate NAME "
+                                "--target " +
+                                target.settings.shown());
+  }
   TRY_VOID(parts_.store->delete_session(name));
   return dump(done("deleted", name));
 }
@@ -296,6 +305,21 @@ Result<admin::Json> AppControl::targets() {
   return dump(out);
 }
 
+namespace {
+
+Result<void> check_title(const std::string& name) {
+  if (const auto problem = config::check_target_name(name))
+    return fail(Code::InvalidArgument, "the name of a target " + *problem);
+  const bool is_number = name.find_first_not_of("0123456789") == std::string::npos;
+  if (is_number || name == kProxyTarget) {
+    return fail(Code::InvalidArgument, "a target cannot be called '" + name + "': " +
+                                           (is_number ? "that is how ids look" : "that is the explicit proxy's"));
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<admin::Json> AppControl::attach(const admin::AttachRequest& request) {
   if (parts_.targets == nullptr) return no_daemon("attach");
   const auto kind = parse_target_kind(request.kind);
@@ -305,10 +329,21 @@ Result<admin::Json> AppControl::attach(const admin::AttachRequest& request) {
   }
   TargetSettings settings;
   settings.spec = {.kind = *kind, .name = request.selector};
-  settings.title = request.name;
-  settings.session = request.session;
-  settings.mode = request.mode;
-  settings.sealed = request.sealed;
+  for (const TargetStatus& known : parts_.targets->list()) {
+    if (known.settings.spec == settings.spec) {
+      settings = known.settings;  // attached again: what is not said now stays as it is
+    } else if (!request.name.empty() && known.settings.shown() == request.name) {
+      return fail(Code::AlreadyExists, "target " + std::to_string(known.id) + " (" + known.settings.spec.to_string() +
+                                           ") is called '" + request.name + "' already; choose another --name");
+    }
+  }
+  if (!request.name.empty()) {
+    TRY_VOID(check_title(request.name));
+    settings.title = request.name;
+  }
+  if (request.session) settings.session = request.session;
+  if (request.mode) settings.mode = request.mode;
+  settings.sealed |= request.sealed;
   TRY(status, parts_.targets->attach(std::move(settings)));
   return dump(target_view(status));
 }

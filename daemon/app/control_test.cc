@@ -123,6 +123,69 @@ TEST_F(ControlTest, SessionInUseIsNotDeleted) {
   EXPECT_TRUE(control_->delete_session("shop"));
 }
 
+// With a registry of targets, of which "lo" can be attached.
+class TargetsControlTest : public ControlTest {
+ protected:
+  void SetUp() override {
+    ControlTest::SetUp();
+    TargetRegistry::Options options;
+    options.file = directory_ / "targets.json";
+    auto targets = TargetRegistry::open(std::move(options), backend_);
+    ASSERT_TRUE(targets) << targets.error().message();
+    targets_ = std::move(*targets);
+    control_ = std::make_unique<AppControl>(AppControl::Parts{.store = store_.get(),
+                                                              .targets = targets_.get(),
+                                                              .runtime = &runtime_,
+                                                              .metrics = &metrics_,
+                                                              .state_dir = directory_,
+                                                              .targets_file = {}});
+  }
+  static admin::AttachRequest loopback(const std::string& name, std::optional<std::string> session = {},
+                                       std::optional<Mode> mode = {}) {
+    return {.kind = "interface", .selector = "lo", .name = name, .session = std::move(session), .mode = mode};
+  }
+
+  IdleBackend backend_;
+  std::unique_ptr<TargetRegistry> targets_;
+};
+
+TEST_F(TargetsControlTest, SessionOfATargetIsNotDeleted) {
+  ASSERT_TRUE(control_->create_session("shop"));
+  ASSERT_TRUE(control_->create_session("other"));
+  ASSERT_TRUE(control_->attach(loopback("web", "shop")));
+  const auto refused = control_->delete_session("shop");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::Busy);
+  EXPECT_NE(refused.error().detail.find("target 'web'"), std::string::npos) << refused.error().detail;
+  ASSERT_TRUE(control_->activate_session("other", "web"));
+  EXPECT_TRUE(control_->delete_session("shop"));
+}
+
+TEST_F(TargetsControlTest, AttachingAgainChangesOnlyWhatIsSaid) {
+  ASSERT_TRUE(control_->attach(loopback("web", "shop", Mode::Replay)));
+  const Json again = parsed(control_->attach(loopback("")));
+  EXPECT_EQ(again["session"], "shop");
+  EXPECT_EQ(again["mode"], "replay");
+  EXPECT_EQ(again["name"], "web");
+  const Json changed = parsed(control_->attach(loopback("", {}, Mode::Hybrid)));
+  EXPECT_EQ(changed["session"], "shop");
+  EXPECT_EQ(changed["mode"], "hybrid");
+}
+
+TEST_F(TargetsControlTest, NamesThatWouldMislead) {
+  for (const std::string name : {"a b", "new\nline", "\xc3\xbc", "12", "explicit"}) {
+    const auto refused = control_->attach(loopback(name));
+    ASSERT_FALSE(refused) << name;
+    EXPECT_EQ(refused.error().code, Code::InvalidArgument) << name;
+  }
+  EXPECT_FALSE(control_->attach(loopback(std::string(65, 'x'))));
+  TargetSettings other;
+  other.spec = {TargetKind::Interface, "no-such-if0"};
+  other.title = "web";
+  ASSERT_TRUE(targets_->attach(other, IfMissing::Wait));
+  EXPECT_EQ(control_->attach(loopback("web")).error().code, Code::AlreadyExists);
+}
+
 TEST_F(ControlTest, ModeIsSetAndShown) {
   EXPECT_EQ(parsed(control_->set_mode(Mode::Replay, ""))["mode"], "replay");
   EXPECT_EQ(runtime_.now.mode, Mode::Replay);

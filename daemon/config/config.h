@@ -312,4 +312,7 @@ inline constexpr std::string_view kDefaultPath = "/etc/tapdeck/tapdeck.toml";
 // What `on_lease` means for a target in this mode.
 [[nodiscard]] OnLease lease_policy(const Capture& capture, Mode mode);
 
+// What is wrong with this name of a target; nullopt: nothing.
+[[nodiscard]] std::optional<std::string> check_target_name(std::string_view text);
+
 }  // namespace tapdeck::config

@@ -68,7 +68,6 @@ std::string_view word_of(const std::array<Word<E>, n>& words, E value) {
 using Check = std::optional<std::string> (*)(std::string_view);
 std::optional<std::string> check_any(std::string_view text);
 std::optional<std::string> check_session(std::string_view text);
-std::optional<std::string> check_target_name(std::string_view text);
 // What a target is called that was given no name: its selector, as far as that is one; of a long path its end.
 std::string name_of_selector(std::string_view selector);
 std::optional<std::string> check_pid(std::string_view text);

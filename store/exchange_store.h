@@ -154,8 +154,10 @@ class ExchangeStore {
   [[nodiscard]] Result<std::vector<Nearest>> nearest(std::string_view session, const KeyParts& parts,
                                                      size_t limit = 3) const;
   // What the session knows of an origin; nullopt = never seen there.
+  // With `offered`: as a client saw it that offered this by ALPN, if there was one.
   [[nodiscard]] Result<std::optional<OriginFacts>> origin_facts(std::string_view session, std::string_view host,
-                                                                uint16_t port) const;
+                                                                uint16_t port,
+                                                                std::optional<std::string_view> offered = {}) const;
 
   // ---- recordings (recordings.cc)
   // A page in id order, bodies not read. `cursor` is a previous page's `next` (InvalidArgument when it is not one).

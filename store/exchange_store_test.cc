@@ -207,6 +207,34 @@ TEST(ExchangeStore, RemembersWhatTheOriginSpokeAndHowItsCertificateFailed) {
   EXPECT_FALSE(*store->origin_facts("s", "api.example.com", 444));
 }
 
+TEST(ExchangeStore, ClientsThatOfferTheSameAreToldTheSame) {
+  const TempDirectory dir;
+  auto store = open_store(dir.path());
+  Recorder recorder(*store, "s");
+  const auto record = [&](std::string_view offered, std::string_view agreed) {
+    auto builder = recorder.begin("/");
+    builder.response(Recorder::ok());
+    builder.provenance().upstream_alpn = agreed;
+    builder.client_alpn(offered, agreed);
+    builder.finish({});
+    std::vector<PendingWrite> writes;
+    builder.take_writes(writes);
+    ASSERT_TRUE(store->write(writes, Durability::Fsync));
+  };
+  const auto told = [&](std::optional<std::string_view> offered) {
+    return (*store->origin_facts("s", "api.example.com", 443, offered))->alpn;
+  };
+  record("h2,http/1.1", "h2");
+  record("http/1.1", "http/1.1");
+  record("", "");
+  EXPECT_EQ(told("h2,http/1.1"), "h2");
+  EXPECT_EQ(told("http/1.1"), "http/1.1");
+  EXPECT_EQ(told(""), "");
+  EXPECT_EQ(told("h2"), told({})) << "nobody has offered that: what the origin spoke last";
+  record("h2,http/1.1", "http/1.1");
+  EXPECT_EQ(told("h2,http/1.1"), "http/1.1") << "the origin has changed";
+}
+
 TEST(ExchangeStore, NoFileHoldsARedactedSecret) {
   const TempDirectory dir;
   {

@@ -180,13 +180,23 @@ Result<std::vector<Nearest>> ExchangeStore::nearest(std::string_view session, co
 }
 
 Result<std::optional<OriginFacts>> ExchangeStore::origin_facts(std::string_view session, std::string_view host,
-                                                               uint16_t port) const {
+                                                               uint16_t port,
+                                                               std::optional<std::string_view> offered) const {
   TRY(found, impl_->find_session(session));
   std::string name(host);
   for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   const auto guard = impl_->use();
-  TRY(bytes, impl_->read(Family::Origins, origin_row(found.first, port, name)));
-  if (!bytes && impl_->older != nullptr) return impl_->older->origin_facts(session, host, port);
+  const std::string row = origin_row(found.first, port, name);
+  std::optional<std::string> bytes;
+  if (offered) {
+    TRY(seen, impl_->read(Family::Origins, alpn_row(row, *offered)));
+    bytes = std::move(seen);
+  }
+  if (!bytes) {
+    TRY(any, impl_->read(Family::Origins, row));
+    bytes = std::move(any);
+  }
+  if (!bytes && impl_->older != nullptr) return impl_->older->origin_facts(session, host, port, offered);
   if (!bytes) return std::optional<OriginFacts>{};
   TRY(facts, decode_origin(*bytes));
   return std::optional(std::move(facts));

@@ -81,6 +81,20 @@ Result<std::unique_ptr<ExchangeStore>> ExchangeStore::open_pending(const StoreOp
   return store;
 }
 
+Result<void> ExchangeStore::Impl::take_over_origins(const Impl& from, uint32_t session, uint32_t as_session) {
+  rocksdb::WriteBatch batch;
+  const std::string prefix = session_prefix(session);
+  auto rows = from.iterate(Family::Origins, false);
+  for (rows->Seek(prefix); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
+    const std::string key = session_prefix(as_session) + rows->key().ToString().substr(prefix.size());
+    batch.Put(cf(Family::Origins), key, rows->value()).PermitUncheckedError();
+  }
+  if (!rows->status().ok()) return fail_status(rows->status(), "read origins of " + from.options.path);
+  const std::lock_guard guard(write_mutex);
+  origins.clear();
+  return commit(batch, Durability::Wal);
+}
+
 // Each take of the pending store becomes a new take here. How far it came is written with every batch, so that a merge
 // cut short goes on and nothing arrives twice.
 Result<uint64_t> ExchangeStore::merge_pending(const std::string& pending_directory) {
@@ -142,10 +156,6 @@ Result<uint64_t> ExchangeStore::merge_pending(const std::string& pending_directo
               write.blobs.push_back({segment, std::make_shared<const std::string>(std::move(*blob))});
             }
           }
-          TRY(facts, pending->origin_facts(row.name, recording.host, recording.port));
-          write.host = recording.host;
-          write.port = recording.port;
-          if (facts) write.origin = *facts;
           recording.take = take.number;
           encode_record(recording, write.encoded);
           bytes += write.encoded.size();
@@ -165,6 +175,7 @@ Result<uint64_t> ExchangeStore::merge_pending(const std::string& pending_directo
         merged += writes.size();
       }
       if (!rows->status().ok()) return fail_status(rows->status(), "merge " + pending_directory);
+      if (take.number > 0) TRY_VOID(impl_->take_over_origins(*pending->impl_, number, take.session_number));
     }
   }
   std::error_code error;

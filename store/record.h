@@ -164,6 +164,12 @@ struct OriginFacts {
   friend bool operator==(const OriginFacts&, const OriginFacts&) = default;
 };
 
+// What a client offered by ALPN, as far as we speak it ("h2,http/1.1"; empty: nothing), and what it was given.
+struct AlpnChoice {
+  std::string offered, agreed;
+  friend bool operator==(const AlpnChoice&, const AlpnChoice&) = default;
+};
+
 // An open take of a session: what a recorder needs to write into it.
 struct Take {
   std::string session;

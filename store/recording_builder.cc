@@ -275,6 +275,7 @@ void RecordingBuilder::finish(Outcome outcome) {
   if (recording_.scheme == "https") {
     write.origin = {provenance.upstream_alpn, provenance.tls_version, provenance.upstream_verify_failure,
                     provenance.peer_certificate_sha256};
+    write.alpn = std::move(alpn_);
   }
   encode_record(recording_, write.encoded);
   ready_.push_back(std::move(write));

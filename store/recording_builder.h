@@ -51,6 +51,7 @@ struct PendingWrite {
   std::string host;
   uint16_t port = 0;
   OriginFacts origin;
+  std::optional<AlpnChoice> alpn;       // clients that offer the same are given the same in replay
   [[nodiscard]] size_t memory() const;  // bytes held, for the queue's bound
 };
 
@@ -103,6 +104,9 @@ class RecordingBuilder {
   // Further key dimensions (KeyBuilder::dimension) and provenance may be set any time before finish().
   [[nodiscard]] KeyBuilder& key_builder() { return key_; }
   [[nodiscard]] Provenance& provenance() { return recording_.provenance; }
+  void client_alpn(std::string_view offered, std::string_view agreed) {
+    alpn_ = AlpnChoice{std::string(offered), std::string(agreed)};
+  }
   [[nodiscard]] uint64_t id() const { return recording_.id; }
   // Writes of it were handed out before its end.
   [[nodiscard]] bool is_begun() const { return begun_; }
@@ -136,6 +140,7 @@ class RecordingBuilder {
   size_t saved_messages_ = 0;
   std::vector<PendingWrite> ready_;
   RedactionCounts redactions_;
+  std::optional<AlpnChoice> alpn_;
   uint32_t parts_ = 0;
   bool begun_ = false;
   bool finished_ = false;

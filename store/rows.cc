@@ -70,6 +70,11 @@ std::string origin_row(uint32_t session, uint16_t port, std::string_view host) {
   return out;
 }
 
+std::string alpn_row(std::string origin, std::string_view offered) {
+  origin += '\0';
+  return origin.append(offered);
+}
+
 std::string partial_row(uint64_t id) {
   std::string out;
   ByteWriter writer(out);

@@ -73,6 +73,8 @@ void encode_origin(const OriginFacts& facts, std::string& out);
 [[nodiscard]] std::string reference_prefix(const Digest& digest);
 [[nodiscard]] std::string reference_row(const Digest& digest, uint64_t id);
 [[nodiscard]] std::string origin_row(uint32_t session, uint16_t port, std::string_view host);
+// Beside an origin's row: the same facts as a client saw them that offered this.
+[[nodiscard]] std::string alpn_row(std::string origin, std::string_view offered);
 [[nodiscard]] std::string partial_row(uint64_t id);
 [[nodiscard]] std::string partial_part(uint64_t id, uint32_t part);
 // First byte of such a part: 0 a segment of the response, 1 of the request, this: an entry of the journal.
@@ -131,11 +133,12 @@ struct ExchangeStore::Impl {
   std::vector<rocksdb::ColumnFamilyHandle*> all_handles;
 
   std::mutex write_mutex;
-  rocksdb::WriteBatch write_batch;             // write: the last one's memory
-  RecentDigests recent;                        // write
-  std::map<std::string, OriginFacts> origins;  // write: rows already stored, bounded
-  BlobCollection blob_collection;              // write
-  bool broken = false;                         // write: the last write failed, resume before the next
+  rocksdb::WriteBatch write_batch;  // write: the last one's memory
+  RecentDigests recent;             // write
+  // write: rows already stored, bounded; what the client agreed on beside them
+  std::map<std::string, std::pair<OriginFacts, std::string>> origins;
+  BlobCollection blob_collection;  // write
+  bool broken = false;             // write: the last write failed, resume before the next
 
   bool degraded = false;  // handle: open for writing failed, reading goes on without
 
@@ -187,6 +190,9 @@ struct ExchangeStore::Impl {
   [[nodiscard]] std::vector<Row> live_sessions() const;
   [[nodiscard]] SessionInfo info(uint32_t number, const SessionRow& row) const;  // under table
   void bump() { self.generation_.fetch_add(1, std::memory_order_acq_rel); }
+
+  // ---- pending.cc
+  [[nodiscard]] Result<void> take_over_origins(const Impl& from, uint32_t session, uint32_t as_session);
 
   // ---- lookup.cc
   [[nodiscard]] Result<Found> find_own(std::string_view session, const Key& key);

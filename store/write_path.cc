@@ -127,14 +127,22 @@ void BatchBuilder::put_blob(const PendingWrite::Blob& blob) {
 }
 
 void BatchBuilder::put_origin(const PendingWrite& write) {
-  if (write.origin == OriginFacts{}) return;
-  const std::string key = origin_row(write.session_number, write.port, write.host);
+  if (write.origin == OriginFacts{} && !write.alpn) return;
+  const std::string origin = origin_row(write.session_number, write.port, write.host);
+  const std::string key = write.alpn ? alpn_row(origin, write.alpn->offered) : origin;
+  const std::string_view agreed = write.alpn ? std::string_view(write.alpn->agreed) : std::string_view();
   const auto known = impl_.origins.find(key);
-  if (known != impl_.origins.end() && known->second == write.origin) return;
+  if (known != impl_.origins.end() && known->second.first == write.origin && known->second.second == agreed) return;
   if (impl_.origins.size() >= kKnownOrigins) impl_.origins.clear();
-  impl_.origins.insert_or_assign(key, write.origin);
+  impl_.origins.insert_or_assign(key, std::pair(write.origin, std::string(agreed)));
   std::string value;
   encode_origin(write.origin, value);
+  if (write.origin != OriginFacts{}) put(Family::Origins, origin, value);
+  if (!write.alpn) return;
+  OriginFacts seen = write.origin;
+  seen.alpn = agreed;
+  value.clear();
+  encode_origin(seen, value);
   put(Family::Origins, key, value);
 }
 

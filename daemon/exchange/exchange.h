@@ -24,6 +24,7 @@ using Clock = std::chrono::steady_clock;
 // What the TLS side of the connection is, for the key, the recording and the log. Empty sni and version: clear text.
 struct TlsFacts {
   std::string sni;
+  std::string client_offer;    // what the client offered by ALPN and we speak, in its order
   std::string alpn;            // agreed with the client, empty: none
   std::string upstream_offer;  // protocols to offer the origin, see upstream::Key::alpn; empty: none
   std::string version;         // "TLSv1.3"

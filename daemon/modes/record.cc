@@ -111,6 +111,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
                                   origin.scheme, origin.host, origin.port, exchange.request());
   add_dimensions(builder.key_builder(), origin, exchange.request());
   fill_provenance(builder.provenance(), exchange, target, route_name);
+  if (is_secure(exchange)) builder.client_alpn(exchange.tls().client_offer, exchange.tls().alpn);
   BodyKey body_key(route, exchange.request(), tape->hasher, *context_.metrics);
   RecordingExchange recording(exchange, builder, body_key, *context_.link, bypass_limit(route));
   GrpcTee grpc_tee(builder, *context_.metrics);

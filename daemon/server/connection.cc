@@ -120,8 +120,11 @@ net::Task<std::optional<Sniffed>> Connection::sniff_client() {
         refuse_opaque(Counter::TunnelledServerFirst);
         co_return std::nullopt;
       }
-      origin = co_await dial_plain();
-      if (origin == nullptr) co_return std::nullopt;
+      origin = co_await reach_plain();
+      if (origin == nullptr) {  // who speaks after all may be answered, if only by a 502
+        silence.set(context_.limits.header_timeout);
+        continue;
+      }
       const First first = co_await wait_for_either(*origin);
       if (first == First::Nobody) co_return std::nullopt;
       if (first == First::Origin) {
@@ -132,6 +135,7 @@ net::Task<std::optional<Sniffed>> Connection::sniff_client() {
       origin.reset();  // the client speaks after all: its protocol decides how to dial
       continue;
     }
+    if (!n && silence.is_expired()) stream_->abort();  // as without us: its origin cannot be reached
     if (!n || *n == 0) co_return std::nullopt;
     silence.clear();
     if (!deadline_.is_expired()) deadline_.set(context_.limits.header_timeout);
@@ -172,7 +176,7 @@ void Connection::refuse_opaque(Counter reason) {
   stream_->abort();
 }
 
-net::Task<std::unique_ptr<net::Stream>> Connection::dial_plain() {
+net::Task<std::unique_ptr<net::Stream>> Connection::reach_plain() {
   if (dialed_ != nullptr) co_return std::move(dialed_);
   const upstream::Key key = asked_key();
   auto connected = co_await upstream::connect_to(context_.dial, key);
@@ -180,7 +184,6 @@ net::Task<std::unique_ptr<net::Stream>> Connection::dial_plain() {
   context_.metrics.add(connected.error().code == Code::Timeout ? Counter::UpstreamTimeout : Counter::UpstreamRefused);
   log::peer(log::Level::Info, "tunnel.dial_failed", "the origin of a tunnel could not be reached",
             {{"destination", flow_.destination_text()}, {"error", connected.error().message()}});
-  stream_->abort();  // the client sees a broken connection, as it would without us
   co_return nullptr;
 }
 
@@ -189,8 +192,9 @@ net::Task<> Connection::tunnel(Counter reason) {
     refuse_opaque(reason);
     co_return;
   }
-  auto origin = co_await dial_plain();
-  if (origin != nullptr) co_await tunnel_to(std::move(origin), reason);
+  auto origin = co_await reach_plain();
+  if (origin != nullptr) co_return co_await tunnel_to(std::move(origin), reason);
+  stream_->abort();  // the client sees a broken connection, as it would without us
 }
 
 net::Task<> Connection::tunnel_to(std::unique_ptr<net::Stream> origin, Counter reason) {
@@ -209,14 +213,14 @@ net::Task<> Connection::serve_tls(tls::ClientHello hello) {
   // What the client offers and we have a codec for, in the client's order.
   for (const std::string& protocol : hello.alpn) {
     if (protocol != "h2" && protocol != "http/1.1") continue;
-    client_offer_ += (client_offer_.empty() ? "" : ",") + protocol;
+    tls_.client_offer += (tls_.client_offer.empty() ? "" : ",") + protocol;
   }
   const config::Route* route = modes::connection_route(context_.routes, hello.sni.empty() ? asked_host() : hello.sni,
                                                        flow_.destination.port, target().name);
   const auto fixed = modes::upstream_offer_of(route, config::Scheme::Https);
-  tls_.upstream_offer = fixed.value_or(client_offer_);
+  tls_.upstream_offer = fixed.value_or(tls_.client_offer);
   follows_origin_ = !fixed;
-  if (!hello.alpn.empty() && client_offer_.empty()) co_return co_await tunnel(Counter::TunnelledAlpn);
+  if (!hello.alpn.empty() && tls_.client_offer.empty()) co_return co_await tunnel(Counter::TunnelledAlpn);
   auto plan = co_await plan_tls(hello);
   if (!plan) co_return;
   Intercept intercept = std::move(*plan);
@@ -228,7 +232,7 @@ net::Task<std::optional<Connection::Intercept>> Connection::plan_tls(const tls::
   Intercept plan;
   const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
   plan.leaf = tls::leaf_for(host);
-  plan.alpn = client_offer_.substr(0, client_offer_.find(','));
+  plan.alpn = tls_.client_offer.substr(0, tls_.client_offer.find(','));
   const Mode mode = target().mode;
   plan.policy = std::string(to_string(mode)) + '|' + target().session;
   if (mode == Mode::Replay) {
@@ -260,7 +264,11 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
       context_.pool.give_back(std::move(fresh.lane));
     }
     verdict = context_.pool.recent(key);
-    // An origin that cannot be reached is told to the client as a 502, over a handshake with an ordinary leaf.
+    // An origin that cannot be reached is told to the client as a 502, over a handshake with an ordinary leaf; in
+    // hybrid mode the tape may know its answers, and what it spoke.
+    if (verdict == nullptr && may_answer_from_tape()) {
+      co_await learn_from_tape(hello.sni.empty() ? asked_host() : hello.sni, plan);
+    }
     if (verdict == nullptr) co_return true;
   }
   if (verdict->certificate_requested) co_return false;  // only the client can answer that
@@ -282,17 +290,19 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
   co_return true;
 }
 
-// Replay dials nobody: what the origin spoke, and how it failed, comes from the session.
+// What the origin spoke, and how it failed, from the session: replay dials nobody.
 net::Task<> Connection::learn_from_tape(const std::string& host, Intercept& plan) {
   if (context_.store == nullptr) co_return;
   const store::ExchangeStore* store = context_.store;
   const std::string session = target().session;
   const uint16_t port = flow_.destination.port;
-  auto read = [store, session, host, port] { return store->origin_facts(session, host, port); };
+  auto read = [store, session, host, port, offer = tls_.client_offer] {
+    return store->origin_facts(session, host, port, offer);
+  };
   auto known = co_await net::offload(context_.readers, read);
   if (!known || !*known) co_return;
   const store::OriginFacts& facts = **known;
-  plan.alpn = follows_origin_ ? replayed_alpn(client_offer_, facts.alpn) : plan.alpn;
+  plan.alpn = follows_origin_ ? replayed_alpn(tls_.client_offer, facts.alpn) : plan.alpn;
   const auto failure = tls::verify_failure_from(facts.verify_failure);
   if (!failure || *failure == tls::VerifyFailure::None) co_return;
   tls::PeerReport report;

@@ -51,7 +51,7 @@ class Connection {
   net::Task<> serve_http();
   net::Task<> tunnel(Counter reason);
   net::Task<> tunnel_to(std::unique_ptr<net::Stream> origin, Counter reason);
-  net::Task<std::unique_ptr<net::Stream>> dial_plain();
+  net::Task<std::unique_ptr<net::Stream>> reach_plain();  // null: told to log and metrics
   // The name in the client's CONNECT, or the IP it wants to talk to.
   [[nodiscard]] std::string asked_host() const;
   [[nodiscard]] bool is_bypassed(std::string_view host);
@@ -90,7 +90,6 @@ class Connection {
   upstream::ParkedStreams::Ticket parked_;
   ByteQueue received_;
   net::Deadline deadline_;
-  std::string client_offer_;    // what the client offers by ALPN and we speak, in its order
   bool follows_origin_ = true;  // no route says what to speak with the origin
   bool secure_ = false;
   bool speaks_h2_ = false;  // by ALPN, or by its preface in clear

@@ -32,6 +32,31 @@ TEST(UpstreamFailure, ARefusedOriginIsA502AndTheNextRequestWorks) {
   EXPECT_EQ(rig.ask(kGet), with_length("alive") + "<EOF>");
 }
 
+// Its silence is how clients are known that wait for the origin to speak first; this one only takes its time.
+TEST(UpstreamFailure, AClientThatIsSlowToSpeakIsAnsweredThoughItsOriginIsGone) {
+  RigOptions options;
+  options.config.limits.sniff_timeout = std::chrono::milliseconds(20);
+  options.config.limits.header_timeout = std::chrono::milliseconds(400);
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }));
+  rig.go_to(origin.endpoint());
+  const std::string recorded = rig.ask(kGet);
+  origin.stop();
+  const auto ask_late = [&](std::string_view request) {
+    const uint64_t refused = rig.count(Counter::UpstreamRefused);
+    Wire wire = rig.connect();
+    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::UpstreamRefused) > refused; }));
+    EXPECT_TRUE(wire.write(request));
+    wire.half_close();
+    return wire.rest();
+  };
+  expect_failure(ask_late("GET /never HTTP/1.1\r\nHost: api.test\r\n\r\n"), 502, "upstream_connect", origin.endpoint());
+  rig.set_mode(Mode::Hybrid);
+  EXPECT_EQ(ask_late(kGet), recorded);
+  Wire silent = rig.connect();
+  EXPECT_EQ(silent.rest(), "<RST>") << "as without us, only later";
+}
+
 TEST(UpstreamFailure, ARefusedPostIsFoundInReplayThoughNobodyReadItsBody) {
   WorkerRig rig;
   {

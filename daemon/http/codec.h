@@ -90,6 +90,9 @@ struct Upgraded {
 struct StreamReset {
   StreamId stream;
   ResetCode code;
+  // Server: the client has ended its request short of its Content-Length after the answer had begun (it stops an upload
+  // that is refused). There is no more of the request; the answer goes on.
+  bool request_only = false;
 };
 // The peer takes no more streams than `last_stream` (GOAWAY; h1: Connection: close was seen).
 struct GoingAway {

@@ -103,8 +103,9 @@ class H2Codec final : public Codec {
     bool head_request = false;            // HEAD
     bool websocket = false;               // extended CONNECT for it
     // Towards us.
-    bool shown = false;      // the application knows this stream
-    bool head_seen = false;  // the request, or the final response
+    std::optional<uint64_t> request_left;  // server: of the Content-Length the client promised
+    bool shown = false;                    // the application knows this stream
+    bool head_seen = false;                // the request, or the final response
     bool remote_ended = false;
     bool given_up = false;     // nothing more of it is shown, nothing more is taken for it
     bool reset_by_us = false;  // because we wanted it, not because of what the peer did
@@ -128,6 +129,10 @@ class H2Codec final : public Codec {
   // ---- receiving (h2_receive.cc)
   Result<void> take_preface();
   Result<bool> feed();  // false: needs more bytes
+  // nghttp2 would break the stream off, and with it our answer.
+  [[nodiscard]] Stream* cut_short_by(const H2FrameHeader& frame);
+  Result<void> give(std::string_view bytes);
+  Result<void> feed_cut(const H2FrameHeader& frame, Stream& stream);
   void emit(Event event) { events_.push_back(event); }
   void forget_events(StreamId stream);
   int begin_block(const nghttp2_frame& frame);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/http/h1_syntax.h"
 #include "daemon/http/h2_callbacks.h"
 
 namespace tapdeck::http {
@@ -57,18 +58,48 @@ Result<bool> H2Codec::feed() {
     const auto header = H2FrameHeader::parse(in_.contiguous(H2FrameHeader::kBytes));
     if (auto fault = guard_.judge(header)) return std::unexpected(fail_connection(*fault));
     payload_left_ = H2FrameHeader::kBytes + header.length;
+    if (Stream* stream = cut_short_by(header)) {
+      TRY_VOID(feed_cut(header, *stream));
+      return true;
+    }
   }
   const std::string_view piece = in_.front().substr(0, payload_left_);
   if (piece.empty()) return false;
-  dirty_ = true;
-  const auto read = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(piece.data()), piece.size());
-  if (read < 0) {
-    const std::string_view what = nghttp2_strerror(static_cast<int>(read));
-    return std::unexpected(fail_connection({ResetCode::InternalError, what, std::nullopt}));
-  }
+  TRY_VOID(give(piece));
   given_ = piece.size();
   payload_left_ -= piece.size();
   return true;
+}
+
+Result<void> H2Codec::give(std::string_view bytes) {
+  dirty_ = true;
+  const auto read = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  if (read >= 0) return {};
+  const std::string_view what = nghttp2_strerror(static_cast<int>(read));
+  return std::unexpected(fail_connection({ResetCode::InternalError, what, std::nullopt}));
+}
+
+// Padding counts as body here: an end that is short only without it is left to nghttp2.
+H2Codec::Stream* H2Codec::cut_short_by(const H2FrameHeader& frame) {
+  if (role_ != Role::Server || frame.type != NGHTTP2_DATA || (frame.flags & NGHTTP2_FLAG_END_STREAM) == 0)
+    return nullptr;
+  Stream* stream = find(frame.stream);
+  const bool is_short = stream != nullptr && stream->head_sent && stream->request_left.value_or(0) > frame.length;
+  return is_short ? stream : nullptr;
+}
+
+// The frame without its END_STREAM. The stream ends when our answer does, with RST_STREAM(NO_ERROR).
+Result<void> H2Codec::feed_cut(const H2FrameHeader& frame, Stream& stream) {
+  std::string header(in_.contiguous(H2FrameHeader::kBytes));
+  header[4] = static_cast<char>(frame.flags & ~NGHTTP2_FLAG_END_STREAM);
+  in_.consume(H2FrameHeader::kBytes);
+  payload_left_ = frame.length;
+  TRY_VOID(give(header));
+  if (!stream.given_up) emit(StreamReset{stream.id, ResetCode::NoError, true});
+  stream.reset_behind_end = true;
+  if (!stream.local_ended) return {};
+  reset(stream.id, ResetCode::NoError);
+  return {};
 }
 
 void H2Codec::consumed(StreamId stream, size_t n) {
@@ -150,6 +181,8 @@ void H2Codec::head_done(Stream& stream, EndStream end) {
     if (request_.scheme.empty()) request_.scheme = scheme_;
     stream.head_request = request_.method == "HEAD";
     stream.websocket = request_.method == "CONNECT" && iequals(request_.protocol, "websocket");
+    const auto length = end == EndStream::Yes ? std::nullopt : request_.headers.find("content-length");
+    if (length) stream.request_left = parse_length(*length);
   }
   emit(HeadReceived{stream.id, end});
   if (end == EndStream::Yes) remote_end(stream);
@@ -257,7 +290,8 @@ int H2Codec::Callbacks::invalid_header(nghttp2_session* /*session*/, const nghtt
 int H2Codec::Callbacks::data_chunk(nghttp2_session* /*session*/, uint8_t /*flags*/, int32_t stream, const uint8_t* data,
                                    size_t size, void* codec) {
   auto* self = static_cast<H2Codec*>(codec);
-  const Stream* known = self->find(static_cast<StreamId>(stream));
+  Stream* known = self->find(static_cast<StreamId>(stream));
+  if (known != nullptr && known->request_left) *known->request_left -= std::min<uint64_t>(*known->request_left, size);
   if (known == nullptr || known->given_up) {
     self->consumed(static_cast<StreamId>(stream), size);
   } else {

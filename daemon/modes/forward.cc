@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/modes/break_off.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/websocket_heads.h"
 #include "daemon/net/deadline.h"
@@ -171,8 +172,13 @@ net::Task<> ForwardHandler::pump_request(Attempt& state) {
   while (true) {
     auto piece = co_await state.source.read();
     if (!piece) {
-      if (piece.error().code != Code::Cancelled) {
-        state.request_failure = piece.error();
+      const Error& error = piece.error();
+      // An HTTP/2 client that stops its upload because the answer is there still wants that. (Over HTTP/1 it looks like
+      // one that leaves.) The lane is not used again.
+      const bool stopped_itself =
+          error.code == Code::Truncated && state.response_begun && state.source.version() == http::Version::Http2;
+      if (error.code != Code::Cancelled && !stopped_itself) {
+        state.request_failure = error;
         lane.abandon(http::ResetCode::Cancel);  // never let the origin take a part for the whole
       }
       co_return;
@@ -345,7 +351,12 @@ net::Task<Result<void>> ForwardHandler::answer_failure(Exchange& exchange, const
   facts.error_detail = error.message();
   if (error.origin == Origin::Upstream) metrics_.add(exchange::counter_of(error));
   if (exchange.response_started()) {
-    exchange.reset(facts.reset_code ? http::ResetCode{*facts.reset_code} : http::ResetCode::InternalError);
+    const auto code = facts.reset_code ? http::ResetCode{*facts.reset_code} : http::ResetCode::InternalError;
+    if (error.origin == Origin::Upstream) {
+      co_await break_off(exchange, code);
+    } else {
+      exchange.reset(code);
+    }
     co_return std::unexpected(error);
   }
   std::string body = exchange::json_of(error, exchange.flow().destination_text());

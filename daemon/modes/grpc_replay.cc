@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/modes/break_off.h"
 #include "daemon/modes/grpc_bytes.h"
 #include "daemon/modes/grpc_item.h"
 #include "daemon/modes/grpc_miss.h"
@@ -234,7 +235,10 @@ net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
   }
   auto flushed = co_await call.exchange().flush();
   if (!flushed) co_return flushed;
-  if (recording.outcome.kind == Kind::Incomplete) {
+  // At a deadline the origin's reset and the client's leaving race.
+  const bool timed_out = recording.outcome.kind == Kind::Reset && call.time_left() &&
+                         reset_code_of(recording.outcome) == http::ResetCode::Cancel;
+  if (recording.outcome.kind == Kind::Incomplete || timed_out) {
     // The client left, by itself or at its deadline: it will again. What it says until then nobody answered, unless
     // another call went on like that.
     while (!call.said.client_ended) {
@@ -246,22 +250,31 @@ net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
       if (playing.item == recorded && !playing.missed) break;
       if (!std::exchange(playing.missed, false)) co_return co_await perform(playing);
     }
-    if (call.time_left()) {
-      net::Signal nothing(co_await asio::this_coro::executor);
-      call.is_waiting = true;
-      co_await nothing.wait();
-      co_return Result<void>{};
-    }
+    co_return co_await wait_for_end(playing);
   }
   playing.done = true;
-  const bool left = recording.outcome.kind == Kind::Incomplete;
-  call.exchange().reset(left ? http::ResetCode::Cancel : reset_code_of(recording.outcome));
+  co_await break_off(call.exchange(), reset_code_of(recording.outcome));
   co_return Result<void>{};
 }
 
 // A call may have been left, most often at its deadline, before its first message had come. What its client says now
 // nobody answered then: it hears nothing until its deadline, as it did. Without a deadline it would wait for ever, and
 // has missed.
+// Nothing more is said: until the client leaves, its deadline passes, or, when it has none, the idle timeout does.
+net::Task<Result<void>> GrpcReplay::wait_for_end(Playing& playing) {
+  const auto executor = co_await asio::this_coro::executor;
+  net::Signal over(executor);
+  net::Deadline patience(executor, [&over] { over.notify(); });
+  if (!playing.call.time_left()) patience.set(context_.idle_timeout);
+  playing.call.is_waiting = true;
+  co_await over.wait();
+  if (patience.is_expired()) {
+    playing.done = true;
+    playing.call.exchange().reset(http::ResetCode::Cancel);
+  }
+  co_return Result<void>{};
+}
+
 net::Task<Result<void>> GrpcReplay::wait_as_left(Playing& playing) {
   const store::KeyParts asked = playing.question.parts;
   CO_TRY_VOID(co_await find(playing, By::Silence));

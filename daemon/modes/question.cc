@@ -26,10 +26,17 @@ Question Asking::finish() {
     builder.dimension(kConditionDimension, condition);
     question.conditional = builder.key();
   }
+  if (has_body(exchange_)) question.early = early_key();
   if (exchange_.request().method == "HEAD") question.as_get = begin(exchange_, tape_, "GET").key();
   question.key = builder_.key();
   question.parts = builder_.parts();
   return question;
+}
+
+store::Key Asking::early_key() const {
+  store::KeyBuilder builder = begin(exchange_, tape_, exchange_.request().method);
+  builder.dimension(kEarlyDimension, {});
+  return builder.key();
 }
 
 }  // namespace tapdeck::modes

@@ -14,12 +14,16 @@
 
 namespace tapdeck::modes {
 
+// In the key of a request whose answer came before its body had: that body is as long as the client happened to send.
+inline constexpr std::string_view kEarlyDimension = "early";
+
 // What is asked for: the key and its comparable parts.
 struct Question {
   store::Key key;
   store::KeyParts parts;
   std::optional<store::Key> conditional;  // of the origin's own answers to this condition or range
   std::optional<store::Key> as_get;       // of the GET that answers a HEAD
+  std::optional<store::Key> early;        // of an answer that came before the body of this request had
 };
 
 // A question in the making: the request's head, then its body as it is read.
@@ -40,6 +44,8 @@ class Asking {
   }
   // Once, after the whole body.
   [[nodiscard]] Question finish();
+  // See Question::early.
+  [[nodiscard]] store::Key early_key() const;
 
  private:
   const exchange::Exchange& exchange_;

@@ -7,6 +7,7 @@
 #include "daemon/grpc/call.h"
 #include "daemon/modes/body_key.h"
 #include "daemon/modes/origin.h"
+#include "daemon/modes/question.h"
 #include "daemon/modes/recording_exchange.h"
 
 namespace tapdeck::modes {
@@ -122,7 +123,15 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   exchange::Facts& facts = exchange.facts();
   fill_timings(builder.provenance().timings, facts);
   if (!served && recording.is_held() && is_answer(served.error(), facts)) co_await recording.read_rest();
-  body_key.finish(builder.key_builder());  // a body that was not read to its end
+  // What came instead of "100 Continue" is found by the request without its body.
+  const bool uninvited = builder.body_size(store::BodySide::Request) == 0 &&
+                         exchange.request().headers.has_token("expect", "100-continue");
+  if (served && !is_call && !uninvited && !recording.has_read_request()) {
+    builder.key_builder().canonical_body({});
+    builder.key_builder().dimension(kEarlyDimension, {});
+  } else {
+    body_key.finish(builder.key_builder());  // a body that was not read to its end
+  }
   if (recording.websocket() != nullptr) {
     facts.outcome = Outcome::Forwarded;
     co_await recording.websocket()->finish(served);

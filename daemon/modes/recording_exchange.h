@@ -32,6 +32,8 @@ class RecordingExchange final : public exchange::Exchange {
   // origin failed before it had read it. Of a gRPC call the first message is enough.
   net::Task<> read_rest();
   // The response is whole and only waits for release().
+  // The client has sent all of its request.
+  [[nodiscard]] bool has_read_request() const { return request_read_ || inner_.request_is_bodyless(); }
   [[nodiscard]] bool is_held() const { return held_ != Held::Nothing; }
   // Sends what was held.
   net::Task<Result<void>> release();

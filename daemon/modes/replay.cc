@@ -4,13 +4,16 @@
 
 #include "daemon/exchange/error_response.h"
 #include "daemon/grpc/call.h"
+#include "daemon/modes/forward.h"
 #include "daemon/modes/miss.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/pace.h"
 #include "daemon/modes/rendition_send.h"
 #include "daemon/modes/replayed_request.h"
 #include "daemon/modes/websocket_replay.h"
+#include "daemon/net/deadline.h"
 #include "daemon/net/offload.h"
+#include "daemon/net/task_group.h"
 
 namespace tapdeck::modes {
 
@@ -89,7 +92,7 @@ net::Task<Result<std::shared_ptr<const ReplayItem>>> ReplayHandler::load(CursorK
 bool ReplayHandler::is_surely_absent(const TargetState& target, const Question& question) {
   const auto& known = target.tape->known;
   if (known == nullptr || known->may_hold(question.key)) return false;
-  for (const auto& other : {question.conditional, question.as_get}) {
+  for (const auto& other : {question.conditional, question.as_get, question.early}) {
     if (other && known->may_hold(*other)) return false;
   }
   context_.metrics->observe(Histogram::LookupMiss, 0);
@@ -123,6 +126,11 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
     key.key = *question.conditional;
     CO_TRY(last, co_await find_key(key, target, repeat));
     found = last;
+  }
+  if (!found.item && question.early) {
+    key.key = *question.early;
+    CO_TRY(early, co_await find_key(key, target, repeat));
+    if (early.item) found = early;
   }
   context_.metrics->observe(found.item ? Histogram::LookupHit : Histogram::LookupMiss,
                             std::chrono::duration<double>(exchange::Clock::now() - began).count());
@@ -202,6 +210,40 @@ net::Task<Result<void>> ReplayHandler::explain_miss(Exchange& exchange, const Ta
   co_return co_await exchange::respond_json(exchange, 502, miss_json(miss));
 }
 
+namespace {
+
+// How far the body of a request has been read.
+struct BodyReading {
+  bool complete = false;
+  std::optional<Error> failure;
+  [[nodiscard]] bool is_over() const { return complete || failure; }
+};
+
+net::Task<> read_body(Exchange& exchange, Asking& asking, BodyReading& reading) {
+  while (!reading.is_over()) {
+    auto piece = co_await exchange.read_body();
+    if (!piece) {
+      const bool wanted = co_await net::is_wanted();
+      if (wanted) reading.failure = piece.error();
+      co_return;
+    }
+    asking.body(piece->bytes);
+    reading.complete = piece->end;
+  }
+}
+
+// As long as a recording waits for the rest of a body whose answer is there.
+net::Task<> read_for_a_while(Exchange& exchange, Asking& asking, BodyReading& reading) {
+  const auto executor = co_await asio::this_coro::executor;
+  net::TaskGroup reader(executor);
+  net::Deadline patience(executor, [&reader] { reader.cancel(); });
+  patience.set(kRestOfBody);
+  reader.spawn(read_body(exchange, asking, reading));
+  while (reader.size() > 0) co_await reader.join();
+}
+
+}  // namespace
+
 net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetState& target, const config::Route* route,
                                              std::string_view route_name) {
   if (target.tape == nullptr) {
@@ -216,16 +258,20 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
     if (refusal && refusal->item != nullptr) co_return co_await play(exchange, refusal->item, route);
   }
   Asking asking(exchange, *target.tape, route, *context_.metrics);
-  bool end = !has_body(exchange);
   CO_TRY_VOID(co_await invite_body(exchange));
-  while (!end) {
-    auto piece = co_await exchange.read_body();
-    if (!piece) {
-      const int status = exchange::status_of(piece.error());
-      co_return co_await exchange::respond_json(exchange, status, exchange::json_of(piece.error(), "-"));
+  if (has_body(exchange)) {
+    BodyReading reading;
+    co_await read_for_a_while(exchange, asking, reading);
+    if (!reading.is_over()) {  // it may be waiting for an answer
+      CursorKey early{target.tape->id, exchange.flow().identity.target, asking.early_key()};
+      auto found = co_await find_key(early, target, repeat_of(route));
+      if (found && found->item != nullptr) co_return co_await play(exchange, found->item, route);
+      co_await read_body(exchange, asking, reading);
     }
-    asking.body(piece->bytes);
-    end = piece->end;
+    if (reading.failure) {
+      const int status = exchange::status_of(*reading.failure);
+      co_return co_await exchange::respond_json(exchange, status, exchange::json_of(*reading.failure, "-"));
+    }
   }
   const Question question = asking.finish();
   auto found = co_await find(exchange, target, question, route);

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "daemon/modes/break_off.h"
 #include "daemon/modes/timeline_writer.h"
 #include "daemon/net/offload.h"
 #include "daemon/ws/handshake.h"
@@ -26,13 +27,15 @@ Result<std::shared_ptr<const ReplayItem>> load_item(const store::ExchangeStore& 
 
 namespace {
 
-// Ends with its head: no body, and no chunked coding that must say so.
+// Ends with its head: no body, and nothing else that must say so.
 bool ends_with_head(const ReplayItem& item, bool bodyless, const Exchange& exchange) {
   const store::Recording& recording = item.recording;
   if (!is_whole(recording) || !bodyless || !recording.response_trailers.empty()) return false;
   const bool never_has_body =
       recording.response.status == 204 || recording.response.status == 304 || exchange.request().method == "HEAD";
-  return never_has_body || !recording.response.headers.has_token("transfer-encoding", "chunked");
+  // Over HTTP/1 no body at all may be said by the end of the connection alone, which is then told the same way.
+  return never_has_body || recording.response.version == http::Version::Http2 ||
+         recording.response.headers.find("content-length");
 }
 
 bool is_bodyless(const ReplayItem& item, const Exchange& exchange) {
@@ -123,9 +126,7 @@ net::Task<Result<void>> send(Exchange& exchange, std::shared_ptr<const ReplayIte
   }
   CO_TRY_VOID(co_await pacer.reach(exchange, recording.provenance.timings.total));
   if (whole) co_return exchange.end(recording.response_trailers);
-  auto flushed = co_await exchange.flush();
-  if (!flushed) co_return flushed;
-  exchange.reset(reset_code_of(recording.outcome));  // as the origin did, at the same byte
+  co_await break_off(exchange, reset_code_of(recording.outcome));  // as the origin did, at the same byte
   co_return Result<void>{};
 }
 

@@ -23,6 +23,7 @@ class RequestSource {
   [[nodiscard]] bool can_rewind() const { return !lost_; }
   void rewind() { repeat_ = true; }
   [[nodiscard]] const http::Headers& trailers() const { return exchange_.request_trailers(); }
+  [[nodiscard]] http::Version version() const { return exchange_.request().version; }
 
  private:
   exchange::Exchange& exchange_;

@@ -1,6 +1,7 @@
 // Origins that answer before they have the whole request: what is recorded is found again.
 #include <gmock/gmock.h>
 
+#include "daemon/server/h2_wire.h"
 #include "daemon/server/worker_rig.h"
 
 namespace tapdeck::server {
@@ -24,7 +25,12 @@ std::string post(const std::string& fields, size_t size) {
 
 class EarlyAnswer : public testing::Test {
  protected:
-  EarlyAnswer() : origin_(refuse) { rig.go_to(origin_.endpoint()); }
+  EarlyAnswer() : rig(to_http1()), origin_(refuse) { rig.go_to(origin_.endpoint()); }
+  static RigOptions to_http1() {
+    RigOptions options;
+    options.config.routes.emplace_back().upstream_http = config::UpstreamHttp::V1;
+    return options;
+  }
   void stop_origin() {
     EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
     origin_.stop();
@@ -65,6 +71,43 @@ TEST_F(EarlyAnswer, AClientThatWaitsToBeInvitedIsRefusedWithoutItsBodyInReplayTo
   EXPECT_THAT(offer("/up"), StartsWith("HTTP/1.1 413"));
   EXPECT_THAT(offer("/up"), StartsWith("HTTP/1.1 413")) << "the last one repeats";
   EXPECT_THAT(offer("/other"), StartsWith("HTTP/1.1 100")) << "its body may be what is on the tape";
+}
+
+// curl ends an upload that is refused at once, and short of its Content-Length.
+TEST_F(EarlyAnswer, AnHttp2ClientThatStopsItsUploadGetsTheWholeAnswerAndItsLikeInReplay) {
+  enum class Then { Stops, SendsAll, Waits };
+  const auto upload = [&](Then then) {
+    Wire raw = rig.connect();
+    H2Wire wire(raw, http::Role::Client);
+    http::RequestHead head;
+    head.method = "POST";
+    head.target = "/up";
+    head.scheme = "http";
+    head.authority = "api.test";
+    head.version = http::Version::Http2;
+    head.headers.add("content-length", "30");
+    auto stream = wire.codec().send_request(head, http::EndStream::No);
+    EXPECT_TRUE(stream);
+    EXPECT_TRUE(wire.codec().send_body(*stream, "ten bytes.", std::nullopt));
+    wire.flush();
+    if (then == Then::SendsAll) {
+      EXPECT_TRUE(wire.codec().send_body(*stream, "and another twenty..", std::nullopt));
+      EXPECT_TRUE(wire.codec().send_end(*stream, {}));
+      wire.flush();
+    }
+    std::string all = wire.until("HEAD");
+    if (then == Then::Stops) {
+      EXPECT_TRUE(raw.write(std::string_view("\0\0\0\0\1\0\0\0\1", 9))) << "DATA, empty, END_STREAM";
+    }
+    return all + ", " + wire.until("END");
+  };
+  const std::string answer = upload(Then::Stops);
+  EXPECT_THAT(answer, StartsWith("HEAD 1 413"));
+  EXPECT_THAT(answer, testing::EndsWith("END 1")) << answer;
+  stop_origin();
+  EXPECT_EQ(upload(Then::SendsAll), "HEAD 1 413, BODY 1 no, END 1");
+  EXPECT_EQ(upload(Then::Waits), "HEAD 1 413, BODY 1 no, END 1");
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
 }
 
 }  // namespace

@@ -153,7 +153,11 @@ void Session::dispatch(const http::Event& event) {
   } else if (const auto* complete = std::get_if<http::MessageComplete>(&event)) {
     if (StreamExchange* exchange = find(complete->stream)) exchange->on_complete();
   } else if (const auto* reset = std::get_if<http::StreamReset>(&event)) {
-    if (StreamExchange* exchange = find(reset->stream)) {
+    StreamExchange* exchange = find(reset->stream);
+    if (exchange != nullptr && reset->request_only) {
+      exchange->on_failure(Error{Code::Truncated, "the client ended its request early, behind the begin of its answer",
+                                 Origin::Downstream, Retry::No, 0});
+    } else if (exchange != nullptr) {
       lose_stream(*exchange, Error{Code::Reset, "the client reset the stream", Origin::Downstream, Retry::No, 0});
     }
   }

@@ -1,0 +1,24 @@
+#include "daemon/modes/break_off.h"
+
+#include <chrono>
+
+#include "daemon/modes/pace.h"
+
+namespace tapdeck::modes {
+
+namespace {
+// Long enough for a client that is not busy to read what came before; nobody waits for a broken response.
+constexpr std::chrono::milliseconds kBeforeReset{20};
+}  // namespace
+
+net::Task<> break_off(exchange::Exchange& exchange, http::ResetCode code) {
+  auto told = co_await exchange.flush();
+  if (told && exchange.request().version == http::Version::Http2) {
+    Sleeper sleeper;
+    told = co_await sleeper.until(sleeper.now() + kBeforeReset);
+  }
+  ignore(told, "a client that is gone needs no reset, and gets none");
+  exchange.reset(code);
+}
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,12 @@
+// Ending a response that does not become whole, so that the client gets what there is of it first.
+#pragma once
+
+#include "daemon/exchange/exchange.h"
+
+namespace tapdeck::modes {
+
+// Flushes and resets. Over HTTP/2 a moment lies between: clients that read a stream's data and its RST_STREAM in one go
+// give the data up (curl, gRPC). Returns early when the client is gone.
+net::Task<> break_off(exchange::Exchange& exchange, http::ResetCode code);
+
+}  // namespace tapdeck::modes

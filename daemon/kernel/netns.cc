@@ -1,4 +1,5 @@
 #include "daemon/kernel/netns.h"
+#include "daemon/kernel/rtnetlink.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -91,16 +92,9 @@ PortRange local_port_range() {
 }
 
 Endpoint preferred_source(int family) {
-  // Documentation addresses: they follow the default route, and connecting a datagram socket sends nothing.
-  const auto towards = Endpoint::parse(family == AF_INET ? "203.0.113.1:9" : "[2001:db8::1]:9");
-  const UniqueFd fd(::socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  sockaddr_storage address{};
-  socklen_t length = towards->to_sockaddr(address);
-  if (!fd) return {};
-  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), length) != 0) return first_address(family);
-  length = sizeof(address);
-  if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0) return {};
-  return Endpoint::from_sockaddr(reinterpret_cast<sockaddr*>(&address));
+  // Documentation addresses: they follow the default route.
+  const Endpoint source = route_source(*Endpoint::parse(family == AF_INET ? "203.0.113.1:9" : "[2001:db8::1]:9"));
+  return source.family == Endpoint::Family::None ? first_address(family) : source;
 }
 
 Result<UniqueFd> make_marked_socket(int family, uint32_t mark) {

@@ -3,6 +3,8 @@
 // glibc's header must come before the kernel's if_arp.h, which then leaves out what both define.
 #include <net/if.h>
 
+#include <netinet/in.h>
+
 #include <linux/fib_rules.h>
 #include <linux/if_arp.h>
 #include <linux/netlink.h>
@@ -37,11 +39,12 @@ class Message {
     std::memcpy(buffer_.data() + header()->nlmsg_len, &value, sizeof(value));
     header()->nlmsg_len = static_cast<uint32_t>(NLMSG_ALIGN(header()->nlmsg_len + sizeof(value)));
   }
-  void attribute(uint16_t type, uint32_t value) {
-    const rtattr head{static_cast<unsigned short>(RTA_LENGTH(sizeof(value))), type};
+  void attribute(uint16_t type, uint32_t value) { attribute(type, &value, sizeof(value)); }
+  void attribute(uint16_t type, const void* value, size_t size) {
+    const rtattr head{static_cast<unsigned short>(RTA_LENGTH(size)), type};
     std::memcpy(buffer_.data() + header()->nlmsg_len, &head, sizeof(head));
-    std::memcpy(buffer_.data() + header()->nlmsg_len + RTA_LENGTH(0), &value, sizeof(value));
-    header()->nlmsg_len += static_cast<uint32_t>(RTA_SPACE(sizeof(value)));
+    std::memcpy(buffer_.data() + header()->nlmsg_len + RTA_LENGTH(0), value, size);
+    header()->nlmsg_len += static_cast<uint32_t>(RTA_SPACE(size));
   }
   [[nodiscard]] nlmsghdr* header() { return reinterpret_cast<nlmsghdr*>(buffer_.data()); }
 
@@ -115,6 +118,38 @@ Result<void> add_family(uint8_t family, const Steering& steering) {
 }
 
 }  // namespace
+
+Endpoint route_source(const Endpoint& towards) {
+  sockaddr_storage raw{};
+  ignore(towards.to_sockaddr(raw), "the family says how long it is");
+  const bool v6 = towards.family == Endpoint::Family::V6;
+  const void* const address = v6 ? static_cast<const void*>(&reinterpret_cast<sockaddr_in6*>(&raw)->sin6_addr)
+                                 : static_cast<const void*>(&reinterpret_cast<sockaddr_in*>(&raw)->sin_addr);
+  const size_t size = v6 ? sizeof(in6_addr) : sizeof(in_addr);
+  Message message(RTM_GETROUTE, NLM_F_ACK);
+  rtmsg route{};
+  route.rtm_family = v6 ? AF_INET6 : AF_INET;
+  route.rtm_dst_len = static_cast<unsigned char>(8 * size);
+  message.body(route);
+  message.attribute(RTA_DST, address, size);
+  Endpoint source;
+  auto asked = exchange(message, "look up a route", [&](const nlmsghdr* answer) {
+    if (answer->nlmsg_type != RTM_NEWROUTE) return;
+    const auto* found = static_cast<const rtmsg*>(NLMSG_DATA(answer));
+    auto left = static_cast<int>(RTM_PAYLOAD(answer));
+    for (const rtattr* at = RTM_RTA(found); RTA_OK(at, left); at = RTA_NEXT(at, left)) {
+      if (at->rta_type != RTA_PREFSRC || RTA_PAYLOAD(at) != size) continue;
+      sockaddr_storage from{};
+      from.ss_family = route.rtm_family;
+      void* const into = v6 ? static_cast<void*>(&reinterpret_cast<sockaddr_in6*>(&from)->sin6_addr)
+                            : static_cast<void*>(&reinterpret_cast<sockaddr_in*>(&from)->sin_addr);
+      std::memcpy(into, RTA_DATA(at), size);
+      source = Endpoint::from_sockaddr(reinterpret_cast<const sockaddr*>(&from));
+    }
+  });
+  ignore(asked, "no route, no source");
+  return source;
+}
 
 Result<void> add_steering(const Steering& steering) {
   TRY_VOID(add_family(AF_INET, steering));

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "daemon/base/endpoint.h"
 #include "daemon/base/result.h"
 
 namespace tapdeck::kernel {
@@ -19,6 +20,10 @@ struct Steering {
 [[nodiscard]] Result<void> add_steering(const Steering& steering);
 // What is gone already is success.
 [[nodiscard]] Result<void> remove_steering(const Steering& steering);
+
+// The address that a connection from here to `towards` would come from, without its port; empty: there is no route.
+// Asked by netlink: a socket that tries it would show up where the process itself is captured.
+[[nodiscard]] Endpoint route_source(const Endpoint& towards);
 
 struct InterfaceFacts {
   int index = 0;

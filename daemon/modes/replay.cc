@@ -105,12 +105,16 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
   const config::Repeat repeat = repeat_of(route);
   CursorKey key{target.tape->id, exchange.flow().identity.target, question.key};
   Found found;
-  // Each recorded 304 once, then the full response decides again: so a poller sees the change where it was recorded.
-  const bool in_turn = repeat == config::Repeat::InOrder || repeat == config::Repeat::Once;
-  if (question.conditional && in_turn) {
+  // Each recorded 304 once, in the order of the take with the full responses, then those decide again: so a poller sees
+  // the change where it was recorded.
+  if (question.conditional && (repeat == config::Repeat::InOrder || repeat == config::Repeat::Once)) {
+    CO_TRY(full, co_await next_id(key, target));
     key.key = *question.conditional;
-    CO_TRY(own, co_await find_key(key, target, config::Repeat::Once));
-    found = own;
+    CO_TRY(own, co_await next_id(key, target));
+    if (own && (!full || *own < *full)) {
+      CO_TRY(in_turn, co_await find_key(key, target, config::Repeat::Once));
+      found = in_turn;
+    }
   }
   if (!found.item) {
     key.key = question.key;
@@ -146,6 +150,17 @@ net::Task<Result<Found>> ReplayHandler::find_refusal(Exchange& exchange, const T
   const bool refused =
       recording.request_body.size == 0 && recording.request.headers.has_token("expect", "100-continue");
   co_return refused ? found : Found{};
+}
+
+net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_id(const CursorKey& key, const TargetState& target) {
+  HotEntry* entry = cache_.find(key, context_.store->generation());
+  if (entry == nullptr) {
+    CO_TRY(loaded, co_await load_entry(key, target));
+    entry = loaded;
+  }
+  if (entry == nullptr) co_return std::optional<uint64_t>{};
+  const uint64_t turn = entry->cursor->load(std::memory_order_relaxed);
+  co_return turn < entry->ids.size() ? std::optional(entry->ids[turn]) : std::nullopt;
 }
 
 net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const TargetState& target,

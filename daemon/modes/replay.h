@@ -52,6 +52,8 @@ class ReplayHandler final {
   // A recorded answer that came instead of "100 Continue" (413, 401): for the request without the body it waits with.
   net::Task<Result<Found>> find_refusal(exchange::Exchange& exchange, const TargetState& target,
                                         const config::Route* route);
+  // Whose turn it is, in recorded order; nullopt: none, or all have had theirs.
+  net::Task<Result<std::optional<uint64_t>>> next_id(const CursorKey& key, const TargetState& target);
   net::Task<Result<Found>> find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat);
   net::Task<Result<HotEntry*>> load_entry(const CursorKey& key, const TargetState& target);
   net::Task<Result<std::shared_ptr<const ReplayItem>>> load(CursorKey key, const TargetState& target, uint64_t id);

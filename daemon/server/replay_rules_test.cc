@@ -64,6 +64,29 @@ TEST(ReplayRules, ARecordedGetAnswersHeadConditionsAndRanges) {
   }
 }
 
+TEST(ReplayRules, AConditionThatFirstGotTheWholeGetsItFirstAgain) {
+  WorkerRig rig;
+  int asked = 0;
+  ScriptedOrigin origin(http_origin([&](const std::string&) {
+    return ++asked == 1 ? kTagged : "HTTP/1.1 304 Not Modified\r\nETag: \"v1\"\r\n\r\n";
+  }));
+  rig.go_to(origin.endpoint());
+  const std::string request = ask_for("/a", "If-None-Match: \"v1\"\r\n");
+  const std::string first = rig.ask(request), second = rig.ask(request);
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 2; }));
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  EXPECT_EQ(rig.ask(request), first);
+  EXPECT_EQ(rig.ask(request), second);
+}
+
+TEST(ReplayRules, ACloseDelimitedAnswerWithoutABodyStaysOne) {
+  const std::string recorded = "HTTP/1.0 200 OK\r\nServer: x\r\n\r\n";
+  Taped taped(recorded + "<FIN>", {ask_for("/a")});
+  EXPECT_EQ(taped.recorded[0], recorded + "<EOF>");
+  EXPECT_EQ(taped.rig.ask(ask_for("/a")), taped.recorded[0]);
+}
+
 TEST(ReplayRules, ARangeOfABodyThatIsStreamedFromTheStoreIsExact) {
   std::string body(3 << 20, 'x');
   for (size_t i = 0; i < body.size(); i += 7) body[i] = static_cast<char>('a' + i % 23);

@@ -20,11 +20,12 @@ enum class Effect {
 struct Variable {
   std::string_view name;
   Effect effect;
+  std::string_view otherwise = {};  // which variable its client reads when this one is not set
 };
 constexpr std::array<Variable, 10> kVariables = {{{"SSL_CERT_FILE", Effect::Replaces},
                                                   {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", Effect::Replaces},
-                                                  {"REQUESTS_CA_BUNDLE", Effect::Replaces},
-                                                  {"CURL_CA_BUNDLE", Effect::Replaces},
+                                                  {"REQUESTS_CA_BUNDLE", Effect::Replaces, "CURL_CA_BUNDLE"},
+                                                  {"CURL_CA_BUNDLE", Effect::Replaces, "SSL_CERT_FILE"},
                                                   {"AWS_CA_BUNDLE", Effect::Replaces},
                                                   {"GIT_SSL_CAINFO", Effect::Replaces},
                                                   {"CARGO_HTTP_CAINFO", Effect::Replaces},
@@ -65,7 +66,8 @@ struct Ours {
 Result<std::filesystem::path> file_for(const Variable& variable, const std::vector<std::string>& environment,
                                        const Ours& ours) {
   const std::filesystem::path usual = ours.directory / (variable.effect == Effect::Adds ? "ca.pem" : "bundle.pem");
-  const std::optional<std::string> before = value_of(environment, variable.name);
+  std::optional<std::string> before = value_of(environment, variable.name);
+  if (!before && !variable.otherwise.empty()) before = value_of(environment, variable.otherwise);
   // Pointing at our own file already: a run inside a run with the same state directory.
   if (!before || before->empty() || *before == usual.string()) return usual;
   const Result<std::string> theirs = read_whole_file(*before, kMaxBundleBytes);

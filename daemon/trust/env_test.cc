@@ -66,6 +66,20 @@ TEST(TrustEnvironment, MergesWithTheFileAVariableNamedBefore) {
   EXPECT_EQ(directory.read("corporate.pem"), kOtherPem);
 }
 
+TEST(TrustEnvironment, KeepsTheBundleThatAClientWouldHaveReadBehindAnotherName) {
+  TestDirectory directory;
+  directory.write("corporate.pem", kOtherPem);
+  const std::string corporate = (directory.path() / "corporate.pem").string();
+  const auto curl = trust_environment({"SSL_CERT_FILE=" + corporate}, kCa, directory.path() / "trust");
+  ASSERT_TRUE(curl);
+  EXPECT_EQ(TestDirectory::read_file(value(*curl, "SSL_CERT_FILE")), kOtherPem + kOurPem);
+  EXPECT_EQ(TestDirectory::read_file(value(*curl, "CURL_CA_BUNDLE")), kOtherPem + kOurPem);
+  EXPECT_EQ(value(*curl, "REQUESTS_CA_BUNDLE"), (directory.path() / "trust/bundle.pem").string());
+  const auto requests = trust_environment({"CURL_CA_BUNDLE=" + corporate}, kCa, directory.path() / "trust");
+  ASSERT_TRUE(requests);
+  EXPECT_EQ(TestDirectory::read_file(value(*requests, "REQUESTS_CA_BUNDLE")), kOtherPem + kOurPem);
+}
+
 TEST(TrustEnvironment, TreatsAVariableThatNamesNoBundleAsUnset) {
   TestDirectory directory;
   const auto out =

@@ -40,6 +40,17 @@ net::Task<Result<void>> GrpcCall::read() {
   co_return Result<void>{};
 }
 
+net::Task<Result<void>> GrpcCall::wait_to_be_left(std::chrono::milliseconds patience) {
+  const auto executor = co_await asio::this_coro::executor;
+  net::Signal over(executor);
+  net::Deadline deadline(executor, [&over] { over.notify(); });
+  if (!time_left()) deadline.set(patience);
+  is_waiting = true;
+  co_await over.wait();
+  if (deadline.is_expired()) co_return fail(Code::Timeout, "the client did not leave again", Origin::Downstream);
+  co_return Result<void>{};
+}
+
 net::Task<> GrpcCall::read_on(Result<void>& heard) {
   while (heard && said.client.empty() && !said.client_ended) heard = co_await read();
 }

@@ -23,6 +23,9 @@ class GrpcCall {
   net::Task<Result<void>> read();
   // Reads until the first message is whole or the client has ended, at most for `patience`. No error when that passes.
   net::Task<Result<void>> read_first(std::chrono::milliseconds patience);
+  // Says nothing more: until the client leaves or its deadline passes (the task is cancelled then), or, when it has no
+  // deadline, until `patience` has passed, which is an error.
+  net::Task<Result<void>> wait_to_be_left(std::chrono::milliseconds patience);
   // Something was sent: what was kept is of no use any more.
   void commit();
   // Nothing was sent and nothing was lost: the request can be forwarded.

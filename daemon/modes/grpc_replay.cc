@@ -250,7 +250,11 @@ net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
       if (playing.item == recorded && !playing.missed) break;
       if (!std::exchange(playing.missed, false)) co_return co_await perform(playing);
     }
-    co_return co_await wait_for_end(playing);
+    auto left = co_await call.wait_to_be_left(context_.idle_timeout);
+    if (left) co_return left;
+    playing.done = true;
+    call.exchange().reset(http::ResetCode::Cancel);
+    co_return Result<void>{};
   }
   playing.done = true;
   co_await break_off(call.exchange(), reset_code_of(recording.outcome));
@@ -260,21 +264,6 @@ net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
 // A call may have been left, most often at its deadline, before its first message had come. What its client says now
 // nobody answered then: it hears nothing until its deadline, as it did. Without a deadline it would wait for ever, and
 // has missed.
-// Nothing more is said: until the client leaves, its deadline passes, or, when it has none, the idle timeout does.
-net::Task<Result<void>> GrpcReplay::wait_for_end(Playing& playing) {
-  const auto executor = co_await asio::this_coro::executor;
-  net::Signal over(executor);
-  net::Deadline patience(executor, [&over] { over.notify(); });
-  if (!playing.call.time_left()) patience.set(context_.idle_timeout);
-  playing.call.is_waiting = true;
-  co_await over.wait();
-  if (patience.is_expired()) {
-    playing.done = true;
-    playing.call.exchange().reset(http::ResetCode::Cancel);
-  }
-  co_return Result<void>{};
-}
-
 net::Task<Result<void>> GrpcReplay::wait_as_left(Playing& playing) {
   const store::KeyParts asked = playing.question.parts;
   CO_TRY_VOID(co_await find(playing, By::Silence));
@@ -282,10 +271,7 @@ net::Task<Result<void>> GrpcReplay::wait_as_left(Playing& playing) {
     CO_TRY(item, co_await load(playing, id));
     if (!was_left_in_silence(*item)) continue;
     playing.item = std::move(item);
-    net::Signal nothing(co_await asio::this_coro::executor);
-    playing.call.is_waiting = true;
-    co_await nothing.wait();
-    co_return Result<void>{};
+    co_return co_await playing.call.wait_to_be_left(context_.idle_timeout);
   }
   playing.question.parts = asked;
   playing.missed = true;

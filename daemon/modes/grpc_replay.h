@@ -44,7 +44,6 @@ class GrpcReplay final {
   net::Task<Result<void>> find(Playing& playing, By by);
   net::Task<Result<void>> choose(Playing& playing);
   net::Task<Result<void>> wait_as_left(Playing& playing);
-  net::Task<Result<void>> wait_for_end(Playing& playing);
   net::Task<Result<void>> perform(Playing& playing);
   net::Task<Result<void>> finish(Playing& playing);
   net::Task<Result<Answered>> conclude(Playing& playing);

@@ -266,10 +266,11 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
     verdict = context_.pool.recent(key);
     // An origin that cannot be reached is told to the client as a 502, over a handshake with an ordinary leaf; in
     // hybrid mode the tape may know its answers, and what it spoke.
-    if (verdict == nullptr && may_answer_from_tape()) {
-      co_await learn_from_tape(hello.sni.empty() ? asked_host() : hello.sni, plan);
+    if (verdict == nullptr) {
+      const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
+      if (may_answer_from_tape()) co_await learn_from_tape(host, plan);
+      co_return true;
     }
-    if (verdict == nullptr) co_return true;
   }
   if (verdict->certificate_requested) co_return false;  // only the client can answer that
   if (!verdict->failure) {

@@ -203,7 +203,8 @@ int run_with(const RunOptions& options, const RunServicesFactory& make_services)
     std::fprintf(stderr, "%s\n", summary_line(summary).c_str());
     if (const Result<void> written = summary_file->write(summary_json(summary)); !written) {
       say("run: --summary: " + written.error().message());
-      return kExitOurFailure;
+      if (status.kind == ExitStatus::Kind::Exited && status.value == 0)
+        return kExitOurFailure;  // its failure is news too
     }
     const bool overruled = options.fail_on_miss && is_incomplete(summary);
     if (overruled) status = ExitStatus{ExitStatus::Kind::Exited, summary.exit};

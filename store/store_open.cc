@@ -299,6 +299,12 @@ Result<void> ExchangeStore::Impl::open_db() {
     return {};
   }
   if (point_current_at_newest_manifest(db_path)) status = try_open(access);
+  if (const uint64_t missing = status.ok() ? 0 : space_missing_for_repair(db_path); missing > 0) {
+    return fail(Code::NoSpace,
+                "store " + options.path + " is damaged (" + first + "), and the disk is too full to repair it: free " +
+                    std::to_string((missing >> 20) + 1) + " MiB and start again; nothing was changed",
+                Origin::Store);
+  }
   if (!status.ok() && repair(db_path)) status = try_open(access);
   if (status.ok()) {
     log::warn("store.repaired", "the store was damaged; it is open again, but its newest recordings may be gone",
@@ -307,7 +313,8 @@ Result<void> ExchangeStore::Impl::open_db() {
   }
   return fail(Code::Corrupt,
               "store " + options.path + " is damaged and could not be repaired (" + first +
-                  "); move the directory away or restore it from a backup",
+                  "); restore it from a backup, or move the directory away" +
+                  (kept.empty() ? "" : "; as it was found it is in " + kept),
               Origin::Store);
 }
 

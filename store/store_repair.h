@@ -20,6 +20,9 @@ namespace tapdeck::store {
 // Links the files of the directory into one beside it (".damaged"), unless there is one: what opens a damaged database
 // again deletes what it does not understand. Its path; empty when that failed.
 [[nodiscard]] std::string keep_aside(const std::string& db_path);
+// How many bytes a repair would need more than the disk has; a repair that runs out of space loses what it had not yet
+// written. 0: enough, or not known.
+[[nodiscard]] uint64_t space_missing_for_repair(const std::string& db_path);
 // Rebuilds the MANIFEST from tables and log. Bodies in blob files (segments of 4 KiB and more already flushed) are not
 // found again by it: their recordings stay, and reading those bodies says Corrupt.
 [[nodiscard]] bool repair(const std::string& db_path);

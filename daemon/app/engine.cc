@@ -89,12 +89,17 @@ void use_all_descriptors() {
   }
 }
 
+double unix_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, const Paths& paths,
                                                MetricsRegistry& metrics, StoreUse use) {
   use_all_descriptors();
   std::unique_ptr<Engine> engine(new Engine(config, metrics));
+  engine->config_loaded_ = unix_seconds();
   TRY_VOID(make_directories(paths));
   TRY_VOID(engine->open_tls(paths));
   TRY_VOID(engine->open_store(paths, use));
@@ -218,10 +223,15 @@ Result<void> Engine::open_capture(const Paths& paths, unsigned workers) {
   for (const auto& worker : workers_) all.push_back(worker.get());
   bridge_.connect(*capture_, all);
   for (server::Worker* worker : all) worker->start();
-  capture_->renew_lease();
+  renew_lease();
   const std::chrono::milliseconds interval(std::max<uint32_t>(config_.capture.lease_ms / 4, 20));
-  heartbeat_ = std::make_unique<Heartbeat>(all, interval, [this] { capture_->renew_lease(); });
+  heartbeat_ = std::make_unique<Heartbeat>(all, interval, [this] { renew_lease(); });
   return {};
+}
+
+void Engine::renew_lease() {
+  capture_->renew_lease();
+  lease_deadline_.store(unix_seconds() + config_.capture.lease_ms / 1000.0, std::memory_order_relaxed);
 }
 
 void Engine::drain(std::chrono::milliseconds limit) {
@@ -254,7 +264,8 @@ void Engine::read(MetricsSnapshot& out) {
   out.add(Gauge::FlowMapEntries, static_cast<double>(stats.flow_map_entries));
   out.add(Gauge::FlowMapCapacity, static_cast<double>(stats.flow_map_capacity));
   for (const kernel::TargetStats& target : stats.targets) {
-    if (target.attached) out.add(Gauge::AttachedCgroup, 1);
+    if (target.attached) out.add(target.by_interface ? Gauge::AttachedTc : Gauge::AttachedCgroup, 1);
+    if (target.attached) out.add(Gauge::Targets, 1);
     for (size_t i = 0; i < kernel::kUncapturedReasons; ++i) {
       if (const auto counter = counter_of(static_cast<kernel::Uncaptured>(i))) out.add(*counter, target.uncaptured[i]);
     }
@@ -263,6 +274,8 @@ void Engine::read(MetricsSnapshot& out) {
     const auto lease = target.uncaptured[static_cast<size_t>(kernel::Uncaptured::Lease)];
     out.add(Counter::LeaseExpiredOpen, lease - std::min(lease, target.refused_lease));
   }
+  out.add(Gauge::LeaseDeadline, lease_deadline_.load(std::memory_order_relaxed));
+  out.add(Gauge::ConfigLoadedTime, config_loaded_);
   out.add(Gauge::Workers, static_cast<double>(workers_.size()));
   out.add(Gauge::StoreBytes, static_cast<double>(store_->stored_bytes()));
   out.add(Gauge::StoreRecordings, static_cast<double>(store_->stored_recordings()));

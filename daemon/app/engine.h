@@ -4,6 +4,7 @@
 // Owner: Service or RunServices. Thread: the main one, but for what says otherwise.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <vector>
@@ -72,7 +73,11 @@ class Engine final : public GaugeSource {
   void start_workers(unsigned count);
   void open_names();
 
+  void renew_lease();
+
   const config::Config& config_;
+  std::atomic<double> lease_deadline_{0};  // Unix time in seconds, as the next
+  double config_loaded_ = 0;
   MetricsRegistry& metrics_;
   std::unique_ptr<tls::CertificateAuthority> ca_, untrusted_ca_;
   std::unique_ptr<tls::LeafCache> leaves_;

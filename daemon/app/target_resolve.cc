@@ -239,7 +239,8 @@ Result<ResolvedTarget> resolve_unit(const std::string& given, const ResolveOptio
                                        " does not exist; boot with systemd.unified_cgroup_hierarchy or attach an "
                                        "interface");
   }
-  return finish(std::move(target), mount, target.display);
+  const std::string display = target.display;
+  return finish(std::move(target), mount, display);
 }
 
 // ---- the rest
@@ -260,7 +261,8 @@ Result<ResolvedTarget> resolve_pid(const std::string& text, const ResolveOptions
   target.display = "pid " + text + " (" + comm + ")";
   target.pid = pid;
   target.cgroup_path = *line == "/" ? mount : mount + *line;
-  return finish(std::move(target), mount, target.display);
+  const std::string display = target.display;
+  return finish(std::move(target), mount, display);
 }
 
 Result<ResolvedTarget> resolve_cgroup(const std::string& given, const ResolveOptions& options) {

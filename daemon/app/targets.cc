@@ -3,11 +3,13 @@
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
 
 #include "daemon/app/targets_entry.h"
+#include "daemon/base/log.h"
 
 namespace tapdeck::app {
 
@@ -39,6 +41,8 @@ Result<std::unique_ptr<TargetRegistry>> TargetRegistry::open(Options options, Ta
     const std::string bad = registry->options_.file.string() + ".bad";
     if (::rename(registry->options_.file.c_str(), bad.c_str()) != 0) return fail_errno(errno, "rename to " + bad);
     registry->last_error_ = kept.error().detail + "; kept as " + bad;
+    log::error("targets.lost", "the list of targets does not decode: nothing in it is captured; attach them again",
+               {{"problem", kept.error().detail}, {"kept", bad}});
     return registry;
   }
   for (auto& [id, settings] : *kept) {
@@ -100,6 +104,7 @@ Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing i
   Entry& entry = *owned;
   entry.id = id;
   entry.settings = std::move(settings);
+  entry.uncaptured_before = backend_.uncaptured(id);
   entries_.emplace(id, std::move(owned));
   if (!resolved) {
     lose(entry, resolved.error());
@@ -200,6 +205,12 @@ TargetStatus TargetRegistry::status_of(const Entry& entry) {
   status.gaps = entry.gaps;
   status.gap_total = entry.gap_total;
   if (entry.ever_attached) status.uncaptured = backend_.uncaptured(entry.id);
+  for (const auto& [reason, count] : entry.uncaptured_before) {  // of the target that had the slot before
+    const auto now = status.uncaptured.find(reason);
+    if (now == status.uncaptured.end()) continue;
+    now->second -= std::min(now->second, count);
+    if (now->second == 0) status.uncaptured.erase(now);
+  }
   return status;
 }
 

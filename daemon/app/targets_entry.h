@@ -20,7 +20,9 @@ struct TargetRegistry::Entry {
   ResolvedTarget resolved;  // of the last attachment
   bool ever_attached = false;
   unsigned interface_index = 0;
-  UniqueFd pid_fd;  // readable when resolved.pid ended
+  uint64_t cgroup_inode = 0;                          // a directory made again under the same name is another cgroup
+  std::map<std::string, uint64_t> uncaptured_before;  // counted in its slot before it was there
+  UniqueFd pid_fd;                                    // readable when resolved.pid ended
   int64_t attached_at_ms = 0;
   std::vector<std::unique_ptr<trust::Binding>> bindings;
   std::string trust;

@@ -28,6 +28,7 @@ class FakeBackend : public TargetBackend {
  public:
   Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved) override {
     if (refuse) return fail(Code::Permission, "no CAP_BPF");
+    ++passed[slot];  // a datagram, before anything could be done about it
     return note("attach " + std::to_string(slot) + " " +
                 (resolved.interface.empty() ? resolved.cgroup_path : resolved.interface) + " " +
                 settings.session.value_or("-"));
@@ -36,7 +37,10 @@ class FakeBackend : public TargetBackend {
     return note("update " + std::to_string(slot) + " " + settings.session.value_or("-"));
   }
   Result<void> detach(uint32_t slot) override { return note("detach " + std::to_string(slot)); }
-  std::map<std::string, uint64_t> uncaptured(uint32_t slot) override { return {{"udp", slot}}; }
+  std::map<std::string, uint64_t> uncaptured(uint32_t slot) override {
+    return passed.contains(slot) ? std::map<std::string, uint64_t>{{"udp", passed[slot]}}
+                                 : std::map<std::string, uint64_t>{};
+  }
 
   std::vector<std::string> take() {
     const std::lock_guard lock(mutex_);
@@ -51,6 +55,7 @@ class FakeBackend : public TargetBackend {
     return call;
   }
   bool refuse = false;
+  std::map<uint32_t, uint64_t> passed;  // by slot; never less, as in the kernel's counters
 
  private:
   Result<void> note(std::string call) {
@@ -180,6 +185,31 @@ TEST_F(Targets, DetachForgetsByIdSpecOrName) {
   const auto missing = targets->detach("lo");
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().code, Code::NotFound);
+}
+
+TEST_F(Targets, ANewOneBeginsWithNothingCountedThoughItsSlotHadAnother) {
+  auto targets = registry();
+  ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, cgroup("a"))));
+  backend_.passed[1] += 41;
+  EXPECT_EQ(targets->find("1")->uncaptured.at("udp"), 42U);
+  EXPECT_TRUE(targets->detach("1"));
+  const auto next = targets->attach(wanted(TargetKind::Cgroup, cgroup("b")));
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->id, 1U);
+  EXPECT_EQ(next->uncaptured.at("udp"), 1U);
+}
+
+TEST_F(Targets, ACgroupThatIsMadeAgainAtOnceIsAttachedAgainAndItsGapCounted) {
+  auto targets = registry();
+  const std::string path = cgroup("jobs");
+  ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, path)));
+  targets->start();
+  EXPECT_THAT(backend_.next(), testing::HasSubstr("attach 1 " + path));
+  ASSERT_EQ(::rmdir(path.c_str()), 0);
+  ASSERT_EQ(::mkdir(path.c_str(), 0755), 0);
+  EXPECT_THAT(backend_.next(), testing::HasSubstr("attach 1 " + path));
+  for (int i = 0; i < 500 && targets->find("1")->gaps == 0; ++i) std::this_thread::yield();
+  EXPECT_EQ(targets->find("1")->gaps, 1U);
 }
 
 TEST_F(Targets, ANameThatDoesNotExistIsAnErrorUnlessItMayCome) {

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <ctime>
 
 #include "daemon/app/targets_entry.h"
+#include "daemon/base/log.h"
 
 namespace tapdeck::app {
 namespace {
@@ -36,14 +38,27 @@ milliseconds age_of(pid_t pid) {
   return milliseconds(std::max<int64_t>(0, now_ms - start_ms));
 }
 
+// Of a directory; 0: it is not there.
+uint64_t inode_of(const std::string& path) {
+  struct stat status{};
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode) ? status.st_ino : 0;
+}
+
+// How long ago a cgroup was made, which sets its times.
+milliseconds age_of_directory(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) return milliseconds(0);
+  const int64_t made_ms = static_cast<int64_t>(status.st_ctim.tv_sec) * 1000 + status.st_ctim.tv_nsec / 1'000'000;
+  return milliseconds(std::max<int64_t>(0, unix_ms() - made_ms));
+}
+
 }  // namespace
 
 bool TargetRegistry::Entry::is_there() const {
   if (settings.spec.kind == TargetKind::Interface) {
     return ::if_nametoindex(resolved.interface.c_str()) == interface_index;
   }
-  std::error_code error;
-  if (!std::filesystem::is_directory(resolved.cgroup_path, error)) return false;
+  if (inode_of(resolved.cgroup_path) != cgroup_inode) return false;
   if (!follows_pid() || !pid_fd) return true;
   pollfd ended{pid_fd.get(), POLLIN, 0};
   return ::poll(&ended, 1, 0) == 0;
@@ -69,7 +84,9 @@ void TargetRegistry::stop() {
 }
 
 Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& resolved) {
-  const bool moved = !entry.ever_attached || resolved.cgroup_path != entry.resolved.cgroup_path;
+  const uint64_t inode = inode_of(resolved.cgroup_path);
+  const bool moved =
+      !entry.ever_attached || resolved.cgroup_path != entry.resolved.cgroup_path || inode != entry.cgroup_inode;
   const bool other_process = entry.bindings.empty() || resolved.pid != entry.resolved.pid;
   if (other_process) entry.bindings.clear();
   entry.resolved = resolved;
@@ -88,6 +105,7 @@ Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& re
   if (again && moved) count_gap(entry);
   entry.pid_fd = UniqueFd(entry.follows_pid() ? static_cast<int>(::syscall(SYS_pidfd_open, resolved.pid, 0)) : -1);
   entry.interface_index = resolved.interface.empty() ? 0 : ::if_nametoindex(resolved.interface.c_str());
+  entry.cgroup_inode = inode;
   entry.ever_attached = true;
   entry.state = TargetStatus::State::Attached;
   entry.detail.clear();
@@ -98,8 +116,12 @@ Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& re
 }
 
 void TargetRegistry::count_gap(Entry& entry) {
+  const milliseconds gap =
+      entry.follows_pid() ? age_of(entry.resolved.pid) : age_of_directory(entry.resolved.cgroup_path);
   ++entry.gaps;
-  entry.gap_total += age_of(entry.resolved.pid);
+  entry.gap_total += gap;
+  log::warn("target.gap", "a target ran before it was attached again: what it did meanwhile was not captured",
+            {{"target", entry.settings.shown()}, {"milliseconds", gap.count()}, {"sealed", entry.settings.sealed}});
 }
 
 void TargetRegistry::bind_trust(Entry& entry) {

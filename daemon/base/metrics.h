@@ -164,11 +164,9 @@ enum class Gauge : uint16_t {
   ActiveNetns,
   ActiveExplicit,  // tapdeck_active_connections, returns to 0
   UpstreamIdle,    // pooled upstream connections
-  BufferBytes,
   // From sources.
   StoreBytes,
   StoreRecordings,
-  StoreBlobs,
   StoreQueue,
   FlowMapEntries,
   FlowMapCapacity,
@@ -189,10 +187,6 @@ enum class Histogram : uint16_t {
   UpstreamConnect,
   UpstreamTls,
   UpstreamFirstByte,
-  OverheadRecord,
-  OverheadReplay,
-  OverheadHybrid,
-  OverheadPassthrough,
   LookupHit,
   LookupMiss,
   LeafMint,

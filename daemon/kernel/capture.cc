@@ -150,6 +150,7 @@ Stats CaptureImpl::stats() const {
       const CapturedCounters sum = maps_->counters(target);
       TargetStats one;
       one.target = target;
+      one.by_interface = slot.interface != nullptr;
       one.attached = slot.cgroup ? !slot.cgroup->gone() : slot.interface && slot.interface->attached();
       one.captured = sum.count[TAPDECK_CAPTURED];
       std::copy_n(sum.count, kUncapturedReasons, one.uncaptured.begin());

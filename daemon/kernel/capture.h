@@ -127,7 +127,8 @@ inline constexpr size_t kUncapturedReasons = 11;
 
 struct TargetStats {
   uint32_t target = 0;
-  bool attached = false;  // programs sit on a live cgroup or interface
+  bool attached = false;      // programs sit on a live cgroup or interface
+  bool by_interface = false;  // which of them
   uint64_t captured = 0;
   std::array<uint64_t, kUncapturedReasons> uncaptured{};  // by Uncaptured; includes those refused instead of passed
   uint64_t refused_sealed = 0;

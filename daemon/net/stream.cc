@@ -176,11 +176,15 @@ void Stream::close() {
   socket_.close(ignored);
 }
 
+void Stream::reset_on_close(bool on) {
+  const linger option{on ? 1 : 0, 0};
+  setsockopt(socket_.native_handle(), SOL_SOCKET, SO_LINGER, &option, sizeof option);
+}
+
 void Stream::abort() {
   if (!socket_.is_open()) return;
   if (pair_aborted_ != nullptr) *pair_aborted_ = true;
-  const linger reset{1, 0};
-  setsockopt(socket_.native_handle(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  reset_on_close(true);
   close();
 }
 

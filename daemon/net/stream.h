@@ -56,6 +56,8 @@ class Stream {
   void shutdown_send();
   // Ends pending operations with Cancelled; the socket stays open.
   void cancel();
+  // Until it is called with false: whatever closes the socket, the end of this process too, resets the connection.
+  void reset_on_close(bool on);
   // Orderly close. Pending operations end with Cancelled.
   void close();
   // Close with RST: the peer must not take what it has for a whole message.

@@ -61,13 +61,15 @@ void Connection::drain() {
   draining_ = true;
   if (session_ != nullptr) {
     session_->drain();
-  } else {
+  } else if (!tunnelling_) {
     abort();
   }
 }
 
 void Connection::abort() {
   if (session_ != nullptr) session_->abort();
+  // A tunnel by a reset: an orderly end would let the client take what it has for all there is.
+  if (stream_ != nullptr && tunnelling_) stream_->abort();
   if (stream_ != nullptr) stream_->close();
   if (transport_ != nullptr) transport_->close();
 }
@@ -201,6 +203,7 @@ net::Task<> Connection::tunnel_to(std::unique_ptr<net::Stream> origin, Counter r
   context_.metrics.add(reason);
   count_protocol(ConnectionProtocol::Tunnel);
   TunnelOptions options = context_.tunnel;
+  tunnelling_ = true;
   co_await run_tunnel(*stream_, *origin, std::move(received_), options, context_.metrics);
 }
 

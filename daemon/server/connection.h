@@ -95,6 +95,7 @@ class Connection {
   bool speaks_h2_ = false;  // by ALPN, or by its preface in clear
   bool counted_ = false;
   bool draining_ = false;
+  bool tunnelling_ = false;
 };
 
 }  // namespace tapdeck::server

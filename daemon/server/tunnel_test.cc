@@ -133,6 +133,23 @@ TEST(Tunnel, AnUnreachableOriginBreaksTheClientsConnection) {
   EXPECT_EQ(rig.count(Counter::UpstreamRefused), 1U);
 }
 
+TEST(Tunnel, ADrainLetsItEndAndAStopResetsIt) {
+  WorkerRig rig(in_mode(Mode::Record));
+  ScriptedOrigin origin(greet_first);
+  rig.go_to(origin.endpoint());
+  Wire patient = rig.connect();
+  EXPECT_EQ(patient.read_until("\n"), "220 ready\r\n");
+  Wire endless = rig.connect();
+  EXPECT_EQ(endless.read_until("\n"), "220 ready\r\n");
+  rig.worker->drain();
+  patient.write("bye");
+  patient.half_close();
+  EXPECT_EQ(patient.rest(), "you said bye<EOF><EOF>");
+  EXPECT_FALSE(rig.worker->is_drained());
+  rig.worker->stop();
+  EXPECT_EQ(endless.rest(), "<RST>") << "not as if that were all";
+}
+
 TEST(Tunnel, AnIdleTunnelEnds) {
   RigOptions options = in_mode(Mode::Record);
   options.config.limits.idle_timeout = 50ms;

@@ -35,8 +35,11 @@ net::Task<Connected> connect_address(DialContext& context, uint64_t netns_cookie
   const int family = address.family == Endpoint::Family::V6 ? AF_INET6 : AF_INET;
   auto fd = context.sockets->upstream_socket(netns_cookie, family);
   if (!fd) {
+    // What we lack ourselves is no failure of the origin's, and goes on no tape.
     Error error = fd.error();
-    error.origin = Origin::Upstream;
+    const bool is_ours = error.sys_errno == EMFILE || error.sys_errno == ENFILE || error.sys_errno == ENOMEM ||
+                         error.sys_errno == ENOBUFS;
+    error.origin = is_ours ? Origin::Internal : Origin::Upstream;
     co_return std::unexpected(std::move(error));
   }
   auto stream = std::make_unique<net::Stream>(context.executor, std::move(*fd), Origin::Upstream);

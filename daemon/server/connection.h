@@ -42,12 +42,14 @@ class Connection {
   net::Task<std::optional<Sniffed>> sniff_client();
   static net::Task<> watch(net::Stream& stream, First who, First& first, net::Signal& heard);
   net::Task<First> wait_for_either(net::Stream& origin);
+  // ---- connection_tls.cc: clients that begin with a ClientHello
   net::Task<> serve_tls(tls::ClientHello hello);
   net::Task<std::optional<Intercept>> plan_tls(const tls::ClientHello& hello);
   net::Task<bool> learn_upstream(const tls::ClientHello& hello, Intercept& plan);
   net::Task<> learn_from_tape(const std::string& host, Intercept& plan);
   [[nodiscard]] static std::string replayed_alpn(std::string_view offer, std::string_view recorded);
   net::Task<bool> accept_tls(Intercept plan, const tls::ClientHello& hello);
+
   net::Task<> serve_http();
   net::Task<> tunnel(Counter reason);
   net::Task<> tunnel_to(std::unique_ptr<net::Stream> origin, Counter reason);

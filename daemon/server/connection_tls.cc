@@ -1,0 +1,185 @@
+// Connection's part for clients that begin with a ClientHello: what the origin is like, the certificate to show, the
+// handshake.
+#include <utility>
+
+#include "daemon/base/log.h"
+#include "daemon/modes/origin.h"
+#include "daemon/modes/select.h"
+#include "daemon/net/offload.h"
+#include "daemon/server/connection.h"
+
+namespace tapdeck::server {
+
+net::Task<> Connection::serve_tls(tls::ClientHello hello) {
+  secure_ = true;
+  tls_.sni = hello.sni;
+  if (is_bypassed(hello.sni.empty() && flow_.route != nullptr ? flow_.route->host : hello.sni)) {
+    co_return co_await tunnel(Counter::TunnelledBypass);
+  }
+  // What the client offers and we have a codec for, in the client's order.
+  for (const std::string& protocol : hello.alpn) {
+    if (protocol != "h2" && protocol != "http/1.1") continue;
+    tls_.client_offer += (tls_.client_offer.empty() ? "" : ",") + protocol;
+  }
+  const config::Route* route = modes::connection_route(context_.routes, hello.sni.empty() ? asked_host() : hello.sni,
+                                                       flow_.destination.port, target().name);
+  const auto fixed = modes::upstream_offer_of(route, config::Scheme::Https);
+  tls_.upstream_offer = fixed.value_or(tls_.client_offer);
+  follows_origin_ = !fixed;
+  if (!hello.alpn.empty() && tls_.client_offer.empty()) co_return co_await tunnel(Counter::TunnelledAlpn);
+  auto plan = co_await plan_tls(hello);
+  if (!plan) co_return;
+  Intercept intercept = std::move(*plan);
+  const bool accepted = co_await accept_tls(std::move(intercept), hello);
+  if (accepted) co_await serve_http();
+}
+
+net::Task<std::optional<Connection::Intercept>> Connection::plan_tls(const tls::ClientHello& hello) {
+  Intercept plan;
+  const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
+  plan.leaf = tls::leaf_for(host);
+  plan.alpn = tls_.client_offer.substr(0, tls_.client_offer.find(','));
+  const Mode mode = target().mode;
+  plan.policy = std::string(to_string(mode)) + '|' + target().session;
+  if (mode == Mode::Replay) {
+    co_await learn_from_tape(host, plan);
+    co_return plan;
+  }
+  const bool intercept = co_await learn_upstream(hello, plan);
+  if (!intercept) {
+    co_await tunnel(Counter::TunnelledClientCert);
+    co_return std::nullopt;
+  }
+  co_return plan;
+}
+
+// Dials and verifies before the client's handshake ends, unless that was done a moment ago. False: tunnel it.
+net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Intercept& plan) {
+  upstream::Key key{flow_.identity.netns_cookie, flow_.destination, {},
+                    upstream::Security::Tls,     hello.sni,         tls_.upstream_offer};
+  modes::follow_route(key, flow_);
+  park_dialed();
+  const upstream::Verdict* verdict = context_.pool.recent(key);
+  if (verdict == nullptr) {
+    deadline_.clear();
+    auto acquired = co_await context_.pool.acquire(key, upstream::Fresh::No);
+    const bool stale = acquired.lane != nullptr && acquired.lane->reused && context_.pool.recent(key) == nullptr;
+    context_.pool.give_back(std::move(acquired.lane));
+    if (stale) {  // an old connection proves nothing about today's certificate
+      auto fresh = co_await context_.pool.acquire(key, upstream::Fresh::Yes);
+      context_.pool.give_back(std::move(fresh.lane));
+    }
+    verdict = context_.pool.recent(key);
+    // An origin that cannot be reached is told to the client as a 502, over a handshake with an ordinary leaf; in
+    // hybrid mode the tape may know its answers, and what it spoke.
+    if (verdict == nullptr) {
+      const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
+      if (may_answer_from_tape()) co_await learn_from_tape(host, plan);
+      co_return true;
+    }
+  }
+  if (verdict->certificate_requested) co_return false;  // only the client can answer that
+  if (!verdict->failure) {
+    tls_.upstream_verify = "ok";
+    tls_.upstream_alpn = verdict->alpn;
+    tls_.upstream_version = verdict->version;
+    tls_.upstream_certificate = verdict->certificate;
+    if (follows_origin_) plan.alpn = verdict->alpn;  // the client is told what the origin speaks
+    co_return true;
+  }
+  tls_.upstream_verify = tls::to_string(verdict->failure->failure);
+  if (context_.tls.on_bad_upstream == config::OnBadUpstream::Mirror) {
+    const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
+    plan.leaf = tls::mirror_leaf(host, *verdict->failure, tls::system_now());
+    plan.policy += '|' + tls_.upstream_verify;
+    plan.mirrors = verdict->failure->detail.empty() ? tls_.upstream_verify : verdict->failure->detail;
+  }
+  co_return true;
+}
+
+// What the origin spoke, and how it failed, from the session: replay dials nobody.
+net::Task<> Connection::learn_from_tape(const std::string& host, Intercept& plan) {
+  if (context_.store == nullptr) co_return;
+  const store::ExchangeStore* store = context_.store;
+  const std::string session = target().session;
+  const uint16_t port = flow_.destination.port;
+  auto read = [store, session, host, port, offer = tls_.client_offer] {
+    return store->origin_facts(session, host, port, offer);
+  };
+  auto known = co_await net::offload(context_.readers, read);
+  if (!known || !*known) co_return;
+  const store::OriginFacts& facts = **known;
+  plan.alpn = follows_origin_ ? replayed_alpn(tls_.client_offer, facts.alpn) : plan.alpn;
+  const auto failure = tls::verify_failure_from(facts.verify_failure);
+  if (!failure || *failure == tls::VerifyFailure::None) co_return;
+  tls::PeerReport report;
+  report.failure = *failure;
+  plan.leaf = tls::mirror_leaf(host, report, tls::system_now());
+  plan.policy += '|' + facts.verify_failure;
+  plan.mirrors = facts.verify_failure + ", as recorded";
+}
+
+// What the origin spoke, if the client offers it. Else what the client can, best translated: http/1.1 before h2. An
+// origin that was recorded without ALPN gives none to a client that needs none.
+std::string Connection::replayed_alpn(std::string_view offer, std::string_view recorded) {
+  const auto offers = [offer](std::string_view protocol) {
+    return ("," + std::string(offer) + ",").contains("," + std::string(protocol) + ",");
+  };
+  if (!recorded.empty() && offers(recorded)) return std::string(recorded);
+  if (offers("http/1.1")) return recorded.empty() ? "" : "http/1.1";
+  return offers("h2") ? "h2" : "";
+}
+
+net::Task<bool> Connection::accept_tls(Intercept plan, const tls::ClientHello& hello) {
+  const auto minting = exchange::Clock::now();
+  auto credential = context_.leaves.get(plan.leaf);
+  if (!credential) {
+    context_.metrics.add(Counter::TlsDownError);
+    log::peer(log::Level::Error, "tls.mint_failed", "no certificate could be made for a client",
+              {{"sni", hello.sni}, {"error", credential.error().message()}});
+    stream_->abort();
+    co_return false;
+  }
+  context_.metrics.observe(Histogram::LeafMint,
+                           std::chrono::duration<double>(exchange::Clock::now() - minting).count());
+  tls::ServerSetup setup{&context_.server_tls, std::move(*credential), hello.sni, plan.alpn, plan.policy};
+  auto session = tls::TlsSession::accept(std::move(setup));
+  if (!session) {
+    context_.metrics.add(Counter::TlsDownError);
+    stream_->abort();
+    co_return false;
+  }
+  transport_ = std::make_unique<transport::Transport>(std::move(stream_));
+  transport_->start_tls(std::move(*session), std::move(received_));
+  deadline_.set(context_.limits.tls_timeout);
+  auto shaken = co_await transport_->handshake();
+  deadline_.clear();
+  if (!shaken) {
+    const bool rejected = transport_->session()->peer_rejected_certificate();
+    const bool mirrored = rejected && !plan.mirrors.empty();
+    context_.metrics.add(rejected && !mirrored ? Counter::TlsDownRejectedCa : Counter::TlsDownError);
+    if (deadline_.is_expired()) context_.metrics.add(Counter::LimitTlsTimeout);
+    if (mirrored) {
+      log::peer(log::Level::Warn, "tls.origin_unverified",
+                "the origin's certificate does not verify, and the client refuses it as it would without tapdeck "
+                "(an origin of your own: --upstream-ca FILE or tls.upstream_ca; one to leave alone: bypass)",
+                {{"sni", hello.sni}, {"client", flow_.client.to_string()}, {"failure", plan.mirrors}});
+      transport_->close();
+      co_return false;
+    }
+    log::peer(log::Level::Warn, rejected ? "tls.client_rejected_ca" : "tls.client_handshake_failed",
+              rejected ? "the client does not trust the tapdeck CA (tapdeck ca show; tapdeck targets says what it saw)"
+                       : "a client's TLS handshake failed",
+              {{"sni", hello.sni}, {"client", flow_.client.to_string()}, {"error", shaken.error().message()}});
+    transport_->close();
+    co_return false;
+  }
+  const tls::TlsSession& done = *transport_->session();
+  context_.metrics.add(done.resumed() ? Counter::TlsDownResumed : Counter::TlsDownOk);
+  tls_.alpn = done.alpn();
+  speaks_h2_ = tls_.alpn == "h2";
+  tls_.version = done.version() == 0x0304 ? "TLSv1.3" : "TLSv1.2";
+  co_return true;
+}
+
+}  // namespace tapdeck::server

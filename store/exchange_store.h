@@ -131,6 +131,8 @@ class ExchangeStore {
   [[nodiscard]] Result<Secret> key_secret(std::string_view session) const;
 
   // ---- lookup (lookup.cc)
+  // Ids of lookups as numbers that grow in the order of recording, whichever store they are from (open_pending).
+  [[nodiscard]] static uint64_t in_time(uint64_t id) { return id ^ (1ULL << 63); }
   struct Found {
     std::vector<uint64_t> ids;
     size_t usable = 0;  // how many of them, from the front, lookup() gives

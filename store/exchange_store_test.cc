@@ -215,7 +215,7 @@ TEST(ExchangeStore, ClientsThatOfferTheSameAreToldTheSame) {
     auto builder = recorder.begin("/");
     builder.response(Recorder::ok());
     builder.provenance().upstream_alpn = agreed;
-    builder.client_alpn(offered, agreed);
+    builder.client_alpn({std::string(offered), std::string(agreed)});
     builder.finish({});
     std::vector<PendingWrite> writes;
     builder.take_writes(writes);
@@ -233,6 +233,14 @@ TEST(ExchangeStore, ClientsThatOfferTheSameAreToldTheSame) {
   EXPECT_EQ(told("h2"), told({})) << "nobody has offered that: what the origin spoke last";
   record("h2,http/1.1", "http/1.1");
   EXPECT_EQ(told("h2,http/1.1"), "http/1.1") << "the origin has changed";
+  auto failed = recorder.begin("/");
+  failed.response(Recorder::ok());
+  failed.client_alpn({"h2,http/1.1", "h2", false});
+  failed.finish({});
+  std::vector<PendingWrite> writes;
+  failed.take_writes(writes);
+  ASSERT_TRUE(store->write(writes, Durability::Fsync));
+  EXPECT_EQ(told("h2,http/1.1"), "http/1.1") << "an origin that was not reached says nothing";
 }
 
 TEST(ExchangeStore, NoFileHoldsARedactedSecret) {

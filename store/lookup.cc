@@ -107,10 +107,6 @@ Result<void> ExchangeStore::read_body(const BodyRef& body, const std::function<b
     ignore(sink(body.inline_bytes), "there is nothing after it");
     return {};
   }
-  if (impl_->older != nullptr && !body.segments.empty()) {  // a recording and its body are in the same store
-    TRY(here, impl_->read(Family::Blobs, view(body.segments.front().digest)));
-    if (!here) return impl_->older->read_body(body, sink);
-  }
   for (const auto& segment : body.segments) {
     rocksdb::PinnableSlice value;
     {
@@ -119,6 +115,15 @@ Result<void> ExchangeStore::read_body(const BodyRef& body, const std::function<b
       const auto status =
           impl_->db->Get(rocksdb::ReadOptions(), impl_->cf(Family::Blobs), slice(view(segment.digest)), &value);
       if (!status.ok() && !status.IsNotFound()) return fail_status(status, "read a body");
+      if (status.IsNotFound() && impl_->older != nullptr) {
+        BodyRef one;
+        one.size = segment.size;
+        one.segments.push_back(segment);
+        bool goes_on = true;
+        TRY_VOID(impl_->older->read_body(one, [&](std::string_view bytes) { return goes_on = sink(bytes); }));
+        if (!goes_on) return {};
+        continue;
+      }
       if (status.IsNotFound() || value.size() != segment.size) {
         return fail(Code::Corrupt, "body segment " + to_hex(segment.digest).substr(0, 16) + " is missing or damaged",
                     Origin::Store);

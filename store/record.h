@@ -167,6 +167,7 @@ struct OriginFacts {
 // What a client offered by ALPN, as far as we speak it ("h2,http/1.1"; empty: nothing), and what it was given.
 struct AlpnChoice {
   std::string offered, agreed;
+  bool is_learned = true;  // from the origin; else ours, which counts only where nothing was learned
   friend bool operator==(const AlpnChoice&, const AlpnChoice&) = default;
 };
 

@@ -104,9 +104,7 @@ class RecordingBuilder {
   // Further key dimensions (KeyBuilder::dimension) and provenance may be set any time before finish().
   [[nodiscard]] KeyBuilder& key_builder() { return key_; }
   [[nodiscard]] Provenance& provenance() { return recording_.provenance; }
-  void client_alpn(std::string_view offered, std::string_view agreed) {
-    alpn_ = AlpnChoice{std::string(offered), std::string(agreed)};
-  }
+  void client_alpn(AlpnChoice choice) { alpn_ = std::move(choice); }
   [[nodiscard]] uint64_t id() const { return recording_.id; }
   // Writes of it were handed out before its end.
   [[nodiscard]] bool is_begun() const { return begun_; }

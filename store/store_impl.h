@@ -133,12 +133,11 @@ struct ExchangeStore::Impl {
   std::vector<rocksdb::ColumnFamilyHandle*> all_handles;
 
   std::mutex write_mutex;
-  rocksdb::WriteBatch write_batch;  // write: the last one's memory
-  RecentDigests recent;             // write
-  // write: rows already stored, bounded; what the client agreed on beside them
-  std::map<std::string, std::pair<OriginFacts, std::string>> origins;
-  BlobCollection blob_collection;  // write
-  bool broken = false;             // write: the last write failed, resume before the next
+  rocksdb::WriteBatch write_batch;             // write: the last one's memory
+  RecentDigests recent;                        // write
+  std::map<std::string, OriginFacts> origins;  // write: rows already stored, bounded
+  BlobCollection blob_collection;              // write
+  bool broken = false;                         // write: the last write failed, resume before the next
 
   bool degraded = false;  // handle: open for writing failed, reading goes on without
 

@@ -302,7 +302,7 @@ Result<void> ExchangeStore::Impl::open_db() {
   if (const uint64_t missing = status.ok() ? 0 : space_missing_for_repair(db_path); missing > 0) {
     return fail(Code::NoSpace,
                 "store " + options.path + " is damaged (" + first + "), and the disk is too full to repair it: free " +
-                    std::to_string((missing >> 20) + 1) + " MiB and start again; nothing was changed",
+                    std::to_string((missing >> 20) + 1) + " MiB and start again; nothing recorded was touched",
                 Origin::Store);
   }
   if (!status.ok() && repair(db_path)) status = try_open(access);

@@ -82,7 +82,14 @@ bool set_double_aside(const std::string& db_path, const std::string& complaint) 
                                  "L0 file #%" SCNu64 " with seqno %" SCNu64 " %" SCNu64 " vs. file #%" SCNu64
                                  " with seqno %" SCNu64 " %" SCNu64,
                                  &made, &from[0], &to[0], &before, &from[1], &to[1]);
-  if (fields != 6 || from[0] != from[1] || to[0] != to[1]) return false;
+  const bool is_double = fields == 6 && from[0] == from[1] && to[0] == to[1];
+  if (!is_double) {  // of a single row: "... with seqno 51 51 vs. file #11 with global_seqno 51"
+    const int words = std::sscanf(complaint.c_str() + at,
+                                  "L0 file #%" SCNu64 " with seqno %" SCNu64 " %" SCNu64 " vs. file #%" SCNu64
+                                  " with global_seqno %" SCNu64,
+                                  &made, &from[0], &to[0], &before, &from[1]);
+    if (words != 5 || from[0] != to[0] || from[0] != from[1]) return false;
+  }
   char name[32];
   std::snprintf(name, sizeof name, "%06" PRIu64 ".sst", std::min(made, before));
   std::error_code error;

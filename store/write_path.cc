@@ -80,6 +80,7 @@ class BatchBuilder {
   [[nodiscard]] bool is_stored(const Digest& digest);
   void put_blob(const PendingWrite::Blob& blob);
   void put_origin(const PendingWrite& write);
+  void put_facts(const std::string& row, const OriginFacts& facts);
   void drop(const PendingWrite& write);
 
   ExchangeStore::Impl& impl_;
@@ -128,22 +129,27 @@ void BatchBuilder::put_blob(const PendingWrite::Blob& blob) {
 
 void BatchBuilder::put_origin(const PendingWrite& write) {
   if (write.origin == OriginFacts{} && !write.alpn) return;
-  const std::string origin = origin_row(write.session_number, write.port, write.host);
-  const std::string key = write.alpn ? alpn_row(origin, write.alpn->offered) : origin;
-  const std::string_view agreed = write.alpn ? std::string_view(write.alpn->agreed) : std::string_view();
-  const auto known = impl_.origins.find(key);
-  if (known != impl_.origins.end() && known->second.first == write.origin && known->second.second == agreed) return;
-  if (impl_.origins.size() >= kKnownOrigins) impl_.origins.clear();
-  impl_.origins.insert_or_assign(key, std::pair(write.origin, std::string(agreed)));
-  std::string value;
-  encode_origin(write.origin, value);
-  if (write.origin != OriginFacts{}) put(Family::Origins, origin, value);
+  const std::string row = origin_row(write.session_number, write.port, write.host);
+  if (write.origin != OriginFacts{}) put_facts(row, write.origin);
   if (!write.alpn) return;
+  const std::string beside = alpn_row(row, write.alpn->offered);
+  if (!write.alpn->is_learned) {
+    const auto learned = impl_.read(Family::Origins, beside);
+    if (learned && *learned) return;
+  }
   OriginFacts seen = write.origin;
-  seen.alpn = agreed;
-  value.clear();
-  encode_origin(seen, value);
-  put(Family::Origins, key, value);
+  seen.alpn = write.alpn->agreed;
+  put_facts(beside, seen);
+}
+
+void BatchBuilder::put_facts(const std::string& row, const OriginFacts& facts) {
+  const auto known = impl_.origins.find(row);
+  if (known != impl_.origins.end() && known->second == facts) return;
+  if (impl_.origins.size() >= kKnownOrigins) impl_.origins.clear();
+  impl_.origins.insert_or_assign(row, facts);
+  std::string value;
+  encode_origin(facts, value);
+  put(Family::Origins, row, value);
 }
 
 // Its session was deleted meanwhile, or it is given up: what a Begin left goes too. Its blobs are released by

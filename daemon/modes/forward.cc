@@ -103,7 +103,13 @@ net::Task<Result<void>> ForwardHandler::serve_over(Exchange& exchange, std::uniq
   state.is_nested = true;
   auto done = co_await attempt(exchange, state);
   if (done) co_return done;
-  co_return co_await answer_failure(exchange, settle(done.error()));
+  const Error error = settle(done.error());
+  if (!exchange.response_started()) co_return co_await answer_failure(exchange, error);
+  exchange.facts().outcome = Outcome::Failed;
+  exchange.facts().error = exchange::name_of(error);
+  exchange.facts().error_detail = error.message();
+  co_await break_off(exchange, http::ResetCode::ConnectError);  // RFC 9113 8.5
+  co_return std::unexpected(error);
 }
 
 // Answered before the whole body came (a 405, say), the client is still sending: what it sends belongs to the request,
@@ -340,7 +346,7 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
   if (!result && idle.is_expired()) {
     result = fail(Code::Timeout, "no byte either way through the upgraded connection", Origin::Internal);
   }
-  lane.abandon(http::ResetCode::Cancel);
+  lane.abandon(result ? http::ResetCode::NoError : http::ResetCode::Cancel);
   co_return result;
 }
 

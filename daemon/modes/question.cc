@@ -26,7 +26,6 @@ Question Asking::finish() {
     builder.dimension(kConditionDimension, condition);
     question.conditional = builder.key();
   }
-  if (has_body(exchange_)) question.early = early_key();
   if (exchange_.request().method == "HEAD") question.as_get = begin(exchange_, tape_, "GET").key();
   question.key = builder_.key();
   question.parts = builder_.parts();
@@ -35,8 +34,12 @@ Question Asking::finish() {
 
 store::Key Asking::early_key() const {
   store::KeyBuilder builder = begin(exchange_, tape_, exchange_.request().method);
-  builder.dimension(kEarlyDimension, {});
+  add_early_dimension(builder, exchange_.request());
   return builder.key();
+}
+
+void add_early_dimension(store::KeyBuilder& builder, const http::RequestHead& request) {
+  builder.dimension(kEarlyDimension, request.headers.find("content-length").value_or(""));
 }
 
 }  // namespace tapdeck::modes

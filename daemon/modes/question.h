@@ -14,8 +14,11 @@
 
 namespace tapdeck::modes {
 
-// In the key of a request whose answer came before its body had: that body is as long as the client happened to send.
+// In the key of a request whose answer came before its body had, with the length that the client announced: its bytes
+// are as many as it happened to send.
 inline constexpr std::string_view kEarlyDimension = "early";
+
+void add_early_dimension(store::KeyBuilder& builder, const http::RequestHead& request);
 
 // What is asked for: the key and its comparable parts.
 struct Question {
@@ -23,7 +26,9 @@ struct Question {
   store::KeyParts parts;
   std::optional<store::Key> conditional;  // of the origin's own answers to this condition or range
   std::optional<store::Key> as_get;       // of the GET that answers a HEAD
-  std::optional<store::Key> early;        // of an answer that came before the body of this request had
+  // Of an answer that came before the body of such a request had. Replay alone asks for it: who may forward knows
+  // better.
+  std::optional<store::Key> early;
 };
 
 // A question in the making: the request's head, then its body as it is read.

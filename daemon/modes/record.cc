@@ -112,7 +112,9 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
                                   origin.scheme, origin.host, origin.port, exchange.request());
   add_dimensions(builder.key_builder(), origin, exchange.request());
   fill_provenance(builder.provenance(), exchange, target, route_name);
-  if (is_secure(exchange)) builder.client_alpn(exchange.tls().client_offer, exchange.tls().alpn);
+  const exchange::TlsFacts& tls = exchange.tls();
+  // An origin that was never reached has had no say in what the client was given.
+  if (is_secure(exchange)) builder.client_alpn({tls.client_offer, tls.alpn, !tls.upstream_verify.empty()});
   BodyKey body_key(route, exchange.request(), tape->hasher, *context_.metrics);
   RecordingExchange recording(exchange, builder, body_key, *context_.link, bypass_limit(route));
   GrpcTee grpc_tee(builder, *context_.metrics);
@@ -126,9 +128,9 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   // What came instead of "100 Continue" is found by the request without its body.
   const bool uninvited = builder.body_size(store::BodySide::Request) == 0 &&
                          exchange.request().headers.has_token("expect", "100-continue");
-  if (served && !is_call && !uninvited && !recording.has_read_request()) {
+  if (served && !is_call && !uninvited && has_body(exchange) && !recording.has_read_request()) {
     builder.key_builder().canonical_body({});
-    builder.key_builder().dimension(kEarlyDimension, {});
+    add_early_dimension(builder.key_builder(), exchange.request());
   } else {
     body_key.finish(builder.key_builder());  // a body that was not read to its end
   }

@@ -92,7 +92,7 @@ net::Task<Result<std::shared_ptr<const ReplayItem>>> ReplayHandler::load(CursorK
 bool ReplayHandler::is_surely_absent(const TargetState& target, const Question& question) {
   const auto& known = target.tape->known;
   if (known == nullptr || known->may_hold(question.key)) return false;
-  for (const auto& other : {question.conditional, question.as_get, question.early}) {
+  for (const auto& other : {question.conditional, question.as_get}) {
     if (other && known->may_hold(*other)) return false;
   }
   context_.metrics->observe(Histogram::LookupMiss, 0);
@@ -105,13 +105,12 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
   const config::Repeat repeat = repeat_of(route);
   CursorKey key{target.tape->id, exchange.flow().identity.target, question.key};
   Found found;
-  // Each recorded 304 once, in the order of the take with the full responses, then those decide again: so a poller sees
-  // the change where it was recorded.
-  if (question.conditional && (repeat == config::Repeat::InOrder || repeat == config::Repeat::Once)) {
-    CO_TRY(full, co_await next_id(key, target));
-    key.key = *question.conditional;
-    CO_TRY(own, co_await next_id(key, target));
-    if (own && (!full || *own < *full)) {
+  // What was recorded beside the full responses (each 304, each answer that came early) once, and in the order of the
+  // take with those: so a poller sees the change where it was recorded.
+  if (repeat == config::Repeat::InOrder || repeat == config::Repeat::Once) {
+    CO_TRY(first, co_await next_beside(key, target, question));
+    if (first) {
+      key.key = *first;
       CO_TRY(in_turn, co_await find_key(key, target, config::Repeat::Once));
       found = in_turn;
     }
@@ -152,6 +151,23 @@ net::Task<Result<Found>> ReplayHandler::find_refusal(Exchange& exchange, const T
   co_return refused ? found : Found{};
 }
 
+net::Task<Result<std::optional<store::Key>>> ReplayHandler::next_beside(CursorKey key, const TargetState& target,
+                                                                        const Question& question) {
+  std::optional<store::Key> first;
+  if (!question.conditional && !question.early) co_return first;
+  CO_TRY(full, co_await next_id(key, target));
+  uint64_t soonest = full.value_or(UINT64_MAX);
+  for (const auto& other : {question.conditional, question.early}) {
+    if (!other) continue;
+    key.key = *other;
+    CO_TRY(id, co_await next_id(key, target));
+    if (!id || *id >= soonest) continue;
+    soonest = *id;
+    first = other;
+  }
+  co_return first;
+}
+
 net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_id(const CursorKey& key, const TargetState& target) {
   HotEntry* entry = cache_.find(key, context_.store->generation());
   if (entry == nullptr) {
@@ -160,7 +176,7 @@ net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_id(const CursorKe
   }
   if (entry == nullptr) co_return std::optional<uint64_t>{};
   const uint64_t turn = entry->cursor->load(std::memory_order_relaxed);
-  co_return turn < entry->ids.size() ? std::optional(entry->ids[turn]) : std::nullopt;
+  co_return turn < entry->ids.size() ? std::optional(store::ExchangeStore::in_time(entry->ids[turn])) : std::nullopt;
 }
 
 net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const TargetState& target,
@@ -234,8 +250,9 @@ struct BodyReading {
   [[nodiscard]] bool is_over() const { return complete || failure; }
 };
 
-net::Task<> read_body(Exchange& exchange, Asking& asking, BodyReading& reading) {
+net::Task<> read_body(Exchange& exchange, Asking& asking, BodyReading& reading, net::Deadline* patience = nullptr) {
   while (!reading.is_over()) {
+    if (patience != nullptr) patience->set(kRestOfBody);
     auto piece = co_await exchange.read_body();
     if (!piece) {
       const bool wanted = co_await net::is_wanted();
@@ -247,13 +264,12 @@ net::Task<> read_body(Exchange& exchange, Asking& asking, BodyReading& reading) 
   }
 }
 
-// As long as a recording waits for the rest of a body whose answer is there.
-net::Task<> read_for_a_while(Exchange& exchange, Asking& asking, BodyReading& reading) {
+// Until the client pauses for as long as a recording waits for the rest of a body whose answer is there.
+net::Task<> read_while_it_comes(Exchange& exchange, Asking& asking, BodyReading& reading) {
   const auto executor = co_await asio::this_coro::executor;
   net::TaskGroup reader(executor);
   net::Deadline patience(executor, [&reader] { reader.cancel(); });
-  patience.set(kRestOfBody);
-  reader.spawn(read_body(exchange, asking, reading));
+  reader.spawn(read_body(exchange, asking, reading, &patience));
   while (reader.size() > 0) co_await reader.join();
 }
 
@@ -276,8 +292,9 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
   CO_TRY_VOID(co_await invite_body(exchange));
   if (has_body(exchange)) {
     BodyReading reading;
-    co_await read_for_a_while(exchange, asking, reading);
-    if (!reading.is_over()) {  // it may be waiting for an answer
+    co_await read_while_it_comes(exchange, asking, reading);
+    const bool wanted = co_await net::is_wanted();
+    if (!reading.is_over() && wanted) {  // it may be waiting for an answer
       CursorKey early{target.tape->id, exchange.flow().identity.target, asking.early_key()};
       auto found = co_await find_key(early, target, repeat_of(route));
       if (found && found->item != nullptr) co_return co_await play(exchange, found->item, route);
@@ -287,8 +304,10 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
       const int status = exchange::status_of(*reading.failure);
       co_return co_await exchange::respond_json(exchange, status, exchange::json_of(*reading.failure, "-"));
     }
+    if (!reading.complete) co_return fail(Code::Cancelled, "the client left inside its request", Origin::Internal);
   }
-  const Question question = asking.finish();
+  Question question = asking.finish();
+  if (has_body(exchange)) question.early = asking.early_key();
   auto found = co_await find(exchange, target, question, route);
   if (!found) {
     exchange.facts().error = "store_error";

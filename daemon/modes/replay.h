@@ -52,7 +52,10 @@ class ReplayHandler final {
   // A recorded answer that came instead of "100 Continue" (413, 401): for the request without the body it waits with.
   net::Task<Result<Found>> find_refusal(exchange::Exchange& exchange, const TargetState& target,
                                         const config::Route* route);
-  // Whose turn it is, in recorded order; nullopt: none, or all have had theirs.
+  // The key of what was recorded beside the full responses of `key`, if that comes before the next of those.
+  net::Task<Result<std::optional<store::Key>>> next_beside(CursorKey key, const TargetState& target,
+                                                           const Question& question);
+  // When the one was recorded whose turn it is (ExchangeStore::in_time); nullopt: none, or all have had theirs.
   net::Task<Result<std::optional<uint64_t>>> next_id(const CursorKey& key, const TargetState& target);
   net::Task<Result<Found>> find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat);
   net::Task<Result<HotEntry*>> load_entry(const CursorKey& key, const TargetState& target);

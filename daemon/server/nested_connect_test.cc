@@ -1,4 +1,6 @@
 // CONNECT as a stream of HTTP/2, and as a later request over HTTP/1.1, through a whole worker.
+#include <future>
+
 #include "daemon/server/h2_wire.h"
 #include "daemon/server/proxy_rig.h"
 
@@ -86,7 +88,7 @@ TEST(NestedConnect, StreamsDoNotDisturbEachOtherAndEndsArePassedOn) {
   const http::StreamId second = client.connect_to("web.test:" + port_of(rude));
   client.until_holds("HEAD 3 200");
   client.write(second, "x\n");
-  EXPECT_THAT(client.until_holds("RESET 3"), HasSubstr("RESET 3 2"));
+  EXPECT_THAT(client.until_holds("RESET 3"), HasSubstr("RESET 3 10"));
   client.write(first, "hello\n");
   EXPECT_THAT(client.until_holds("hello"), HasSubstr("BODY 1 you said hello"));
   EXPECT_TRUE(client.h2.codec().send_end(first, {}));
@@ -119,6 +121,26 @@ TEST(NestedConnect, AClientThatLeavesTakesItsTunnelsWithIt) {
   EXPECT_EQ(proxy.rig.active(), 21);
   client.close();
   EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.active() == 0; }));
+}
+
+TEST(NestedConnect, WhatItsClientBreaksOffIsBrokenOffAtTheOriginToo) {
+  ProxyRig proxy(Mode::Record, {}, {"*.test"});
+  std::promise<std::string> heard;
+  ScriptedOrigin origin([&](Wire& wire) {  // never ends by itself
+    std::string all = wire.rest();
+    heard.set_value(all);
+    if (all.ends_with("<EOF>")) wire.read_until("never");
+    return ScriptedOrigin::End::Close;
+  });
+  H2Client client(proxy);
+  const http::StreamId stream = client.connect_to("web.test:" + port_of(origin));
+  client.until_holds("HEAD 1 200");
+  client.write(stream, "a part");
+  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.count(Counter::TunnelledBytesUp) == 6; }));
+  client.h2.codec().reset(stream, http::ResetCode::Cancel);
+  client.h2.flush();
+  EXPECT_EQ(heard.get_future().get(), "a part<RST>") << "not as if that were the whole";
+  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.active() == 1; })) << "the client's connection alone";
 }
 
 TEST(NestedConnect, ALaterRequestOverHttp1MayBeAConnect) {

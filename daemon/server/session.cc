@@ -286,6 +286,7 @@ void Session::settle() {
   if (phase_ == Phase::Open && may_close() && writer_.backlog() == 0 && !owes()) {
     // The reader may sit in a read: it goes on discarding until the client ends too, so that no RST overtakes data.
     phase_ = Phase::Closing;
+    if (std::exchange(resets_on_close_, false)) transport_.stream().reset_on_close(false);
     transport_.end_output();
     read_deadline_.set(kLinger);
   }

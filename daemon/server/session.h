@@ -111,7 +111,8 @@ class Session final : private transport::OutputSource {
   bool draining_ = false;
   bool raw_ = false;  // an upgraded exchange owns the bytes
   bool pumping_ = false;
-  bool clogged_ = false;  // h1: requests are left in the input until the client has read
+  bool resets_on_close_ = false;  // while the connection's end would pass for the end of a response
+  bool clogged_ = false;          // h1: requests are left in the input until the client has read
 };
 
 }  // namespace tapdeck::server

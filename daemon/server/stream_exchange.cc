@@ -25,7 +25,7 @@ void StreamExchange::begin(http::StreamId stream, http::RequestHead& head, http:
   failure_.reset();
   bodyless_ = end == http::EndStream::Yes;
   complete_ = bodyless_;
-  started_ = ended_ = tunnel_ = gone_ = fragile_ = false;
+  started_ = ended_ = tunnel_ = gone_ = false;
 }
 
 bool StreamExchange::put_away() {
@@ -133,9 +133,10 @@ Result<void> StreamExchange::respond(const http::ResponseHead& head, http::EndSt
   TRY_VOID(session_.codec_->send_response(stream_, head, end));
   ended_ = end == http::EndStream::Yes;
   // Where only the end of the connection ends the response, a daemon that is killed must not seem to have ended it.
-  fragile_ = !ended_ && !is_multiplexed() && !head.headers.find("content-length") &&
-             !head.headers.find("transfer-encoding") && head.status >= 200 && head_.method != "CONNECT";
-  if (fragile_) session_.transport_.stream().reset_on_close(true);
+  session_.resets_on_close_ = !ended_ && session_.codec_->must_close() && !is_multiplexed() &&
+                              !head.headers.find("content-length") && !head.headers.find("transfer-encoding") &&
+                              head.status >= 200 && head_.method != "CONNECT";
+  if (session_.resets_on_close_) session_.transport_.stream().reset_on_close(true);
   return {};
 }
 
@@ -179,7 +180,6 @@ net::Task<Result<void>> StreamExchange::write_body(const BodyPiece& piece) {
 Result<void> StreamExchange::end(const http::Headers& trailers) {
   TRY_VOID(check_writable());
   ended_ = true;
-  if (std::exchange(fragile_, false)) session_.transport_.stream().reset_on_close(false);
   if (tunnel_ && !is_multiplexed()) {
     session_.transport_.end_output();  // half-close: the client hears that the other side has ended; it may still send
     return {};

@@ -99,7 +99,6 @@ class StreamExchange final : public exchange::Exchange {
   bool ended_ = false;
   bool tunnel_ = false;
   bool gone_ = false;
-  bool fragile_ = false;  // the connection's end would pass for the response's
 };
 
 }  // namespace tapdeck::server

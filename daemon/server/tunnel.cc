@@ -85,34 +85,30 @@ net::Task<Result<void>> drain_pipe(Direction& direction, const Pipe& pipe, size_
   co_return Result<void>{};
 }
 
-enum class Bulk {
-  Over,   // what comes now is small, or cannot be spliced: go on by copying
-  Ended,  // the end of the stream
-};
-
-// While much arrives at a time. A splice that did not fill its request has most likely emptied the socket: the wait
-// finds out what is true for less than a splice that moves nothing.
-net::Task<Result<Bulk>> splice_bulk(Direction& direction) {
+// While much arrives at a time; then what comes is small, cannot be spliced, or is the end, which a read finds out. A
+// splice that did not fill its request has most likely emptied the socket: the wait finds out what is true for less
+// than a splice that moves nothing.
+net::Task<Result<void>> splice_bulk(Direction& direction) {
   Pipe pipe;
   while (true) {
     if (!direction.from.is_open() || !direction.to.is_open()) co_return fail(Code::Cancelled, "the tunnel was closed");
-    if (!pipe.open()) co_return Bulk::Over;  // out of descriptors: slower, still right
+    if (!pipe.open()) co_return Result<void>{};  // out of descriptors: slower, still right
     const ssize_t in = ::splice(direction.from.native_handle(), nullptr, pipe.write_end(), nullptr, kSpliceBytes,
                                 SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     const int error = in < 0 ? errno : 0;
     if (in <= 0) pipe.give_back();
-    if (in == 0) co_return Bulk::Ended;
+    if (in == 0) co_return Result<void>{};
     if (error == EINTR) continue;
-    if (error == EAGAIN || error == EINVAL || error == ENOSYS) co_return Bulk::Over;  // drained, or no such file
+    if (error == EAGAIN || error == EINVAL || error == ENOSYS) co_return Result<void>{};  // drained, or no such file
     if (error != 0) co_return fail_errno(error, "splice from the socket");
     note(direction, static_cast<size_t>(in));
     auto drained = co_await drain_pipe(direction, pipe, static_cast<size_t>(in));
-    if (!drained) co_return std::unexpected(drained.error());
+    if (!drained) co_return drained;
     if (static_cast<size_t>(in) == kSpliceBytes) continue;
     pipe.give_back();
-    if (static_cast<size_t>(in) < ByteQueue::kChunkBytes) co_return Bulk::Over;
+    if (static_cast<size_t>(in) < ByteQueue::kChunkBytes) co_return Result<void>{};
     auto ready = co_await direction.from.wait_readable();
-    if (!ready) co_return std::unexpected(ready.error());
+    if (!ready) co_return ready;
   }
 }
 
@@ -131,8 +127,8 @@ net::Task<Result<void>> move_all(Direction direction, Move move) {
       if (!written) co_return written;
     }
     if (move == Move::Copy || *n < ByteQueue::kChunkBytes) continue;
-    CO_TRY(bulk, co_await splice_bulk(direction));
-    if (bulk == Bulk::Ended) co_return Result<void>{};
+    auto moved = co_await splice_bulk(direction);
+    if (!moved) co_return moved;
   }
 }
 

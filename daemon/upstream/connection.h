@@ -29,7 +29,9 @@ class Connection final : public Lane {
   net::Task<Result<exchange::BodyPiece>> read_tunnel() override;
   net::Task<Result<void>> write_tunnel(std::string_view bytes) override;
   void end_tunnel() override { channel_.transport->end_output(); }
-  void abandon(http::ResetCode /*code*/) override { channel_.transport->close(); }
+  void abandon(http::ResetCode code) override {
+    return code == http::ResetCode::NoError ? channel_.transport->close() : channel_.transport->abort();
+  }
   Connection* whole() override { return this; }
   const Channel& channel() const override { return channel_; }
   std::chrono::milliseconds idle_timeout() const override { return context_.idle_timeout; }

@@ -51,6 +51,7 @@ class Lane {
   virtual void end_tunnel() = 0;
 
   // Breaks the exchange off, so that the origin never takes a part for the whole. Pending waits end with an error.
+  // NoError: both directions have ended, and all that was written still arrives.
   virtual void abandon(http::ResetCode code) = 0;
   // The connection this lane is all of, for the pool; nullptr: shared.
   [[nodiscard]] virtual Connection* whole() { return nullptr; }

@@ -173,8 +173,16 @@ Result<void> ExchangeStore::Impl::open() {
     if (error) return fail_errno(error.value(), "open store " + options.path, Origin::Store);  // EACCES is not "empty"
     return fail(Code::NotFound, "nothing is recorded in " + options.path, Origin::Store);
   }
+  // A store beside another begins with that one's secret and nothing else.
+  const bool is_pending = fs::path(options.path).parent_path().filename() == "pending";
+  const bool lost_all = !is_pending && fs::exists(options.path + "/match.secret", error) &&
+                        !fs::exists(db_path + "/CURRENT", error) && !lost_its_head(db_path);
   TRY_VOID(load_secret());
   TRY_VOID(open_db());
+  if (lost_all) {
+    log::warn("store.begun_anew", "the database of this store is gone, though not its secret: it begins empty",
+              {{"store", options.path}});
+  }
   TRY_VOID(check_schema());
   TRY_VOID(load_tables());
   if (access == Access::ReadOnly) return {};

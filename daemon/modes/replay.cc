@@ -22,6 +22,8 @@ using exchange::Served;
 
 namespace {
 
+constexpr size_t kAbsentKeys = 4096;
+
 config::Repeat repeat_of(const config::Route* route) {
   return route != nullptr ? route->repeat : config::Repeat::InOrder;
 }
@@ -168,11 +170,20 @@ net::Task<Result<std::optional<store::Key>>> ReplayHandler::next_beside(CursorKe
   co_return first;
 }
 
+bool ReplayHandler::is_known_absent(const CursorKey& key, const TargetState& target) {
+  const auto& known = target.tape->known;
+  if (known != nullptr) return !known->may_hold(key.key);
+  const uint64_t generation = context_.store->generation();
+  if (std::exchange(absent_generation_, generation) != generation || absent_.size() >= kAbsentKeys) absent_.clear();
+  return absent_.contains(key);
+}
+
 net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_id(const CursorKey& key, const TargetState& target) {
   HotEntry* entry = cache_.find(key, context_.store->generation());
-  if (entry == nullptr) {
+  if (entry == nullptr && !is_known_absent(key, target)) {
     CO_TRY(loaded, co_await load_entry(key, target));
     entry = loaded;
+    if (entry == nullptr && target.tape->take.number == 0) absent_.insert(key);
   }
   if (entry == nullptr) co_return std::optional<uint64_t>{};
   const uint64_t turn = entry->cursor->load(std::memory_order_relaxed);

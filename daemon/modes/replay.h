@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_set>
 
 #include "daemon/config/config.h"
 #include "daemon/exchange/handler.h"
@@ -55,6 +56,8 @@ class ReplayHandler final {
   // The key of what was recorded beside the full responses of `key`, if that comes before the next of those.
   net::Task<Result<std::optional<store::Key>>> next_beside(CursorKey key, const TargetState& target,
                                                            const Question& question);
+  // Without asking the store: most requests have nothing beside their full responses, and must not wait to learn that.
+  [[nodiscard]] bool is_known_absent(const CursorKey& key, const TargetState& target);
   // When the one was recorded whose turn it is (ExchangeStore::in_time); nullopt: none, or all have had theirs.
   net::Task<Result<std::optional<uint64_t>>> next_id(const CursorKey& key, const TargetState& target);
   net::Task<Result<Found>> find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat);
@@ -64,6 +67,8 @@ class ReplayHandler final {
 
   ReplayContext context_;
   HotCache cache_;
+  std::unordered_set<CursorKey, CursorKeyHash> absent_;  // of tapes that nobody records to, in one generation
+  uint64_t absent_generation_ = 0;
   GrpcReplay grpc_;
 };
 

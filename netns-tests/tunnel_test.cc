@@ -23,7 +23,9 @@ TEST(Tunnel, ServerFirstProtocolWorksAndIsCounted) {
 }
 
 TEST(Tunnel, ReplayResetsWhatCannotBeOnTapeAndCountsAMiss) {
-  Captured captured;
+  DaemonOptions options;
+  options.sections["limits"] = "header_timeout = \"1s\"\n";
+  Captured captured(CaptureBy::Cgroup, std::move(options));
   ScriptedOrigin origin(captured.lab().origin(), 25, std::nullopt,
                         [](Peer& peer) { peer.stream().send("220 mail.test ready\r\n"); });
   captured.replay();

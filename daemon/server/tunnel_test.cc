@@ -70,7 +70,9 @@ TEST(Tunnel, AClientThatSpeaksHttpLateIsStillServedAsHttp) {
 }
 
 TEST(Tunnel, ReplayResetsWhatCannotBeOnTapeAndCountsAMiss) {
-  WorkerRig rig(in_mode(Mode::Replay));
+  RigOptions options = in_mode(Mode::Replay);
+  options.config.limits.header_timeout = 100ms;
+  WorkerRig rig(std::move(options));
   ScriptedOrigin origin(greet_first);
   rig.go_to(origin.endpoint());
   Wire opaque = rig.connect();

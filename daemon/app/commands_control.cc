@@ -160,10 +160,14 @@ int export_to_output(const Common& common, const SessionArgs& args, Streams stre
   const std::string file = directory + "/session.tapdeck";
   Common plain = common;
   plain.format = Format::Text;
+  std::error_code ignored;
   const int status = answer(
       plain, streams, Need::ReadDirect, "exporting session", [&](auto& c) { return c.export_session(args.name, file); },
-      [&](const Json&) { streams.out << std::ifstream(file, std::ios::binary).rdbuf() << std::flush; });
-  std::error_code ignored;
+      [&](const Json&) {
+        std::ifstream whole(file, std::ios::binary);
+        std::filesystem::remove_all(directory, ignored);  // a reader that goes away ends us (SIGPIPE)
+        streams.out << whole.rdbuf() << std::flush;
+      });
   std::filesystem::remove_all(directory, ignored);
   return status != 0 || streams.out ? status : 1;
 }

@@ -15,6 +15,7 @@
 #include "daemon/app/pending_intake.h"
 #include "daemon/app/serve.h"
 #include "daemon/base/log.h"
+#include "daemon/modes/select.h"
 
 namespace tapdeck::app {
 
@@ -112,13 +113,6 @@ class InProcess final : public RunServices {
     return reasons;
   }
 
-  // Something may be answered from the tape.
-  [[nodiscard]] bool answers() const {
-    const auto from_tape = [](Mode mode) { return mode == Mode::Hybrid || mode == Mode::Replay; };
-    return from_tape(options_.mode) ||
-           std::ranges::any_of(config_.routes, [&](const auto& route) { return route.mode && from_tape(*route.mode); });
-  }
-
   // Replay reads, whoever writes; recording owns the store, or writes beside its owner.
   Result<void> open_engine() {
     const bool reads = options_.mode == Mode::Replay;
@@ -127,7 +121,8 @@ class InProcess final : public RunServices {
     paths_.capture_dir = paths_.run_dir / (std::string(kRunCapturePrefix) + std::to_string(::getpid()));
     auto engine = Engine::create(config_, paths_, metrics_, reads ? StoreUse::Read : StoreUse::Own);
     if (!engine && engine.error().code == Code::Busy && engine.error().origin == Origin::Store && !reads) {
-      engine = Engine::create(config_, paths_, metrics_, answers() ? StoreUse::BesideAndRead : StoreUse::Beside);
+      const bool answers = modes::may_answer_from_tape(options_.mode, config_.routes);
+      engine = Engine::create(config_, paths_, metrics_, answers ? StoreUse::BesideAndRead : StoreUse::Beside);
       if (engine) pending_ = (*engine)->store().options().path;
     }
     if (!engine && reads && engine.error().code == Code::NotFound && engine.error().origin == Origin::Store) {

@@ -92,10 +92,8 @@ net::Task<Result<std::shared_ptr<const ReplayItem>>> ReplayHandler::load(CursorK
 }
 
 bool ReplayHandler::is_surely_absent(const TargetState& target, const Question& question) {
-  const auto& known = target.tape->known;
-  if (known == nullptr || known->may_hold(question.key)) return false;
-  for (const auto& other : {question.conditional, question.as_get}) {
-    if (other && known->may_hold(*other)) return false;
+  for (const auto& key : {std::optional(question.key), question.conditional, question.as_get}) {
+    if (key && !is_known_absent(target, *key)) return false;
   }
   context_.metrics->observe(Histogram::LookupMiss, 0);
   return true;
@@ -155,10 +153,9 @@ net::Task<Result<Found>> ReplayHandler::find_refusal(Exchange& exchange, const T
 
 net::Task<Result<std::optional<store::Key>>> ReplayHandler::next_beside(CursorKey key, const TargetState& target,
                                                                         const Question& question) {
+  const CursorKey full_key = key;
   std::optional<store::Key> first;
-  if (!question.conditional && !question.early) co_return first;
-  CO_TRY(full, co_await next_id(key, target));
-  uint64_t soonest = full.value_or(UINT64_MAX);
+  uint64_t soonest = UINT64_MAX;
   for (const auto& other : {question.conditional, question.early}) {
     if (!other) continue;
     key.key = *other;
@@ -167,23 +164,26 @@ net::Task<Result<std::optional<store::Key>>> ReplayHandler::next_beside(CursorKe
     soonest = *id;
     first = other;
   }
+  if (!first) co_return first;
+  CO_TRY(full, co_await next_id(full_key, target));
+  if (full && *full < soonest) first.reset();
   co_return first;
 }
 
-bool ReplayHandler::is_known_absent(const CursorKey& key, const TargetState& target) {
+bool ReplayHandler::is_known_absent(const TargetState& target, const store::Key& key) {
   const auto& known = target.tape->known;
-  if (known != nullptr) return !known->may_hold(key.key);
+  if (known != nullptr) return !known->may_hold(key);
   const uint64_t generation = context_.store->generation();
   if (std::exchange(absent_generation_, generation) != generation || absent_.size() >= kAbsentKeys) absent_.clear();
-  return absent_.contains(key);
+  return absent_.contains({target.tape->id, {}, key});
 }
 
 net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_id(const CursorKey& key, const TargetState& target) {
   HotEntry* entry = cache_.find(key, context_.store->generation());
-  if (entry == nullptr && !is_known_absent(key, target)) {
+  if (entry == nullptr && !is_known_absent(target, key.key)) {
     CO_TRY(loaded, co_await load_entry(key, target));
     entry = loaded;
-    if (entry == nullptr && target.tape->take.number == 0) absent_.insert(key);
+    if (entry == nullptr && target.tape->take.number == 0) absent_.insert({key.tape, {}, key.key});
   }
   if (entry == nullptr) co_return std::optional<uint64_t>{};
   const uint64_t turn = entry->cursor->load(std::memory_order_relaxed);

@@ -57,7 +57,7 @@ class ReplayHandler final {
   net::Task<Result<std::optional<store::Key>>> next_beside(CursorKey key, const TargetState& target,
                                                            const Question& question);
   // Without asking the store: most requests have nothing beside their full responses, and must not wait to learn that.
-  [[nodiscard]] bool is_known_absent(const CursorKey& key, const TargetState& target);
+  [[nodiscard]] bool is_known_absent(const TargetState& target, const store::Key& key);
   // When the one was recorded whose turn it is (ExchangeStore::in_time); nullopt: none, or all have had theirs.
   net::Task<Result<std::optional<uint64_t>>> next_id(const CursorKey& key, const TargetState& target);
   net::Task<Result<Found>> find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat);

@@ -70,6 +70,12 @@ const config::Route* connection_route(const std::vector<config::Route>& routes, 
   return nullptr;
 }
 
+bool may_answer_from_tape(Mode mode, const std::vector<config::Route>& routes) {
+  const auto from_tape = [](Mode one) { return one == Mode::Replay || one == Mode::Hybrid; };
+  return from_tape(mode) ||
+         std::ranges::any_of(routes, [&](const auto& route) { return route.mode && from_tape(*route.mode); });
+}
+
 std::optional<std::string> upstream_offer_of(const config::Route* route, config::Scheme scheme) {
   if (route == nullptr || route->upstream_http == config::UpstreamHttp::Auto) return std::nullopt;
   const bool secure = scheme == config::Scheme::Https;

@@ -10,6 +10,7 @@
 #include "daemon/exchange/error_response.h"
 #include "daemon/http/h1_codec.h"
 #include "daemon/modes/origin.h"
+#include "daemon/modes/select.h"
 #include "daemon/server/connection.h"
 
 namespace tapdeck::server {
@@ -18,8 +19,6 @@ namespace {
 
 constexpr std::string_view kConnect = "CONNECT ";
 constexpr std::string_view kEstablished = "HTTP/1.1 200 Connection established\r\n\r\n";
-// After a refusal: how long the client may take to read it, before closing could cost it the answer.
-constexpr std::chrono::milliseconds kLinger{1500};
 
 }  // namespace
 
@@ -119,9 +118,7 @@ net::Task<bool> Connection::serve_connect() {
 // The tape may know what the network does not: then the client learns of an origin that is gone with the first request
 // that needs it, as captured clients do.
 bool Connection::may_answer_from_tape() {
-  const auto from_tape = [](Mode mode) { return mode == Mode::Replay || mode == Mode::Hybrid; };
-  if (from_tape(target().mode)) return true;
-  return std::ranges::any_of(context_.routes, [&](const auto& route) { return route.mode && from_tape(*route.mode); });
+  return modes::may_answer_from_tape(target().mode, context_.routes);
 }
 
 // Says so when the client leaves while its origin is being reached: nobody is left to tell.

@@ -79,20 +79,14 @@ TEST_F(EarlyAnswer, AnHttp2ClientThatStopsItsUploadGetsTheWholeAnswerAndItsLikeI
   const auto upload = [&](Then then) {
     Wire raw = rig.connect();
     H2Wire wire(raw, http::Role::Client);
-    http::RequestHead head;
-    head.method = "POST";
-    head.target = "/up";
-    head.scheme = "http";
-    head.authority = "api.test";
-    head.version = http::Version::Http2;
-    head.headers.add("content-length", "30");
-    auto stream = wire.codec().send_request(head, http::EndStream::No);
-    EXPECT_TRUE(stream);
-    EXPECT_TRUE(wire.codec().send_body(*stream, "ten bytes.", std::nullopt));
+    http::Headers length;
+    length.add("content-length", "30");
+    const http::StreamId stream = wire.open_post("/up", length);
+    EXPECT_TRUE(wire.codec().send_body(stream, "ten bytes.", std::nullopt));
     wire.flush();
     if (then == Then::SendsAll) {
-      EXPECT_TRUE(wire.codec().send_body(*stream, "and another twenty..", std::nullopt));
-      EXPECT_TRUE(wire.codec().send_end(*stream, {}));
+      EXPECT_TRUE(wire.codec().send_body(stream, "and another twenty..", std::nullopt));
+      EXPECT_TRUE(wire.codec().send_end(stream, {}));
       wire.flush();
     }
     std::string all = wire.until("HEAD");

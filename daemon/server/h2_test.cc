@@ -361,14 +361,7 @@ TEST(H2, AStreamStalledByItsClientFailsAloneAfterTheIdleTimeout) {
   rig.go_to(origin.endpoint());
   Wire raw = rig.connect();
   H2Wire client(raw, http::Role::Client);
-  http::RequestHead head;
-  head.method = "POST";
-  head.target = "/stalled";
-  head.scheme = "http";
-  head.authority = "api.test";
-  head.version = http::Version::Http2;
-  EXPECT_TRUE(client.codec().send_request(head, http::EndStream::No));
-  client.flush();
+  client.open_post("/stalled");
   std::string seen;
   const auto limit = std::chrono::steady_clock::now() + 10s;
   while (std::chrono::steady_clock::now() < limit && !seen.contains("HEAD 1 ") && !seen.contains("RESET 1 ")) {

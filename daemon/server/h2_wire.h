@@ -30,21 +30,17 @@ class H2Wire {
     }
     return true;
   }
+  // A POST whose body is to follow.
+  http::StreamId open_post(std::string path, const http::Headers& headers = {}) {
+    return begin("POST", std::move(path), headers, http::EndStream::No);
+  }
   http::StreamId request(std::string method, std::string path, std::string body = {},
                          const http::Headers& headers = {}) {
-    http::RequestHead head;
-    head.method = std::move(method);
-    head.target = std::move(path);
-    head.scheme = "http";
-    head.authority = "api.test";
-    head.version = http::Version::Http2;
-    head.headers = headers;
-    auto stream = codec_->send_request(head, body.empty() ? http::EndStream::Yes : http::EndStream::No);
-    EXPECT_TRUE(stream);
-    if (!stream) return 0;
-    if (!body.empty()) send(*stream, body);
+    const auto end = body.empty() ? http::EndStream::Yes : http::EndStream::No;
+    const http::StreamId stream = begin(std::move(method), std::move(path), headers, end);
+    if (stream != 0 && !body.empty()) send(stream, body);
     flush();
-    return *stream;
+    return stream;
   }
   // All of it, as windows open, and the end of the message.
   void send(http::StreamId stream, std::string_view body, const http::Headers& trailers = {}) {
@@ -89,6 +85,19 @@ class H2Wire {
   }
 
  private:
+  http::StreamId begin(std::string method, std::string path, const http::Headers& headers, http::EndStream end) {
+    http::RequestHead head;
+    head.method = std::move(method);
+    head.target = std::move(path);
+    head.scheme = "http";
+    head.authority = "api.test";
+    head.version = http::Version::Http2;
+    head.headers = headers;
+    auto stream = codec_->send_request(head, end);
+    EXPECT_TRUE(stream);
+    flush();
+    return stream.value_or(0);
+  }
   std::string name(const http::Event& event) {
     if (const auto* head = std::get_if<http::HeadReceived>(&event)) {
       if (role_ == http::Role::Server) {

@@ -19,8 +19,6 @@ using When = transport::OutputWriter::When;
 constexpr size_t kPipelineBytes = 131072;
 // Objects of ended exchanges that a connection keeps: those that an HTTP/2 client commonly has open at a time.
 constexpr size_t kSpares = 32;
-// After our last byte: how long the client may take to read it and close, before a reset could cost it the response.
-constexpr std::chrono::milliseconds kLinger{1500};
 
 }  // namespace
 

@@ -40,6 +40,9 @@ struct SessionContext {
   SessionLimits limits;
 };
 
+// After our last byte: how long the client may take to read it and close, before a reset could cost it the response.
+inline constexpr std::chrono::milliseconds kLinger{1500};
+
 class StreamExchange;
 
 class Session final : private transport::OutputSource {

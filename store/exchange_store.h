@@ -131,8 +131,10 @@ class ExchangeStore {
   [[nodiscard]] Result<Secret> key_secret(std::string_view session) const;
 
   // ---- lookup (lookup.cc)
-  // Ids of lookups as numbers that grow in the order of recording, whichever store they are from (open_pending).
-  [[nodiscard]] static uint64_t in_time(uint64_t id) { return id ^ (1ULL << 63); }
+  // Set in the ids that lookups give of recordings of the store that this one was opened beside (open_pending).
+  static constexpr uint64_t kOlder = 1ULL << 63;
+  // Ids of lookups as numbers that grow in the order of recording, whichever store they are from.
+  [[nodiscard]] static uint64_t in_time(uint64_t id) { return id ^ kOlder; }
   struct Found {
     std::vector<uint64_t> ids;
     size_t usable = 0;  // how many of them, from the front, lookup() gives

@@ -42,7 +42,7 @@ Result<ExchangeStore::Found> ExchangeStore::lookup_all(std::string_view session,
   auto older = impl_->older->lookup_all(session, key);
   if (!older && older.error().code == Code::NotFound) return found;  // the session is new here
   if (older) {
-    for (uint64_t& id : older->ids) id |= Impl::kOlder;
+    for (uint64_t& id : older->ids) id |= kOlder;
   }
   return older;
 }
@@ -80,7 +80,7 @@ Result<ExchangeStore::Found> ExchangeStore::Impl::find_own(std::string_view sess
 }
 
 Result<Recording> ExchangeStore::get(std::string_view session, uint64_t id) const {
-  if (impl_->older != nullptr && (id & Impl::kOlder) != 0) return impl_->older->get(session, id & ~Impl::kOlder);
+  if (impl_->older != nullptr && (id & kOlder) != 0) return impl_->older->get(session, id & ~kOlder);
   TRY(found, impl_->find_session(session));
   const auto guard = impl_->use();
   TRY(bytes, impl_->read(Family::Recordings, recording_key(found.first, id)));

@@ -141,9 +141,8 @@ struct ExchangeStore::Impl {
 
   bool degraded = false;  // handle: open for writing failed, reading goes on without
 
-  // The store that this one was opened beside, when it is to answer as well: as it was then. Its ids have kOlder set.
+  // The store that this one was opened beside, when it is to answer as well: as it was then.
   std::unique_ptr<ExchangeStore> older;
-  static constexpr uint64_t kOlder = 1ULL << 63;
 
   mutable std::mutex table_mutex;
   std::map<uint32_t, SessionRow> sessions;    // table

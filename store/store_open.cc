@@ -56,7 +56,7 @@ rocksdb::ColumnFamilyOptions family_options(const std::string& name, const rocks
   rocksdb::ColumnFamilyOptions options(base);
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = cache;
-  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(16));  // one absent key in 2,000 reads a block of a table
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(16));  // bits a key; docs/PERFORMANCE.md has it and 10
   options.write_buffer_size = 32ull << 20;
   options.compression = rocksdb::kNoCompression;
   if (name == name_of(Family::Recordings)) options.bottommost_compression = rocksdb::kLZ4Compression;

@@ -8,7 +8,7 @@
 namespace tapdeck::lab {
 namespace {
 
-const std::string kClients = TAPDECK_LAB_CLIENTS;
+const std::string kClientSources = TAPDECK_LAB_CLIENTS;
 const std::string kCache = "/var/cache/tapdeck-test";
 
 // Modules come from wherever Go is told to get them, once: go.sum says which bytes are right.
@@ -17,7 +17,7 @@ std::string grpc_go() {
   static const std::string binary = [] {
     const auto file = (directory / "grpc_go").string();
     const auto built =
-        run_to_end({.argv = {"sh", "-c", "cd " + kClients + "/grpc_go && exec go build -o " + file + " ."},
+        run_to_end({.argv = {"sh", "-c", "cd " + kClientSources + "/grpc_go && exec go build -o " + file + " ."},
                     .env = {{"GO111MODULE", "on"},
                             {"GOTOOLCHAIN", "local"},
                             {"GOFLAGS", "-mod=readonly"},
@@ -34,7 +34,7 @@ std::string grpc_go() {
 // content of package-lock.json, which says which bytes are right; nothing of theirs runs while they are installed.
 std::vector<std::string> grpc_js(const std::string& program) {
   static const std::string modules = [] {
-    const std::string source = kClients + "/grpc_js";
+    const std::string source = kClientSources + "/grpc_js";
     const std::string directory = kCache + "/grpc_js";
     const auto installed =
         run_to_end({.argv = {"sh", "-ec",
@@ -47,15 +47,15 @@ std::vector<std::string> grpc_js(const std::string& program) {
     if (installed.status != 0) raise("npm ci of clients/grpc_js: " + installed.err);
     return directory + "/node_modules";
   }();
-  return {"env", "NODE_PATH=" + modules, "node", kClients + "/grpc_js/" + program};
+  return {"env", "NODE_PATH=" + modules, "node", kClientSources + "/grpc_js/" + program};
 }
 
 // Where interop_pb2.py is.
 std::string python_messages() {
   static const TempDir directory;
   static const bool made = [] {
-    const auto run = run_to_end(
-        {.argv = {"protoc", "--python_out=" + directory.path().string(), "-I", kClients + "/grpc", "interop.proto"}});
+    const auto run = run_to_end({.argv = {"protoc", "--python_out=" + directory.path().string(), "-I",
+                                          kClientSources + "/grpc", "interop.proto"}});
     if (run.status != 0) raise("protoc: " + run.err);
     return true;
   }();
@@ -96,7 +96,7 @@ std::vector<std::string> grpc_client(const GrpcCall& call, const std::vector<std
             "PYTHONDONTWRITEBYTECODE=1",
             "GRPC_DNS_RESOLVER=native",  // the hosts file; the lab has no name server to wait for
             "/usr/bin/python3",
-            kClients + "/grpc/interop.py",
+            kClientSources + "/grpc/interop.py",
             address,
             name};
   }

@@ -120,7 +120,9 @@ class ExchangeStore {
   [[nodiscard]] Result<SessionInfo> create_session(std::string_view name);  // AlreadyExists, InvalidArgument
   [[nodiscard]] Result<std::vector<SessionInfo>> list_sessions() const;     // by name
   [[nodiscard]] Result<SessionInfo> session(std::string_view name) const;   // NotFound
-  [[nodiscard]] Result<void> delete_session(std::string_view name);         // NotFound; its blobs go when unshared
+  // NotFound, which names the nearest, unless it is here or in the store that this one is beside.
+  [[nodiscard]] Result<void> need_session(std::string_view name) const;
+  [[nodiscard]] Result<void> delete_session(std::string_view name);  // NotFound; its blobs go when unshared
   // Empty `target` = the store's default. The session must exist, except that an empty name clears the choice.
   [[nodiscard]] Result<void> activate_session(std::string_view name, std::string_view target = {});
   // The session chosen for `target`, else the store's default, else "default".

@@ -101,6 +101,12 @@ Result<SessionInfo> ExchangeStore::session(std::string_view name) const {
   return impl_->info(found.first, found.second);
 }
 
+Result<void> ExchangeStore::need_session(std::string_view name) const {
+  if (impl_->older != nullptr && !impl_->find_session(name)) return impl_->older->need_session(name);
+  TRY_VOID(impl_->find_session(name));
+  return {};
+}
+
 Result<void> ExchangeStore::delete_session(std::string_view name) {
   TRY_VOID(impl_->need_writable());
   TRY(found, impl_->find_session(name));

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,6 +40,7 @@ struct Plan {
   char** argv = nullptr;
   char** environment = nullptr;
   const SignalRelay* relay = nullptr;
+  pid_t parent = 0;
 };
 
 Message prepare(const Plan& plan) {
@@ -63,6 +65,9 @@ Message prepare(const Plan& plan) {
   } while (got < 0 && errno == EINTR);
   // Our parent is gone, or gave up.
   if (got != 1) ::_exit(kExitOurFailure);
+  // Without us its connections would go where nobody records or answers them.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != plan.parent) ::_exit(kExitOurFailure);
   plan.relay->restore_in_child();
   ::execvpe(plan.argv[0], plan.argv, plan.environment);
   message = {Step::Exec, errno};
@@ -140,7 +145,7 @@ Result<std::unique_ptr<Child>> Child::start(ChildOptions options, const SignalRe
   }
   std::vector<char*> argv = pointers(options.argv);
   std::vector<char*> environment = pointers(options.environment);
-  const Plan plan{theirs.get(), procs.get(), options.mounts, argv.data(), environment.data(), &relay};
+  const Plan plan{theirs.get(), procs.get(), options.mounts, argv.data(), environment.data(), &relay, ::getpid()};
 
   const pid_t pid = ::fork();
   if (pid < 0) return fail_errno(errno, "fork");

@@ -38,7 +38,7 @@ class FakeRuntime final : public Runtime {
 
 class IdleBackend final : public TargetBackend {
  public:
-  Result<void> attach(uint32_t, const TargetSettings&, const ResolvedTarget&) override { return {}; }
+  Result<void> attach(uint32_t, const TargetSettings&, const ResolvedTarget&, Why) override { return {}; }
   Result<void> update(uint32_t, const TargetSettings&) override { return {}; }
   Result<void> detach(uint32_t) override { return {}; }
   std::map<std::string, uint64_t> uncaptured(uint32_t) override { return {}; }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "daemon/base/log.h"
+#include "daemon/modes/select.h"
 #include "store/redact.h"
 
 namespace tapdeck::app {
@@ -160,7 +161,9 @@ Result<void> Engine::open_store(const Paths& paths, StoreUse use) {
   if (use == StoreUse::Own) intake_ = std::make_unique<PendingIntake>(*store_);
   store::RedactOptions redact{config_.redact.headers, config_.redact.query};
   redactor_ = std::make_unique<store::Redactor>(redact, store_->redaction_secret());
-  tapes_ = std::make_unique<Tapes>(*store_, runtime_, metrics_);
+  const bool routes_record = modes::may_record(Mode::Passthrough, config_.routes);
+  tapes_ = std::make_unique<Tapes>(*store_, runtime_, metrics_,
+                                   routes_record ? Tapes::RoutesRecord::Yes : Tapes::RoutesRecord::No);
   return {};
 }
 

@@ -46,7 +46,7 @@ struct TapesRig {
     store::StoreOptions options;
     options.path = folder.file("store");
     store = tls::testing::must(store::ExchangeStore::open(options, store::Access::ReadWrite));
-    tapes.emplace(*store, runtime, registry);
+    tapes.emplace(*store, runtime, registry, Tapes::RoutesRecord::No);
   }
 };
 

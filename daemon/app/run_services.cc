@@ -26,6 +26,20 @@ constexpr uint32_t kSlot = 1;
 // An owner looks for pending recordings four times a second; many of them take it longer.
 constexpr std::chrono::milliseconds kMergePatience{5000};
 
+std::string protocol_name(uint8_t protocol) {
+  switch (protocol) {
+    case IPPROTO_TCP:
+      return "tcp";
+    case IPPROTO_UDP:
+      return "udp";
+    case IPPROTO_ICMP:
+    case IPPROTO_ICMPV6:
+      return "icmp";
+    default:
+      return "raw";
+  }
+}
+
 class InProcess final : public RunServices {
  public:
   InProcess(const RunOptions& options, config::Config config, Paths paths)
@@ -36,7 +50,7 @@ class InProcess final : public RunServices {
     engine_.reset();
     std::error_code ignored;
     std::filesystem::remove_all(paths_.capture_dir, ignored);
-    if (options_.mode != Mode::Replay) merge_pending();
+    if (!reads_) merge_pending();
   }
 
   Result<void> open() {
@@ -94,9 +108,10 @@ class InProcess final : public RunServices {
     }
     out.uncaptured = uncaptured_;
     for (const kernel::Refusal& refusal : engine_->bridge().refusals()) {
-      const bool tcp = refusal.protocol == IPPROTO_TCP;
-      out.refused.push_back({refusal.pid, std::string(refusal.comm.data()), tcp ? "tcp" : "udp",
-                             refusal.destination.to_string(), std::string()});
+      // A socket of another kind is refused as it is made, before it has a destination.
+      const bool placed = refusal.destination.port != 0;
+      out.refused.push_back({refusal.pid, std::string(refusal.comm.data()), protocol_name(refusal.protocol),
+                             placed ? refusal.destination.to_string() : "", std::string()});
     }
     return out;
   }
@@ -115,17 +130,17 @@ class InProcess final : public RunServices {
 
   // Replay reads, whoever writes; recording owns the store, or writes beside its owner.
   Result<void> open_engine() {
-    const bool reads = options_.mode == Mode::Replay;
+    reads_ = !modes::may_record(options_.mode, config_.routes);
     clean_dead_runs(paths_.run_dir);
     paths_.admin_socket.clear();  // a run has none
     paths_.capture_dir = paths_.run_dir / (std::string(kRunCapturePrefix) + std::to_string(::getpid()));
-    auto engine = Engine::create(config_, paths_, metrics_, reads ? StoreUse::Read : StoreUse::Own);
-    if (!engine && engine.error().code == Code::Busy && engine.error().origin == Origin::Store && !reads) {
+    auto engine = Engine::create(config_, paths_, metrics_, reads_ ? StoreUse::Read : StoreUse::Own);
+    if (!engine && engine.error().code == Code::Busy && engine.error().origin == Origin::Store && !reads_) {
       const bool answers = modes::may_answer_from_tape(options_.mode, config_.routes);
       engine = Engine::create(config_, paths_, metrics_, answers ? StoreUse::BesideAndRead : StoreUse::Beside);
       if (engine) pending_ = (*engine)->store().options().path;
     }
-    if (!engine && reads && engine.error().code == Code::NotFound && engine.error().origin == Origin::Store) {
+    if (!engine && reads_ && engine.error().code == Code::NotFound && engine.error().origin == Origin::Store) {
       engine.error().detail = "nothing is recorded in " + paths_.state_dir.string() +
                               " yet; record first: tapdeck run --session " + options_.session + " -- COMMAND";
     }
@@ -157,6 +172,7 @@ class InProcess final : public RunServices {
   std::unique_ptr<Engine> engine_;
   std::map<std::string, uint64_t> uncaptured_;
   std::string pending_;
+  bool reads_ = false;  // nothing may be recorded
 };
 
 }  // namespace

@@ -22,9 +22,17 @@ class Backend final : public TargetBackend {
   void set_defaults(const Defaults& defaults) { defaults_ = defaults; }
   [[nodiscard]] const Defaults& defaults() const { return defaults_; }
 
-  Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved) override {
-    TRY_VOID(engine_.tapes().assign(slot, assignment(settings)));
+  Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved, Why why) override {
     const kernel::TargetPolicy policy = policy_of(settings);
+    lacking_.erase(slot);
+    if (auto assigned = engine_.tapes().assign(slot, assignment(settings)); !assigned) {
+      const bool closed = policy.on_lease == kernel::OnLease::Closed || policy.sealed == kernel::Sealed::Yes;
+      if (why == Why::Asked || !closed) return assigned;
+      engine_.tapes().assign_without_tape(slot, assignment(settings));
+      lacking_[slot] = assigned.error().message();
+      log::error("target.no_session", "captured without a session: its requests get 503 until there is one",
+                 {{"target", slot}, {"name", settings.shown()}, {"problem", assigned.error().message()}});
+    }
     if (!resolved.interface.empty()) {
       TRY_VOID(engine_.capture().attach_interface(slot, resolved.interface, policy));
     } else {
@@ -36,8 +44,14 @@ class Backend final : public TargetBackend {
     return {};
   }
 
+  std::string lacking(uint32_t slot) override {
+    const auto found = lacking_.find(slot);
+    return found == lacking_.end() ? std::string() : found->second;
+  }
+
   Result<void> update(uint32_t slot, const TargetSettings& settings) override {
     TRY_VOID(engine_.tapes().assign(slot, assignment(settings)));
+    lacking_.erase(slot);
     engine_.cursors().rewind(static_cast<int>(slot));
     const auto known = attached_.find(slot);
     if (known == attached_.end()) return {};
@@ -140,7 +154,8 @@ class Backend final : public TargetBackend {
   const config::Config& config_;
   Defaults defaults_;
   std::map<uint32_t, TargetSettings> attached_;
-  std::optional<TargetSettings> proxy_;  // unset: no explicit listener
+  std::map<uint32_t, std::string> lacking_;  // attached without a tape: why
+  std::optional<TargetSettings> proxy_;      // unset: no explicit listener
 };
 
 TargetSettings settings_of(const config::Target& target) {
@@ -218,6 +233,7 @@ class ServeService final : public Service {
   }
 
   Result<void> start() override {
+    engine_->capture().hold_predecessor(true);
     registry_->start();
     for (const config::Target& target : config_.targets) {
       auto attached = registry_->attach(settings_of(target), IfMissing::Wait);
@@ -226,6 +242,7 @@ class ServeService final : public Service {
         return std::unexpected(attached.error());
       }
     }
+    engine_->capture().hold_predecessor(false);
     if (!config_.proxy.listen.empty()) {
       const std::scoped_lock lock(mutex_);
       TRY_VOID(backend_.open_proxy());

@@ -5,9 +5,12 @@
 namespace tapdeck::app {
 
 Result<std::shared_ptr<const modes::Tape>> Tapes::open(const Assignment& assignment) {
-  if (assignment.mode == Mode::Passthrough) return std::shared_ptr<const modes::Tape>();
+  const bool routes_record = routes_record_ == RoutesRecord::Yes;
+  if (assignment.mode == Mode::Passthrough && !routes_record) return std::shared_ptr<const modes::Tape>();
   store::Take take;
-  if (assignment.mode == Mode::Replay) {
+  // Also where a route adds to it.
+  if (assignment.mode == Mode::Replay) TRY_VOID(store_.need_session(assignment.session));
+  if (assignment.mode == Mode::Replay && !routes_record) {
     TRY(info, store_.session(assignment.session));
     take.session = info.name;
     take.session_number = info.number;

@@ -27,11 +27,13 @@ struct Assignment {
 
 class Tapes {
  public:
-  // All outlive this.
-  Tapes(store::ExchangeStore& store, modes::RuntimeState& runtime, MetricsRegistry& metrics)
-      : store_(store), runtime_(runtime), metrics_(metrics) {}
+  enum class RoutesRecord { No, Yes };  // some route records, whatever its target's mode
 
-  // Opens a new take where the mode records and publishes the slot. Replay of a session that does not exist is
+  // All outlive this.
+  Tapes(store::ExchangeStore& store, modes::RuntimeState& runtime, MetricsRegistry& metrics, RoutesRecord routes_record)
+      : store_(store), runtime_(runtime), metrics_(metrics), routes_record_(routes_record) {}
+
+  // Opens a new take where something may be recorded and publishes the slot. Replay of a session that does not exist is
   // NotFound and names the nearest; nothing has changed then.
   Result<void> assign(uint32_t slot, const Assignment& assignment);
   // Publishes the slot without a tape: what needs one is answered with an error that says so.
@@ -45,6 +47,7 @@ class Tapes {
   store::ExchangeStore& store_;
   modes::RuntimeState& runtime_;
   MetricsRegistry& metrics_;
+  const RoutesRecord routes_record_;
   std::atomic<uint64_t> next_id_{1};
 };
 

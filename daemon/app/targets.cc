@@ -68,6 +68,7 @@ Result<void> TargetRegistry::save() {
 }
 
 Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing if_missing) {
+  const auto why = if_missing == IfMissing::Fail ? TargetBackend::Why::Asked : TargetBackend::Why::Kept;
   // Outside the lock: `tapdeck targets` must answer while podman thinks.
   const Result<ResolvedTarget> resolved = resolve_target(settings.spec, options_.resolve);
   if (!resolved) {
@@ -81,7 +82,7 @@ Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing i
   for (const auto& [id, entry] : entries_) {
     if (entry->settings.spec == settings.spec) {
       const TargetSettings before = std::exchange(entry->settings, settings);
-      const Result<void> done = resolved ? attach_entry(*entry, *resolved) : Result<void>{};
+      const Result<void> done = resolved ? attach_entry(*entry, *resolved, why) : Result<void>{};
       if (!done) {
         entry->settings = before;
         return std::unexpected(done.error());
@@ -108,7 +109,7 @@ Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing i
   entries_.emplace(id, std::move(owned));
   if (!resolved) {
     lose(entry, resolved.error());
-  } else if (const Result<void> done = attach_entry(entry, *resolved); !done) {
+  } else if (const Result<void> done = attach_entry(entry, *resolved, why); !done) {
     entries_.erase(id);
     return std::unexpected(done.error());
   }
@@ -169,7 +170,10 @@ Result<TargetStatus> TargetRegistry::update(const std::string& target,
   change(settings);
   settings.spec = entry->settings.spec;
   settings.pid_start = entry->settings.pid_start;
-  if (entry->state == TargetStatus::State::Attached) TRY_VOID(backend_.update(entry->id, settings));
+  if (entry->state == TargetStatus::State::Attached) {
+    TRY_VOID(backend_.update(entry->id, settings));
+    entry->detail.clear();
+  }
   entry->settings = std::move(settings);
   TRY_VOID(save());
   return status_of(*entry);

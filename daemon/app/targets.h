@@ -31,8 +31,15 @@ namespace tapdeck::app {
 class TargetBackend {
  public:
   virtual ~TargetBackend() = default;
+  enum class Why {
+    Asked,  // by a person, who is told what is wrong
+    Kept,   // of before a restart, of the configuration, or come back: what may not pass uncaptured is captured anyway
+  };
   // Captures resolved.cgroup_path or resolved.interface for `slot`. A slot already attached is replaced.
-  virtual Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved) = 0;
+  virtual Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved,
+                              Why why) = 0;
+  // Why an attached slot answers nothing, because it was attached anyway; empty: it does. update() tries again.
+  virtual std::string lacking(uint32_t /*slot*/) { return {}; }
   // Session, mode, sealed ... changed; the attachment stays.
   virtual Result<void> update(uint32_t slot, const TargetSettings& settings) = 0;
   // Detaching what is not attached is success.
@@ -51,7 +58,7 @@ struct TargetStatus {
   uint32_t id = 0;  // what attach printed; the slot of metrics and identities
   TargetSettings settings;
   State state = State::Waiting;
-  std::string detail;                      // why it waits or failed; empty when attached
+  std::string detail;                      // why it waits or failed, or is attached and answers nothing; else empty
   std::string display;                     // "container web (podman)"
   std::string captured;                    // cgroup path, or "interface NAME"
   int64_t attached_at_ms = 0;              // Unix time; 0 while not attached
@@ -118,7 +125,7 @@ class TargetRegistry {
   // All of these with work_mutex_ held.
   Result<void> save();
   Result<Entry*> entry_of(const std::string& target);
-  Result<void> attach_entry(Entry& entry, const ResolvedTarget& resolved);
+  Result<void> attach_entry(Entry& entry, const ResolvedTarget& resolved, TargetBackend::Why why);
   [[nodiscard]] bool needs_resolving(Entry& entry);
   void take_up(Entry& entry, const Result<ResolvedTarget>& resolved);
   void lose(Entry& entry, const Error& why);

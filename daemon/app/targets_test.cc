@@ -26,7 +26,7 @@ using testing::SizeIs;
 
 class FakeBackend : public TargetBackend {
  public:
-  Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved) override {
+  Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved, Why) override {
     if (refuse) return fail(Code::Permission, "no CAP_BPF");
     ++passed[slot];  // a datagram, before anything could be done about it
     return note("attach " + std::to_string(slot) + " " +

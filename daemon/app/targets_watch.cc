@@ -83,7 +83,7 @@ void TargetRegistry::stop() {
   if (watcher_.joinable()) watcher_.join();
 }
 
-Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& resolved) {
+Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& resolved, TargetBackend::Why why) {
   const uint64_t inode = inode_of(resolved.cgroup_path);
   const bool moved =
       !entry.ever_attached || resolved.cgroup_path != entry.resolved.cgroup_path || inode != entry.cgroup_inode;
@@ -94,7 +94,7 @@ Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& re
   // gap. Where nothing may pass uncaptured it is the other way round.
   const bool capture_first = entry.settings.sealed || entry.settings.mode == Mode::Replay;
   if (!capture_first && other_process) bind_trust(entry);
-  if (auto attached = backend_.attach(entry.id, entry.settings, resolved); !attached) {
+  if (auto attached = backend_.attach(entry.id, entry.settings, resolved, why); !attached) {
     entry.bindings.clear();
     entry.state = TargetStatus::State::Failed;
     entry.detail = attached.error().message();
@@ -108,7 +108,7 @@ Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& re
   entry.cgroup_inode = inode;
   entry.ever_attached = true;
   entry.state = TargetStatus::State::Attached;
-  entry.detail.clear();
+  entry.detail = backend_.lacking(entry.id);
   entry.attached_at_ms = unix_ms();
   entry.next_look = Clock::now() + kRoutineLook;
   watch_parent(entry);
@@ -153,7 +153,10 @@ bool TargetRegistry::needs_resolving(Entry& entry) {
   if (entry.state == TargetStatus::State::Failed) return false;
   if (entry.state == TargetStatus::State::Waiting) return true;
   entry.next_look = Clock::now() + kRoutineLook;
-  if (entry.is_there()) return false;
+  if (entry.is_there()) {
+    if (!entry.detail.empty() && backend_.update(entry.id, entry.settings)) entry.detail.clear();
+    return false;
+  }
   lose(entry, Error{Code::NotFound, entry.resolved.display + " is gone", Origin::Kernel, Retry::Yes, 0});
   return entry.state == TargetStatus::State::Waiting;
 }
@@ -165,7 +168,8 @@ void TargetRegistry::take_up(Entry& entry, const Result<ResolvedTarget>& resolve
     lose(entry, Error{});
     return;
   }
-  const Result<void> attached = resolved ? attach_entry(entry, *resolved) : std::unexpected(resolved.error());
+  const Result<void> attached =
+      resolved ? attach_entry(entry, *resolved, TargetBackend::Why::Kept) : std::unexpected(resolved.error());
   if (attached) return;
   if (is_pid) {
     lose(entry, attached.error());
@@ -173,7 +177,11 @@ void TargetRegistry::take_up(Entry& entry, const Result<ResolvedTarget>& resolve
   }
   // A runtime still setting up its cgroup refuses for a moment as well: everything is tried again.
   entry.state = TargetStatus::State::Waiting;
-  entry.detail = attached.error().message();
+  const std::string before = std::exchange(entry.detail, attached.error().message());
+  if (resolved && entry.detail != before) {
+    log::error("target.not_attached", "a target is there and is not captured; tried again",
+               {{"target", entry.settings.shown()}, {"problem", entry.detail}});
+  }
   entry.pause = std::min(std::max(entry.pause * 2, options_.first_look), options_.longest_look);
   entry.next_look = Clock::now() + entry.pause;
 }

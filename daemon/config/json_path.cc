@@ -7,7 +7,7 @@ namespace tapdeck::config {
 
 namespace {
 
-constexpr size_t kMaxSteps = 32;
+constexpr size_t kMaxPathSteps = 32;
 using Step = JsonPath::Step;
 
 std::optional<size_t> index_of(std::string_view text) {
@@ -102,7 +102,7 @@ Result<JsonPath> JsonPath::parse(std::string_view text) {
   if (!text.starts_with('$') && !text.starts_with('/')) return wrong("begins with neither '$' nor '/'");
   TRY(steps, text.starts_with('$') ? parse_dollar(text) : parse_pointer(text));
   if (steps.empty() || steps.back().kind == Step::Kind::AnyDepth) return wrong("names no value");
-  if (steps.size() > kMaxSteps) return wrong("has more than 32 steps");
+  if (steps.size() > kMaxPathSteps) return wrong("has more than 32 steps");
   path.steps = std::move(steps);
   return path;
 }

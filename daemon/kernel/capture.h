@@ -152,7 +152,8 @@ struct Stats {
 class Capture {
  public:
   // Loads maps; nothing is attached. What a crashed predecessor left attached in run_dir keeps refusing until the same
-  // cgroup or interface is attached again, 5 s at most, so that closed targets have no open moment. Errors: Permission
+  // cgroup or interface is attached again, 5 s at most (hold_predecessor), so that closed targets have no open moment.
+  // Errors: Permission
   // (detail names the capability), Unsupported (kernel feature), Io (run_dir). Several instances may share a run_dir.
   // `sink` outlives the Capture. The lease starts expired: call renew_lease() before attaching.
   [[nodiscard]] static Result<std::unique_ptr<Capture>> create(CaptureOptions options, ListenerSink& sink);
@@ -190,6 +191,9 @@ class Capture {
   // (Identity::netns_cookie; 0 means the daemon's own). family: AF_INET or AF_INET6. Moves the calling thread into
   // the namespace and back, about 4 us. NotFound: the namespace is gone.
   [[nodiscard]] virtual Result<UniqueFd> upstream_socket(uint64_t netns_cookie, int family) = 0;
+
+  // The five seconds of create() begin with hold_predecessor(false): finding targets again may take longer than that.
+  virtual void hold_predecessor(bool hold) = 0;
 
   // Extends the deadline to now + options.lease. Call it only after every worker has shown life. No syscall.
   virtual void renew_lease() = 0;

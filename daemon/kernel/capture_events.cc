@@ -126,7 +126,9 @@ void CaptureImpl::on_tick() {
     if (slot.cgroup && !slot.cgroup->gone() && !slot.cgroup->alive()) lose_cgroup(target);
   }
   netns_->tick(std::chrono::steady_clock::now());
-  if (ticks_ == kTakeOverTicks) ignore(run_->release_old(), "the record stays for the next start");
+  if (take_over_ticks_ < kTakeOverTicks && !holds_predecessor_.load() && ++take_over_ticks_ == kTakeOverTicks) {
+    ignore(run_->release_old(), "the record stays for the next start");
+  }
   if (ticks_ % kSweepTicks == 0) maps_->sweep_flows(monotonic_ns(), kFlowMaxAgeNs);
 }
 

@@ -50,6 +50,7 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   Result<void> prepare_netns(uint32_t target, int netns_fd) override;
   Result<CapturedFlow> resolve(const ListenerKey& listener, const Endpoint& client, const Endpoint& local) override;
   Result<UniqueFd> upstream_socket(uint64_t netns_cookie, int family) override;
+  void hold_predecessor(bool hold) override { holds_predecessor_.store(hold); }
   void renew_lease() override;
   void keep_closed() override { keep_closed_.store(true); }
   [[nodiscard]] Stats stats() const override;
@@ -101,6 +102,8 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   std::array<Slot, kMaxTargets> slots_;
   bool steering_ = false;
   uint64_t ticks_ = 0;
+  uint64_t take_over_ticks_ = 0;
+  std::atomic<bool> holds_predecessor_{false};
   std::atomic<bool> keep_closed_{false};
   std::atomic<uint64_t> lease_expirations_{0};
   std::atomic<uint64_t> unknown_flows_{0};

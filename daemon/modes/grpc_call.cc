@@ -22,6 +22,19 @@ void GrpcCall::commit() {
   keeps_ = false;
 }
 
+void GrpcCall::overflow() {
+  // The first message is what a call is found by.
+  if (said.client.empty() && request_bytes <= kFirstMessage) return;
+  if (said.client.empty() && !too_long_) {
+    too_long_ = true;
+  } else if (!said.client.empty() && !first_is_kept_) {
+    first_is_kept_ = true;
+    keep_ = request_bytes;
+  } else {
+    commit();
+  }
+}
+
 net::Task<Result<void>> GrpcCall::read() {
   is_waiting = true;
   Result<exchange::BodyPiece> piece;
@@ -35,7 +48,7 @@ net::Task<Result<void>> GrpcCall::read() {
   digests_.feed(piece->bytes, said.client);
   request_bytes += piece->bytes.size();
   said.client_ended = piece->end;
-  if (keeps_ && request_bytes > keep_) commit();
+  if (keeps_ && request_bytes > keep_) overflow();
   if (digests_.is_broken()) co_return fail(Code::Protocol, "the request is not gRPC messages", Origin::Downstream);
   co_return Result<void>{};
 }
@@ -52,7 +65,7 @@ net::Task<Result<void>> GrpcCall::wait_to_be_left(std::chrono::milliseconds pati
 }
 
 net::Task<> GrpcCall::read_on(Result<void>& heard) {
-  while (heard && said.client.empty() && !said.client_ended) heard = co_await read();
+  while (heard && said.client.empty() && !said.client_ended && !too_long_) heard = co_await read();
 }
 
 net::Task<Result<void>> GrpcCall::read_first(std::chrono::milliseconds patience) {

@@ -16,6 +16,9 @@ namespace tapdeck::modes {
 
 class GrpcCall {
  public:
+  // The first message is kept beyond `keep`, up to this: four times what gRPC implementations accept by default.
+  static constexpr size_t kFirstMessage = 16 << 20;
+
   // `keep`: bytes of the request kept for forwarding, 0 for replay mode. All must outlive it.
   GrpcCall(ReplayedRequest& request, const config::Route* route, Metrics& metrics, size_t keep);
 
@@ -30,6 +33,9 @@ class GrpcCall {
   void commit();
   // Nothing was sent and nothing was lost: the request can be forwarded.
   [[nodiscard]] bool is_kept() const { return keeps_; }
+  // Its first message is longer than may be kept until it is known: to be forwarded without being matched.
+  [[nodiscard]] bool is_too_long() const { return too_long_; }
+  [[nodiscard]] std::optional<uint32_t> first_length() const { return digests_.first_length(); }
   [[nodiscard]] ReplayedRequest& exchange() { return request_; }
   // What is left of grpc-timeout; nullopt: no deadline.
   [[nodiscard]] std::optional<std::chrono::nanoseconds> time_left();
@@ -40,12 +46,16 @@ class GrpcCall {
 
  private:
   net::Task<> read_on(Result<void>& heard);
+  // More was read than may be kept.
+  void overflow();
 
   ReplayedRequest& request_;
   MessageDigests digests_;
   std::optional<std::chrono::nanoseconds> timeout_;
   size_t keep_;
   bool keeps_;
+  bool first_is_kept_ = false;  // and keep_ is long enough for it
+  bool too_long_ = false;
 };
 
 }  // namespace tapdeck::modes

@@ -12,8 +12,8 @@ namespace {
 // Told apart by a first byte: a message's own bytes, what rules chose, and bytes that did not decode.
 constexpr std::string_view kPlain("\0", 1), kChosen("\1", 1), kWire("\2", 1);
 
-// The name of the dimension, as misses show it.
-constexpr std::string_view kServerFirst = "grpc:server-first";
+// The names of the dimensions, as misses show it.
+constexpr std::string_view kServerFirst = "grpc:server-first", kEarly = "grpc:early";
 
 // Far beyond what a gRPC peer would take; a bomb is matched by its bytes.
 constexpr coding::Bounds kBounds{.max_output = 64ULL << 20, .max_ratio = 1000, .free_output = 1ULL << 20};
@@ -45,6 +45,7 @@ void MessageDigests::feed(std::string_view bytes, std::vector<store::Digest>& ou
 }
 
 void MessageDigests::begin(const grpc::MessagePiece& piece) {
+  if (!first_length_) first_length_ = piece.length;
   wire_ = {};
   decoded_ = {};
   decoder_.reset();
@@ -100,13 +101,23 @@ void mark_server_first(store::KeyBuilder& key) {
   key.dimension(kServerFirst, "");
 }
 
+void mark_early(store::KeyBuilder& key, uint32_t announced) {
+  key.dimension(kEarly, std::to_string(announced));
+}
+
 bool GrpcBody::finish(store::KeyBuilder& key) {
   const auto& dimensions = key.parts().dimensions;
   if (std::ranges::find(dimensions, kServerFirst, &store::KeyDimension::name) != dimensions.end()) {
     key.canonical_body({});
     return true;
   }
-  if (digests_.is_broken() || (client_.empty() && !digests_.is_between())) return false;
+  if (digests_.is_broken()) return false;
+  if (client_.empty() && !digests_.is_between()) {
+    if (!digests_.first_length()) return false;
+    mark_early(key, *digests_.first_length());
+    key.canonical_body({});
+    return true;
+  }
   key.canonical_body(first_message_digest(hasher_, client_));
   return true;
 }

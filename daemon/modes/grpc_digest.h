@@ -36,6 +36,8 @@ class MessageDigests {
   [[nodiscard]] bool is_broken() const { return broken_; }
   // No message is unfinished.
   [[nodiscard]] bool is_between() const { return scanner_.is_between(); }
+  // Of the first message, as its prefix announced it.
+  [[nodiscard]] std::optional<uint32_t> first_length() const { return first_length_; }
 
  private:
   void begin(const grpc::MessagePiece& piece);
@@ -49,6 +51,7 @@ class MessageDigests {
   Metrics* metrics_;
   grpc::MessageScanner scanner_;
   size_t index_ = 0;  // of the current message
+  std::optional<uint32_t> first_length_;
   // Of the current message. Its wire bytes are digested as well as what they decode to, for when decoding fails.
   store::Sha256 wire_, decoded_;
   std::optional<coding::Decoder> decoder_;
@@ -68,6 +71,10 @@ class MessageDigests {
 
 // A call whose origin spoke before its client had said anything: it is found without a message, by a key of its own.
 void mark_server_first(store::KeyBuilder& key);
+
+// A call that ended inside its first message: refused as too long, or left by its client. How much of it came is
+// chance; it is found by the length that was announced.
+void mark_early(store::KeyBuilder& key, uint32_t announced);
 
 // The same while a call is recorded.
 class GrpcBody final : public CanonicalBody {

@@ -5,9 +5,9 @@
 
 #include "daemon/exchange/error_response.h"
 #include "daemon/modes/break_off.h"
-#include "daemon/modes/grpc_bytes.h"
 #include "daemon/modes/grpc_item.h"
 #include "daemon/modes/grpc_miss.h"
+#include "daemon/modes/grpc_playing.h"
 #include "daemon/modes/pace.h"
 #include "daemon/modes/question.h"
 #include "daemon/net/deadline.h"
@@ -29,155 +29,8 @@ constexpr std::chrono::milliseconds kOvertaken{50};
 
 }  // namespace
 
-// One call on its way through this file.
-struct GrpcReplay::Playing {
-  GrpcCall& call;
-  const TargetState& target;
-  const config::Route* route;
-  std::string_view route_name;
-
-  Question question{};
-  CursorKey key{};
-  std::vector<uint64_t> candidates{};
-  size_t usable = 0;  // of them, from the front; the others are unfinished: the last resort
-  size_t first = 0;   // where in the usable ones this call begins
-  std::shared_ptr<const GrpcItem> item = nullptr;  // what plays now
-  std::optional<GrpcPlay> play = std::nullopt;
-  bool cached = false;        // the candidates are from memory
-  bool server_first = false;  // the candidates are such
-  bool exhausted = false;     // Repeat::Once and all were used
-  bool missed = false;
-  bool expired = false;  // the client's deadline
-  bool done = false;     // the response has ended, as recorded
-  GrpcBytes bytes;
-};
-
 GrpcReplay::GrpcReplay(const ReplayContext& context) : context_(context), cache_(context.hot_bytes / 4) {}
 GrpcReplay::~GrpcReplay() = default;
-
-net::Task<Result<store::ExchangeStore::Found>> GrpcReplay::look_up(Playing& playing) {
-  auto read = [store = context_.store, session = playing.target.session, key = playing.key.key] {
-    return store->lookup_all(session, key);
-  };
-  auto found = co_await net::offload(*context_.readers, read);
-  // No such session is the same news as an empty one: nothing was recorded.
-  if (!found && found.error().code == Code::NotFound) co_return store::ExchangeStore::Found{};
-  co_return found;
-}
-
-net::Task<Result<void>> GrpcReplay::find(Playing& playing, By by) {
-  Exchange& exchange = playing.call.exchange();
-  const Tape& tape = *playing.target.tape;
-  store::KeyBuilder builder = Asking::begin(exchange, tape, exchange.request().method);
-  if (by == By::ServerFirst) mark_server_first(builder);
-  builder.canonical_body(by == By::FirstMessage ? first_message_digest(tape.hasher, playing.call.said.client)
-                                                : store::Digest{});
-  playing.question.key = builder.key();
-  playing.question.parts = builder.parts();
-  playing.question.parts.body_size = playing.call.request_bytes;
-  playing.key = {tape.id, exchange.flow().identity.target, playing.question.key};
-  if (std::exchange(never_first_generation_, context_.store->generation()) != context_.store->generation()) {
-    never_first_.clear();
-  }
-  if (never_first_.contains(playing.key)) co_return Result<void>{};
-  HotEntry* entry = cache_.find(playing.key, context_.store->generation());
-  playing.cached = entry != nullptr;
-  context_.metrics->add(playing.cached ? Counter::HotCacheHit : Counter::HotCacheMiss);
-  if (entry == nullptr) {
-    const uint64_t generation = context_.store->generation();
-    CO_TRY(found, co_await look_up(playing));
-    // A tape that nobody records to gets no such call later.
-    const bool stays_empty = by == By::ServerFirst && tape.take.number == 0 && generation == never_first_generation_;
-    if (found.ids.empty() && stays_empty) never_first_.insert(playing.key);
-    if (found.ids.empty()) co_return Result<void>{};
-    entry = cache_.find(playing.key, generation);
-    if (entry == nullptr) {
-      HotEntry made;
-      made.ids = std::move(found.ids);
-      made.usable = found.usable;
-      made.cursor = context_.cursors->get(playing.key);
-      entry = &cache_.insert(playing.key, std::move(made));
-    }
-  }
-  const config::Repeat repeat = playing.route != nullptr ? playing.route->repeat : config::Repeat::InOrder;
-  playing.first = pick(repeat, entry->cursor->fetch_add(1, std::memory_order_relaxed), entry->usable);
-  playing.exhausted = playing.first >= entry->usable;
-  if (!playing.exhausted) playing.candidates = entry->ids;
-  playing.usable = entry->usable;
-  playing.server_first = by == By::ServerFirst && !playing.candidates.empty();
-  co_return Result<void>{};
-}
-
-net::Task<Result<std::shared_ptr<const GrpcItem>>> GrpcReplay::load(Playing& playing, uint64_t id) {
-  const store::ExchangeStore* store = context_.store;
-  const uint64_t generation = store->generation();
-  if (HotEntry* entry = cache_.find(playing.key, generation)) {
-    const auto known = entry->items.find(id);
-    if (known != entry->items.end()) co_return std::static_pointer_cast<const GrpcItem>(known->second);
-  }
-  const std::string session = playing.target.session;
-  const auto rules = playing.route != nullptr && playing.route->grpc ? playing.route->grpc->rules : nullptr;
-  auto read = [store, session, id, rules] { return load_grpc_item(*store, session, id, rules); };
-  auto item = co_await net::offload(*context_.readers, read);
-  if (!item) {
-    context_.metrics->add(Counter::StoreErrorRead);
-    co_return item;
-  }
-  if (HotEntry* entry = cache_.find(playing.key, generation)) cache_.add_item(*entry, id, *item);
-  co_return item;
-}
-
-// The first candidate, in their order, that agrees with the client and with what it was sent.
-net::Task<Result<void>> GrpcReplay::choose(Playing& playing) {
-  const size_t count = playing.candidates.size();
-  std::shared_ptr<const GrpcItem> left;  // the last resort
-  for (size_t i = 0; i < count; ++i) {
-    const uint64_t id = playing.candidates[i < playing.usable ? (playing.first + i) % playing.usable : i];
-    CO_TRY(item, co_await load(playing, id));
-    if (!agrees(item->script, playing.call.said)) continue;
-    if (playing.item != nullptr && !sent_same(*playing.item, *item, playing.call.said)) continue;
-    // This client has ended its half without leaving: a call in which the server did not speak first may be the one.
-    if (playing.server_first && playing.call.said.client_ended && was_left_speaking(*item)) {
-      left = std::move(item);
-      continue;
-    }
-    playing.item = std::move(item);
-    playing.play.emplace(playing.item->script);
-    playing.bytes.forget();
-    co_return Result<void>{};
-  }
-  if (std::exchange(playing.cached, false)) {
-    // Hybrid mode adds recordings that begin alike without a new generation of the store.
-    CO_TRY(found, co_await look_up(playing));
-    if (found.ids.size() > count) {
-      if (HotEntry* entry = cache_.find(playing.key, context_.store->generation())) {
-        entry->ids = found.ids;
-        entry->usable = found.usable;
-      }
-      playing.candidates = std::move(found.ids);
-      playing.usable = found.usable;
-      co_return co_await choose(playing);
-    }
-  }
-  if (!playing.server_first) {
-    playing.missed = true;
-    co_return Result<void>{};
-  }
-  // None of the calls in which the server spoke first: then one in which the message happened to be faster than the
-  // head.
-  playing.server_first = false;
-  playing.candidates.clear();
-  auto found = co_await find(playing, By::FirstMessage);
-  if (!found) co_return found;
-  playing.missed = playing.candidates.empty();
-  if (!playing.missed) CO_TRY_VOID(co_await choose(playing));
-  if (!playing.missed || left == nullptr) co_return Result<void>{};
-  playing.missed = false;
-  playing.item = std::move(left);
-  playing.play.emplace(playing.item->script);
-  playing.bytes.forget();
-  co_return Result<void>{};
-}
 
 net::Task<Result<void>> GrpcReplay::perform(Playing& playing) {
   GrpcCall& call = playing.call;
@@ -261,23 +114,6 @@ net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
   co_return Result<void>{};
 }
 
-// A call may have been left, most often at its deadline, before its first message had come. What its client says now
-// nobody answered then: it hears nothing until its deadline, as it did. Without a deadline it would wait for ever, and
-// has missed.
-net::Task<Result<void>> GrpcReplay::wait_as_left(Playing& playing) {
-  const store::KeyParts asked = playing.question.parts;
-  CO_TRY_VOID(co_await find(playing, By::Silence));
-  for (const uint64_t id : std::exchange(playing.candidates, {})) {
-    CO_TRY(item, co_await load(playing, id));
-    if (!was_left_in_silence(*item)) continue;
-    playing.item = std::move(item);
-    co_return co_await playing.call.wait_to_be_left(context_.idle_timeout);
-  }
-  playing.question.parts = asked;
-  playing.missed = true;
-  co_return Result<void>{};
-}
-
 net::Task<Result<void>> GrpcReplay::play(Playing& playing) {
   GrpcCall& call = playing.call;
   if (!call.said.client_ended) {
@@ -288,18 +124,25 @@ net::Task<Result<void>> GrpcReplay::play(Playing& playing) {
     auto heard = co_await call.read_first(kOvertaken);
     if (!heard || playing.expired) co_return heard;
   }
-  while (playing.candidates.empty() && call.said.client.empty() && !call.said.client_ended) {
+  while (playing.candidates.empty() && call.said.client.empty() && !call.said.client_ended && !call.is_too_long()) {
     auto heard = co_await call.read();
     if (!heard) co_return heard;
+  }
+  if (call.is_too_long() && call.is_kept()) {
+    context_.metrics->add(Counter::LimitBodyBuffer);
+    playing.missed = true;
+    co_return Result<void>{};
   }
   if (playing.candidates.empty()) {
     auto found = co_await find(playing, By::FirstMessage);
     if (!found) co_return found;
   }
   if (playing.candidates.empty()) {
-    if (call.time_left() && !call.is_kept()) co_return co_await wait_as_left(playing);
     playing.missed = true;
-    co_return Result<void>{};
+    if (call.is_kept()) co_return Result<void>{};
+    auto early = co_await play_early(playing);
+    if (!early || !playing.missed || !call.time_left()) co_return early;
+    co_return co_await wait_as_left(playing);
   }
   auto chosen = co_await choose(playing);
   if (!chosen || playing.missed) co_return chosen;

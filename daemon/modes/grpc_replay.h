@@ -40,10 +40,11 @@ class GrpcReplay final {
   struct Playing;
   net::Task<Result<void>> play(Playing& playing);
   net::Task<Result<store::ExchangeStore::Found>> look_up(Playing& playing);
-  enum class By { FirstMessage, ServerFirst, Silence };
+  enum class By { FirstMessage, ServerFirst, Silence, Early };
   net::Task<Result<void>> find(Playing& playing, By by);
   net::Task<Result<void>> choose(Playing& playing);
   net::Task<Result<void>> wait_as_left(Playing& playing);
+  net::Task<Result<void>> play_early(Playing& playing);
   net::Task<Result<void>> perform(Playing& playing);
   net::Task<Result<void>> finish(Playing& playing);
   net::Task<Result<Answered>> conclude(Playing& playing);

@@ -76,6 +76,12 @@ bool may_answer_from_tape(Mode mode, const std::vector<config::Route>& routes) {
          std::ranges::any_of(routes, [&](const auto& route) { return route.mode && from_tape(*route.mode); });
 }
 
+bool may_record(Mode mode, const std::vector<config::Route>& routes) {
+  const auto records = [](Mode one) { return one == Mode::Record || one == Mode::Hybrid; };
+  return records(mode) ||
+         std::ranges::any_of(routes, [&](const auto& route) { return route.mode && records(*route.mode); });
+}
+
 std::optional<std::string> upstream_offer_of(const config::Route* route, config::Scheme scheme) {
   if (route == nullptr || route->upstream_http == config::UpstreamHttp::Auto) return std::nullopt;
   const bool secure = scheme == config::Scheme::Https;
@@ -125,15 +131,17 @@ net::Task<Result<void>> ModeHandler::serve_limited(Exchange& exchange, const Tar
     ignore(told, "that the body is too long is the news");
     served = small;
   }
-  if (!served && served.error().code == Code::TooLarge) metrics_.add(Counter::LimitMaxBody);
+  // A head that is too long is TooLarge as well, and counted where it is read.
+  const bool body = !served && served.error().code == Code::TooLarge && served.error().sys_errno == EMSGSIZE;
+  if (body) metrics_.add(Counter::LimitMaxBody);
   co_return served;
 }
 
 net::Task<Result<void>> ModeHandler::serve_mode(Exchange& exchange, const TargetState& target,
                                                 const config::Route* route, std::string_view route_name) {
   const Mode mode = exchange.facts().mode;
-  const bool has_tape = target.tape != nullptr && record_ != nullptr && replay_ != nullptr;
-  const bool may_record = has_tape && target.tape->take.number > 0;
+  const bool has_tape = target.tape != nullptr && replay_ != nullptr;
+  const bool may_record = has_tape && record_ != nullptr && target.tape->take.number > 0;
   switch (mode) {
     case Mode::Replay:
       if (replay_ == nullptr) break;
@@ -156,6 +164,7 @@ net::Task<Result<void>> ModeHandler::serve_mode(Exchange& exchange, const Target
   }
   // The mode needs a tape and there is none (its session could not be opened): loud, and never a silent pass.
   exchange.facts().error = "no_session";
+  exchange.facts().error_detail = "there is no open take of session '" + target.session + "'";
   metrics_.add(Counter::StoreErrorOpen);
   std::string body = "{\"error\":\"no_session\",\"session\":" + exchange::json_string(target.session) +
                      ",\"detail\":\"the store has no open take for this session; see the daemon's log\"}\n";

@@ -33,6 +33,8 @@ struct ModeOptions {
 [[nodiscard]] std::optional<std::string> upstream_offer_of(const config::Route* route, config::Scheme scheme);
 // Something of a target in this mode may be answered from the tape: by its mode, or by a route's.
 [[nodiscard]] bool may_answer_from_tape(Mode mode, const std::vector<config::Route>& routes);
+// Something of it may be recorded.
+[[nodiscard]] bool may_record(Mode mode, const std::vector<config::Route>& routes);
 // "*.example.com" style, case-insensitive; '*' matches any run of characters.
 [[nodiscard]] bool glob_matches(std::string_view pattern, std::string_view text);
 

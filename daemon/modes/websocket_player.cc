@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "daemon/modes/websocket_recorder.h"
+
 namespace tapdeck::modes {
 
 using exchange::BodyPiece;
@@ -167,15 +169,21 @@ std::optional<WebSocketPlayer::Closing> WebSocketPlayer::closing() const {
   }
   if (!script_.is_over()) return std::nullopt;
   if (script_.close() && !script_.client_closes_first()) return Closing{script_.close()->code, script_.close()->reason};
-  if (!script_.close() && recording_.outcome.kind == Kind::Incomplete) {
+  if (!script_.close() && recording_.outcome.kind == Kind::Incomplete && !client_left()) {
     return Closing{ws::kInternal, "the recording ends here: " + recording_.outcome.reason};
   }
   return std::nullopt;
 }
 
+// Between messages or inside one: it is for the client to leave again.
+bool WebSocketPlayer::client_left() const {
+  return recording_.outcome.reason == kClientLeft || recording_.outcome.reason == "client_truncated";
+}
+
 // The origin left without a word, and so do we: when there was no Close of either side.
 bool WebSocketPlayer::ends_without_close() const {
-  if (!script_.is_over() || script_.close() || recording_.outcome.kind == Kind::Incomplete) return false;
+  if (!script_.is_over() || script_.close() || client_left()) return false;
+  if (recording_.outcome.kind == Kind::Incomplete) return false;
   for (const store::Message& message : recording_.messages) {
     if (message.kind == store::Message::Kind::Close) return false;
   }

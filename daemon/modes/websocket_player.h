@@ -36,6 +36,7 @@ class WebSocketPlayer {
   void append(const WebSocketScript::Line& line);
   // What ends the connection at this point of the play; nullopt: nothing yet.
   [[nodiscard]] std::optional<Closing> closing() const;
+  [[nodiscard]] bool client_left() const;
   [[nodiscard]] bool ends_without_close() const;
   net::Task<Result<void>> play();
   net::Task<Result<void>> say_close(const Closing& closing);

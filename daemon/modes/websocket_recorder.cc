@@ -104,6 +104,7 @@ void WebSocketRecorder::give_up_on_store() {
 void WebSocketRecorder::ended(BodySide which) {
   Side& side = sides_[index_of(which)];
   side.cut = side.reader != nullptr && !side.closed && !side.reader->is_between_messages();
+  if (!ended_first_) ended_first_ = which;
 }
 
 void WebSocketRecorder::save_soon() {
@@ -146,6 +147,8 @@ store::Outcome WebSocketRecorder::outcome(const Result<void>& served) const {
   if (client.closed || origin.closed) return {Kind::Complete, 0, {}};
   if (served && origin.cut) return {Kind::Truncated, bytes, "upstream_truncated"};
   if (served && client.cut) return {Kind::Incomplete, bytes, "client_truncated"};
+  const bool client_left = served ? ended_first_ == BodySide::Request : facts_.client_left;
+  if (client_left) return {Kind::Complete, 0, std::string(kClientLeft)};
   if (served) return {Kind::Complete, 0, {}};
   const Error& error = served.error();
   const bool reset = error.origin == Origin::Upstream && error.code == Code::Reset;

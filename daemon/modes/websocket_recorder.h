@@ -20,6 +20,9 @@
 
 namespace tapdeck::modes {
 
+// Outcome::reason of a WebSocket whose client went without a Close: FIN, RST or the like. All was said until then.
+inline constexpr std::string_view kClientLeft = "client_gone";
+
 class WebSocketRecorder {
  public:
   // `response` opened it. All references outlive the recorder.
@@ -57,6 +60,7 @@ class WebSocketRecorder {
   StoreLink& link_;
   exchange::Facts& facts_;
   Side sides_[2];
+  std::optional<store::BodySide> ended_first_;
   std::string gave_up_;  // why messages are missing
   net::Deadline save_timer_;
   bool save_pending_ = false;

@@ -12,7 +12,7 @@ using exchange::Exchange;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-const std::string kGetA = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+const std::string kGetOfX = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
 
 TEST(SessionLimits, AHeadThatIsNotCompletedInTimeGets408) {
   SessionLimits limits;
@@ -56,7 +56,7 @@ TEST(SessionLimits, AnIdleConnectionEndsWithoutAWord) {
   limits.idle_timeout = 30ms;
   Rig rig(limits);
   rig.run([&]() -> net::Task<> {
-    co_await rig.client->send(kGetA);
+    co_await rig.client->send(kGetOfX);
     auto all = co_await rig.client->rest();
     EXPECT_EQ(all, ok("GET /a []") + "<EOF>");
     rig.client->close();
@@ -132,7 +132,7 @@ TEST(SessionLimits, AClientThatDoesNotReadPausesTheHandler) {
     co_return exchange.end({});
   };
   rig.run([&]() -> net::Task<> {
-    co_await rig.client->send(kGetA);
+    co_await rig.client->send(kGetOfX);
     size_t before = 1;
     for (int quiet = 0; quiet < 200; quiet = written == before ? quiet + 1 : 0) {
       before = written;
@@ -153,7 +153,7 @@ TEST(SessionLimits, AClientThatNeverReadsIsGivenUpAfterTheIdleTimeout) {
   const std::string much(8 << 20, 'r');
   rig.handler.body = [&](Exchange& exchange) { return answer(exchange, 200, much); };
   rig.run([&]() -> net::Task<> {
-    co_await rig.client->send(kGetA);
+    co_await rig.client->send(kGetOfX);
     while (rig.observer.errors.empty()) co_await asio::post(rig.io, asio::use_awaitable);
   });
   EXPECT_EQ(rig.count(Counter::LimitIdleTimeout), 1U);

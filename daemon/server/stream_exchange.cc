@@ -49,12 +49,19 @@ void StreamExchange::on_complete() {
   ready_.notify();
 }
 
+void StreamExchange::note_departure(const Error& error) {
+  const bool left = error.code == Code::Reset || error.code == Code::Closed || error.code == Code::Truncated;
+  if (left && error.origin == Origin::Downstream) facts_.client_left = true;
+}
+
 void StreamExchange::on_failure(const Error& error) {
+  note_departure(error);
   if (!failure_ && !(complete_ && !tunnel_)) failure_ = error;
   ready_.notify();
 }
 
 void StreamExchange::on_client_gone(const Error& error) {
+  note_departure(error);
   gone_ = true;
   failure_ = error;
   ready_.notify();

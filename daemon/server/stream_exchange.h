@@ -71,6 +71,7 @@ class StreamExchange final : public exchange::Exchange {
     uint64_t size;
     std::string extension;
   };
+  void note_departure(const Error& error);
   [[nodiscard]] Result<void> check_writable() const;
   [[nodiscard]] bool is_multiplexed() const { return session_.codec_->is_multiplexed(); }
   // Waits for `signal`; the error says that it is in vain: cancelled, or the client stalled this stream `since` long

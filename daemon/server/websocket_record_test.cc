@@ -10,11 +10,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::StartsWith;
 
-store::Recording only_recording(WorkerRig& rig) {
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
-  return tls::testing::must(rig.store->get(tls::testing::must(rig.store->list_recordings({})).items.front().id));
-}
-
 TEST(WebSocketRecord, MessagesOfBothSidesAreKeptInTheirOrder) {
   WorkerRig rig;
   ScriptedOrigin origin([](Wire& wire) {

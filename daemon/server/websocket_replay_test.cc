@@ -160,6 +160,35 @@ TEST(WebSocketReplay, AnOriginThatResetIsReplayedAsThat) {
   EXPECT_EQ(client.next(), "<RST>");
 }
 
+TEST(WebSocketReplay, AClientThatLeftWithoutCloseIsWaitedForAgain) {
+  for (const bool by_reset : {false, true}) {
+    WorkerRig rig;
+    {
+      ScriptedOrigin origin([](Wire& wire) {
+        wire.read_until("\r\n\r\n");
+        wire.write(upgrade_response() + text("hello"));
+        wire.rest();
+        return ScriptedOrigin::End::Close;
+      });
+      rig.go_to(origin.endpoint());
+      MessageWire client = open_websocket(rig, "/left");
+      EXPECT_EQ(client.next(), "text hello");
+      by_reset ? client.wire().reset() : client.wire().close();
+      EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+      const store::Recording recording = only_recording(rig);
+      EXPECT_EQ(recording.outcome.kind, store::Outcome::Kind::Complete);
+      EXPECT_EQ(recording.outcome.reason, "client_gone");
+    }
+    rig.set_mode(Mode::Replay);
+    MessageWire client = open_websocket(rig, "/left");
+    EXPECT_EQ(client.next(), "text hello");
+    client.wire().write(ws::frame(0x89, "there?"));
+    EXPECT_EQ(client.next(), "pong there?") << "it was the client who left, not the origin";
+    client.wire().half_close();
+    EXPECT_EQ(client.next(), "<EOF>");
+  }
+}
+
 TEST(WebSocketReplay, AHandshakeThatIsNoneIsRefused) {
   WorkerRig rig;
   ScriptedOrigin origin([](Wire& wire) {

@@ -18,10 +18,10 @@ void in_fresh_process(Body body) {
         if (!keep_record_buffers()) std::_Exit(2);
         std::_Exit(body() ? 0 : 1);
       },
-      testing::ExitedWithCode(0), "");
+      ::testing::ExitedWithCode(0), "");
 }
 
-class RecordBuffers : public testing::Test {
+class RecordBuffers : public ::testing::Test {
  protected:
   void SetUp() override { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
 };

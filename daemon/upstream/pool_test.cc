@@ -14,7 +14,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class PlainSockets final : public SocketSource {
+class PoolSockets final : public SocketSource {
  public:
   Result<UniqueFd> upstream_socket(uint64_t, int family) override {
     return UniqueFd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -59,7 +59,7 @@ struct PoolRig {
   asio::io_context io{1};
   MetricsRegistry registry;
   Metrics& metrics;
-  PlainSockets sockets;
+  PoolSockets sockets;
   UniqueFd listener;
   std::list<UniqueFd> accepted;
   Key key;

@@ -48,6 +48,7 @@ Result<exchange::CapturedFlow> CaptureBridge::resolve(const server::ListenerTag&
   flow.path = static_cast<CapturePath>(captured.path);
   if (captured.identity.target >= kTargetSlots) return fail(Code::NotFound, "the flow names no target", Origin::Kernel);
   flow.identity = {static_cast<TargetSlot>(captured.identity.target),
+                   0,  // label and tenant: the worker's
                    0,
                    captured.identity.cgroup_id,
                    captured.path == kernel::CapturePath::Tc ? 0 : captured.identity.netns_cookie,

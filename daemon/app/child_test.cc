@@ -102,6 +102,7 @@ TEST(Child, GetsSignalsThatProcessesSendUs) {
 
 TEST(Child, FindsMaskAndIgnoredSignalsAsWeFoundThem) {
   const int status = in_process([] {
+    ::signal(SIGPIPE, SIG_DFL);
     ::signal(SIGHUP, SIG_IGN);  // nohup tapdeck run ...
     const SignalRelay relay;
     ::signal(SIGPIPE, SIG_IGN);  // our own servers' business

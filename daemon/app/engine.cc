@@ -237,6 +237,11 @@ void Engine::renew_lease() {
   lease_deadline_.store(unix_seconds() + config_.capture.lease_ms / 1000.0, std::memory_order_relaxed);
 }
 
+void Engine::let_go(uint32_t slot) {
+  tapes_->vacate(slot);
+  for (const auto& worker : workers_) worker->let_go(static_cast<TargetSlot>(slot));
+}
+
 void Engine::drain(std::chrono::milliseconds limit) {
   if (drained_) return;
   drained_ = true;
@@ -272,7 +277,11 @@ void Engine::read(MetricsSnapshot& out) {
     for (size_t i = 0; i < kernel::kUncapturedReasons; ++i) {
       if (const auto counter = counter_of(static_cast<kernel::Uncaptured>(i))) out.add(*counter, target.uncaptured[i]);
     }
-    out.add(Counter::SealedRefusedTcp, target.refused_sealed);
+    const uint64_t not_tcp = target.refused_sealed_udp + target.refused_sealed_dns + target.refused_sealed_other;
+    out.add(Counter::SealedRefusedTcp, target.refused_sealed - std::min(target.refused_sealed, not_tcp));
+    out.add(Counter::SealedRefusedUdp, target.refused_sealed_udp);
+    out.add(Counter::SealedRefusedDns, target.refused_sealed_dns);
+    out.add(Counter::SealedRefusedOther, target.refused_sealed_other);
     out.add(Counter::LeaseExpiredClosed, target.refused_lease);
     const auto lease = target.uncaptured[static_cast<size_t>(kernel::Uncaptured::Lease)];
     out.add(Counter::LeaseExpiredOpen, lease - std::min(lease, target.refused_lease));

@@ -59,6 +59,8 @@ class Engine final : public GaugeSource {
   // slot kProxySlot, which must have been assigned.
   Result<void> listen_for_proxy_clients();
 
+  // The target of `slot` was detached: what is open of it ends, or goes on as if it had never been captured.
+  void let_go(uint32_t slot);
   // Open exchanges finish for at most `limit`, the rest is closed; then what was recorded is written. Detach what
   // should go direct before. Idempotent.
   void drain(std::chrono::milliseconds limit);

@@ -25,6 +25,8 @@ class Backend final : public TargetBackend {
   Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved, Why why) override {
     const kernel::TargetPolicy policy = policy_of(settings);
     lacking_.erase(slot);
+    // Connections that came in late of whoever had the slot before are not this target's.
+    if (!attached_.contains(slot)) engine_.tapes().vacate(slot);
     if (auto assigned = engine_.tapes().assign(slot, assignment(settings)); !assigned) {
       const bool closed = policy.on_lease == kernel::OnLease::Closed || policy.sealed == kernel::Sealed::Yes;
       if (why == Why::Asked || !closed) return assigned;
@@ -62,6 +64,8 @@ class Backend final : public TargetBackend {
   Result<void> detach(uint32_t slot) override {
     if (attached_.erase(slot) == 0) return {};
     auto detached = engine_.capture().detach(slot);
+    lacking_.erase(slot);
+    engine_.let_go(slot);
     if (!detached && detached.error().code == Code::NotFound) return {};
     return detached;
   }
@@ -213,6 +217,7 @@ class ServeService final : public Service {
       trust::BindOptions bind;
       bind.run_dir = run_dir;
       bind.ca = ca;
+      bind.environments = trust::Environments::Read;
       return trust::bind_into(pid, bind);
     };
     TRY(registry, TargetRegistry::open(std::move(options), backend_));

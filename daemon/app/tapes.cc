@@ -36,6 +36,10 @@ void Tapes::assign_without_tape(uint32_t slot, const Assignment& assignment) {
   publish(slot, assignment, nullptr);
 }
 
+void Tapes::vacate(uint32_t slot) {
+  runtime_.update([slot](modes::RuntimeSnapshot& snapshot) { modes::vacate(snapshot.targets[slot]); });
+}
+
 void Tapes::publish(uint32_t slot, const Assignment& assignment, std::shared_ptr<const modes::Tape> tape) {
   const TargetSlot label = metrics_.target_slot(assignment.name);
   runtime_.update([&](modes::RuntimeSnapshot& snapshot) {

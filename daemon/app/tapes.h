@@ -38,6 +38,7 @@ class Tapes {
   Result<void> assign(uint32_t slot, const Assignment& assignment);
   // Publishes the slot without a tape: what needs one is answered with an error that says so.
   void assign_without_tape(uint32_t slot, const Assignment& assignment);
+  void vacate(uint32_t slot);
   // The number of the take that `slot` records into; 0: none.
   [[nodiscard]] uint64_t take_of(uint32_t slot) const;
 

@@ -165,8 +165,27 @@ std::string hint_of(const Error& error) {
 
 }  // namespace
 
+std::string_view name_of(const Error& error, const Facts& facts) {
+  return error.code == Code::Cancelled && facts.client_left ? "client_gone" : name_of(error);
+}
+
+namespace {
+
+// For people. What a limit says about itself needs no errno.
+std::string text_of(const Error& error) {
+  return error.code == Code::TooLarge ? error.detail : error.message();
+}
+
+}  // namespace
+
+void note_failure(Facts& facts, const Error& error) {
+  if (error.code == Code::Cancelled && !facts.error.empty()) return;
+  facts.error = name_of(error, facts);
+  facts.error_detail = facts.error == "client_gone" ? "the client left" : text_of(error);
+}
+
 std::string json_of(const Error& error, std::string_view destination) {
-  return "{\"error\":" + json_string(name_of(error)) + ",\"detail\":" + json_string(error.message()) +
+  return "{\"error\":" + json_string(name_of(error)) + ",\"detail\":" + json_string(text_of(error)) +
          ",\"destination\":" + json_string(destination) + hint_of(error) + "}\n";
 }
 

@@ -7,6 +7,7 @@
 
 #include "daemon/base/metrics.h"
 #include "daemon/base/result.h"
+#include "daemon/exchange/exchange.h"
 
 namespace tapdeck::exchange {
 
@@ -15,6 +16,10 @@ namespace tapdeck::exchange {
 // "upstream_connect", "upstream_timeout", "upstream_tls", "upstream_reset", "upstream_truncated", "upstream_dns",
 // "bad_request", ... (design, appendix).
 [[nodiscard]] std::string_view name_of(const Error& error);
+// The same, when the exchange was stopped because its client had left.
+[[nodiscard]] std::string_view name_of(const Error& error, const Facts& facts);
+// Error and detail of the exchange. A coroutine that is stopped does not know why: what was said before stays.
+void note_failure(Facts& facts, const Error& error);
 // {"error":name,"detail":...,"destination":...}; control bytes escaped.
 [[nodiscard]] std::string json_of(const Error& error, std::string_view destination);
 // The counter of an upstream failure.

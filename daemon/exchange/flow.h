@@ -18,6 +18,7 @@ namespace tapdeck::exchange {
 struct Identity {
   TargetSlot target = 0;  // slot of the target: its policy
   TargetSlot label = 0;   // its label in metrics
+  uint64_t tenant = 0;    // which of the targets that had the slot, one after another (modes::TargetState::tenant)
   uint64_t cgroup_id = 0;
   uint64_t netns_cookie = 0;  // 0: the daemon's own namespace
   uint32_t pid = 0;

@@ -93,6 +93,8 @@ struct StreamReset {
   // Server: the client has ended its request short of its Content-Length after the answer had begun (it stops an upload
   // that is refused). There is no more of the request; the answer goes on.
   bool request_only = false;
+  // It was not the peer: what it sent is malformed, or (EnhanceYourCalm) over our limits.
+  bool ours = false;
 };
 // The peer takes no more streams than `last_stream` (GOAWAY; h1: Connection: close was seen).
 struct GoingAway {
@@ -168,6 +170,8 @@ class Codec {
   virtual void start_drain() = 0;
   // True between exchanges, with nothing half-parsed (pool and idle-timeout decisions).
   [[nodiscard]] virtual bool is_idle() const = 0;
+  // Role::Client: what the peer takes is known (h2: its settings have come).
+  [[nodiscard]] virtual bool knows_peer() const { return true; }
   // Role::Client: the peer takes extended CONNECT (RFC 8441). False until its settings have come; never in h1.
   [[nodiscard]] virtual bool takes_extended_connect() const { return false; }
 };

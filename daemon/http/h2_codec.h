@@ -92,6 +92,7 @@ class H2Codec final : public Codec {
   void start_drain() override;
   [[nodiscard]] bool is_idle() const override;
   [[nodiscard]] size_t streams_left() const override;
+  [[nodiscard]] bool knows_peer() const override { return settings_seen_; }
   [[nodiscard]] bool takes_extended_connect() const override;
 
  private:
@@ -107,6 +108,7 @@ class H2Codec final : public Codec {
     bool shown = false;                    // the application knows this stream
     bool head_seen = false;                // the request, or the final response
     bool remote_ended = false;
+    bool peer_reset = false;   // RST_STREAM came
     bool given_up = false;     // nothing more of it is shown, nothing more is taken for it
     bool reset_by_us = false;  // because we wanted it, not because of what the peer did
     // From us.

@@ -197,7 +197,7 @@ void H2Codec::remote_end(Stream& stream) {
 void H2Codec::refuse_message(Stream& stream, ResetCode code) {
   if (stream.given_up) return;
   stream.given_up = true;
-  if (stream.shown) emit(StreamReset{stream.id, code});
+  if (stream.shown) emit(StreamReset{.stream = stream.id, .code = code, .ours = true});
   ignore(nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, static_cast<int32_t>(stream.id),
                                    static_cast<uint32_t>(code)),
          "out of memory ends the connection at the next write");
@@ -214,6 +214,9 @@ void H2Codec::frame_received(const nghttp2_frame& frame) {
     case NGHTTP2_DATA:
       if (!ends_stream(frame)) break;
       if (Stream* stream = find(id_of(frame))) remote_end(*stream);
+      break;
+    case NGHTTP2_RST_STREAM:
+      if (Stream* stream = find(id_of(frame))) stream->peer_reset = true;
       break;
     case NGHTTP2_SETTINGS:
       settings_seen_ |= (frame.hd.flags & NGHTTP2_FLAG_ACK) == 0;
@@ -241,7 +244,11 @@ void H2Codec::closed(StreamId id, uint32_t code) {
   // A server that has answered may decline the rest of the request with NO_ERROR: nothing of the answer is lost.
   const bool declined = role_ == Role::Client && stream->remote_ended && code == NGHTTP2_NO_ERROR;
   if (whole) guard_.exchange_ended();
-  if (!whole && !declined && stream->shown && !stream->given_up) emit(StreamReset{id, static_cast<ResetCode>(code)});
+  if (!whole && !declined && stream->shown && !stream->given_up) {
+    // Nobody else finds a message malformed; a GOAWAY ends streams with other codes.
+    const bool ours = !stream->peer_reset && code == NGHTTP2_PROTOCOL_ERROR;
+    emit(StreamReset{.stream = id, .code = static_cast<ResetCode>(code), .ours = ours});
+  }
   release(id);
 }
 

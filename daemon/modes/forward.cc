@@ -106,8 +106,7 @@ net::Task<Result<void>> ForwardHandler::serve_over(Exchange& exchange, std::uniq
   const Error error = settle(done.error());
   if (!exchange.response_started()) co_return co_await answer_failure(exchange, error);
   exchange.facts().outcome = Outcome::Failed;
-  exchange.facts().error = exchange::name_of(error);
-  exchange.facts().error_detail = error.message();
+  exchange::note_failure(exchange.facts(), error);
   co_await break_off(exchange, http::ResetCode::ConnectError);  // RFC 9113 8.5
   co_return std::unexpected(error);
 }
@@ -137,6 +136,9 @@ net::Task<Result<void>> ForwardHandler::attempt(Exchange& exchange, Attempt& sta
   const bool ends = exchange.request_is_bodyless() || request.method == "CONNECT";
   const auto end = ends ? http::EndStream::Yes : http::EndStream::No;
   const bool is_h1 = state.lane->whole() != nullptr;
+  if (!state.lane->is_settled() && (ws::is_websocket(request) || !request.protocol.empty())) {
+    return attempt_settled(exchange, state);
+  }
   std::optional<http::RequestHead> upgrade;
   if (is_h1 && request.method == "CONNECT" && ws::is_websocket(request)) upgrade = for_h1_origin(request);
   if (auto sent = state.lane->send_request(upgrade ? *upgrade : request, end); !sent) return failed(sent.error());
@@ -145,6 +147,11 @@ net::Task<Result<void>> ForwardHandler::attempt(Exchange& exchange, Attempt& sta
   if (!flushed || !*flushed) return attempt_waiting(exchange, state);  // flush() says what is wrong
   state.request_sent = true;
   return pump_response(exchange, state);
+}
+
+net::Task<Result<void>> ForwardHandler::attempt_settled(Exchange& exchange, Attempt& state) {
+  CO_TRY_VOID(co_await state.lane->settle());
+  co_return co_await attempt(exchange, state);
 }
 
 net::Task<Result<void>> ForwardHandler::attempt_waiting(Exchange& exchange, Attempt& state) {
@@ -353,8 +360,7 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
 net::Task<Result<void>> ForwardHandler::answer_failure(Exchange& exchange, const Error& error) {
   exchange::Facts& facts = exchange.facts();
   facts.outcome = Outcome::Failed;
-  facts.error = exchange::name_of(error);
-  facts.error_detail = error.message();
+  exchange::note_failure(facts, error);
   if (error.origin == Origin::Upstream) metrics_.add(exchange::counter_of(error));
   if (exchange.response_started()) {
     const auto code = facts.reset_code ? http::ResetCode{*facts.reset_code} : http::ResetCode::InternalError;

@@ -30,6 +30,7 @@ class ForwardHandler final : public exchange::Handler {
   struct Attempt;
   net::Task<Result<void>> attempt(exchange::Exchange& exchange, Attempt& state);
   net::Task<Result<void>> attempt_waiting(exchange::Exchange& exchange, Attempt& state);
+  net::Task<Result<void>> attempt_settled(exchange::Exchange& exchange, Attempt& state);
   net::Task<> pump_request(Attempt& state);
   net::Task<Result<void>> pump_response(exchange::Exchange& exchange, Attempt& state);
   net::Task<Result<void>> pump_tunnel(exchange::Exchange& exchange, Attempt& state);

@@ -57,11 +57,14 @@ net::Task<Result<void>> GrpcCall::wait_to_be_left(std::chrono::milliseconds pati
   const auto executor = co_await asio::this_coro::executor;
   net::Signal over(executor);
   net::Deadline deadline(executor, [&over] { over.notify(); });
-  if (!time_left()) deadline.set(patience);
+  // Its own deadline too: the one of the call may have passed while nothing waited.
+  deadline.set(time_left().value_or(patience));
   is_waiting = true;
-  co_await over.wait();
-  if (deadline.is_expired()) co_return fail(Code::Timeout, "the client did not leave again", Origin::Downstream);
-  co_return Result<void>{};
+  const bool wanted = co_await net::is_wanted();
+  if (wanted) co_await over.wait();
+  is_waiting = false;
+  if (!deadline.is_expired() || time_left()) co_return Result<void>{};
+  co_return fail(Code::Timeout, "the client did not leave again", Origin::Downstream);
 }
 
 net::Task<> GrpcCall::read_on(Result<void>& heard) {

@@ -26,7 +26,7 @@ class GrpcCall {
   net::Task<Result<void>> read();
   // Reads until the first message is whole or the client has ended, at most for `patience`. No error when that passes.
   net::Task<Result<void>> read_first(std::chrono::milliseconds patience);
-  // Says nothing more: until the client leaves or its deadline passes (the task is cancelled then), or, when it has no
+  // Says nothing more: until the client leaves (the task is cancelled then) or its deadline passes, or, when it has no
   // deadline, until `patience` has passed, which is an error.
   net::Task<Result<void>> wait_to_be_left(std::chrono::milliseconds patience);
   // Something was sent: what was kept is of no use any more.
@@ -39,6 +39,7 @@ class GrpcCall {
   [[nodiscard]] ReplayedRequest& exchange() { return request_; }
   // What is left of grpc-timeout; nullopt: no deadline.
   [[nodiscard]] std::optional<std::chrono::nanoseconds> time_left();
+  [[nodiscard]] bool is_late() { return time_left() == std::chrono::nanoseconds(1); }
 
   GrpcSaid said;
   uint64_t request_bytes = 0;

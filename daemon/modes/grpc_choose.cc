@@ -151,21 +151,34 @@ net::Task<Result<void>> GrpcReplay::wait_as_left(Playing& playing) {
   co_return Result<void>{};
 }
 
-// A call may have been answered inside its first message, as one that is too long is. No other is like it but one of
-// the same length.
+namespace {
+
+// Answered although its client had said nothing and had not ended: refused by its head, whatever it was going to say.
+bool was_answered_in_silence(const GrpcItem& item) {
+  return is_whole(item.recording) && item.script.client.empty() && !item.script.client_ended;
+}
+
+}  // namespace
+
+// A call may have been answered before its first message had come, as one that is too long or not allowed is. Whether
+// the message was faster is chance, so one that no other recording answers is answered like that.
 net::Task<Result<void>> GrpcReplay::play_early(Playing& playing) {
   const Question asked = playing.question;
-  CO_TRY_VOID(co_await find(playing, By::Early));
-  if (playing.candidates.empty()) {
-    playing.question = asked;
-    co_return Result<void>{};
+  for (const By by : {By::Early, By::Silence}) {
+    CO_TRY_VOID(co_await find(playing, by));
+    const std::vector<uint64_t> ids = std::exchange(playing.candidates, {});
+    for (size_t i = 0; i < ids.size(); ++i) {
+      const uint64_t id = ids[(playing.first + i) % ids.size()];
+      CO_TRY(item, co_await load(playing, id));
+      if (by == By::Silence && !was_answered_in_silence(*item)) continue;
+      playing.missed = false;
+      playing.item = std::move(item);
+      playing.play.emplace(playing.item->script);
+      co_return co_await perform(playing);
+    }
   }
-  playing.missed = false;
-  const uint64_t id = playing.candidates[playing.first % playing.candidates.size()];
-  CO_TRY(item, co_await load(playing, id));
-  playing.item = std::move(item);
-  playing.play.emplace(playing.item->script);
-  co_return co_await perform(playing);
+  playing.question = asked;
+  co_return Result<void>{};
 }
 
 }  // namespace tapdeck::modes

@@ -170,12 +170,16 @@ net::Task<Result<Answered>> GrpcReplay::conclude(Playing& playing) {
     });
     deadline.set(*left);
     group.spawn(store_result(play(playing), played));
-    while (group.size() > 0) co_await group.join();
+    while (group.size() > 0) {
+      co_await group.join();
+      const bool wanted = co_await net::is_wanted();
+      if (!wanted) group.cancel();
+    }
   } else {
     played = co_await play(playing);
   }
   exchange::Facts& facts = call.exchange().facts();
-  const bool late = playing.expired && !playing.done && (played || played.error().code == Code::Cancelled);
+  const bool late = (playing.expired || call.is_late()) && !playing.done && (played || played.error().code == Code::Cancelled);
   if (!played && !late) {
     // A store that fails is no miss; a client that sends nonsense or left has no use for an answer.
     if (played.error().origin == Origin::Store) facts.error = "store_error";

@@ -1,109 +1,123 @@
 #include "daemon/modes/json_rules.h"
 
 #include <algorithm>
-#include <cmath>
-#include <nlohmann/json.hpp>
 #include <utility>
+
+#include "daemon/modes/json_tree.h"
 
 namespace tapdeck::modes {
 
 namespace {
 
-using Json = nlohmann::json;
-using Ordered = nlohmann::ordered_json;
+using Index = JsonTree::Index;
 using Step = config::JsonPath::Step;
 
-// Walking and comparing recurse: this keeps the stack flat whatever a peer sends.
-constexpr int kMaxDepth = 128;
-
-bool is_shallow(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth) return false;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return true;
-}
-
-template <class J>
-std::optional<J> parse(std::string_view text) {
-  if (!is_shallow(text)) return std::nullopt;
-  J json = J::parse(text, nullptr, false);
-  if (json.is_discarded()) return std::nullopt;
-  return json;
-}
-
 // Calls each(value) for every value that the steps from `at` on lead to.
-template <class J, class Each>
-void walk(J& value, const std::vector<Step>& steps, size_t at, const Each& each) {
+template <class Each>
+void walk(const JsonTree& tree, Index value, const std::vector<Step>& steps, size_t at, const Each& each) {
   if (at == steps.size()) return each(value);
   const Step& step = steps[at];
   const auto into_all = [&](size_t next) {
-    for (auto& child : value) walk(child, steps, next, each);
+    for (const Index child : tree.children(value)) walk(tree, child, steps, next, each);
   };
   switch (step.kind) {
     case Step::Kind::AnyDepth:
-      walk(value, steps, at + 1, each);
-      if (value.is_structured()) into_all(at);
-      return;
+      walk(tree, value, steps, at + 1, each);
+      return into_all(at);
     case Step::Kind::Any:
-      if (value.is_structured()) into_all(at + 1);
-      return;
+      return into_all(at + 1);
     case Step::Kind::Name:
-      if (value.is_object()) {
-        const auto member = value.find(step.name);
-        if (member != value.end()) walk(*member, steps, at + 1, each);
-      } else if (value.is_array() && step.index && *step.index < value.size()) {
-        walk(value[*step.index], steps, at + 1, each);
+      if (tree.is_object(value)) {
+        for (const Index member : tree.members(value, step.name)) walk(tree, member, steps, at + 1, each);
+      } else if (tree.is_array(value) && step.index) {
+        const std::vector<Index> elements = tree.children(value);
+        if (*step.index < elements.size()) walk(tree, elements[*step.index], steps, at + 1, each);
       }
       return;
   }
 }
 
-std::string text_of(const auto& json) {
-  return json.dump(-1, ' ', false, std::decay_t<decltype(json)>::error_handler_t::replace);
+// A text and which of its values do not count.
+struct Ruled {
+  JsonTree tree;
+  std::vector<bool> ignored;
+};
+
+std::optional<Ruled> read(std::string_view text, const std::vector<config::JsonPath>& ignore) {
+  auto tree = JsonTree::parse(text);
+  if (!tree) return std::nullopt;
+  std::vector<bool> ignored(tree->size());
+  for (const auto& path : ignore) walk(*tree, 0, path.steps, 0, [&](Index value) { ignored[value] = true; });
+  return Ruled{std::move(*tree), std::move(ignored)};
 }
 
-std::optional<std::string> first_difference(const Json& a, const Json& b, const std::string& where) {
-  if (a == b) return std::nullopt;
-  if (a.is_object() && b.is_object()) {
-    for (const auto& [name, value] : a.items()) {
-      const auto other = b.find(name);
-      if (other == b.end()) return where + '.' + name;
-      if (auto found = first_difference(value, *other, where + '.' + name)) return found;
-    }
-    for (const auto& [name, value] : b.items()) {
-      if (!a.contains(name)) return where + '.' + name;
-    }
+// With its length before it, so that nothing in it can be taken for what comes after.
+void append(std::string& out, const std::string& text) {
+  out += std::to_string(text.size()) + ':' + text;
+}
+
+void append_canonical(const Ruled& ruled, Index value, std::string& out) {
+  const JsonTree& tree = ruled.tree;
+  if (ruled.ignored[value]) return append(out, "null");
+  if (tree.is_scalar(value)) return append(out, tree.identity(value));
+  out += tree.is_object(value) ? '{' : '[';
+  for (const Index child : tree.children(value)) {
+    if (tree.is_object(value)) append(out, tree.name(child));
+    append_canonical(ruled, child, out);
   }
-  if (a.is_array() && b.is_array()) {
-    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-      if (auto found = first_difference(a[i], b[i], where + '[' + std::to_string(i) + ']')) return found;
-    }
-    return where + '[' + std::to_string(std::min(a.size(), b.size())) + ']';
+  out += '}';
+}
+
+// For people: U+FFFD for a lone surrogate, which could not be sent.
+std::string shown(std::string name) {
+  for (size_t i = 0; i + 2 < name.size(); ++i) {
+    if (name[i] == '\xed' && static_cast<unsigned char>(name[i + 1]) >= 0xa0) name.replace(i, 3, "\xef\xbf\xbd");
   }
+  return name;
+}
+
+std::optional<std::string> first_difference(const Ruled& a, Index at, const Ruled& b, Index other,
+                                            const std::string& where);
+
+// Both are sorted by name: the first that only one of them has is where they part.
+std::optional<std::string> difference_of_members(const Ruled& a, Index at, const Ruled& b, Index other,
+                                                 const std::string& where) {
+  const std::vector<Index> ours = a.tree.children(at), theirs = b.tree.children(other);
+  for (size_t i = 0; i < std::max(ours.size(), theirs.size()); ++i) {
+    const auto place = [&](const JsonTree& tree, Index member) { return where + '.' + shown(tree.name(member)); };
+    if (i >= theirs.size()) return place(a.tree, ours[i]);
+    if (i >= ours.size()) return place(b.tree, theirs[i]);
+    const std::string name = a.tree.name(ours[i]), their_name = b.tree.name(theirs[i]);
+    if (name != their_name) return where + '.' + shown(std::min(name, their_name));
+    if (auto found = first_difference(a, ours[i], b, theirs[i], where + '.' + shown(name))) return found;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> difference_of_elements(const Ruled& a, Index at, const Ruled& b, Index other,
+                                                  const std::string& where) {
+  const std::vector<Index> ours = a.tree.children(at), theirs = b.tree.children(other);
+  for (size_t i = 0; i < std::max(ours.size(), theirs.size()); ++i) {
+    const std::string place = where + '[' + std::to_string(i) + ']';
+    if (i >= ours.size() || i >= theirs.size()) return place;
+    if (auto found = first_difference(a, ours[i], b, theirs[i], place)) return found;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> first_difference(const Ruled& a, Index at, const Ruled& b, Index other,
+                                            const std::string& where) {
+  if (!a.ignored[at] && !b.ignored[other]) {
+    if (a.tree.is_object(at) && b.tree.is_object(other)) return difference_of_members(a, at, b, other, where);
+    if (a.tree.is_array(at) && b.tree.is_array(other)) return difference_of_elements(a, at, b, other, where);
+  }
+  const auto worth = [](const Ruled& ruled, Index value) -> std::string {
+    if (ruled.ignored[value]) return "null";
+    if (ruled.tree.is_scalar(value)) return ruled.tree.identity(value);
+    return ruled.tree.is_object(value) ? "{" : "[";
+  };
+  if (worth(a, at) == worth(b, other)) return std::nullopt;
   return where;
-}
-
-// 1.0 and 1 are the same number and must be written the same.
-void settle_numbers(Json& value) {
-  if (value.is_structured()) {
-    for (auto& child : value) settle_numbers(child);
-    return;
-  }
-  if (!value.is_number_float()) return;
-  const double number = value.get<double>();
-  if (std::abs(number) < 9007199254740992.0 && std::trunc(number) == number) value = static_cast<int64_t>(number);
 }
 
 }  // namespace
@@ -115,55 +129,54 @@ JsonRules::JsonRules(const std::vector<std::string>& ignore) {
 }
 
 std::optional<std::string> JsonRules::canonical(std::string_view text) const {
-  auto json = parse<Json>(text);
-  if (!json) return std::nullopt;
-  for (const auto& path : ignore_) walk(*json, path.steps, 0, [](Json& value) { value = nullptr; });
-  settle_numbers(*json);
-  return text_of(*json);
+  const auto ruled = read(text, ignore_);
+  if (!ruled) return std::nullopt;
+  std::string out;
+  append_canonical(*ruled, 0, out);
+  return out;
 }
 
 std::optional<std::string> JsonRules::difference(std::string_view recorded, std::string_view received) const {
-  auto a = parse<Json>(recorded), b = parse<Json>(received);
+  const auto a = read(recorded, ignore_), b = read(received, ignore_);
   if (!a || !b) return std::nullopt;
-  for (const auto& path : ignore_) {
-    for (Json* json : {&*a, &*b}) walk(*json, path.steps, 0, [](Json& value) { value = nullptr; });
-  }
-  return first_difference(*a, *b, "$");
+  return first_difference(*a, 0, *b, 0, "$");
 }
 
 void JsonRules::learn(std::string_view recorded, std::string_view received, Replacements& replacements) const {
-  auto a = parse<Json>(recorded), b = parse<Json>(received);
+  if (ignore_.empty()) return;
+  const auto a = JsonTree::parse(recorded), b = JsonTree::parse(received);
   if (!a || !b) return;
   for (const auto& path : ignore_) {
-    std::vector<std::string> before, now;
-    const auto take = [](std::vector<std::string>& into) {
-      return [&into](const Json& value) {
-        if (value.is_primitive() && !value.is_null()) into.push_back(text_of(value));
-      };
-    };
-    walk(*a, path.steps, 0, take(before));
-    walk(*b, path.steps, 0, take(now));
+    std::vector<Index> before, now;
+    walk(*a, 0, path.steps, 0, [&](Index value) { before.push_back(value); });
+    walk(*b, 0, path.steps, 0, [&](Index value) { now.push_back(value); });
     if (before.size() != now.size()) continue;
     for (size_t i = 0; i < before.size(); ++i) {
-      if (before[i] != now[i]) replacements.insert_or_assign(before[i], now[i]);
+      if (!a->is_scalar(before[i]) || a->is_null(before[i]) || !b->is_scalar(now[i]) || b->is_null(now[i])) continue;
+      std::string old = a->identity(before[i]);
+      if (old != b->identity(now[i])) replacements.insert_or_assign(std::move(old), std::string(b->text(now[i])));
     }
   }
 }
 
 std::string JsonRules::replaced(std::string_view text, const Replacements& replacements) const {
-  if (replacements.empty()) return std::string(text);
-  auto json = parse<Ordered>(text);
-  if (!json) return std::string(text);
-  bool changed = false;
-  const auto replace = [&](Ordered& value) {
-    if (!value.is_primitive()) return;
-    const auto found = replacements.find(text_of(value));
-    if (found == replacements.end()) return;
-    value = Ordered::parse(found->second, nullptr, false);
-    changed = true;
+  std::string out;
+  const auto tree = replacements.empty() ? std::nullopt : JsonTree::parse(text);
+  if (!tree) return std::string(text);
+  std::map<size_t, std::pair<size_t, std::string_view>> splices;  // offset: length, what goes there
+  const auto look_at = [&](Index value) {
+    if (!tree->is_scalar(value)) return;
+    const auto found = replacements.find(tree->identity(value));
+    if (found != replacements.end()) splices[tree->offset(value)] = {tree->text(value).size(), found->second};
   };
-  for (const auto& path : ignore_) walk(*json, path.steps, 0, replace);
-  return changed ? text_of(*json) : std::string(text);
+  for (const auto& path : ignore_) walk(*tree, 0, path.steps, 0, look_at);
+  size_t done = 0;
+  for (const auto& [offset, splice] : splices) {
+    out += text.substr(done, offset - done);
+    out += splice.second;
+    done = offset + splice.first;
+  }
+  return out += text.substr(done);
 }
 
 }  // namespace tapdeck::modes

@@ -1,5 +1,5 @@
-// JsonRules: compares JSON texts by value, leaving out what a route's paths name. Pure and bounded: a text that is
-// nested deeper than 128 is not taken for JSON. Thread: any (immutable).
+// JsonRules: compares JSON texts by value, leaving out what a route's paths name, and puts fresh values where those of
+// the recording stand, changing no other byte. Pure; bounded as json_tree.h is. Thread: any (immutable).
 #pragma once
 
 #include <map>
@@ -13,7 +13,7 @@
 
 namespace tapdeck::modes {
 
-// Values at ignored places of recorded texts, and what stands there now; both as JSON.
+// Scalars at ignored places of recorded texts (JsonTree::identity), and the client's text for what stands there now.
 using Replacements = std::map<std::string, std::string>;
 
 class JsonRules {
@@ -21,14 +21,14 @@ class JsonRules {
   // Paths that do not parse are left out; the configuration has refused them.
   explicit JsonRules(const std::vector<std::string>& ignore);
 
-  // The same for texts that are equal under the rules: member order and blanks do not count, 1 equals 1.0, ignored
-  // values are all the same. nullopt: not JSON.
+  // The same for texts that are equal under the rules: member order and blanks do not count, scalars by their identity
+  // (json_tree.h), ignored values are all the same. Of a name that comes twice both count. nullopt: not JSON.
   [[nodiscard]] std::optional<std::string> canonical(std::string_view text) const;
   // Where the texts first differ under the rules, "$.a[2].b"; nullopt: nowhere, or one is not JSON.
   [[nodiscard]] std::optional<std::string> difference(std::string_view recorded, std::string_view received) const;
-  // Adds the scalars at ignored places that differ between the two.
+  // Adds the scalars at ignored places that differ between the two, but for null.
   void learn(std::string_view recorded, std::string_view received, Replacements& replacements) const;
-  // `text` with the values at ignored places that were learnt; unchanged, byte for byte, when there is none.
+  // `text` with the values at ignored places that were learnt; every other byte of it as it is.
   [[nodiscard]] std::string replaced(std::string_view text, const Replacements& replacements) const;
 
  private:

@@ -41,10 +41,90 @@ TEST(JsonRules, FreshIdsGoWhereTheRecordedOnesStood) {
   rules.learn(R"({"id":"old-1","q":"old-1"})", R"({"id":"new-1","q":"old-1"})", learnt);
   rules.learn(R"({"id":7})", R"({"id":8})", learnt);
   EXPECT_EQ(rules.replaced(R"({"z":1, "id":"old-1","data":"old-1"})", learnt),
-            R"({"z":1,"id":"new-1","data":"old-1"})");
-  EXPECT_EQ(rules.replaced(R"({"id": 7})", learnt), R"({"id":8})");
+            R"({"z":1, "id":"new-1","data":"old-1"})");
+  EXPECT_EQ(rules.replaced(R"({"id": 7})", learnt), R"({"id": 8})");
   EXPECT_EQ(rules.replaced(R"({"id" : "stranger"})", learnt), R"({"id" : "stranger"})") << "not touched at all";
   EXPECT_EQ(rules.replaced("old-1", learnt), "old-1");
+}
+
+struct Carried {
+  std::string_view recorded, received;  // of the client
+  std::string_view origin;              // as recorded
+  std::string_view sent;                // what the client must get
+};
+
+TEST(JsonRules, OnlyTheIgnoredPlaceOfAMessageChanges) {
+  const Carried table[] = {
+      {R"({"id":1})", R"({"id":2})", R"({"id":1,"n":12345678901234567890123})",
+       R"({"id":2,"n":12345678901234567890123})"},
+      {R"({"id":1})", R"({"id":2})", R"({"pi":3.14159265358979323846,"id":1})",
+       R"({"pi":3.14159265358979323846,"id":2})"},
+      {R"({"id":1})", R"({"id":2})", R"({"id":1,"z":-0,"e":1E+2})", R"({"id":2,"z":-0,"e":1E+2})"},
+      {R"({"id":1})", R"({"id":2})", R"({"id":1,"s":"\u00e9\/x"})", R"({"id":2,"s":"\u00e9\/x"})"},
+      {R"({"id":1})", R"({"id":2})", "{ \t\"id\" :\r\n 1 , \"a\":[ 1, 2 ] }\n",
+       "{ \t\"id\" :\r\n 2 , \"a\":[ 1, 2 ] }\n"},
+      {R"({"id":1})", R"({"id":2})", R"({"big":1e400,"id":1})", R"({"big":1e400,"id":2})"},
+      {R"({"id":1})", R"({"id":2})", R"({"a":1,"a":2,"id":1})", R"({"a":1,"a":2,"id":2})"},
+      {R"({"id":1})", R"({"id":2})", R"({"id":1,"id":1})", R"({"id":2,"id":2})"},
+      {R"({"id":1})", R"({"id":2})", R"({"id":1,"lone":"\ud800"})", R"({"id":2,"lone":"\ud800"})"},
+      {R"({"id":"o"})", R"({"id":"\u006e\/"})", R"({"\u0069d":"\u006f"})", R"({"\u0069d":"\u006e\/"})"},
+      {R"({"id":12345678901234567890123})", R"({"id":12345678901234567890124})", R"({"id":12345678901234567890123})",
+       R"({"id":12345678901234567890124})"},
+      {R"({"id":12345678901234567890123})", R"({"id":2})", R"({"id":12345678901234567890124})",
+       R"({"id":12345678901234567890124})"},
+      {R"({"id":1,"v":[null,"a"]})", R"({"id":1,"v":["x",null]})", R"({"id":1,"v":["a"]})", R"({"id":1,"v":["a"]})"},
+      {R"({"m":{"b":{"k":1},"a":{"k":2}}})", R"({"m":{"a":{"k":20},"b":{"k":10}}})", R"({"m":[{"k":1},{"k":2}]})",
+       R"({"m":[{"k":10},{"k":20}]})"},
+  };
+  const JsonRules rules({"$.id", "$.v[*]", "$..k"});
+  for (const Carried& row : table) {
+    Replacements learnt;
+    rules.learn(row.recorded, row.received, learnt);
+    EXPECT_EQ(rules.replaced(row.origin, learnt), row.sent) << row.recorded << " became " << row.received;
+  }
+}
+
+TEST(JsonRules, NumbersAreComparedExactly) {
+  const JsonRules rules({});
+  const std::vector<std::vector<std::string>> classes = {
+      {"1", "1.0", "10e-1", "0.1E1", "1e0", "1e00"},
+      {"0", "-0", "0.0", "0e99999999999999999999"},
+      {"12345678901234567890123", "12345678901234567890123.0", "1.2345678901234567890123e22"},
+      {"12345678901234567890124"},
+      {"-1"},
+      {"18446744073709551616"},
+      {"18446744073709551617"},
+      {"1e400", "10e399"},
+      {"1e401"},
+      {"1e99999999999999999999"},
+      {"1e-99999999999999999999"},
+      {"\"1\""},
+      {"0.1", "0.10"},
+      {"0.1000000000000000055511151231257827"},
+  };
+  for (const auto& one : classes) {
+    for (const auto& other : classes) {
+      for (const std::string& a : one) {
+        for (const std::string& b : other) {
+          EXPECT_EQ(rules.canonical(a) == rules.canonical(b), &one == &other) << a << " and " << b;
+          EXPECT_EQ(rules.difference(a, b).has_value(), &one != &other) << a << " and " << b;
+        }
+      }
+    }
+  }
+}
+
+TEST(JsonRules, WhatIsOneStringDoesNotLookLikeTwo) {
+  const JsonRules rules({"$.id"});
+  EXPECT_NE(rules.canonical(R"(["a","b"])"), rules.canonical(R"(["a\",\"b"])"));
+  EXPECT_NE(rules.canonical(R"({"a":["b"]})"), rules.canonical(R"({"a":{"b":null}})"));
+  EXPECT_NE(rules.canonical("[[],[]]"), rules.canonical("[[[]]]"));
+  EXPECT_NE(rules.canonical(R"({"a":1,"a":2})"), rules.canonical(R"({"a":1})"));
+  EXPECT_EQ(rules.canonical(R"({"a":1,"b":3,"a":2})"), rules.canonical(R"({"b":3,"a":1,"a":2})"));
+  EXPECT_EQ(rules.canonical(R"("\u00e9\/\ud83d\ude00")"), rules.canonical("\"é/😀\""));
+  EXPECT_NE(rules.canonical(R"("\ud800")"), rules.canonical(R"("\ud801")"));
+  EXPECT_EQ(rules.difference(R"({"\ud800":1})", R"({"\ud800":2})"), "$.\xef\xbf\xbd");
+  EXPECT_EQ(rules.difference(R"({"b":1})", R"({"a":1})"), "$.a");
 }
 
 }  // namespace

@@ -61,8 +61,8 @@ store::Outcome outcome_of(const Error& error, const exchange::Facts& facts) {
   const bool upstream = error.origin == Origin::Upstream;
   Kind kind = Kind::Incomplete;
   if (upstream && error.code == Code::Truncated) kind = Kind::Truncated;
-  if (upstream && error.code == Code::Reset) kind = Kind::Reset;
-  return {kind, facts.response_bytes, std::string(exchange::name_of(error)), code_of(error, facts)};
+  if (upstream && (error.code == Code::Reset || error.code == Code::Protocol)) kind = Kind::Reset;
+  return {kind, facts.response_bytes, std::string(exchange::name_of(error, facts)), code_of(error, facts)};
 }
 
 // In hybrid mode a failure is not an answer: the next such request tries the origin again.
@@ -128,7 +128,8 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   // What came instead of "100 Continue" is found by the request without its body.
   const bool uninvited = builder.body_size(store::BodySide::Request) == 0 &&
                          exchange.request().headers.has_token("expect", "100-continue");
-  if (served && !is_call && !uninvited && has_body(exchange) && !recording.has_read_request()) {
+  const bool answered = served || (served.error().origin == Origin::Upstream && exchange.response_started());
+  if (answered && !is_call && !uninvited && has_body(exchange) && !recording.has_read_request()) {
     builder.key_builder().canonical_body({});
     add_early_dimension(builder.key_builder(), exchange.request());
   } else {

@@ -6,6 +6,7 @@
 #include "daemon/modes/forward.h"
 #include "daemon/modes/grpc_digest.h"
 #include "daemon/modes/limited_exchange.h"
+#include "daemon/modes/question.h"
 #include "daemon/modes/rendition.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
@@ -33,6 +34,40 @@ void RecordingExchange::submit_ready() {
   if (!builder_.has_writes()) return;
   builder_.take_writes(writes_);
   link_.add(writes_);
+}
+
+store::KeyBuilder RecordingExchange::key_so_far() const {
+  store::KeyBuilder key = builder_.key_builder();
+  if (has_read_request()) return key;
+  if (grpc_ != nullptr) {
+    if (!grpc_->has_request_message()) key.canonical_body({});  // the server speaks first
+    return key;
+  }
+  // As RecordHandler does when the answer ends before the request has.
+  const bool uninvited =
+      builder_.body_size(BodySide::Request) == 0 && inner_.request().headers.has_token("expect", "100-continue");
+  if (!uninvited) {
+    key.canonical_body({});
+    add_early_dimension(key, inner_.request());
+  }
+  return key;
+}
+
+// What is faster than a segment a look is written as segments alone, and needs nothing more.
+void RecordingExchange::on_beat() {
+  if (passes() || --beats_left_ > 0) return;
+  beats_left_ = 1;
+  if (!link_.has_room()) return;
+  beats_left_ = kBeatsBetween;
+  const bool whole_key = has_read_request();
+  const bool is_saved = builder_.is_saved(seen_[0], seen_[1]) && saved_whole_key_ == whole_key;
+  for (const BodySide side : {BodySide::Request, BodySide::Response})
+    seen_[static_cast<size_t>(side)] = builder_.body_size(side);
+  if (is_saved) return;
+  saved_whole_key_ = whole_key;
+  const store::KeyBuilder key = key_so_far();
+  builder_.checkpoint(&key);
+  submit_ready();
 }
 
 bool RecordingExchange::bypass(BodySide side, size_t bytes, std::optional<uint64_t> announced) {
@@ -137,6 +172,7 @@ Result<void> RecordingExchange::respond(const http::ResponseHead& head, http::En
   } else if (!is_switch(inner_.request(), head.status)) {
     body_left_ = content_length_of(head.headers);
     ignore(bypass(BodySide::Response, 0, body_left_), "either way the head went on");
+    if (!bypassed_) link_.watch(*this);
   }
   return {};
 }

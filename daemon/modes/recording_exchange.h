@@ -1,5 +1,6 @@
 // RecordingExchange: an Exchange seen through a RecordingBuilder: everything passes on and leaves a copy, and the last
-// bytes of the response wait in here until release().
+// bytes of the response wait in here until release(). A response that lasts is saved every second, so that a crash
+// leaves what the client has seen of it.
 //
 // Owner: the RecordHandler's coroutine. Thread: the worker's.
 #pragma once
@@ -17,7 +18,7 @@
 
 namespace tapdeck::modes {
 
-class RecordingExchange final : public exchange::Exchange {
+class RecordingExchange final : public exchange::Exchange, private StoreLink::Watched {
  public:
   // Full body segments go to `link` as they fill.
   // A body of more than `bypass_limit` bytes ends the recording, not the exchange.
@@ -65,9 +66,15 @@ class RecordingExchange final : public exchange::Exchange {
   exchange::Facts& facts() override { return inner_.facts(); }
 
  private:
+  // Of StoreLink, in quarters of a second: none of an exchange that is over within three of them costs the store a row.
+  static constexpr uint8_t kBeatsBefore = 4;
+  static constexpr uint8_t kBeatsBetween = 2;
   enum class Held { Nothing, Head, End };
   [[nodiscard]] uint64_t elapsed_us() const;
   void submit_ready();
+  void on_beat() override;
+  // What a crash leaves of it is found by this.
+  [[nodiscard]] store::KeyBuilder key_so_far() const;
   net::Task<> read_on();
   [[nodiscard]] bool has_read_enough() const;
   // Waits while the store is behind; gives the recording up when it stays so.
@@ -97,6 +104,9 @@ class RecordingExchange final : public exchange::Exchange {
   exchange::BodyPiece passed_;  // what inner_.write_body() is writing
   uint64_t bypass_limit_;
   bool request_read_ = false;  // to its end
+  uint8_t beats_left_ = kBeatsBefore;
+  uint64_t seen_[2] = {};         // bytes of the bodies at the last look, by side
+  bool saved_whole_key_ = false;  // with the request read
   bool tunnel_ = false;
   bool bypassed_ = false;
   bool lost_ = false;

@@ -69,7 +69,7 @@ net::Task<Result<std::string>> read_segment(store::Segment segment, const store:
 http::ResetCode reset_code_of(const store::Outcome& outcome) {
   // What h1 makes of a reset has no code. A number that says "no error" would let the client take a part for the whole.
   const bool is_http2 = outcome.kind == Kind::Reset && outcome.reason == "upstream_reset" && outcome.code > 0;
-  return is_http2 && outcome.code <= 13 ? static_cast<http::ResetCode>(outcome.code) : http::ResetCode::InternalError;
+  return is_http2 ? static_cast<http::ResetCode>(outcome.code) : http::ResetCode::InternalError;  // unknown ones too
 }
 
 bool is_whole(const store::Recording& recording) {

@@ -4,6 +4,14 @@
 
 namespace tapdeck::modes {
 
+void vacate(TargetState& state) {
+  TargetState vacated;
+  vacated.label = state.label;
+  vacated.tenant = state.tenant + 1;
+  vacated.mode = Mode::Passthrough;
+  state = std::move(vacated);
+}
+
 void RuntimeState::update(const std::function<void(RuntimeSnapshot&)>& change) {
   const std::scoped_lock lock(mutex_);
   auto next = std::make_shared<RuntimeSnapshot>(*current_);

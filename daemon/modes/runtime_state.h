@@ -26,6 +26,7 @@ enum class Sealed : uint8_t { No, Yes };
 struct TargetState {
   std::string name;
   TargetSlot label = 0;  // in metrics
+  uint64_t tenant = 0;   // grows when the slot's target is detached: flows of before are nobody's
   Mode mode = Mode::Record;
   std::string session = "default";
   std::shared_ptr<const Tape> tape;  // null: nothing is recorded or replayed (passthrough, or a failed open)
@@ -38,6 +39,9 @@ struct RuntimeSnapshot {
   std::array<TargetState, kTargetSlots> targets;
   uint64_t generation = 1;  // grows with every change; cursors and hot-cache entries belong to one
 };
+
+// The slot's target is detached: its flows are nobody's, whoever has the slot next.
+void vacate(TargetState& state);
 
 class RuntimeState {
  public:

@@ -89,8 +89,18 @@ std::optional<std::string> upstream_offer_of(const config::Route* route, config:
   return std::string(secure ? "h2" : upstream::kPriorKnowledge);
 }
 
+namespace {
+
+// The target of this flow was detached: the flow goes on as if it had never been captured.
+bool was_detached(const Exchange& exchange, const TargetState& target) {
+  return exchange.flow().identity.tenant != target.tenant;
+}
+
+}  // namespace
+
 Served ModeHandler::serve_now(Exchange& exchange) {
   const TargetState& target = view_.get().targets[exchange.flow().identity.target];
+  if (was_detached(exchange, target)) return Served::No;
   const config::Route* route = route_for(options_.routes, exchange, target.name);
   const Mode mode = route != nullptr && route->mode ? *route->mode : target.mode;
   if ((mode != Mode::Replay && mode != Mode::Hybrid) || replay_ == nullptr) return Served::No;
@@ -103,7 +113,8 @@ net::Task<Result<void>> ModeHandler::serve(Exchange& exchange) {
   const TargetState& target = snapshot->targets[exchange.flow().identity.target];
   const config::Route* route = route_for(options_.routes, exchange, target.name);
   const std::string_view route_name = route != nullptr ? std::string_view(route->name) : "default";
-  const Mode mode = route != nullptr && route->mode ? *route->mode : target.mode;
+  Mode mode = route != nullptr && route->mode ? *route->mode : target.mode;
+  if (was_detached(exchange, target)) mode = Mode::Passthrough;
   exchange.facts().mode = mode;
   exchange.facts().upstream_offer =
       upstream_offer_of(route, is_secure(exchange) ? config::Scheme::Https : config::Scheme::Http);

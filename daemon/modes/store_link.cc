@@ -18,14 +18,47 @@ net::Task<Result<void>> at_once(Result<void> result) {
 
 StoreLink::StoreLink(asio::any_io_executor executor, store::StoreWriter& writer, Metrics& metrics,
                      StoreLinkOptions options)
-    : executor_(std::move(executor)), writer_(writer), metrics_(metrics), options_(options), hold_(executor_, [this] {
-        expire();
-      }) {}
+    : executor_(std::move(executor)),
+      writer_(writer),
+      metrics_(metrics),
+      options_(options),
+      hold_(executor_, [this] { expire(); }),
+      beat_(executor_, [this] { beat(); }) {
+  watched_.previous_ = watched_.next_ = &watched_;
+}
 
 void StoreLink::close() {
   hand_over();
   writer_.flush();
   hold_.stop();
+  beat_.stop();
+}
+
+void StoreLink::Watched::unlink() {
+  if (previous_ == nullptr) return;
+  previous_->next_ = next_;
+  next_->previous_ = previous_;
+  previous_ = next_ = nullptr;
+}
+
+void StoreLink::watch(Watched& one) {
+  one.unlink();
+  one.previous_ = &watched_;
+  one.next_ = watched_.next_;
+  one.next_->previous_ = watched_.next_ = &one;
+  if (std::exchange(beats_, true)) return;
+  beat_.set(options_.beat);
+}
+
+void StoreLink::beat() {
+  beats_ = watched_.next_ != &watched_;
+  if (!beats_) return;
+  for (Watched* one = watched_.next_; one != &watched_;) {
+    Watched* const next = one->next_;
+    one->on_beat();
+    one = next;
+  }
+  beat_.set(options_.beat);
 }
 
 void StoreLink::schedule() {
@@ -54,7 +87,10 @@ void StoreLink::hand_over() {
     in_flight_ += bytes;
     return;
   }
-  for (const store::PendingWrite& write : turn_) refused_.insert(write.id);
+  // What a mark or a journal entry said is said again by the end; only a segment is handed over once.
+  for (const store::PendingWrite& write : turn_) {
+    if (write.step == store::PendingWrite::Step::Segment) refused_.insert(write.id);
+  }
   forget_ended();
   log::peer(log::Level::Error, "store.queue_full", "recordings are lost: the store does not keep up",
             {{"recordings", turn_.size()}});
@@ -78,11 +114,18 @@ void StoreLink::written(uint64_t token, const Result<void>& result) {
   asio::post(executor_, [this] { take_answers(); });
 }
 
+void StoreLink::dropped(uint64_t token, uint64_t recording) {
+  const std::scoped_lock lock(mutex_);
+  dropped_.push_back({token, recording});
+}
+
 void StoreLink::take_answers() {
   std::vector<Answer> answers;
   {
     const std::scoped_lock lock(mutex_);
     answers.swap(answers_);
+    std::ranges::copy(dropped_, std::back_inserter(gone_));
+    dropped_.clear();
     posted_ = false;
   }
   for (const Answer& answer : answers) {
@@ -96,9 +139,29 @@ void StoreLink::take_answers() {
       log::peer(log::Level::Error, "store.write_failed", "recordings are lost",
                 {{"error", answer.result.error().message()}});
     }
-    while (!waiters_.empty() && waiters_.front().batch <= answer.token) answer_front(answer.result);
+    this->answer(answer.token, answer.result);
   }
   if (waiters_.empty()) hold_.clear();
+}
+
+void StoreLink::answer(uint64_t token, const Result<void>& result) {
+  const auto is_due = [token](const Dropped& gone) { return gone.token <= token; };
+  while (!waiters_.empty() && waiters_.front().batch <= token) {
+    const auto gone = std::ranges::find(gone_, waiters_.front().recording, &Dropped::recording);
+    if (gone == gone_.end()) {
+      answer_front(result);
+      continue;
+    }
+    gone_.erase(gone);
+    answer_front(fail(Code::NotFound, "its session was deleted meanwhile", Origin::Store));
+  }
+  for (const Dropped& gone : gone_) {
+    if (!is_due(gone)) continue;  // its own answer is under way
+    metrics_.add(Counter::RecordingDropped);
+    log::peer(log::Level::Error, "recording.lost", "a recording was not kept",
+              {{"recording", gone.recording}, {"reason", "its session was deleted meanwhile"}});
+  }
+  std::erase_if(gone_, is_due);
 }
 
 void StoreLink::answer_front(Result<void> result) {
@@ -126,11 +189,11 @@ void StoreLink::give_up(uint64_t number) {
   resume(fail(Code::Cancelled, "nobody waits for the recording any more", Origin::Internal));
 }
 
-net::Task<Result<void>> StoreLink::wait_for_answer() {
-  return net::suspend<Result<void>>([this](net::Resume<Result<void>> resume) {
+net::Task<Result<void>> StoreLink::wait_for_answer(uint64_t recording) {
+  return net::suspend<Result<void>>([this, recording](net::Resume<Result<void>> resume) {
     const uint64_t number = next_waiter_++;
     if (waiters_.empty()) hold_.set(options_.hold_limit);
-    waiters_.push_back({batch_, number, Clock::now(), std::move(resume)});
+    waiters_.push_back({batch_, number, recording, Clock::now(), std::move(resume)});
     return [this, number] { asio::post(executor_, [this, number] { give_up(number); }); };
   });
 }
@@ -156,9 +219,10 @@ net::Task<Result<void>> StoreLink::room() {
 }
 
 net::Task<Result<void>> StoreLink::commit(std::vector<store::PendingWrite>& writes) {
+  const uint64_t recording = writes.empty() ? 0 : writes.back().id;
   add(writes);
   if (options_.hold == Hold::No) return at_once({});
-  if (options_.hold_limit.count() > 0) return wait_for_answer();
+  if (options_.hold_limit.count() > 0) return wait_for_answer(recording);
   metrics_.add(Counter::StoreHoldExceeded);
   return at_once(fail(Code::Timeout, "storage.hold_limit is zero", Origin::Store));
 }

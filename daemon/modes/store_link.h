@@ -25,6 +25,7 @@ struct StoreLinkOptions {
   Hold hold = Hold::UntilWritten;  // No: durability "async"
   std::chrono::milliseconds hold_limit{1000};
   Histogram commit_histogram = Histogram::CommitWal;
+  std::chrono::milliseconds beat{250};  // how often what is watched is told
 };
 
 class StoreLink final : public store::Completion {
@@ -52,12 +53,34 @@ class StoreLink final : public store::Completion {
   void close();
 
   void written(uint64_t token, const Result<void>& result) override;
+  void dropped(uint64_t token, uint64_t recording) override;
+
+  // Something that may live long and then has to be saved meanwhile: told of every beat from watch() until it is gone.
+  class Watched {
+   public:
+    Watched() = default;
+    Watched(const Watched&) = delete;
+    Watched& operator=(const Watched&) = delete;
+    virtual void on_beat() = 0;
+
+   protected:
+    ~Watched() { unlink(); }
+
+   private:
+    friend class StoreLink;
+    void unlink();
+    Watched* previous_ = nullptr;
+    Watched* next_ = nullptr;
+  };
+  // One timer for all of them, and none while there are none: a short exchange costs an entry in a list.
+  void watch(Watched& one);
 
  private:
   using Clock = net::Deadline::Clock;
   struct Waiter {
     uint64_t batch = 0;
     uint64_t number = 0;
+    uint64_t recording = 0;
     Clock::time_point began;
     net::Resume<Result<void>> resume;
   };
@@ -71,11 +94,17 @@ class StoreLink final : public store::Completion {
     uint64_t token;
     Result<void> result;
   };
+  struct Dropped {
+    uint64_t token;
+    uint64_t recording;
+  };
   void schedule();
   void hand_over();
   void forget_ended();  // of the recordings whose last writes are in turn_
   void take_answers();
-  net::Task<Result<void>> wait_for_answer();
+  void answer(uint64_t token, const Result<void>& result);  // whoever waits for this hand-over or one before it
+  void beat();
+  net::Task<Result<void>> wait_for_answer(uint64_t recording);
   void give_up(uint64_t number);  // cancelled: the recording goes on without its exchange
   void expire();                  // whoever waited for hold_limit
   void answer_front(Result<void> result);
@@ -96,8 +125,17 @@ class StoreLink final : public store::Completion {
   std::unordered_set<uint64_t> refused_;  // recordings under way that have lost a part
   net::Signal room_{executor_};
 
-  std::mutex mutex_;  // answers_ and posted_: shared with the writer thread
+  struct Ring final : Watched {
+    void on_beat() override {}
+  };
+  Ring watched_;               // the start of a ring
+  std::vector<Dropped> gone_;  // not told yet
+  net::Deadline beat_;
+  bool beats_ = false;
+
+  std::mutex mutex_;  // what follows: shared with the writer thread
   std::vector<Answer> answers_;
+  std::vector<Dropped> dropped_;
   bool posted_ = false;
 };
 

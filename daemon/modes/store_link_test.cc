@@ -31,6 +31,7 @@ struct LinkRig {
     builder.finish({store::Outcome::Kind::Complete, 0, {}});
     std::vector<store::PendingWrite> writes;
     builder.take_writes(writes);
+    if (session_goes) EXPECT_TRUE(store->delete_session("default"));
     std::optional<Result<void>> told;
     auto commit = [&]() -> net::Task<> {
       auto result = co_await link.commit(writes);
@@ -46,6 +47,7 @@ struct LinkRig {
   }
   uint64_t count(Counter counter) { return registry.snapshot().value(counter); }
 
+  bool session_goes = false;  // while the exchange goes on
   store::TempDirectory directory;
   std::unique_ptr<store::ExchangeStore> store;
   std::unique_ptr<store::StoreWriter> writer;
@@ -95,6 +97,37 @@ TEST(StoreLink, AFullQueueIsALossThatIsToldAndCounted) {
   EXPECT_FALSE(rig.link.was_refused(1)) << "it has ended and was told";
   EXPECT_EQ(rig.count(Counter::StoreErrorWrite), 1U);
   EXPECT_EQ(rig.store->stored_recordings(), 0U);
+}
+
+TEST(StoreLink, ARecordingWhoseSessionIsGoneIsLost) {
+  for (const Hold hold : {Hold::UntilWritten, Hold::No}) {
+    LinkRig rig({.hold = hold, .hold_limit = 10s});
+    rig.session_goes = true;
+    const auto told = rig.commit_one();
+    if (hold == Hold::UntilWritten) {
+      ASSERT_FALSE(told);
+      EXPECT_EQ(told.error().code, Code::NotFound) << "who waits counts it";
+      EXPECT_EQ(rig.count(Counter::RecordingDropped), 0U);
+    } else {
+      EXPECT_TRUE(told);
+      EXPECT_EQ(rig.count(Counter::RecordingDropped), 1U) << "nobody waits";
+    }
+    EXPECT_EQ(rig.store->stored_recordings(), 0U);
+  }
+}
+
+TEST(StoreLink, WhatWasSavedMeanwhileMayBeRefusedWithoutLoss) {
+  LinkRig rig({}, {.queue_bytes = 1});
+  store::Recorder recorder(*rig.store, "default");
+  store::RecordingBuilder builder = recorder.begin("/a");
+  builder.body(store::BodySide::Response, "x", 0);
+  builder.checkpoint();
+  std::vector<store::PendingWrite> writes;
+  builder.take_writes(writes);
+  rig.link.add(writes);
+  rig.io.poll();
+  EXPECT_FALSE(rig.link.was_refused(builder.id())) << "its end has all of it again";
+  rig.link.close();
 }
 
 TEST(StoreLink, OnlyTheRecordingsThatLostAPartAreLost) {

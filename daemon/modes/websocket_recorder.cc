@@ -152,7 +152,7 @@ store::Outcome WebSocketRecorder::outcome(const Result<void>& served) const {
   if (served) return {Kind::Complete, 0, {}};
   const Error& error = served.error();
   const bool reset = error.origin == Origin::Upstream && error.code == Code::Reset;
-  return {reset ? Kind::Reset : Kind::Incomplete, bytes, std::string(exchange::name_of(error))};
+  return {reset ? Kind::Reset : Kind::Incomplete, bytes, std::string(exchange::name_of(error, facts_))};
 }
 
 net::Task<> WebSocketRecorder::finish(const Result<void>& served) {

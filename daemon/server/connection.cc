@@ -64,6 +64,10 @@ void Connection::drain() {
   }
 }
 
+void Connection::let_go() {
+  if (session_ != nullptr) session_->drain();
+}
+
 void Connection::abort() {
   if (session_ != nullptr) session_->abort();
   // A tunnel by a reset: an orderly end would let the client take what it has for all there is.

@@ -25,6 +25,12 @@ class Connection {
   net::Task<> run();
   // Finishes what is open, then ends; a connection without an exchange ends at once.
   void drain();
+  // Its target was detached: as drain(), but what has not come to HTTP yet goes on.
+  void let_go();
+  [[nodiscard]] bool is_of(TargetSlot target) const { return flow_.identity.target == target; }
+  [[nodiscard]] bool is_of(TargetSlot target, uint64_t tenant) const {
+    return is_of(target) && flow_.identity.tenant == tenant;
+  }
   // Ends now.
   void abort();
 

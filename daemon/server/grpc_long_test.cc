@@ -68,5 +68,51 @@ TEST(GrpcLong, AMessageRefusedBeforeItHadComeIsRefusedAgain) {
       << "another length is another call";
 }
 
+// Refused by its head alone, before it had said anything; in replay the message is faster.
+TEST(GrpcLong, ACallRefusedInSilenceIsRefusedAgain) {
+  WorkerRig rig;
+  const std::string refusal =
+      "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\ngrpc-status: 16\r\nContent-Length: 0\r\n\r\n";
+  ScriptedOrigin origin([&](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    wire.write(refusal);
+    wire.rest();
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  {
+    Wire wire = rig.connect();
+    EXPECT_TRUE(wire.write(call("Secret")));
+    EXPECT_THAT(wire.read_until("\r\n\r\n"), HasSubstr("grpc-status: 16\r\n"));
+    wire.close();
+  }
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  EXPECT_THAT(rig.ask(call("Secret") + message("please") + kEnd), HasSubstr("grpc-status: 16\r\n"));
+}
+
+// The deadline passes while the recording is looked for, and the recorded client had left in silence.
+TEST(GrpcLong, ADeadlineThatHasPassedBeforeAnythingIsWaitedForEndsTheCall) {
+  WorkerRig rig;
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.rest();
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  {
+    Wire wire = rig.connect();
+    EXPECT_TRUE(wire.write(call("Talk", "grpc-timeout: 1S\r\n")));
+    EXPECT_TRUE(WorkerRig::eventually([&] { return origin.connections() == 1; }));
+    wire.reset();
+  }
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  rig.set_mode(Mode::Replay);
+  for (const char* timeout : {"1n", "5u", "1m"}) {
+    EXPECT_THAT(rig.ask(call("Talk", std::string("grpc-timeout: ") + timeout + "\r\n") + message("x") + kEnd),
+                HasSubstr("grpc-status: 4\r\n"));
+  }
+}
+
 }  // namespace
 }  // namespace tapdeck::server

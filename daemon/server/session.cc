@@ -184,10 +184,7 @@ net::Task<> Session::serve(StreamExchange* exchange) {
     deadline->set(context_.limits.request_timeout);
   }
   auto served = co_await context_.handler->serve(*exchange);
-  if (!served && exchange->facts().error.empty()) {
-    exchange->facts().error = exchange::name_of(served.error());
-    exchange->facts().error_detail = served.error().message();
-  }
+  if (!served && exchange->facts().error.empty()) exchange::note_failure(exchange->facts(), served.error());
   finish(exchange);
   settle();
 }

@@ -198,7 +198,9 @@ struct Worker::Impl {
       stream->abort();
       return false;
     }
-    flow.identity.label = view.get().targets[flow.identity.target].label;
+    const modes::TargetState& target = view.get().targets[flow.identity.target];
+    flow.identity.label = target.label;
+    flow.identity.tenant = target.tenant;
     connections_group.spawn(serve(std::move(flow), std::move(stream)));
     return true;
   }
@@ -333,6 +335,16 @@ void Worker::remove_listener(uint64_t id) {
   asio::post(impl_->io, [impl = impl_.get(), id] {
     for (Listener& listener : impl->listeners) {
       if (listener.tag().id == id) listener.close();
+    }
+  });
+}
+
+void Worker::let_go(TargetSlot target) {
+  asio::post(impl_->io, [impl = impl_.get(), target] {
+    const uint64_t tenant = impl->view.get().targets[target].tenant;
+    for (auto entry = impl->connections.begin(); entry != impl->connections.end();) {
+      const auto current = entry++;
+      if (current->is_of(target) && !current->is_of(target, tenant)) current->let_go();
     }
   });
 }

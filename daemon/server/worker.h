@@ -73,6 +73,8 @@ class Worker {
   void start();
   void add_listener(UniqueFd fd, ListenerTag tag);
   void remove_listener(uint64_t id);
+  // The target of this slot was detached: idle connections of it are closed, busy ones after what is being answered.
+  void let_go(TargetSlot target);
   // Accepts nothing more; what is open finishes. is_drained() says when.
   void drain();
   [[nodiscard]] bool is_drained() const { return drained_.load(std::memory_order_acquire); }

@@ -162,6 +162,11 @@ class WorkerRig {
       state.bypass = bypass;
     });
   }
+  // As the daemon does; set_mode() is then another target in the same slot.
+  void detach() {
+    runtime_.update([](modes::RuntimeSnapshot& snapshot) { modes::vacate(snapshot.targets[kSlot]); });
+    worker->let_go(kSlot);
+  }
   void go_to(const Endpoint& destination) {
     const std::scoped_lock lock(flows.mutex);
     flows.destination = destination;

@@ -23,6 +23,10 @@ class Lane {
   Lane& operator=(const Lane&) = delete;
   virtual ~Lane() = default;
 
+  // What the origin takes is known. An extended CONNECT must wait for that (RFC 8441 3): settle().
+  [[nodiscard]] virtual bool is_settled() const { return true; }
+  virtual net::Task<Result<void>> settle() { co_return Result<void>{}; }
+
   // ---- request
   virtual Result<void> send_request(const http::RequestHead& head, http::EndStream end) = 0;
   // Queues the piece and sends it; waits while the origin takes no more.

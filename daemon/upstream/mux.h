@@ -98,6 +98,8 @@ class MuxStream final : public Lane {
   explicit MuxStream(MuxConnection& connection);
   ~MuxStream() override;
 
+  [[nodiscard]] bool is_settled() const override;
+  net::Task<Result<void>> settle() override;
   Result<void> send_request(const http::RequestHead& head, http::EndStream end) override;
   net::Task<Result<void>> send_body(exchange::BodyPiece piece) override;
   Result<void> send_end(const http::Headers& trailers) override;
@@ -124,6 +126,7 @@ class MuxStream final : public Lane {
   void watch();  // sets the deadline
   void note_progress() { progress_ = exchange::Clock::now(); }
   void on_stalled();                   // it has passed
+  [[nodiscard]] Error refusal(const http::StreamReset& reset) const;
   [[nodiscard]] Error broken() const;  // why nothing more comes
   // Waits for `signal` at most the idle timeout; the error says why waiting is over for good.
   net::Task<Result<void>> wait(net::Signal& signal, const char* what);

@@ -68,10 +68,21 @@ void MuxStream::on_event(const http::Event& event, http::Codec& codec) {
   } else if (std::holds_alternative<http::MessageComplete>(event)) {
     complete_ = true;
   } else if (const auto* reset = std::get_if<http::StreamReset>(&event)) {
-    if (!complete_) reset_ = reset->code;
+    if (reset->ours && !complete_ && !failure_) {
+      failure_ = refusal(*reset);
+    } else if (!complete_) {
+      reset_ = reset->code;
+    }
     connection_.room_.notify();
   }
   waiter_->ready.notify();
+}
+
+// Of a response that we did not take.
+Error MuxStream::refusal(const http::StreamReset& reset) const {
+  const bool limit = reset.code == http::ResetCode::EnhanceYourCalm;
+  const char* what = limit ? " sent a head over limits.head_bytes or limits.headers" : " sent a malformed response";
+  return Error{limit ? Code::TooLarge : Code::Protocol, channel().key.where() + what, Origin::Upstream, Retry::No, 0};
 }
 
 void MuxStream::on_failure(const Error& error) {
@@ -111,6 +122,19 @@ net::Task<Result<void>> MuxStream::wait(net::Signal& signal, const char* what) {
   const bool wanted = co_await net::is_wanted();
   if (!wanted) co_return fail(Code::Cancelled, what, Origin::Internal);
   co_return Result<void>{};
+}
+
+bool MuxStream::is_settled() const {
+  return connection_.codec_->knows_peer();
+}
+
+net::Task<Result<void>> MuxStream::settle() {
+  note_progress();
+  while (!is_settled() && !connection_.failure_) {
+    CO_TRY_VOID(co_await wait(connection_.room_, "the request is not wanted any more"));
+    if (failure_) co_return std::unexpected(broken());
+  }
+  co_return Result<void>{};  // what failed is said by send_request()
 }
 
 Result<void> MuxStream::send_request(const http::RequestHead& head, http::EndStream end) {

@@ -1,0 +1,69 @@
+// A target that is detached: its open connections end or go on as if they had never been captured, and never get what
+// belongs to the target that has the slot next.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+
+#include "daemon/server/worker_rig.h"
+
+namespace tapdeck::server {
+namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+
+const std::string kAsk = "GET /a HTTP/1.1\r\nHost: api.test\r\n\r\n";
+
+TEST(Detached, IdleConnectionsAreClosed) {
+  WorkerRig rig;
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("first"); }));
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  wire.write(kAsk);
+  EXPECT_THAT(wire.read_until("first"), EndsWith("first"));
+  rig.detach();
+  EXPECT_EQ(wire.rest(), "<EOF>");
+}
+
+TEST(Detached, WhatIsBeingAnsweredIsAnswered) {
+  WorkerRig rig;
+  std::promise<void> detached;
+  std::atomic<bool> asked = false;
+  ScriptedOrigin origin(http_origin([&](const std::string&) {
+    asked = true;
+    detached.get_future().wait();
+    return with_length("whole");
+  }));
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  wire.write(kAsk);
+  EXPECT_TRUE(WorkerRig::eventually([&] { return asked.load(); }));
+  rig.detach();
+  detached.set_value();
+  EXPECT_THAT(wire.rest(), HasSubstr("whole"));
+}
+
+TEST(Detached, TheNextTargetOfItsSlotIsNotItsOwn) {
+  WorkerRig rig;
+  std::atomic<int> asked = 0;
+  ScriptedOrigin origin(http_origin([&](const std::string&) { return with_length(std::to_string(++asked)); }));
+  rig.go_to(origin.endpoint());
+  EXPECT_THAT(rig.ask(kAsk), HasSubstr("\r\n\r\n1"));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
+  Wire old = rig.connect();
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 1; }));
+  rig.detach();
+  rig.set_mode(Mode::Replay);  // somebody else, who has the slot and a tape that knows /a
+  old.write(kAsk);
+  EXPECT_THAT(old.read_until("\r\n\r\n2"), EndsWith("\r\n\r\n2")) << "from the origin";
+  old.close();
+  EXPECT_THAT(rig.ask(kAsk), HasSubstr("\r\n\r\n1")) << "the new target's clients are answered";
+  EXPECT_EQ(rig.store->stored_recordings(), 1U);
+  EXPECT_EQ(rig.outcomes(Mode::Passthrough, Outcome::Forwarded), 1U);
+}
+
+}  // namespace
+}  // namespace tapdeck::server

@@ -8,7 +8,10 @@
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/thread_pool.hpp>
+#include <algorithm>
 #include <cerrno>
+#include <list>
+#include <map>
 #include <thread>
 
 #include "daemon/admin/listen.h"
@@ -82,10 +85,18 @@ struct AdminServer::Impl {
         slow(1),
         group(io.get_executor()) {}
 
+  // One connection, oldest first in its list.
+  struct Open {
+    net::Stream* stream;
+    bool waits = true;  // for the client: no whole request is here
+  };
+
   net::Task<> accept_loop(int fd, Via via);
+  // Closes the oldest that keeps us waiting; false: all are being answered.
+  [[nodiscard]] bool make_room(Via via);
   net::Task<> serve(UniqueFd fd, Via via);
   // False: the connection ends.
-  net::Task<bool> exchange(net::Stream& stream, http::Codec& codec, net::Deadline& deadline, Via via);
+  net::Task<bool> exchange(Open& own, http::Codec& codec, net::Deadline& deadline, Via via);
   net::Task<Result<bool>> read_request(net::Stream& stream, http::Codec& codec, net::Deadline& deadline,
                                        Request& request, http::StreamId& id);
   net::Task<bool> send(net::Stream& stream, http::Codec& codec, net::Deadline& deadline, http::StreamId id,
@@ -101,7 +112,8 @@ struct AdminServer::Impl {
   asio::thread_pool slow;
   UniqueFd tcp;
   UniqueFd local;
-  std::map<Via, size_t> connections;  // apart: whoever fills the TCP side does not shut the owner of the socket out
+  UniqueFd token_held;
+  std::map<Via, std::list<Open>> connections;  // apart: whoever fills the TCP side does not shut the socket's owner out
   net::TaskGroup group;
   std::thread thread;
 };
@@ -122,25 +134,37 @@ net::Task<> AdminServer::Impl::accept_loop(int fd, Via via) {
       continue;
     }
     if (via == Via::Unix && !is_trusted_peer(accepted.get())) continue;
-    if (connections[via] >= options.max_connections) {
+    if (connections[via].size() >= options.max_connections) {
       log::peer(log::Level::Warn, "admin.connections", "too many admin connections; closed one");
-      continue;
+      if (!make_room(via)) continue;
     }
-    ++connections[via];
     group.spawn(serve(std::move(accepted), via));
   }
+}
+
+bool AdminServer::Impl::make_room(Via via) {
+  std::list<Open>& open = connections[via];
+  const auto oldest = std::ranges::find(open, true, &Open::waits);
+  if (oldest == open.end()) return false;
+  oldest->stream->close();
+  oldest->waits = false;
+  return true;
 }
 
 net::Task<> AdminServer::Impl::serve(UniqueFd fd, Via via) {
   {
     net::Stream stream(io.get_executor(), std::move(fd), Origin::Downstream);
+    const auto own = connections[via].insert(connections[via].end(), Open{&stream});
     net::Deadline deadline(io.get_executor(), [&stream] { stream.close(); });
     const auto codec = http::make_h1_codec(http::Role::Server, kHeadLimits);
     bool more = true;
-    while (more) more = co_await exchange(stream, *codec, deadline, via);
+    while (more) {
+      own->waits = true;
+      more = co_await exchange(*own, *codec, deadline, via);
+    }
     stream.shutdown_send();
+    connections[via].erase(own);
   }
-  --connections[via];
 }
 
 // Ok(false): the client is done. A whole request is in `request` when Ok(true).
@@ -199,7 +223,8 @@ net::Task<bool> AdminServer::Impl::send(net::Stream& stream, http::Codec& codec,
   co_return ended.has_value() && written.has_value();
 }
 
-net::Task<bool> AdminServer::Impl::exchange(net::Stream& stream, http::Codec& codec, net::Deadline& deadline, Via via) {
+net::Task<bool> AdminServer::Impl::exchange(Open& own, http::Codec& codec, net::Deadline& deadline, Via via) {
+  net::Stream& stream = *own.stream;
   Request request;
   request.via = via;
   http::StreamId id = 1;
@@ -214,6 +239,7 @@ net::Task<bool> AdminServer::Impl::exchange(net::Stream& stream, http::Codec& co
     co_return false;
   }
   if (!*got) co_return false;
+  own.waits = false;
   Response response;
   if (Router::is_slow(request)) {
     deadline.clear();  // the call has its own limits
@@ -265,6 +291,7 @@ Result<std::unique_ptr<AdminServer>> AdminServer::start(ServerOptions options, C
                                                         MetricsRegistry& metrics) {
   UniqueFd tcp;
   UniqueFd local;
+  UniqueFd held;
   if (options.listen) {
     TRY(fd, listen_tcp(*options.listen));
     tcp = std::move(fd);
@@ -276,11 +303,13 @@ Result<std::unique_ptr<AdminServer>> AdminServer::start(ServerOptions options, C
   RouterOptions router{.token = {}, .token_file = options.token_file.string(), .allowed_hosts = options.allowed_hosts};
   if (!options.token_file.empty()) {
     TRY(token, make_token(options.token_file));
-    router.token = std::move(token);
+    router.token = std::move(token.text);
+    held = std::move(token.held);
   }
   auto impl = std::make_unique<Impl>(std::move(options), std::move(router), control, metrics);
   impl->tcp = std::move(tcp);
   impl->local = std::move(local);
+  impl->token_held = std::move(held);
   impl->thread = std::thread([raw = impl.get()] { raw->run(); });
   return std::unique_ptr<AdminServer>(new AdminServer(std::move(impl)));
 }

@@ -1,6 +1,7 @@
 #include "daemon/admin/token.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -8,11 +9,14 @@
 #include <cerrno>
 #include <cstdio>
 
-#include "daemon/base/unique_fd.h"
-
 namespace tapdeck::admin {
 
-Result<std::string> make_token(const std::filesystem::path& file) {
+Result<Token> make_token(const std::filesystem::path& file) {
+  const UniqueFd before(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (before && ::flock(before.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    return fail(Code::Busy, "the token file " + file.string() +
+                                " is another running tapdeck's; give this one its own admin.token_file");
+  }
   std::array<unsigned char, 32> bytes{};
   if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
     return fail_errno(errno, "getrandom");
@@ -24,16 +28,17 @@ Result<std::string> make_token(const std::filesystem::path& file) {
   }
   const std::string partial = file.string() + "." + std::to_string(::getpid());
   ::unlink(partial.c_str());
-  const UniqueFd fd(::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  UniqueFd fd(::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (fd.get() < 0) return fail_errno(errno, "create admin token " + partial);
   const std::string line = token + "\n";
-  if (::write(fd.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()) ||
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0 ||
+      ::write(fd.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()) ||
       ::rename(partial.c_str(), file.c_str()) != 0) {
     const int error = errno;
     ::unlink(partial.c_str());
     return fail_errno(error, "write admin token " + file.string());
   }
-  return token;
+  return Token{std::move(token), std::move(fd)};
 }
 
 Result<std::string> read_token(const std::filesystem::path& file) {

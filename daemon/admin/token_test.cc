@@ -12,13 +12,26 @@ namespace {
 TEST(AdminToken, IsNewAtEveryStartLongAndOnlyOursToRead) {
   const auto file = std::filesystem::path(::testing::TempDir()) / ("token-" + std::to_string(::getpid()));
   std::ofstream(file) << "left by an older daemon\n";
-  const std::string first = make_token(file).value();
+  const std::string first = make_token(file).value().text;
   EXPECT_EQ(first.size(), 64u);
   EXPECT_EQ(read_token(file).value(), first);
   struct stat info{};
   ASSERT_EQ(::stat(file.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
-  EXPECT_NE(make_token(file).value(), first);
+  EXPECT_NE(make_token(file).value().text, first);
+  std::filesystem::remove(file);
+}
+
+TEST(AdminToken, OfARunningDaemonIsNotTaken) {
+  const auto file = std::filesystem::path(::testing::TempDir()) / ("held-" + std::to_string(::getpid()));
+  auto first = make_token(file);
+  ASSERT_TRUE(first);
+  const auto second = make_token(file);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Code::Busy);
+  EXPECT_EQ(read_token(file).value(), first->text);
+  first->held.reset();
+  EXPECT_TRUE(make_token(file));
   std::filesystem::remove(file);
 }
 

@@ -19,7 +19,7 @@ Result<std::string> find_cgroup2_mount(const std::string& mounts_file) {
     if (type == "cgroup2" && point.find('\\') == std::string::npos) return point;
   }
   return fail(Code::Unsupported,
-              "cgroup2 is not mounted (" + mounts_file + "); mount it: mount -t cgroup2 none /sys/fs/cgroup/unified",
+              "cgroup2 is not mounted (" + mounts_file + "); mount it: mount -t cgroup2 none /sys/fs/cgroup",
               Origin::Kernel);
 }
 

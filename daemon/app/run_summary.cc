@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
@@ -18,6 +19,23 @@ std::string summary_line(const RunSummary& summary) {
          std::to_string(summary.replayed) + " replayed, " + std::to_string(summary.missed) + " missed, " +
          std::to_string(summary.tunnelled) + " tunnelled, " + std::to_string(uncaptured) + " not captured" +
          (summary.lost > 0 ? ", " + std::to_string(summary.lost) + " LOST" : "");
+}
+
+std::string refusal_lines(const RunSummary& summary) {
+  constexpr size_t kShown = 5;
+  std::vector<std::string> seen;
+  for (const RefusedFlow& flow : summary.refused) {
+    std::string line = "tapdeck: refused: " + flow.protocol;
+    if (!flow.destination.empty()) line += " to " + flow.destination;
+    if (!flow.comm.empty()) line += " (" + flow.comm + ")";
+    if (std::ranges::find(seen, line) == seen.end()) seen.push_back(std::move(line));
+  }
+  std::string out;
+  for (size_t i = 0; i < std::min(kShown, seen.size()); ++i) out += seen[i] + "\n";
+  if (seen.size() > kShown) {
+    out += "tapdeck: refused: " + std::to_string(seen.size() - kShown) + " more kinds; --summary FILE lists all\n";
+  }
+  return out;
 }
 
 std::string summary_json(const RunSummary& summary) {

@@ -39,6 +39,8 @@ struct RunSummary {
 // "tapdeck: session S: R recorded, H replayed, M missed, T tunnelled, U not captured", without a newline; and
 // ", L LOST" when there are any.
 [[nodiscard]] std::string summary_line(const RunSummary& summary);
+// What was refused and to whom, a line each, alike ones once, at most five and how many more. Empty: nothing.
+[[nodiscard]] std::string refusal_lines(const RunSummary& summary);
 // One object and a newline; bytes that are not UTF-8 are replaced.
 [[nodiscard]] std::string summary_json(const RunSummary& summary);
 

@@ -44,6 +44,19 @@ TEST(RunSummary, LossesAreNotOverlooked) {
   EXPECT_NE(summary_json(summary).find("\"lost\":2"), std::string::npos);
 }
 
+TEST(RunSummary, SaysWhatWasRefusedOnceEach) {
+  RunSummary summary = example();
+  summary.refused.assign(3, {7, "curl", "udp", "192.0.2.1:53", ""});
+  summary.refused.push_back({8, "", "raw", "", ""});
+  EXPECT_EQ(refusal_lines(summary),
+            "tapdeck: refused: udp to 192.0.2.1:53 (curl)\n"
+            "tapdeck: refused: raw\n");
+  for (int port = 1; port < 8; ++port) summary.refused.push_back({1, "", "tcp", std::to_string(port), ""});
+  EXPECT_TRUE(refusal_lines(summary).ends_with("4 more kinds; --summary FILE lists all\n"));
+  summary.refused.clear();
+  EXPECT_EQ(refusal_lines(summary), "");
+}
+
 class SummaryFileTest : public testing::Test {
  protected:
   SummaryFileTest() { std::filesystem::create_directory(directory_); }

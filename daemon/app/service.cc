@@ -337,9 +337,32 @@ class ServeService final : public Service {
 
 }  // namespace
 
+namespace {
+
+// A `run` may own the store for a while, after the daemon it recorded beside was killed: its end is waited for.
+constexpr std::chrono::seconds kWaitForRun{30};
+
+Result<std::unique_ptr<Engine>> create_owner(const config::Config& config, const Paths& paths,
+                                             MetricsRegistry& metrics) {
+  const auto give_up = std::chrono::steady_clock::now() + kWaitForRun;
+  bool told = false;
+  while (true) {
+    auto engine = Engine::create(config, paths, metrics, StoreUse::Own);
+    if (engine || engine.error().code != Code::Busy || engine.error().origin != Origin::Store) return engine;
+    const store::StoreOwner owner = store::ExchangeStore::owner_of(paths.store.string());
+    if (!owner.admin_socket.empty() || std::chrono::steady_clock::now() > give_up) return engine;
+    if (!std::exchange(told, true)) {
+      log::warn("store.waiting", "a tapdeck run owns the store; it is waited for", {{"owner_pid", owner.pid}});
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Service>> make_service(const config::Config& config, const Paths& paths,
                                               MetricsRegistry& metrics) {
-  TRY(engine, Engine::create(config, paths, metrics, StoreUse::Own));
+  TRY(engine, create_owner(config, paths, metrics));
   auto service = std::make_unique<ServeService>(config, paths, metrics, std::move(engine));
   TRY_VOID(service->open());
   return std::unique_ptr<Service>(std::move(service));

@@ -9,6 +9,7 @@ using exchange::Clock;
 
 namespace {
 // Verdicts are a few hundred bytes; beyond this many origins a worker forgets them all and learns again.
+constexpr std::chrono::milliseconds kRefusalTtl{1000};
 constexpr size_t kMaxVerdicts = 8192;
 }  // namespace
 
@@ -195,7 +196,10 @@ void Pool::sweep() {
 
 const Verdict* Pool::recent(const Key& key) const {
   const auto found = verdicts_.find(key);
-  if (found == verdicts_.end() || Clock::now() - found->second.at >= options_.verify_ttl) return nullptr;
+  if (found == verdicts_.end()) return nullptr;
+  // A refusal is asked for again soon: its origin may have been mended.
+  const auto ttl = found->second.verdict.failure ? std::min(options_.verify_ttl, kRefusalTtl) : options_.verify_ttl;
+  if (Clock::now() - found->second.at >= ttl) return nullptr;
   return &found->second.verdict;
 }
 

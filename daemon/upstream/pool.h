@@ -62,7 +62,7 @@ class Pool {
   [[nodiscard]] size_t idle() const { return idle_; }
   [[nodiscard]] size_t shared() const;
 
-  // The verdict of a handshake younger than verify_ttl.
+  // The verdict of a handshake younger than verify_ttl; one that refused, for a second at most.
   [[nodiscard]] const Verdict* recent(const Key& key) const;
   void remember(const Key& key, Verdict verdict);
 

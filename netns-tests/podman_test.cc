@@ -57,6 +57,40 @@ TEST_F(Podman, DetachLeavesNoMountAndTheClientRefusesAgain) {
   EXPECT_EQ(ask().status, 60);
 }
 
+TEST_F(Podman, TheCgroupAboveItComesOffBeforeOrAfterIt) {
+  const auto path = container_.podman({"inspect", "-f", "{{.State.CgroupPath}}"}).out;
+  // "/…/libpod-ID/container" below what attach takes: it is told in the same way.
+  const std::string above = path.substr(0, path.find("/libpod-"));
+  ASSERT_FALSE(above.empty()) << path;
+  const auto mounts = [&] { return container_.exec({"cat", "/proc/self/mounts"}).out; };
+  const auto before = mounts();
+  for (const std::vector<std::string>& order :
+       {std::vector{container_.name(), "cgroup:" + above}, std::vector{"cgroup:" + above, container_.name()}}) {
+    attach();
+    daemon_.must_cli({"attach", "--cgroup", above});
+    ASSERT_EQ(ask().status, 0);
+    daemon_.must_cli({"detach", order[0]});
+    EXPECT_EQ(ask().status, 0) << "one is left";
+    daemon_.must_cli({"detach", order[1]});
+    EXPECT_EQ(ask().status, 60);
+    EXPECT_EQ(mounts(), before);
+  }
+}
+
+TEST_F(Podman, ABundleThatItsEnvironmentNamesIsCovered) {
+  const Container named(
+      lab_, {.role = "e",
+             .flags = {"-e", "CURL_CA_BUNDLE=/opt/own.pem", "-e", "SSL_CERT_FILE=/opt/missing.pem"},
+             .command = {"sh", "-c", "cp /etc/ssl/certs/ca-certificates.crt /opt/own.pem; exec sleep infinity"}});
+  const auto ask_named = [&] { return named.exec({"curl", "-sS", "-m", "20", "https://origin.test/a.json"}).status; };
+  ASSERT_TRUE(eventually(10s, [&] { return ask_named() == 60; }));
+  daemon_.must_cli({"attach", "--container", named.name()});
+  EXPECT_EQ(ask_named(), 0);
+  EXPECT_THAT(daemon_.must_cli({"targets"}), HasSubstr("/opt/missing.pem (SSL_CERT_FILE): No such file"));
+  daemon_.must_cli({"detach", named.name()});
+  EXPECT_EQ(ask_named(), 60);
+}
+
 TEST_F(Podman, UnknownContainerIsAnErrorThatNamesTheNearest) {
   const auto output = daemon_.cli({"attach", "--container", container_.name() + "x"});
   EXPECT_NE(output.status, 0);

@@ -170,7 +170,7 @@ class Builder {
     CLI::App* import = listing(parent, "import", "read a session from a file that export wrote",
                                "  tapdeck session import shop.tapdeck --name shop2",
                                [this] { return session_import(a_.common, a_.session, streams_); });
-    import->add_option("FILE", a_.session.file, "file to read")->required();
+    import->add_option("FILE", a_.session.file, "file to read; - reads from standard input")->required();
     import->add_option("--name", a_.session.name, "name it here (default: the name in the file)");
   }
   void add_recording() {

@@ -248,6 +248,7 @@ TEST_F(CliTest, ConfigCheckNamesThePlace) {
 
 TEST_F(CliTest, RecordedBytesCannotDriveTheTerminal) {
   EXPECT_EQ(cell_of("a\x1b[31mb\"c\\"), "a\\u001b[31mb\"c\\");
+  EXPECT_EQ(cell_of("1\u202Etxt\u2066 \u2013 \u20AC"), "1\\u202etxt\\u2066 \u2013 \u20AC");
 }
 
 }  // namespace

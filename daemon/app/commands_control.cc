@@ -1,4 +1,5 @@
 // Sessions, recordings, targets, mode and status: what the admin API also offers.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,6 +12,7 @@
 #include "daemon/app/open_control.h"
 #include "daemon/app/output.h"
 #include "daemon/base/units.h"
+#include "daemon/trust/files.h"
 #include "store/exchange_store.h"
 
 namespace tapdeck::app {
@@ -188,17 +190,39 @@ int session_export(const Common& common, const SessionArgs& args, Streams stream
 
 namespace {
 
+// Also from what has no end to seek to.
+Result<void> copy_to(const std::filesystem::path& staged, const std::string& from, const std::string& shown) {
+  const UniqueFd in(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!in) return fail_errno(errno, "read " + shown);
+  const UniqueFd out(::open(staged.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!out) return fail_errno(errno, "copy " + shown + " to " + staged.string());
+  std::vector<char> buffer(1 << 18);
+  while (true) {
+    const ssize_t n = ::read(in.get(), buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno(errno, "read " + shown);
+    if (n == 0) return {};
+    auto written = trust::write_all(out.get(), {buffer.data(), static_cast<size_t>(n)});
+    if (!written) return written;
+  }
+}
+
 // Imports by way of the state directory when a daemon owns it: the service sees neither our /tmp nor our home.
 Result<admin::Json> import_through(const ControlHandle& control, const SessionArgs& args) {
-  if (!control.is_remote()) return control->import_session(args.name, absolute_path(args.file));
+  if (!control.is_remote() && args.file != "-") return control->import_session(args.name, absolute_path(args.file));
   const std::filesystem::path staged = control.state_dir() / ("import-" + std::to_string(::getpid()) + ".tapdeck");
+  const std::string shown = args.file == "-" ? "standard input" : args.file.string();
   std::error_code error;
-  std::filesystem::copy_file(args.file, staged, error);
-  if (error) return fail_errno(error.value(), "copy " + args.file.string() + " to " + staged.string());
-  std::filesystem::permissions(staged, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write, error);
-  auto result = control->import_session(args.name, staged.string());
+  auto result = copy_to(staged, args.file == "-" ? "/dev/stdin" : args.file.string(), shown);
+  auto imported = result ? control->import_session(args.name, staged.string()) : std::unexpected(result.error());
   std::filesystem::remove(staged, error);
-  return result;
+  if (!imported) {
+    std::string& detail = imported.error().detail;  // the copy is our business
+    if (const size_t at = detail.find(staged.string()); at != std::string::npos) {
+      detail.replace(at, staged.string().size(), shown);
+    }
+  }
+  return imported;
 }
 
 }  // namespace

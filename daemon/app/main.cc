@@ -2,6 +2,8 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -21,6 +23,9 @@ int main(int argc, char** argv) {
   const Programs programs{.run = run_command,
                           .serve = [](const ServeOptions& options) { return serve(options, make_service); }};
   const int status = run_cli({argv + 1, argv + argc}, programs, streams);
+  errno = 0;
   std::cout.flush();
-  return std::cout.good() || status != kExitOk ? status : kExitFailure;
+  if (std::cout.good()) return status;
+  if (errno != EPIPE) std::cerr << "tapdeck: not all of the output could be written: " << std::strerror(errno ? errno : EIO) << '\n';
+  return status != kExitOk ? status : kExitFailure;
 }

@@ -9,6 +9,30 @@
 
 namespace tapdeck::app {
 
+namespace {
+
+// Marks that let a terminal show text in another order than it is (U+200E and F, U+202A to E, U+2066 to 9), as escapes.
+std::string without_direction_marks(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const std::string_view mark = text.substr(i, 3);
+    const auto last = mark.size() == 3 ? static_cast<unsigned char>(mark[2]) : 0U;
+    const bool in_80 = mark.starts_with("\xE2\x80") && (last == 0x8E || last == 0x8F || (last >= 0xAA && last <= 0xAE));
+    const bool in_81 = mark.starts_with("\xE2\x81") && last >= 0xA6 && last <= 0xA9;
+    if (!in_80 && !in_81) {
+      out += text[i];
+      continue;
+    }
+    char escaped[8];
+    std::snprintf(escaped, sizeof escaped, "\\u20%02x", in_80 ? last - 0x80 : last - 0x80 + 0x40);
+    out += escaped;
+    i += 2;
+  }
+  return out;
+}
+
+}  // namespace
+
 std::string cell_of(const Json& value) {
   if (value.is_null()) return "-";
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
@@ -26,6 +50,7 @@ std::string cell_of(const Json& value) {
     if (escaped[i] == '\\' && (escaped[i + 1] == '"' || escaped[i + 1] == '\\')) ++i;
     out += escaped[i];
   }
+  if (out.contains('\xE2')) out = without_direction_marks(out);
   return out.empty() ? "-" : out;
 }
 

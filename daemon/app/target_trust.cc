@@ -28,22 +28,22 @@ std::vector<pid_t> pids_below(const std::string& cgroup) {
 
 }  // namespace
 
-TargetTrust bind_cgroup_trust(const std::string& cgroup_path, const TrustBinder& bind) {
+TargetTrust bind_cgroup_trust(const std::string& cgroup_path, trust::SharedBindings& shared, const TrustBinder& bind) {
   TargetTrust out;
   std::set<uint64_t> namespaces;
   size_t stores = 0;
   std::string trouble;
   bool host = false;
   for (const pid_t pid : pids_below(cgroup_path)) {
-    const Result<bool> shared = trust::shares_host_mounts(pid);
-    if (!shared) continue;  // ended meanwhile
+    const Result<bool> on_host = trust::shares_host_mounts(pid);
+    if (!on_host) continue;  // ended meanwhile
     struct stat status{};
-    if (*shared || ::stat(("/proc/" + std::to_string(pid) + "/ns/mnt").c_str(), &status) != 0) {
-      host |= *shared;
+    if (*on_host || ::stat(("/proc/" + std::to_string(pid) + "/ns/mnt").c_str(), &status) != 0) {
+      host |= *on_host;
       continue;
     }
     if (namespaces.size() >= kMaxNamespaces || !namespaces.insert(status.st_ino).second) continue;
-    auto binding = bind(pid);
+    auto binding = shared.join(pid, bind);
     if (!binding) {
       trouble = binding.error().message();
       continue;
@@ -54,6 +54,11 @@ TargetTrust bind_cgroup_trust(const std::string& cgroup_path, const TrustBinder&
     out.bindings.push_back(std::move(*binding));
   }
   out.text = std::to_string(stores) + (stores == 1 ? " trust store covered" : " trust stores covered");
+  if (!out.skipped.empty()) {
+    out.text += "; not covered: " + out.skipped.front();
+    if (out.skipped.size() > 1)
+      out.text += ", and " + std::to_string(out.skipped.size() - 1) + " more ('--json' has all)";
+  }
   if (host) {
     out.text +=
         "; it uses the host's files, which are left alone: set SSL_CERT_FILE and its like, or add what 'tapdeck ca "

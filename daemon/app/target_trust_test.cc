@@ -4,12 +4,15 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/app/cgroup2.h"
+#include "daemon/trust/test_certificates.h"
+#include "daemon/trust/test_directory.h"
 
 namespace tapdeck::app {
 namespace {
@@ -42,7 +45,10 @@ class CgroupTrust : public testing::Test {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       FILE* procs = ::fopen((cgroup + "/cgroup.procs").c_str(), "w");
       if (procs == nullptr || std::fprintf(procs, "0") < 0 || std::fclose(procs) != 0) ::_exit(1);
-      if (mounts == Mounts::Own && ::unshare(CLONE_NEWNS) != 0) ::_exit(1);
+      if (mounts == Mounts::Own &&
+          (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)) {
+        ::_exit(1);
+      }
       if (::write(ready[1], "x", 1) != 1) ::_exit(1);
       for (;;) ::pause();
     }
@@ -53,6 +59,7 @@ class CgroupTrust : public testing::Test {
     pids_.push_back(pid);
     return pid;
   }
+  trust::SharedBindings shared_;
   std::string path_;
   std::vector<pid_t> pids_;
 };
@@ -62,7 +69,7 @@ TEST_F(CgroupTrust, BindsOncePerMountNamespaceAndNeverTheHosts) {
   const pid_t one = process_in(path_, Mounts::Own);
   const pid_t two = process_in(path_ + "/below", Mounts::Own);
   std::vector<pid_t> asked;
-  const TargetTrust trust = bind_cgroup_trust(path_, [&](int pid) -> Result<std::unique_ptr<trust::Binding>> {
+  const TargetTrust trust = bind_cgroup_trust(path_, shared_, [&](int pid) -> Result<std::unique_ptr<trust::Binding>> {
     asked.push_back(pid);
     return fail(Code::Timeout, "the file system hangs");
   });
@@ -71,8 +78,35 @@ TEST_F(CgroupTrust, BindsOncePerMountNamespaceAndNeverTheHosts) {
   EXPECT_THAT(trust.text, testing::HasSubstr("the file system hangs"));
 }
 
+TEST_F(CgroupTrust, ACgroupAndTheOneAboveItComeOffInEitherOrder) {
+  const pid_t pid = process_in(path_ + "/below", Mounts::Own);
+  const trust::TestDirectory run_dir;
+  const auto bind = [&](int who) {
+    trust::BindOptions options;
+    options.run_dir = run_dir.path();
+    options.ca = {trust::kOurPem, trust::kOurHash};
+    options.scan.python_roots = {"/nonexistent"};
+    return trust::bind_into(who, options);
+  };
+  const auto is_covered = [&] {
+    const std::string mounts = trust::TestDirectory::read_file("/proc/" + std::to_string(pid) + "/mountinfo");
+    return mounts.find("tapdeck-trust") != std::string::npos;
+  };
+  for (const bool above_first : {true, false}) {
+    TargetTrust above = bind_cgroup_trust(path_, shared_, bind);
+    TargetTrust below = bind_cgroup_trust(path_ + "/below", shared_, bind);
+    EXPECT_EQ(above.text, below.text);
+    ASSERT_EQ(above.bindings.size(), 1U);
+    ASSERT_EQ(below.bindings.size(), 1U);
+    EXPECT_TRUE((above_first ? above : below).bindings[0]->undo());
+    EXPECT_TRUE(is_covered()) << "for the one that is left";
+    EXPECT_TRUE((above_first ? below : above).bindings[0]->undo());
+    EXPECT_FALSE(is_covered());
+  }
+}
+
 TEST_F(CgroupTrust, AnEmptyCgroupNeedsNothing) {
-  EXPECT_EQ(bind_cgroup_trust(path_, nullptr).text, "0 trust stores covered");
+  EXPECT_EQ(bind_cgroup_trust(path_, shared_, nullptr).text, "0 trust stores covered");
 }
 
 }  // namespace

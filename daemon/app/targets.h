@@ -144,6 +144,7 @@ class TargetRegistry {
   UniqueFd wake_;     // eventfd: stop, look_soon
   UniqueFd inotify_;  // parents of cgroups
   std::mutex work_mutex_;
+  trust::SharedBindings shared_bindings_;  // outlives the shares of the entries
   std::map<uint32_t, std::unique_ptr<Entry>> entries_;
   std::string last_error_;
   std::mutex small_mutex_;  // the two below; never held while blocking

@@ -24,7 +24,7 @@ struct TargetRegistry::Entry {
   std::map<std::string, uint64_t> uncaptured_before;  // counted in its slot before it was there
   UniqueFd pid_fd;                                    // readable when resolved.pid ended
   int64_t attached_at_ms = 0;
-  std::vector<std::unique_ptr<trust::Binding>> bindings;
+  std::vector<std::unique_ptr<trust::SharedBindings::Share>> bindings;
   std::string trust;
   std::vector<std::string> trust_skipped;
   uint64_t gaps = 0;

@@ -129,7 +129,7 @@ void TargetRegistry::bind_trust(Entry& entry) {
     entry.trust = "none: its clients must trust the CA themselves ('tapdeck ca show')";
     return;
   }
-  TargetTrust trust = bind_cgroup_trust(entry.resolved.cgroup_path, options_.bind_trust);
+  TargetTrust trust = bind_cgroup_trust(entry.resolved.cgroup_path, shared_bindings_, options_.bind_trust);
   entry.bindings = std::move(trust.bindings);
   entry.trust = std::move(trust.text);
   entry.trust_skipped = std::move(trust.skipped);

@@ -16,6 +16,7 @@
 #include "daemon/base/processes.h"
 #include "daemon/trust/files.h"
 #include "daemon/trust/helper_process.h"
+#include "daemon/trust/mounts.h"
 #include "daemon/trust/overlay.h"
 
 namespace tapdeck::trust {
@@ -115,6 +116,32 @@ Result<std::filesystem::path> make_directory(const std::filesystem::path& run_di
   return directory;
 }
 
+struct Sweep {
+  size_t undone = 0;
+  std::optional<Error> worst;
+};
+
+Sweep sweep_leftovers(const std::filesystem::path& run_dir) {
+  Sweep sweep;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(run_dir / "trust", error)) {
+    if (entry.path().extension() != kManifestSuffix) continue;
+    const Result<Manifest> manifest = read_manifest(entry.path());
+    if (!manifest) {
+      // Without an id there is nothing to find the mounts by.
+      if (manifest.error().code == Code::Corrupt) std::filesystem::remove(entry.path(), error);
+      continue;
+    }
+    if (start_time(manifest->owner_pid) == manifest->owner_start || is_held(entry.path())) continue;
+    if (auto undone = undo_manifest(entry.path(), *manifest); undone) {
+      ++sweep.undone;
+    } else {
+      sweep.worst = std::move(undone.error());
+    }
+  }
+  return sweep;
+}
+
 }  // namespace
 
 Result<bool> shares_host_mounts(int pid) {
@@ -144,9 +171,17 @@ Result<std::unique_ptr<Binding>> bind_into(int pid, const BindOptions& options) 
   binding->manifest_ = directory / (id + std::string(kManifestSuffix));
   TRY_VOID(replace_file(binding->manifest_, to_text(manifest), 0600));
   binding->held_ = hold(binding->manifest_);
+  binding->id_ = id;
+  binding->namespace_inode_ = *inode;
 
-  OverlayJob job{pid,        *inode,      id, directory.string(), read_host_roots().value_or(std::string()),
-                 options.ca, options.scan};
+  OverlayJob job{.pid = pid,
+                 .namespace_inode = *inode,
+                 .id = id,
+                 .scratch = directory.string(),
+                 .host_roots = read_host_roots().value_or(std::string()),
+                 .ca = options.ca,
+                 .scan = options.scan,
+                 .environments = options.environments};
   Result<std::string> report = run_in_helper([&] { return mount_overlays(job); }, options.deadline);
   if (!report) {
     ignore(binding->undo(), "the manifest stays for clean_leftovers, and the first error says more");
@@ -159,6 +194,14 @@ Result<std::unique_ptr<Binding>> bind_into(int pid, const BindOptions& options) 
 
 Binding::~Binding() {
   ignore(undo(), "a destructor cannot report; the manifest stays for clean_leftovers");
+}
+
+bool Binding::covers(int pid) const {
+  if (namespace_of(std::to_string(pid)) != namespace_inode_) return false;
+  // Inode numbers are used again: the mounts themselves tell.
+  const Result<std::string> mounts = read_whole_file("/proc/" + std::to_string(pid) + "/mountinfo", kMaxMountinfo);
+  if (!mounts) return false;
+  return std::ranges::count(parse_mountinfo(*mounts), source_tag(id_), &MountEntry::source) > 0;
 }
 
 Result<void> Binding::undo() {
@@ -177,25 +220,13 @@ void Binding::abandon() {
 
 Result<size_t> clean_leftovers(const std::filesystem::path& run_dir) {
   size_t count = 0;
-  std::error_code error;
-  Result<void> worst;
-  for (const auto& entry : std::filesystem::directory_iterator(run_dir / "trust", error)) {
-    if (entry.path().extension() != kManifestSuffix) continue;
-    const Result<Manifest> manifest = read_manifest(entry.path());
-    if (!manifest) {
-      // Without an id there is nothing to find the mounts by.
-      if (manifest.error().code == Code::Corrupt) std::filesystem::remove(entry.path(), error);
-      continue;
-    }
-    if (start_time(manifest->owner_pid) == manifest->owner_start || is_held(entry.path())) continue;
-    if (auto undone = undo_manifest(entry.path(), *manifest); undone) {
-      ++count;
-    } else {
-      worst = std::move(undone);
-    }
+  // A binding may lie on another that comes first in the directory: once more as long as it helps.
+  for (;;) {
+    Sweep sweep = sweep_leftovers(run_dir);
+    count += sweep.undone;
+    if (sweep.worst && sweep.undone == 0) return std::unexpected(std::move(*sweep.worst));
+    if (!sweep.worst) return count;
   }
-  if (!worst) return std::unexpected(worst.error());
-  return count;
 }
 
 }  // namespace tapdeck::trust

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -20,10 +21,14 @@
 
 namespace tapdeck::trust {
 
+// Whether the bundles that the environments of the namespace's processes name are covered too.
+enum class Environments { Ignored, Read };
+
 struct BindOptions {
   std::filesystem::path run_dir;  // manifests go to run_dir/trust; made (0700) when missing
   CaCertificate ca;
   ScanOptions scan;
+  Environments environments = Environments::Ignored;
   std::chrono::milliseconds deadline{10000};
 };
 
@@ -41,6 +46,8 @@ class Binding {
   ~Binding();
 
   [[nodiscard]] const BindReport& report() const { return report_; }
+  // Does `pid` see these mounts? Not when it is in another mount namespace, or when nothing was mounted.
+  [[nodiscard]] bool covers(int pid) const;
   // Unmounts everything and removes the manifest; a second call does nothing. A namespace that is gone is success.
   // On an error the manifest stays, for clean_leftovers.
   Result<void> undo();
@@ -53,6 +60,8 @@ class Binding {
   Binding() = default;
 
   std::filesystem::path manifest_;
+  std::string id_;
+  uint64_t namespace_inode_ = 0;
   UniqueFd held_;  // the manifest, while we live
   BindReport report_;
 };

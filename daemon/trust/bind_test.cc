@@ -1,19 +1,18 @@
-// Each test makes a process in a mount namespace of its own, chrooted into a small root of its own, and looks at its
-// files through /proc/PID/root. Nothing outside these namespaces is mounted.
+// Each test makes a process in a mount namespace and a small root of its own (test_sleeper.h). Nothing outside these
+// namespaces is mounted.
 #include "daemon/trust/bind.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/trust/test_certificates.h"
 #include "daemon/trust/test_directory.h"
+#include "daemon/trust/test_sleeper.h"
 
 namespace tapdeck::trust {
 namespace {
@@ -22,50 +21,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 using testing::SizeIs;
-
-enum class Propagation { Private, SharedWithHost };
-
-// A process that sleeps in a new mount namespace with `root` as its root.
-class Sleeper {
- public:
-  explicit Sleeper(const std::filesystem::path& root, Propagation propagation = Propagation::Private) {
-    int ready[2];
-    if (::pipe2(ready, O_CLOEXEC) != 0) ADD_FAILURE() << "pipe";
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      const bool good = ::unshare(CLONE_NEWNS) == 0 &&
-                        (propagation == Propagation::SharedWithHost ||
-                         ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0) &&
-                        ::chroot(root.c_str()) == 0 && ::chdir("/") == 0;
-      if (good && ::write(ready[1], "x", 1) == 1) {
-        for (;;) ::pause();
-      }
-      ::_exit(1);
-    }
-    ::close(ready[1]);
-    char byte;
-    if (::read(ready[0], &byte, 1) != 1) ADD_FAILURE() << "cannot make a mount namespace";
-    ::close(ready[0]);
-  }
-  ~Sleeper() { end(); }
-  Sleeper(const Sleeper&) = delete;
-  Sleeper& operator=(const Sleeper&) = delete;
-  void end() {
-    if (pid_ <= 0) return;
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-    pid_ = -1;
-  }
-  [[nodiscard]] int pid() const { return pid_; }
-  [[nodiscard]] std::filesystem::path see(const std::string& path) const {
-    return "/proc/" + std::to_string(pid_) + "/root" + path;
-  }
-  [[nodiscard]] std::string read(const std::string& path) const { return TestDirectory::read_file(see(path)); }
-
- private:
-  pid_t pid_ = -1;
-};
 
 class Bind : public testing::Test {
  protected:
@@ -234,6 +189,27 @@ TEST_F(Bind, TheNextStartUndoesWhatACrashLeft) {
   ASSERT_EQ(sleeper.read("/etc/ssl/certs/ca-certificates.crt"), kOtherPem + kOurPem);
 
   EXPECT_EQ(clean_leftovers(run_dir_.path()).value(), 1U);
+  EXPECT_EQ(sleeper.read("/etc/ssl/certs/ca-certificates.crt"), kOtherPem);
+  EXPECT_EQ(manifests(), 0U);
+}
+
+TEST_F(Bind, TheNextStartUndoesAStackInWhateverOrderItFindsIt) {
+  make_debian_root();
+  Sleeper sleeper(root_.path());
+  const pid_t crashing = ::fork();
+  if (crashing == 0) {
+    std::vector<std::unique_ptr<Binding>> stack;
+    for (int i = 0; i < 4; ++i) {
+      auto binding = bind_into(sleeper.pid(), options_);
+      if (!binding) ::_exit(1);
+      stack.push_back(std::move(*binding));
+    }
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(crashing, &status, 0), crashing);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(clean_leftovers(run_dir_.path()).value(), 4U);
   EXPECT_EQ(sleeper.read("/etc/ssl/certs/ca-certificates.crt"), kOtherPem);
   EXPECT_EQ(manifests(), 0U);
 }

@@ -1,12 +1,16 @@
 // /proc/PID/mountinfo as values (proc_pid_mountinfo(5)). Parsing only. Thread: any.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace tapdeck::trust {
+
+// A mountinfo of a host with thousands of containers is a few MiB.
+inline constexpr size_t kMaxMountinfo = 64UL << 20;
 
 struct MountEntry {
   uint64_t id = 0;

@@ -13,6 +13,7 @@
 
 #include "daemon/trust/files.h"
 #include "daemon/trust/mounts.h"
+#include "daemon/trust/named_stores.h"
 #include "daemon/trust/store_copy.h"
 
 // <sys/mount.h> and <linux/mount.h> of glibc 2.36 clash; only these two are needed from the former.
@@ -27,8 +28,6 @@ constexpr unsigned long kMsPrivate = 1UL << 18;
 constexpr unsigned long kMsNosuidNodevNoexec = 2 | 4 | 8;
 constexpr int kMntDetach = 2;
 constexpr int kUmountNofollow = 8;
-// A mountinfo of a host with thousands of containers is a few MiB.
-constexpr size_t kMaxMountinfo = 64UL << 20;
 
 Result<std::string> mountinfo_of(const std::string& who) {
   return read_whole_file("/proc/" + who + "/mountinfo", kMaxMountinfo);
@@ -155,13 +154,18 @@ std::string source_tag(std::string_view id) {
 
 Result<std::string> mount_overlays(const OverlayJob& job) {
   TRY(target, open_target(job.pid, job.namespace_inode));
-  TRY(scan, find_stores(target.root.get(), job.scan));
+  ScanOptions options = job.scan;
+  if (job.environments == Environments::Read) {
+    options.named = named_by_processes(job.namespace_inode, target.root.get());
+  }
+  TRY(scan, find_stores(target.root.get(), options));
   const std::set<uint64_t> groups = host_groups();
   const UniqueFd proc_self(::open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!proc_self) return fail_errno(errno, "open /proc/self");
   TRY_VOID(make_tmpfs(job.scratch, source_tag(job.id)));
   BindReport report;
   report.truncated = scan.truncated;
+  report.skipped = scan.refused;
   std::vector<Prepared> prepared = prepare(scan, job, target.root.get(), report);
   if (::setns(target.mount_namespace.get(), CLONE_NEWNS) != 0) {
     return fail_errno(errno, "join the mount namespace of pid " + std::to_string(job.pid), Origin::Kernel);
@@ -170,7 +174,7 @@ Result<std::string> mount_overlays(const OverlayJob& job) {
   std::vector<std::string> directories;
   for (Prepared& one : prepared) {
     // Its merged copy came with the directory's.
-    if (is_below_any(one.store.path, directories)) continue;
+    if (one.store.kind == StoreKind::Bundle && is_below_any(one.store.path, directories)) continue;
     const Result<void> attached = attach_tree(one.tree.get(), one.store, target, shared);
     if (!attached) {
       report.skipped.push_back(one.store.path + ": " + attached.error().message());

@@ -19,6 +19,7 @@ struct OverlayJob {
   std::string host_roots;        // for namespaces with an empty store; may be empty
   CaCertificate ca;
   ScanOptions scan;
+  Environments environments = Environments::Ignored;
 };
 
 [[nodiscard]] std::string source_tag(std::string_view id);

@@ -135,7 +135,14 @@ Result<void> copy_bundle(const TrustStore& store, const CopyJob& job, const std:
   TRY(bytes, read_all(fd.get(), kMaxBundleBytes));
   const std::string additions[] = {job.ca->pem};
   TRY(merged, merge_bundles(bytes, additions));
-  return write_copy(destination, merged, status);
+  TRY_VOID(write_copy(destination, merged, status));
+  struct stat copy{};
+  if (::stat(destination.c_str(), &copy) != 0) return fail_errno(errno, "stat");
+  const bool kept = copy.st_uid == status.st_uid && copy.st_gid == status.st_gid;
+  if (!kept && (status.st_mode & S_IROTH) == 0) {
+    return fail(Code::Permission, "not readable by all, and its owner cannot be kept (CAP_CHOWN)");
+  }
+  return {};
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <array>
 #include <cctype>
 #include <cerrno>
+#include <cstring>
 #include <memory>
 #include <set>
 
@@ -84,6 +85,30 @@ bool looks_like_certificate(std::string_view name) {
          std::all_of(name.begin(), name.begin() + 8, [](unsigned char c) { return std::isxdigit(c) != 0; });
 }
 
+// Anybody's directory may be named: one with other things in it would be read-only for whom they belong to, and one
+// that is not for all to read could not be given to its owner without CAP_CHOWN.
+Result<void> check_named_directory(int fd) {
+  constexpr mode_t kForAll = S_IROTH | S_IXOTH;
+  struct stat status{};
+  if (::fstat(fd, &status) != 0) return fail_errno(errno, "stat");
+  if ((status.st_mode & kForAll) != kForAll) return fail(Code::Permission, "not readable by all");
+  const Dir dir = list_dir(fd);
+  if (!dir) return fail_errno(errno, "read");
+  bool any = false;
+  while (const dirent* entry = ::readdir(dir.get())) {
+    const std::string_view name = entry->d_name;
+    // "..data": how Kubernetes swaps the files of a volume.
+    if (name.starts_with("..") || name == ".") continue;
+    if (!looks_like_certificate(name)) return fail(Code::Unsupported, "holds other things than certificates");
+    any = true;
+    if (::fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 || S_ISLNK(status.st_mode)) continue;
+    if (!S_ISREG(status.st_mode)) return fail(Code::Unsupported, "holds other things than certificates");
+    if ((status.st_mode & S_IROTH) == 0) return fail(Code::Permission, std::string(name) + " is not readable by all");
+  }
+  if (!any) return fail(Code::Unsupported, "no certificate in it");
+  return {};
+}
+
 class Finder {
  public:
   Finder(int root_fd, const ScanOptions& options) : root_fd_(root_fd), options_(options) {}
@@ -95,6 +120,9 @@ class Finder {
     for (const std::string_view name : kBundles) any_bundle |= add_bundle(std::string(name));
     // An empty directory is a store only where nothing else is: Fedora's /etc/ssl/certs may well be empty.
     if (any_bundle) std::erase_if(scan_.stores, [](const TrustStore& s) { return s.kind == StoreKind::EmptyDir; });
+    for (const NamedStore& named : options_.named) {
+      if (auto added = add_named(named); !added) refuse(named, added.error());
+    }
     for (const std::string& root : options_.python_roots.empty() ? default_python_roots() : options_.python_roots) {
       search(root);
     }
@@ -109,7 +137,9 @@ class Finder {
     }
     Result<std::string> path = path_below(root_fd_, fd);
     if (!path || *path == "/" || !seen_.insert(*path).second) return;
-    scan_.stores.push_back(TrustStore{kind, std::move(*path), found_as});
+    const auto first_bundle = std::ranges::find(scan_.stores, StoreKind::Bundle, &TrustStore::kind);
+    const auto place = kind == StoreKind::Bundle ? scan_.stores.end() : first_bundle;
+    scan_.stores.insert(place, TrustStore{kind, std::move(*path), found_as});
   }
 
   bool add_bundle(const std::string& name) {
@@ -117,6 +147,34 @@ class Finder {
     if (!fd || !is_regular(fd->get())) return false;
     add(StoreKind::Bundle, fd->get(), name);
     return true;
+  }
+
+  void refuse(const NamedStore& named, const Error& why) {
+    const std::string reason = why.sys_errno == 0 ? why.detail : std::strerror(why.sys_errno);
+    std::string line = named.path + " (" + named.variable + "): " + reason;
+    // They go line by line into reports.
+    std::ranges::replace_if(line, [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
+    scan_.refused.push_back(std::move(line));
+  }
+
+  Result<void> add_named(const NamedStore& named) {
+    if (!named.path.starts_with('/')) return fail(Code::InvalidArgument, "not an absolute path");
+    TRY(found, open_in_root(root_fd_, named.path, O_PATH));
+    TRY(path, path_below(root_fd_, found.get()));
+    if (seen_.contains(path)) return {};
+    struct stat status{};
+    if (::fstat(found.get(), &status) != 0) return fail_errno(errno, "stat");
+    if (S_ISDIR(status.st_mode)) {
+      TRY_VOID(check_named_directory(found.get()));
+      add(StoreKind::HashedDir, found.get(), named.path);
+      return {};
+    }
+    if (!S_ISREG(status.st_mode)) return fail(Code::Unsupported, "neither a file nor a directory");
+    TRY(file, open_in_root(root_fd_, path, O_RDONLY | O_NONBLOCK));
+    TRY(bytes, read_all(file.get(), kMaxBundleBytes));
+    if (certificate_bodies(bytes).empty()) return fail(Code::Unsupported, "no certificate in it");
+    add(StoreKind::Bundle, found.get(), named.path);
+    return {};
   }
 
   void add_directory(std::string_view name, StoreKind kind) {

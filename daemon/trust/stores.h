@@ -1,5 +1,5 @@
-// Finding the trust stores of a file system: distro bundles, hashed directories, p11-kit anchors, and the cacert.pem
-// files Python packages carry. Read only; it changes nothing and reads no certificate.
+// Finding the trust stores of a file system: distro bundles, hashed directories, p11-kit anchors, the cacert.pem files
+// Python packages carry, and what clients' environments name (named_stores.h). Read only.
 //
 // Every path is resolved inside the given root (openat2 RESOLVE_IN_ROOT), so that a hostile image's symlinks cannot
 // lead out of it. The search is bounded in depth and entries. It may block on a dead network file system of the
@@ -28,17 +28,26 @@ struct TrustStore {
   std::string found_as;  // the well-known name that led here
 };
 
+// A file or directory that a variable names, for all its client can tell a trust store.
+struct NamedStore {
+  std::string variable;
+  std::string path;
+};
+
 struct ScanOptions {
   // Where Python packages are looked for, absolute below the root. Empty: default_python_roots().
   std::vector<std::string> python_roots;
   size_t max_entries = 200000;  // directory entries read in the whole search
   size_t max_depth = 9;         // below a python root
   size_t max_stores = 64;
+  // Taken when they hold certificates and nothing that a read-only copy would break.
+  std::vector<NamedStore> named;
 };
 
 struct Scan {
-  std::vector<TrustStore> stores;  // directories before the files in them
-  bool truncated = false;          // a bound was reached; stores may have been missed
+  std::vector<TrustStore> stores;    // directories before the files in them
+  bool truncated = false;            // a bound was reached; stores may have been missed
+  std::vector<std::string> refused;  // of ScanOptions::named, "path (VARIABLE): why"
 };
 
 // Opens `path` below `root_fd` without ever leaving it. `flags` as for open(2); O_CLOEXEC is added.

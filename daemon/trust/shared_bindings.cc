@@ -1,0 +1,42 @@
+#include "daemon/trust/shared_bindings.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace tapdeck::trust {
+
+SharedBindings::Share::~Share() {
+  ignore(undo(), "a destructor cannot report; it is tried again later");
+}
+
+Result<void> SharedBindings::Share::undo() {
+  SharedBindings* const owner = std::exchange(owner_, nullptr);
+  if (owner == nullptr) return {};
+  return owner->leave(held_);
+}
+
+Result<std::unique_ptr<SharedBindings::Share>> SharedBindings::join(int pid, const Binder& bind) {
+  auto held = std::ranges::find_if(held_, [&](const Held& one) { return one.binding->covers(pid); });
+  if (held == held_.end()) {
+    undo_unused();
+    TRY(binding, bind(pid));
+    held = held_.insert(held_.end(), Held{std::move(binding), 0});
+  }
+  ++held->users;
+  return std::unique_ptr<Share>(new Share(*this, held));
+}
+
+Result<void> SharedBindings::leave(std::list<Held>::iterator held) {
+  if (--held->users > 0) return {};
+  Result<void> undone = held->binding->undo();
+  if (undone) held_.erase(held);
+  // What lay on another's mounts may be gone now.
+  undo_unused();
+  return undone;
+}
+
+void SharedBindings::undo_unused() {
+  held_.remove_if([](Held& one) { return one.users == 0 && one.binding->undo().has_value(); });
+}
+
+}  // namespace tapdeck::trust

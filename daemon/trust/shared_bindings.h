@@ -1,0 +1,60 @@
+// SharedBindings: one binding for each mount namespace, whoever of several needs it there. Mounts of a second binding
+// would lie on those of the first, which then could not be taken from under them: what shares a namespace (a container
+// and the cgroup above it) shares the binding, and the last to leave undoes it.
+// Not the binding itself (bind.h). Owner: the target registry, which outlives the shares. Thread: one at a time; join
+// and undo block as a binding does.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <list>
+#include <memory>
+
+#include "daemon/base/result.h"
+#include "daemon/trust/bind.h"
+
+namespace tapdeck::trust {
+
+// Binds trust into the mount namespace of a process.
+using Binder = std::function<Result<std::unique_ptr<Binding>>(int pid)>;
+
+class SharedBindings {
+ private:
+  struct Held {
+    std::unique_ptr<Binding> binding;
+    size_t users = 0;  // 0: undoing it failed, and is tried again at every join and undo
+  };
+
+ public:
+  class Share {
+   public:
+    Share(const Share&) = delete;
+    Share& operator=(const Share&) = delete;
+    ~Share();
+
+    [[nodiscard]] const BindReport& report() const { return held_->binding->report(); }
+    // Leaves. The last one's errors are those of Binding::undo; a second call does nothing.
+    Result<void> undo();
+
+   private:
+    friend class SharedBindings;
+    Share(SharedBindings& owner, std::list<Held>::iterator held) : owner_(&owner), held_(held) {}
+    SharedBindings* owner_;  // null: has left
+    std::list<Held>::iterator held_;
+  };
+
+  SharedBindings() = default;
+  SharedBindings(const SharedBindings&) = delete;
+  SharedBindings& operator=(const SharedBindings&) = delete;
+
+  // The binding that `pid` sees already, or what `bind` makes of it.
+  [[nodiscard]] Result<std::unique_ptr<Share>> join(int pid, const Binder& bind);
+
+ private:
+  Result<void> leave(std::list<Held>::iterator held);
+  void undo_unused();
+
+  std::list<Held> held_;
+};
+
+}  // namespace tapdeck::trust

@@ -232,7 +232,8 @@ std::optional<Response> Router::refuse(const Request& request) const {
   if (is_read(request)) return std::nullopt;
   constexpr std::string_view kBearer = "Bearer ";
   const std::string_view given = request.authorization;
-  if (!iequals(given.substr(0, kBearer.size()), kBearer) || !equal_secret(given.substr(std::min(kBearer.size(), given.size())), options_.token)) {
+  if (!iequals(given.substr(0, kBearer.size()), kBearer) ||
+      !equal_secret(given.substr(std::min(kBearer.size(), given.size())), options_.token)) {
     return error_response(
         401, "token_required", "changes over TCP need the bearer token",
         "send 'Authorization: Bearer TOKEN' with the content of " + options_.token_file + ", or use the unix socket");
@@ -272,7 +273,7 @@ Response Router::answer(const Request& request) {
 }
 
 Response Router::api(const Request& request, const std::vector<std::string>& path) {
-  constexpr std::string_view kParameters[] = {"cursor", "limit", "session", "host", "method",
+  constexpr std::string_view kParameters[] = {"cursor", "limit",  "session", "host", "method",
                                               "path",   "status", "text",    "of"};
   for (const auto& [name, value] : request.query) {
     if (std::ranges::find(kParameters, name) != std::end(kParameters)) continue;

@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
   errno = 0;
   std::cout.flush();
   if (std::cout.good()) return status;
-  if (errno != EPIPE) std::cerr << "tapdeck: not all of the output could be written: " << std::strerror(errno ? errno : EIO) << '\n';
+  if (errno != EPIPE)
+    std::cerr << "tapdeck: not all of the output could be written: " << std::strerror(errno ? errno : EIO) << '\n';
   return status != kExitOk ? status : kExitFailure;
 }

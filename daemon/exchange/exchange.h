@@ -92,6 +92,9 @@ class Exchange {
   virtual Result<bool> try_flush() { return false; }
   // Breaks the response off so that the client cannot take it for whole (h1: RST; h2: RST_STREAM).
   virtual void reset(http::ResetCode code) = 0;
+  // The same by an orderly end where the framing tells that something is missing (h1 with a length or chunks), as of an
+  // origin that closed in the middle; flush() before. Else as reset().
+  virtual void cut(http::ResetCode code) { reset(code); }
   // After a 101 or 2xx to CONNECT was sent with EndStream::No: the connection's raw bytes, both ways. read_body()
   // then yields raw bytes, write_body() writes raw bytes, `end` is a half-close.
   virtual void become_tunnel() = 0;

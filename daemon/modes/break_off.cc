@@ -11,14 +11,14 @@ namespace {
 constexpr std::chrono::milliseconds kBeforeReset{20};
 }  // namespace
 
-net::Task<> break_off(exchange::Exchange& exchange, http::ResetCode code) {
+net::Task<> break_off(exchange::Exchange& exchange, http::ResetCode code, Break how) {
   auto told = co_await exchange.flush();
   if (told && exchange.request().version == http::Version::Http2) {
     Sleeper sleeper;
     told = co_await sleeper.until(sleeper.now() + kBeforeReset);
   }
   ignore(told, "a client that is gone needs no reset, and gets none");
-  exchange.reset(code);
+  how == Break::Cut ? exchange.cut(code) : exchange.reset(code);
 }
 
 }  // namespace tapdeck::modes

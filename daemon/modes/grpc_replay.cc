@@ -179,7 +179,8 @@ net::Task<Result<Answered>> GrpcReplay::conclude(Playing& playing) {
     played = co_await play(playing);
   }
   exchange::Facts& facts = call.exchange().facts();
-  const bool late = (playing.expired || call.is_late()) && !playing.done && (played || played.error().code == Code::Cancelled);
+  const bool late =
+      (playing.expired || call.is_late()) && !playing.done && (played || played.error().code == Code::Cancelled);
   if (!played && !late) {
     // A store that fails is no miss; a client that sends nonsense or left has no use for an answer.
     if (played.error().origin == Origin::Store) facts.error = "store_error";

@@ -59,6 +59,7 @@ class RecordingExchange final : public exchange::Exchange, private StoreLink::Wa
   net::Task<Result<void>> flush() override { return inner_.flush(); }
   Result<bool> try_flush() override { return inner_.try_flush(); }
   void reset(http::ResetCode code) override { inner_.reset(code); }
+  void cut(http::ResetCode code) override { inner_.cut(code); }
   void become_tunnel() override;
   bool response_started() const override { return inner_.response_started() || held_ == Held::Head; }
   const exchange::CapturedFlow& flow() const override { return inner_.flow(); }

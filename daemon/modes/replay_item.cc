@@ -126,7 +126,8 @@ net::Task<Result<void>> send(Exchange& exchange, std::shared_ptr<const ReplayIte
   }
   CO_TRY_VOID(co_await pacer.reach(exchange, recording.provenance.timings.total));
   if (whole) co_return exchange.end(recording.response_trailers);
-  co_await break_off(exchange, reset_code_of(recording.outcome));  // as the origin did, at the same byte
+  const Break how = recording.outcome.kind == Kind::Truncated ? Break::Cut : Break::Reset;
+  co_await break_off(exchange, reset_code_of(recording.outcome), how);  // as the origin did, at the same byte
   co_return Result<void>{};
 }
 

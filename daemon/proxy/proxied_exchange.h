@@ -35,6 +35,7 @@ class ProxiedExchange final : public exchange::Exchange {
   Result<void> end(const http::Headers& trailers) override { return inner_.end(trailers); }
   net::Task<Result<void>> flush() override { return inner_.flush(); }
   void reset(http::ResetCode code) override { inner_.reset(code); }
+  void cut(http::ResetCode code) override { inner_.cut(code); }
   void become_tunnel() override { inner_.become_tunnel(); }
   bool response_started() const override { return inner_.response_started(); }
   const exchange::TlsFacts& tls() const override { return inner_.tls(); }

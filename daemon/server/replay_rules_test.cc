@@ -236,6 +236,17 @@ TEST(Failures, AnOriginThatDiesInTheMiddleIsReplayedToTheSameByte) {
   EXPECT_EQ(taped.rig.ask(ask_for("/a")), taped.recorded[0]);
 }
 
+TEST(Failures, AnOriginThatClosesInTheMiddleIsReplayedAsThat) {
+  for (const char* part :
+       {"Content-Length: 100\r\n\r\nonly so far<FIN>", "Transfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n<FIN>",
+        "Transfer-Encoding: chunked\r\n\r\n<FIN>"}) {
+    Taped taped(std::string("HTTP/1.1 200 OK\r\n") + part, {ask_for("/a")});
+    EXPECT_THAT(taped.recorded[0], EndsWith("<EOF>")) << "an end, not a reset: as the origin did";
+    EXPECT_THAT(taped.recorded[0], Not(HasSubstr("\r\n0\r\n")));
+    EXPECT_EQ(taped.rig.ask(ask_for("/a")), taped.recorded[0]);
+  }
+}
+
 TEST(Failures, WhatAClientLeftBehindDoesNotBeatAWholeRecording) {
   WorkerRig rig;
   std::atomic<int> connections{0};

@@ -234,6 +234,21 @@ void Session::give_up(StreamExchange& exchange, http::ResetCode code, const Erro
   writer_.write_soon();
 }
 
+void Session::hang_up(StreamExchange& exchange) {
+  codec_->reset(exchange.stream(), http::ResetCode::InternalError);
+  exchange.on_failure(Error{Code::Closed, "the response was cut short", Origin::Internal, Retry::No, 0});
+  if (phase_ != Phase::Open) return;
+  close_orderly();
+}
+
+// The reader may sit in a read: it goes on discarding until the client ends too, so that no RST overtakes data.
+void Session::close_orderly() {
+  phase_ = Phase::Closing;
+  if (std::exchange(resets_on_close_, false)) transport_.stream().reset_on_close(false);
+  transport_.end_output();
+  read_deadline_.set(kLinger);
+}
+
 void Session::refuse(const Error& error) {
   refused_ = true;
   switch (error.code) {
@@ -279,11 +294,7 @@ void Session::settle() {
     writer_.write_soon();
   }
   if (phase_ == Phase::Open && may_close() && writer_.backlog() == 0 && !owes()) {
-    // The reader may sit in a read: it goes on discarding until the client ends too, so that no RST overtakes data.
-    phase_ = Phase::Closing;
-    if (std::exchange(resets_on_close_, false)) transport_.stream().reset_on_close(false);
-    transport_.end_output();
-    read_deadline_.set(kLinger);
+    close_orderly();
   }
   // A read may be pending since before the last exchange ended: from here on it waits for the next request.
   if (phase_ == Phase::Open && !input_ended_ && !must_pause_reading()) set_read_deadline();

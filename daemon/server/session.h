@@ -73,6 +73,9 @@ class Session final : private transport::OutputSource {
   void finish(StreamExchange* exchange);
   // Breaks a response off: its stream where the codec has streams, else the connection.
   void give_up(StreamExchange& exchange, http::ResetCode code, const Error& error);
+  // The same over HTTP/1 by an orderly end, behind what was flushed.
+  void hang_up(StreamExchange& exchange);
+  void close_orderly();
   void refuse(const Error& error);  // malformed input: 4xx if no response is under way, then close
   void settle();                    // after any progress: flush, close if done, resume the reader
   // ---- OutputSource

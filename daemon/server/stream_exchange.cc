@@ -218,6 +218,13 @@ void StreamExchange::reset(http::ResetCode code) {
   session_.give_up(*this, code, Error{Code::Reset, "the response was broken off", Origin::Internal, Retry::No, 0});
 }
 
+void StreamExchange::cut(http::ResetCode code) {
+  if (is_multiplexed() || session_.resets_on_close_ || tunnel_) return reset(code);
+  if (gone_ || ended_) return;
+  ended_ = true;
+  session_.hang_up(*this);
+}
+
 void StreamExchange::become_tunnel() {
   tunnel_ = true;
   if (is_multiplexed()) return;       // its bytes go on as Body events

@@ -58,6 +58,7 @@ class StreamExchange final : public exchange::Exchange {
   net::Task<Result<void>> flush() override;
   Result<bool> try_flush() override;
   void reset(http::ResetCode code) override;
+  void cut(http::ResetCode code) override;
   void become_tunnel() override;
   bool response_started() const override { return started_; }
   size_t writable_now() const override { return session_.codec_->send_capacity(stream_); }

@@ -193,14 +193,14 @@ TEST(Worker, ABrokenOffResponseIsReplayedBrokenOffAtTheSameByte) {
   Wire wire = rig.connect();
   wire.write(get("/cut"));
   EXPECT_EQ(wire.read_n(cut.size()), cut);
-  EXPECT_EQ(wire.rest(), "<RST>");
+  EXPECT_EQ(wire.rest(), "<EOF>");
   EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
   origin.stop();
   rig.set_mode(Mode::Replay);
   Wire again = rig.connect();
   again.write(get("/cut"));
   EXPECT_EQ(again.read_n(cut.size()), cut);
-  EXPECT_EQ(again.rest(), "<RST>");
+  EXPECT_EQ(again.rest(), "<EOF>");
 }
 
 TEST(Worker, AnUpgradedConnectionPassesAsBytes) {

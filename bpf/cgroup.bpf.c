@@ -2,7 +2,8 @@
 /*
  * cgroup.bpf.c: the cgroup path. connect4/6 send a TCP socket of the target to one of our loopback listeners in its
  * own network namespace; sock_ops notes, before the SYN leaves, who it is and where it wanted to go; getpeername and
- * getsockname hide the rewrite; sendmsg and sock_create see what is not TCP. Kernel 5.15 and newer.
+ * getsockname hide the rewrite; sendmsg and sock_create see what is not TCP, egress all packets of a
+ * sealed target. Kernel 5.15 and newer.
  *
  * Verdicts of cgroup hooks: 1 = go on, 0 = refuse.
  */
@@ -12,6 +13,8 @@
 
 #include "cgroup_state.bpf.h"
 #include "connect.bpf.h"
+#include "discard.bpf.h"
+#include "egress.bpf.h"
 #include "flow_entry.bpf.h"
 #include "names.bpf.h"
 #include "not_tcp.bpf.h"
@@ -56,6 +59,7 @@ int tapdeck_sendmsg4(struct bpf_sock_addr* ctx) {
   struct destination d = {};
 
   read_v4(ctx, &d);
+  if (!is_loopback(&d) && came_from_discard(ctx->sk)) ctx->msg_src_ip4 = 0;
   return on_sendmsg(ctx, &d);
 }
 
@@ -64,6 +68,12 @@ int tapdeck_sendmsg6(struct bpf_sock_addr* ctx) {
   struct destination d = {};
 
   read_v6(ctx, &d);
+  if (!d.v4 && !is_loopback(&d) && came_from_discard(ctx->sk)) {
+    ctx->msg_src_ip6[0] = 0;
+    ctx->msg_src_ip6[1] = 0;
+    ctx->msg_src_ip6[2] = 0;
+    ctx->msg_src_ip6[3] = 0;
+  }
   return on_sendmsg(ctx, &d);
 }
 
@@ -94,6 +104,11 @@ int tapdeck_getsockname6(struct bpf_sock_addr* ctx) {
 SEC("cgroup/sock_create")
 int tapdeck_sock_create(struct bpf_sock* ctx) {
   return on_sock_create(ctx);
+}
+
+SEC("cgroup_skb/egress")
+int tapdeck_egress(struct __sk_buff* ctx) {
+  return on_egress(ctx);
 }
 
 SEC("sockops")

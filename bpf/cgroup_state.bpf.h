@@ -8,6 +8,7 @@
 
 #include <linux/bpf.h>
 #include <linux/in.h>
+#include <linux/in6.h>
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -18,6 +19,7 @@
 #define SOCK_STREAM 1
 #define SOCK_DGRAM 2
 #define SOCK_RAW 3
+#define ENETUNREACH 101
 #define ECONNREFUSED 111
 #define IPPROTO_MPTCP_NUMBER 262
 
@@ -74,10 +76,43 @@ static __always_inline int is_loopback(const struct destination* d) {
   return d->word[0] == 0 && d->word[1] == 0 && d->word[2] == 0 && (d->word[3] == bpf_htonl(1) || d->word[3] == 0);
 }
 
+/* fe80::/10 needs the scope of the caller's sockaddr, which hooks cannot see; ff00::/8 is never TCP. */
+static __always_inline int is_link_local(const struct destination* d) {
+  return !d->v4 && (d->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
+/* Inner targets run before outer ones: is this already where an inner target sent the socket? */
+static __always_inline int already_rewritten(struct bpf_sock* sk, const struct destination* d) {
+  struct tapdeck_socket* state = bpf_sk_storage_get(&sockets, sk, 0, 0);
+
+  return state && state->rewritten && state->key.listener_port == d->port &&
+         !__builtin_memcmp(state->key.listener, d->word, sizeof(d->word));
+}
+
+static __always_inline void note_caller(struct tapdeck_socket* state) {
+  state->flow.pid = bpf_get_current_pid_tgid() >> 32;
+  state->flow.uid = (__u32)bpf_get_current_uid_gid();
+  bpf_get_current_comm(state->flow.comm, sizeof(state->flow.comm));
+}
+
+static __always_inline void note_identity(struct tapdeck_socket* state, const struct destination* d, __u64 cookie) {
+  __builtin_memset(state, 0, sizeof(*state));
+  state->key.netns_cookie = cookie;
+  __builtin_memcpy(state->flow.original, d->word, sizeof(state->flow.original));
+  state->flow.original_port = d->port;
+  state->flow.target = target_slot;
+  state->flow.cgroup_id = bpf_get_current_cgroup_id();
+  note_caller(state);
+}
+
+static __always_inline int say_no(int error) {
+  if (has_set_retval) bpf_set_retval(-error);
+  return 0;
+}
+
 static __always_inline int refuse(__u32 why) {
   count_one(target_slot, why);
-  if (has_set_retval) bpf_set_retval(-ECONNREFUSED);
-  return 0;
+  return say_no(ECONNREFUSED);
 }
 
 /* A flow that cannot be captured: passes from an open target, is refused to a closed one. */

@@ -7,12 +7,8 @@
 
 #include "ask.bpf.h"
 #include "cgroup_state.bpf.h"
+#include "discard.bpf.h"
 #include "not_tcp.bpf.h"
-
-/* fe80::/10 needs the scope of the caller's sockaddr, which hooks cannot see; ff00::/8 is never TCP. */
-static __always_inline int is_link_local(const struct destination* d) {
-  return !d->v4 && (d->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
-}
 
 static __always_inline int is_own_listener(const struct destination* d, __u64 cookie) {
   struct tapdeck_own_key key = {.netns_cookie = cookie, .port = d->port};
@@ -21,31 +17,11 @@ static __always_inline int is_own_listener(const struct destination* d, __u64 co
   return bpf_map_lookup_elem(&own_listeners, &key) != 0;
 }
 
-/* Inner targets run before outer ones: is this already the listener an inner target chose? */
-static __always_inline int already_rewritten(struct bpf_sock* sk, const struct destination* d) {
-  struct tapdeck_socket* state = bpf_sk_storage_get(&sockets, sk, 0, 0);
-
-  return state && state->rewritten && state->key.listener_port == d->port &&
-         !__builtin_memcmp(state->key.listener, d->word, sizeof(d->word));
-}
-
 static __always_inline int map_is_full(void) {
   __u32 zero = 0;
   struct tapdeck_control* c = bpf_map_lookup_elem(&control, &zero);
 
   return !c || *(volatile __u64*)&c->flows_inserted - *(volatile __u64*)&c->flows_removed >= c->flows_capacity;
-}
-
-static __always_inline void note_identity(struct tapdeck_socket* state, const struct destination* d, __u64 cookie) {
-  __builtin_memset(state, 0, sizeof(*state));
-  state->key.netns_cookie = cookie;
-  __builtin_memcpy(state->flow.original, d->word, sizeof(state->flow.original));
-  state->flow.original_port = d->port;
-  state->flow.target = target_slot;
-  state->flow.pid = bpf_get_current_pid_tgid() >> 32;
-  state->flow.uid = (__u32)bpf_get_current_uid_gid();
-  state->flow.cgroup_id = bpf_get_current_cgroup_id();
-  bpf_get_current_comm(state->flow.comm, sizeof(state->flow.comm));
 }
 
 /* Chooses a listener: fills listener (v4-mapped form) and its port. 0 = this family has none here. */
@@ -76,16 +52,17 @@ static __always_inline int on_connect(struct bpf_sock_addr* ctx, const struct de
 
   if (!t || !t->active || !sk || is_our_own(t, sk)) return 1;
   if (ctx->type != SOCK_STREAM || (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_MPTCP_NUMBER))
-    return not_tcp(ctx, t, d, cookie);
+    return ctx->protocol == IPPROTO_UDP ? on_connect_udp(ctx, t, d, cookie, listener, port_be, rewrite)
+                                        : not_tcp(ctx, t, d, cookie);
   if (is_loopback(d)) {
     if (already_rewritten(sk, d)) return 1;
     if (is_own_listener(d, cookie)) return refuse(TAPDECK_REFUSED_LOOP);
-    return t->sealed && d->port == 53 ? refuse_sealed(d, IPPROTO_TCP, cookie) : 1;
+    return t->sealed && d->port == 53 ? refuse_sealed(d, TAPDECK_DNS, IPPROTO_TCP, cookie) : 1;
   }
   if (!lease_is_valid()) return fall_back(t, TAPDECK_LEASE, TAPDECK_REFUSED_LEASE);
   if (sk->bound_dev_if || is_link_local(d)) {
     count_one(target_slot, TAPDECK_BOUND_DEVICE);
-    return t->sealed ? refuse_sealed(d, IPPROTO_TCP, cookie) : 1;
+    return t->sealed ? refuse_sealed(d, TAPDECK_BOUND_DEVICE, IPPROTO_TCP, cookie) : 1;
   }
   if (map_is_full()) return fall_back(t, TAPDECK_MAP_FULL, TAPDECK_REFUSED_MAP_FULL);
   ns = bpf_map_lookup_elem(&netns_listeners, &cookie);

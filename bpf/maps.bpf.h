@@ -7,6 +7,7 @@
 #define TAPDECK_MAPS_BPF_H
 
 #include <linux/bpf.h>
+#include <linux/in.h>
 
 #include <bpf/bpf_helpers.h>
 
@@ -82,6 +83,17 @@ static __always_inline void count_one(__u32 slot, __u32 what) {
 
   /* per CPU, and a plain add: a lost count under preemption is cheaper than an atomic on every flow */
   if (c && what < TAPDECK_COUNTS) c->count[what]++;
+}
+
+/* A refusal of a sealed target; the kind follows the destination, raw TCP is not TCP. */
+static __always_inline void count_sealed(__u32 slot, __u32 reason, __u8 protocol, __u16 port) {
+  count_one(slot, TAPDECK_REFUSED_SEALED);
+  if (reason == TAPDECK_RAW || (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP))
+    count_one(slot, TAPDECK_REFUSED_SEALED_OTHER);
+  else if (port == 53)
+    count_one(slot, TAPDECK_REFUSED_SEALED_DNS);
+  else if (protocol == IPPROTO_UDP)
+    count_one(slot, TAPDECK_REFUSED_SEALED_UDP);
 }
 
 static __always_inline void send_event(const struct tapdeck_event* event) {

@@ -7,7 +7,7 @@
 
 #include "cgroup_state.bpf.h"
 
-/* The original destination, if d is the listener this socket was sent to. */
+/* What is known of this socket if it was sent elsewhere than it wanted. */
 static __always_inline const struct tapdeck_socket* rewritten_socket(struct bpf_sock_addr* ctx) {
   struct bpf_sock* sk = ctx->sk;
   struct tapdeck_socket* state = sk ? bpf_sk_storage_get(&sockets, sk, 0, 0) : 0;

@@ -9,23 +9,24 @@
 #include "ask.bpf.h"
 #include "cgroup_state.bpf.h"
 
+static __always_inline __u32 reason_of_udp(__u16 port) {
+  return port == 443 ? TAPDECK_QUIC : port == 53 ? TAPDECK_DNS : TAPDECK_UDP;
+}
+
 /* Datagrams and whatever else connect or sendmsg shows that is not TCP. Counted once a socket. */
 static __always_inline int not_tcp(struct bpf_sock_addr* ctx, const struct tapdeck_target* t,
                                    const struct destination* d, __u64 cookie) {
+  __u32 reason = ctx->protocol == IPPROTO_UDP ? reason_of_udp(d->port) : TAPDECK_OTHER;
   struct bpf_sock* sk = ctx->sk;
   struct tapdeck_socket* state = 0;
-  __u32 reason = TAPDECK_OTHER;
 
-  if (ctx->protocol == IPPROTO_UDP) reason = d->port == 443 ? TAPDECK_QUIC : d->port == 53 ? TAPDECK_DNS : TAPDECK_UDP;
   /* A stub resolver on loopback would carry the question out of the machine: no exception for it when sealed. */
   if (is_loopback(d) && !(t->sealed && reason == TAPDECK_DNS)) return 1;
   if (sk) state = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (!state || !state->counted) count_one(target_slot, reason);
   if (state) state->counted = 1;
-  if (t->sealed) return refuse_sealed(d, ctx->protocol, cookie);
-  if (reason != TAPDECK_QUIC) return 1;
-  if (has_set_retval) bpf_set_retval(-ECONNREFUSED);
-  return 0;
+  if (t->sealed) return refuse_sealed(d, reason, ctx->protocol, cookie);
+  return reason == TAPDECK_QUIC ? say_no(ECONNREFUSED) : 1;
 }
 
 /* Our own sockets pass, by their mark. Of a sealed target that is not enough: whoever may set marks could leave it, a
@@ -44,6 +45,16 @@ static __always_inline int on_sendmsg(struct bpf_sock_addr* ctx, const struct de
   return not_tcp(ctx, t, d, bpf_get_netns_cookie(ctx));
 }
 
+/* Only packets of a ping socket show where it writes to, and they do not show who wrote. */
+static __always_inline int on_create_datagram(struct bpf_sock* ctx, const struct tapdeck_target* t) {
+  struct tapdeck_socket* state;
+
+  if (!t->sealed || (ctx->protocol != IPPROTO_ICMP && ctx->protocol != IPPROTO_ICMPV6)) return 1;
+  state = bpf_sk_storage_get(&sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
+  if (state) note_caller(state);
+  return 1;
+}
+
 /* Raw sockets and transports without a connect hook show themselves only here. Also the earliest moment to ask for
  * listeners: most clients resolve a name between here and their first TCP connect. */
 static __always_inline int on_sock_create(struct bpf_sock* ctx) {
@@ -60,13 +71,13 @@ static __always_inline int on_sock_create(struct bpf_sock* ctx) {
     reason = TAPDECK_RAW;
   else if (ctx->type == SOCK_STREAM && (ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_MPTCP_NUMBER))
     return 1;
-  else if (ctx->type == SOCK_DGRAM) /* UDP, ping: connect and sendmsg decide */
-    return 1;
+  else if (ctx->type == SOCK_DGRAM) /* UDP, ping: connect and sendmsg decide, or the packets themselves */
+    return on_create_datagram(ctx, t);
   else
     reason = TAPDECK_OTHER;
   count_one(target_slot, reason);
   if (!t->sealed) return 1;
-  return refuse_sealed(&none, (__u8)ctx->protocol, cookie);
+  return refuse_sealed(&none, reason, (__u8)ctx->protocol, cookie);
 }
 
 #endif

@@ -50,6 +50,10 @@ static __always_inline int parse_l4(struct __sk_buff* skb, __u32 offset, struct 
   __u8 head[14];
   __u32 protocol = p->tuple.protocol;
 
+  if (protocol == IPPROTO_ICMP) {
+    bpf_skb_load_bytes(skb, offset, &p->icmp_type, 1); /* cut off: reads as 0 */
+    return PARSE_OK;
+  }
   if (protocol == IPPROTO_ICMPV6) return bpf_skb_load_bytes(skb, offset, &p->icmp_type, 1) ? PARSE_NOT_IP : PARSE_OK;
   if (protocol == IPPROTO_TCP) {
     if (bpf_skb_load_bytes(skb, offset, head, 14)) return PARSE_NOT_IP;

@@ -17,6 +17,7 @@
 #define TAPDECK_MAX_LISTENERS 64 /* per namespace and family; a power of two, the verifier needs a mask */
 #define TAPDECK_MAX_WORKERS 32   /* per target and family in the sockmap */
 #define TAPDECK_MAX_NETNS 4096
+#define TAPDECK_DISCARD_PORT 1 /* UDP, on loopback: nobody listens there, so that the kernel itself says "refused" */
 
 /* Index into tapdeck_counters. The first eleven are the reasons of daemon/kernel/capture.h, enum Uncaptured. */
 enum tapdeck_count {
@@ -33,12 +34,15 @@ enum tapdeck_count {
   TAPDECK_FRAGMENT,
   TAPDECK_REASONS,
   TAPDECK_CAPTURED = TAPDECK_REASONS,
-  TAPDECK_REFUSED_SEALED,
+  TAPDECK_REFUSED_SEALED, /* all of them; those that are not TCP also count as one of the last three */
   TAPDECK_REFUSED_LEASE,
   TAPDECK_REFUSED_NO_LISTENER,
   TAPDECK_REFUSED_MAP_FULL,
   TAPDECK_REFUSED_LOOP,
   TAPDECK_ASSIGN_FAILED, /* bpf_sk_assign said no; the flow also counts as TAPDECK_NO_LISTENER */
+  TAPDECK_REFUSED_SEALED_UDP,
+  TAPDECK_REFUSED_SEALED_DNS,
+  TAPDECK_REFUSED_SEALED_OTHER, /* raw sockets, ICMP, SCTP, ... */
   TAPDECK_COUNTS,
 };
 
@@ -89,8 +93,10 @@ struct tapdeck_flow {
 struct tapdeck_socket {
   struct tapdeck_flow_key key; /* client half filled in by sock_ops */
   struct tapdeck_flow flow;
-  __u32 rewritten;
-  __u32 counted; /* UDP: this socket is in the counters already */
+  __u32 rewritten; /* TCP: to a listener; UDP: to where nobody listens */
+  __u32 counted;   /* not TCP: this socket is in the counters already */
+  __u32 refused;   /* a packet of it was dropped and listed already */
+  __u32 pad;
 };
 
 /* The listeners of one network namespace. */
@@ -104,7 +110,7 @@ struct tapdeck_netns {
   __u32 count4;
   __u32 count6;
   __u32 next;       /* round robin: random choice would fill some listeners' port ranges before others */
-  __u32 source4_be; /* what getsockname() shows instead of loopback; 0 = unknown */
+  __u32 source4_be; /* what getsockname() shows instead of loopback; 0 = no address of this family */
   __u8 source6[16];
   struct tapdeck_listener4 v4[TAPDECK_MAX_LISTENERS];
   __u16 port6_be[TAPDECK_MAX_LISTENERS]; /* on ::1 */
@@ -121,6 +127,7 @@ struct tapdeck_own_key {
 enum tapdeck_event_kind {
   TAPDECK_EVENT_NO_LISTENER = 1,
   TAPDECK_EVENT_REFUSED = 2,
+  TAPDECK_EVENT_NO_SOURCE = 3, /* a namespace seems to have no address of a family: is that still so? */
 };
 
 struct tapdeck_event {

@@ -70,7 +70,8 @@ static __always_inline int uncaptured(const struct tapdeck_target* t, const stru
   event.port = p->tuple.destination_port;
   __builtin_memcpy(event.address, p->tuple.destination, sizeof(event.address));
   send_event(&event);
-  return refuse(TAPDECK_REFUSED_SEALED);
+  count_sealed(target_slot, reason, event.protocol, event.port);
+  return TC_ACT_SHOT;
 }
 
 enum owner { NOBODY, OURS, LOCAL };

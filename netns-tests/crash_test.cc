@@ -1,9 +1,12 @@
 // kill -9 during a recording load, fifty times: every response that a client saw complete is replayable after restart.
+// And in the middle of a response that goes on.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <functional>
 #include <sstream>
+#include <thread>
 
 #include "netns-tests/captured.h"
 #include "netns-tests/eventually.h"
@@ -59,6 +62,54 @@ TEST(Crash, EveryResponseAClientSawCompleteIsReplayableAfterFiftyKills) {
   }
   EXPECT_THAT(lost, ::testing::IsEmpty()) << lost.size() << " of " << complete.size();
   EXPECT_EQ(captured.daemon().metric("tapdeck_misses_total"), 0.0);
+}
+
+std::string event(int number) {
+  return "data: " + std::to_string(100 + number) + "\n\n";
+}
+
+// One event every 200 ms, for ever.
+void send_events(Peer& peer) {
+  if (peer.read_request().empty()) return;
+  bool open =
+      peer.stream().send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+  for (int number = 0; open; ++number) {
+    open = peer.stream().send("b\r\n" + event(number) + "\r\n");
+    static_cast<void>(eventually(200ms, [] { return false; }));  // nothing is awaited: this is the stream's pace
+  }
+}
+
+// What the client has seen for two seconds is on tape, and readers see it before anybody has recorded again.
+void lose_daemon_in_the_middle_of_a_stream(const std::function<void(DaemonProcess&)>& lose) {
+  Captured captured(CaptureBy::Interface);
+  auto origin = std::make_unique<ScriptedOrigin>(captured.lab().origin(), 80, std::nullopt, send_events);
+  Stream client = captured.connect(kOriginV4, 80);
+  ASSERT_TRUE(client.send(get_request("/events")));
+  ASSERT_THAT(client.read_until(event(12)), ::testing::HasSubstr(event(0))) << client.error();
+  lose(captured.daemon());
+  EXPECT_TRUE(eventually(10s, [&] { return !captured.daemon().running(); }));
+  origin->stop();
+  EXPECT_THAT(captured.daemon().must_cli({"recording", "list"}), ::testing::HasSubstr("/events"));
+  captured.daemon().start();
+  captured.replay();
+  const auto replayed = raw_tcp(captured.seat(), kOriginV4, 80, get_request("/events"));
+  EXPECT_THAT(replayed.out, ::testing::HasSubstr(event(0) + event(1) + event(2)));
+}
+
+TEST(Crash, AStreamLeavesWhatTheClientHasSeen) {
+  lose_daemon_in_the_middle_of_a_stream([](DaemonProcess& daemon) { daemon.kill(); });
+}
+
+TEST(Crash, ASecondSignalLeavesAsMuchOfAStream) {
+  lose_daemon_in_the_middle_of_a_stream([](DaemonProcess& daemon) {
+    daemon.signal(SIGTERM);
+    EXPECT_TRUE(eventually(5s, [&] { return daemon.log().find("serve.stopping") != std::string::npos; }));
+    // Until it is no longer blocked, which the log says a moment too early.
+    EXPECT_TRUE(eventually(10s, [&] {
+      daemon.signal(SIGTERM);
+      return !daemon.running();
+    }));
+  });
 }
 
 }  // namespace

@@ -120,5 +120,38 @@ TEST(Checkpoint, AFinishedRecordingIsTheSameAsWithoutCheckpoints) {
   EXPECT_EQ(saved->outcome.kind, Outcome::Kind::Complete);
 }
 
+TEST(Checkpoint, AKeyThatWasOnlyKnownLaterReplacesTheFirst) {
+  const TempDirectory dir;
+  uint64_t id = 0;
+  Key early, whole;
+  {
+    auto store = open_store(dir.path());
+    Recorder recorder(*store, "s");
+    auto builder = recorder.begin("/upload", "half");
+    id = builder.id();
+    builder.response(Recorder::ok());
+    builder.body(BodySide::Response, "1", 1);
+    KeyBuilder meanwhile = builder.key_builder();
+    meanwhile.dimension("early", "8");
+    early = KeyBuilder(meanwhile).key();
+    whole = recorder.key("/upload", "halfhalf");
+    builder.checkpoint(&meanwhile);
+    save(*store, builder);
+    EXPECT_TRUE(builder.is_saved(4, 1));
+    builder.body(BodySide::Request, "half", 2);
+    builder.body(BodySide::Response, "2", 2);
+    EXPECT_FALSE(builder.is_saved(4, 2));
+    builder.checkpoint();
+    save(*store, builder);
+  }
+  auto store = open_store(dir.path());
+  EXPECT_THAT(*store->lookup("s", whole), ::testing::ElementsAre(id));
+  EXPECT_THAT(*store->lookup("s", early), ::testing::IsEmpty());
+  const auto recording = store->get("s", id);
+  ASSERT_TRUE(recording);
+  EXPECT_EQ(*store->read_body(recording->request_body), "halfhalf");
+  EXPECT_EQ(*store->read_body(recording->response_body), "12");
+}
+
 }  // namespace
 }  // namespace tapdeck::store

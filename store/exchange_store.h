@@ -51,6 +51,7 @@ struct StoreOptions {
 struct StoreOwner {
   int pid = 0;
   std::string admin_socket;
+  bool is_recovering = false;  // for a moment only, on behalf of a reader
 };
 
 struct RecordingFilter {
@@ -89,7 +90,8 @@ class ExchangeStore {
   // Errors: Busy (another process writes; detail names its pid and admin socket), Unsupported (newer schema), Corrupt
   // (repair was tried; detail names the path), NotFound (ReadOnly and nothing there), Permission, NoSpace, Io.
   // Opening for writing turns recordings begun by a crashed process into Incomplete ones, finishes interrupted
-  // deletions and merges stores left in pending/.
+  // deletions and merges stores left in pending/. So does opening for reading with the recordings, when nobody has the
+  // store open and this user may write to it.
   [[nodiscard]] static Result<std::unique_ptr<ExchangeStore>> open(StoreOptions options, Access access);
   // For a second recording process: a new store under <main.path>/pending/ with the same match secrets as main.
   // It is removed by merge_pending(); until then it is an ordinary store opened for writing. Answers::Too: what it has

@@ -141,9 +141,11 @@ void RecordingBuilder::message(Message message, std::string_view payload) {
   append(message.side, payload);
 }
 
-void RecordingBuilder::checkpoint() {
+void RecordingBuilder::checkpoint(const KeyBuilder* key) {
   if (finished_) return;
-  if (!begun_) mark();
+  const KeyBuilder& found_by = key != nullptr ? *key : key_;
+  // Again when the key has changed: more of the request is known by now.
+  if (!begun_ || KeyBuilder(found_by).key() != marked_) mark(found_by);
   JournalEntry entry;
   for (const BodySide side : {BodySide::Request, BodySide::Response}) {
     own(side);
@@ -188,11 +190,11 @@ void RecordingBuilder::trailers(BodySide side, const http::Headers& fields) {
 
 // Writes what is known so far, so that a crash leaves a prefix. Bodies follow as segments of their own, messages and
 // what is no segment yet in the journal.
-void RecordingBuilder::mark() {
+void RecordingBuilder::mark(KeyBuilder key) {
   begun_ = true;
   Recording sofar = recording_;
-  KeyBuilder key = key_;
   sofar.key = key.key();
+  marked_ = sofar.key;
   sofar.request_body_digest = key.parts().body_digest;
   sofar.dimensions = key.parts().dimensions;
   sofar.request_body = {};
@@ -212,7 +214,7 @@ void RecordingBuilder::mark() {
 }
 
 void RecordingBuilder::begin() {
-  mark();
+  mark(key_);
   // A request of less than a segment belongs to the prefix as soon as its response is what makes the recording long.
   own(BodySide::Request);
   if (recording_.response.status != 0 && !partial_[0].empty()) flush_segment(BodySide::Request);

@@ -37,6 +37,7 @@ struct PendingWrite {
   bool request_side = false;  // Segment: which body it continues
   bool finished = true;       // Finish: anything but Outcome::Kind::Incomplete
   bool was_begun = false;     // Finish: there is a Begin to clear
+  bool dropped = false;       // Finish, set by the store: its session is gone, it was not written
   uint32_t part = 0;          // Segment and Journal: 0, 1, 2 ... in the order of both bodies together
   uint32_t session_number = 0;
   uint64_t take = 0;
@@ -95,8 +96,13 @@ class RecordingBuilder {
   // and `length` are filled in.
   void message(Message message, std::string_view payload);
   // Makes writes of all that no write has yet, so that a crash leaves it: for exchanges that live long and come in
-  // messages. Costs the store a row each time; the caller says how often.
-  void checkpoint();
+  // messages, or slowly. Costs the store a row each time; the caller says how often. `key`: what it is found by if that
+  // is left; null: key_builder().
+  void checkpoint(const KeyBuilder* key = nullptr);
+  // A crash leaves that many bytes of the bodies, and the head.
+  [[nodiscard]] bool is_saved(uint64_t request, uint64_t response) const {
+    return begun_ && saved_[0] >= request && saved_[1] >= response;
+  }
   // Bytes of that side's body so far.
   [[nodiscard]] uint64_t body_size(BodySide side) const {
     return (side == BodySide::Request ? recording_.request_body : recording_.response_body).size;
@@ -123,7 +129,7 @@ class RecordingBuilder {
  private:
   void append(BodySide side, std::string_view bytes);
   void flush_segment(BodySide side);
-  void mark();
+  void mark(KeyBuilder key);
   void begin();
   [[nodiscard]] BodyRef& body_of(BodySide side);
   void own(BodySide side);  // its bytes are in partial_ from here on
@@ -136,6 +142,7 @@ class RecordingBuilder {
   uint64_t flushed_[2] = {};  // bytes of each body that are in segments
   uint64_t saved_[2] = {};    // bytes of each body that are in a segment or a journal entry
   size_t saved_messages_ = 0;
+  Key marked_{};  // what the begun recording is found by
   std::vector<PendingWrite> ready_;
   RedactionCounts redactions_;
   std::optional<AlpnChoice> alpn_;

@@ -1,8 +1,10 @@
 #include "store/redact.h"
 
-#include "daemon/base/result.h"
-
 #include <algorithm>
+#include <ranges>
+
+#include "daemon/base/result.h"
+#include "store/redact_fields.h"
 
 namespace tapdeck::store {
 namespace {
@@ -36,15 +38,20 @@ std::string decode_name(std::string_view text) {
   return out;
 }
 
-// Fields whose value is a URL of the same origin more often than not, and then carries the same query.
-bool holds_url(std::string_view name) {
-  return http::iequals(name, "referer") || http::iequals(name, "location") || http::iequals(name, "content-location");
+// What may stand before a name: some applications take ';' for '&', and a value or fragment may be a URL of its own.
+constexpr std::string_view kNameBegins = ";?#/!";
+
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n\v\f";
+  const size_t begin = text.find_first_not_of(kSpace);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
 
 }  // namespace
 
 Redactor::Redactor(const RedactOptions& options, const Secret& secret) : hasher_(secret), query_(options.query) {
-  headers_ = {"authorization", "proxy-authorization", "cookie", "set-cookie"};
+  headers_ = {"authorization", "proxy-authorization", "cookie", "set-cookie", "set-cookie2"};
   for (const auto& name : options.headers) {
     headers_.push_back(name);
     for (char& c : headers_.back()) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -61,16 +68,30 @@ std::string Redactor::placeholder(std::string_view value) const {
   return std::string(kPrefix) + to_hex(hasher_.of(value)).substr(0, 8) + "]";
 }
 
-// Some applications take ';' for '&'. A secret then goes to the end of the pair, since others have it in their values.
+bool Redactor::is_secret_name(std::string_view encoded) const {
+  const std::string decoded = decode_name(encoded);
+  const std::string_view name = trimmed(decoded);
+  // token[] and token[x] are what forms make of an array.
+  const std::string_view stem = name.substr(0, name.find('['));
+  return std::ranges::any_of(
+      query_, [&](const auto& known) { return http::iequals(known, name) || http::iequals(known, stem); });
+}
+
+// A secret goes to the end of the pair, since others have in their values what may also begin a name.
 size_t Redactor::secret_in(std::string_view pair) const {
   for (size_t begin = 0; begin < pair.size();) {
-    const size_t end = std::min(pair.find(';', begin), pair.size());
+    const size_t end = std::min(pair.find_first_of(kNameBegins, begin), pair.size());
     const size_t equals = pair.find('=', begin);
-    if (equals < end) {
-      const std::string name = decode_name(pair.substr(begin, equals - begin));
-      if (std::ranges::any_of(query_, [&](const auto& known) { return http::iequals(known, name); })) return equals + 1;
-    }
+    if (equals < end && is_secret_name(pair.substr(begin, equals - begin))) return equals + 1;
     begin = end + 1;
+  }
+  // A URL as a value, which is encoded there: ?next=%2Fcallback%3Ftoken%3D...
+  const size_t equals = pair.find('=');
+  if (equals == std::string_view::npos || pair.find('%', equals) == std::string_view::npos)
+    return std::string_view::npos;
+  const std::string value = decode_name(pair.substr(equals + 1));
+  for (const auto part : std::views::split(value, '&')) {
+    if (secret_in(std::string_view(part.begin(), part.end())) != std::string_view::npos) return equals + 1;
   }
   return std::string_view::npos;
 }
@@ -112,16 +133,50 @@ uint64_t Redactor::redact_target(std::string& target) const {
       ++replaced;
     }
   }
-  const auto mark = target.find('?');
+  const auto mark = target.find_first_of("?#");
   if (mark == std::string::npos || query_.empty()) return replaced;
-  std::string query = target.substr(mark + 1);
-  const uint64_t in_query = redact_query(query);
-  if (in_query != 0) target.replace(mark + 1, std::string::npos, query);
-  return replaced + in_query;
+  // Query and fragment each; an implicit grant (RFC 6749 4.2.2) puts its token into the latter.
+  const auto hash = std::min(target.find('#', mark), target.size());
+  std::string query = target.substr(mark + 1, hash > mark ? hash - mark - 1 : 0);
+  std::string fragment = hash < target.size() ? target.substr(hash + 1) : std::string();
+  const uint64_t hidden = redact_query(query) + redact_query(fragment);
+  if (hidden == 0) return replaced;
+  const bool has_query = hash > mark, has_fragment = hash < target.size();
+  target.resize(mark);
+  if (has_query) target += '?' + query;
+  if (has_fragment) target += '#' + fragment;
+  return replaced + hidden;
+}
+
+uint64_t Redactor::redact_value(std::string_view name, std::string& value) const {
+  if (is_secret_header(name)) {
+    if (is_placeholder(value)) return 0;
+    value = placeholder(value);
+    return 1;
+  }
+  uint64_t replaced = 0;
+  const FieldKind kind = kind_of_field(name);
+  for (const auto& [begin, size] : std::views::reverse(pieces_of_field(kind, value))) {
+    std::string piece = value.substr(begin, size);
+    if (kind != FieldKind::Protocols) {
+      const uint64_t hidden = redact_target(piece);
+      if (hidden == 0) continue;
+      replaced += hidden;
+    } else if (is_placeholder(piece)) {
+      continue;
+    } else {
+      piece = placeholder(piece);
+      ++replaced;
+    }
+    value.replace(begin, size, piece);
+  }
+  return replaced;
 }
 
 uint64_t Redactor::redact_headers(http::Headers& headers) const {
-  const auto touches = [this](std::string_view name) { return is_secret_header(name) || holds_url(name); };
+  const auto touches = [this](std::string_view name) {
+    return is_secret_header(name) || kind_of_field(name) != FieldKind::Plain;
+  };
   bool any = false;
   for (size_t i = 0; i < headers.size() && !any; ++i) any = touches(headers[i].name);
   if (!any) return 0;
@@ -129,18 +184,15 @@ uint64_t Redactor::redact_headers(http::Headers& headers) const {
   http::Headers out;
   for (size_t i = 0; i < headers.size(); ++i) {
     const auto [name, value] = headers[i];
-    if (is_secret_header(name) && !is_placeholder(value)) {
-      out.add(name, placeholder(value));
-      ++replaced;
-    } else if (holds_url(name)) {
-      std::string url(value);
-      replaced += redact_target(url);
-      out.add(name, url);
-    } else {
+    if (!touches(name)) {
       out.add(name, value);
+      continue;
     }
+    std::string kept(value);
+    replaced += redact_value(name, kept);
+    out.add(name, kept);
   }
-  headers = std::move(out);
+  if (replaced != 0) headers = std::move(out);
   return replaced;
 }
 

@@ -16,9 +16,11 @@
 namespace tapdeck::store {
 
 struct RedactOptions {
-  // Names of header and trailer fields beside Authorization, Proxy-Authorization, Cookie and Set-Cookie. Any case.
+  // Names of header and trailer fields beside Authorization, Proxy-Authorization, Cookie, Set-Cookie and
+  // Set-Cookie2. Any case.
   std::vector<std::string> headers;
-  // Names of query parameters, percent-decoded, any case. Default none.
+  // Names of query parameters, percent-decoded and without the space around them, any case; "token" is also token[x].
+  // Default none.
   std::vector<std::string> query;
 };
 
@@ -39,12 +41,15 @@ class Redactor {
   RedactionCounts redact(Recording& recording) const;
   // For 502 bodies and logs: the query and user information of what was asked for.
   void redact(KeyParts& parts) const;
-  // A request target; returns how many values were replaced.
+  // A request target or URL: user information, query and fragment; returns how many values were replaced.
   uint64_t redact_target(std::string& target) const;
+  // Whole values of secret fields; of URLs (redact_fields.h) what redact_target() would; tokens among subprotocols.
   uint64_t redact_headers(http::Headers& headers) const;
 
  private:
   [[nodiscard]] bool is_secret_header(std::string_view name) const;
+  [[nodiscard]] uint64_t redact_value(std::string_view name, std::string& value) const;
+  [[nodiscard]] bool is_secret_name(std::string_view encoded) const;
   // Where in "name=value[;...]" a value begins that is to be hidden; npos: nowhere.
   [[nodiscard]] size_t secret_in(std::string_view pair) const;
   [[nodiscard]] uint64_t redact_query(std::string& query) const;

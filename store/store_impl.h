@@ -139,6 +139,9 @@ struct ExchangeStore::Impl {
   BlobCollection blob_collection;              // write
   bool broken = false;                         // write: the last write failed, resume before the next
 
+  bool recovers = false;      // opened for a moment: recordings of a crashed process and nothing else
+  bool has_partials = false;  // seen by load_tables()
+
   bool degraded = false;  // handle: open for writing failed, reading goes on without
 
   // The store that this one was opened beside, when it is to answer as well: as it was then.
@@ -168,6 +171,7 @@ struct ExchangeStore::Impl {
   void close_db();
   [[nodiscard]] Result<void> load_tables();
   [[nodiscard]] Result<void> check_schema();
+  [[nodiscard]] Result<void> recover_for_reader();
   [[nodiscard]] Result<void> recover_partials();
   [[nodiscard]] Result<void> recover_partial(uint64_t id, std::string_view begun);
   [[nodiscard]] Result<void> finish_deletions();

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <utility>
@@ -22,6 +23,9 @@ namespace tapdeck::store {
 namespace {
 
 namespace fs = std::filesystem;
+
+// How long an owner waits for a reader that recovers.
+constexpr std::chrono::seconds kRecovery{5};
 
 // RocksDB renames and rewrites its LOG at every open, read-only ones included, which would take the owner's away.
 class NoLog final : public rocksdb::Logger {
@@ -147,6 +151,7 @@ StoreOwner ExchangeStore::owner_of(const std::string& path) {
   std::string word;
   while (file >> word) {
     if (word == "pid") file >> owner.pid;
+    if (word == "recovers") owner.is_recovering = true;
     if (word == "socket") {
       file.get();
       std::getline(file, owner.admin_socket);
@@ -185,8 +190,9 @@ Result<void> ExchangeStore::Impl::open() {
   }
   TRY_VOID(check_schema());
   TRY_VOID(load_tables());
-  if (access == Access::ReadOnly) return {};
+  if (access == Access::ReadOnly) return has_partials ? recover_for_reader() : Result<void>{};
   TRY_VOID(recover_partials());
+  if (recovers) return {};
   TRY_VOID(finish_deletions());
   merge_leftovers();
   return {};
@@ -196,10 +202,19 @@ Result<void> ExchangeStore::Impl::take_lock() {
   const std::string path = options.path + "/owner.lock";
   lock = UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock) return fail_errno(errno, "open " + path, Origin::Store);
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return fail_errno(errno, "lock " + path, Origin::Store);
-    lock.reset();
+  const auto patience = std::chrono::steady_clock::now() + kRecovery;
+  while (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) {
+      const int error = errno;
+      lock.reset();
+      return fail_errno(error, "lock " + path, Origin::Store);
+    }
     const StoreOwner owner = ExchangeStore::owner_of(options.path);
+    if (owner.is_recovering && std::chrono::steady_clock::now() < patience) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      continue;
+    }
+    lock.reset();
     std::string who = owner.pid == 0 ? "another process" : "process " + std::to_string(owner.pid);
     if (!owner.admin_socket.empty()) who += " (admin socket " + owner.admin_socket + ")";
     return fail(Code::Busy, "store " + options.path + " is open for writing in " + who, Origin::Store);
@@ -209,6 +224,7 @@ Result<void> ExchangeStore::Impl::take_lock() {
   {
     std::ofstream file(temporary, std::ios::trunc);
     file << "pid " << ::getpid() << "\n";
+    if (recovers) file << "recovers\n";
     if (!options.admin_socket.empty()) file << "socket " << options.admin_socket << "\n";
   }
   if (::rename(temporary.c_str(), (options.path + "/owner").c_str()) != 0)
@@ -293,6 +309,7 @@ Result<void> ExchangeStore::Impl::open_db() {
   const bool headless = lost_its_head(db_path);
   rocksdb::Status status = headless ? rocksdb::Status::Corruption("CURRENT is missing") : try_open(access);
   if (status.ok()) return {};
+  if (recovers) return fail_status(status, "open store " + options.path);  // repairs are an owner's
   if (!status.IsCorruption() && !headless && !status.IsNotFound() && !status.IsInvalidArgument() &&
       status.ToString().find("CURRENT") == std::string::npos && status.ToString().find("MANIFEST") == std::string::npos)
     return fail_status(status, "open store " + options.path);

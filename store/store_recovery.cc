@@ -1,5 +1,8 @@
 // What opening for writing puts in order: tables in memory, recordings of a crashed process, interrupted deletions,
 // and stores left by recording processes beside this one.
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 
@@ -56,6 +59,7 @@ Result<void> ExchangeStore::Impl::load_tables() {
   if (!rows->status().ok()) return fail_status(rows->status(), "read sessions of " + options.path);
   auto begun = iterate(Family::Partial);
   begun->SeekForPrev(std::string(8, static_cast<char>(0xff)));  // below the anchor
+  has_partials = begun->Valid();
   if (begun->Valid()) last_id = std::max(last_id, ByteReader(begun->key().ToStringView()).u64());
   auto meta = iterate(Family::Meta);
   for (meta->Seek("active/"); meta->Valid() && meta->key().starts_with("active/"); meta->Next())
@@ -78,6 +82,26 @@ Result<void> ExchangeStore::Impl::recover_partials() {
   rows.reset();
   for (const auto& [id, value] : begun) TRY_VOID(recover_partial(id, value));
   return {};
+}
+
+// A reader that finds unfinished recordings nobody works on any more would not see them until somebody records again.
+// Not being able to is no error: the rest can be read.
+Result<void> ExchangeStore::Impl::recover_for_reader() {
+  struct stat directory{};
+  // Files that root makes in the store of a user would keep that user out.
+  if (::stat(options.path.c_str(), &directory) != 0 || directory.st_uid != ::geteuid()) return {};
+  StoreOptions as_owner = options;
+  as_owner.admin_socket.clear();
+  bool has_lock = false;
+  {
+    ExchangeStore writer;
+    writer.impl_ = std::make_unique<Impl>(writer, std::move(as_owner), Access::ReadWrite);
+    writer.impl_->recovers = true;
+    ignore(writer.impl_->open(), "whoever records next tries again, and says what is wrong");
+    has_lock = static_cast<bool>(writer.impl_->lock);
+    if (has_lock) ::unlink((options.path + "/owner").c_str());
+  }
+  return has_lock ? reopen() : Result<void>{};
 }
 
 // A begun recording becomes an Incomplete one that holds the body segments and journal entries which reached the log.

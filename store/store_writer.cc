@@ -38,12 +38,13 @@ struct StoreWriter::Impl {
   const WriterOptions options;
   mutable std::mutex mutex;
   std::condition_variable work, idle;
-  std::vector<Handover> queue;                   // mutex
-  std::vector<std::vector<PendingWrite>> spare;  // mutex; written, given back to callers to be freed and used again
-  std::vector<PendingWrite*> merged;             // the thread's own
-  WriterStats stats;                             // mutex
-  bool stopping = false;                         // mutex
-  bool writing = false;                          // mutex
+  std::vector<Handover> queue;                    // mutex
+  std::vector<std::vector<PendingWrite>> spare;   // mutex; written, given back to callers to be freed and used again
+  std::vector<PendingWrite*> merged;              // the thread's own
+  std::vector<std::pair<size_t, uint64_t>> lost;  // the thread's own: which hand-over, which recording
+  WriterStats stats;                              // mutex
+  bool stopping = false;                          // mutex
+  bool writing = false;                           // mutex
   std::thread thread;
 
   Impl(ExchangeStore& target, WriterOptions writer_options) : store(target), options(writer_options) {}
@@ -89,13 +90,26 @@ struct StoreWriter::Impl {
         for (auto& write : taken[last].writes) merged.push_back(&write);
       }
       const Result<void> result = store.write(merged, store.options().durability);
-      const auto finished = std::ranges::count(merged, PendingWrite::Step::Finish, &PendingWrite::step);
+      const auto finished = std::ranges::count_if(merged, [](const PendingWrite* write) {
+        return write->step == PendingWrite::Step::Finish && !write->dropped;
+      });
+      lost.clear();
+      for (size_t i = first; i < last; ++i) {
+        for (const auto& write : taken[i].writes) {
+          if (write.dropped) lost.emplace_back(i, write.id);
+        }
+      }
       for (size_t i = first; i < last; ++i) {
         if (taken[i].bytes > kSpareBytes) taken[i].writes.clear();
       }
       account(taken, first, last, static_cast<uint64_t>(finished), result, bytes);
       for (; first < last; ++first) {
-        if (taken[first].completion != nullptr) taken[first].completion->written(taken[first].token, result);
+        Completion* completion = taken[first].completion;
+        if (completion == nullptr) continue;
+        for (const auto& [handover, recording] : lost) {
+          if (handover == first) completion->dropped(taken[first].token, recording);
+        }
+        completion->written(taken[first].token, result);
       }
     }
   }

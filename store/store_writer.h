@@ -20,6 +20,8 @@ namespace tapdeck::store {
 class Completion {
  public:
   virtual void written(uint64_t token, const Result<void>& result) = 0;
+  // Before written() of its hand-over: this recording was not kept, because its session has been deleted.
+  virtual void dropped(uint64_t /*token*/, uint64_t /*recording*/) {}
 
  protected:
   ~Completion() = default;

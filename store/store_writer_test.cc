@@ -23,8 +23,13 @@ class Answers final : public Completion {
     tokens.push_back(token);
     if (!result) errors.push_back(result.error());
   }
+  void dropped(uint64_t token, uint64_t recording) override {
+    const std::lock_guard guard(mutex_);
+    drops.emplace_back(token, recording);
+  }
   std::vector<uint64_t> tokens;
   std::vector<Error> errors;
+  std::vector<std::pair<uint64_t, uint64_t>> drops;
 
  private:
   std::mutex mutex_;
@@ -63,6 +68,26 @@ TEST(StoreWriter, RefusesMoreThanItsQueueHolds) {
   EXPECT_EQ(refused.error().code, Code::Exhausted);
   EXPECT_EQ(writes.size(), 1u) << "the caller keeps what was not taken";
   EXPECT_EQ(writer->stats().refused, 1u);
+}
+
+TEST(StoreWriter, ARecordingWhoseSessionWasDeletedMeanwhileIsToldAsDropped) {
+  const TempDirectory dir;
+  auto store = open_store(dir.path());
+  Recorder gone(*store, "gone"), kept(*store, "kept");
+  Answers answers;
+  auto writer = *StoreWriter::start(*store);
+  auto lost = gone.whole("/", "x");
+  auto writes = kept.whole("/", "y");
+  const uint64_t id = lost.back().id;
+  ASSERT_TRUE(store->delete_session("gone"));
+  ASSERT_TRUE(writer->submit(lost, &answers, 1));
+  ASSERT_TRUE(writer->submit(writes, &answers, 2));
+  writer->flush();
+  EXPECT_THAT(answers.drops, ::testing::ElementsAre(std::pair(uint64_t{1}, id)));
+  EXPECT_EQ(answers.tokens.size(), 2U);
+  EXPECT_TRUE(answers.errors.empty()) << "the others of its batch are safe";
+  EXPECT_EQ(writer->stats().recordings, 1U);
+  EXPECT_EQ(store->stored_recordings(), 1U);
 }
 
 TEST(StoreWriter, TheDestructorWritesWhatIsQueued) {

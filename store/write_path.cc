@@ -66,7 +66,7 @@ class BatchBuilder {
  public:
   BatchBuilder(ExchangeStore::Impl& impl, rocksdb::WriteBatch& batch) : impl_(impl), batch_(batch) {}
 
-  void add(const PendingWrite& write);
+  void add(PendingWrite& write);
   // Session rows and totals, after the last add().
   void finish();
   void publish();
@@ -164,8 +164,9 @@ void BatchBuilder::drop(const PendingWrite& write) {
   ignore(impl_.commit_removal(removal), "at worst a blob stays that nobody needs; the write itself decides");
 }
 
-void BatchBuilder::add(const PendingWrite& write) {
+void BatchBuilder::add(PendingWrite& write) {
   SessionRow* session = row(write.session_number);
+  write.dropped = session == nullptr && write.step == PendingWrite::Step::Finish;
   if (session == nullptr) return drop(write);
   for (const auto& blob : write.blobs) put_blob(blob);
   std::string value;
@@ -258,7 +259,7 @@ Result<void> ExchangeStore::Impl::write_locked(std::span<PendingWrite* const> wr
   if (batch.GetDataSize() > kKeptBatchBytes) batch = rocksdb::WriteBatch();
   batch.Clear();  // keeps its memory, which the system would have to clear for every batch
   BatchBuilder builder(*this, batch);
-  for (const PendingWrite* write : writes) builder.add(*write);
+  for (PendingWrite* write : writes) builder.add(*write);
   builder.finish();
   if (extra) extra(batch);
   TRY_VOID(commit(batch, durability));

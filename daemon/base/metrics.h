@@ -48,6 +48,7 @@ enum class Counter : uint16_t {
   SealedRefusedTcp,
   SealedRefusedUdp,
   SealedRefusedDns,
+  SealedRefusedOther,
   // Flows handed through as bytes, by reason.
   TunnelledBypass,
   TunnelledNotTls,

@@ -40,6 +40,7 @@ constexpr MetricRow<Counter> kCounters[] = {
      {{{"kind", "tcp"}}}},
     {SealedRefusedUdp, "tapdeck_sealed_refusals_total", "", {{{"kind", "udp"}}}},
     {SealedRefusedDns, "tapdeck_sealed_refusals_total", "", {{{"kind", "dns"}}}},
+    {SealedRefusedOther, "tapdeck_sealed_refusals_total", "", {{{"kind", "other"}}}},
     {TunnelledBypass,
      "tapdeck_tunnelled_total",
      "Connections handed through as bytes, by reason.",

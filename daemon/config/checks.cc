@@ -11,6 +11,13 @@
 namespace tapdeck::config {
 namespace {
 
+// Fields that say where a message ends, where it goes or how its body reads: with a placeholder in one of them nothing
+// recorded could be given back.
+constexpr std::string_view kFraming =
+    " connection content-encoding content-length content-range content-type expect grpc-encoding grpc-status host "
+    "http2-settings keep-alive proxy-connection sec-websocket-accept sec-websocket-extensions sec-websocket-key "
+    "sec-websocket-version te trailer transfer-encoding upgrade ";
+
 constexpr std::string_view kAlnum = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
 bool only(std::string_view text, std::string_view extra) {
@@ -115,6 +122,14 @@ std::optional<std::string> check_token(std::string_view text) {
   if (text.empty() || text.size() > 256 || !only(text, "!#$%&'*+-.^_`|~"))
     return "is not a header name or method (RFC 9110 token)";
   return std::nullopt;
+}
+
+std::optional<std::string> check_redacted(std::string_view text) {
+  if (auto wrong = check_token(text)) return wrong;
+  std::string name = " " + std::string(text) + " ";
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  if (kFraming.find(name) == std::string_view::npos) return std::nullopt;
+  return "frames or routes messages ('" + std::string(text) + "'); redacted, no recording could be replayed";
 }
 
 std::optional<std::string> check_path(std::string_view text) {

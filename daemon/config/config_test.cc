@@ -163,6 +163,17 @@ TEST(Config, ValuesOutOfRangeOrOfTheWrongTypeAreRefused) {
   }
 }
 
+TEST(Config, FieldsThatFrameOrRouteMessagesCannotBeRedacted) {
+  for (const char* name : {"Content-Length", "transfer-encoding", "Connection", "UPGRADE", "Host", "Content-Type", "TE",
+                           "Trailer", "Sec-WebSocket-Accept", "Sec-WebSocket-Key", "Sec-WebSocket-Version",
+                           "Sec-WebSocket-Extensions", "Content-Encoding"}) {
+    EXPECT_THAT(problem("[redact]\nheaders = [\"X-Api-Key\", \"" + std::string(name) + "\"]\n"),
+                HasSubstr("t.toml:2:25: headers in [redact]: frames or routes messages ('" + std::string(name) + "')"))
+        << name;
+  }
+  EXPECT_EQ(problem("[redact]\nheaders = [\"X-Api-Key\", \"Cookie\"]\n"), "");
+}
+
 TEST(Config, GrpcFieldsByNameNeedProtoFiles) {
   const auto config = read(
       "[[routes]]\nhost = \"a\"\n[routes.grpc]\nproto_files = [\"p/api.proto\"]\n"

@@ -145,6 +145,15 @@ void BpfMaps::remove_netns(uint64_t cookie) const {
   bpf_map_delete_elem(bpf_map__fd(cgroup_->maps.netns_listeners), &cookie);
 }
 
+Result<void> BpfMaps::set_sources(uint64_t cookie, __u32 source4_be, const __u8 source6[16]) const {
+  const int fd = bpf_map__fd(cgroup_->maps.netns_listeners);
+  tapdeck_netns value{};
+  if (bpf_map_lookup_elem(fd, &cookie, &value) != 0) return fail(Code::NotFound, "no listeners in that namespace");
+  value.source4_be = source4_be;
+  std::memcpy(value.source6, source6, sizeof(value.source6));
+  return set_netns(cookie, value);
+}
+
 Result<void> BpfMaps::add_own_listener(const tapdeck_own_key& key) const {
   const uint32_t yes = 1;
   if (bpf_map_update_elem(bpf_map__fd(cgroup_->maps.own_listeners), &key, &yes, BPF_ANY) != 0) {
@@ -206,6 +215,13 @@ struct CgroupPrograms::Links {
     std::string pinned;
   };
   std::vector<Link> all;
+  Link filter;
+  [[nodiscard]] std::vector<Link*> attached() {
+    std::vector<Link*> out;
+    if (filter.link != nullptr) out.push_back(&filter);
+    for (Link& link : all) out.push_back(&link);
+    return out;
+  }
 };
 
 CgroupPrograms::CgroupPrograms() : links_(std::make_unique<Links>()) {}
@@ -219,6 +235,8 @@ void CgroupPrograms::drop_links() {
   // Reverse order: nothing is rewritten any more when sock_ops goes.
   for (auto i = links_->all.rbegin(); i != links_->all.rend(); ++i) bpf_link__destroy(i->link);
   links_->all.clear();
+  bpf_link__destroy(links_->filter.link);
+  links_->filter = {};
 }
 
 void CgroupPrograms::detach() {
@@ -270,24 +288,40 @@ Result<void> CgroupPrograms::attach(int cgroup_fd) {
   return {};
 }
 
+Result<void> CgroupPrograms::attach_filter(int cgroup_fd) {
+  auto& link = links_->filter;
+  if (link.link != nullptr) return {};
+  link.link = bpf_program__attach_cgroup(skeleton_->progs.tapdeck_egress, cgroup_fd);
+  if (link.link == nullptr) return fail_libbpf(errno, "attach tapdeck_egress");
+  return {};
+}
+
+void CgroupPrograms::detach_filter() {
+  auto& link = links_->filter;
+  if (link.link == nullptr) return;
+  if (!link.pinned.empty()) bpf_link__unpin(link.link);
+  bpf_link__destroy(link.link);
+  link = {};
+}
+
 Result<void> CgroupPrograms::pin(const std::string& prefix) {
-  for (size_t i = 0; i < links_->all.size(); ++i) {
-    auto& link = links_->all[i];
-    const std::string path = prefix + std::to_string(i);
-    if (!link.pinned.empty()) continue;
-    if (const int error = bpf_link__pin(link.link, path.c_str()); error != 0) {
+  for (Links::Link* link : links_->attached()) {
+    if (!link->pinned.empty()) continue;
+    const bool is_filter = link == &links_->filter;
+    const std::string path = prefix + (is_filter ? "filter" : std::to_string(link - links_->all.data()));
+    if (const int error = bpf_link__pin(link->link, path.c_str()); error != 0) {
       unpin();
       return fail_libbpf(error, "pin " + path);
     }
-    link.pinned = path;
+    link->pinned = path;
   }
   return {};
 }
 
 void CgroupPrograms::unpin() {
-  for (auto& link : links_->all) {
-    if (!link.pinned.empty()) bpf_link__unpin(link.link);
-    link.pinned.clear();
+  for (Links::Link* link : links_->attached()) {
+    if (!link->pinned.empty()) bpf_link__unpin(link->link);
+    link->pinned.clear();
   }
 }
 

@@ -39,6 +39,8 @@ class BpfMaps {
   [[nodiscard]] CapturedCounters counters(uint32_t slot) const;  // summed over CPUs
   [[nodiscard]] Result<void> set_netns(uint64_t cookie, const tapdeck_netns& listeners) const;
   void remove_netns(uint64_t cookie) const;
+  // Its addresses are others now. NotFound.
+  [[nodiscard]] Result<void> set_sources(uint64_t cookie, __u32 source4_be, const __u8 source6[16]) const;
   [[nodiscard]] Result<void> add_own_listener(const tapdeck_own_key& key) const;
   void remove_own_listener(const tapdeck_own_key& key) const;
   // Takes the entry out. False: there is none.
@@ -77,6 +79,10 @@ class CgroupPrograms {
 
   // sock_ops first and connect last, so that no rewritten socket goes unnoticed.
   [[nodiscard]] Result<void> attach(int cgroup_fd);
+  // The program that sees every packet, apart: only targets that are sealed shall pay for it. Attached already:
+  // success.
+  [[nodiscard]] Result<void> attach_filter(int cgroup_fd);
+  void detach_filter();
   // Removes links and pins; the programs stay loaded, so that attaching again takes no verifier run.
   void detach();
   // Pins every link below `prefix` ("/…/bpf/0-"): they outlive the process until unlinked.

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "daemon/base/log.h"
 #include "daemon/kernel/capabilities.h"
 #include "daemon/kernel/capture_impl.h"
 #include "daemon/kernel/netns.h"
@@ -57,10 +58,22 @@ Result<void> CaptureImpl::start() {
   TRY(events, BpfEvents::open(maps_->events_fd(), [this](const tapdeck_event& event) { on_bpf_event(event); }));
   events_ = std::move(events);
   inotify_ = UniqueFd(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  if (auto watch = CgroupWatch::open()) {
+    watch_ = std::move(*watch);
+  } else {
+    log::warn("capture.watches",
+              "cgroups below the targets cannot be watched: the first connection from a new network namespace may pass "
+              "uncaptured (no_listener)",
+              {{"error", watch.error().message()}});
+  }
   TRY(control, ControlThread::start(*this, kTick));
   control_ = std::move(control);
   return on_control([&]() -> Result<void> {
     TRY_VOID(control_->watch(events_->poll_fd(), EPOLLIN, kEventsToken));
+    if (watch_) {
+      TRY_VOID(control_->watch(watch_->events_fd(), EPOLLIN, kWatchToken));
+      TRY_VOID(control_->watch(watch_->timer_fd(), EPOLLIN, kWatchToken));
+    }
     if (!inotify_) return {};  // out of inotify instances: the tick finds returning cgroups too, only later
     return control_->watch(inotify_.get(), EPOLLIN, kInotifyToken);
   });
@@ -156,6 +169,9 @@ Stats CaptureImpl::stats() const {
       std::copy_n(sum.count, kUncapturedReasons, one.uncaptured.begin());
       one.uncaptured[static_cast<size_t>(Uncaptured::PreExisting)] += slot.pre_existing;
       one.refused_sealed = sum.count[TAPDECK_REFUSED_SEALED];
+      one.refused_sealed_udp = sum.count[TAPDECK_REFUSED_SEALED_UDP];
+      one.refused_sealed_dns = sum.count[TAPDECK_REFUSED_SEALED_DNS];
+      one.refused_sealed_other = sum.count[TAPDECK_REFUSED_SEALED_OTHER];
       one.refused_lease = sum.count[TAPDECK_REFUSED_LEASE];
       one.refused_no_listener = sum.count[TAPDECK_REFUSED_NO_LISTENER];
       one.refused_map_full = sum.count[TAPDECK_REFUSED_MAP_FULL];

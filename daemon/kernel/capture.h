@@ -131,7 +131,10 @@ struct TargetStats {
   bool by_interface = false;  // which of them
   uint64_t captured = 0;
   std::array<uint64_t, kUncapturedReasons> uncaptured{};  // by Uncaptured; includes those refused instead of passed
-  uint64_t refused_sealed = 0;
+  uint64_t refused_sealed = 0;                            // those of the next three too; the rest is TCP
+  uint64_t refused_sealed_udp = 0;
+  uint64_t refused_sealed_dns = 0;
+  uint64_t refused_sealed_other = 0;
   uint64_t refused_lease = 0;        // closed target, lease past
   uint64_t refused_no_listener = 0;  // closed target
   uint64_t refused_map_full = 0;     // closed target

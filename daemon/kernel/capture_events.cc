@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 
+#include "daemon/base/log.h"
 #include "daemon/kernel/capture_impl.h"
 #include "daemon/kernel/netns_table.h"
 
@@ -22,6 +23,20 @@ constexpr uint64_t kFlowMaxAgeNs = 300ULL * 1'000'000'000;  // nobody waits long
 void CaptureImpl::watch_events(uint32_t target) {
   const int fd = slots_[target].cgroup->events_fd();
   if (fd >= 0) ignore(control_->watch(fd, EPOLLPRI, target), "the tick looks at it too");
+  if (watch_) watch_->add(target, slots_[target].cgroup->path());
+}
+
+void CaptureImpl::unwatch_events(uint32_t target) {
+  if (slots_[target].cgroup->events_fd() >= 0) control_->unwatch(slots_[target].cgroup->events_fd());
+  if (watch_) watch_->remove(target);
+}
+
+void CaptureImpl::on_watch() {
+  const bool lost = watch_->work([this](uint32_t target, const std::string& directory) {
+    const Slot& slot = slots_[target];
+    return slot.cgroup && !slot.cgroup->gone() && cover_directory(target, directory);
+  });
+  if (lost) next_look_ = {};
 }
 
 void CaptureImpl::on_ready(uint64_t token) {
@@ -31,6 +46,8 @@ void CaptureImpl::on_ready(uint64_t token) {
     std::array<char, 4096> drain{};
     while (::read(inotify_.get(), drain.data(), drain.size()) > 0) continue;
     for (uint32_t target = 0; target < kMaxTargets; ++target) look_for_cgroup(target);
+  } else if (token == kWatchToken) {
+    on_watch();
   } else if (token < kMaxTargets) {
     on_cgroup_event(static_cast<uint32_t>(token));
   }
@@ -63,16 +80,23 @@ void CaptureImpl::on_bpf_event(const tapdeck_event& event) {
     sink_.on_refused(refusal);
     return;
   }
+  if (event.kind == TAPDECK_EVENT_NO_SOURCE) {
+    ignore(netns_->look_for_sources(event.netns_cookie), "asked again with the next connect");
+    return;
+  }
   const Slot& slot = slots_[event.target];
   if (event.kind != TAPDECK_EVENT_NO_LISTENER || !slot.cgroup || slot.cgroup->gone()) return;
-  if (!netns_->has(event.netns_cookie)) {
-    ignore(cover_processes(event.target), "counted as no_listener by the programs until it works");
-  }
+  if (netns_->is_complete(event.netns_cookie)) return;
+  // The one that asked, first: a walk over thousands takes too long. It may be another thread's namespace, and the
+  // number may mean nothing here (pid namespaces): then all are looked at.
+  const auto covered = cover_process(event.target, static_cast<int>(event.pid), event.netns_cookie);
+  if (netns_->has(event.netns_cookie) || (!covered && covered.error().code == Code::Unreachable)) return;
+  ignore(cover_processes(event.target), "counted as no_listener by the programs until it works");
 }
 
 void CaptureImpl::lose_cgroup(uint32_t target) {
   Slot& slot = slots_[target];
-  if (slot.cgroup->events_fd() >= 0) control_->unwatch(slot.cgroup->events_fd());
+  unwatch_events(target);
   slot.cgroup->mark_gone();
   netns_->leave(target, NetnsTable::Why::Gone, std::chrono::steady_clock::now());
   watch_for_return(slot.cgroup->path());
@@ -95,7 +119,7 @@ void CaptureImpl::look_for_cgroup(uint32_t target) {
     return;
   }
   auto covered = cover_processes(target);
-  auto attached = slot.cgroup->attach(*run_, pinned_of(slot.policy));
+  auto attached = slot.cgroup->attach(*run_, pinned_of(slot.policy), filtered_of(slot.policy));
   if (!attached) {
     slot.cgroup->mark_gone();  // tried again with the next tick
     return;
@@ -111,10 +135,31 @@ void CaptureImpl::look_at_interface(uint32_t target) {
   if (!slot.interface) return;
   const auto presence = slot.interface->presence();
   if (presence == TcTarget::Presence::Same) return;
-  const bool was_attached = slot.interface->attached();
-  if (was_attached) slot.interface->forget_filter(*run_);
-  if (was_attached) sink_.on_cgroup_gone(target);
-  if (presence == TcTarget::Presence::Replaced && slot.interface->attach(*run_)) sink_.on_cgroup_back(target);
+  if (presence == TcTarget::Presence::Unfit) {
+    say_trouble(target, "it is a port of a bridge now, and netfilter sees bridged packets");
+    if (is_closed(slot.policy) || !slot.interface->detach(*run_)) return;  // closed: what is lost is not let through
+    sink_.on_cgroup_gone(target);
+    return;
+  }
+  if (slot.interface->attached()) {
+    slot.interface->forget_filter(*run_);
+    sink_.on_cgroup_gone(target);
+  }
+  if (presence == TcTarget::Presence::Gone) return;
+  if (const auto attached = slot.interface->attach(*run_); !attached) {
+    say_trouble(target, attached.error().message());
+    return;
+  }
+  slot.trouble.clear();
+  sink_.on_cgroup_back(target);
+}
+
+void CaptureImpl::say_trouble(uint32_t target, const std::string& trouble) {
+  Slot& slot = slots_[target];
+  if (slot.trouble == trouble) return;
+  slot.trouble = trouble;
+  log::warn("capture.interface", "an interface of a target is there and cannot be captured",
+            {{"interface", slot.interface->interface_name()}, {"error", trouble}});
 }
 
 void CaptureImpl::on_tick() {
@@ -125,7 +170,9 @@ void CaptureImpl::on_tick() {
     const Slot& slot = slots_[target];
     if (slot.cgroup && !slot.cgroup->gone() && !slot.cgroup->alive()) lose_cgroup(target);
   }
-  netns_->tick(std::chrono::steady_clock::now());
+  const auto now = std::chrono::steady_clock::now();
+  look_where_processes_are(now);
+  netns_->tick(now);
   if (take_over_ticks_ < kTakeOverTicks && !holds_predecessor_.load() && ++take_over_ticks_ == kTakeOverTicks) {
     ignore(run_->release_old(), "the record stays for the next start");
   }

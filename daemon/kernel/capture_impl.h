@@ -1,6 +1,7 @@
 // CaptureImpl: the Capture behind capture.h. Everything but resolve(), upstream_socket() and renew_lease() happens on
 // the control thread, so that there is one lock in the whole layer (NetnsTable's). Defined in capture.cc (life, what
-// workers call, numbers), capture_targets.cc (attach, detach) and capture_events.cc (what happens by itself).
+// workers call, numbers), capture_targets.cc (attach, detach), capture_processes.cc (namespaces of processes) and
+// capture_events.cc (what happens by itself).
 #pragma once
 
 #include <array>
@@ -15,6 +16,7 @@
 #include "daemon/kernel/bpf_programs.h"
 #include "daemon/kernel/capture.h"
 #include "daemon/kernel/cgroup_target.h"
+#include "daemon/kernel/cgroup_watch.h"
 #include "daemon/kernel/control_thread.h"
 #include "daemon/kernel/netns_table.h"
 #include "daemon/kernel/run_directory.h"
@@ -22,9 +24,10 @@
 
 namespace tapdeck::kernel {
 
-// Tokens of the control thread: slots of targets (their cgroup.events), and these two.
+// Tokens of the control thread: slots of targets (their cgroup.events), and these.
 inline constexpr uint64_t kEventsToken = 1ULL << 32;
 inline constexpr uint64_t kInotifyToken = 2ULL << 32;
+inline constexpr uint64_t kWatchToken = 3ULL << 32;
 inline constexpr auto kTick = std::chrono::milliseconds(200);
 
 // The clock of bpf_ktime_get_ns.
@@ -32,6 +35,9 @@ inline constexpr auto kTick = std::chrono::milliseconds(200);
 
 [[nodiscard]] constexpr bool is_closed(TargetPolicy policy) {
   return policy.on_lease == OnLease::Closed || policy.sealed == Sealed::Yes;
+}
+[[nodiscard]] constexpr Filtered filtered_of(TargetPolicy policy) {
+  return policy.sealed == Sealed::Yes ? Filtered::Yes : Filtered::No;
 }
 [[nodiscard]] constexpr Pinned pinned_of(TargetPolicy policy) {
   return is_closed(policy) ? Pinned::Yes : Pinned::No;
@@ -61,7 +67,8 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
     std::unique_ptr<CgroupTarget> cgroup;
     std::unique_ptr<TcTarget> interface;
     uint64_t pre_existing = 0;
-    bool used = false;  // attached at some time: stats list it
+    std::string trouble;  // why the interface that is back is not captured; said once
+    bool used = false;    // attached at some time: stats list it
     [[nodiscard]] bool is_free() const { return !cgroup && !interface; }
   };
 
@@ -79,14 +86,21 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   void drop_steering_if_unused();
   // Listeners for the namespaces of all processes of the target.
   [[nodiscard]] Result<void> cover_processes(uint32_t target);
+  [[nodiscard]] Result<void> cover_process(uint32_t target, int pid, uint64_t netns_cookie = 0);
+  // Those of one directory, not of those below; false: there are none.
+  bool cover_directory(uint32_t target, const std::string& directory);
   void cover_home_if_empty(uint32_t target);
+  void look_where_processes_are(std::chrono::steady_clock::time_point now);
   [[nodiscard]] uint64_t count_pre_existing(uint32_t target) const;
   void watch_events(uint32_t target);
+  void unwatch_events(uint32_t target);
   void on_cgroup_event(uint32_t target);
   void on_bpf_event(const tapdeck_event& event);
   void lose_cgroup(uint32_t target);
   void look_for_cgroup(uint32_t target);
   void look_at_interface(uint32_t target);
+  void say_trouble(uint32_t target, const std::string& trouble);
+  void on_watch();
   void watch_for_return(const std::string& path);
   void shut_down();
 
@@ -98,7 +112,9 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   std::unique_ptr<BpfMaps> maps_;
   std::unique_ptr<NetnsTable> netns_;
   std::unique_ptr<BpfEvents> events_;
-  UniqueFd inotify_;  // parents of cgroups that are gone
+  UniqueFd inotify_;                    // parents of cgroups that are gone
+  std::unique_ptr<CgroupWatch> watch_;  // cgroups below targets; none: out of inotify instances
+  std::chrono::steady_clock::time_point next_look_{};
   std::array<Slot, kMaxTargets> slots_;
   bool steering_ = false;
   uint64_t ticks_ = 0;

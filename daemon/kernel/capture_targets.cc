@@ -1,4 +1,4 @@
-// CaptureImpl, targets: attach, replace, detach, policy, and the namespaces of their processes. Control thread.
+// CaptureImpl, targets: attach, replace, detach, policy. Control thread.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -41,7 +41,7 @@ Result<void> CaptureImpl::attach_cgroup_now(uint32_t target, const std::string& 
     TRY_VOID(cover_processes(target));
     cover_home_if_empty(target);
     TRY_VOID(write_policy(target, policy));
-    TRY_VOID(slot.cgroup->attach(*run_, pinned_of(policy)));
+    TRY_VOID(slot.cgroup->attach(*run_, pinned_of(policy), filtered_of(policy)));
     run_->release_old_pins(slot.cgroup->id());
     return cover_processes(target);  // those that came between
   };
@@ -91,10 +91,12 @@ Result<void> CaptureImpl::set_policy(uint32_t target, TargetPolicy policy) {
 
 Result<void> CaptureImpl::change_policy(uint32_t target, TargetPolicy policy) {
   Slot& slot = slots_[target];
-  if (slot.cgroup && !slot.cgroup->gone()) TRY_VOID(slot.cgroup->set_pinned(*run_, pinned_of(policy)));
+  const bool live = slot.cgroup && !slot.cgroup->gone();
+  if (live && filtered_of(policy) == Filtered::Yes) TRY_VOID(slot.cgroup->set_filtered(Filtered::Yes));
+  if (live) TRY_VOID(slot.cgroup->set_pinned(*run_, pinned_of(policy)));
   TRY_VOID(write_policy(target, policy));
   slot.policy = policy;
-  return {};
+  return live ? slot.cgroup->set_filtered(filtered_of(policy)) : Result<void>();
 }
 
 Result<void> CaptureImpl::detach(uint32_t target) {
@@ -109,7 +111,7 @@ Result<void> CaptureImpl::detach_now(uint32_t target) {
   Slot& slot = slots_[target];
   Result<void> result;
   if (slot.cgroup) {
-    if (slot.cgroup->events_fd() >= 0) control_->unwatch(slot.cgroup->events_fd());
+    unwatch_events(target);
     slot.cgroup->detach();
   }
   if (slot.interface) result = slot.interface->detach(*run_);
@@ -141,48 +143,7 @@ Result<void> CaptureImpl::prepare_netns(uint32_t target, int netns_fd) {
   if (target >= kMaxTargets) return fail(Code::InvalidArgument, "target slot out of range");
   UniqueFd copy(::fcntl(netns_fd < 0 ? home_fd_.get() : netns_fd, F_DUPFD_CLOEXEC, 0));
   if (!copy) return fail_errno(errno, "dup network namespace", Origin::Kernel);
-  return on_control([&] { return netns_->use(target, std::move(copy)); });
-}
-
-Result<void> CaptureImpl::cover_processes(uint32_t target) {
-  for (const int pid : cgroup_processes(slots_[target].cgroup->directory_fd())) {
-    auto ns = open_netns_of(pid);
-    if (!ns) continue;  // the process ended meanwhile
-    auto used = netns_->use(target, std::move(*ns));
-    // A namespace whose loopback is down cannot be captured; the target's policy decides, counted as no_listener.
-    if (!used && used.error().code != Code::Unreachable) return used;
-  }
-  return {};
-}
-
-// A first process may connect before we hear of it, and an open target lets that pass. Where it will come from cannot
-// be known; units and commands come from our own namespace, and listeners there cost a few descriptors.
-void CaptureImpl::cover_home_if_empty(uint32_t target) {
-  if (!cgroup_processes(slots_[target].cgroup->directory_fd()).empty()) return;
-  UniqueFd home(::fcntl(home_fd_.get(), F_DUPFD_CLOEXEC, 0));
-  if (home) ignore(netns_->use(target, std::move(home)), "only a guess; what it misses is counted as no_listener");
-}
-
-// Connections the programs can no longer see. Those of a target we attached before went through us: they are on
-// loopback.
-uint64_t CaptureImpl::count_pre_existing(uint32_t target) const {
-  const int directory = slots_[target].cgroup->directory_fd();
-  const auto ids = cgroup_ids_below(directory);
-  std::set<uint64_t> seen;  // inode numbers of namespaces
-  uint64_t count = 0;
-  for (const int pid : cgroup_processes(directory)) {
-    const auto ns = open_netns_of(pid);
-    struct stat info{};
-    if (!ns || ::fstat(ns->get(), &info) != 0 || !seen.insert(info.st_ino).second) continue;
-    ignore(NetnsScope::run(ns->get(), home_fd_.get(),
-                           [&]() -> Result<void> {
-                             TRY(here, count_outbound_connections(ids));
-                             count += here;
-                             return {};
-                           }),
-           "a count for people; a kernel without sock_diag has none");
-  }
-  return count;
+  return on_control([&] { return netns_->prepare(target, std::move(copy)); });
 }
 
 }  // namespace tapdeck::kernel

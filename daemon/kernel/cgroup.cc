@@ -35,11 +35,15 @@ std::string read_at(int directory, const char* name) {
   return text;
 }
 
-void collect(int directory, std::vector<int>& out) {
+void collect_here(int directory, std::vector<int>& out) {
   std::istringstream pids(read_at(directory, "cgroup.procs"));
   for (int pid = 0; pids >> pid;) {
     if (pid > 0) out.push_back(pid);  // 0: a process of another pid namespace, which we could not open anyway
   }
+}
+
+void collect(int directory, std::vector<int>& out) {
+  collect_here(directory, out);
   const int copy = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (copy < 0) return;
   const std::unique_ptr<DIR, int (*)(DIR*)> list(::fdopendir(copy), &::closedir);
@@ -92,7 +96,7 @@ std::optional<std::string> parse_cgroup2_path(const std::string& proc_pid_cgroup
 Result<std::string> find_cgroup2_mount() {
   TRY(mounts, read_whole("/proc/self/mounts"));
   if (auto path = parse_cgroup2_mount(mounts)) return *path;
-  return fail(Code::Unsupported, "no cgroup2 file system is mounted (mount -t cgroup2 none /sys/fs/cgroup/unified)",
+  return fail(Code::Unsupported, "no cgroup2 file system is mounted (mount -t cgroup2 none /sys/fs/cgroup)",
               Origin::Kernel);
 }
 
@@ -118,6 +122,12 @@ Result<UniqueFd> open_cgroup(const std::string& path) {
 std::vector<int> cgroup_processes(int cgroup_fd) {
   std::vector<int> out;
   collect(cgroup_fd, out);
+  return out;
+}
+
+std::vector<int> cgroup_own_processes(int cgroup_fd) {
+  std::vector<int> out;
+  collect_here(cgroup_fd, out);
   return out;
 }
 

@@ -19,6 +19,8 @@ namespace tapdeck::kernel {
 [[nodiscard]] Result<UniqueFd> open_cgroup(const std::string& path);
 // Processes in this cgroup and below; those that vanish meanwhile are left out.
 [[nodiscard]] std::vector<int> cgroup_processes(int cgroup_fd);
+// Those in this cgroup itself.
+[[nodiscard]] std::vector<int> cgroup_own_processes(int cgroup_fd);
 // Is a process in it or below? Empty when the cgroup was removed. `events_fd` is an open cgroup.events.
 [[nodiscard]] std::optional<bool> cgroup_populated(int events_fd);
 

@@ -30,12 +30,20 @@ Result<void> CgroupTarget::open_directory() {
   return {};
 }
 
-Result<void> CgroupTarget::attach(RunDirectory& run, Pinned pinned) {
-  if (auto attached = programs_->attach(directory_.get()); !attached) {
+Result<void> CgroupTarget::attach(RunDirectory& run, Pinned pinned, Filtered filtered) {
+  auto attached = set_filtered(filtered);
+  if (attached) attached = programs_->attach(directory_.get());
+  if (!attached) {
     programs_->detach();
     return attached;
   }
   return set_pinned(run, pinned);
+}
+
+Result<void> CgroupTarget::set_filtered(Filtered filtered) {
+  if (filtered == Filtered::Yes) return programs_->attach_filter(directory_.get());
+  programs_->detach_filter();
+  return {};
 }
 
 Result<void> CgroupTarget::set_pinned(RunDirectory& run, Pinned pinned) {

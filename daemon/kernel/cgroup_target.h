@@ -13,6 +13,7 @@
 namespace tapdeck::kernel {
 
 enum class Pinned : uint8_t { No, Yes };
+enum class Filtered : uint8_t { No, Yes };  // every packet is looked at: sealed targets
 
 class CgroupTarget {
  public:
@@ -20,8 +21,10 @@ class CgroupTarget {
   [[nodiscard]] static Result<std::unique_ptr<CgroupTarget>> open(const BpfMaps& maps, uint32_t slot, uint32_t mark,
                                                                   const std::string& path);
   // Attaches to the directory that is open now.
-  [[nodiscard]] Result<void> attach(RunDirectory& run, Pinned pinned);
+  [[nodiscard]] Result<void> attach(RunDirectory& run, Pinned pinned, Filtered filtered);
   [[nodiscard]] Result<void> set_pinned(RunDirectory& run, Pinned pinned);
+  // Sealing: before set_pinned() and before the policy is written; unsealing: after.
+  [[nodiscard]] Result<void> set_filtered(Filtered filtered);
   void detach() { programs_->detach(); }
 
   // False once the directory was removed; then reopen() says whether there is one again.

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -32,18 +33,21 @@ Result<void> set_option(int fd, int level, int name, int value, const char* what
   return {};
 }
 
-// First global address of the namespace, for those without a default route.
+// First global address of the namespace, for those without a default route; one on lo, which has no link, comes last.
 Endpoint first_address(int family) {
+  Endpoint on_loopback;
   ifaddrs* list = nullptr;
   if (::getifaddrs(&list) != 0) return {};
   const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(list, &::freeifaddrs);
   for (const ifaddrs* i = list; i != nullptr; i = i->ifa_next) {
-    if (i->ifa_addr == nullptr || i->ifa_addr->sa_family != family || (i->ifa_flags & IFF_LOOPBACK) != 0) continue;
+    if (i->ifa_addr == nullptr || i->ifa_addr->sa_family != family) continue;
     Endpoint address = Endpoint::from_sockaddr(i->ifa_addr);
     const bool link_local = family == AF_INET6 && address.address[0] == 0xfe && (address.address[1] & 0xc0) == 0x80;
-    if (!link_local) return address;
+    if (link_local || address.is_loopback()) continue;
+    if ((i->ifa_flags & IFF_LOOPBACK) == 0) return address;
+    on_loopback = address;
   }
-  return {};
+  return on_loopback;
 }
 
 }  // namespace
@@ -54,6 +58,11 @@ Result<UniqueFd> open_own_netns() {
 
 Result<UniqueFd> open_netns_of(int pid) {
   return open_netns("/proc/" + std::to_string(pid) + "/ns/net");
+}
+
+uint64_t netns_inode_of(int pid) {
+  struct stat info{};
+  return ::stat(("/proc/" + std::to_string(pid) + "/ns/net").c_str(), &info) == 0 ? info.st_ino : 0;
 }
 
 Result<void> NetnsScope::run(int netns_fd, int home_fd, const std::function<Result<void>()>& body) {

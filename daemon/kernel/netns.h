@@ -21,6 +21,8 @@ struct PortRange {
 // The namespace of the calling thread, of a process. NotFound when the process is gone.
 [[nodiscard]] Result<UniqueFd> open_own_netns();
 [[nodiscard]] Result<UniqueFd> open_netns_of(int pid);
+// Inode number of a process's namespace, without opening it; 0 when the process is gone.
+[[nodiscard]] uint64_t netns_inode_of(int pid);
 
 // While alive the calling thread is in `netns_fd`; the destructor returns to `home_fd`. If that fails the process
 // aborts: a worker that went on in a container's namespace would send other tenants' traffic there.

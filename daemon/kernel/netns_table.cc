@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
@@ -14,6 +15,12 @@ namespace tapdeck::kernel {
 namespace {
 
 constexpr auto kGrace = std::chrono::seconds(5);
+constexpr unsigned kUnseenToGo = 2;
+// Instances beside each other begin at different ports.
+uint32_t port_seed() {
+  return static_cast<uint32_t>(::getpid()) * 131U;
+}
+
 constexpr __u8 kMappedPrefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 tapdeck_own_key own_key(uint64_t cookie, const Endpoint& address) {
@@ -22,6 +29,14 @@ tapdeck_own_key own_key(uint64_t cookie, const Endpoint& address) {
   to_mapped(address, key.address);
   key.port = address.port;
   return key;
+}
+
+// Runs inside the namespace.
+void fill_sources(tapdeck_netns& value) {
+  const Endpoint source4 = preferred_source(AF_INET);
+  const Endpoint source6 = preferred_source(AF_INET6);
+  if (source4.family == Endpoint::Family::V4) std::memcpy(&value.source4_be, source4.address.data(), 4);
+  if (source6.family == Endpoint::Family::V6) std::memcpy(value.source6, source6.address.data(), 16);
 }
 
 }  // namespace
@@ -85,28 +100,52 @@ Result<void> NetnsTable::make_family(Made& made, bool v6, unsigned count, uint32
 }
 
 // Runs inside the namespace.
-Result<void> NetnsTable::make_inside(Made& made) const {
+Result<void> NetnsTable::make_inside(Made& made, uint64_t wanted) const {
   TRY(cookie, netns_cookie());
+  if (wanted != 0 && cookie != wanted) return fail(Code::NotFound, "another network namespace", Origin::Kernel);
   made.cookie = cookie;
   if (namespaces_.contains(cookie)) return {};
   const unsigned count = listeners_wanted(local_port_range(), options_.workers, options_.listeners_max);
-  const auto seed = static_cast<uint32_t>(::getpid()) * 131U;
-  if (auto v4 = make_family(made, false, count, seed); !v4) {
+  if (auto v4 = make_family(made, false, count, port_seed()); !v4) {
     if (v4.error().sys_errno == EADDRNOTAVAIL) {
       return fail(Code::Unreachable, "loopback is down in the target's network namespace", Origin::Kernel);
     }
     return v4;
   }
-  // No ::1 (IPv6 switched off) means that no IPv6 flow needs a listener either.
-  if (auto v6 = make_family(made, true, count, seed);
+  return make_v6(made, count);
+}
+
+// No ::1 (IPv6 switched off, or not up yet) means that no IPv6 flow needs a listener yet.
+Result<void> NetnsTable::make_v6(Made& made, unsigned count) const {
+  if (auto v6 = make_family(made, true, count, port_seed());
       !v6 && v6.error().sys_errno != EADDRNOTAVAIL && v6.error().sys_errno != EAFNOSUPPORT) {
     return v6;
   }
-  const Endpoint source4 = preferred_source(AF_INET);
-  const Endpoint source6 = preferred_source(AF_INET6);
-  if (source4.family == Endpoint::Family::V4) std::memcpy(&made.value.source4_be, source4.address.data(), 4);
-  if (source6.family == Endpoint::Family::V6) std::memcpy(made.value.source6, source6.address.data(), 16);
+  fill_sources(made.value);
   return {};
+}
+
+void NetnsTable::complete(uint64_t cookie, Namespace& ns) {
+  if (ns.is_complete()) return;
+  Made made;
+  made.cookie = cookie;
+  made.value = ns.value;
+  const auto done = NetnsScope::run(ns.fd.get(), home_fd_, [&] {
+    return make_v6(made, listeners_wanted(local_port_range(), options_.workers, options_.listeners_max));
+  });
+  if (!done || made.listeners.empty()) return;
+  ignore(publish(ns, cookie, made), "what was published before still is; tried again with the next look");
+}
+
+Result<void> NetnsTable::look_for_sources(uint64_t cookie) {
+  const auto found = namespaces_.find(cookie);
+  if (found == namespaces_.end() || !has(cookie)) return fail(Code::NotFound, "no listeners in that namespace");
+  tapdeck_netns value{};
+  TRY_VOID(NetnsScope::run(found->second.fd.get(), home_fd_, [&]() -> Result<void> {
+    fill_sources(value);
+    return {};
+  }));
+  return maps_.set_sources(cookie, value.source4_be, value.source6);
 }
 
 Result<void> NetnsTable::publish(Namespace& ns, uint64_t cookie, Made& made) {
@@ -120,16 +159,43 @@ Result<void> NetnsTable::publish(Namespace& ns, uint64_t cookie, Made& made) {
     ns.listener_ids.push_back(listener.key.listener_id);
     sink_.add_listener(std::move(listener));
   }
-  return maps_.set_netns(cookie, made.value);
+  TRY_VOID(maps_.set_netns(cookie, made.value));
+  ns.value = made.value;
+  return {};
 }
 
-Result<void> NetnsTable::use(uint32_t target, UniqueFd netns_fd) {
+// While we hold its descriptor, an inode number names one namespace.
+NetnsTable::Namespace* NetnsTable::find(uint64_t inode) {
+  for (auto& [cookie, ns] : namespaces_) {
+    if (ns.inode == inode && !ns.listener_ids.empty()) return &ns;
+  }
+  return nullptr;
+}
+
+bool NetnsTable::note(uint32_t target, uint64_t inode) {
+  Namespace* const ns = find(inode);
+  if (ns == nullptr) return false;
+  ns->users |= 1ULL << target;
+  ns->unseen = 0;
+  return ns->is_complete();
+}
+
+Result<void> NetnsTable::prepare(uint32_t target, UniqueFd netns_fd) {
+  struct stat info{};
+  if (::fstat(netns_fd.get(), &info) != 0) return fail_errno(errno, "stat network namespace", Origin::Kernel);
+  TRY_VOID(use(target, std::move(netns_fd)));
+  if (Namespace* const ns = find(info.st_ino)) ns->prepared |= 1ULL << target;
+  return {};
+}
+
+Result<void> NetnsTable::use(uint32_t target, UniqueFd netns_fd, uint64_t cookie) {
   struct stat info{};
   if (::fstat(netns_fd.get(), &info) != 0) return fail_errno(errno, "stat network namespace", Origin::Kernel);
   const uint64_t bit = 1ULL << target;
-  for (auto& [cookie, ns] : namespaces_) {  // while we hold its descriptor, an inode number names one namespace
+  if (note(target, info.st_ino)) return {};
+  for (auto& [known, ns] : namespaces_) {
     if (ns.inode != info.st_ino || ns.listener_ids.empty()) continue;
-    ns.users |= bit;
+    complete(known, ns);
     return {};
   }
   std::erase_if(namespaces_, [&](const auto& item) {  // in its grace time, and wanted again: begin anew
@@ -137,7 +203,7 @@ Result<void> NetnsTable::use(uint32_t target, UniqueFd netns_fd) {
     return item.second.inode == info.st_ino;
   });
   Made made;
-  TRY_VOID(NetnsScope::run(netns_fd.get(), home_fd_, [&] { return make_inside(made); }));
+  TRY_VOID(NetnsScope::run(netns_fd.get(), home_fd_, [&] { return make_inside(made, cookie); }));
   Namespace fresh;
   fresh.fd = std::move(netns_fd);
   fresh.inode = info.st_ino;
@@ -157,6 +223,11 @@ bool NetnsTable::has(uint64_t cookie) const {
   return found != namespaces_.end() && !found->second.listener_ids.empty();
 }
 
+bool NetnsTable::is_complete(uint64_t cookie) const {
+  const auto found = namespaces_.find(cookie);
+  return found != namespaces_.end() && !found->second.listener_ids.empty() && found->second.is_complete();
+}
+
 void NetnsTable::retire(uint64_t cookie, Namespace& ns) {
   if (ns.listener_ids.empty()) return;
   maps_.remove_netns(cookie);  // first: no new flow may be sent to a socket that is about to close
@@ -170,9 +241,24 @@ void NetnsTable::leave(uint32_t target, Why why, std::chrono::steady_clock::time
   for (auto& [cookie, ns] : namespaces_) {
     if (why != Why::Detached && cookie == home_cookie_) continue;
     ns.users &= ~(1ULL << target);
+    ns.prepared &= ~(1ULL << target);
     if (ns.users != 0 || ns.listener_ids.empty()) continue;
     ns.retire_at = why == Why::Emptied ? now + kGrace : now;
     if (why == Why::Emptied) continue;
+    retire(cookie, ns);
+    ns.close_at = now + kGrace;
+  }
+}
+
+void NetnsTable::seen(const Users& users, std::chrono::steady_clock::time_point now) {
+  for (auto& [cookie, ns] : namespaces_) {
+    if (ns.listener_ids.empty() || cookie == home_cookie_) continue;
+    const auto found = users.find(ns.inode);
+    const uint64_t here = ns.prepared | (found == users.end() ? 0 : found->second);
+    ns.unseen = here != 0 ? 0 : ns.unseen + 1;
+    if (here != 0) ns.users = here;
+    if (ns.users == 0 || ns.unseen < kUnseenToGo) continue;
+    ns.users = 0;
     retire(cookie, ns);
     ns.close_at = now + kGrace;
   }

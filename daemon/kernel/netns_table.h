@@ -30,9 +30,23 @@ class NetnsTable {
   NetnsTable& operator=(const NetnsTable&) = delete;
 
   // Target `target` has processes in this namespace: creates listeners and publishes them, unless that is done already.
-  // Errors: Exhausted (descriptors), Permission, Unreachable (loopback is down there).
-  [[nodiscard]] Result<void> use(uint32_t target, UniqueFd netns_fd);
+  // `cookie`, when not 0, is the one it has to have. Errors: Exhausted (descriptors), Permission, Unreachable (loopback
+  // is down there), NotFound (another cookie).
+  [[nodiscard]] Result<void> use(uint32_t target, UniqueFd netns_fd, uint64_t cookie = 0);
+  // The same before there are any processes: stays until leave().
+  [[nodiscard]] Result<void> prepare(uint32_t target, UniqueFd netns_fd);
+  // use() for a namespace that needs nothing any more, by inode number; false: use() has to see to it.
+  [[nodiscard]] bool note(uint32_t target, uint64_t inode);
+  // Where all processes of all targets are: bits of targets by inode number. A namespace without any goes with the
+  // second such list in a row, for a process may come while the first is made. Left alone: what was prepared, and our
+  // own, which we keep alive anyway.
+  using Users = std::map<uint64_t, uint64_t>;
+  void seen(const Users& users, std::chrono::steady_clock::time_point now);
   [[nodiscard]] bool has(uint64_t cookie) const;
+  // With listeners of both families: found early, a namespace may get its ::1 yet.
+  [[nodiscard]] bool is_complete(uint64_t cookie) const;
+  // Its addresses may have come or changed since use(). NotFound.
+  [[nodiscard]] Result<void> look_for_sources(uint64_t cookie);
   // The target uses none any more. Detached: a namespace without users loses its listeners at once and its descriptor
   // a few seconds later, since flows in flight may still have to dial. Emptied: the next process of the target is
   // likely to come from the same place, so the listeners stay a few seconds more. Gone (its cgroup was removed): at
@@ -56,14 +70,21 @@ class NetnsTable {
     UniqueFd fd;
     uint64_t inode = 0;
     uint64_t users = 0;                                 // bit per target
+    uint64_t prepared = 0;                              // those of them that stay without a process
+    unsigned unseen = 0;                                // lists in a row without a process in it
     std::chrono::steady_clock::time_point retire_at{};  // without users: when the listeners go
     std::chrono::steady_clock::time_point close_at{};   // without listeners: when the descriptor goes
     std::vector<uint64_t> listener_ids;
     std::vector<tapdeck_own_key> own_keys;
+    tapdeck_netns value{};  // as published
+    [[nodiscard]] bool is_complete() const { return value.count6 != 0; }
   };
   struct Made;  // sockets made inside, not published yet
 
-  [[nodiscard]] Result<void> make_inside(Made& made) const;
+  [[nodiscard]] Namespace* find(uint64_t inode);  // with listeners
+  [[nodiscard]] Result<void> make_inside(Made& made, uint64_t cookie) const;
+  [[nodiscard]] Result<void> make_v6(Made& made, unsigned count) const;
+  void complete(uint64_t cookie, Namespace& ns);
   [[nodiscard]] Result<void> make_family(Made& made, bool v6, unsigned count, uint32_t seed) const;
   [[nodiscard]] Result<void> publish(Namespace& ns, uint64_t cookie, Made& made);
   void retire(uint64_t cookie, Namespace& ns);

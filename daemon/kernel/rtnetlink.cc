@@ -15,8 +15,10 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <functional>
+#include <memory>
 
 #include "daemon/base/unique_fd.h"
 
@@ -189,6 +191,74 @@ Result<InterfaceFacts> interface_facts(const std::string& name) {
   }
   facts.l2_length = type == ARPHRD_ETHER ? 14 : 0;
   return facts;
+}
+
+namespace {
+
+// Calls each(attribute) for those of a link, down into IFLA_LINKINFO and its data.
+void walk(const rtattr* at, int left, const std::function<void(const rtattr*)>& each) {
+  for (; RTA_OK(at, left); at = RTA_NEXT(at, left)) each(at);
+}
+
+Result<void> ask_link(int ifindex, const std::function<void(const rtattr*)>& each) {
+  Message message(RTM_GETLINK, NLM_F_ACK);
+  ifinfomsg body{};
+  body.ifi_index = ifindex;
+  message.body(body);
+  return exchange(message, "interface " + std::to_string(ifindex), [&](const nlmsghdr* h) {
+    if (h->nlmsg_type != RTM_NEWLINK) return;
+    const auto* link = static_cast<const ifinfomsg*>(NLMSG_DATA(h));
+    walk(IFLA_RTA(link), static_cast<int>(IFLA_PAYLOAD(h)), each);
+  });
+}
+
+void walk_nested(const rtattr* at, const std::function<void(const rtattr*)>& each) {
+  walk(static_cast<const rtattr*>(RTA_DATA(at)), static_cast<int>(RTA_PAYLOAD(at)), each);
+}
+
+bool sysctl_is_on(const char* path) {
+  const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path, "re"), &std::fclose);
+  return file && std::fgetc(file.get()) == '1';
+}
+
+}  // namespace
+
+Result<int> bridge_of(int ifindex) {
+  int master = 0;
+  bool is_port = false;
+  TRY_VOID(ask_link(ifindex, [&](const rtattr* at) {
+    if (at->rta_type == IFLA_MASTER) std::memcpy(&master, RTA_DATA(at), sizeof(master));
+    if (at->rta_type != IFLA_LINKINFO) return;
+    walk_nested(at, [&](const rtattr* info) {
+      if (info->rta_type == IFLA_INFO_SLAVE_KIND)
+        is_port = std::strcmp(static_cast<char*>(RTA_DATA(info)), "bridge") == 0;
+    });
+  }));
+  return is_port ? master : 0;
+}
+
+bool bridge_calls_netfilter(int bridge_index) {
+  if (sysctl_is_on("/proc/sys/net/bridge/bridge-nf-call-iptables") ||
+      sysctl_is_on("/proc/sys/net/bridge/bridge-nf-call-ip6tables")) {
+    return true;
+  }
+  bool own_switch = false;
+  const auto asked = ask_link(bridge_index, [&](const rtattr* at) {
+    if (at->rta_type != IFLA_LINKINFO) return;
+    walk_nested(at, [&](const rtattr* info) {
+      if (info->rta_type != IFLA_INFO_DATA) return;
+      walk_nested(info, [&](const rtattr* data) {
+        if (data->rta_type != IFLA_BR_NF_CALL_IPTABLES && data->rta_type != IFLA_BR_NF_CALL_IP6TABLES) return;
+        own_switch = own_switch || *static_cast<const uint8_t*>(RTA_DATA(data)) != 0;
+      });
+    });
+  });
+  return asked && own_switch;
+}
+
+std::string interface_name(int ifindex) {
+  std::array<char, IF_NAMESIZE> name{};
+  return ::if_indextoname(static_cast<unsigned>(ifindex), name.data()) == nullptr ? "" : name.data();
 }
 
 bool loopback_is_up() {

@@ -33,6 +33,12 @@ struct InterfaceFacts {
 [[nodiscard]] Result<InterfaceFacts> interface_facts(const std::string& name);
 [[nodiscard]] bool loopback_is_up();
 
+// Index of the bridge that this interface is a port of; 0: of none. NotFound: there is no such interface.
+[[nodiscard]] Result<int> bridge_of(int ifindex);
+// Does netfilter see what this bridge forwards and delivers (br_netfilter)? By the sysctls, or the bridge's own switch.
+[[nodiscard]] bool bridge_calls_netfilter(int bridge_index);
+[[nodiscard]] std::string interface_name(int ifindex);  // empty: there is none
+
 // How many tc filters sit on ingress and egress of this interface.
 [[nodiscard]] Result<int> count_tc_filters(int ifindex);
 

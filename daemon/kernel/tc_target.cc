@@ -10,8 +10,29 @@
 
 namespace tapdeck::kernel {
 namespace {
+
 constexpr uint32_t kFirstPriority = 100;
+
+// br_netfilter runs the prerouting hooks below the bridge and takes the listener off the packet that our program put
+// there: nobody answers. On the bridge itself our program runs after that.
+Result<bool> loses_listener(int ifindex) {
+  TRY(bridge, bridge_of(ifindex));
+  return bridge != 0 && bridge_calls_netfilter(bridge);
 }
+
+Result<void> check_bridge(const std::string& name, int ifindex) {
+  TRY(loses, loses_listener(ifindex));
+  if (!loses) return {};
+  const std::string bridge = interface_name(bridge_of(ifindex).value_or(0));
+  return fail(Code::Unsupported,
+              "interface " + name + " is a port of bridge " + bridge +
+                  " and netfilter sees bridged packets: every captured connection would time out; attach the bridge "
+                  "(--interface " +
+                  bridge + "), or set net.bridge.bridge-nf-call-iptables and bridge-nf-call-ip6tables to 0",
+              Origin::Kernel);
+}
+
+}  // namespace
 
 Result<std::unique_ptr<TcTarget>> TcTarget::open(BpfMaps& maps, const CaptureOptions& options, uint32_t slot,
                                                  const std::string& interface_name, uint64_t home_cookie,
@@ -66,6 +87,7 @@ Result<void> TcTarget::make_listeners(bool v6, uint64_t home_cookie, const std::
 
 Result<void> TcTarget::attach(RunDirectory& run) {
   TRY(facts, interface_facts(name_));
+  TRY_VOID(check_bridge(name_, facts.index));
   TRY(filter, attach_tc_filter(facts.index, kFirstPriority, program_->fd()));
   // Where a predecessor's filter still sits, clsact was there before ours and is the predecessor's: from here on ours.
   // Recorded before the old record goes, so that a crash in between leaves one record too many, never one too few.
@@ -89,9 +111,12 @@ void TcTarget::forget_filter(RunDirectory& run) {
 }
 
 TcTarget::Presence TcTarget::presence() const {
-  const auto facts = interface_facts(name_);
-  if (!facts) return Presence::Gone;
-  return filter_ && filter_->ifindex == facts->index ? Presence::Same : Presence::Replaced;
+  if (filter_) {
+    const auto loses = loses_listener(filter_->ifindex);
+    if (loses) return *loses ? Presence::Unfit : Presence::Same;
+    if (loses.error().sys_errno != ENODEV) return Presence::Same;  // out of memory, not out of interface
+  }
+  return interface_facts(name_) ? Presence::Replaced : Presence::Gone;
 }
 
 }  // namespace tapdeck::kernel

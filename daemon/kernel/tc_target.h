@@ -27,12 +27,14 @@ class TcTarget {
   TcTarget(const TcTarget&) = delete;
   TcTarget& operator=(const TcTarget&) = delete;
 
+  // Unsupported: a port of a bridge whose packets netfilter sees.
   [[nodiscard]] Result<void> attach(RunDirectory& run);
   // Removes filter and record.
   [[nodiscard]] Result<void> detach(RunDirectory& run);
 
-  // Is the interface of this name still the one our filter sits on? Appears and disappears with containers and VMs.
-  enum class Presence : uint8_t { Same, Gone, Replaced };
+  // Where is the interface our filter sits on, or one of the name? They come and go with containers and VMs. A renamed
+  // one is the same: the filter sits on its index. Unfit: attach() would refuse it now.
+  enum class Presence : uint8_t { Same, Gone, Replaced, Unfit };
   [[nodiscard]] Presence presence() const;
   [[nodiscard]] bool attached() const { return filter_.has_value(); }
   // The interface took the filter with it.

@@ -365,7 +365,8 @@ net::Task<Result<void>> ForwardHandler::answer_failure(Exchange& exchange, const
   if (exchange.response_started()) {
     const auto code = facts.reset_code ? http::ResetCode{*facts.reset_code} : http::ResetCode::InternalError;
     if (error.origin == Origin::Upstream) {
-      co_await break_off(exchange, code, error.code == Code::Truncated ? Break::Cut : Break::Reset);
+      const Break how = error.code == Code::Truncated ? Break::Cut : Break::Reset;
+      co_await break_off(exchange, code, how);
     } else {
       exchange.reset(code);
     }

@@ -241,6 +241,24 @@ Client::Body sends_udp(const Endpoint& to, Connected connected) {
   };
 }
 
+Client::Body asks_udp(const Endpoint& to) {
+  return [to](Report& report) {
+    sockaddr_storage raw{};
+    const socklen_t length = to.to_sockaddr(raw);
+    const int fd = ::socket(raw.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    pollfd ready{fd, POLLIN, 0};
+    char answer = 0;
+    const bool sent = ::connect(fd, reinterpret_cast<sockaddr*>(&raw), length) == 0 && ::send(fd, "x", 1, 0) == 1;
+    if (!sent) {
+      report.error = errno;
+    } else if (::poll(&ready, 1, 10000) != 1) {
+      report.error = ETIMEDOUT;
+    } else if (::recv(fd, &answer, 1, 0) < 0) {
+      report.error = errno;
+    }
+  };
+}
+
 void Sink::add_listener(CapturedListener listener) {
   const std::scoped_lock lock(mutex_);
   listeners_.push_back(std::move(listener));

@@ -105,9 +105,11 @@ struct ConnectOptions {
 };
 // A TCP connect with a 3 s limit.
 [[nodiscard]] Client::Body connects(ConnectOptions options);
-// Sends one datagram; Connected: connect + send, else sendto.
+// Connected: a connect alone, else one datagram by sendto.
 enum class Connected : uint8_t { No, Yes };
 [[nodiscard]] Client::Body sends_udp(const Endpoint& to, Connected connected);
+// Connects, sends one datagram and waits for what comes back, ten seconds at most.
+[[nodiscard]] Client::Body asks_udp(const Endpoint& to);
 
 struct Accepted {
   UniqueFd fd;

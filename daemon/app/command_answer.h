@@ -1,0 +1,32 @@
+// What the commands that ask a Control share: ask, then print. Thread: the command's.
+#pragma once
+
+#include <string>
+
+#include "daemon/app/commands.h"
+#include "daemon/app/open_control.h"
+#include "daemon/app/output.h"
+
+namespace tapdeck::app {
+
+inline Json parsed(const std::string& text) {
+  return Json::parse(text, nullptr, /*allow_exceptions=*/false);
+}
+
+// Asks, then prints: JSON as it came, else by `print`.
+template <class Ask, class Print>
+int answer(const Common& common, const Streams& streams, Need need, const std::string& what, Ask ask, Print print) {
+  auto control = ControlHandle::open(common, need);
+  if (!control) return print_error(common, streams, control.error());
+  const Patience patience(streams, what);
+  Result<admin::Json> result = ask(**control);
+  if (!result) return print_error(common, streams, result.error());
+  if (common.format == Format::Json) {
+    streams.out << *result << (result->ends_with('\n') ? "" : "\n");
+    return 0;
+  }
+  print(parsed(*result));
+  return 0;
+}
+
+}  // namespace tapdeck::app

@@ -1,0 +1,82 @@
+#include "store/redact.h"
+
+#include <gmock/gmock.h>
+
+namespace tapdeck::store {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr std::string_view kSecret = "PLANTED";
+
+Redactor redactor() {
+  return Redactor({{}, {"token", "access_token"}}, Secret{7});
+}
+
+// What is stored of a field.
+std::string stored(std::string_view name, const std::string& value) {
+  http::Headers headers;
+  headers.add(name, value);
+  const uint64_t replaced = redactor().redact_headers(headers);
+  EXPECT_EQ(headers.size(), 1U);
+  const std::string once(headers[0].value);
+  EXPECT_EQ(redactor().redact_headers(headers), 0U) << "twice changes nothing: " << once;
+  EXPECT_EQ(headers[0].value, once);
+  EXPECT_EQ(replaced != 0, once != value);
+  return once;
+}
+
+std::string target(std::string text) {
+  redactor().redact_target(text);
+  return text;
+}
+
+TEST(Redactor, FragmentsAreRedactedAsQueriesAre) {
+  EXPECT_THAT(stored("Location", "https://a/cb#state=1&access_token=PLANTED&x=2"),
+              ::testing::MatchesRegex("https://a/cb#state=1&access_token=.redacted:[0-9a-f]+.&x=2"));
+  EXPECT_THAT(stored("Location", "/cb?token=PLANTED#part"),
+              ::testing::MatchesRegex("/cb.token=.redacted:[0-9a-f]+.#part"));
+  EXPECT_THAT(target("/#/access_token=PLANTED"), Not(HasSubstr(kSecret)));
+  EXPECT_THAT(target("/#!/route?token=PLANTED"), Not(HasSubstr(kSecret)));
+  EXPECT_THAT(target("/cb#a?token=PLANTED"), Not(HasSubstr(kSecret)));
+  for (const char* same : {"/a#", "/a?", "/a?#", "/a#b?c", "/a?b#c", "/#token", "/?tokens=1", "/token=1"})
+    EXPECT_EQ(target(same), same);
+}
+
+TEST(Redactor, NamesAreKnownHoweverTheyAreSpelled) {
+  for (const char* spelled :
+       {"/?+token=PLANTED", "/?token%20=PLANTED", "/?%74oken=PLANTED", "/?token+=PLANTED", "/?%09token=PLANTED",
+        "/?token[]=PLANTED", "/?token%5B0%5D=PLANTED", "/?a=1;token=PLANTED", "/?next=/cb?token=PLANTED",
+        "/?next=%2Fcb%3Ftoken%3DPLANTED", "/?next=%2Fcb%3Fa%3D1%26token%3DPLANTED"}) {
+    EXPECT_THAT(target(spelled), Not(HasSubstr(kSecret))) << spelled;
+    KeyParts parts;
+    parts.query = std::string(spelled).substr(2);
+    redactor().redact(parts);
+    EXPECT_THAT(parts.query, Not(HasSubstr(kSecret))) << spelled;
+  }
+  EXPECT_EQ(target("/?next=%2Fcb%3Fa%3D1"), "/?next=%2Fcb%3Fa%3D1");
+}
+
+TEST(Redactor, UrlsInOtherFieldsAreRedactedWhereTheyStand) {
+  EXPECT_THAT(stored("Link", "</a?token=PLANTED>; rel=next, <https://u:PLANTED@b/>; rel=prev"),
+              ::testing::MatchesRegex("</a.token=.redacted:[0-9a-f]+.>; rel=next, "
+                                      "<https://.redacted:[0-9a-f]+.@b/>; rel=prev"));
+  EXPECT_THAT(stored("Refresh", "0; url='/a?token=PLANTED'"),
+              ::testing::MatchesRegex("0; url='/a.token=.redacted:[0-9a-f]+.'"));
+  for (const char* name : {"X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "Referer", "Content-Location"})
+    EXPECT_THAT(stored(name, "/a?token=PLANTED"), Not(HasSubstr(kSecret))) << name;
+  EXPECT_EQ(stored("X-Else", "/a?token=PLANTED"), "/a?token=PLANTED");
+}
+
+TEST(Redactor, TokensOfWebSocketsAndOldCookiesAreNotStored) {
+  EXPECT_THAT(stored("Set-Cookie2", "sid=PLANTED"), ::testing::MatchesRegex(".redacted:[0-9a-f]+."));
+  EXPECT_THAT(stored("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.PLANTED, v4.channel.k8s.io"),
+              ::testing::MatchesRegex("base64url.bearer.authorization.k8s.io.\\[redacted:[0-9a-f]+\\], "
+                                      "v4.channel.k8s.io"));
+  EXPECT_THAT(stored("Sec-WebSocket-Protocol", "bearer, PLANTED"), Not(HasSubstr(kSecret)));
+  EXPECT_EQ(stored("Sec-WebSocket-Protocol", "graphql-ws, chat"), "graphql-ws, chat");
+}
+
+}  // namespace
+}  // namespace tapdeck::store

@@ -314,6 +314,24 @@ TEST(ExchangeStore, ASecondWriterIsToldWhoHoldsTheStoreAndReadersGetIn) {
   EXPECT_TRUE(reader->get(later));
 }
 
+TEST(ExchangeStore, ReadingAStoreThatIsBeingMadeIsNotFound) {
+  const TempDirectory dir;
+  StoreOptions options;
+  options.path = dir.path();
+  ASSERT_TRUE(ExchangeStore::open(options, Access::ReadWrite));  // secrets
+  fs::remove_all(dir.path() + "/db");
+  {
+    rocksdb::Options database;  // its first owner has come as far as this
+    database.create_if_missing = true;
+    rocksdb::DB* made = nullptr;
+    ASSERT_TRUE(rocksdb::DB::Open(database, dir.path() + "/db", &made).ok());
+    delete made;
+  }
+  const auto store = ExchangeStore::open(options, Access::ReadOnly);
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, Code::NotFound) << store.error().message();
+}
+
 TEST(ExchangeStore, ReadingANewDirectoryIsNotFound) {
   const TempDirectory dir;
   StoreOptions options;

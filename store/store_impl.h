@@ -164,6 +164,7 @@ struct ExchangeStore::Impl {
   [[nodiscard]] Result<void> take_lock();
   [[nodiscard]] Result<void> load_secret();
   [[nodiscard]] Result<void> open_db();
+  [[nodiscard]] Result<void> open_for_reading();
   // What of a damaged log is not read: Refuse says Corruption, UpTo opens with what comes before the damage.
   enum class DamagedLog { Refuse, UpTo };
   [[nodiscard]] rocksdb::Status try_open(Access mode, DamagedLog log = DamagedLog::Refuse);

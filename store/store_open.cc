@@ -290,22 +290,7 @@ void ExchangeStore::Impl::close_db() {
 }
 
 Result<void> ExchangeStore::Impl::open_db() {
-  if (access == Access::ReadOnly) {
-    // The owner may compact a file away between our listing and opening it; a new listing no longer names it.
-    rocksdb::Status status;
-    for (int attempt = 0; attempt < 5; ++attempt) {
-      status = try_open(access);
-      if (status.ok()) return {};
-    }
-    if (status.IsCorruption() && try_open(access, DamagedLog::UpTo).ok()) {
-      log::warn("store.log_damaged", "the store's log is damaged; what was recorded behind the damage is not seen",
-                {{"store", options.path}, {"damage", status.ToString()}});
-      return {};
-    }
-    auto failed = fail_status(status, "open store " + options.path + " for reading");
-    if (status.IsCorruption()) failed.error().detail += "; a recording run or the daemon repairs what can be repaired";
-    return failed;
-  }
+  if (access == Access::ReadOnly) return open_for_reading();
   const bool headless = lost_its_head(db_path);
   rocksdb::Status status = headless ? rocksdb::Status::Corruption("CURRENT is missing") : try_open(access);
   if (status.ok()) return {};

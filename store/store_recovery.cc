@@ -1,10 +1,12 @@
-// What opening for writing puts in order: tables in memory, recordings of a crashed process, interrupted deletions,
-// and stores left by recording processes beside this one.
+// Opening for reading; and what opening for writing puts in order: tables in memory, recordings of a crashed process,
+// interrupted deletions, and stores left by recording processes beside this one.
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "daemon/base/log.h"
 #include "store/journal.h"
@@ -194,6 +196,39 @@ void ExchangeStore::Impl::merge_leftovers() {
 
 void ExchangeStore::merge_left() const {
   impl_->merge_leftovers();
+}
+
+namespace {
+
+// The first owner of a new store makes its column families one after another.
+bool is_being_made(const rocksdb::Status& status) {
+  return status.IsInvalidArgument() && status.ToString().contains("Column family not found");
+}
+
+constexpr int kAttempts = 5;
+constexpr int kAttemptsWhileMade = 100;
+constexpr std::chrono::milliseconds kPauseWhileMade{10};
+
+}  // namespace
+
+Result<void> ExchangeStore::Impl::open_for_reading() {
+  // The owner may compact a file away between our listing and opening it; a new listing no longer names it.
+  rocksdb::Status status = try_open(access);
+  for (int attempt = 1; !status.ok() && attempt < kAttempts; ++attempt) status = try_open(access);
+  for (int attempt = 0; is_being_made(status) && attempt < kAttemptsWhileMade; ++attempt) {
+    std::this_thread::sleep_for(kPauseWhileMade);
+    status = try_open(access);
+  }
+  if (status.ok()) return {};
+  if (is_being_made(status)) return fail(Code::NotFound, "nothing is recorded in " + options.path, Origin::Store);
+  if (status.IsCorruption() && try_open(access, DamagedLog::UpTo).ok()) {
+    log::warn("store.log_damaged", "the store's log is damaged; what was recorded behind the damage is not seen",
+              {{"store", options.path}, {"damage", status.ToString()}});
+    return {};
+  }
+  auto failed = fail_status(status, "open store " + options.path + " for reading");
+  if (status.IsCorruption()) failed.error().detail += "; a recording run or the daemon repairs what can be repaired";
+  return failed;
 }
 
 }  // namespace tapdeck::store

@@ -10,6 +10,8 @@ namespace tapdeck::store {
 namespace {
 
 constexpr std::string_view kPrefix = "[redacted:";
+// So often is a URL encoded into the value of another one and looked into; each time costs the length of the value.
+constexpr int kUrlInUrl = 2;
 constexpr size_t kPlaceholderSize = 10 + 8 + 1;
 
 bool is_placeholder(std::string_view value) {
@@ -78,7 +80,7 @@ bool Redactor::is_secret_name(std::string_view encoded) const {
 }
 
 // A secret goes to the end of the pair, since others have in their values what may also begin a name.
-size_t Redactor::secret_in(std::string_view pair) const {
+size_t Redactor::secret_in(std::string_view pair, int depth) const {
   for (size_t begin = 0; begin < pair.size();) {
     const size_t end = std::min(pair.find_first_of(kNameBegins, begin), pair.size());
     const size_t equals = pair.find('=', begin);
@@ -87,11 +89,11 @@ size_t Redactor::secret_in(std::string_view pair) const {
   }
   // A URL as a value, which is encoded there: ?next=%2Fcallback%3Ftoken%3D...
   const size_t equals = pair.find('=');
-  if (equals == std::string_view::npos || pair.find('%', equals) == std::string_view::npos)
+  if (depth == kUrlInUrl || equals == std::string_view::npos || pair.find('%', equals) == std::string_view::npos)
     return std::string_view::npos;
   const std::string value = decode_name(pair.substr(equals + 1));
   for (const auto part : std::views::split(value, '&')) {
-    if (secret_in(std::string_view(part.begin(), part.end())) != std::string_view::npos) return equals + 1;
+    if (secret_in(std::string_view(part.begin(), part.end()), depth + 1) != std::string_view::npos) return equals + 1;
   }
   return std::string_view::npos;
 }

@@ -51,7 +51,7 @@ class Redactor {
   [[nodiscard]] uint64_t redact_value(std::string_view name, std::string& value) const;
   [[nodiscard]] bool is_secret_name(std::string_view encoded) const;
   // Where in "name=value[;...]" a value begins that is to be hidden; npos: nowhere.
-  [[nodiscard]] size_t secret_in(std::string_view pair) const;
+  [[nodiscard]] size_t secret_in(std::string_view pair, int depth = 0) const;
   [[nodiscard]] uint64_t redact_query(std::string& query) const;
   [[nodiscard]] std::string placeholder(std::string_view value) const;
 

@@ -32,6 +32,17 @@ std::string target(std::string text) {
   return text;
 }
 
+// Each level of encoding is another pass over what is left: no more than a few are looked into.
+TEST(Redactor, UrlsInUrlsInUrlsEndSomewhere) {
+  EXPECT_THAT(target("/?next=%2Fcb%3Ftoken%3DPLANTED"), Not(HasSubstr(kSecret)));
+  EXPECT_THAT(target("/?next=%2Fa%3Fnext%3D%252Fcb%253Ftoken%253DPLANTED"), Not(HasSubstr(kSecret)));
+  std::string deep = "/?";
+  for (int i = 0; i < 15000; ++i) deep += "a=";
+  deep += '%';
+  for (int i = 0; i < 15000; ++i) deep += "25";
+  EXPECT_EQ(target(deep), deep);
+}
+
 TEST(Redactor, FragmentsAreRedactedAsQueriesAre) {
   EXPECT_THAT(stored("Location", "https://a/cb#state=1&access_token=PLANTED&x=2"),
               ::testing::MatchesRegex("https://a/cb#state=1&access_token=.redacted:[0-9a-f]+.&x=2"));

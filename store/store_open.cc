@@ -210,7 +210,7 @@ Result<void> ExchangeStore::Impl::take_lock() {
       return fail_errno(error, "lock " + path, Origin::Store);
     }
     const StoreOwner owner = ExchangeStore::owner_of(options.path);
-    if (owner.is_recovering && std::chrono::steady_clock::now() < patience) {
+    if ((owner.is_recovering || owner.pid == 0) && std::chrono::steady_clock::now() < patience) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
       continue;
     }

@@ -101,6 +101,7 @@ Result<void> ExchangeStore::Impl::recover_for_reader() {
     writer.impl_->recovers = true;
     ignore(writer.impl_->open(), "whoever records next tries again, and says what is wrong");
     has_lock = static_cast<bool>(writer.impl_->lock);
+    writer.impl_->close_db();  // who waits for us reads "recovers" until nothing of ours is open
     if (has_lock) ::unlink((options.path + "/owner").c_str());
   }
   return has_lock ? reopen() : Result<void>{};

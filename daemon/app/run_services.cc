@@ -130,7 +130,7 @@ class InProcess final : public RunServices {
 
   // Replay reads, whoever writes; recording owns the store, or writes beside its owner.
   Result<void> open_engine() {
-    reads_ = !modes::may_record(options_.mode, config_.routes);
+    reads_ = options_.mode == Mode::Replay && !modes::may_record(options_.mode, config_.routes);
     clean_dead_runs(paths_.run_dir);
     paths_.admin_socket.clear();  // a run has none
     paths_.capture_dir = paths_.run_dir / (std::string(kRunCapturePrefix) + std::to_string(::getpid()));

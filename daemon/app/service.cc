@@ -19,10 +19,17 @@ class Backend final : public TargetBackend {
  public:
   Backend(Engine& engine, const config::Config& config) : engine_(engine), config_(config) {}
 
-  void set_defaults(const Defaults& defaults) { defaults_ = defaults; }
-  [[nodiscard]] const Defaults& defaults() const { return defaults_; }
+  void set_defaults(const Defaults& defaults) {
+    const std::scoped_lock lock(mutex_);
+    defaults_ = defaults;
+  }
+  [[nodiscard]] Defaults defaults() const {
+    const std::scoped_lock lock(mutex_);
+    return defaults_;
+  }
 
   Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved, Why why) override {
+    const std::scoped_lock lock(mutex_);
     const kernel::TargetPolicy policy = policy_of(settings);
     lacking_.erase(slot);
     // Connections that came in late of whoever had the slot before are not this target's.
@@ -47,11 +54,13 @@ class Backend final : public TargetBackend {
   }
 
   std::string lacking(uint32_t slot) override {
+    const std::scoped_lock lock(mutex_);
     const auto found = lacking_.find(slot);
     return found == lacking_.end() ? std::string() : found->second;
   }
 
   Result<void> update(uint32_t slot, const TargetSettings& settings) override {
+    const std::scoped_lock lock(mutex_);
     TRY_VOID(engine_.tapes().assign(slot, assignment(settings)));
     lacking_.erase(slot);
     engine_.cursors().rewind(static_cast<int>(slot));
@@ -62,6 +71,7 @@ class Backend final : public TargetBackend {
   }
 
   Result<void> detach(uint32_t slot) override {
+    const std::scoped_lock lock(mutex_);
     if (attached_.erase(slot) == 0) return {};
     auto detached = engine_.capture().detach(slot);
     lacking_.erase(slot);
@@ -85,22 +95,22 @@ class Backend final : public TargetBackend {
   // New defaults: every target that names no mode or session of its own follows. NotFound (with the nearest name) when
   // one would replay a session that does not exist.
   Result<void> follow_defaults() {
+    const std::scoped_lock lock(mutex_);
     for (const auto& [slot, settings] : attached_) {
       if (settings.mode && settings.session) continue;
       TRY_VOID(engine_.tapes().assign(slot, assignment(settings)));
+      lacking_.erase(slot);
       engine_.cursors().rewind(static_cast<int>(slot));
       TRY_VOID(engine_.capture().set_policy(slot, policy_of(settings)));
     }
-    if (proxy_ && !(proxy_->mode && proxy_->session)) TRY_VOID(set_proxy(*proxy_));
+    if (proxy_ && !(proxy_->mode && proxy_->session)) TRY_VOID(assign_proxy(*proxy_));
     return {};
   }
 
   // The clients of the explicit listener: a target with nothing to attach to.
   Result<void> set_proxy(const TargetSettings& settings) {
-    TRY_VOID(engine_.tapes().assign(kProxySlot, assignment(settings)));
-    engine_.cursors().rewind(static_cast<int>(kProxySlot));
-    proxy_ = settings;
-    return {};
+    const std::scoped_lock lock(mutex_);
+    return assign_proxy(settings);
   }
 
   // At start. A replay of a session that is yet to be imported is no reason not to start; its clients are told.
@@ -108,7 +118,8 @@ class Backend final : public TargetBackend {
     TargetSettings settings;
     settings.title = kProxyTarget;
     settings.spec.name = kProxyTarget;
-    auto opened = set_proxy(settings);
+    const std::scoped_lock lock(mutex_);
+    auto opened = assign_proxy(settings);
     if (opened || opened.error().code != Code::NotFound) return opened;
     log::warn("proxy.no_session", opened.error().message());
     engine_.tapes().assign_without_tape(kProxySlot, assignment(settings));
@@ -119,6 +130,7 @@ class Backend final : public TargetBackend {
 
   // Targets that fail open go direct at once; the others keep refusing after us.
   void release_open() {
+    const std::scoped_lock lock(mutex_);
     for (const auto& [slot, settings] : attached_) {
       const kernel::TargetPolicy policy = policy_of(settings);
       if (policy.on_lease == kernel::OnLease::Closed || policy.sealed == kernel::Sealed::Yes) continue;
@@ -128,9 +140,14 @@ class Backend final : public TargetBackend {
     engine_.capture().keep_closed();
   }
 
-  [[nodiscard]] size_t attached() const { return attached_.size(); }
-
  private:
+  Result<void> assign_proxy(const TargetSettings& settings) {
+    TRY_VOID(engine_.tapes().assign(kProxySlot, assignment(settings)));
+    engine_.cursors().rewind(static_cast<int>(kProxySlot));
+    proxy_ = settings;
+    return {};
+  }
+
   [[nodiscard]] Mode mode_of(const TargetSettings& settings) const { return settings.mode.value_or(defaults_.mode); }
 
   [[nodiscard]] Assignment assignment(const TargetSettings& settings) const {
@@ -156,6 +173,7 @@ class Backend final : public TargetBackend {
 
   Engine& engine_;
   const config::Config& config_;
+  mutable std::mutex mutex_;  // the registry's thread, and who changes the defaults; all of the below
   Defaults defaults_;
   std::map<uint32_t, TargetSettings> attached_;
   std::map<uint32_t, std::string> lacking_;  // attached without a tape: why

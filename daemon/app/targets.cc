@@ -1,5 +1,6 @@
 #include "daemon/app/targets.h"
 
+#include <net/if.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 
@@ -200,8 +201,10 @@ TargetStatus TargetRegistry::status_of(const Entry& entry) {
   status.detail = entry.detail;
   status.display = entry.resolved.display.empty() ? entry.settings.spec.to_string() : entry.resolved.display;
   if (entry.state == TargetStatus::State::Attached) {
-    status.captured =
-        entry.resolved.interface.empty() ? entry.resolved.cgroup_path : "interface " + entry.resolved.interface;
+    char name[IF_NAMESIZE] = "";
+    const bool named = entry.interface_index != 0 && ::if_indextoname(entry.interface_index, name) != nullptr;
+    const std::string interface = named ? std::string(name) : entry.resolved.interface;
+    status.captured = interface.empty() ? entry.resolved.cgroup_path : "interface " + interface;
   }
   status.attached_at_ms = entry.attached_at_ms;
   status.trust = entry.trust;

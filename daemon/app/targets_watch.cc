@@ -56,7 +56,8 @@ milliseconds age_of_directory(const std::string& path) {
 
 bool TargetRegistry::Entry::is_there() const {
   if (settings.spec.kind == TargetKind::Interface) {
-    return ::if_nametoindex(resolved.interface.c_str()) == interface_index;
+    char name[IF_NAMESIZE];  // whatever it is called now: it stays captured
+    return ::if_indextoname(interface_index, name) != nullptr;
   }
   if (inode_of(resolved.cgroup_path) != cgroup_inode) return false;
   if (!follows_pid() || !pid_fd) return true;
@@ -84,6 +85,7 @@ void TargetRegistry::stop() {
 }
 
 Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& resolved, TargetBackend::Why why) {
+  const bool was_attached = entry.state == TargetStatus::State::Attached;
   const uint64_t inode = inode_of(resolved.cgroup_path);
   const bool moved =
       !entry.ever_attached || resolved.cgroup_path != entry.resolved.cgroup_path || inode != entry.cgroup_inode;
@@ -95,6 +97,7 @@ Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& re
   const bool capture_first = entry.settings.sealed || entry.settings.mode == Mode::Replay;
   if (!capture_first && other_process) bind_trust(entry);
   if (auto attached = backend_.attach(entry.id, entry.settings, resolved, why); !attached) {
+    if (was_attached && !moved) return attached;  // what is refused changes nothing
     entry.bindings.clear();
     entry.state = TargetStatus::State::Failed;
     entry.detail = attached.error().message();

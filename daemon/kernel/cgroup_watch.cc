@@ -123,6 +123,7 @@ void CgroupWatch::wake(int watch) {
   const auto now = steady_clock::now();
   Activity& activity = active_[watch];
   activity.joined = now;
+  activity.looked = false;
   activity.due = std::max(now, activity.not_before);
 }
 
@@ -161,8 +162,14 @@ bool CgroupWatch::work(const Look& look) {
   }
   const auto now = steady_clock::now();
   std::vector<int> due;
-  for (const auto& [watch, activity] : active_) {
-    if (activity.due <= now) due.push_back(watch);
+  for (auto& [watch, activity] : active_) {
+    if (activity.due > now) continue;
+    // The first look after a join is at once; all later ones share one rest, however many cgroups there are.
+    if (activity.looked && now < rest_until_) {
+      activity.due = rest_until_;
+    } else {
+      due.push_back(watch);
+    }
   }
   for (const int watch : due) look_at(watch, look);
   arm();
@@ -186,7 +193,9 @@ void CgroupWatch::look_at(int watch, const Look& look) {
     active_.erase(activity);
     return;
   }
+  activity->second.looked = true;
   activity->second.not_before = end + (end - begin) * kRest;
+  rest_until_ = std::max(rest_until_, end) + (end - begin) * kRest;
   activity->second.due = std::max<Time>(end + step(end - activity->second.joined), activity->second.not_before);
 }
 

@@ -50,6 +50,7 @@ class CgroupWatch {
     Time joined;
     Time due;
     Time not_before;  // a look that took long is not repeated soon, whatever happens
+    bool looked;      // since the last join
   };
   enum class Fresh : uint8_t { No, Yes };
 
@@ -71,6 +72,7 @@ class CgroupWatch {
   std::map<int, Directory> directories_;   // by watch descriptor
   std::map<int, int> events_;              // watch of a cgroup.events -> that of its directory
   std::map<std::string, int> by_path_;
+  Time rest_until_;                 // of all looks but the first after a join
   std::map<int, Activity> active_;  // by watch descriptor of the directory
   bool said_full_ = false;
 };

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 
 #ifndef SO_NETNS_COOKIE
@@ -56,13 +57,34 @@ Result<UniqueFd> open_own_netns() {
   return open_netns("/proc/thread-self/ns/net");
 }
 
+namespace {
+
+// Of a process whose main thread has ended the link cannot be read: another thread's can.
+std::string netns_link_of(int pid, struct stat& info) {
+  const std::string process = "/proc/" + std::to_string(pid);
+  std::string link = process + "/ns/net";
+  if (::stat(link.c_str(), &info) == 0) return link;
+  std::error_code error;
+  for (std::filesystem::directory_iterator thread(process + "/task", error), end; !error && thread != end;
+       thread.increment(error)) {
+    std::string other = thread->path().string() + "/ns/net";
+    if (::stat(other.c_str(), &info) == 0) return other;
+  }
+  info = {};
+  return link;
+}
+
+}  // namespace
+
 Result<UniqueFd> open_netns_of(int pid) {
-  return open_netns("/proc/" + std::to_string(pid) + "/ns/net");
+  struct stat info{};
+  return open_netns(netns_link_of(pid, info));
 }
 
 uint64_t netns_inode_of(int pid) {
   struct stat info{};
-  return ::stat(("/proc/" + std::to_string(pid) + "/ns/net").c_str(), &info) == 0 ? info.st_ino : 0;
+  ignore(netns_link_of(pid, info), "0 where no thread is left");
+  return info.st_ino;
 }
 
 Result<void> NetnsScope::run(int netns_fd, int home_fd, const std::function<Result<void>()>& body) {

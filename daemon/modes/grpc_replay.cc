@@ -141,7 +141,7 @@ net::Task<Result<void>> GrpcReplay::play(Playing& playing) {
     playing.missed = true;
     if (call.is_kept()) co_return Result<void>{};
     auto early = co_await play_early(playing);
-    if (!early || !playing.missed || !call.time_left()) co_return early;
+    if (!early || !playing.missed || playing.item != nullptr || !call.time_left()) co_return early;
     co_return co_await wait_as_left(playing);
   }
   auto chosen = co_await choose(playing);

@@ -68,6 +68,24 @@ TEST(GrpcLong, AMessageRefusedBeforeItHadComeIsRefusedAgain) {
       << "another length is another call";
 }
 
+TEST(GrpcLong, ACallItsClientLeftInsideItsMessageAnswersNoOther) {
+  WorkerRig rig;
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.rest();
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  {
+    Wire wire = rig.connect();
+    EXPECT_TRUE(wire.write(call("Put") + part_of_message(100, 10)));
+    EXPECT_TRUE(WorkerRig::eventually([&] { return origin.connections() == 1; }));
+    wire.reset();
+  }
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  rig.set_mode(Mode::Replay);
+  EXPECT_THAT(rig.ask(call("Put") + long_message(100) + kEnd), HasSubstr("grpc-status: 9\r\n"));
+}
+
 // Refused by its head alone, before it had said anything; in replay the message is faster.
 TEST(GrpcLong, ACallRefusedInSilenceIsRefusedAgain) {
   WorkerRig rig;

@@ -141,5 +141,20 @@ TEST(WebSocketH2, RecordedOverH2ItAnswersOverBothVersions) {
   EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 2; }));
 }
 
+TEST(WebSocketOverH2, AnOriginThatClosesBeforeItsSettingsIsAnError) {
+  RigOptions options;
+  config::Route& route = options.config.routes.emplace_back();
+  route.name = "h2";
+  route.upstream_http = config::UpstreamHttp::V2;
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.read_until("\r\n\r\n");  // of the preface
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  H2Client client(rig);
+  EXPECT_EQ(client.open("/chat"), 502);
+}
+
 }  // namespace
 }  // namespace tapdeck::server

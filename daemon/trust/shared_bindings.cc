@@ -29,8 +29,9 @@ Result<std::unique_ptr<SharedBindings::Share>> SharedBindings::join(int pid, con
 Result<void> SharedBindings::leave(std::list<Held>::iterator held) {
   if (--held->users > 0) return {};
   Result<void> undone = held->binding->undo();
-  if (undone) held_.erase(held);
-  // What lay on another's mounts may be gone now.
+  if (!undone) return undone;  // not tried twice in a row: a file system that hangs would hold everybody up twice
+  held_.erase(held);
+  // What lay on this one's mounts may come off now.
   undo_unused();
   return undone;
 }

@@ -125,7 +125,8 @@ class MuxStream final : public Lane {
   void on_failure(const Error& error);
   void watch();  // sets the deadline
   void note_progress() { progress_ = exchange::Clock::now(); }
-  void on_stalled();  // it has passed
+  void on_stalled();                   // it has passed
+  [[nodiscard]] static Error ended();  // before the request was sent
   [[nodiscard]] Error refusal(const http::StreamReset& reset) const;
   [[nodiscard]] Error broken() const;  // why nothing more comes
   // Waits for `signal` at most the idle timeout; the error says why waiting is over for good.

@@ -134,13 +134,16 @@ net::Task<Result<void>> MuxStream::settle() {
     CO_TRY_VOID(co_await wait(connection_.room_, "the request is not wanted any more"));
     if (failure_) co_return std::unexpected(broken());
   }
-  co_return Result<void>{};  // what failed is said by send_request()
+  if (connection_.failure_) co_return std::unexpected(ended());
+  co_return Result<void>{};
+}
+
+Error MuxStream::ended() {
+  return Error{Code::Closed, "the shared connection has ended", Origin::Upstream, Retry::Yes, 0};
 }
 
 Result<void> MuxStream::send_request(const http::RequestHead& head, http::EndStream end) {
-  if (connection_.failure_) {
-    return std::unexpected(Error{Code::Closed, "the shared connection has ended", Origin::Upstream, Retry::Yes, 0});
-  }
+  if (connection_.failure_) return std::unexpected(ended());
   auto stream = connection_.codec_->send_request(head, end);
   if (!stream) {
     Error error = stream.error();

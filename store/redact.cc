@@ -53,7 +53,7 @@ std::string_view trimmed(std::string_view text) {
 }  // namespace
 
 Redactor::Redactor(const RedactOptions& options, const Secret& secret) : hasher_(secret), query_(options.query) {
-  headers_ = {"authorization", "proxy-authorization", "cookie", "set-cookie", "set-cookie2"};
+  headers_ = {"authorization", "proxy-authorization", "cookie", "set-cookie"};
   for (const auto& name : options.headers) {
     headers_.push_back(name);
     for (char& c : headers_.back()) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;

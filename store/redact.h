@@ -16,8 +16,8 @@
 namespace tapdeck::store {
 
 struct RedactOptions {
-  // Names of header and trailer fields beside Authorization, Proxy-Authorization, Cookie, Set-Cookie and
-  // Set-Cookie2. Any case.
+  // Names of header and trailer fields beside Authorization, Proxy-Authorization, Cookie and Set-Cookie.
+  // Any case.
   std::vector<std::string> headers;
   // Names of query parameters, percent-decoded and without the space around them, any case; "token" is also token[x].
   // Default none.

@@ -3,8 +3,8 @@
 
 #include <netinet/in.h>
 #include <unistd.h>
-#include <algorithm>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
@@ -101,7 +101,9 @@ class InProcess final : public RunServices {
     }
     out.replayed = outcomes[static_cast<size_t>(Outcome::Replayed)];
     out.missed = outcomes[static_cast<size_t>(Outcome::Missed)];
+    out.forwarded = outcomes[static_cast<size_t>(Outcome::Forwarded)];
     out.lost = snapshot.value(Counter::RecordingDropped);
+    out.forwarded -= std::min(out.forwarded, out.lost);
     for (auto i = static_cast<size_t>(Counter::TunnelledBypass); i <= static_cast<size_t>(Counter::TunnelledConnect);
          ++i) {
       out.tunnelled += snapshot.counters[i];

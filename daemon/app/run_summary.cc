@@ -18,6 +18,7 @@ std::string summary_line(const RunSummary& summary) {
   return "tapdeck: session " + summary.session + ": " + std::to_string(summary.recorded) + " recorded, " +
          std::to_string(summary.replayed) + " replayed, " + std::to_string(summary.missed) + " missed, " +
          std::to_string(summary.tunnelled) + " tunnelled, " + std::to_string(uncaptured) + " not captured" +
+         (summary.forwarded > 0 ? ", " + std::to_string(summary.forwarded) + " forwarded" : "") +
          (summary.lost > 0 ? ", " + std::to_string(summary.lost) + " LOST" : "");
 }
 
@@ -52,17 +53,11 @@ std::string summary_json(const RunSummary& summary) {
                        {"destination", flow.destination},
                        {"name", flow.name}});
   }
-  const Json json = {{"session", summary.session},
-                     {"mode", to_string(summary.mode)},
-                     {"take", summary.take},
-                     {"recorded", summary.recorded},
-                     {"replayed", summary.replayed},
-                     {"missed", summary.missed},
-                     {"tunnelled", summary.tunnelled},
-                     {"lost", summary.lost},
-                     {"uncaptured", std::move(uncaptured)},
-                     {"refused", std::move(refused)},
-                     {"exit", summary.exit}};
+  const Json json = {
+      {"session", summary.session},          {"mode", to_string(summary.mode)}, {"take", summary.take},
+      {"recorded", summary.recorded},        {"replayed", summary.replayed},    {"missed", summary.missed},
+      {"tunnelled", summary.tunnelled},      {"forwarded", summary.forwarded},  {"lost", summary.lost},
+      {"uncaptured", std::move(uncaptured)}, {"refused", std::move(refused)},   {"exit", summary.exit}};
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

@@ -30,14 +30,15 @@ struct RunSummary {
   uint64_t replayed = 0;
   uint64_t missed = 0;
   uint64_t tunnelled = 0;
-  uint64_t lost = 0;  // exchanges that passed unrecorded because the store failed or did not keep up
+  uint64_t forwarded = 0;  // to the origin without being recorded: passthrough, on_miss, bodies over a bound
+  uint64_t lost = 0;       // exchanges that passed unrecorded because the store failed or did not keep up
   std::map<std::string, uint64_t> uncaptured;  // flows by reason
   std::vector<RefusedFlow> refused;
   int exit = 0;  // the status tapdeck itself ends with; 128 + signal when it dies of one
 };
 
 // "tapdeck: session S: R recorded, H replayed, M missed, T tunnelled, U not captured", without a newline; and
-// ", L LOST" when there are any.
+// ", F forwarded" and ", L LOST" when there are any.
 [[nodiscard]] std::string summary_line(const RunSummary& summary);
 // What was refused and to whom, a line each, alike ones once, at most five and how many more. Empty: nothing.
 [[nodiscard]] std::string refusal_lines(const RunSummary& summary);

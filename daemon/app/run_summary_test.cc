@@ -32,13 +32,17 @@ TEST(RunSummary, PrintsTheLineThatScriptsLookFor) {
 TEST(RunSummary, WritesTheShapeThatTestsRelyOn) {
   EXPECT_EQ(summary_json(example()),
             "{\"session\":\"s\",\"mode\":\"replay\",\"take\":0,\"recorded\":0,\"replayed\":3,\"missed\":1,"
-            "\"tunnelled\":2,\"lost\":0,\"uncaptured\":{\"quic\":4,\"udp\":1},\"refused\":[{\"pid\":7,\"comm\":"
+            "\"tunnelled\":2,\"forwarded\":0,\"lost\":0,\"uncaptured\":{\"quic\":4,\"udp\":1},\"refused\":[{\"pid\":7,"
+            "\"comm\":"
             "\"curl\xEF\xBF\xBD\","
             "\"protocol\":\"tcp\",\"destination\":\"192.0.2.1:443\",\"name\":\"api.example\"}],\"exit\":3}\n");
 }
 
 TEST(RunSummary, LossesAreNotOverlooked) {
   RunSummary summary = example();
+  summary.forwarded = 4;
+  EXPECT_TRUE(summary_line(summary).ends_with(" 5 not captured, 4 forwarded"));
+  summary.forwarded = 0;
   summary.lost = 2;
   EXPECT_TRUE(summary_line(summary).ends_with(" 5 not captured, 2 LOST"));
   EXPECT_NE(summary_json(summary).find("\"lost\":2"), std::string::npos);

@@ -203,7 +203,7 @@ struct Log {
 // [redact]: what never reaches the disk in clear.
 struct Redact {
   // Header names whose values are replaced (matching still works, by a keyed hash), beside Authorization,
-  // Proxy-Authorization, Cookie, Set-Cookie and Set-Cookie2, which always are. None that frames or routes a message.
+  // Proxy-Authorization, Cookie and Set-Cookie, which always are. None that frames or routes a message.
   std::vector<std::string> headers = {"Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie"};
   // Query parameter names, same.
   std::vector<std::string> query;

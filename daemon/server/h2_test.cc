@@ -316,6 +316,27 @@ TEST(H2, AClientThatResetsItsStreamEndsItAtTheOriginToo) {
   raw.close();
 }
 
+TEST(H2, AClientThatOnlyEndsItsConnectionHasLeft) {
+  WorkerRig rig(in_mode(Mode::Record));
+  std::promise<void> asked;
+  std::promise<std::string> heard;
+  ScriptedOrigin origin([&](Wire& raw) {
+    H2Wire wire(raw, http::Role::Server);
+    wire.until("END");
+    asked.set_value();
+    heard.set_value(wire.until("RESET"));
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  Wire raw = rig.connect();
+  H2Wire client(raw, http::Role::Client);
+  client.request("GET", "/quiet");
+  asked.get_future().wait();
+  raw.close();  // FIN: what a killed process leaves
+  EXPECT_THAT(heard.get_future().get(), HasSubstr("RESET 1 8"));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
+}
+
 TEST(H2, AnOriginThatBreaksTheProtocolHearsWhyThoughItTalksOn) {
   WorkerRig rig(in_mode(Mode::Passthrough));
   std::promise<std::string> heard;

@@ -85,6 +85,8 @@ void Session::end_input() {
   auto ended = codec_->end_of_input();
   if (raw_ && !active_.empty()) {
     active_.front()->on_complete();
+  } else if (!ended && codec_->is_multiplexed()) {
+    lose_client(ended.error());  // HTTP/2 has no half-closed connections: who ends one wants no more of its streams
   } else if (!ended) {
     // Half-closed inside a message: that exchange cannot become whole, an earlier one still may.
     fail_streams(ended.error());

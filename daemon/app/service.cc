@@ -1,7 +1,9 @@
 // The Service of `tapdeck serve`: an Engine, the target registry over it, and the defaults that the admin API changes.
 #include "daemon/app/service.h"
 
+#include <csignal>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include "daemon/app/engine.h"
@@ -35,8 +37,7 @@ class Backend final : public TargetBackend {
     // Connections that came in late of whoever had the slot before are not this target's.
     if (!attached_.contains(slot)) engine_.tapes().vacate(slot);
     if (auto assigned = engine_.tapes().assign(slot, assignment(settings)); !assigned) {
-      const bool closed = policy.on_lease == kernel::OnLease::Closed || policy.sealed == kernel::Sealed::Yes;
-      if (why == Why::Asked || !closed) return assigned;
+      if (why == Why::Asked || !kernel::is_closed(policy)) return assigned;
       engine_.tapes().assign_without_tape(slot, assignment(settings));
       lacking_[slot] = assigned.error().message();
       log::error("target.no_session", "captured without a session: its requests get 503 until there is one",
@@ -132,8 +133,7 @@ class Backend final : public TargetBackend {
   void release_open() {
     const std::scoped_lock lock(mutex_);
     for (const auto& [slot, settings] : attached_) {
-      const kernel::TargetPolicy policy = policy_of(settings);
-      if (policy.on_lease == kernel::OnLease::Closed || policy.sealed == kernel::Sealed::Yes) continue;
+      if (kernel::is_closed(policy_of(settings))) continue;
       auto detached = engine_.capture().detach(slot);
       if (!detached) log::warn("target.detach_failed", detached.error().message(), {{"target", slot}});
     }
@@ -359,6 +359,13 @@ namespace {
 
 // A `run` may own the store for a while, after the daemon it recorded beside was killed: its end is waited for.
 constexpr std::chrono::seconds kWaitForRun{30};
+constexpr std::chrono::milliseconds kLookForRun{500};
+
+// Signals wait, blocked, for who takes them once the service is there.
+bool is_told_to_stop() {
+  sigset_t pending;
+  return ::sigpending(&pending) == 0 && (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
 
 Result<std::unique_ptr<Engine>> create_owner(const config::Config& config, const Paths& paths,
                                              MetricsRegistry& metrics) {
@@ -368,11 +375,11 @@ Result<std::unique_ptr<Engine>> create_owner(const config::Config& config, const
     auto engine = Engine::create(config, paths, metrics, StoreUse::Own);
     if (engine || engine.error().code != Code::Busy || engine.error().origin != Origin::Store) return engine;
     const store::StoreOwner owner = store::ExchangeStore::owner_of(paths.store.string());
-    if (!owner.admin_socket.empty() || std::chrono::steady_clock::now() > give_up) return engine;
+    if (!owner.admin_socket.empty() || is_told_to_stop() || std::chrono::steady_clock::now() > give_up) return engine;
     if (!std::exchange(told, true)) {
       log::warn("store.waiting", "a tapdeck run owns the store; it is waited for", {{"owner_pid", owner.pid}});
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    std::this_thread::sleep_for(kLookForRun);
   }
 }
 

@@ -58,6 +58,11 @@ struct TargetPolicy {
   Sealed sealed = Sealed::No;
 };
 
+// What cannot be captured is refused, not passed.
+[[nodiscard]] constexpr bool is_closed(TargetPolicy policy) {
+  return policy.on_lease == OnLease::Closed || policy.sealed == Sealed::Yes;
+}
+
 // Where a listener sits; a worker keeps it beside the socket and passes it to resolve().
 struct ListenerKey {
   CapturePath path = CapturePath::Cgroup;

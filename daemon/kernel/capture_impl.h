@@ -33,9 +33,6 @@ inline constexpr auto kTick = std::chrono::milliseconds(200);
 // The clock of bpf_ktime_get_ns.
 [[nodiscard]] uint64_t monotonic_ns();
 
-[[nodiscard]] constexpr bool is_closed(TargetPolicy policy) {
-  return policy.on_lease == OnLease::Closed || policy.sealed == Sealed::Yes;
-}
 [[nodiscard]] constexpr Filtered filtered_of(TargetPolicy policy) {
   return policy.sealed == Sealed::Yes ? Filtered::Yes : Filtered::No;
 }

@@ -15,11 +15,10 @@ inline Json parsed(const std::string& text) {
 
 // Asks, then prints: JSON as it came, else by `print`.
 template <class Ask, class Print>
-int answer(const Common& common, const Streams& streams, Need need, const std::string& what, Ask ask, Print print) {
-  auto control = ControlHandle::open(common, need);
-  if (!control) return print_error(common, streams, control.error());
+int ask_and_print(const Common& common, const Streams& streams, ControlHandle& control, const std::string& what,
+                  Ask ask, Print print) {
   const Patience patience(streams, what);
-  Result<admin::Json> result = ask(**control);
+  Result<admin::Json> result = ask(*control);
   if (!result) return print_error(common, streams, result.error());
   if (common.format == Format::Json) {
     streams.out << *result << (result->ends_with('\n') ? "" : "\n");
@@ -27,6 +26,13 @@ int answer(const Common& common, const Streams& streams, Need need, const std::s
   }
   print(parsed(*result));
   return 0;
+}
+
+template <class Ask, class Print>
+int answer(const Common& common, const Streams& streams, Need need, const std::string& what, Ask ask, Print print) {
+  auto control = ControlHandle::open(common, need);
+  if (!control) return print_error(common, streams, control.error());
+  return ask_and_print(common, streams, *control, what, std::move(ask), std::move(print));
 }
 
 }  // namespace tapdeck::app

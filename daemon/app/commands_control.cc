@@ -31,17 +31,10 @@ int list(const Common& common, const Streams& streams, const std::string& what, 
     return 0;
   }
   if (!control) return print_error(common, streams, control.error());
-  const Patience patience(streams, what);
-  Result<admin::Json> result = ask(**control);
-  if (!result) return print_error(common, streams, result.error());
-  if (common.format == Format::Json) {
-    streams.out << *result << (result->ends_with('\n') ? "" : "\n");
-    return 0;
-  }
-  const Json page = parsed(*result);
-  print_table(streams, page["items"], columns);
-  if (page["next"].is_string()) streams.err << "more: add --cursor " << page["next"].get<std::string>() << '\n';
-  return 0;
+  return ask_and_print(common, streams, *control, what, std::move(ask), [&](const Json& page) {
+    print_table(streams, page["items"], columns);
+    if (page["next"].is_string()) streams.err << "more: add --cursor " << page["next"].get<std::string>() << '\n';
+  });
 }
 
 // Every page of the sessions as one list: there are never so many that a person would want pages.

@@ -108,17 +108,12 @@ Result<admin::Json> import_through(const ControlHandle& control, const SessionAr
 int session_import(const Common& common, const SessionArgs& args, Streams streams) {
   auto control = ControlHandle::open(common, Need::Write);
   if (!control) return print_error(common, streams, control.error());
-  const Patience patience(streams, "importing session");
-  const auto result = import_through(*control, args);
-  if (!result) return print_error(common, streams, result.error());
-  if (common.format == Format::Json) {
-    streams.out << *result << (result->ends_with('\n') ? "" : "\n");
-    return 0;
-  }
-  const Json json = parsed(*result);
-  streams.out << "imported " << cell_of(json["recordings"]) << " recordings into session " << cell_of(json["session"])
-              << '\n';
-  return 0;
+  return ask_and_print(
+      common, streams, *control, "importing session", [&](admin::Control&) { return import_through(*control, args); },
+      [&](const Json& json) {
+        streams.out << "imported " << cell_of(json["recordings"]) << " recordings into session "
+                    << cell_of(json["session"]) << '\n';
+      });
 }
 
 }  // namespace tapdeck::app

@@ -68,21 +68,24 @@ TEST(GrpcLong, AMessageRefusedBeforeItHadComeIsRefusedAgain) {
       << "another length is another call";
 }
 
-TEST(GrpcLong, ACallItsClientLeftInsideItsMessageAnswersNoOther) {
-  WorkerRig rig;
+// Records a call whose client says `said` and leaves, to an origin that says nothing; then replays.
+void leave_after(WorkerRig& rig, const std::string& said) {
   ScriptedOrigin origin([](Wire& wire) {
     wire.rest();
     return ScriptedOrigin::End::Close;
   });
   rig.go_to(origin.endpoint());
-  {
-    Wire wire = rig.connect();
-    EXPECT_TRUE(wire.write(call("Put") + part_of_message(100, 10)));
-    EXPECT_TRUE(WorkerRig::eventually([&] { return origin.connections() == 1; }));
-    wire.reset();
-  }
+  Wire wire = rig.connect();
+  EXPECT_TRUE(wire.write(said));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return origin.connections() == 1; }));
+  wire.reset();
   EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
   rig.set_mode(Mode::Replay);
+}
+
+TEST(GrpcLong, ACallItsClientLeftInsideItsMessageAnswersNoOther) {
+  WorkerRig rig;
+  leave_after(rig, call("Put") + part_of_message(100, 10));
   EXPECT_THAT(rig.ask(call("Put") + long_message(100) + kEnd), HasSubstr("grpc-status: 9\r\n"));
 }
 
@@ -113,19 +116,7 @@ TEST(GrpcLong, ACallRefusedInSilenceIsRefusedAgain) {
 // The deadline passes while the recording is looked for, and the recorded client had left in silence.
 TEST(GrpcLong, ADeadlineThatHasPassedBeforeAnythingIsWaitedForEndsTheCall) {
   WorkerRig rig;
-  ScriptedOrigin origin([](Wire& wire) {
-    wire.rest();
-    return ScriptedOrigin::End::Close;
-  });
-  rig.go_to(origin.endpoint());
-  {
-    Wire wire = rig.connect();
-    EXPECT_TRUE(wire.write(call("Talk", "grpc-timeout: 1S\r\n")));
-    EXPECT_TRUE(WorkerRig::eventually([&] { return origin.connections() == 1; }));
-    wire.reset();
-  }
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
-  rig.set_mode(Mode::Replay);
+  leave_after(rig, call("Talk", "grpc-timeout: 1S\r\n"));
   for (const char* timeout : {"1n", "5u", "1m"}) {
     EXPECT_THAT(rig.ask(call("Talk", std::string("grpc-timeout: ") + timeout + "\r\n") + message("x") + kEnd),
                 HasSubstr("grpc-status: 4\r\n"));

@@ -294,17 +294,22 @@ TEST(H2, ARefusedOriginIsA502AndTheNextRequestWorks) {
   EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
 }
 
-TEST(H2, AClientThatResetsItsStreamEndsItAtTheOriginToo) {
-  WorkerRig rig(in_mode(Mode::Passthrough));
-  std::promise<void> asked;
-  std::promise<std::string> heard;
-  ScriptedOrigin origin([&](Wire& raw) {
+// Hears one request, answers nothing, and hears how it is taken back.
+ScriptedOrigin::Script left_alone(std::promise<void>& asked, std::promise<std::string>& heard) {
+  return [&](Wire& raw) {
     H2Wire wire(raw, http::Role::Server);
     wire.until("END");
     asked.set_value();
     heard.set_value(wire.until("RESET"));
     return ScriptedOrigin::End::Close;
-  });
+  };
+}
+
+TEST(H2, AClientThatResetsItsStreamEndsItAtTheOriginToo) {
+  WorkerRig rig(in_mode(Mode::Passthrough));
+  std::promise<void> asked;
+  std::promise<std::string> heard;
+  ScriptedOrigin origin(left_alone(asked, heard));
   rig.go_to(origin.endpoint());
   Wire raw = rig.connect();
   H2Wire client(raw, http::Role::Client);
@@ -320,13 +325,7 @@ TEST(H2, AClientThatOnlyEndsItsConnectionHasLeft) {
   WorkerRig rig(in_mode(Mode::Record));
   std::promise<void> asked;
   std::promise<std::string> heard;
-  ScriptedOrigin origin([&](Wire& raw) {
-    H2Wire wire(raw, http::Role::Server);
-    wire.until("END");
-    asked.set_value();
-    heard.set_value(wire.until("RESET"));
-    return ScriptedOrigin::End::Close;
-  });
+  ScriptedOrigin origin(left_alone(asked, heard));
   rig.go_to(origin.endpoint());
   Wire raw = rig.connect();
   H2Wire client(raw, http::Role::Client);

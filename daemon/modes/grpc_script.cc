@@ -6,15 +6,16 @@
 
 namespace tapdeck::modes {
 
-using Kind = GrpcStep::Kind;
+using StepKind = GrpcStep::Kind;
 
 namespace {
 
 GrpcStep step_of(const store::Message& message) {
-  GrpcStep step{Kind::ClientMessage, message.offset, message.length, message.microseconds};
-  if (message.kind == store::Message::Kind::GrpcEnd) step.kind = Kind::ClientEnd;
-  if (message.kind == store::Message::Kind::GrpcHead) step.kind = Kind::Head;
-  if (message.kind == store::Message::Kind::Grpc && message.side == store::BodySide::Response) step.kind = Kind::Bytes;
+  GrpcStep step{StepKind::ClientMessage, message.offset, message.length, message.microseconds};
+  if (message.kind == store::Message::Kind::GrpcEnd) step.kind = StepKind::ClientEnd;
+  if (message.kind == store::Message::Kind::GrpcHead) step.kind = StepKind::Head;
+  if (message.kind == store::Message::Kind::Grpc && message.side == store::BodySide::Response)
+    step.kind = StepKind::Bytes;
   return step;
 }
 
@@ -28,19 +29,19 @@ GrpcScript make_script(const store::Recording& recording, std::vector<store::Dig
   size_t waited = 0;
   for (const store::Message& message : recording.messages) {
     const GrpcStep step = step_of(message);
-    if (step.kind == Kind::ClientEnd) script.client_ended = true;
-    if (step.kind == Kind::Head) head = true;
-    if (step.kind == Kind::Bytes) sent = step.offset + step.length;
+    if (step.kind == StepKind::ClientEnd) script.client_ended = true;
+    if (step.kind == StepKind::Head) head = true;
+    if (step.kind == StepKind::Bytes) sent = step.offset + step.length;
     // A message that nobody can compare any more (the digests ended before it) is not waited for.
-    if (step.kind == Kind::ClientMessage && waited++ >= script.client.size()) continue;
+    if (step.kind == StepKind::ClientMessage && waited++ >= script.client.size()) continue;
     script.steps.push_back(step);
   }
   const uint64_t last = script.steps.empty() ? 0 : script.steps.back().microseconds;
-  if (!head && recording.response.status != 0) script.steps.push_back({Kind::Head, 0, 0, last});
+  if (!head && recording.response.status != 0) script.steps.push_back({StepKind::Head, 0, 0, last});
   if (sent < recording.response_body.size) {
-    script.steps.push_back({Kind::Bytes, sent, recording.response_body.size - sent, last});
+    script.steps.push_back({StepKind::Bytes, sent, recording.response_body.size - sent, last});
   }
-  script.steps.push_back({Kind::Finish, 0, 0, recording.provenance.timings.total});
+  script.steps.push_back({StepKind::Finish, 0, 0, recording.provenance.timings.total});
   return script;
 }
 
@@ -53,21 +54,21 @@ bool agrees(const GrpcScript& script, const GrpcSaid& said) {
 const GrpcStep& GrpcPlay::next(const GrpcSaid& said) {
   const auto is_done = [&](const GrpcStep& step) {
     switch (step.kind) {
-      case Kind::ClientMessage:
+      case StepKind::ClientMessage:
         return client_passed_ < said.client.size();
-      case Kind::ClientEnd:
+      case StepKind::ClientEnd:
         return said.client_ended;
-      case Kind::Head:
+      case StepKind::Head:
         return said.head_sent;
-      case Kind::Bytes:
+      case StepKind::Bytes:
         return step.offset + step.length <= said.bytes_sent;
-      case Kind::Finish:
+      case StepKind::Finish:
         break;
     }
     return false;
   };
   while (is_done(script_->steps[position_])) {
-    if (script_->steps[position_].kind == Kind::ClientMessage) ++client_passed_;
+    if (script_->steps[position_].kind == StepKind::ClientMessage) ++client_passed_;
     ++position_;
   }
   return script_->steps[position_];

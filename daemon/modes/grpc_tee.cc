@@ -6,7 +6,7 @@
 namespace tapdeck::modes {
 
 using store::BodySide;
-using Kind = store::Message::Kind;
+using MessageKind = store::Message::Kind;
 
 void GrpcTee::body(BodySide side, std::string_view bytes, uint64_t microseconds) {
   Direction& direction = directions_[static_cast<size_t>(side)];
@@ -21,7 +21,7 @@ void GrpcTee::body(BodySide side, std::string_view bytes, uint64_t microseconds)
     if (!next || !*next) return;
     if ((*next)->ends) {
       const uint64_t end = builder_.body_size(side) - bytes.size();
-      add({side, Kind::Grpc, (*next)->compressed, 0, direction.begin, end - direction.begin, microseconds});
+      add({side, MessageKind::Grpc, (*next)->compressed, 0, direction.begin, end - direction.begin, microseconds});
       direction.begin = end;
       metrics_.add(side == BodySide::Request ? Counter::GrpcMessagesUp : Counter::GrpcMessagesDown);
     }
@@ -43,10 +43,10 @@ bool GrpcTee::is_server_first(const http::ResponseHead& head, http::EndStream en
 
 void GrpcTee::response_head(const http::ResponseHead& head, uint64_t microseconds) {
   if (!has_messages(head)) directions_[1].ended = true;
-  mark(Kind::GrpcHead, BodySide::Response, microseconds);
+  mark(MessageKind::GrpcHead, BodySide::Response, microseconds);
 }
 
-void GrpcTee::mark(Kind kind, BodySide side, uint64_t microseconds) {
+void GrpcTee::mark(MessageKind kind, BodySide side, uint64_t microseconds) {
   add({side, kind, false, 0, builder_.body_size(side), 0, microseconds});
 }
 

@@ -7,7 +7,7 @@
 namespace tapdeck::modes {
 
 using exchange::BodyPiece;
-using Kind = store::Outcome::Kind;
+using OutcomeKind = store::Outcome::Kind;
 
 namespace {
 
@@ -169,7 +169,7 @@ std::optional<WebSocketPlayer::Closing> WebSocketPlayer::closing() const {
   }
   if (!script_.is_over()) return std::nullopt;
   if (script_.close() && !script_.client_closes_first()) return Closing{script_.close()->code, script_.close()->reason};
-  if (!script_.close() && recording_.outcome.kind == Kind::Incomplete && !client_left()) {
+  if (!script_.close() && recording_.outcome.kind == OutcomeKind::Incomplete && !client_left()) {
     return Closing{ws::kInternal, "the recording ends here: " + recording_.outcome.reason};
   }
   return std::nullopt;
@@ -183,7 +183,7 @@ bool WebSocketPlayer::client_left() const {
 // The origin left without a word, and so do we: when there was no Close of either side.
 bool WebSocketPlayer::ends_without_close() const {
   if (!script_.is_over() || script_.close() || client_left()) return false;
-  if (recording_.outcome.kind == Kind::Incomplete) return false;
+  if (recording_.outcome.kind == OutcomeKind::Incomplete) return false;
   for (const store::Message& message : recording_.messages) {
     if (message.kind == store::Message::Kind::Close) return false;
   }
@@ -203,7 +203,7 @@ net::Task<Result<void>> WebSocketPlayer::play() {
     auto sent = co_await send_due();
     if (!sent) co_return sent;
     if (const auto end = closing()) co_return co_await say_close(*end);
-    if (ends_without_close() && recording_.outcome.kind == Kind::Reset) {
+    if (ends_without_close() && recording_.outcome.kind == OutcomeKind::Reset) {
       exchange_.reset(http::ResetCode::InternalError);
       co_return Result<void>{};
     }

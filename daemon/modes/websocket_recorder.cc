@@ -9,7 +9,7 @@
 namespace tapdeck::modes {
 
 using store::BodySide;
-using Kind = store::Outcome::Kind;
+using OutcomeKind = store::Outcome::Kind;
 
 namespace {
 
@@ -140,25 +140,25 @@ net::Task<> WebSocketRecorder::settle() {
 
 store::Outcome WebSocketRecorder::outcome(const Result<void>& served) const {
   const uint64_t bytes = builder_.body_size(BodySide::Response);
-  if (!gave_up_.empty()) return {Kind::Incomplete, bytes, gave_up_};
+  if (!gave_up_.empty()) return {OutcomeKind::Incomplete, bytes, gave_up_};
   const Side& client = sides_[index_of(BodySide::Request)];
   const Side& origin = sides_[index_of(BodySide::Response)];
   // Once somebody has said Close, how the connection itself goes down is nobody's loss (RFC 6455 7.1.1).
-  if (client.closed || origin.closed) return {Kind::Complete, 0, {}};
-  if (served && origin.cut) return {Kind::Truncated, bytes, "upstream_truncated"};
-  if (served && client.cut) return {Kind::Incomplete, bytes, "client_truncated"};
+  if (client.closed || origin.closed) return {OutcomeKind::Complete, 0, {}};
+  if (served && origin.cut) return {OutcomeKind::Truncated, bytes, "upstream_truncated"};
+  if (served && client.cut) return {OutcomeKind::Incomplete, bytes, "client_truncated"};
   const bool client_left = served ? ended_first_ == BodySide::Request : facts_.client_left;
-  if (client_left) return {Kind::Complete, 0, std::string(kClientLeft)};
-  if (served) return {Kind::Complete, 0, {}};
+  if (client_left) return {OutcomeKind::Complete, 0, std::string(kClientLeft)};
+  if (served) return {OutcomeKind::Complete, 0, {}};
   const Error& error = served.error();
   const bool reset = error.origin == Origin::Upstream && error.code == Code::Reset;
-  return {reset ? Kind::Reset : Kind::Incomplete, bytes, std::string(exchange::name_of(error, facts_))};
+  return {reset ? OutcomeKind::Reset : OutcomeKind::Incomplete, bytes, std::string(exchange::name_of(error, facts_))};
 }
 
 net::Task<> WebSocketRecorder::finish(const Result<void>& served) {
   save_timer_.clear();
   store::Outcome ended = outcome(served);
-  const bool incomplete = ended.kind == Kind::Incomplete;
+  const bool incomplete = ended.kind == OutcomeKind::Incomplete;
   const bool lost = link_.was_refused(builder_.id());
   if (lost) {
     builder_.abandon();

@@ -7,12 +7,12 @@ namespace tapdeck::modes {
 
 using config::WebSocketMode;
 using config::WebSocketPace;
-using Kind = store::Message::Kind;
+using MessageKind = store::Message::Kind;
 
 namespace {
 
-std::string_view word_of(Kind kind) {
-  return kind == Kind::Text ? "text" : "binary";
+std::string_view word_of(MessageKind kind) {
+  return kind == MessageKind::Text ? "text" : "binary";
 }
 
 }  // namespace
@@ -39,7 +39,7 @@ WebSocketScript::WebSocketScript(const store::Recording& recording, std::string_
 void WebSocketScript::read(const store::Message& message, size_t index) {
   const bool from_client = message.side == store::BodySide::Request;
   switch (message.kind) {
-    case Kind::Close:
+    case MessageKind::Close:
       if (from_client) {
         client_closed_ = true;
       } else if (!close_) {
@@ -47,14 +47,14 @@ void WebSocketScript::read(const store::Message& message, size_t index) {
         client_closes_first_ = client_closed_;
       }
       return;
-    case Kind::Text:
-    case Kind::Binary:
+    case MessageKind::Text:
+    case MessageKind::Binary:
       if (!from_client) break;
       // What the client still said while the origin's Close was on its way may come this time or not.
       if (!close_) ++unmatched_;
       asked_.push_back({message.kind, payload_of(message), message.microseconds, {}, !close_});
       return;
-    case Kind::Ping:
+    case MessageKind::Ping:
       if (from_client) return;
       break;
     default:
@@ -69,8 +69,8 @@ std::string_view WebSocketScript::payload_of(const store::Message& message) cons
 }
 
 // JSON by value and without what is ignored; everything else as it is.
-std::string WebSocketScript::identity_of(Kind kind, std::string_view payload) const {
-  if (kind == Kind::Binary) return 'b' + std::string(payload);
+std::string WebSocketScript::identity_of(MessageKind kind, std::string_view payload) const {
+  if (kind == MessageKind::Binary) return 'b' + std::string(payload);
   if (const auto canonical = rules_.canonical(payload)) return 'j' + *canonical;
   return 't' + std::string(payload);
 }
@@ -85,7 +85,7 @@ void WebSocketScript::bring_on(const std::vector<size_t>& answers, uint64_t sinc
   }
 }
 
-std::optional<size_t> WebSocketScript::find(Kind kind, std::string_view payload) {
+std::optional<size_t> WebSocketScript::find(MessageKind kind, std::string_view payload) {
   if (mode_ == WebSocketMode::Bidirectional) {
     const auto next = std::ranges::find(asked_, false, &Asked::used);
     if (next == asked_.end() || next->kind != kind || next->payload != payload) return std::nullopt;
@@ -99,19 +99,19 @@ std::optional<size_t> WebSocketScript::find(Kind kind, std::string_view payload)
   return known->second.back();
 }
 
-std::optional<std::string> WebSocketScript::received(Kind kind, std::string_view payload, uint64_t now) {
+std::optional<std::string> WebSocketScript::received(MessageKind kind, std::string_view payload, uint64_t now) {
   if (mode_ == WebSocketMode::ServerOnly) return std::nullopt;
   ++count_;
   const auto index = find(kind, payload);
   if (!index) return mismatch(kind, payload);
   Asked& asked = asked_[*index];
   if (!std::exchange(asked.used, true) && asked.needed) --unmatched_;
-  if (mode_ == WebSocketMode::Matched && kind == Kind::Text) rules_.learn(asked.payload, payload, replacements_);
+  if (mode_ == WebSocketMode::Matched && kind == MessageKind::Text) rules_.learn(asked.payload, payload, replacements_);
   bring_on(asked.answers, asked.microseconds, now);
   return std::nullopt;
 }
 
-std::string WebSocketScript::mismatch(Kind kind, std::string_view payload) const {
+std::string WebSocketScript::mismatch(MessageKind kind, std::string_view payload) const {
   const std::string which = "message " + std::to_string(count_) + ": ";
   const auto next = std::ranges::find(asked_, false, &Asked::used);
   if (next == asked_.end()) {
@@ -120,7 +120,7 @@ std::string WebSocketScript::mismatch(Kind kind, std::string_view payload) const
   if (next->kind != kind) {
     return which + std::string(word_of(next->kind)) + " expected, " + std::string(word_of(kind)) + " received";
   }
-  if (mode_ == WebSocketMode::Matched && kind == Kind::Text) {
+  if (mode_ == WebSocketMode::Matched && kind == MessageKind::Text) {
     if (const auto where = rules_.difference(next->payload, payload)) return which + "differs at " + *where;
   }
   const auto [recorded, received] = std::ranges::mismatch(next->payload, payload);
@@ -134,7 +134,7 @@ std::optional<WebSocketScript::Line> WebSocketScript::next(uint64_t now) {
   due_.pop_front();
   Line line{message.kind, message.compressed, {}};
   const std::string_view payload = payload_of(message);
-  line.payload = message.kind == Kind::Text ? rules_.replaced(payload, replacements_) : std::string(payload);
+  line.payload = message.kind == MessageKind::Text ? rules_.replaced(payload, replacements_) : std::string(payload);
   return line;
 }
 

@@ -43,39 +43,6 @@ http::ResponseHead head_of(const Response& response, std::string_view reason) {
   return head;
 }
 
-std::string_view reason_of(int status) {
-  switch (status) {
-    case 200:
-      return "OK";
-    case 201:
-      return "Created";
-    case 400:
-      return "Bad Request";
-    case 401:
-      return "Unauthorized";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 409:
-      return "Conflict";
-    case 413:
-      return "Content Too Large";
-    case 501:
-      return "Not Implemented";
-    case 503:
-      return "Service Unavailable";
-    case 504:
-      return "Gateway Timeout";
-    case 507:
-      return "Insufficient Storage";
-    default:
-      return "Internal Server Error";
-  }
-}
-
 }  // namespace
 
 struct AdminServer::Impl {
@@ -214,7 +181,7 @@ net::Task<Result<bool>> AdminServer::Impl::read_request(net::Stream& stream, htt
 net::Task<bool> AdminServer::Impl::send(net::Stream& stream, http::Codec& codec, net::Deadline& deadline,
                                         http::StreamId id, const Response& response) {
   deadline.set(options.write_timeout);
-  const http::ResponseHead head = head_of(response, reason_of(response.status));
+  const http::ResponseHead head = head_of(response, http::reason_of(response.status));
   auto begun = codec.send_response(id, head, http::EndStream::No);
   if (!begun) co_return false;
   auto body = codec.send_body(id, response.body);

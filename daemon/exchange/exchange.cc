@@ -4,41 +4,10 @@
 
 namespace tapdeck::exchange {
 
-namespace {
-
-std::string_view reason_of(int status) {
-  switch (status) {
-    case 400:
-      return "Bad Request";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "Not Found";
-    case 408:
-      return "Request Timeout";
-    case 413:
-      return "Content Too Large";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 501:
-      return "Not Implemented";
-    case 502:
-      return "Bad Gateway";
-    case 503:
-      return "Service Unavailable";
-    case 504:
-      return "Gateway Timeout";
-    default:
-      return "Internal Server Error";
-  }
-}
-
-}  // namespace
-
 http::ResponseHead json_head(int status, size_t body_bytes) {
   http::ResponseHead head;
   head.status = status;
-  head.reason = reason_of(status);
+  head.reason = http::reason_of(status);
   head.headers.add("Content-Type", "application/json");
   head.headers.add("Content-Length", std::to_string(body_bytes));
   head.headers.add("Cache-Control", "no-store");

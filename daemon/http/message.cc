@@ -1,6 +1,6 @@
 #include "daemon/http/message.h"
 
-#include <algorithm>
+#include "daemon/http/h1_syntax.h"
 
 namespace tapdeck::http {
 
@@ -9,12 +9,6 @@ namespace {
 // Branch-free enough for short header names: folding by table beats tolower() and its locale.
 constexpr char fold(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-}
-
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
 }
 
 }  // namespace
@@ -103,7 +97,7 @@ bool Headers::has_token(std::string_view name, std::string_view token) const {
     std::string_view rest = field.value;
     while (true) {
       const size_t comma = rest.find(',');
-      if (iequals(trim(rest.substr(0, comma)), token)) return true;
+      if (iequals(trim_ows(rest.substr(0, comma)), token)) return true;
       if (comma == std::string_view::npos) break;
       rest.remove_prefix(comma + 1);
     }
@@ -117,6 +111,45 @@ bool operator==(const Headers& a, const Headers& b) {
     if (a[i].name != b[i].name || a[i].value != b[i].value) return false;
   }
   return true;
+}
+
+std::string_view reason_of(int status) {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 409:
+      return "Conflict";
+    case 413:
+      return "Content Too Large";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 507:
+      return "Insufficient Storage";
+    default:
+      return "Internal Server Error";
+  }
 }
 
 void RequestHead::clear() {

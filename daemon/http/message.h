@@ -68,6 +68,9 @@ struct RequestHead {
   void clear();
 };
 
+// The phrase of RFC 9110 section 15 for what tapdeck itself answers; "Internal Server Error" for any other status.
+[[nodiscard]] std::string_view reason_of(int status);
+
 struct ResponseHead {
   int status = 0;
   std::string reason;  // status text as sent, may be empty

@@ -34,11 +34,12 @@ Question Asking::finish() {
 
 store::Key Asking::early_key() const {
   store::KeyBuilder builder = begin(exchange_, tape_, exchange_.request().method);
-  add_early_dimension(builder, exchange_.request());
+  make_early(builder, exchange_.request());
   return builder.key();
 }
 
-void add_early_dimension(store::KeyBuilder& builder, const http::RequestHead& request) {
+void make_early(store::KeyBuilder& builder, const http::RequestHead& request) {
+  builder.canonical_body({});
   builder.dimension(kEarlyDimension, request.headers.find("content-length").value_or(""));
 }
 

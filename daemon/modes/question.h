@@ -18,7 +18,8 @@ namespace tapdeck::modes {
 // are as many as it happened to send.
 inline constexpr std::string_view kEarlyDimension = "early";
 
-void add_early_dimension(store::KeyBuilder& builder, const http::RequestHead& request);
+// Makes it the key of such a request, whatever of its body the builder has seen.
+void make_early(store::KeyBuilder& builder, const http::RequestHead& request);
 
 // What is asked for: the key and its comparable parts.
 struct Question {

@@ -125,13 +125,9 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   exchange::Facts& facts = exchange.facts();
   fill_timings(builder.provenance().timings, facts);
   if (!served && recording.is_held() && is_answer(served.error(), facts)) co_await recording.read_rest();
-  // What came instead of "100 Continue" is found by the request without its body.
-  const bool uninvited = builder.body_size(store::BodySide::Request) == 0 &&
-                         exchange.request().headers.has_token("expect", "100-continue");
   const bool answered = served || (served.error().origin == Origin::Upstream && exchange.response_started());
-  if (answered && !is_call && !uninvited && has_body(exchange) && !recording.has_read_request()) {
-    builder.key_builder().canonical_body({});
-    add_early_dimension(builder.key_builder(), exchange.request());
+  if (answered && recording.is_early()) {
+    make_early(builder.key_builder(), exchange.request());
   } else {
     body_key.finish(builder.key_builder());  // a body that was not read to its end
   }

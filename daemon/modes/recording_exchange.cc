@@ -6,6 +6,7 @@
 #include "daemon/modes/forward.h"
 #include "daemon/modes/grpc_digest.h"
 #include "daemon/modes/limited_exchange.h"
+#include "daemon/modes/origin.h"
 #include "daemon/modes/question.h"
 #include "daemon/modes/rendition.h"
 #include "daemon/net/deadline.h"
@@ -38,19 +39,17 @@ void RecordingExchange::submit_ready() {
 
 store::KeyBuilder RecordingExchange::key_so_far() const {
   store::KeyBuilder key = builder_.key_builder();
-  if (has_read_request()) return key;
-  if (grpc_ != nullptr) {
-    if (!grpc_->has_request_message()) key.canonical_body({});  // the server speaks first
-    return key;
-  }
-  // As RecordHandler does when the answer ends before the request has.
+  const bool speaks_first = grpc_ != nullptr && !has_read_request() && !grpc_->has_request_message();
+  if (speaks_first) key.canonical_body({});
+  if (is_early()) make_early(key, inner_.request());
+  return key;
+}
+
+bool RecordingExchange::is_early() const {
+  if (has_read_request() || grpc_ != nullptr || !has_body(inner_)) return false;
   const bool uninvited =
       builder_.body_size(BodySide::Request) == 0 && inner_.request().headers.has_token("expect", "100-continue");
-  if (!uninvited) {
-    key.canonical_body({});
-    add_early_dimension(key, inner_.request());
-  }
-  return key;
+  return !uninvited;
 }
 
 // What is faster than a segment a look is written as segments alone, and needs nothing more.

@@ -35,6 +35,9 @@ class RecordingExchange final : public exchange::Exchange, private StoreLink::Wa
   // The response is whole and only waits for release().
   // The client has sent all of its request.
   [[nodiscard]] bool has_read_request() const { return request_read_ || inner_.request_is_bodyless(); }
+  // An answer now would come before the request's body has, and is found by its head alone (kEarlyDimension). Not what
+  // comes instead of "100 Continue": that is found by the request without its body.
+  [[nodiscard]] bool is_early() const;
   [[nodiscard]] bool is_held() const { return held_ != Held::Nothing; }
   // Sends what was held.
   net::Task<Result<void>> release();

@@ -126,8 +126,7 @@ TEST(RecordingExchange, AnAnswerToHalfARequestIsFoundAsAnEarlyOne) {
     rig.answer("no");
     rig.run_until_saved(2);
     store::KeyBuilder key = rig.builder.key_builder();
-    key.canonical_body({});
-    add_early_dimension(key, rig.inner.head);
+    make_early(key, rig.inner.head);
     early = key.key();
   }
   const auto store = store::open_store(directory.path());

@@ -79,11 +79,11 @@ format: packages-test ## clang-format every C++ and BPF source in place
 	@git ls-files '*.cc' '*.h' '*.c' | xargs clang-format-19 -i
 
 install: build ## install the binary, systemd unit, sysusers and tmpfiles under PREFIX
-	@DESTDIR=$(DESTDIR) cmake --install $(BUILD) --prefix $(PREFIX)
+	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"
 	@.ci/after-install "$(DESTDIR)"
 
 uninstall: ## remove what install put there (state and CA stay)
-	@.ci/uninstall $(BUILD)
+	@DESTDIR="$(DESTDIR)" .ci/uninstall $(BUILD)
 
 clean: ## remove the build directory
 	rm -rf $(BUILD)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * ask.bpf.h: what the cgroup programs tell the daemon at once, by the ring buffer: a namespace without listeners or
- * addresses, a refusal of a sealed target.
+ * addresses, a refusal of a sealed target, a refusal as recorded.
  */
 #ifndef TAPDECK_ASK_BPF_H
 #define TAPDECK_ASK_BPF_H
@@ -35,9 +35,8 @@ static __always_inline void ask_for_source(__u64 cookie) {
   send_event(&event);
 }
 
-/* Refusals of a sealed target are listed, not only counted. */
-static __always_inline int refuse_sealed(const struct destination* d, __u32 reason, __u8 protocol, __u64 cookie) {
-  struct tapdeck_event event = {.kind = TAPDECK_EVENT_REFUSED, .target = target_slot, .protocol = protocol};
+static __always_inline void tell_refusal(__u32 kind, const struct destination* d, __u8 protocol, __u64 cookie) {
+  struct tapdeck_event event = {.kind = kind, .target = target_slot, .protocol = protocol};
 
   event.netns_cookie = cookie;
   event.port = d->port;
@@ -45,6 +44,11 @@ static __always_inline int refuse_sealed(const struct destination* d, __u32 reas
   __builtin_memcpy(event.address, d->word, sizeof(event.address));
   bpf_get_current_comm(event.comm, sizeof(event.comm));
   send_event(&event);
+}
+
+/* Refusals of a sealed target are listed, not only counted. */
+static __always_inline int refuse_sealed(const struct destination* d, __u32 reason, __u8 protocol, __u64 cookie) {
+  tell_refusal(TAPDECK_EVENT_REFUSED, d, protocol, cookie);
   count_sealed(target_slot, reason, protocol, d->port);
   return say_no(ECONNREFUSED);
 }

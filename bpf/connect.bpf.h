@@ -40,6 +40,15 @@ static __always_inline int choose_listener(struct tapdeck_netns* ns, __u8 v4, __
   return 1;
 }
 
+/* Nothing listened there when it was recorded. Without bpf_set_retval the daemon does it, by a reset. */
+static __always_inline int was_refused(const struct tapdeck_target* t, const struct destination* d) {
+  struct tapdeck_refused_key key = {.target = target_slot, .port = d->port};
+
+  if (!has_set_retval || !t->refuses) return 0;
+  __builtin_memcpy(key.address, d->word, sizeof(key.address));
+  return bpf_map_lookup_elem(&refused, &key) != 0;
+}
+
 /* Decides about one connect. On 1 with *rewrite set, the caller stores listener and port into its context. */
 static __always_inline int on_connect(struct bpf_sock_addr* ctx, const struct destination* d, __u32 listener[4],
                                       __u16* port_be, int* rewrite) {
@@ -63,6 +72,10 @@ static __always_inline int on_connect(struct bpf_sock_addr* ctx, const struct de
   if (sk->bound_dev_if || is_link_local(d)) {
     count_one(target_slot, TAPDECK_BOUND_DEVICE);
     return t->sealed ? refuse_sealed(d, TAPDECK_BOUND_DEVICE, IPPROTO_TCP, cookie) : 1;
+  }
+  if (was_refused(t, d)) {
+    tell_refusal(TAPDECK_EVENT_REFUSED_AS_RECORDED, d, IPPROTO_TCP, cookie);
+    return refuse(TAPDECK_REFUSED_AS_RECORDED);
   }
   if (map_is_full()) return fall_back(t, TAPDECK_MAP_FULL, TAPDECK_REFUSED_MAP_FULL);
   ns = bpf_map_lookup_elem(&netns_listeners, &cookie);

@@ -56,6 +56,15 @@ struct {
   __type(value, __u32);
 } own_listeners SEC(".maps");
 
+/* Destinations that replay refuses, of all targets. Daemon writes, connect hooks read. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, TAPDECK_MAX_REFUSED);
+  __type(key, struct tapdeck_refused_key);
+  __type(value, __u32);
+} refused SEC(".maps");
+
 /* When a namespace was last asked for, so that a burst of connects is one event. Programs only. */
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -64,7 +73,7 @@ struct {
   __type(value, __u64);
 } netns_asked SEC(".maps");
 
-/* Programs to daemon: namespaces that need listeners, refusals of sealed targets. */
+/* Programs to daemon: namespaces that need listeners, refusals of sealed targets, refusals as recorded. */
 struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);
   __uint(max_entries, 256 * 1024);

@@ -17,7 +17,8 @@
 #define TAPDECK_MAX_LISTENERS 64 /* per namespace and family; a power of two, the verifier needs a mask */
 #define TAPDECK_MAX_WORKERS 32   /* per target and family in the sockmap */
 #define TAPDECK_MAX_NETNS 4096
-#define TAPDECK_DISCARD_PORT 1 /* UDP, on loopback: nobody listens there, so that the kernel itself says "refused" */
+#define TAPDECK_MAX_REFUSED 65536 /* destinations refused as recorded, all targets */
+#define TAPDECK_DISCARD_PORT 1    /* UDP, on loopback: nobody listens there, so that the kernel itself says "refused" */
 
 /* Index into tapdeck_counters. The first eleven are the reasons of daemon/kernel/capture.h, enum Uncaptured. */
 enum tapdeck_count {
@@ -43,6 +44,7 @@ enum tapdeck_count {
   TAPDECK_REFUSED_SEALED_UDP,
   TAPDECK_REFUSED_SEALED_DNS,
   TAPDECK_REFUSED_SEALED_OTHER, /* raw sockets, ICMP, SCTP, ... */
+  TAPDECK_REFUSED_AS_RECORDED,  /* a replay of what the origin did: nothing is wrong */
   TAPDECK_COUNTS,
 };
 
@@ -64,7 +66,15 @@ struct tapdeck_target {
   __u32 active;
   __u32 closed; /* refuse, rather than pass, what cannot be captured; set for every sealed target */
   __u32 sealed;
-  __u32 pad;
+  __u32 refuses; /* it has entries in `refused` */
+};
+
+/* A destination whose recordings all say that nothing listened there. */
+struct tapdeck_refused_key {
+  __u32 target;
+  __u16 port;
+  __u16 pad;
+  __u8 address[16];
 };
 
 /* One TCP connection on its way from connect() to accept(). */
@@ -128,6 +138,7 @@ enum tapdeck_event_kind {
   TAPDECK_EVENT_NO_LISTENER = 1,
   TAPDECK_EVENT_REFUSED = 2,
   TAPDECK_EVENT_NO_SOURCE = 3, /* a namespace seems to have no address of a family: is that still so? */
+  TAPDECK_EVENT_REFUSED_AS_RECORDED = 4,
 };
 
 struct tapdeck_event {
@@ -159,6 +170,7 @@ enum tapdeck_seen {
 _Static_assert(sizeof(struct tapdeck_control) == 64, "one cache line");
 _Static_assert(sizeof(struct tapdeck_flow_key) == 48, "no hidden padding in a hash key");
 _Static_assert(sizeof(struct tapdeck_flow) == 64, "layout shared with user space");
+_Static_assert(sizeof(struct tapdeck_refused_key) == 24, "no hidden padding in a hash key");
 _Static_assert(sizeof(struct tapdeck_own_key) == 32, "no hidden padding in a hash key");
 _Static_assert(sizeof(struct tapdeck_tuple) == 40, "no hidden padding in a hash key");
 _Static_assert(sizeof(struct tapdeck_event) == 56, "layout shared with user space");

@@ -83,6 +83,7 @@ struct ImportResult {
   std::string session;
   uint64_t recordings = 0;
   uint64_t bytes = 0;
+  uint64_t too_old = 0;  // how many of them retention removes next, by max_age
 };
 
 class ExchangeStore {
@@ -131,6 +132,13 @@ class ExchangeStore {
   [[nodiscard]] Result<std::string> active_session(std::string_view target = {}) const;
   // Creates the session when it is new. Append::Yes continues the newest take (or opens the first).
   [[nodiscard]] Result<Take> open_take(std::string_view session, Append append);
+  // The same for one who goes on after a restart: Append::Yes continues the take that `holder` opened last, when that
+  // was in this session and with the same `state`, else opens one.
+  struct Holder {
+    std::string name;   // "container:web"
+    std::string state;  // "record"
+  };
+  [[nodiscard]] Result<Take> open_take_of(const Holder& holder, std::string_view session, Append append);
   // The secret for the keys of a session; also defined for sessions that do not exist yet.
   [[nodiscard]] Result<Secret> key_secret(std::string_view session) const;
 
@@ -154,10 +162,17 @@ class ExchangeStore {
   [[nodiscard]] std::shared_ptr<const KeyFilter> key_filter(uint32_t session_number) const;
   [[nodiscard]] Result<Recording> get(std::string_view session, uint64_t id) const;  // NotFound
   [[nodiscard]] Result<Recording> get(uint64_t id) const;                            // any session; NotFound
+  // What is stored when it is taken stays readable through it, whatever is deleted: for a body that is read a piece at
+  // a time. The space of what is deleted comes back when it dies, before the store does. Taking it and letting it go
+  // wait for the database. Null where this process deletes nothing (ReadOnly).
+  class View;
+  [[nodiscard]] std::shared_ptr<const View> hold() const;
   // Hands the body over in order, a segment (at most 256 KiB) at a time; `sink` returning false stops early.
-  [[nodiscard]] Result<void> read_body(const BodyRef& body, const std::function<bool(std::string_view)>& sink) const;
+  [[nodiscard]] Result<void> read_body(const BodyRef& body, const std::function<bool(std::string_view)>& sink,
+                                       const View* view = nullptr) const;
   // The whole body; TooLarge above `limit`.
-  [[nodiscard]] Result<std::string> read_body(const BodyRef& body, uint64_t limit = 64ull << 20) const;
+  [[nodiscard]] Result<std::string> read_body(const BodyRef& body, uint64_t limit = 64ull << 20,
+                                              const View* view = nullptr) const;
   // At most `limit` recordings most like `parts` (redacted), best first. Looks at no more than the newest 5,000.
   [[nodiscard]] Result<std::vector<Nearest>> nearest(std::string_view session, const KeyParts& parts,
                                                      size_t limit = 3) const;
@@ -175,8 +190,8 @@ class ExchangeStore {
   [[nodiscard]] Result<void> delete_recording(uint64_t id);  // NotFound
 
   // ---- retention (retention.cc)
-  // Removes the oldest whole recordings until the bounds hold; at most `most` in one call. Also looks after the space
-  // of bodies that were deleted (blob_files.h), bounds or not. The writer calls it.
+  // Removes the recordings that ended first until the bounds hold; at most `most` in one call. Also looks after the
+  // space of bodies that were deleted (blob_files.h), bounds or not. The writer calls it.
   [[nodiscard]] Result<PruneCounts> prune(int64_t now_unix_us, size_t most = 1000);
   // Totals since open, for metrics.
   [[nodiscard]] PruneCounts pruned() const;
@@ -191,8 +206,10 @@ class ExchangeStore {
   // `as` empty = the name in the file. AlreadyExists unless Overwrite::Yes. Truncated, Corrupt, Unsupported (newer)
   // leave the store as it was.
   [[nodiscard]] Result<ImportResult> import_session(const std::string& file, std::string_view as, Overwrite overwrite);
-  // Copies every recording of a closed pending store into this one, as new takes of the same sessions, and removes the
-  // directory. Busy while its process lives. Returns how many.
+  // Copies every recording of a closed pending store into this one, as takes of the same sessions (a take that was
+  // opened with Append::Yes extends the last), and removes the directory; a MergeReceipt there is told. Where the
+  // session of that name has other match secrets by now, as a session "name-2": under the keys of the first nothing
+  // would ever be found. Busy while its process lives. Returns how many.
   [[nodiscard]] Result<uint64_t> merge_pending(const std::string& pending_directory);
   // All in pending/ whose processes have ended; what no later try can merge is left alone. One caller at a time.
   void merge_left() const;

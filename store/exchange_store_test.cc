@@ -163,6 +163,8 @@ TEST(ExchangeStore, ListsInPagesAndFilters) {
   filter = {};
   filter.text = "API.example.com/ITEM/7";
   EXPECT_EQ(store->list_recordings(filter)->items.size(), 1u);
+  filter.text = "HOST: api.example.com";
+  EXPECT_EQ(store->list_recordings(filter)->items.size(), 25u);
   filter = {};
   filter.status = 404;
   EXPECT_TRUE(store->list_recordings(filter)->items.empty());

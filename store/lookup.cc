@@ -47,13 +47,27 @@ Result<ExchangeStore::Found> ExchangeStore::lookup_all(std::string_view session,
   return older;
 }
 
+// Building an iterator costs as much as seeking in it. One that is refreshed sees what is there now.
+std::unique_ptr<rocksdb::Iterator> ExchangeStore::Impl::take_cursor() {
+  std::unique_ptr<rocksdb::Iterator> out(cursor.exchange(nullptr));
+  if (out != nullptr && out->Refresh().ok()) return out;
+  rocksdb::ReadOptions read_options;
+  read_options.prefix_same_as_start = true;
+  read_options.fill_cache = keeps_blocks;
+  out.reset(db->NewIterator(read_options, cf(Family::Match)));
+  return out;
+}
+
+void ExchangeStore::Impl::give_back(std::unique_ptr<rocksdb::Iterator> rows) {
+  rows.reset(cursor.exchange(rows.release()));
+}
+
 Result<ExchangeStore::Found> ExchangeStore::Impl::find_own(std::string_view session, const Key& key) {
   TRY(found, find_session(session));
   const auto guard = use();
   TRY_VOID(need_open());
-  rocksdb::ReadOptions read_options;
-  read_options.prefix_same_as_start = true;
-  const std::unique_ptr<rocksdb::Iterator> rows(db->NewIterator(read_options, cf(Family::Match)));
+  count_nothing();
+  auto rows = take_cursor();
   const std::string prefix = match_prefix(found.first, key);
   std::vector<uint64_t> finished, unfinished;
   uint64_t finished_take = 0, unfinished_take = 0;
@@ -72,6 +86,7 @@ Result<ExchangeStore::Found> ExchangeStore::Impl::find_own(std::string_view sess
     }
   }
   if (!rows->status().ok()) return fail_status(rows->status(), "look up a recording");
+  give_back(std::move(rows));
   if (finished.empty() && unfinished.empty()) want_filter(found.first, found.second.recordings);
   Found all{std::move(finished), 0};
   all.usable = all.ids.empty() ? unfinished.size() : all.ids.size();
@@ -102,7 +117,8 @@ Result<Recording> ExchangeStore::get(uint64_t id) const {
   return fail(Code::NotFound, "no recording " + std::to_string(id) + " in " + impl_->options.path, Origin::Store);
 }
 
-Result<void> ExchangeStore::read_body(const BodyRef& body, const std::function<bool(std::string_view)>& sink) const {
+Result<void> ExchangeStore::read_body(const BodyRef& body, const std::function<bool(std::string_view)>& sink,
+                                      const View* view) const {
   if (!body.inline_bytes.empty()) {
     ignore(sink(body.inline_bytes), "there is nothing after it");
     return {};
@@ -112,8 +128,10 @@ Result<void> ExchangeStore::read_body(const BodyRef& body, const std::function<b
     {
       const auto guard = impl_->use();
       TRY_VOID(impl_->need_open());
+      rocksdb::ReadOptions read_options;
+      if (view != nullptr) read_options.snapshot = view->snapshot;
       const auto status =
-          impl_->db->Get(rocksdb::ReadOptions(), impl_->cf(Family::Blobs), slice(view(segment.digest)), &value);
+          impl_->db->Get(read_options, impl_->cf(Family::Blobs), slice(store::view(segment.digest)), &value);
       if (!status.ok() && !status.IsNotFound()) return fail_status(status, "read a body");
       if (status.IsNotFound() && impl_->older != nullptr) {
         BodyRef one;
@@ -136,7 +154,7 @@ Result<void> ExchangeStore::read_body(const BodyRef& body, const std::function<b
   return {};
 }
 
-Result<std::string> ExchangeStore::read_body(const BodyRef& body, uint64_t limit) const {
+Result<std::string> ExchangeStore::read_body(const BodyRef& body, uint64_t limit, const View* view) const {
   if (body.size > limit) {
     return fail(
         Code::TooLarge,
@@ -144,10 +162,11 @@ Result<std::string> ExchangeStore::read_body(const BodyRef& body, uint64_t limit
         Origin::Store);
   }
   std::string out;
-  TRY_VOID(read_body(body, [&out](std::string_view bytes) {
+  const auto append = [&out](std::string_view bytes) {
     out += bytes;
     return true;
-  }));
+  };
+  TRY_VOID(read_body(body, append, view));
   return out;
 }
 

@@ -16,6 +16,7 @@ constexpr size_t kBlock = 64;
 // Fields are told apart by a tag, so that adding one later cannot make two different requests equal.
 enum class Tag : char { Scheme = 1, Host, Port, Method, Path, Query, Body, Dimension };
 constexpr char kKeyVersion = 1;
+constexpr std::string_view kAuthority = "authority";
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -57,6 +58,13 @@ std::string_view view(const Digest& digest) {
   return {reinterpret_cast<const char*>(digest.data()), digest.size()};
 }
 
+// Of "host:port", "[v6]:port" or "host".
+std::string host_in(std::string_view authority) {
+  const size_t close = authority.starts_with('[') ? authority.find(']') : std::string_view::npos;
+  if (close != std::string_view::npos) return std::string(authority.substr(1, close - 1));
+  return std::string(authority.substr(0, authority.find(':')));
+}
+
 std::string describe_body(const KeyParts& parts) {
   if (parts.body_size == 0) return "<no body>";
   return "<" + std::to_string(parts.body_size) + " bytes, " + to_hex(parts.body_digest).substr(0, 8) + ">";
@@ -65,7 +73,8 @@ std::string describe_body(const KeyParts& parts) {
 void compare_dimensions(const KeyParts& recorded, const KeyParts& requested, std::vector<Difference>& out) {
   const auto value = [](const KeyParts& parts, const std::string& name) -> std::string {
     const auto found = std::ranges::find(parts.dimensions, name, &KeyDimension::name);
-    return found == parts.dimensions.end() ? "<absent>" : to_hex(found->value).substr(0, 8);
+    if (found == parts.dimensions.end()) return "<absent>";
+    return name == kAuthority && !parts.authority.empty() ? parts.authority : to_hex(found->value).substr(0, 8);
   };
   for (const auto& dimension : requested.dimensions) {
     if (value(recorded, dimension.name) != value(requested, dimension.name))
@@ -160,6 +169,7 @@ void KeyBuilder::body(std::string_view bytes) {
 
 void KeyBuilder::dimension(std::string_view name, std::string_view value) {
   parts_.dimensions.push_back({std::string(name), hasher_.of(value)});
+  if (name == kAuthority) parts_.authority = value;
 }
 
 Key KeyBuilder::key() {
@@ -203,7 +213,8 @@ KeyParts parts_of(const Recording& recording) {
           std::string(query),
           recording.request_body_digest,
           has_body ? recording.request_body.size : 0,
-          recording.dimensions};
+          recording.dimensions,
+          host_in(recording.request.authority)};
 }
 
 std::vector<Difference> differences(const KeyParts& recorded, const KeyParts& requested) {

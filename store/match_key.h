@@ -60,6 +60,7 @@ struct KeyParts {
   Digest body_digest{};    // keyed, of the canonical form where there is one; zero when that is empty
   uint64_t body_size = 0;  // of the wire bytes: for people
   std::vector<KeyDimension> dimensions;
+  std::string authority{};  // what the dimension of that name stands for: no secret
 };
 
 // Builds one key. Use: construct, body() as the bytes pass, dimension() in a fixed order, key().
@@ -101,7 +102,7 @@ struct PathAndQuery {
 [[nodiscard]] KeyParts parts_of(const Recording& recording);
 
 // The fields in which two requests differ: `where` is "method", "host", "port", "scheme", "path", "query", "body" or a
-// dimension's name. Bodies show as "<n bytes, digest prefix>".
+// dimension's name. Bodies show as "<n bytes, digest prefix>", dimensions but for "authority" as a digest prefix.
 struct Difference {
   std::string where, recorded, requested;
   friend bool operator==(const Difference&, const Difference&) = default;

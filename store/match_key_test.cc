@@ -72,6 +72,22 @@ TEST(MatchKey, ADimensionChangesTheKey) {
   EXPECT_NE(with_a, key_of("https", "a.test", 443, "GET", "/"));
 }
 
+TEST(MatchKey, AnAuthorityThatDiffersIsShownAsItIs) {
+  Recording recording;
+  recording.scheme = "https";
+  recording.host = "a.test";
+  recording.port = 443;
+  recording.request.method = "GET";
+  recording.request.target = "/";
+  recording.request.authority = "front.test:443";
+  recording.dimensions = {{"authority", hasher().of("front.test")}};
+  KeyBuilder asked(hasher(), "https", "a.test", 443, "GET", "/");
+  asked.dimension("authority", "evil.test");
+  const auto found = differences(parts_of(recording), asked.parts());
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0], (Difference{"authority", "front.test", "evil.test"}));
+}
+
 TEST(MatchKey, DifferencesNameTheFields) {
   const KeyParts recorded{"https", "a.test", 443, "GET", "/x", "q=1", {}, 0, {}};
   const KeyParts requested{"https", "a.test", 443, "POST", "/x", "q=2", {1}, 3, {}};

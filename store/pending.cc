@@ -6,6 +6,8 @@
 
 #include <filesystem>
 
+#include "daemon/base/log.h"
+#include "store/merge_receipt.h"
 #include "store/record_codec.h"
 #include "store/store_impl.h"
 
@@ -15,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 constexpr size_t kMergeBatch = 500;
 constexpr size_t kMergeBatchBytes = 8 << 20;
+constexpr size_t kLongestName = 64;
 
 Result<void> copy_secret(const std::string& from, const std::string& to) {
   std::error_code error;
@@ -66,6 +69,7 @@ Result<std::unique_ptr<ExchangeStore>> ExchangeStore::open_pending(const StoreOp
   StoreOptions options = main;
   options.path = main.path + "/pending/" + std::to_string(::getpid()) + "-" + std::to_string(random);
   TRY(store, make_pending(main, options));
+  store->impl_->merges_later = true;
   // Imported sessions carry a secret of their own: without it keys recorded here would not match there.
   auto reader = open(main, Access::ReadOnly);
   if (!reader) {
@@ -95,8 +99,155 @@ Result<void> ExchangeStore::Impl::take_over_origins(const Impl& from, uint32_t s
   return commit(batch, Durability::Wal);
 }
 
-// Each take of the pending store becomes a new take here. How far it came is written with every batch, so that a merge
-// cut short goes on and nothing arrives twice.
+// The session that recordings with keys of this secret can be found in: `name` itself as long as it is made of the
+// same, else the first of name-2, name-3, ... that is free, or was made by an earlier merge of the kind.
+Result<Take> ExchangeStore::Impl::open_merged_take(const std::string& name, const Secret& keys, Append append) {
+  const std::lock_guard guard(write_mutex);
+  for (int n = 1;; ++n) {
+    const std::string suffix = n == 1 ? "" : "-" + std::to_string(n);
+    const std::string candidate = name.substr(0, kLongestName - suffix.size()) + suffix;
+    std::optional<Row> known;
+    {
+      const std::lock_guard table(table_mutex);
+      if (const auto number = number_of(candidate)) known = Row{*number, sessions.at(*number)};
+    }
+    if (known && secret_of(known->second) != keys) continue;
+    if (!known) {
+      const bool is_own = derive("session", candidate) == keys;
+      TRY(created, create_locked(candidate, false, is_own ? std::nullopt : std::optional(keys)));
+      const std::lock_guard table(table_mutex);
+      known = Row{created, sessions.at(created)};
+    }
+    return take_locked(std::move(*known), append);
+  }
+}
+
+namespace {
+
+// One pending store on its way into another: each of its takes becomes one there. How far it came is written with every
+// batch, so that a merge cut short goes on and nothing arrives twice.
+class Merge {
+ public:
+  using Impl = ExchangeStore::Impl;
+  Merge(Impl& to, Impl& from, std::string directory, std::string progress)
+      : to_(to), from_(from), directory_(std::move(directory)), progress_(std::move(progress)) {}
+
+  Result<void> session(uint32_t number, const SessionRow& row);
+  [[nodiscard]] uint64_t merged() const { return merged_; }
+
+ private:
+  // Marker: last id copied, then (pending take, take here, session here) of the take being copied.
+  Result<void> resume(const std::string& marker);
+  Result<void> open_take(const SessionRow& row);
+  Result<void> add(Recording& recording, std::vector<PendingWrite>& writes, size_t& bytes);
+  Result<void> write(std::vector<PendingWrite>& writes, const std::string& marker);
+
+  Impl& to_;
+  Impl& from_;
+  const std::string directory_, progress_;
+  uint64_t last_ = 0, source_take_ = 0, merged_ = 0;
+  Take take_;
+};
+
+Result<void> Merge::resume(const std::string& marker) {
+  take_ = {};
+  TRY(done, to_.read(Family::Meta, marker));
+  ByteReader reader(done ? std::string_view(*done) : std::string_view());
+  last_ = done ? reader.u64() : 0;
+  source_take_ = done ? reader.u64() : 0;
+  const uint64_t take = done ? reader.u64() : 0;
+  const uint32_t session = done ? reader.u32() : 0;
+  for (const auto& [number, row] : to_.live_sessions()) {
+    if (number == session) take_ = {row.name, number, take};  // else deleted meanwhile: the rest gets another
+  }
+  return {};
+}
+
+Result<void> Merge::open_take(const SessionRow& row) {
+  TRY(wish, from_.read(Family::Meta, "append/" + row.name));
+  const Append append = wish && source_take_ == 1 ? Append::Yes : Append::No;
+  TRY(opened, to_.open_merged_take(row.name, from_.secret_of(row), append));
+  take_ = std::move(opened);
+  to_.bump();
+  if (take_.session == row.name) return {};
+  log::warn("store.merged_as",
+            "a session of this name with other match secrets came while it was recorded into beside this process: the "
+            "recordings are a session of their own",
+            {{"session", row.name}, {"as", take_.session}});
+  return {};
+}
+
+Result<void> Merge::add(Recording& recording, std::vector<PendingWrite>& writes, size_t& bytes) {
+  PendingWrite write;
+  write.session_number = take_.session_number;
+  write.take = take_.number;
+  write.id = to_.self.allocate_id();
+  write.key = recording.key;
+  write.started_unix_us = recording.started_unix_us;
+  write.finished = recording.outcome.kind != Outcome::Kind::Incomplete;
+  for (const auto* body : {&recording.request_body, &recording.response_body}) {
+    write.body_bytes += body->size;
+    for (const auto& segment : body->segments) {
+      write.references.push_back(segment.digest);
+      TRY(blob, from_.read(Family::Blobs, view(segment.digest)));
+      if (!blob) continue;  // lost there already; reading it here says so as well
+      bytes += blob->size();
+      write.blobs.push_back({segment, std::make_shared<const std::string>(std::move(*blob))});
+    }
+  }
+  recording.take = take_.number;
+  encode_record(recording, write.encoded);
+  bytes += write.encoded.size();
+  writes.push_back(std::move(write));
+  return {};
+}
+
+Result<void> Merge::write(std::vector<PendingWrite>& writes, const std::string& marker) {
+  std::string value;
+  ByteWriter writer(value);
+  writer.u64(last_);
+  writer.u64(source_take_);
+  writer.u64(take_.number);
+  writer.u32(take_.session_number);
+  const std::lock_guard guard(to_.write_mutex);
+  TRY_VOID(to_.write_locked(writes, Durability::Wal, [&](rocksdb::WriteBatch& batch) {
+    batch.Put(to_.cf(Family::Meta), marker, value).PermitUncheckedError();
+  }));
+  merged_ += writes.size();
+  return {};
+}
+
+Result<void> Merge::session(uint32_t number, const SessionRow& row) {
+  const std::string marker = progress_ + row.name;
+  TRY_VOID(resume(marker));
+  auto rows = from_.iterate(Family::Recordings, false);
+  rows->Seek(recording_key(number, last_ + 1));
+  const std::string prefix = session_prefix(number);
+  const auto is_any_left = [&] { return rows->Valid() && rows->key().starts_with(prefix); };
+  while (is_any_left()) {
+    std::vector<PendingWrite> writes;
+    size_t bytes = 0;
+    while (is_any_left() && writes.size() < kMergeBatch && bytes < kMergeBatchBytes) {
+      TRY(recording, decode_record(rows->value().ToStringView()));
+      if (take_.number == 0 || recording.take != source_take_) {
+        if (!writes.empty()) break;  // one take a batch, as the marker says
+        source_take_ = recording.take;
+        TRY_VOID(open_take(row));
+      }
+      TRY_VOID(add(recording, writes, bytes));
+      last_ = id_of_row(rows->key().ToStringView());
+      rows->Next();
+    }
+    TRY_VOID(write(writes, marker));
+  }
+  if (!rows->status().ok()) return fail_status(rows->status(), "merge " + directory_);
+  if (take_.number == 0) return {};
+  MergeReceipt::write(directory_, row.name, {take_.session, take_.number});
+  return to_.take_over_origins(from_, number, take_.session_number);
+}
+
+}  // namespace
+
 Result<uint64_t> ExchangeStore::merge_pending(const std::string& pending_directory) {
   TRY_VOID(impl_->need_writable());
   uint64_t merged = 0;
@@ -111,72 +262,11 @@ Result<uint64_t> ExchangeStore::merge_pending(const std::string& pending_directo
       return fail(Code::InvalidArgument, pending_directory + " was not recorded beside " + impl_->options.path,
                   Origin::Store);
     }
+    Merge merge(*impl_, *pending->impl_, pending_directory, progress);
     for (const auto& [number, row] : pending->impl_->live_sessions()) {
-      if (row.recordings == 0) continue;
-      const std::string marker = progress + row.name;
-      TRY(done, impl_->read(Family::Meta, marker));
-      // Marker: last id copied, then (pending take, take here) of the take being copied.
-      ByteReader reader(done ? std::string_view(*done) : std::string_view());
-      uint64_t last = done ? reader.u64() : 0;
-      uint64_t source_take = done ? reader.u64() : 0;
-      Take take{row.name, 0, done ? reader.u64() : 0};
-      if (done) {
-        TRY(here, impl_->find_session(row.name));
-        take.session_number = here.first;
-      }
-      auto rows = pending->impl_->iterate(Family::Recordings, false);
-      rows->Seek(recording_key(number, last + 1));
-      const std::string prefix = session_prefix(number);
-      while (rows->Valid() && rows->key().starts_with(prefix)) {
-        std::vector<PendingWrite> writes;
-        size_t bytes = 0;
-        while (rows->Valid() && rows->key().starts_with(prefix) && writes.size() < kMergeBatch &&
-               bytes < kMergeBatchBytes) {
-          TRY(recording, decode_record(rows->value().ToStringView()));
-          if (take.number == 0 || recording.take != source_take) {
-            if (!writes.empty()) break;  // one take a batch, as the marker says
-            source_take = recording.take;
-            TRY(opened, open_take(row.name, Append::No));
-            take = opened;
-          }
-          PendingWrite write;
-          write.session_number = take.session_number;
-          write.take = take.number;
-          write.id = allocate_id();
-          write.key = recording.key;
-          write.started_unix_us = recording.started_unix_us;
-          write.finished = recording.outcome.kind != Outcome::Kind::Incomplete;
-          for (const auto* body : {&recording.request_body, &recording.response_body}) {
-            write.body_bytes += body->size;
-            for (const auto& segment : body->segments) {
-              write.references.push_back(segment.digest);
-              TRY(blob, pending->impl_->read(Family::Blobs, view(segment.digest)));
-              if (!blob) continue;  // lost there already; reading it here says so as well
-              bytes += blob->size();
-              write.blobs.push_back({segment, std::make_shared<const std::string>(std::move(*blob))});
-            }
-          }
-          recording.take = take.number;
-          encode_record(recording, write.encoded);
-          bytes += write.encoded.size();
-          last = id_of_row(rows->key().ToStringView());
-          writes.push_back(std::move(write));
-          rows->Next();
-        }
-        std::string value;
-        ByteWriter writer(value);
-        writer.u64(last);
-        writer.u64(source_take);
-        writer.u64(take.number);
-        const std::lock_guard guard(impl_->write_mutex);
-        TRY_VOID(impl_->write_locked(writes, Durability::Wal, [&](rocksdb::WriteBatch& batch) {
-          batch.Put(impl_->cf(Family::Meta), marker, value).PermitUncheckedError();
-        }));
-        merged += writes.size();
-      }
-      if (!rows->status().ok()) return fail_status(rows->status(), "merge " + pending_directory);
-      if (take.number > 0) TRY_VOID(impl_->take_over_origins(*pending->impl_, number, take.session_number));
+      if (row.recordings > 0) TRY_VOID(merge.session(number, row));
     }
+    merged = merge.merged();
   }
   std::error_code error;
   fs::remove_all(pending_directory, error);

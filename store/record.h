@@ -96,6 +96,7 @@ struct Outcome {
 // Durations of the phases, in microseconds; 0 = did not happen (pooled connection, clear text).
 struct Timings {
   uint64_t dns = 0, connect = 0, tls = 0, first_byte = 0, total = 0;
+  uint64_t head = 0;  // of the final response, where interim ones came before it; else it came with first_byte
   friend bool operator==(const Timings&, const Timings&) = default;
 };
 

@@ -145,6 +145,7 @@ void provenance(A& a, P& value) {
   a.number(value.timings.tls);
   a.number(value.timings.first_byte);
   a.number(value.timings.total);
+  if (a.version >= 3) a.number(value.timings.head);
 }
 
 template <class A, class M>

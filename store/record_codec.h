@@ -15,8 +15,9 @@
 
 namespace tapdeck::store {
 
-// 2: messages, an outcome's code, the :protocol of an extended CONNECT. Version 1 is read as having none of them.
-inline constexpr uint8_t kRecordVersion = 2;
+// 2: messages, an outcome's code, the :protocol of an extended CONNECT. 3: Timings::head. Older versions are read as
+// having none of them.
+inline constexpr uint8_t kRecordVersion = 3;
 
 // Appends the encoding of `recording` to `out`.
 void encode_record(const Recording& recording, std::string& out);

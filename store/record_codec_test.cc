@@ -43,6 +43,7 @@ Recording full_recording() {
   r.provenance.client = *Endpoint::parse("10.0.0.1:4000");
   r.provenance.original_destination = *Endpoint::parse("[2001:db8::1]:443");
   r.provenance.timings.total = 123456;
+  r.provenance.timings.head = 1234;
   return r;
 }
 
@@ -94,6 +95,17 @@ TEST(RecordCodec, NamesANewerVersion) {
   std::string whole = encoded(full_recording());
   whole[0] = static_cast<char>(kRecordVersion + 1);
   EXPECT_EQ(decode_record(whole).error().code, Code::Unsupported);
+}
+
+TEST(RecordCodec, ReadsWhatVersionTwoWrote) {
+  Recording recording = full_recording();
+  recording.provenance.timings.head = 0;
+  std::string bytes = encoded(recording);
+  bytes[0] = 2;
+  bytes.pop_back();  // ends with its other timings
+  const auto decoded = decode_record(bytes);
+  ASSERT_TRUE(decoded) << decoded.error().message();
+  EXPECT_EQ(decoded->provenance, recording.provenance);
 }
 
 TEST(RecordCodec, ReadsWhatVersionOneWrote) {

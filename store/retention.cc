@@ -128,6 +128,84 @@ PruneCounts ExchangeStore::pruned() const {
   return {impl_->pruned_bytes, impl_->pruned_count, impl_->pruned_age};
 }
 
+namespace {
+
+// Recordings in the order in which they ended, oldest first. They are stored in the order in which they began; the few
+// that lasted longer than what began after them wait in here, beside the oldest of the rest.
+class ByEnd {
+ public:
+  struct Item {
+    int64_t ended_unix_us = 0;  // 0: it does not decode
+    uint64_t id = 0;
+    uint32_t session = 0;
+    std::string encoded;
+  };
+
+  explicit ByEnd(ExchangeStore::Impl& store) {
+    for (const auto& [number, row] : store.live_sessions()) {
+      auto rows = store.iterate(Family::Recordings, false);
+      rows->Seek(recording_key(number, row.first_id));
+      cursors_.push_back({number, row.first_id, std::move(rows)});
+    }
+  }
+
+  // Null: there is no more.
+  [[nodiscard]] const Item* first() {
+    while (waiting_.size() < kWaiting && take_next()) continue;
+    const auto found =
+        std::ranges::min_element(waiting_, {}, [](const Item& item) { return std::pair(item.ended_unix_us, item.id); });
+    first_ = static_cast<size_t>(found - waiting_.begin());
+    return found == waiting_.end() ? nullptr : &*found;
+  }
+  void drop_first() {
+    std::swap(waiting_[first_], waiting_.back());
+    waiting_.pop_back();
+  }
+  // No recording of the session that is left lies below it.
+  [[nodiscard]] uint64_t first_id(uint32_t session) const {
+    uint64_t least = 0;
+    for (const auto& cursor : cursors_) {
+      if (cursor.session == session) least = cursor.next_id;
+    }
+    for (const auto& item : waiting_) {
+      if (item.session == session) least = std::min(least, item.id);
+    }
+    return least;
+  }
+
+ private:
+  static constexpr size_t kWaiting = 32;
+
+  struct Cursor {
+    uint32_t session;
+    uint64_t next_id;  // no row that is left lies below it
+    std::unique_ptr<rocksdb::Iterator> rows;
+    [[nodiscard]] bool is_over() const { return !rows->Valid() || !rows->key().starts_with(session_prefix(session)); }
+    // Those that are over come last.
+    [[nodiscard]] uint64_t id() const { return is_over() ? ~0ULL : id_of_row(rows->key().ToStringView()); }
+  };
+
+  bool take_next() {
+    const auto oldest = std::ranges::min_element(cursors_, {}, &Cursor::id);
+    if (oldest == cursors_.end() || oldest->is_over()) return false;
+    Item item{.id = oldest->id(), .session = oldest->session, .encoded = oldest->rows->value().ToString()};
+    if (const auto recording = decode_record(item.encoded)) {
+      const uint64_t lasted = recording->provenance.timings.total;
+      item.ended_unix_us = static_cast<int64_t>(static_cast<uint64_t>(recording->started_unix_us) + lasted);
+    }
+    waiting_.push_back(std::move(item));
+    oldest->next_id = waiting_.back().id + 1;
+    oldest->rows->Next();
+    return true;
+  }
+
+  std::vector<Cursor> cursors_;
+  std::vector<Item> waiting_;
+  size_t first_ = 0;
+};
+
+}  // namespace
+
 Result<PruneCounts> ExchangeStore::prune(int64_t now_unix_us, size_t most) {
   TRY_VOID(impl_->need_writable());
   PruneCounts counts;
@@ -135,31 +213,26 @@ Result<PruneCounts> ExchangeStore::prune(int64_t now_unix_us, size_t most) {
   {
     const std::lock_guard guard(impl_->write_mutex);
     if (impl_->db) impl_->blob_collection.tend(*impl_->db, *impl_->cf(Family::Blobs), now_unix_us);
+    impl_->drop_cursor();
+    const std::lock_guard table(impl_->table_mutex);
+    impl_->weigh();
   }
-  if (options.max_bytes == 0 && options.max_recordings == 0 && options.max_age.count() == 0) return counts;
   uint64_t bytes = stored_bytes();
   uint64_t recordings = stored_recordings();
+  const auto is_over = [&] {
+    return (options.max_bytes != 0 && bytes > options.max_bytes) ||
+           (options.max_recordings != 0 && recordings > options.max_recordings);
+  };
+  if (!is_over() && options.max_age.count() == 0) return counts;
   const int64_t oldest_allowed = now_unix_us - options.max_age.count() * 1'000'000;
   const std::lock_guard guard(impl_->write_mutex);
   if (!impl_->db) return counts;
-  // One cursor a session; the smallest id of all is the oldest recording.
-  struct Cursor {
-    uint32_t number;
-    std::unique_ptr<rocksdb::Iterator> rows;
-    [[nodiscard]] uint64_t id() const { return id_of_row(rows->key().ToStringView()); }
-  };
-  std::vector<Cursor> cursors;
-  for (const auto& [number, row] : impl_->live_sessions()) {
-    auto rows = impl_->iterate(Family::Recordings, false);
-    rows->Seek(recording_key(number, row.first_id));
-    if (rows->Valid() && rows->key().starts_with(session_prefix(number))) cursors.push_back({number, std::move(rows)});
-  }
+  ByEnd order(*impl_);
   Impl::Removal removal;
-  while (!cursors.empty() && removal.ids.size() < most) {
-    const auto oldest = std::ranges::min_element(cursors, {}, &Cursor::id);
-    const std::string_view encoded = oldest->rows->value().ToStringView();
-    const auto recording = decode_record(encoded);
-    const bool too_old = options.max_age.count() != 0 && (!recording || recording->started_unix_us < oldest_allowed);
+  while (removal.ids.size() < most) {
+    const ByEnd::Item* oldest = order.first();
+    if (oldest == nullptr) break;
+    const bool too_old = options.max_age.count() != 0 && oldest->ended_unix_us < oldest_allowed;
     if (options.max_bytes != 0 && bytes > options.max_bytes) {
       ++counts.by_bytes;
     } else if (options.max_recordings != 0 && recordings > options.max_recordings) {
@@ -170,16 +243,13 @@ Result<PruneCounts> ExchangeStore::prune(int64_t now_unix_us, size_t most) {
       break;
     }
     const uint64_t freed = removal.freed;
-    const uint64_t id = oldest->id();
-    impl_->remove_recording(removal, oldest->number, id, encoded);
-    if (const auto row = removal.rows.find(oldest->number); row != removal.rows.end()) row->second.first_id = id + 1;
-    bytes -= std::min(bytes, encoded.size() + (removal.freed - freed));
+    impl_->remove_recording(removal, oldest->session, oldest->id, oldest->encoded);
+    bytes -= std::min(bytes, oldest->encoded.size() + (removal.freed - freed));
     --recordings;
-    oldest->rows->Next();
-    if (!oldest->rows->Valid() || !oldest->rows->key().starts_with(session_prefix(oldest->number)))
-      cursors.erase(oldest);
+    order.drop_first();
   }
   if (removal.ids.empty()) return counts;
+  for (auto& [number, row] : removal.rows) row.first_id = order.first_id(number);
   TRY_VOID(impl_->commit_removal(removal));
   impl_->bump();
   impl_->pruned_bytes += counts.by_bytes;

@@ -158,44 +158,86 @@ Result<std::string> ExchangeStore::active_session(std::string_view target) const
   return std::string("default");
 }
 
+Result<ExchangeStore::Impl::Row> ExchangeStore::Impl::ensure_locked(std::string_view name) {
+  std::optional<uint32_t> number;
+  {
+    const std::lock_guard table(table_mutex);
+    number = number_of(name);
+  }
+  if (!number) {
+    TRY(created, create_locked(name, false, std::nullopt));
+    number = created;
+  }
+  const std::lock_guard table(table_mutex);
+  return Row{*number, sessions.at(*number)};
+}
+
+Result<Take> ExchangeStore::Impl::take_locked(Row session, Append append) {
+  auto& [number, row] = session;
+  if (append == Append::No || row.takes == 0) {
+    ++row.takes;
+    TRY_VOID(put_session(number, row));
+  }
+  return Take{row.name, number, row.takes};
+}
+
 Result<Take> ExchangeStore::open_take(std::string_view session, Append append) {
   TRY_VOID(impl_->need_writable());
   Take take;
-  take.session = session;
   {
     const std::lock_guard guard(impl_->write_mutex);
-    std::optional<uint32_t> number;
-    SessionRow row;
-    {
-      const std::lock_guard table(impl_->table_mutex);
-      number = impl_->number_of(session);
+    TRY(found, impl_->ensure_locked(session));
+    // Which take that is, only the store that this one is merged into knows.
+    if (impl_->merges_later && append == Append::Yes && found.second.takes == 0) {
+      rocksdb::WriteBatch batch;
+      batch.Put(impl_->cf(Family::Meta), "append/" + found.second.name, {}).PermitUncheckedError();
+      TRY_VOID(impl_->commit(batch, impl_->options.durability));
     }
-    if (!number) {
-      TRY(created, impl_->create_locked(session, false, std::nullopt));
-      number = created;
-    }
-    {
-      const std::lock_guard table(impl_->table_mutex);
-      row = impl_->sessions.at(*number);
-    }
-    take.session_number = *number;
-    if (append == Append::No || row.takes == 0) {
-      ++row.takes;
-      TRY_VOID(impl_->put_session(*number, row));
-    }
-    take.number = row.takes;
+    TRY(opened, impl_->take_locked(std::move(found), append));
+    take = std::move(opened);
   }
   impl_->bump();
   return take;
 }
 
+Result<Take> ExchangeStore::open_take_of(const Holder& holder, std::string_view session, Append append) {
+  TRY_VOID(impl_->need_writable());
+  Take take;
+  {
+    const std::lock_guard guard(impl_->write_mutex);
+    TRY(found, impl_->ensure_locked(session));
+    const std::string key = "holder/" + holder.name;
+    // Both: numbers of deleted sessions are used again, and an import keeps the time.
+    std::string place;
+    ByteWriter(place).u32(found.first);
+    ByteWriter(place).u64(static_cast<uint64_t>(found.second.created_unix_us));
+    TRY(note, impl_->read(Family::Meta, key));
+    if (append == Append::Yes && note && note->starts_with(place)) {
+      ByteReader reader(std::string_view(*note).substr(place.size()));
+      const uint64_t number = reader.u64();
+      if (reader.rest() == holder.state && number > 0 && number <= found.second.takes)
+        return Take{found.second.name, found.first, number};
+    }
+    TRY(opened, impl_->take_locked(std::move(found), Append::No));
+    take = std::move(opened);
+    ByteWriter(place).u64(take.number);
+    place += holder.state;
+    rocksdb::WriteBatch batch;
+    batch.Put(impl_->cf(Family::Meta), key, place).PermitUncheckedError();
+    TRY_VOID(impl_->commit(batch, impl_->options.durability));
+  }
+  impl_->bump();
+  return take;
+}
+
+Secret ExchangeStore::Impl::secret_of(const SessionRow& row) const {
+  return row.secret ? *row.secret : derive("session", row.name);
+}
+
 Result<Secret> ExchangeStore::key_secret(std::string_view session) const {
   {
     const std::lock_guard table(impl_->table_mutex);
-    if (const auto number = impl_->number_of(session)) {
-      const auto& row = impl_->sessions.at(*number);
-      if (row.secret) return *row.secret;
-    }
+    if (const auto number = impl_->number_of(session)) return impl_->secret_of(impl_->sessions.at(*number));
   }
   return impl_->derive("session", session);
 }

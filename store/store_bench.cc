@@ -1,5 +1,5 @@
 // How many recordings a second one thread builds and the writer stores, and what of it a core pays. Not a test:
-//   store_bench [recordings] [distinct bodies]
+//   store_bench [recordings] [distinct bodies] [distinct requests]
 #include <sys/resource.h>
 
 #include <chrono>
@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
   using namespace tapdeck::store;
   const int count = argc > 1 ? std::atoi(argv[1]) : 200000;
   const int distinct = argc > 2 ? std::atoi(argv[2]) : 1;
+  const int requests = argc > 3 ? std::atoi(argv[3]) : 1;
   char directory[] = "/tmp/tapdeck-store-bench-XXXXXX";
   StoreOptions options;
   options.path = ::mkdtemp(directory);
@@ -72,6 +73,7 @@ int main(int argc, char** argv) {
       // A loop turn of a worker finishes about 16 exchanges.
       const double turn = now();
       for (int n = 0; n < 16; ++n, ++i) {
+        if (requests > 1) request.target = "/index.html?some=" + std::to_string(i % requests);
         RecordingBuilder builder(context, store.allocate_id(), i, "https", "api.example.com", 443, request);
         builder.response(response);
         const std::string number = std::to_string(i % distinct);

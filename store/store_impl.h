@@ -6,6 +6,7 @@
 #pragma once
 
 #include <rocksdb/db.h>
+#include <rocksdb/perf_level.h>
 #include <rocksdb/write_batch.h>
 
 #include <array>
@@ -33,7 +34,8 @@ inline constexpr uint64_t kSchemaVersion = 1;
 // Column families. Keys are big endian, so that they sort by number.
 enum class Family : size_t {
   Default,     // unused, RocksDB wants it
-  Meta,        // "schema", "fingerprint", "blob_bytes", "active/<target>", "merge/<directory>/..."
+  Meta,        // "schema", "fingerprint", "blob_bytes", "active/<target>", "merge/<directory>/<session>",
+               // "holder/<name>" -> its take; in pending/: "append/<session>" when it extends the last take
   Sessions,    // session(4) -> SessionRow
   Recordings,  // session(4) id(8) -> encoded record
   Match,       // session(4) key(32) ~take(8) id(8) -> finished(1): a prefix seek meets the newest take first
@@ -88,6 +90,10 @@ inline constexpr uint8_t kJournalPart = 2;
   return {text.data(), text.size()};
 }
 [[nodiscard]] int64_t unix_now_us();
+// RocksDB counts every comparison of keys for its thread, which is a tenth of what a write costs. Not in this thread.
+inline void count_nothing() {
+  rocksdb::SetPerfLevel(rocksdb::PerfLevel::kDisable);
+}
 
 // What a rocksdb status means, with `what` in front.
 [[nodiscard]] std::unexpected<Error> fail_status(const rocksdb::Status& status, const std::string& what);
@@ -103,6 +109,19 @@ class RecentDigests {
  private:
   static size_t slot(const Digest& digest) { return static_cast<size_t>(digest[0]) << 8 | digest[1]; }
   std::vector<Digest> slots_ = std::vector<Digest>(65536);
+};
+
+// The snapshot goes with the database it is of: after a reopen the view is of what is stored then.
+class ExchangeStore::View {
+ public:
+  explicit View(const Impl& store);
+  ~View();
+  View(const View&) = delete;
+  View& operator=(const View&) = delete;
+  const rocksdb::Snapshot* snapshot = nullptr;  // handle
+
+ private:
+  const Impl& store_;
 };
 
 struct ExchangeStore::Impl {
@@ -146,6 +165,7 @@ struct ExchangeStore::Impl {
 
   // The store that this one was opened beside, when it is to answer as well: as it was then.
   std::unique_ptr<ExchangeStore> older;
+  bool merges_later = false;  // opened by open_pending()
 
   mutable std::mutex table_mutex;
   std::map<uint32_t, SessionRow> sessions;    // table
@@ -155,6 +175,12 @@ struct ExchangeStore::Impl {
   std::map<uint32_t, std::shared_ptr<KeyFilter>> filters;  // filter: by session number
   std::atomic<bool> filling{false}, closing{false};
   std::thread filler;  // filter
+
+  // Whether look-ups put what they read into the block cache: while all of the store has room there. In a larger one a
+  // block merely drives out another, which costs more than reading it from the page cache again.
+  std::atomic<bool> keeps_blocks{true};
+  // An iterator of Match for the next look-up. It holds on to what RocksDB has replaced meanwhile, so prune() drops it.
+  std::atomic<rocksdb::Iterator*> cursor{nullptr};
 
   std::atomic<uint64_t> blob_bytes{0};  // changed under write
   std::atomic<uint64_t> pruned_bytes{0}, pruned_count{0}, pruned_age{0};
@@ -170,7 +196,11 @@ struct ExchangeStore::Impl {
   [[nodiscard]] rocksdb::Status try_open(Access mode, DamagedLog log = DamagedLog::Refuse);
   [[nodiscard]] Result<void> reopen();
   void close_db();
+  mutable std::mutex view_mutex;
+  mutable std::set<View*> views;  // view: those alive
+  void release_views();
   [[nodiscard]] Result<void> load_tables();
+  void weigh();  // under table: sets keeps_blocks
   [[nodiscard]] Result<void> check_schema();
   [[nodiscard]] Result<void> recover_for_reader();
   [[nodiscard]] Result<void> recover_partials();
@@ -194,11 +224,20 @@ struct ExchangeStore::Impl {
   [[nodiscard]] SessionInfo info(uint32_t number, const SessionRow& row) const;  // under table
   void bump() { self.generation_.fetch_add(1, std::memory_order_acq_rel); }
 
+  // ---- sessions.cc; the caller holds write
+  [[nodiscard]] Result<Row> ensure_locked(std::string_view name);  // made when it is new
+  [[nodiscard]] Result<Take> take_locked(Row session, Append append);
+  [[nodiscard]] Secret secret_of(const SessionRow& row) const;  // of its keys; whoever calls
+
   // ---- pending.cc
+  [[nodiscard]] Result<Take> open_merged_take(const std::string& name, const Secret& keys, Append append);
   [[nodiscard]] Result<void> take_over_origins(const Impl& from, uint32_t session, uint32_t as_session);
 
   // ---- lookup.cc
   [[nodiscard]] Result<Found> find_own(std::string_view session, const Key& key);
+  [[nodiscard]] std::unique_ptr<rocksdb::Iterator> take_cursor();
+  void give_back(std::unique_ptr<rocksdb::Iterator> rows);
+  void drop_cursor() { delete cursor.exchange(nullptr); }
 
   // ---- key_filter_fill.cc
   [[nodiscard]] std::shared_ptr<KeyFilter> filter_of(uint32_t session) const;  // null: nobody has asked for it

@@ -61,9 +61,15 @@ rocksdb::ColumnFamilyOptions family_options(const std::string& name, const rocks
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = cache;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(16));  // bits a key; docs/PERFORMANCE.md has it and 10
+  // Indexes stay in memory. Sharing prefixes makes them smaller by half, and a search meets fewer cold cache lines.
+  table.index_block_restart_interval = 16;
   options.write_buffer_size = 32ull << 20;
   options.compression = rocksdb::kNoCompression;
-  if (name == name_of(Family::Recordings)) options.bottommost_compression = rocksdb::kLZ4Compression;
+  if (name == name_of(Family::Recordings)) {
+    options.bottommost_compression = rocksdb::kLZ4Compression;
+    options.optimize_filters_for_hits = true;  // who asks for an id has it from the index
+  }
+  if (name == name_of(Family::BlobRefs)) table.filter_policy.reset();  // only ever iterated
   if (name == name_of(Family::Match)) {
     // session(4) key(32): a lookup of a key that was never recorded ends at the filter, however large the store.
     options.prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(36));
@@ -282,6 +288,8 @@ rocksdb::Status ExchangeStore::Impl::try_open(Access mode, DamagedLog log) {
 
 void ExchangeStore::Impl::close_db() {
   if (db == nullptr) return;
+  release_views();
+  drop_cursor();
   for (auto* handle : all_handles) db->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
   all_handles.clear();
   families.fill(nullptr);

@@ -35,11 +35,21 @@ std::unique_ptr<rocksdb::Iterator> ExchangeStore::Impl::iterate(Family family, b
 
 Result<std::optional<std::string>> ExchangeStore::Impl::read(Family family, std::string_view key) const {
   TRY_VOID(need_open());
+  count_nothing();
+  rocksdb::ReadOptions read_options;
+  read_options.fill_cache = family != Family::Recordings || keeps_blocks;
   std::string value;
-  const rocksdb::Status status = db->Get(rocksdb::ReadOptions(), cf(family), slice(key), &value);
+  const rocksdb::Status status = db->Get(read_options, cf(family), slice(key), &value);
   if (status.IsNotFound()) return std::optional<std::string>{};
   if (!status.ok()) return fail_status(status, std::string("read ") + name_of(family));
   return std::optional(std::move(value));
+}
+
+void ExchangeStore::Impl::weigh() {
+  constexpr uint64_t kMatchRowBytes = 64;
+  uint64_t bytes = 0;
+  for (const auto& [number, row] : sessions) bytes += row.record_bytes + row.recordings * kMatchRowBytes;
+  keeps_blocks.store(bytes <= options.cache_bytes, std::memory_order_relaxed);
 }
 
 Result<void> ExchangeStore::Impl::load_tables() {
@@ -59,6 +69,7 @@ Result<void> ExchangeStore::Impl::load_tables() {
     sessions.emplace(number, std::move(row));
   }
   if (!rows->status().ok()) return fail_status(rows->status(), "read sessions of " + options.path);
+  weigh();
   auto begun = iterate(Family::Partial);
   begun->SeekForPrev(std::string(8, static_cast<char>(0xff)));  // below the anchor
   has_partials = begun->Valid();

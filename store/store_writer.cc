@@ -6,6 +6,8 @@
 #include <mutex>
 #include <thread>
 
+#include "daemon/base/log.h"
+
 namespace tapdeck::store {
 namespace {
 
@@ -42,9 +44,11 @@ struct StoreWriter::Impl {
   std::vector<std::vector<PendingWrite>> spare;   // mutex; written, given back to callers to be freed and used again
   std::vector<PendingWrite*> merged;              // the thread's own
   std::vector<std::pair<size_t, uint64_t>> lost;  // the thread's own: which hand-over, which recording
-  WriterStats stats;                              // mutex
-  bool stopping = false;                          // mutex
-  bool writing = false;                           // mutex
+  PruneCounts untold;                             // the thread's own: not in the log yet
+  std::chrono::steady_clock::time_point next_told{};  // the thread's own
+  WriterStats stats;                                  // mutex
+  bool stopping = false;                              // mutex
+  bool writing = false;                               // mutex
   std::thread thread;
 
   Impl(ExchangeStore& target, WriterOptions writer_options) : store(target), options(writer_options) {}
@@ -70,6 +74,7 @@ struct StoreWriter::Impl {
       const auto now = std::chrono::steady_clock::now();
       if (now >= next_prune) {
         const auto counts = store.prune(unix_now_us());
+        if (counts) tell_pruned(*counts, now);
         const bool more = counts && counts->by_age + counts->by_bytes + counts->by_count >= kPrunedAtOnce;
         next_prune = more ? now : now + kPause;
         wake = more ? now : now + kAgeCheck;
@@ -77,6 +82,18 @@ struct StoreWriter::Impl {
         wake = next_prune;
       }
     }
+  }
+
+  // At once, then what came together since: a store at its bound is pruned with every batch.
+  void tell_pruned(const PruneCounts& counts, std::chrono::steady_clock::time_point now) {
+    untold.by_bytes += counts.by_bytes;
+    untold.by_count += counts.by_count;
+    untold.by_age += counts.by_age;
+    if (untold.by_bytes + untold.by_count + untold.by_age == 0 || now < next_told) return;
+    next_told = now + kAgeCheck;
+    log::info("store.pruned", "the oldest recordings were removed, as storage.max_* says",
+              {{"max_bytes", untold.by_bytes}, {"max_recordings", untold.by_count}, {"max_age", untold.by_age}});
+    untold = {};
   }
 
   void write_all(std::vector<Handover>& taken) {
@@ -147,6 +164,7 @@ StoreWriter::~StoreWriter() {
   }
   impl_->work.notify_one();
   impl_->thread.join();
+  impl_->tell_pruned({}, std::chrono::steady_clock::time_point::max());
 }
 
 Result<void> StoreWriter::submit(std::vector<PendingWrite>& writes, Completion* completion, uint64_t token,

@@ -176,6 +176,7 @@ Result<ImportResult> ExchangeStore::import_session(const std::string& file, std:
     return fail(Code::AlreadyExists, "session '" + name + "' exists; import under another name, or delete it first",
                 Origin::Store);
   }
+  const int64_t oldest_kept = unix_now_us() - impl_->options.max_age.count() * 1'000'000;
   // Filled out of sight and shown by one write at the end: a crash on the way leaves nothing but a hidden session,
   // which the next open removes.
   uint32_t number = 0;
@@ -184,7 +185,7 @@ Result<ImportResult> ExchangeStore::import_session(const std::string& file, std:
     TRY(created, impl_->create_locked(name, true, header.secret));
     number = created;
   }
-  ImportResult result{name, 0, 0};
+  ImportResult result{.session = name};
   std::vector<PendingWrite> batch;
   std::vector<PendingWrite::Blob> blobs;
   size_t batch_bytes = 0;
@@ -201,6 +202,7 @@ Result<ImportResult> ExchangeStore::import_session(const std::string& file, std:
         blobs.clear();
         batch_bytes += write.encoded.size();
         ++result.recordings;
+        if (impl_->options.max_age.count() > 0 && write.started_unix_us < oldest_kept) ++result.too_old;
         result.bytes += write.encoded.size() + write.body_bytes;
         batch.push_back(std::move(write));
         if (batch_bytes < kImportBatchBytes) return {};
@@ -225,11 +227,7 @@ Result<ImportResult> ExchangeStore::import_session(const std::string& file, std:
   Result<void> done = filled ? Result<void>{} : std::unexpected(filled.error());
   if (done && !batch.empty()) done = write(batch, Durability::Wal);
   if (done && exists) done = delete_session(name);
-  if (!done) {
-    ignore(impl_->erase_session_rows(number), "the next open removes hidden sessions too");
-    return std::unexpected(done.error());
-  }
-  {
+  if (done) {
     const std::lock_guard guard(impl_->write_mutex);
     SessionRow row;
     {
@@ -239,7 +237,19 @@ Result<ImportResult> ExchangeStore::import_session(const std::string& file, std:
     row.hidden = false;
     row.takes = header.takes;
     row.created_unix_us = header.created_unix_us;
-    TRY_VOID(impl_->put_session(number, row));
+    bool is_taken = false;
+    {
+      const std::lock_guard table(impl_->table_mutex);
+      is_taken = impl_->number_of(name).has_value();
+    }
+    // Somebody records into one by now: under two secrets, one half could never be replayed.
+    done = is_taken ? fail(Code::AlreadyExists, "session '" + name + "' was made meanwhile; import under another name",
+                           Origin::Store)
+                    : impl_->put_session(number, row);
+  }
+  if (!done) {
+    ignore(impl_->erase_session_rows(number), "the next open removes hidden sessions too");
+    return std::unexpected(done.error());
   }
   impl_->bump();
   return result;

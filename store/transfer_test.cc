@@ -89,6 +89,32 @@ TEST(Transfer, EveryTruncatedOrChangedFileIsRefusedAndLeavesNothing) {
   EXPECT_EQ(store->stored_recordings(), 1u);
 }
 
+TEST(Transfer, OfTwoImportsUnderOneNameAtOnceOneIsRefused) {
+  const TempDirectory dir, other;
+  const std::string file = other.path() + "/s.tapdeck";
+  {
+    auto from = open_store(other.path() + "/store");
+    Recorder recorder(*from, "s");
+    for (int i = 0; i < 500; ++i) ignore(recorder.record("/" + std::to_string(i), "x"), "so that both are at it");
+    ASSERT_TRUE(from->export_session("s", file));
+  }
+  auto store = open_store(dir.path());
+  std::atomic<int> imported = 0;
+  const auto import = [&] {
+    if (const auto done = store->import_session(file, {}, Overwrite::No)) {
+      ++imported;
+    } else {
+      EXPECT_EQ(done.error().code, Code::AlreadyExists);
+    }
+  };
+  std::thread second(import);
+  import();
+  second.join();
+  EXPECT_EQ(imported, 1);
+  EXPECT_EQ(store->list_sessions()->size(), 1U);
+  EXPECT_EQ(store->stored_recordings(), 500U);
+}
+
 TEST(Pending, ASecondRecorderIsMergedAsNewTakes) {
   const TempDirectory dir;
   StoreOptions options;

@@ -254,6 +254,7 @@ Result<void> ExchangeStore::Impl::write_locked(std::vector<PendingWrite>& writes
 
 Result<void> ExchangeStore::Impl::write_locked(std::span<PendingWrite* const> writes, Durability durability,
                                                const Extra& extra) {
+  count_nothing();
   if (broken || db == nullptr) TRY_VOID(resume());
   rocksdb::WriteBatch& batch = write_batch;
   if (batch.GetDataSize() > kKeptBatchBytes) batch = rocksdb::WriteBatch();

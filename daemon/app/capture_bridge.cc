@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "daemon/base/log.h"
+
 namespace tapdeck::app {
 
 void CaptureBridge::connect(kernel::Capture& capture, std::vector<server::Worker*> workers) {
@@ -35,6 +37,14 @@ void CaptureBridge::on_cgroup_back(uint32_t target) {
 void CaptureBridge::on_refused(const kernel::Refusal& refusal) {
   const std::scoped_lock lock(mutex_);
   if (refusals_.size() < kMaxRefusals) refusals_.push_back(refusal);
+}
+
+void CaptureBridge::on_refused_as_recorded(const kernel::Refusal& refusal) {
+  log::peer(log::Level::Info, "replay.refused", "a connect was refused, as when it was recorded",
+            {{"target", refusal.target},
+             {"destination", refusal.destination.to_string()},
+             {"pid", refusal.pid},
+             {"comm", refusal.comm.data()}});
 }
 
 Result<exchange::CapturedFlow> CaptureBridge::resolve(const server::ListenerTag& listener, const Endpoint& client,

@@ -43,6 +43,10 @@ struct Arguments {
   bool body = false, request_body = false, json = false, remove = false;
 };
 
+std::string not_empty(const std::string& text) {
+  return text.empty() ? "must not be empty" : "";
+}
+
 std::string modes_check(const std::string& text) {
   if (parse_mode(text)) return "";
   constexpr std::array<std::string_view, 4> kNames = {"record", "replay", "hybrid", "passthrough"};
@@ -110,6 +114,9 @@ class Builder {
     sub->add_flag("--append", a_.run.append, "extend the session's last take instead of opening a new one");
     sub->add_flag("--fail-on-miss{3}", a_.fail_on_miss,
                   "exit with this status (3) when something was missed, refused or lost");
+    sub->add_option("--replay-refused", a_.run.replay_refused,
+                    "what replay makes of a connect that was refused: answer (with the recorded 502) or refuse")
+        ->check(CLI::IsMember({"answer", "refuse"}));
     sub->add_option("--summary", a_.run.summary_file, "write the summary as JSON to this file");
     sub->add_option("--upstream-ca", a_.run.upstream_ca, "PEM file that upstream certificates may also chain to");
     sub->add_option("--capture", a_.run.capture,
@@ -136,6 +143,7 @@ class Builder {
     one->add_option("--cgroup", a_.cgroup, "cgroup2 directory");
     one->add_option("--interface", a_.interface_name, "network interface of this host (bridge, veth)");
     one->require_option(1);
+    for (CLI::Option* option : one->get_options()) option->check(not_empty);
     sub->add_option("--name", a_.attach.name, "name of the target (default: what was given)");
     sub->add_option("--session", a_.session.name, "session (default: the daemon's)");
     sub->add_option("--mode", a_.mode, "mode (default: the daemon's)")->check(modes_check);
@@ -159,9 +167,9 @@ class Builder {
     };
     named("show", "show one session", session_show);
     named("create", "create an empty session", session_create);
-    named("activate", "make it the session in use", session_activate)
+    named("activate", "make it the session that serve uses for targets that name none", session_activate)
         ->add_option("--target", a_.session.target, "only for this target");
-    named("rewind", "replay from the first recording again", session_rewind)
+    named("rewind", "have the daemon replay from the first recording again", session_rewind)
         ->add_option("--target", a_.session.target, "only for this target");
     named("delete", "delete a session and its recordings", session_delete)
         ->add_flag("--yes", a_.session.yes, "do not ask");
@@ -187,9 +195,11 @@ class Builder {
     };
     filters(listing(parent, "list", "list recordings", "  tapdeck recording list --session shop --status 500",
                     [this] { return recording_list(a_.common, a_.recording, streams_); }));
-    CLI::App* search = listing(parent, "search", "list recordings with a text in URL, headers or (body:TEXT) bodies",
-                               "  tapdeck recording search x-request-id\n  tapdeck recording search body:needle",
-                               [this] { return recording_list(a_.common, a_.recording, streams_); });
+    CLI::App* search =
+        listing(parent, "search",
+                "list recordings with a text in the URL, a header (as 'name: value') or with body:TEXT a body",
+                "  tapdeck recording search x-request-id\n  tapdeck recording search body:needle",
+                [this] { return recording_list(a_.common, a_.recording, streams_); });
     search->add_option("TEXT", a_.recording.filter.text, "text, any case")->required();
     filters(search);
     CLI::App* show = listing(parent, "show", "show one recording, or its body",

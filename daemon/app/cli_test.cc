@@ -79,6 +79,14 @@ TEST_F(CliTest, FailOnMissHasADefaultStatusAndTakesAnother) {
   EXPECT_EQ(run_.fail_on_miss, 9);
 }
 
+TEST_F(CliTest, RunMayBeToldWhatToMakeOfRefusedConnects) {
+  EXPECT_EQ(call({"run", "--", "true"}), 42);
+  EXPECT_EQ(run_.replay_refused, "") << "the configuration says";
+  EXPECT_EQ(call({"run", "--replay-refused", "refuse", "--", "true"}), 42);
+  EXPECT_EQ(run_.replay_refused, "refuse");
+  EXPECT_EQ(call({"run", "--replay-refused", "drop", "--", "true"}), 125);
+}
+
 TEST_F(CliTest, RunsOwnMistakesEndWith125) {
   EXPECT_EQ(call({"run"}), 125);
   EXPECT_EQ(call({"run", "--sesion", "s", "--", "true"}), 125);
@@ -102,6 +110,8 @@ TEST_F(CliTest, MissingAndContradictingArgumentsAreUsageErrors) {
   EXPECT_EQ(call({"session", "create"}), kExitUsage);
   EXPECT_EQ(call({"attach"}), kExitUsage);
   EXPECT_EQ(call({"attach", "--pid", "1", "--unit", "u"}), kExitUsage);
+  EXPECT_EQ(call({"attach", "--unit", ""}), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("must not be empty"));
   EXPECT_EQ(call({"recording", "show", "1", "--request"}), kExitUsage);
   EXPECT_EQ(call({"recording", "list", "--limit", "0"}), kExitUsage);
 }
@@ -162,6 +172,24 @@ TEST_F(CliTest, ServeGetsItsFiles) {
   EXPECT_EQ(serve_.state_dir, "d");
 }
 
+TEST_F(CliTest, CleanAfterAServiceThatFailedSaysWhatIsRefusedMeanwhile) {
+  const auto kernel = directory_ / "kernel";
+  std::filesystem::create_directories(kernel);
+  ::setenv("RUNTIME_DIRECTORY", directory_.c_str(), 1);
+  ::setenv("SERVICE_RESULT", "exit-code", 1);
+  EXPECT_EQ(here({"clean"}), kExitOk);
+  EXPECT_THAT(err_.str(), HasSubstr("'exit-code'; it left nothing in the kernel"));
+  std::ofstream(kernel / "filter-1") << "record\n";
+  EXPECT_EQ(here({"clean"}), kExitOk);
+  EXPECT_THAT(err_.str(), HasSubstr("fail-closed targets stay refused until it runs again"));
+  std::ofstream(kernel / "pins") << (kernel / "bpf").string() << '\n';  // no bpffs: it went with its mount namespace
+  EXPECT_EQ(here({"clean"}), kExitOk);
+  EXPECT_THAT(err_.str(), HasSubstr("FAIL-CLOSED TARGETS ARE OPEN"));
+  EXPECT_TRUE(std::filesystem::exists(kernel / "filter-1")) << "the next start takes it over";
+  ::unsetenv("SERVICE_RESULT");
+  ::unsetenv("RUNTIME_DIRECTORY");
+}
+
 TEST_F(CliTest, EmptyStateDirectoryListsNothingAndSaysHowToBegin) {
   EXPECT_EQ(here({"session", "list", "--json"}), kExitOk);
   EXPECT_EQ(out_.str(), "{\"items\":[],\"next\":null}\n");
@@ -174,6 +202,9 @@ TEST_F(CliTest, SessionsLiveWithoutADaemon) {
   EXPECT_EQ(here({"session", "create", "shop"}), kExitOk) << err_.str();
   EXPECT_EQ(here({"session", "create", "shop"}), kExitFailure);
   EXPECT_EQ(here({"session", "activate", "shop"}), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("runs take --session"));
+  EXPECT_EQ(here({"session", "rewind", "shop"}), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("nothing to rewind"));
   EXPECT_EQ(here({"session", "list", "--json"}), kExitOk) << err_.str();
   const Json list = Json::parse(out_.str());
   ASSERT_EQ(list["items"].size(), 1u);
@@ -182,8 +213,12 @@ TEST_F(CliTest, SessionsLiveWithoutADaemon) {
   EXPECT_EQ(here({"session", "show", "shpo"}), kExitFailure);
   EXPECT_THAT(err_.str(), HasSubstr("shop"));
   EXPECT_EQ(here({"session", "delete", "shop", "--yes"}), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("the active one is 'default' again"));
   EXPECT_EQ(here({"session", "list", "--json"}), kExitOk);
   EXPECT_TRUE(Json::parse(out_.str())["items"].empty());
+  EXPECT_EQ(here({"session", "create", "shop"}), kExitOk);
+  EXPECT_EQ(here({"session", "list", "--json"}), kExitOk);
+  EXPECT_EQ(Json::parse(out_.str())["items"][0]["active"], false) << "what was deleted is not chosen any more";
 }
 
 TEST_F(CliTest, SessionTravelsInOneFile) {
@@ -206,6 +241,26 @@ TEST_F(CliTest, WhatNeedsADaemonSaysSo) {
       call({"attach", "--pid", "1", "--state-dir", (directory_ / "state").string(), "--config", config_.string()}),
       kExitFailure);
   EXPECT_THAT(err_.str(), HasSubstr("tapdeck serve"));
+  EXPECT_EQ(here({"status", "--json"}), kExitOk) << err_.str();
+  EXPECT_EQ(Json::parse(out_.str())["running"], false);
+}
+
+TEST_F(CliTest, ADaemonThatLivesButCannotBeReachedIsNamed) {
+  const std::filesystem::path state = directory_ / "state";
+  std::filesystem::create_directories(state);
+  store::StoreOptions options;
+  options.path = (state / "store").string();
+  options.admin_socket = (directory_ / "gone.sock").string();
+  auto daemon = store::ExchangeStore::open(options, store::Access::ReadWrite);
+  ASSERT_TRUE(daemon) << daemon.error().message();
+  EXPECT_EQ(here({"status", "--json"}), kExitOk) << err_.str();
+  const Json status = Json::parse(out_.str());
+  EXPECT_EQ(status["running"], true);
+  EXPECT_EQ(status["pid"], ::getpid());
+  EXPECT_THAT(status["reason"], HasSubstr("gone.sock"));
+  EXPECT_EQ(call({"detach", "web", "--state-dir", state.string(), "--config", config_.string()}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("process " + std::to_string(::getpid())));
+  daemon->reset();
   EXPECT_EQ(here({"status", "--json"}), kExitOk) << err_.str();
   EXPECT_EQ(Json::parse(out_.str())["running"], false);
 }
@@ -241,6 +296,11 @@ TEST_F(CliTest, ConfigCheckNamesThePlace) {
   EXPECT_EQ(here({"config", "show"}), kExitOk);
   EXPECT_THAT(out_.str(), HasSubstr("mode = \"replay\""));
   EXPECT_EQ(call({"config", "check", "--config", "/nonexistent"}), kExitFailure);
+  std::ofstream(config_) << "[[targets]]\ncontainer = \"web\"\n[[routes]]\ntarget = \"wep\"\n";
+  EXPECT_EQ(here({"config", "check"}), kExitOk);
+  EXPECT_THAT(err_.str(), HasSubstr("empty.toml:4:10: warning: target in [[routes]]: no [[targets]] is called 'wep'"));
+  EXPECT_EQ(here({"config", "check", "--json"}), kExitOk);
+  EXPECT_THAT(Json::parse(out_.str())["warnings"][0], HasSubstr("did you mean 'web'?"));
   std::ofstream(config_) << "[tls]\nupstream_ca = [\"/nonexistent.pem\"]\n";
   EXPECT_EQ(here({"config", "check"}), kExitFailure);
   EXPECT_THAT(err_.str(), HasSubstr("/nonexistent.pem"));

@@ -80,7 +80,10 @@ int session_activate(const Common& common, const SessionArgs& args, Streams stre
       common, streams, Need::Write, "activating session",
       [&](auto& c) { return c.activate_session(args.name, args.target); },
       [&](const Json&) {
-        streams.out << "session " << args.name << " is active" << (args.target.empty() ? "" : " for " + args.target)
+        streams.out << "session " << args.name << " is active"
+                    << (args.target.empty()
+                            ? ": 'tapdeck serve' uses it for targets that name none; runs take --session"
+                            : " for " + args.target)
                     << '\n';
       });
 }
@@ -89,7 +92,13 @@ int session_rewind(const Common& common, const SessionArgs& args, Streams stream
   return answer(
       common, streams, Need::Read, "rewinding session",
       [&](auto& c) { return c.rewind_session(args.name, args.target); },
-      [&](const Json&) { streams.out << "session " << args.name << " replays from its first recording\n"; });
+      [&](const Json& json) {
+        if (json["done"] == "nothing") {
+          streams.out << "there is nothing to rewind: no daemon runs, and every run begins at the first recording\n";
+        } else {
+          streams.out << "session " << args.name << " replays from its first recording\n";
+        }
+      });
 }
 
 int session_delete(const Common& common, const SessionArgs& args, Streams streams) {
@@ -108,7 +117,11 @@ int session_delete(const Common& common, const SessionArgs& args, Streams stream
   }
   return answer(
       common, streams, Need::Write, "deleting session", [&](auto& c) { return c.delete_session(args.name); },
-      [&](const Json&) { streams.out << "deleted session " << args.name << '\n'; });
+      [&](const Json& json) {
+        streams.out << "deleted session " << args.name;
+        if (json.contains("active")) streams.out << "; the active one is '" << cell_of(json["active"]) << "' again";
+        streams.out << '\n';
+      });
 }
 
 namespace {

@@ -56,6 +56,19 @@ Result<config::Config> checked_config(const Common& common) {
   return config;
 }
 
+std::string_view until_it_runs_again(kernel::Aftermath left) {
+  switch (left) {
+    case kernel::Aftermath::Stands:
+      return "fail-closed targets stay refused until it runs again";
+    case kernel::Aftermath::Lost:
+      return "FAIL-CLOSED TARGETS ARE OPEN until it runs again: what refused them went with the service's mount "
+             "namespace, because it could not write to the host's /sys/fs/bpf";
+    case kernel::Aftermath::None:
+      break;
+  }
+  return "it left nothing in the kernel: no target is captured or refused until it runs again";
+}
+
 int show(const Common& common, const Streams& streams, const Result<Ca>& ca) {
   if (!ca) return print_error(common, streams, ca.error());
   const Json json = {{"certificate", ca->paths.ca_cert.string()},
@@ -124,8 +137,9 @@ int config_check(const Common& common, Streams streams) {
   }
   const std::string name = config->source.empty() ? "no file: the defaults" : config->source.string();
   if (common.format == Format::Json) {
-    streams.out << dump({{"ok", true}, {"file", config->source.string()}}) << '\n';
+    streams.out << dump({{"ok", true}, {"file", config->source.string()}, {"warnings", config->warnings}}) << '\n';
   } else {
+    for (const std::string& warning : config->warnings) streams.err << warning << '\n';
     streams.out << name << ": ok\n";
   }
   return 0;
@@ -147,16 +161,16 @@ int config_show(const Common& common, Streams streams) {
 }
 
 int clean_leftovers(const Common& common, Streams streams) {
-  // After a crash the unit is started again at once, and that start cleans. Until then what must fail closed does.
-  const char* result = std::getenv("SERVICE_RESULT");  // set by systemd for ExecStopPost
-  if (result != nullptr && std::string_view(result) != "success") {
-    streams.err << "tapdeck: the service ended by '" << result
-                << "'; fail-closed targets stay refused until it runs again\n";
-    return 0;
-  }
   const auto config = config_for(common.config_file);
   // A broken configuration must not keep programs in the kernel: the run directory does not need it.
   const Paths paths = paths_of(config ? *config : config::Config{}, common.state_dir);
+  // After a crash the unit is started again at once, and that start cleans. Until then what must fail closed does.
+  const char* result = std::getenv("SERVICE_RESULT");  // set by systemd for ExecStopPost
+  if (result != nullptr && std::string_view(result) != "success") {
+    streams.err << "tapdeck: the service ended by '" << result << "'; "
+                << until_it_runs_again(kernel::aftermath_of_the_dead(paths.run_dir.string())) << '\n';
+    return 0;
+  }
   const auto cleaned = clean_all_leftovers(paths.run_dir);
   if (!cleaned) return print_error(common, streams, cleaned.error());
   return 0;

@@ -113,6 +113,9 @@ int session_import(const Common& common, const SessionArgs& args, Streams stream
       [&](const Json& json) {
         streams.out << "imported " << cell_of(json["recordings"]) << " recordings into session "
                     << cell_of(json["session"]) << '\n';
+        if (json.value("too_old", 0) == 0) return;
+        streams.err << "tapdeck: " << cell_of(json["too_old"])
+                    << " of them are older than storage.max_age: the daemon removes them\n";
       });
 }
 

@@ -8,6 +8,7 @@
 
 #include "daemon/app/body_search.h"
 #include "daemon/app/json_view.h"
+#include "daemon/base/log.h"
 #include "daemon/config/config.h"
 #include "store/exchange_store.h"
 
@@ -21,14 +22,14 @@ Json done(std::string_view what, const std::string& name) {
 }
 
 // The state that outlives a daemon, for `tapdeck targets` without one.
-Result<Json> kept_targets(const std::filesystem::path& file) {
+Result<Json> kept_targets(const std::filesystem::path& file, const std::string& why_unknown) {
   Json items = Json::array();
   TRY(kept, load_targets(file));
   for (const auto& [id, settings] : kept) {
     TargetStatus status;
     status.id = id;
     status.settings = settings;
-    status.detail = "no daemon runs";
+    status.detail = why_unknown;
     items.push_back(target_view(status));
   }
   return items;
@@ -82,7 +83,15 @@ Result<admin::Json> AppControl::update_target(const std::string& target,
 
 AppControl::AppControl(Parts parts) : parts_(std::move(parts)) {}
 
+std::string AppControl::unreachable() const {
+  return "process " + std::to_string(parts_.unreachable_pid) + " uses " + parts_.state_dir.string() +
+         ", but does not answer on its admin socket " + parts_.unreachable_socket + "; start it again";
+}
+
 std::unexpected<Error> AppControl::no_daemon(std::string_view what) const {
+  if (parts_.unreachable_pid != 0) {
+    return fail(Code::Unsupported, std::string(what) + " needs a daemon that answers: " + unreachable());
+  }
   return fail(Code::Unsupported, std::string(what) + " needs a running daemon, and none uses " +
                                      parts_.state_dir.string() +
                                      "; start it: tapdeck serve (or systemctl start tapdeck)");
@@ -97,6 +106,7 @@ Defaults AppControl::defaults() const {
 
 admin::Readiness AppControl::readiness() {
   if (parts_.runtime != nullptr) return parts_.runtime->readiness();
+  if (parts_.unreachable_pid != 0) return {.ready = false, .reason = unreachable()};
   return {.ready = false, .reason = "no daemon runs"};
 }
 
@@ -105,7 +115,7 @@ Result<admin::Json> AppControl::status() {
   const Defaults now = defaults();
   const admin::Readiness ready = readiness();
   Json out = {{"version", TAPDECK_VERSION},
-              {"running", parts_.runtime != nullptr},
+              {"running", parts_.runtime != nullptr || parts_.unreachable_pid != 0},
               {"ready", ready.ready},
               {"reason", ready.reason},
               {"state_dir", parts_.state_dir.string()},
@@ -113,6 +123,7 @@ Result<admin::Json> AppControl::status() {
               {"sessions", all.size()},
               {"recordings", parts_.store->stored_recordings()},
               {"bytes", parts_.store->stored_bytes()}};
+  if (parts_.unreachable_pid != 0) out["pid"] = parts_.unreachable_pid;
   if (parts_.runtime == nullptr) return dump(out);
   out["pid"] = ::getpid();
   out["mode"] = to_string(now.mode);
@@ -122,6 +133,11 @@ Result<admin::Json> AppControl::status() {
     const auto targets = parts_.targets->list();
     out["targets"] = targets.size();
     out["targets_attached"] = std::ranges::count(targets, TargetStatus::State::Attached, &TargetStatus::state);
+    Json passing = Json::array();
+    for (const TargetStatus& target : targets) {
+      if (target.passes) passing.push_back(target.settings.shown() + ": " + target.detail);
+    }
+    if (!passing.empty()) out["targets_not_captured"] = std::move(passing);
     if (const std::string problem = parts_.targets->last_error(); !problem.empty()) out["targets_problem"] = problem;
   }
   if (parts_.metrics != nullptr) {
@@ -177,7 +193,13 @@ Result<admin::Json> AppControl::delete_session(const std::string& name) {
                                 target.settings.shown());
   }
   TRY_VOID(parts_.store->delete_session(name));
-  return dump(done("deleted", name));
+  Json out = done("deleted", name);
+  TRY(active, parts_.store->active_session());
+  if (active == name) {
+    TRY_VOID(parts_.store->activate_session({}));  // else the next daemon would make it anew
+    out["active"] = "default";
+  }
+  return dump(out);
 }
 
 Result<admin::Json> AppControl::activate_session(const std::string& name, const std::string& target) {
@@ -204,7 +226,8 @@ Result<admin::Json> AppControl::rewind_session(const std::string& name, const st
     one = status.id;
   }
   // Without a daemon there are no cursors: every run begins at the first recording.
-  if (parts_.runtime != nullptr) parts_.runtime->rewind(one);
+  if (parts_.runtime == nullptr) return dump(done("nothing", info.name));
+  parts_.runtime->rewind(one);
   return dump(done("rewound", info.name));
 }
 
@@ -219,7 +242,14 @@ Result<admin::Json> AppControl::export_session(const std::string& name, const st
 Result<admin::Json> AppControl::import_session(const std::string& name, const std::string& path) {
   if (path.empty()) return fail(Code::InvalidArgument, "the file to read is missing");
   TRY(result, parts_.store->import_session(path, name, store::Overwrite::No));
-  return dump({{"session", result.session}, {"recordings", result.recordings}, {"bytes", result.bytes}});
+  if (result.too_old > 0 && parts_.runtime != nullptr) {
+    log::warn("store.import_too_old", "imported recordings are older than storage.max_age and are removed next",
+              {{"session", result.session}, {"too_old", result.too_old}, {"recordings", result.recordings}});
+  }
+  return dump({{"session", result.session},
+               {"recordings", result.recordings},
+               {"bytes", result.bytes},
+               {"too_old", result.too_old}});
 }
 
 Result<admin::Json> AppControl::recordings(const admin::RecordingFilter& filter, const Page& page) {
@@ -297,7 +327,7 @@ Result<admin::Json> AppControl::set_mode(Mode mode, const std::string& target) {
 Result<admin::Json> AppControl::targets() {
   Json out = {{"items", Json::array()}, {"next", nullptr}};
   if (parts_.targets == nullptr) {
-    TRY(items, kept_targets(parts_.targets_file));
+    TRY(items, kept_targets(parts_.targets_file, readiness().reason));
     out["items"] = std::move(items);
     return dump(out);
   }
@@ -327,6 +357,7 @@ Result<admin::Json> AppControl::attach(const admin::AttachRequest& request) {
     return fail(Code::InvalidArgument,
                 "target kind '" + request.kind + "' is not container, pid, unit, cgroup or interface");
   }
+  if (request.selector.empty()) return fail(Code::InvalidArgument, "which " + request.kind + " to attach is empty");
   TargetSettings settings;
   settings.spec = {.kind = *kind, .name = request.selector};
   for (const TargetStatus& known : parts_.targets->list()) {

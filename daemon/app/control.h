@@ -13,6 +13,7 @@
 #include "daemon/admin/control.h"
 #include "daemon/app/targets.h"
 #include "daemon/base/metrics.h"
+#include "daemon/config/config.h"
 
 namespace tapdeck::store {
 class ExchangeStore;
@@ -48,8 +49,7 @@ class Runtime {
   }
 };
 
-// What the target of the explicit listener's clients is called.
-inline constexpr const char* kProxyTarget = "explicit";
+using config::kProxyTarget;
 
 // What people write for a recording. InvalidArgument says where to find one.
 [[nodiscard]] Result<uint64_t> recording_id(const std::string& text);
@@ -64,6 +64,8 @@ class AppControl final : public admin::Control {
     MetricsRegistry* metrics = nullptr;
     std::filesystem::path state_dir;
     std::filesystem::path targets_file;  // read when `targets` is null
+    int unreachable_pid = 0;             // a process owns the store, and does not answer on its admin socket
+    std::string unreachable_socket = {};
   };
   explicit AppControl(Parts parts);
 
@@ -95,6 +97,7 @@ class AppControl final : public admin::Control {
   [[nodiscard]] bool is_proxy_target(const std::string& target) const;
   [[nodiscard]] std::vector<TargetStatus> all_targets() const;
   [[nodiscard]] std::unexpected<Error> no_daemon(std::string_view what) const;
+  [[nodiscard]] std::string unreachable() const;
 
   Parts parts_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();

@@ -186,6 +186,12 @@ TEST_F(TargetsControlTest, NamesThatWouldMislead) {
   EXPECT_EQ(control_->attach(loopback("web")).error().code, Code::AlreadyExists);
 }
 
+TEST_F(TargetsControlTest, AnEmptySelectorIsSaidToBeEmpty) {
+  const auto refused = control_->attach({.kind = "unit", .selector = "", .name = "", .session = {}, .mode = {}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().detail, "which unit to attach is empty");
+}
+
 TEST_F(ControlTest, ModeIsSetAndShown) {
   EXPECT_EQ(parsed(control_->set_mode(Mode::Replay, ""))["mode"], "replay");
   EXPECT_EQ(runtime_.now.mode, Mode::Replay);
@@ -196,6 +202,15 @@ TEST_F(ControlTest, RewindReachesTheCursors) {
   ASSERT_TRUE(control_->create_session("shop"));
   ASSERT_TRUE(control_->rewind_session("shop", ""));
   EXPECT_EQ(runtime_.rewound, (std::vector<std::optional<uint32_t>>{std::nullopt}));
+}
+
+TEST_F(ControlTest, WithoutADaemonThereIsNothingToRewind) {
+  ASSERT_TRUE(control_->create_session("shop"));
+  AppControl::Parts parts;
+  parts.store = store_.get();
+  AppControl control(parts);
+  EXPECT_EQ(parsed(control.rewind_session("shop", ""))["done"], "nothing");
+  EXPECT_EQ(control.rewind_session("shpo", "").error().code, Code::NotFound);
 }
 
 TEST_F(ControlTest, RewindOfOneTargetReachesOnlyItsCursors) {

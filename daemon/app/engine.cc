@@ -222,6 +222,9 @@ Result<void> Engine::open_capture(const Paths& paths, unsigned workers) {
   options.listeners_max = std::min<uint32_t>(64, config_.capture.listeners_max);
   TRY(capture, kernel::Capture::create(options, bridge_));
   capture_ = std::move(capture);
+  refusals_ = std::make_unique<Refusals>(config_, *store_, [this](uint32_t slot, const std::vector<Endpoint>& to) {
+    return capture_->refuse_as_recorded(slot, to);
+  });
   std::vector<server::Worker*> all;
   for (const auto& worker : workers_) all.push_back(worker.get());
   bridge_.connect(*capture_, all);
@@ -282,6 +285,7 @@ void Engine::read(MetricsSnapshot& out) {
     out.add(Counter::SealedRefusedUdp, target.refused_sealed_udp);
     out.add(Counter::SealedRefusedDns, target.refused_sealed_dns);
     out.add(Counter::SealedRefusedOther, target.refused_sealed_other);
+    out.add(Counter::ReplayRefusedConnect, target.refused_as_recorded);
     out.add(Counter::LeaseExpiredClosed, target.refused_lease);
     const auto lease = target.uncaptured[static_cast<size_t>(kernel::Uncaptured::Lease)];
     out.add(Counter::LeaseExpiredOpen, lease - std::min(lease, target.refused_lease));

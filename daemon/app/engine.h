@@ -13,6 +13,7 @@
 #include "daemon/app/heartbeat.h"
 #include "daemon/app/paths.h"
 #include "daemon/app/pending_intake.h"
+#include "daemon/app/refusals.h"
 #include "daemon/app/tapes.h"
 #include "daemon/config/config.h"
 #include "daemon/kernel/capture.h"
@@ -50,6 +51,7 @@ class Engine final : public GaugeSource {
   [[nodiscard]] CaptureBridge& bridge() { return bridge_; }
   [[nodiscard]] store::ExchangeStore& store() { return *store_; }
   [[nodiscard]] Tapes& tapes() { return *tapes_; }
+  [[nodiscard]] Refusals& refusals() { return *refusals_; }
   [[nodiscard]] modes::Cursors& cursors() { return cursors_; }
   [[nodiscard]] const tls::CertificateAuthority& ca() const { return *ca_; }
   // True when every worker's loop turned since the last call. One caller.
@@ -98,6 +100,7 @@ class Engine final : public GaugeSource {
   upstream::OwnAddresses own_;
   std::unique_ptr<upstream::Resolver> resolver_;  // after the workers: it dies first, and posts to them until then
   std::unique_ptr<kernel::Capture> capture_;      // after the workers: it dies first and hands out no more listeners
+  std::unique_ptr<Refusals> refusals_;            // after the capture
   std::unique_ptr<Heartbeat> heartbeat_;
   bool drained_ = false;
 };

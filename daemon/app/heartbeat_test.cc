@@ -72,6 +72,21 @@ TEST(Tapes, EachAssignmentInARecordingModeOpensANewTake) {
   EXPECT_EQ(rig.tapes->take_of(2), 2U);
 }
 
+TEST(Tapes, WhoComesBackGoesOnWithItsOwnTake) {
+  TapesRig rig;
+  Assignment web = assignment(Mode::Record), mail = assignment(Mode::Record);
+  web.holder = "container:web";
+  mail.holder = "container:mail";
+  ASSERT_TRUE(rig.tapes->assign(2, web));
+  ASSERT_TRUE(rig.tapes->assign(3, mail));
+  web.append = store::Append::Yes;
+  ASSERT_TRUE(rig.tapes->assign(2, web));
+  EXPECT_EQ(rig.tapes->take_of(2), 1U) << "not the newest, which is another's";
+  web.mode = Mode::Hybrid;
+  ASSERT_TRUE(rig.tapes->assign(2, web));
+  EXPECT_EQ(rig.tapes->take_of(2), 3U) << "another mode is another take";
+}
+
 TEST(Tapes, ReplayOpensNoTakeAndAnUnknownSessionChangesNothing) {
   TapesRig rig;
   ASSERT_TRUE(rig.tapes->assign(2, assignment(Mode::Record, "known")));

@@ -1,6 +1,10 @@
 #include "daemon/app/open_control.h"
 
+#include <sys/stat.h>
+
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "daemon/app/client.h"
 #include "daemon/app/pending_intake.h"
@@ -19,6 +23,23 @@ int pid_of(admin::Control& control) {
   return pid != json.end() && pid->is_number_integer() ? pid->get<int>() : 0;
 }
 
+// A process holds the lock of this store and is the one that wrote itself down as its owner. Looks, and takes no lock
+// that could turn an owner away.
+bool is_owned_by(const std::filesystem::path& store, int pid) {
+  struct stat lock{};
+  if (::stat((store / "owner.lock").c_str(), &lock) != 0) return false;
+  const std::string inode = ":" + std::to_string(lock.st_ino);
+  std::ifstream in("/proc/locks");
+  for (std::string line; std::getline(in, line);) {  // 1: FLOCK  ADVISORY  WRITE 42 08:01:1234 0 EOF
+    std::istringstream fields(line);
+    std::string number, kind, strictness, access, file;
+    int holder = 0;
+    if (fields >> number >> kind >> strictness >> access >> holder >> file; !fields) continue;
+    if (kind == "FLOCK" && holder == pid && file.ends_with(inode)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 ControlHandle::ControlHandle() = default;
@@ -32,6 +53,7 @@ Result<ControlHandle> ControlHandle::open(const Common& common, Need need) {
   ControlHandle out;
   out.state_dir_ = paths.state_dir;
   const store::StoreOwner owner = store::ExchangeStore::owner_of(paths.store.string());
+  bool is_unreachable = false;
   if (!owner.admin_socket.empty() && need != Need::ReadDirect) {
     auto remote = RemoteControl::connect(owner.admin_socket);
     // Who listens there now may be the daemon of another state directory, and the owner long gone.
@@ -40,13 +62,15 @@ Result<ControlHandle> ControlHandle::open(const Common& common, Need need) {
       return out;
     }
     if (!remote && remote.error().code == Code::Permission) return std::unexpected(remote.error());
-    // Anything else: it died and left its file; the lock of the store decides.
+    // Anything else: it died and left its file, or somebody took the socket away.
+    is_unreachable = is_owned_by(paths.store, owner.pid);
   }
   if (need == Need::Write) TRY_VOID(make_directories(paths));
   if (need != Need::Write) take_in_pending(paths.store);
   store::StoreOptions options;
   options.path = paths.store.string();
   options.cache_bytes = config.storage.cache_bytes;
+  options.max_age = config.storage.max_age;  // for what import says; nothing is pruned without a writer
   auto opened =
       store::ExchangeStore::open(options, need == Need::Write ? store::Access::ReadWrite : store::Access::ReadOnly);
   if (!opened && opened.error().code == Code::NotFound) {
@@ -60,7 +84,9 @@ Result<ControlHandle> ControlHandle::open(const Common& common, Need need) {
                                                                 .runtime = nullptr,
                                                                 .metrics = nullptr,
                                                                 .state_dir = paths.state_dir,
-                                                                .targets_file = paths.targets});
+                                                                .targets_file = paths.targets,
+                                                                .unreachable_pid = is_unreachable ? owner.pid : 0,
+                                                                .unreachable_socket = owner.admin_socket});
   return out;
 }
 

@@ -200,7 +200,8 @@ int run_with(const RunOptions& options, const RunServicesFactory& make_services)
     status = ended->status;
     RunSummary summary = (*services)->summary();
     summary.exit = status_with(options, summary, status);
-    std::fprintf(stderr, "%s\n%s", summary_line(summary).c_str(), refusal_lines(summary).c_str());
+    std::fprintf(stderr, "%s\n%s%s", summary_line(summary).c_str(), other_session_line(summary).c_str(),
+                 refusal_lines(summary).c_str());
     if (const Result<void> written = summary_file->write(summary_json(summary)); !written) {
       say("run: --summary: " + written.error().message());
       if (status.kind == ExitStatus::Kind::Exited && status.value == 0)

@@ -30,6 +30,7 @@ struct RunOptions {
   std::filesystem::path state_dir;     // empty: the configuration's or the user's default
   std::filesystem::path config_file;   // empty: the default file when it exists
   std::vector<std::filesystem::path> upstream_ca;
+  std::string replay_refused;    // "answer", "refuse"; empty: the configuration's
   std::string capture = "auto";  // "auto", "cgroup", "netns"
 };
 
@@ -44,7 +45,7 @@ class RunServices {
   virtual Result<void> attach(const std::string& cgroup_path) = 0;
   // The command is gone: lets open exchanges and queued recordings finish, at most until the deadline.
   virtual void drain(std::chrono::milliseconds deadline) = 0;
-  // After drain(); `exit` is filled in by run_command.
+  // After drain(), last: what served may be closed by then. `exit` is filled in by run_command.
   [[nodiscard]] virtual RunSummary summary() = 0;
 };
 using RunServicesFactory = std::function<Result<std::unique_ptr<RunServices>>(const RunOptions&)>;

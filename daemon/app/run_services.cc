@@ -16,6 +16,7 @@
 #include "daemon/app/serve.h"
 #include "daemon/base/log.h"
 #include "daemon/modes/select.h"
+#include "store/merge_receipt.h"
 
 namespace tapdeck::app {
 
@@ -45,23 +46,14 @@ class InProcess final : public RunServices {
   InProcess(const RunOptions& options, config::Config config, Paths paths)
       : options_(options), config_(std::move(config)), paths_(std::move(paths)) {}
 
-  ~InProcess() override {
-    if (engine_ == nullptr) return;
-    engine_.reset();
-    std::error_code ignored;
-    std::filesystem::remove_all(paths_.capture_dir, ignored);
-    if (!reads_) merge_pending();
-  }
+  ~InProcess() override { close(); }
 
   Result<void> open() {
     TRY_VOID(open_engine());
-    Assignment assignment;
-    assignment.name = "run";
-    assignment.mode = options_.mode;
-    assignment.session = options_.session;
-    assignment.sealed = options_.sealed ? modes::Sealed::Yes : modes::Sealed::No;
-    assignment.append = options_.append ? store::Append::Yes : store::Append::No;
-    return engine_->tapes().assign(kSlot, assignment);
+    if (options_.append && !modes::may_record(options_.mode, config_.routes)) {
+      log::warn("run.append", "--append has no effect: this run records nothing");
+    }
+    return engine_->tapes().assign(kSlot, assignment());
   }
 
   std::string ca_pem() const override { return engine_->ca().certificate_pem(); }
@@ -75,7 +67,9 @@ class InProcess final : public RunServices {
       policy.on_lease = kernel::OnLease::Closed;
     }
     if (options_.sealed) policy.sealed = kernel::Sealed::Yes;
-    return engine_->capture().attach_cgroup(kSlot, cgroup_path, policy);
+    TRY_VOID(engine_->capture().attach_cgroup(kSlot, cgroup_path, policy));
+    engine_->refusals().follow(kSlot, assignment());
+    return {};
   }
 
   void drain(std::chrono::milliseconds deadline) override {
@@ -108,6 +102,8 @@ class InProcess final : public RunServices {
          ++i) {
       out.tunnelled += snapshot.counters[i];
     }
+    out.refused_as_recorded =
+        snapshot.value(Counter::ReplayRefusedConnect) + snapshot.value(Counter::ReplayRefusedReset);
     out.uncaptured = uncaptured_;
     for (const kernel::Refusal& refusal : engine_->bridge().refusals()) {
       // A socket of another kind is refused as it is made, before it has a destination.
@@ -115,10 +111,21 @@ class InProcess final : public RunServices {
       out.refused.push_back({refusal.pid, std::string(refusal.comm.data()), protocol_name(refusal.protocol),
                              placed ? refusal.destination.to_string() : "", std::string()});
     }
+    if (!pending_.empty()) tell_merged(out);
     return out;
   }
 
  private:
+  [[nodiscard]] Assignment assignment() const {
+    Assignment out;
+    out.name = config::kRunTarget;
+    out.mode = options_.mode;
+    out.session = options_.session;
+    out.sealed = options_.sealed ? modes::Sealed::Yes : modes::Sealed::No;
+    out.append = options_.append ? store::Append::Yes : store::Append::No;
+    return out;
+  }
+
   [[nodiscard]] std::map<std::string, uint64_t> uncaptured() {
     std::map<std::string, uint64_t> reasons;
     for (const kernel::TargetStats& target : engine_->capture().stats().targets) {
@@ -128,6 +135,26 @@ class InProcess final : public RunServices {
       }
     }
     return reasons;
+  }
+
+  // Beside an owner, session and take are known once its recordings are taken in.
+  void tell_merged(RunSummary& out) {
+    close();
+    out.take = 0;
+    const std::optional<store::MergedAs> merged =
+        receipt_ && !std::filesystem::exists(pending_) ? receipt_->of(options_.session) : std::nullopt;
+    if (!merged) return;
+    out.take = merged->take;
+    out.session = merged->session;
+    out.asked_session = options_.session;
+  }
+
+  void close() {
+    if (engine_ == nullptr) return;
+    engine_.reset();
+    std::error_code ignored;
+    std::filesystem::remove_all(paths_.capture_dir, ignored);
+    if (!reads_) merge_pending();
   }
 
   // Replay reads, whoever writes; recording owns the store, or writes beside its owner.
@@ -141,6 +168,7 @@ class InProcess final : public RunServices {
       const bool answers = modes::may_answer_from_tape(options_.mode, config_.routes);
       engine = Engine::create(config_, paths_, metrics_, answers ? StoreUse::BesideAndRead : StoreUse::Beside);
       if (engine) pending_ = (*engine)->store().options().path;
+      if (engine) receipt_ = take_receipt();
     }
     if (!engine && reads_ && engine.error().code == Code::NotFound && engine.error().origin == Origin::Store) {
       engine.error().detail = "nothing is recorded in " + paths_.state_dir.string() +
@@ -149,6 +177,13 @@ class InProcess final : public RunServices {
     if (!engine) return std::unexpected(engine.error());
     engine_ = std::move(*engine);
     return {};
+  }
+
+  [[nodiscard]] std::optional<store::MergeReceipt> take_receipt() const {
+    auto receipt = store::MergeReceipt::place(pending_);
+    if (receipt) return std::move(*receipt);
+    log::warn("run.pending", receipt.error().message());
+    return std::nullopt;
   }
 
   // What runs beside the owner left is taken in by the owner while it lives, else by whoever ends last. Who recorded
@@ -173,7 +208,8 @@ class InProcess final : public RunServices {
   MetricsRegistry metrics_;
   std::unique_ptr<Engine> engine_;
   std::map<std::string, uint64_t> uncaptured_;
-  std::string pending_;
+  std::string pending_;  // the store beside the owner's; empty: this run owns it, or only reads
+  std::optional<store::MergeReceipt> receipt_;
   bool reads_ = false;  // nothing may be recorded
 };
 
@@ -182,6 +218,8 @@ class InProcess final : public RunServices {
 Result<std::unique_ptr<RunServices>> make_run_services(const RunOptions& options) {
   TRY(config, config_for(options.config_file));
   for (const auto& path : options.upstream_ca) config.tls.upstream_ca.push_back(path);
+  if (options.replay_refused == "refuse") config.proxy.replay_refused = config::ReplayRefused::Refuse;
+  if (options.replay_refused == "answer") config.proxy.replay_refused = config::ReplayRefused::Answer;
   if (!config.log.format) config.log.level = std::max(config.log.level, config::LogLevel::Warn);
   configure_log(config.log, LogFor::Command);
   Paths paths = paths_of(config, options.state_dir);

@@ -19,7 +19,15 @@ std::string summary_line(const RunSummary& summary) {
          std::to_string(summary.replayed) + " replayed, " + std::to_string(summary.missed) + " missed, " +
          std::to_string(summary.tunnelled) + " tunnelled, " + std::to_string(uncaptured) + " not captured" +
          (summary.forwarded > 0 ? ", " + std::to_string(summary.forwarded) + " forwarded" : "") +
+         (summary.refused_as_recorded > 0 ? ", " + std::to_string(summary.refused_as_recorded) + " refused as recorded"
+                                          : "") +
          (summary.lost > 0 ? ", " + std::to_string(summary.lost) + " LOST" : "");
+}
+
+std::string other_session_line(const RunSummary& summary) {
+  if (summary.asked_session.empty() || summary.asked_session == summary.session) return {};
+  return "tapdeck: recorded as session " + summary.session + ": session " + summary.asked_session +
+         " was imported or made anew meanwhile, with other match secrets\n";
 }
 
 std::string refusal_lines(const RunSummary& summary) {
@@ -53,11 +61,19 @@ std::string summary_json(const RunSummary& summary) {
                        {"destination", flow.destination},
                        {"name", flow.name}});
   }
-  const Json json = {
-      {"session", summary.session},          {"mode", to_string(summary.mode)}, {"take", summary.take},
-      {"recorded", summary.recorded},        {"replayed", summary.replayed},    {"missed", summary.missed},
-      {"tunnelled", summary.tunnelled},      {"forwarded", summary.forwarded},  {"lost", summary.lost},
-      {"uncaptured", std::move(uncaptured)}, {"refused", std::move(refused)},   {"exit", summary.exit}};
+  const Json json = {{"session", summary.session},
+                     {"mode", to_string(summary.mode)},
+                     {"take", summary.take},
+                     {"recorded", summary.recorded},
+                     {"replayed", summary.replayed},
+                     {"missed", summary.missed},
+                     {"tunnelled", summary.tunnelled},
+                     {"forwarded", summary.forwarded},
+                     {"lost", summary.lost},
+                     {"refused_as_recorded", summary.refused_as_recorded},
+                     {"uncaptured", std::move(uncaptured)},
+                     {"refused", std::move(refused)},
+                     {"exit", summary.exit}};
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

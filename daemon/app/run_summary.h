@@ -23,23 +23,27 @@ struct RefusedFlow {
 };
 
 struct RunSummary {
-  std::string session;
+  std::string session;        // where the recordings are
+  std::string asked_session;  // --session, when another may have become of it; empty: the same
   Mode mode = Mode::Record;
-  uint64_t take = 0;  // 0: none was opened (replay, passthrough)
+  uint64_t take = 0;  // 0: none was opened (replay, passthrough), or the store's owner has not taken it in yet
   uint64_t recorded = 0;
   uint64_t replayed = 0;
   uint64_t missed = 0;
   uint64_t tunnelled = 0;
-  uint64_t forwarded = 0;  // to the origin without being recorded: passthrough, on_miss, bodies over a bound
-  uint64_t lost = 0;       // exchanges that passed unrecorded because the store failed or did not keep up
+  uint64_t forwarded = 0;            // to the origin without being recorded: passthrough, on_miss, bodies over a bound
+  uint64_t refused_as_recorded = 0;  // connections, by connect() itself or by a reset: nothing is wrong
+  uint64_t lost = 0;                 // exchanges that passed unrecorded because the store failed or did not keep up
   std::map<std::string, uint64_t> uncaptured;  // flows by reason
   std::vector<RefusedFlow> refused;
   int exit = 0;  // the status tapdeck itself ends with; 128 + signal when it dies of one
 };
 
 // "tapdeck: session S: R recorded, H replayed, M missed, T tunnelled, U not captured", without a newline; and
-// ", F forwarded" and ", L LOST" when there are any.
+// ", F forwarded", ", N refused as recorded" and ", L LOST" when there are any.
 [[nodiscard]] std::string summary_line(const RunSummary& summary);
+// Why the recordings are in another session than was asked for, a line; empty: they are not.
+[[nodiscard]] std::string other_session_line(const RunSummary& summary);
 // What was refused and to whom, a line each, alike ones once, at most five and how many more. Empty: nothing.
 [[nodiscard]] std::string refusal_lines(const RunSummary& summary);
 // One object and a newline; bytes that are not UTF-8 are replaced.

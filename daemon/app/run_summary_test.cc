@@ -32,7 +32,8 @@ TEST(RunSummary, PrintsTheLineThatScriptsLookFor) {
 TEST(RunSummary, WritesTheShapeThatTestsRelyOn) {
   EXPECT_EQ(summary_json(example()),
             "{\"session\":\"s\",\"mode\":\"replay\",\"take\":0,\"recorded\":0,\"replayed\":3,\"missed\":1,"
-            "\"tunnelled\":2,\"forwarded\":0,\"lost\":0,\"uncaptured\":{\"quic\":4,\"udp\":1},\"refused\":[{\"pid\":7,"
+            "\"tunnelled\":2,\"forwarded\":0,\"lost\":0,\"refused_as_recorded\":0,\"uncaptured\":{\"quic\":4,\"udp\":1}"
+            ",\"refused\":[{\"pid\":7,"
             "\"comm\":"
             "\"curl\xEF\xBF\xBD\","
             "\"protocol\":\"tcp\",\"destination\":\"192.0.2.1:443\",\"name\":\"api.example\"}],\"exit\":3}\n");
@@ -46,6 +47,13 @@ TEST(RunSummary, LossesAreNotOverlooked) {
   summary.lost = 2;
   EXPECT_TRUE(summary_line(summary).ends_with(" 5 not captured, 2 LOST"));
   EXPECT_NE(summary_json(summary).find("\"lost\":2"), std::string::npos);
+}
+
+TEST(RunSummary, RefusalsAsRecordedAreCountedApart) {
+  RunSummary summary = example();
+  summary.refused_as_recorded = 3;
+  EXPECT_TRUE(summary_line(summary).ends_with(" 5 not captured, 3 refused as recorded"));
+  EXPECT_NE(summary_json(summary).find("\"refused_as_recorded\":3"), std::string::npos);
 }
 
 TEST(RunSummary, SaysWhatWasRefusedOnceEach) {
@@ -99,6 +107,18 @@ TEST_F(SummaryFileTest, ADeviceStaysOne) {
 TEST_F(SummaryFileTest, ANameThatCannotBeWrittenIsToldBeforeTheCommand) {
   EXPECT_FALSE(SummaryFile::open(directory_ / "missing/file"));
   EXPECT_TRUE(SummaryFile::open("")) << "none is wanted";
+}
+
+TEST(RunSummary, AnotherSessionThanAskedForIsTold) {
+  RunSummary summary;
+  summary.session = "q";
+  EXPECT_EQ(other_session_line(summary), "");
+  summary.asked_session = "q";
+  EXPECT_EQ(other_session_line(summary), "");
+  summary.session = "q-2";
+  EXPECT_EQ(
+      other_session_line(summary),
+      "tapdeck: recorded as session q-2: session q was imported or made anew meanwhile, with other match secrets\n");
 }
 
 }  // namespace

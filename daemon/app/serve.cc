@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "daemon/admin/server.h"
+#include "daemon/app/unit_sandbox.h"
 #include "daemon/base/log.h"
 
 namespace tapdeck::app {
@@ -58,9 +59,10 @@ std::chrono::milliseconds watchdog_interval() {
   return std::max(std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::microseconds(micros / 4)), 10ms);
 }
 
-int report(const Error& error) {
-  log::error("serve.failed", error.message());
-  ::sd_notifyf(0, "STATUS=%s", error.message().c_str());
+int report(const Error& error, const Paths& paths) {
+  const std::string message = error.message() + (in_unit() ? unit_hint(error, paths.state_dir) : "");
+  log::error("serve.failed", message);
+  ::sd_notifyf(0, "STATUS=%s", message.c_str());
   return 1;
 }
 
@@ -117,20 +119,23 @@ int serve(const ServeOptions& options, const ServiceFactory& factory) {
     return 1;
   }
   configure_log(config->log, LogFor::Daemon);
+  for (const std::string& warning : config->warnings) log::warn("config.doubtful", warning);
   const Paths paths = paths_of(*config, options.state_dir);
   MetricsRegistry metrics;
   int status = 0;
-  if (auto made = make_directories(paths); !made) {
-    status = report(made.error());
+  if (auto lasts = in_unit() ? check_state_lasts(paths.state_dir) : Result<void>(); !lasts) {
+    status = report(lasts.error(), paths);
+  } else if (auto made = make_directories(paths); !made) {
+    status = report(made.error(), paths);
   } else if (auto service = factory(*config, paths, metrics); !service) {
-    status = report(service.error());
+    status = report(service.error(), paths);
   } else {
     AppControl control((*service)->parts());
     // Before start(): a taken port or socket must not leave anything captured.
     auto admin = admin::AdminServer::start(admin_options(*config, paths), control, metrics);
     auto started = admin ? (*service)->start() : Result<void>(std::unexpected(admin.error()));
     if (!started) {
-      status = report(started.error());
+      status = report(started.error(), paths);
     } else {
       const auto endpoint = (*admin)->endpoint();
       log::info("serve.ready", "serving",

@@ -22,11 +22,11 @@ class Backend final : public TargetBackend {
   Backend(Engine& engine, const config::Config& config) : engine_(engine), config_(config) {}
 
   void set_defaults(const Defaults& defaults) {
-    const std::scoped_lock lock(mutex_);
+    const std::scoped_lock lock(defaults_mutex_);
     defaults_ = defaults;
   }
   [[nodiscard]] Defaults defaults() const {
-    const std::scoped_lock lock(mutex_);
+    const std::scoped_lock lock(defaults_mutex_);
     return defaults_;
   }
 
@@ -36,18 +36,23 @@ class Backend final : public TargetBackend {
     lacking_.erase(slot);
     // Connections that came in late of whoever had the slot before are not this target's.
     if (!attached_.contains(slot)) engine_.tapes().vacate(slot);
-    if (auto assigned = engine_.tapes().assign(slot, assignment(settings)); !assigned) {
+    Assignment wanted = assignment(settings);
+    // A restart, ours or its own, is no new take: a sequence would be cut in two.
+    if (why == Why::Kept) wanted.append = store::Append::Yes;
+    if (auto assigned = engine_.tapes().assign(slot, wanted); !assigned) {
       if (why == Why::Asked || !kernel::is_closed(policy)) return assigned;
       engine_.tapes().assign_without_tape(slot, assignment(settings));
       lacking_[slot] = assigned.error().message();
       log::error("target.no_session", "captured without a session: its requests get 503 until there is one",
                  {{"target", slot}, {"name", settings.shown()}, {"problem", assigned.error().message()}});
     }
+    engine_.refusals().forget(slot);  // of the session before
     if (!resolved.interface.empty()) {
       TRY_VOID(engine_.capture().attach_interface(slot, resolved.interface, policy));
     } else {
       TRY_VOID(engine_.capture().attach_cgroup(slot, resolved.cgroup_path, policy));
     }
+    engine_.refusals().follow(slot, assignment(settings));
     attached_[slot] = settings;
     log::info("target.attached", "flows are captured",
               {{"target", slot}, {"name", settings.shown()}, {"where", resolved.display}});
@@ -60,20 +65,38 @@ class Backend final : public TargetBackend {
     return found == lacking_.end() ? std::string() : found->second;
   }
 
+  std::string remark(uint32_t slot) override {
+    for (const kernel::TargetStats& target : engine_.capture().stats().targets) {
+      if (target.target == slot) return target.others;
+    }
+    return {};
+  }
+
+  bool is_closed(const TargetSettings& settings) override {
+    const std::scoped_lock lock(mutex_);
+    return kernel::is_closed(policy_of(settings));
+  }
+
+  void look_again(uint32_t slot) override { engine_.refusals().look_again(slot); }
+
   Result<void> update(uint32_t slot, const TargetSettings& settings) override {
     const std::scoped_lock lock(mutex_);
-    TRY_VOID(engine_.tapes().assign(slot, assignment(settings)));
+    Assignment wanted = assignment(settings);
+    if (lacking_.contains(slot)) wanted.append = store::Append::Yes;  // what attach() could not do
+    TRY_VOID(engine_.tapes().assign(slot, wanted));
     lacking_.erase(slot);
     engine_.cursors().rewind(static_cast<int>(slot));
     const auto known = attached_.find(slot);
     if (known == attached_.end()) return {};
     known->second = settings;
+    engine_.refusals().follow(slot, assignment(settings));
     return engine_.capture().set_policy(slot, policy_of(settings));
   }
 
   Result<void> detach(uint32_t slot) override {
     const std::scoped_lock lock(mutex_);
     if (attached_.erase(slot) == 0) return {};
+    engine_.refusals().forget(slot);
     auto detached = engine_.capture().detach(slot);
     lacking_.erase(slot);
     engine_.let_go(slot);
@@ -102,6 +125,7 @@ class Backend final : public TargetBackend {
       TRY_VOID(engine_.tapes().assign(slot, assignment(settings)));
       lacking_.erase(slot);
       engine_.cursors().rewind(static_cast<int>(slot));
+      engine_.refusals().follow(slot, assignment(settings));
       TRY_VOID(engine_.capture().set_policy(slot, policy_of(settings)));
     }
     if (proxy_ && !(proxy_->mode && proxy_->session)) TRY_VOID(assign_proxy(*proxy_));
@@ -120,7 +144,7 @@ class Backend final : public TargetBackend {
     settings.title = kProxyTarget;
     settings.spec.name = kProxyTarget;
     const std::scoped_lock lock(mutex_);
-    auto opened = assign_proxy(settings);
+    auto opened = assign_proxy(settings, store::Append::Yes);
     if (opened || opened.error().code != Code::NotFound) return opened;
     log::warn("proxy.no_session", opened.error().message());
     engine_.tapes().assign_without_tape(kProxySlot, assignment(settings));
@@ -141,23 +165,27 @@ class Backend final : public TargetBackend {
   }
 
  private:
-  Result<void> assign_proxy(const TargetSettings& settings) {
-    TRY_VOID(engine_.tapes().assign(kProxySlot, assignment(settings)));
+  Result<void> assign_proxy(const TargetSettings& settings, store::Append append = store::Append::No) {
+    Assignment wanted = assignment(settings);
+    wanted.append = append;
+    wanted.holder = kProxyTarget;
+    TRY_VOID(engine_.tapes().assign(kProxySlot, wanted));
     engine_.cursors().rewind(static_cast<int>(kProxySlot));
     proxy_ = settings;
     return {};
   }
 
-  [[nodiscard]] Mode mode_of(const TargetSettings& settings) const { return settings.mode.value_or(defaults_.mode); }
+  [[nodiscard]] Mode mode_of(const TargetSettings& settings) const { return settings.mode.value_or(defaults().mode); }
 
   [[nodiscard]] Assignment assignment(const TargetSettings& settings) const {
     Assignment out;
     out.name = settings.shown();
     out.mode = mode_of(settings);
-    out.session = settings.session.value_or(defaults_.session);
+    out.session = settings.session.value_or(defaults().session);
     out.strict = settings.strict ? modes::Strict::Yes : modes::Strict::No;
     out.sealed = settings.sealed ? modes::Sealed::Yes : modes::Sealed::No;
     out.bypass = settings.bypass;
+    out.holder = settings.spec.to_string();
     return out;
   }
 
@@ -173,41 +201,13 @@ class Backend final : public TargetBackend {
 
   Engine& engine_;
   const config::Config& config_;
-  mutable std::mutex mutex_;  // the registry's thread, and who changes the defaults; all of the below
+  mutable std::mutex defaults_mutex_;  // apart: who feeds the watchdog asks for them, and must not wait
   Defaults defaults_;
+  std::mutex mutex_;  // the registry's thread, and who changes the defaults; all of the below
   std::map<uint32_t, TargetSettings> attached_;
   std::map<uint32_t, std::string> lacking_;  // attached without a tape: why
   std::optional<TargetSettings> proxy_;      // unset: no explicit listener
 };
-
-TargetSettings settings_of(const config::Target& target) {
-  TargetSettings settings;
-  switch (target.kind) {
-    case config::TargetKind::Container:
-      settings.spec.kind = TargetKind::Container;
-      break;
-    case config::TargetKind::Unit:
-      settings.spec.kind = TargetKind::Unit;
-      break;
-    case config::TargetKind::Cgroup:
-      settings.spec.kind = TargetKind::Cgroup;
-      break;
-    case config::TargetKind::Interface:
-      settings.spec.kind = TargetKind::Interface;
-      break;
-    case config::TargetKind::Pid:
-      settings.spec.kind = TargetKind::Pid;
-      break;
-  }
-  settings.spec.name = target.selector;
-  settings.title = target.name;
-  settings.session = target.session;
-  settings.mode = target.mode;
-  settings.sealed = target.sealed;
-  settings.strict = target.strict;
-  settings.bypass = target.bypass;
-  return settings;
-}
 
 class ServeService final : public Service {
  public:
@@ -293,10 +293,7 @@ class ServeService final : public Service {
            std::to_string(engine_->store().stored_recordings()) + " recordings";
   }
 
-  Defaults defaults() override {
-    const std::scoped_lock lock(mutex_);
-    return backend_.defaults();
-  }
+  Defaults defaults() override { return backend_.defaults(); }
 
   Result<void> set_defaults(const Defaults& defaults) override {
     const std::scoped_lock lock(mutex_);
@@ -338,6 +335,9 @@ class ServeService final : public Service {
     admin::Readiness out;
     out.ready = started_;
     if (!started_) out.reason = drained_ ? "draining" : "starting";
+    if (!out.ready) return out;
+    out.reason = registry_->uncaptured_problem();
+    out.ready = out.reason.empty();
     return out;
   }
 
@@ -348,14 +348,10 @@ class ServeService final : public Service {
   std::unique_ptr<Engine> engine_;
   Backend backend_;
   std::unique_ptr<TargetRegistry> registry_;  // dies first: it calls the backend
-  std::mutex mutex_;                          // the backend's defaults
+  std::mutex mutex_;                          // changes of the backend's defaults
   std::atomic<bool> started_{false};
   std::atomic<bool> drained_{false};
 };
-
-}  // namespace
-
-namespace {
 
 // A `run` may own the store for a while, after the daemon it recorded beside was killed: its end is waited for.
 constexpr std::chrono::seconds kWaitForRun{30};

@@ -15,13 +15,19 @@ Result<std::shared_ptr<const modes::Tape>> Tapes::open(const Assignment& assignm
     take.session = info.name;
     take.session_number = info.number;
   } else {
-    TRY(opened, store_.open_take(assignment.session, assignment.append));
+    TRY(opened, open_take(assignment));
     take = std::move(opened);
   }
   TRY(secret, store_.key_secret(assignment.session));
   auto known = store_.key_filter(take.session_number);
   return std::make_shared<const modes::Tape>(
       modes::Tape{std::move(take), store::KeyHasher(secret), next_id_++, std::move(known)});
+}
+
+Result<store::Take> Tapes::open_take(const Assignment& assignment) {
+  if (assignment.holder.empty()) return store_.open_take(assignment.session, assignment.append);
+  return store_.open_take_of({assignment.holder, std::string(to_string(assignment.mode))}, assignment.session,
+                             assignment.append);
 }
 
 Result<void> Tapes::assign(uint32_t slot, const Assignment& assignment) {

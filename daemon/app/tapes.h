@@ -23,6 +23,9 @@ struct Assignment {
   modes::Sealed sealed = modes::Sealed::No;
   std::vector<std::string> bypass;
   store::Append append = store::Append::No;
+  // Who it is over restarts of the daemon: with Append::Yes it goes on with the take it had, if session and mode are
+  // the same, and with none that somebody else opened since. Empty: nobody in particular.
+  std::string holder;
 };
 
 class Tapes {
@@ -45,6 +48,7 @@ class Tapes {
  private:
   void publish(uint32_t slot, const Assignment& assignment, std::shared_ptr<const modes::Tape> tape);
   [[nodiscard]] Result<std::shared_ptr<const modes::Tape>> open(const Assignment& assignment);
+  [[nodiscard]] Result<store::Take> open_take(const Assignment& assignment);
   store::ExchangeStore& store_;
   modes::RuntimeState& runtime_;
   MetricsRegistry& metrics_;

@@ -6,17 +6,17 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <sstream>
 
 #include "daemon/app/cgroup2.h"
+#include "daemon/app/container_lookup.h"
+#include "daemon/app/resolve_parts.h"
 #include "daemon/app/tool.h"
 #include "daemon/trust/bind.h"
 
@@ -28,30 +28,6 @@ constexpr std::array<std::pair<TargetKind, std::string_view>, 5> kKinds = {{{Tar
                                                                             {TargetKind::Unit, "unit"},
                                                                             {TargetKind::Cgroup, "cgroup"},
                                                                             {TargetKind::Interface, "interface"}}};
-
-bool contains_any_case(std::string_view text, std::string_view word) {
-  return std::search(text.begin(), text.end(), word.begin(), word.end(),
-                     [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); }) != text.end();
-}
-
-std::string first_line(const std::string& text) {
-  return text.substr(0, text.find('\n'));
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream in(text);
-  for (std::string line; std::getline(in, line);) {
-    if (!line.empty()) lines.push_back(line);
-  }
-  return lines;
-}
-
-std::string nearest_text(std::string_view name, const std::vector<std::string>& candidates) {
-  std::string text;
-  for (const std::string& near : nearest_names(name, candidates)) text += (text.empty() ? "; nearest: " : ", ") + near;
-  return text;
-}
 
 bool is_directory(const std::string& path) {
   std::error_code error;
@@ -91,7 +67,28 @@ Result<void> refuse_our_own(const std::string& mount, const std::string& path, c
   return {};
 }
 
-Result<ResolvedTarget> finish(ResolvedTarget target, const std::string& mount, const std::string& what) {
+}  // namespace
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) {
+    if (!line.empty()) lines.push_back(line);
+  }
+  return lines;
+}
+
+std::string nearest_text(std::string_view name, const std::vector<std::string>& candidates) {
+  std::string text;
+  for (const std::string& near : nearest_names(name, candidates)) text += (text.empty() ? "; nearest: " : ", ") + near;
+  return text;
+}
+
+Result<ResolvedTarget> finish_target(ResolvedTarget target, const std::string& mount, const std::string& what) {
   TRY_VOID(refuse_our_own(mount, target.cgroup_path, what));
   if (!is_directory(target.cgroup_path)) {
     return fail(Code::NotFound, what + ": no cgroup2 directory " + target.cgroup_path, Origin::Kernel);
@@ -103,104 +100,20 @@ Result<ResolvedTarget> finish(ResolvedTarget target, const std::string& mount, c
   return target;
 }
 
-// ---- containers
-
-struct Inspected {
-  std::string name;
-  std::string id;
-  std::string state;
-  pid_t pid = 0;
-};
-
-// The answer of `podman inspect` and `docker inspect`: an array of one object; both know these members.
-Result<Inspected> parse_inspect(const std::string& tool, const std::string& text) {
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  const auto bad = [&] { return fail(Code::Protocol, "'" + tool + " inspect' printed something unexpected"); };
-  if (!json.is_array() || json.empty() || !json[0].is_object()) return bad();
-  const nlohmann::json& one = json[0];
-  const auto state = one.find("State");
-  if (state == one.end() || !state->is_object()) return bad();
-  const auto text_of = [](const nlohmann::json& object, const char* key) {
-    const auto it = object.find(key);
-    return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
-  };
-  Inspected out;
-  out.name = text_of(one, "Name");
-  if (out.name.starts_with('/')) out.name.erase(0, 1);  // docker's habit
-  out.id = text_of(one, "Id");
-  out.state = text_of(*state, "Status");
-  if (const auto pid = state->find("Pid"); pid != state->end() && pid->is_number_integer()) out.pid = pid->get<pid_t>();
-  if (out.id.size() < 12) return bad();
-  return out;
-}
-
-// The container's cgroup is the part of its process's path up to the component with its id: systemd inside a container
-// and crun move the process into a cgroup below.
-std::string container_root(const std::string& path, const std::string& id) {
-  const size_t at = path.find(id);
-  if (at == std::string::npos) return path;
-  return path.substr(0, path.find('/', at));
-}
-
-Result<ResolvedTarget> resolve_inspected(const std::string& tool, const Inspected& container,
-                                         const ResolveOptions& options) {
-  const std::string what = "container " + container.name + " (" + tool + ")";
-  // "created" and "initialized" with a pid: its process waits at the runtime's gate, the best moment to attach.
-  if (container.pid <= 0 || container.state == "exited" || container.state == "stopped" || container.state == "dead") {
-    return fail(Code::Busy, what + " is not running (" + container.state + ")");
-  }
-  TRY(mount, find_cgroup2_mount(options.mounts_file));
-  const Result<std::string> line = cgroup2_line("/proc/" + std::to_string(container.pid) + "/cgroup");
-  if (!line) return fail(Code::Busy, what + ": its process " + std::to_string(container.pid) + " is gone");
-  ResolvedTarget target;
-  target.display = what;
-  target.pid = container.pid;
-  target.cgroup_path = *line == "/" ? mount : mount + container_root(*line, container.id);
-  return finish(std::move(target), mount, what);
-}
-
-Result<ResolvedTarget> resolve_container(const std::string& name, const ResolveOptions& options) {
-  if (name.empty() || name.starts_with('-')) return fail(Code::InvalidArgument, "not a container name: '" + name + "'");
-  std::vector<std::string> known;
-  std::string trouble;
-  bool any_tool = false;
-  std::optional<Error> not_running;
-  for (const std::string tool : {"podman", "docker"}) {
-    const Result<ToolOutput> answer = run_tool({tool, "inspect", "--type", "container", name}, options.deadline);
-    if (!answer && answer.error().code == Code::NotFound) continue;
-    any_tool = true;
-    if (!answer) {
-      trouble += "; " + answer.error().message();
-      continue;
-    }
-    if (answer->status == 0) {
-      TRY(container, parse_inspect(tool, answer->out));
-      Result<ResolvedTarget> target = resolve_inspected(tool, container, options);
-      if (target || target.error().code != Code::Busy) return target;
-      not_running = target.error();  // the other tool may have a running one of that name
-      continue;
-    }
-    if (!contains_any_case(answer->err, "no such")) trouble += "; " + tool + " said: " + first_line(answer->err);
-    const Result<ToolOutput> names = run_tool({tool, "ps", "-a", "--format", "{{.Names}}"}, options.deadline);
-    if (names && names->status == 0) {
-      for (std::string& line : lines_of(names->out)) known.push_back(std::move(line));
-    }
-  }
-  if (not_running) return std::unexpected(*not_running);
-  if (!any_tool) {
-    return fail(Code::Unsupported,
-                "container '" + name + "': neither podman nor docker is on PATH; use --cgroup or --pid");
-  }
-  return fail(Code::NotFound, "no container '" + name + "'" + nearest_text(name, known) + trouble);
-}
+namespace {
 
 // ---- units
 
 Result<ResolvedTarget> resolve_unit(const std::string& given, const ResolveOptions& options) {
   if (given.empty() || given.starts_with('-')) return fail(Code::InvalidArgument, "not a unit name: '" + given + "'");
+  if (given.find_first_of("*?[") != std::string::npos) {
+    return fail(Code::InvalidArgument,
+                "'" + given + "' is a pattern; name one unit ('systemctl list-units' shows them)");
+  }
   const std::string name = given.find('.') == std::string::npos ? given + ".service" : given;
-  const Result<ToolOutput> answer = run_tool(
-      {"systemctl", "show", "--property=LoadState,ActiveState,ControlGroup,MainPID", "--", name}, options.deadline);
+  const Result<ToolOutput> answer =
+      run_tool({"systemctl", "show", "--property=LoadState,ActiveState,ControlGroup,MainPID", "--", name},
+               options.deadline, options.cancel_fd);
   if (!answer && answer.error().code == Code::NotFound) {
     return fail(Code::Unsupported, "unit '" + given + "': systemctl is not on PATH");
   }
@@ -216,12 +129,13 @@ Result<ResolvedTarget> resolve_unit(const std::string& given, const ResolveOptio
   }
   if (values["LoadState"] == "not-found" || values["LoadState"].empty()) {
     std::vector<std::string> known;
-    const Result<ToolOutput> list =
-        run_tool({"systemctl", "list-units", "--all", "--plain", "--no-legend", "--full"}, options.deadline);
+    const Result<ToolOutput> list = run_tool({"systemctl", "list-units", "--all", "--plain", "--no-legend", "--full"},
+                                             options.deadline, options.cancel_fd);
     if (list && list->status == 0) {
       for (const std::string& line : lines_of(list->out)) known.push_back(line.substr(0, line.find(' ')));
     }
-    return fail(Code::NotFound, "no unit '" + name + "'" + nearest_text(name, known));
+    return fail(Code::NotFound, "no unit '" + name + "'" + nearest_text(name, known) +
+                                    "; one of a user's manager is reached by --pid or --cgroup");
   }
   if (values["ControlGroup"].size() < 2) {
     return fail(Code::Busy, "unit " + name + " is not running (" + values["ActiveState"] + ")");
@@ -240,7 +154,7 @@ Result<ResolvedTarget> resolve_unit(const std::string& given, const ResolveOptio
                                        "interface");
   }
   const std::string display = target.display;
-  return finish(std::move(target), mount, display);
+  return finish_target(std::move(target), mount, display);
 }
 
 // ---- the rest
@@ -262,7 +176,7 @@ Result<ResolvedTarget> resolve_pid(const std::string& text, const ResolveOptions
   target.pid = pid;
   target.cgroup_path = *line == "/" ? mount : mount + *line;
   const std::string display = target.display;
-  return finish(std::move(target), mount, display);
+  return finish_target(std::move(target), mount, display);
 }
 
 Result<ResolvedTarget> resolve_cgroup(const std::string& given, const ResolveOptions& options) {
@@ -292,7 +206,7 @@ Result<ResolvedTarget> resolve_cgroup(const std::string& given, const ResolveOpt
   target.display = "cgroup " + path.substr(mount.size());
   target.cgroup_path = path;
   target.pid = any_pid_in(path);
-  return finish(std::move(target), mount, "cgroup " + given);
+  return finish_target(std::move(target), mount, "cgroup " + given);
 }
 
 Result<ResolvedTarget> resolve_interface(const std::string& name) {

@@ -42,6 +42,7 @@ struct ResolvedTarget {
 struct ResolveOptions {
   std::chrono::milliseconds deadline{10000};  // per command asked
   std::string mounts_file = "/proc/self/mounts";
+  int cancel_fd = -1;  // readable: commands are given up
 };
 
 // NotFound (with the nearest names), Unsupported (the tool is not installed, no cgroup2, a cgroup that tapdeck itself

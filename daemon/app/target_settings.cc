@@ -13,6 +13,7 @@
 #include <sstream>
 
 #include "daemon/base/unique_fd.h"
+#include "daemon/config/config.h"
 
 namespace tapdeck::app {
 namespace {
@@ -100,6 +101,35 @@ Result<void> write_and_sync(const std::string& path, const std::string& text) {
 }
 
 }  // namespace
+
+TargetSettings settings_of(const config::Target& target) {
+  TargetSettings settings;
+  switch (target.kind) {
+    case config::TargetKind::Container:
+      settings.spec.kind = TargetKind::Container;
+      break;
+    case config::TargetKind::Unit:
+      settings.spec.kind = TargetKind::Unit;
+      break;
+    case config::TargetKind::Cgroup:
+      settings.spec.kind = TargetKind::Cgroup;
+      break;
+    case config::TargetKind::Interface:
+      settings.spec.kind = TargetKind::Interface;
+      break;
+    case config::TargetKind::Pid:
+      settings.spec.kind = TargetKind::Pid;
+      break;
+  }
+  settings.spec.name = target.selector;
+  settings.title = target.name;
+  settings.session = target.session;
+  settings.mode = target.mode;
+  settings.sealed = target.sealed;
+  settings.strict = target.strict;
+  settings.bypass = target.bypass;
+  return settings;
+}
 
 Result<TargetList> load_targets(const std::filesystem::path& file) {
   std::ifstream in(file);

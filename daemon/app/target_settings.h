@@ -14,6 +14,10 @@
 #include "daemon/base/result.h"
 #include "daemon/base/vocabulary.h"
 
+namespace tapdeck::config {
+struct Target;
+}
+
 namespace tapdeck::app {
 
 enum class LeasePolicy { ByMode, Open, Closed };  // ByMode: closed for replay, else open
@@ -33,6 +37,9 @@ struct TargetSettings {
 };
 
 using TargetList = std::map<uint32_t, TargetSettings>;  // by id
+
+// What [[targets]] of the configuration asks for.
+[[nodiscard]] TargetSettings settings_of(const config::Target& target);
 
 // An absent file is an empty list. Corrupt names file and reason.
 [[nodiscard]] Result<TargetList> load_targets(const std::filesystem::path& file);

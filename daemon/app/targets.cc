@@ -9,10 +9,29 @@
 #include <charconv>
 #include <cstdio>
 
+#include "daemon/app/cgroup2.h"
+#include "daemon/app/made_cgroups.h"
 #include "daemon/app/targets_entry.h"
 #include "daemon/base/log.h"
+#include "daemon/config/config.h"
 
 namespace tapdeck::app {
+namespace {
+
+// Names become labels of metrics: what a target is called that was given none is one that --name would take. A long one
+// is cut to its end, behind eight digits that tell it from others with that end.
+void name_it(TargetSettings& settings) {
+  const std::string& selector = settings.spec.name;
+  if (!settings.title.empty() || !config::check_target_name(selector)) return;
+  settings.title = config::name_of_selector(selector);
+  if (settings.title.size() == selector.size()) return;
+  uint32_t hash = 2166136261;  // FNV-1a: the same in every build
+  for (const char c : selector) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619;
+  for (size_t i = 0; i < 8; ++i, hash <<= 4) settings.title[i] = "0123456789abcdef"[hash >> 28];
+  settings.title[8] = '-';
+}
+
+}  // namespace
 
 std::string_view to_string(TargetStatus::State state) {
   switch (state) {
@@ -26,16 +45,26 @@ std::string_view to_string(TargetStatus::State state) {
   return "failed";
 }
 
-TargetRegistry::TargetRegistry(Options options, TargetBackend& backend, UniqueFd wake, UniqueFd inotify)
-    : options_(std::move(options)), backend_(backend), wake_(std::move(wake)), inotify_(std::move(inotify)) {}
+TargetRegistry::TargetRegistry(Options options, TargetBackend& backend, UniqueFd wake, UniqueFd stop, UniqueFd inotify)
+    : options_(std::move(options)),
+      backend_(backend),
+      wake_(std::move(wake)),
+      stop_(std::move(stop)),
+      inotify_(std::move(inotify)),
+      lookup_(options_.resolve) {
+  if (const auto mount = find_cgroup2_mount(options_.resolve.mounts_file)) container_places_ = container_places(*mount);
+}
 
 Result<std::unique_ptr<TargetRegistry>> TargetRegistry::open(Options options, TargetBackend& backend) {
   UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake) return fail_errno(errno, "eventfd");
+  UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!stop) return fail_errno(errno, "eventfd");
+  options.resolve.cancel_fd = stop.get();
   UniqueFd inotify(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!inotify) return fail_errno(errno, "inotify");
   auto registry = std::unique_ptr<TargetRegistry>(
-      new TargetRegistry(std::move(options), backend, std::move(wake), std::move(inotify)));
+      new TargetRegistry(std::move(options), backend, std::move(wake), std::move(stop), std::move(inotify)));
   Result<TargetList> kept = load_targets(registry->options_.file);
   if (!kept && kept.error().code != Code::Corrupt) return std::unexpected(kept.error());
   if (!kept) {
@@ -50,6 +79,7 @@ Result<std::unique_ptr<TargetRegistry>> TargetRegistry::open(Options options, Ta
     auto entry = std::make_unique<Entry>();
     entry->id = id;
     entry->settings = std::move(settings);
+    name_it(entry->settings);
     entry->detail = "not looked at yet";
     registry->entries_.emplace(id, std::move(entry));
   }
@@ -70,8 +100,9 @@ Result<void> TargetRegistry::save() {
 
 Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing if_missing) {
   const auto why = if_missing == IfMissing::Fail ? TargetBackend::Why::Asked : TargetBackend::Why::Kept;
+  name_it(settings);
   // Outside the lock: `tapdeck targets` must answer while podman thinks.
-  const Result<ResolvedTarget> resolved = resolve_target(settings.spec, options_.resolve);
+  const Result<ResolvedTarget> resolved = resolve(settings.spec, if_missing);
   if (!resolved) {
     const bool may_come = resolved.error().code == Code::NotFound || resolved.error().code == Code::Busy;
     if (if_missing == IfMissing::Fail || !may_come) return std::unexpected(resolved.error());
@@ -116,6 +147,7 @@ Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing i
   }
   TRY_VOID(save());
   ::eventfd_write(wake_.get(), 1);  // the watcher learns of the new pid
+  asks_.notify_all();
   return status_of(entry);
 }
 
@@ -155,6 +187,7 @@ Result<void> TargetRegistry::detach(const std::string& target) {
     if (auto one = binding->undo(); !one) undone = std::move(one);
   }
   entries_.erase(entry->id);
+  tell_uncaptured();
   TRY_VOID(save());
   if (!undone) {
     undone.error().detail = "detached, but its trust stores are still covered until it ends or tapdeck starts again: " +
@@ -176,6 +209,7 @@ Result<TargetStatus> TargetRegistry::update(const std::string& target,
     entry->detail.clear();
   }
   entry->settings = std::move(settings);
+  tell_uncaptured();
   TRY_VOID(save());
   return status_of(*entry);
 }
@@ -199,6 +233,8 @@ TargetStatus TargetRegistry::status_of(const Entry& entry) {
   status.settings = entry.settings;
   status.state = entry.state;
   status.detail = entry.detail;
+  status.passes = entry.passes;
+  if (entry.detail.empty() && entry.state == TargetStatus::State::Attached) status.detail = backend_.remark(entry.id);
   status.display = entry.resolved.display.empty() ? entry.settings.spec.to_string() : entry.resolved.display;
   if (entry.state == TargetStatus::State::Attached) {
     char name[IF_NAMESIZE] = "";

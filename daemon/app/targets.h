@@ -2,11 +2,13 @@
 //
 // It owns the list (target_settings.h), finds each target, has the capture layer attach it, binds trust into its mount
 // namespaces, and does so again when a container or unit comes back as another process or in another cgroup. It does
-// not capture: TargetBackend does. Owner: the app. Thread: every public call from any thread; one thread of its own
-// watches. Calls may block for as long as podman, docker or systemctl take to answer.
+// not capture: TargetBackend does. Owner: the app. Thread: every public call from any thread; of its own threads one
+// watches, and never asks another program; one asks podman and docker about the containers that are waited for, one
+// systemctl about units. Calls may block for as long as these programs take to answer.
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -18,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "daemon/app/container_lookup.h"
 #include "daemon/app/target_resolve.h"
 #include "daemon/app/target_settings.h"
 #include "daemon/app/target_trust.h"
@@ -40,6 +43,14 @@ class TargetBackend {
                               Why why) = 0;
   // Why an attached slot answers nothing, because it was attached anyway; empty: it does. update() tries again.
   virtual std::string lacking(uint32_t /*slot*/) { return {}; }
+  // What else is to be known of an attached slot, for people; empty: nothing.
+  virtual std::string remark(uint32_t /*slot*/) { return {}; }
+  // What is not captured is to be refused. The default knows nothing of a daemon's defaults.
+  virtual bool is_closed(const TargetSettings& settings) {
+    return settings.sealed || settings.mode == Mode::Replay || settings.on_lease == LeasePolicy::Closed;
+  }
+  // Every second or so, of what is attached and there: what else may have changed.
+  virtual void look_again(uint32_t /*slot*/) {}
   // Session, mode, sealed ... changed; the attachment stays.
   virtual Result<void> update(uint32_t slot, const TargetSettings& settings) = 0;
   // Detaching what is not attached is success.
@@ -58,9 +69,10 @@ struct TargetStatus {
   uint32_t id = 0;  // what attach printed; the slot of metrics and identities
   TargetSettings settings;
   State state = State::Waiting;
-  std::string detail;                      // why it waits or failed, or is attached and answers nothing; else empty
-  std::string display;                     // "container web (podman)"
-  std::string captured;                    // cgroup path, or "interface NAME"
+  std::string detail;    // why it waits or failed, or is attached and answers nothing, or what else is to be known
+  bool passes = false;   // it is there and runs, and could not be attached: what it does passes uncaptured
+  std::string display;   // "container web (podman)"
+  std::string captured;  // cgroup path, or "interface NAME"
   int64_t attached_at_ms = 0;              // Unix time; 0 while not attached
   std::string trust;                       // "3 stores in 1 file system view", or what else a client needs, for people
   std::vector<std::string> trust_skipped;  // stores left uncovered, "path: why"
@@ -82,9 +94,11 @@ class TargetRegistry {
     ResolveOptions resolve;
     TrustBinder bind_trust;  // empty: trust is not our business (tests, or no privilege)
     // First and longest pause between looks for a target that is not there; a new directory beside the place of its
-    // last cgroup is looked at immediately.
+    // last cgroup is looked at immediately. Container runtimes take a tenth of a second of a core to answer: they are
+    // asked ever less often, and at once when a container's cgroup is made.
     std::chrono::milliseconds first_look{50};
     std::chrono::milliseconds longest_look{2000};
+    std::chrono::milliseconds longest_container_look{30000};
     uint32_t first_slot = 1;  // 0 is the daemon's own default
     uint32_t last_slot = 62;  // 63 is what metrics call "other"
   };
@@ -115,12 +129,14 @@ class TargetRegistry {
 
   // The capture layer saw the cgroup of `slot` go, or come back: looks at once. Never blocks.
   void look_soon(uint32_t slot);
+  // A closed target that is there and not captured, and why; empty: there is none. Never blocks.
+  [[nodiscard]] std::string uncaptured_problem();
   // What went wrong last with the list itself (it did not decode, disk full); empty when nothing did.
   [[nodiscard]] std::string last_error();
 
  private:
   struct Entry;
-  TargetRegistry(Options options, TargetBackend& backend, UniqueFd wake, UniqueFd inotify);
+  TargetRegistry(Options options, TargetBackend& backend, UniqueFd wake, UniqueFd stop, UniqueFd inotify);
 
   // All of these with work_mutex_ held.
   Result<void> save();
@@ -128,6 +144,8 @@ class TargetRegistry {
   Result<void> attach_entry(Entry& entry, const ResolvedTarget& resolved, TargetBackend::Why why);
   [[nodiscard]] bool needs_resolving(Entry& entry);
   void take_up(Entry& entry, const Result<ResolvedTarget>& resolved);
+  void wait_on(Entry& entry, const Error& why);
+  void tell_uncaptured();
   void lose(Entry& entry, const Error& why);
   void bind_trust(Entry& entry);
   void count_gap(Entry& entry);
@@ -135,22 +153,33 @@ class TargetRegistry {
   TargetStatus status_of(const Entry& entry);
 
   // Without it.
+  [[nodiscard]] Result<ResolvedTarget> resolve(const TargetSpec& spec, IfMissing if_missing);
   void look_at(uint32_t id);
   void watch();
   void wait_for_event();
+  void ask_about_containers();
+  void ask_about_units();
+  void ask(TargetKind kind);
 
   const Options options_;
   TargetBackend& backend_;
   UniqueFd wake_;     // eventfd: stop, look_soon
+  UniqueFd stop_;     // eventfd, readable for good once stop() was called
   UniqueFd inotify_;  // parents of cgroups
+  ContainerLookup lookup_;
+  std::vector<std::string> container_places_;  // directories that runtimes make their cgroups in
   std::mutex work_mutex_;
+  std::condition_variable asks_;           // there may be something to ask; with work_mutex_
   trust::SharedBindings shared_bindings_;  // outlives the shares of the entries
   std::map<uint32_t, std::unique_ptr<Entry>> entries_;
   std::string last_error_;
-  std::mutex small_mutex_;  // the two below; never held while blocking
+  std::mutex small_mutex_;  // the three below; never held while blocking
   std::vector<uint32_t> soon_;
+  std::string uncaptured_problem_;
   bool stopping_ = false;
   std::thread watcher_;
+  std::thread container_asker_;
+  std::thread unit_asker_;
 };
 
 }  // namespace tapdeck::app

@@ -1,5 +1,5 @@
-// TargetRegistry::Entry: one target of the registry and what is known of it now. Private to targets.cc and
-// targets_watch.cc; guarded by the registry's work_mutex_.
+// TargetRegistry::Entry: one target of the registry and what is known of it now. Private to targets.cc,
+// targets_watch.cc and targets_ask.cc; guarded by the registry's work_mutex_.
 #pragma once
 
 #include <chrono>
@@ -17,7 +17,11 @@ struct TargetRegistry::Entry {
   TargetSettings settings;
   TargetStatus::State state = TargetStatus::State::Waiting;
   std::string detail;
-  ResolvedTarget resolved;  // of the last attachment
+  bool passes = false;           // is there, and the capture layer refused it
+  std::string said;              // of what the log knows: why it passes
+  bool container_made = false;   // a container's cgroup was made since it was last asked about
+  bool container_asked = false;  // and it is being asked about because of one
+  ResolvedTarget resolved;       // of the last attachment
   bool ever_attached = false;
   unsigned interface_index = 0;
   uint64_t cgroup_inode = 0;                          // a directory made again under the same name is another cgroup
@@ -37,6 +41,10 @@ struct TargetRegistry::Entry {
     return settings.spec.kind != TargetKind::Cgroup && settings.spec.kind != TargetKind::Interface && resolved.pid > 0;
   }
   [[nodiscard]] bool is_there() const;
+  // To find it, another program has to be asked.
+  [[nodiscard]] bool is_asked_for() const {
+    return settings.spec.kind == TargetKind::Container || settings.spec.kind == TargetKind::Unit;
+  }
 };
 
 }  // namespace tapdeck::app

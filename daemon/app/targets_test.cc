@@ -1,19 +1,10 @@
-// Cgroups are real, below one `tapdeck-test-PID`; the capture layer is a fake that writes down what it was told, and
-// podman is a script that says what the test wants.
 #include "daemon/app/targets.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <condition_variable>
-#include <cstdlib>
-#include <fstream>
-
-#include "daemon/app/cgroup2.h"
+#include "daemon/app/targets_rig.h"
+#include "daemon/config/config.h"
 
 namespace tapdeck::app {
 namespace {
@@ -23,125 +14,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
-
-class FakeBackend : public TargetBackend {
- public:
-  Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved, Why) override {
-    if (refuse) return fail(Code::Permission, "no CAP_BPF");
-    ++passed[slot];  // a datagram, before anything could be done about it
-    return note("attach " + std::to_string(slot) + " " +
-                (resolved.interface.empty() ? resolved.cgroup_path : resolved.interface) + " " +
-                settings.session.value_or("-"));
-  }
-  Result<void> update(uint32_t slot, const TargetSettings& settings) override {
-    return note("update " + std::to_string(slot) + " " + settings.session.value_or("-"));
-  }
-  Result<void> detach(uint32_t slot) override { return note("detach " + std::to_string(slot)); }
-  std::map<std::string, uint64_t> uncaptured(uint32_t slot) override {
-    return passed.contains(slot) ? std::map<std::string, uint64_t>{{"udp", passed[slot]}}
-                                 : std::map<std::string, uint64_t>{};
-  }
-
-  std::vector<std::string> take() {
-    const std::lock_guard lock(mutex_);
-    return std::exchange(calls_, {});
-  }
-  // Waits for the next call; "" after ten seconds.
-  std::string next() {
-    std::unique_lock lock(mutex_);
-    if (!changed_.wait_for(lock, std::chrono::seconds(10), [&] { return !calls_.empty(); })) return "";
-    std::string call = calls_.front();
-    calls_.erase(calls_.begin());
-    return call;
-  }
-  bool refuse = false;
-  std::map<uint32_t, uint64_t> passed;  // by slot; never less, as in the kernel's counters
-
- private:
-  Result<void> note(std::string call) {
-    const std::lock_guard lock(mutex_);
-    calls_.push_back(std::move(call));
-    changed_.notify_all();
-    return {};
-  }
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<std::string> calls_;
-};
-
-class Targets : public testing::Test {
- protected:
-  void SetUp() override {
-    const auto mount = find_cgroup2_mount();
-    if (!mount || ::geteuid() != 0) GTEST_SKIP() << "needs root and cgroup2";
-    top_ = *mount + "/tapdeck-test-" + std::to_string(::getpid());
-    ASSERT_EQ(::mkdir(top_.c_str(), 0755), 0);
-    directory_ = testing::TempDir() + "tapdeck-targets-" + std::to_string(::getpid());
-    std::filesystem::create_directories(directory_ / "bin");
-    old_path_ = std::getenv("PATH");
-  }
-  void TearDown() override {
-    if (top_.empty()) return;
-    ::setenv("PATH", old_path_.c_str(), 1);
-    for (const pid_t pid : pids_) end(pid);
-    for (const auto& entry : std::filesystem::directory_iterator(top_)) {
-      if (entry.is_directory()) ::rmdir(entry.path().c_str());
-    }
-    ::rmdir(top_.c_str());
-    std::filesystem::remove_all(directory_);
-  }
-  std::string cgroup(const std::string& name) {
-    const std::string path = top_ + "/" + name;
-    ::mkdir(path.c_str(), 0755);
-    return path;
-  }
-  pid_t process_in(const std::string& path) {
-    const pid_t pid = ::fork();
-    if (pid == 0) {
-      for (;;) ::pause();
-    }
-    std::ofstream(path + "/cgroup.procs") << pid;
-    pids_.push_back(pid);
-    return pid;
-  }
-  static void end(pid_t pid) {
-    if (::kill(pid, SIGKILL) == 0) ::waitpid(pid, nullptr, 0);
-  }
-  // From now on `podman inspect` answers with this; written aside and renamed, as the watcher may be reading.
-  void podman_says(const std::string& script) {
-    const std::string path = directory_ / "bin/podman";
-    std::ofstream(path + ".new") << "#!/bin/sh\n" << script << "\n";
-    ::chmod((path + ".new").c_str(), 0755);
-    std::filesystem::rename(path + ".new", path);
-    ::setenv("PATH", (directory_ / "bin").c_str(), 1);
-  }
-  static std::string running(const std::string& id, pid_t pid) {
-    return R"(echo '[{"Id":")" + id + R"(","Name":"web","State":{"Status":"running","Pid":)" + std::to_string(pid) +
-           "}}]'";
-  }
-  std::unique_ptr<TargetRegistry> registry() {
-    TargetRegistry::Options options;
-    options.file = directory_ / "targets.json";
-    options.first_look = std::chrono::milliseconds(5);
-    options.longest_look = std::chrono::milliseconds(20);
-    options.last_slot = 3;
-    auto opened = TargetRegistry::open(std::move(options), backend_);
-    EXPECT_TRUE(opened) << opened.error().message();
-    return std::move(*opened);
-  }
-  static TargetSettings wanted(TargetKind kind, const std::string& name, const std::string& session = "s") {
-    TargetSettings settings;
-    settings.spec = {kind, name};
-    settings.session = session;
-    return settings;
-  }
-
-  FakeBackend backend_;
-  std::string top_;
-  std::filesystem::path directory_;
-  std::string old_path_;
-  std::vector<pid_t> pids_;
-};
 
 TEST_F(Targets, AttachedOnesSurviveARestartOfTheDaemon) {
   const std::string path = cgroup("jobs");
@@ -292,6 +164,23 @@ TEST_F(Targets, OneCgroupIsOneTargetAndSlotsAreFinite) {
   ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, cgroup("b"))));
   ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, cgroup("c"))));
   EXPECT_EQ(targets->attach(wanted(TargetKind::Cgroup, cgroup("d"))).error().code, Code::Exhausted);
+}
+
+TEST_F(Targets, OneWithoutANameGetsOneThatIsALabel) {
+  auto targets = registry();
+  const std::string strange = cgroup("a b\\x2dc");
+  const std::string long_one = cgroup(std::string(100, 'x') + "1");
+  const std::string other_one = cgroup(std::string(100, 'x').replace(0, 1, "y") + "1");
+  std::vector<std::string> names;
+  for (const std::string& path : {strange, long_one, other_one}) {
+    const auto status = targets->attach(wanted(TargetKind::Cgroup, path));
+    ASSERT_TRUE(status) << status.error().message();
+    names.push_back(status->settings.shown());
+    EXPECT_EQ(config::check_target_name(names.back()), std::nullopt) << names.back();
+    EXPECT_TRUE(targets->find(path)) << "what was typed still names it";
+  }
+  EXPECT_TRUE(names[0].ends_with("/a_b_x2dc")) << names[0];
+  EXPECT_NE(names[1], names[2]);
 }
 
 TEST_F(Targets, UpdateChangesWhatIsKeptAndTellsTheCaptureLayer) {

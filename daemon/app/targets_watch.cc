@@ -12,6 +12,7 @@
 #include <array>
 #include <ctime>
 
+#include "daemon/app/made_cgroups.h"
 #include "daemon/app/targets_entry.h"
 #include "daemon/base/log.h"
 
@@ -52,6 +53,14 @@ milliseconds age_of_directory(const std::string& path) {
   return milliseconds(std::max<int64_t>(0, unix_ms() - made_ms));
 }
 
+bool may_be_in(const MadeCgroups& made, const TargetSpec& spec) {
+  if (spec.kind == TargetKind::Container) return made.container;
+  if (spec.kind != TargetKind::Unit) return made.any;
+  return std::ranges::any_of(made.names, [&](const std::string& name) {
+    return name == spec.name || name == spec.name + ".service" || name.ends_with(".slice");
+  });
+}
+
 }  // namespace
 
 bool TargetRegistry::Entry::is_there() const {
@@ -72,7 +81,12 @@ void TargetRegistry::start() {
     for (const auto& [id, entry] : entries_) ids.push_back(id);
   }
   for (const uint32_t id : ids) look_at(id);
-  if (!watcher_.joinable()) watcher_ = std::thread([this] { watch(); });
+  ask_about_units();
+  ask_about_containers();
+  if (watcher_.joinable()) return;
+  watcher_ = std::thread([this] { watch(); });
+  unit_asker_ = std::thread([this] { ask(TargetKind::Unit); });
+  container_asker_ = std::thread([this] { ask(TargetKind::Container); });
 }
 
 void TargetRegistry::stop() {
@@ -81,7 +95,14 @@ void TargetRegistry::stop() {
     stopping_ = true;
   }
   ::eventfd_write(wake_.get(), 1);
-  if (watcher_.joinable()) watcher_.join();
+  ::eventfd_write(stop_.get(), 1);
+  {
+    const std::lock_guard lock(work_mutex_);  // who is about to wait has seen stopping_, or waits already
+  }
+  asks_.notify_all();
+  for (std::thread* thread : {&watcher_, &unit_asker_, &container_asker_}) {
+    if (thread->joinable()) thread->join();
+  }
 }
 
 Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& resolved, TargetBackend::Why why) {
@@ -112,9 +133,12 @@ Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& re
   entry.ever_attached = true;
   entry.state = TargetStatus::State::Attached;
   entry.detail = backend_.lacking(entry.id);
+  entry.passes = false;
+  entry.said.clear();
   entry.attached_at_ms = unix_ms();
   entry.next_look = Clock::now() + kRoutineLook;
   watch_parent(entry);
+  tell_uncaptured();
   return {};
 }
 
@@ -142,6 +166,7 @@ void TargetRegistry::lose(Entry& entry, const Error& why) {
   const bool pid_ended = entry.settings.spec.kind == TargetKind::Pid;
   entry.state = pid_ended ? TargetStatus::State::Failed : TargetStatus::State::Waiting;
   entry.detail = pid_ended ? "the process has ended" : why.message();
+  entry.passes = false;
   entry.attached_at_ms = 0;
   entry.pid_fd.reset();
   entry.bindings.clear();
@@ -158,6 +183,7 @@ bool TargetRegistry::needs_resolving(Entry& entry) {
   entry.next_look = Clock::now() + kRoutineLook;
   if (entry.is_there()) {
     if (!entry.detail.empty() && backend_.update(entry.id, entry.settings)) entry.detail.clear();
+    backend_.look_again(entry.id);
     return false;
   }
   lose(entry, Error{Code::NotFound, entry.resolved.display + " is gone", Origin::Kernel, Retry::Yes, 0});
@@ -179,23 +205,47 @@ void TargetRegistry::take_up(Entry& entry, const Result<ResolvedTarget>& resolve
     return;
   }
   // A runtime still setting up its cgroup refuses for a moment as well: everything is tried again.
-  entry.state = TargetStatus::State::Waiting;
-  const std::string before = std::exchange(entry.detail, attached.error().message());
-  if (resolved && entry.detail != before) {
-    log::error("target.not_attached", "a target is there and is not captured; tried again",
-               {{"target", entry.settings.shown()}, {"problem", entry.detail}});
+  entry.passes = resolved.has_value();
+  wait_on(entry, attached.error());
+  if (resolved && entry.detail != entry.said) {
+    entry.said = entry.detail;
+    log::error("target.not_attached", "a target is there and is not captured: what it does passes; tried again",
+               {{"target", entry.settings.shown()}, {"problem", entry.detail}, {"sealed", entry.settings.sealed}});
   }
-  entry.pause = std::min(std::max(entry.pause * 2, options_.first_look), options_.longest_look);
-  entry.next_look = Clock::now() + entry.pause;
+  tell_uncaptured();
 }
 
-// Lets go of the lock while podman or systemctl think: attach, detach and list get their turn.
+void TargetRegistry::wait_on(Entry& entry, const Error& why) {
+  entry.state = TargetStatus::State::Waiting;
+  entry.detail = why.message();
+  const bool is_container = entry.settings.spec.kind == TargetKind::Container;
+  const bool was_woken = std::exchange(entry.container_asked, false);
+  const milliseconds longest = is_container ? options_.longest_container_look : options_.longest_look;
+  // A container that no runtime knows does not come at once. One that is known is perhaps being started.
+  const bool is_unknown = is_container && why.code != Code::Busy && !entry.passes;
+  const milliseconds least = std::min(is_unknown ? options_.longest_look : options_.first_look, longest);
+  if (was_woken) {
+    // By another's cgroup, if it is still unknown: that is no reason to ask more often.
+    entry.pause = is_unknown ? std::max(entry.pause, least) : least;
+  } else {
+    entry.pause = std::clamp(entry.pause * 2, least, longest);
+  }
+  // Another was made while the runtimes thought.
+  entry.next_look = Clock::now() + (entry.container_made ? milliseconds(0) : entry.pause);
+}
+
+// What has to be asked for is left to the threads that ask.
 void TargetRegistry::look_at(uint32_t id) {
   TargetSpec spec;
   {
     const std::lock_guard lock(work_mutex_);
     const auto it = entries_.find(id);
     if (it == entries_.end() || !needs_resolving(*it->second)) return;
+    if (it->second->is_asked_for()) {
+      it->second->next_look = Clock::now();
+      asks_.notify_all();
+      return;
+    }
     spec = it->second->settings.spec;
   }
   const Result<ResolvedTarget> resolved = resolve_target(spec, options_.resolve);
@@ -209,35 +259,40 @@ void TargetRegistry::look_at(uint32_t id) {
 // A container or unit comes back as a directory beside the one it had.
 void TargetRegistry::watch_parent(Entry& entry) {
   if (entry.resolved.cgroup_path.empty()) return;
-  const std::string parent = std::filesystem::path(entry.resolved.cgroup_path).parent_path().string();
-  // Watching a directory twice is one watch; a failure (limit reached) leaves the polling.
-  ignore(::inotify_add_watch(inotify_.get(), parent.c_str(), IN_CREATE | IN_MOVED_TO | IN_ONLYDIR), "polled anyway");
+  watch_for_cgroups(inotify_.get(), std::filesystem::path(entry.resolved.cgroup_path).parent_path().string());
 }
 
 void TargetRegistry::wait_for_event() {
   std::vector<pollfd> polled{{wake_.get(), POLLIN, 0}, {inotify_.get(), POLLIN, 0}};
   Clock::time_point until = Clock::now() + std::chrono::seconds(60);
+  bool waits_for_container = false;
   {
     const std::lock_guard lock(work_mutex_);
     for (const auto& [id, entry] : entries_) {
-      if (entry->state != TargetStatus::State::Failed) until = std::min(until, entry->next_look);
+      const bool is_asked = entry->is_asked_for() && entry->state == TargetStatus::State::Waiting;
+      if (entry->state != TargetStatus::State::Failed && !is_asked) until = std::min(until, entry->next_look);
+      waits_for_container |= is_asked && entry->settings.spec.kind == TargetKind::Container;
       if (entry->pid_fd) polled.push_back({entry->pid_fd.get(), POLLIN, 0});
     }
+  }
+  if (waits_for_container) {
+    for (const std::string& place : container_places_) watch_for_cgroups(inotify_.get(), place);
   }
   const auto left = std::chrono::ceil<milliseconds>(until - Clock::now()).count();
   ::poll(polled.data(), polled.size(), static_cast<int>(std::max<int64_t>(0, left)));
   eventfd_t count = 0;
   ::eventfd_read(wake_.get(), &count);
-  std::array<char, 4096> events{};
-  bool created = false;
-  while (::read(inotify_.get(), events.data(), events.size()) > 0) created = true;
+  const MadeCgroups made = read_made_cgroups(inotify_.get());
   const std::lock_guard lock(work_mutex_);
   for (const auto& [id, entry] : entries_) {
-    if (entry->state == TargetStatus::State::Waiting && created) {
-      entry->pause = milliseconds(0);
-      entry->next_look = Clock::now();
-    }
     if (entry->state == TargetStatus::State::Attached && !entry->is_there()) entry->next_look = Clock::now();
+    if (entry->state != TargetStatus::State::Waiting) continue;
+    const bool is_container = entry->settings.spec.kind == TargetKind::Container;
+    if (!may_be_in(made, entry->settings.spec)) continue;
+    entry->container_made = is_container;
+    if (!is_container) entry->pause = milliseconds(0);
+    entry->next_look = Clock::now();
+    asks_.notify_all();
   }
 }
 
@@ -255,7 +310,8 @@ void TargetRegistry::watch() {
       const std::lock_guard lock(work_mutex_);
       for (const auto& [id, entry] : entries_) {
         const bool asked = std::find(soon.begin(), soon.end(), id) != soon.end();
-        if (asked || entry->next_look <= Clock::now()) due.push_back(id);
+        const bool left_to_askers = entry->is_asked_for() && entry->state == TargetStatus::State::Waiting;
+        if (asked || (!left_to_askers && entry->next_look <= Clock::now())) due.push_back(id);
       }
     }
     for (const uint32_t id : due) look_at(id);

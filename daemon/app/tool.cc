@@ -77,16 +77,19 @@ Result<bool> drain(int fd, std::string& text) {
 
 // Until the process ends, not until its pipes close: something it started, or a process forked by another thread of
 // ours at the wrong moment, may hold them open for ever.
-Result<int> collect(pid_t pid, const std::array<UniqueFd, 2>& pipes, ToolOutput& output, Clock::time_point until) {
+Result<int> collect(pid_t pid, const std::array<UniqueFd, 2>& pipes, ToolOutput& output, Clock::time_point until,
+                    int cancel_fd) {
   const UniqueFd ended(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!ended) return fail_errno(errno, "pidfd_open");
-  std::array<pollfd, 3> polled{{{pipes[0].get(), POLLIN, 0}, {pipes[1].get(), POLLIN, 0}, {ended.get(), POLLIN, 0}}};
+  std::array<pollfd, 4> polled{
+      {{pipes[0].get(), POLLIN, 0}, {pipes[1].get(), POLLIN, 0}, {ended.get(), POLLIN, 0}, {cancel_fd, POLLIN, 0}}};
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
     if (left <= 0) return fail(Code::Timeout, "no answer in time");
     if (::poll(polled.data(), polled.size(), static_cast<int>(left)) < 0 && errno != EINTR) {
       return fail_errno(errno, "poll");
     }
+    if (polled[3].revents != 0) return fail(Code::Cancelled, "not waited for");
     const bool done = polled[2].revents != 0;  // seen before the last drain: nothing is written after it
     for (size_t i = 0; i < 2; ++i) {
       TRY(open, drain(pipes[i].get(), i == 0 ? output.out : output.err));
@@ -101,7 +104,7 @@ Result<int> collect(pid_t pid, const std::array<UniqueFd, 2>& pipes, ToolOutput&
 
 }  // namespace
 
-Result<ToolOutput> run_tool(std::vector<std::string> argv, std::chrono::milliseconds deadline) {
+Result<ToolOutput> run_tool(std::vector<std::string> argv, std::chrono::milliseconds deadline, int cancel_fd) {
   const auto until = Clock::now() + deadline;
   std::array<UniqueFd, 2> readers;
   std::array<UniqueFd, 2> writers;
@@ -115,7 +118,7 @@ Result<ToolOutput> run_tool(std::vector<std::string> argv, std::chrono::millisec
   TRY(pid, spawn(argv, writers[0].get(), writers[1].get()));
   for (UniqueFd& writer : writers) writer.reset();
   ToolOutput output;
-  Result<int> status = collect(pid, readers, output, until);
+  Result<int> status = collect(pid, readers, output, until, cancel_fd);
   if (!status) {
     ::kill(-pid, SIGKILL);
     ::waitpid(pid, nullptr, 0);

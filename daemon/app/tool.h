@@ -17,7 +17,9 @@ struct ToolOutput {
 };
 
 // Looks for argv[0] on PATH; stdin is /dev/null and LC_ALL=C. NotFound when it is not there, Timeout when it (and its
-// process group) was killed at the deadline, TooLarge past 4 MiB of output.
-[[nodiscard]] Result<ToolOutput> run_tool(std::vector<std::string> argv, std::chrono::milliseconds deadline);
+// process group) was killed at the deadline, Cancelled when it was as `cancel_fd` became readable, TooLarge past 4 MiB
+// of output.
+[[nodiscard]] Result<ToolOutput> run_tool(std::vector<std::string> argv, std::chrono::milliseconds deadline,
+                                          int cancel_fd = -1);
 
 }  // namespace tapdeck::app

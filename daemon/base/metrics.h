@@ -49,6 +49,9 @@ enum class Counter : uint16_t {
   SealedRefusedUdp,
   SealedRefusedDns,
   SealedRefusedOther,
+  // Replay refused what was recorded as refused: connect() itself, or by a reset.
+  ReplayRefusedConnect,
+  ReplayRefusedReset,
   // Flows handed through as bytes, by reason.
   TunnelledBypass,
   TunnelledNotTls,
@@ -118,6 +121,7 @@ enum class Counter : uint16_t {
   MissExhausted,
   MissWebSocket,  // a message of the client that is not the recorded one
   MissOpaque,     // opaque: a flow that cannot be on tape (server first, not HTTP)
+  MissOrigin,     // of the modes that ask the origin then: it gave no whole answer either
   BodyKeyRaw,
   HotCacheHit,
   HotCacheMiss,

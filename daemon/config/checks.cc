@@ -1,4 +1,6 @@
 // What a text value must look like. One function a kind; each answers the problem in words or nullopt.
+#include <sys/un.h>
+
 #include <charconv>
 
 #include "daemon/base/endpoint.h"
@@ -113,18 +115,15 @@ std::optional<std::string> check_host(std::string_view text) {
   return std::nullopt;
 }
 
-std::optional<std::string> check_host_glob(std::string_view text) {
-  if (text.empty() || text.size() > 253 || !only(text, ".-_*:[]")) return "is not a host name with optional '*'";
-  return std::nullopt;
-}
-
 std::optional<std::string> check_token(std::string_view text) {
   if (text.empty() || text.size() > 256 || !only(text, "!#$%&'*+-.^_`|~"))
-    return "is not a header name or method (RFC 9110 token)";
+    return "is not a header name, for example \"X-Api-Key\"";
   return std::nullopt;
 }
 
 std::optional<std::string> check_redacted(std::string_view text) {
+  if (text.find('*') != std::string_view::npos)
+    return "has a '*' in it, but there are no patterns here; name each field";
   if (auto wrong = check_token(text)) return wrong;
   std::string name = " " + std::string(text) + " ";
   for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -132,15 +131,17 @@ std::optional<std::string> check_redacted(std::string_view text) {
   return "frames or routes messages ('" + std::string(text) + "'); redacted, no recording could be replayed";
 }
 
-std::optional<std::string> check_path(std::string_view text) {
-  if (text.empty() || text.front() != '/') return "must begin with '/'";
-  return check_any(text);
-}
-
 std::optional<std::string> check_json_path(std::string_view text) {
   const auto path = JsonPath::parse(text);
   if (!path) return path.error().detail;
   return std::nullopt;
+}
+
+std::optional<std::string> check_socket(std::string_view text) {
+  constexpr size_t kLongest = sizeof(sockaddr_un::sun_path) - 1;
+  if (text.size() <= kLongest) return std::nullopt;
+  return "is " + std::to_string(text.size()) + " bytes long; the path of a socket has " + std::to_string(kLongest) +
+         " at most, so choose a directory with a shorter one, for example /run/tapdeck";
 }
 
 std::optional<std::string> check_constraint(std::string_view text) {
@@ -166,15 +167,6 @@ std::optional<std::string> check_pace(std::string_view text) {
 std::optional<std::string> check_field_path(std::string_view text) {
   const auto path = FieldPath::parse(text);
   if (!path) return path.error().detail;
-  return std::nullopt;
-}
-
-std::optional<std::string> check_grpc(const std::optional<Grpc>& grpc) {
-  if (!grpc || !grpc->proto_files.empty()) return std::nullopt;
-  for (const std::string& field : grpc->match_fields) {
-    if (FieldPath::parse(field)->is_numeric()) continue;
-    return "'" + field + "' in match_fields of [routes.grpc] is a name; give proto_files, or the number of the field";
-  }
   return std::nullopt;
 }
 

@@ -35,6 +35,7 @@ enum class TlsVersion { V12, V13 };
 enum class Durability { Wal, Fsync, Async };
 enum class OnMiss { Error, Forward };
 enum class BodyOversize { Stream, Error, Bypass };
+enum class ReplayRefused { Answer, Refuse };
 enum class Repeat { InOrder, Latest, Cycle, Once };
 enum class LogLevel { Trace, Debug, Info, Warn, Error, Off };
 enum class LogFormat { Json, Pretty, Journal };
@@ -47,6 +48,9 @@ enum class UpstreamHttp { Auto, V1, V2 };
 struct Proxy {
   // What happens to flows of targets and routes that name no mode. Default record: the first use is to make a tape. R
   Mode mode = Mode::Record;
+  // Replay of a connect that the origin refused: "answer" with the 502 that the recorded client was given, or "refuse"
+  // it as if there were no proxy. Default answer: a replayed run prints what the recorded one printed.
+  ReplayRefused replay_refused = ReplayRefused::Answer;
   // IP:port of the listener for clients that are told of a proxy, and for the routes with an `upstream`. Default
   // (empty): off. Not loopback only together with one of the two below: nobody runs an open proxy by accident.
   std::string listen;
@@ -153,6 +157,9 @@ struct Limits {
   uint64_t head_bytes = 65536;
   // Header fields: 431. 256. 8..10000.
   uint32_t headers = 256;
+  // Streams of one HTTP/2 client connection at a time: one more gets REFUSED_STREAM. 1000, since a gRPC channel keeps
+  // all its watches on one; docs/FLOW_CONTROL.md has what they may hold. 1..10000.
+  uint32_t h2_streams = 1000;
   // Body bytes held for one direction of one exchange before its sender is paused. 1 MiB. 16KiB..1GiB.
   uint64_t body_buffer = 1ULL << 20;
   // Body bytes a direction beyond which body_oversize decides. 0: none, since bodies are stored as they pass.
@@ -181,7 +188,7 @@ struct Limits {
 struct Admin {
   // Loopback IP:port of the HTTP API and /metrics; "off" (empty here) = unix socket only. Not loopback is refused.
   std::string listen = "127.0.0.1:9909";
-  // Unix socket, 0600. Default (empty): admin.sock in the run directory.
+  // Unix socket, 0600; 107 bytes at most. Default (empty): admin.sock in the run directory.
   std::filesystem::path socket;
   // Holds the bearer token of TCP writes; made at start, 0600. Default (empty): admin.token in the run directory.
   std::filesystem::path token_file;
@@ -205,7 +212,7 @@ struct Redact {
   // Header names whose values are replaced (matching still works, by a keyed hash), beside Authorization,
   // Proxy-Authorization, Cookie and Set-Cookie, which always are. None that frames or routes a message.
   std::vector<std::string> headers = {"Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie"};
-  // Query parameter names, same.
+  // Query parameter names, same; as an application reads them, decoded. Neither list has patterns.
   std::vector<std::string> query;
 };
 
@@ -248,19 +255,19 @@ struct Grpc {
 
 // [[routes]]: the first whose given conditions all hold decides. Conditions left out match everything.
 struct Route {
-  std::string name;                        // shown in misses; default "route N"
-  std::optional<std::string> host;         // glob over the host name, "*.example.com"
+  std::string name;                        // shown in misses; default "route N", unique
+  std::optional<std::string> host;         // glob over the host name, "*.example.com"; any case, no port
   std::optional<uint16_t> port;            // original destination port
   std::optional<Scheme> scheme;            // "http" | "https"
-  std::optional<std::string> path;         // whole path
+  std::optional<std::string> path;         // whole path, percent-encoded as clients send it, without query
   std::optional<std::string> path_prefix;  // not together with path
-  std::optional<std::string> method;
-  std::optional<std::string> target;  // a target's name
-  std::optional<Mode> mode;           // instead of the target's. R
-  OnMiss on_miss = OnMiss::Error;     // replay: "error" (502 JSON) or "forward". R
+  std::optional<std::string> method;       // in capitals
+  std::optional<std::string> target;       // a target's name
+  std::optional<Mode> mode;                // instead of the target's. R
+  OnMiss on_miss = OnMiss::Error;          // replay: "error" (502 JSON) or "forward". R
   // What is spoken with the origin: "auto" (TLS: what it picks of the client's offer; in clear: what the client
   // speaks), "1.1", or "2" (in clear by prior knowledge, h2c). Clients are then offered what they like best, and
-  // translated.
+  // translated. With scheme = "https" not together with path, path_prefix or method: the handshake comes first.
   UpstreamHttp upstream_http = UpstreamHttp::Auto;
   Repeat repeat = Repeat::InOrder;            // n-th identical request: in-order, latest, cycle, once. R
   std::optional<BodyOversize> body_oversize;  // instead of limits.body_oversize. R
@@ -289,7 +296,13 @@ struct Config {
   Redact redact;
   std::vector<Route> routes;
   std::filesystem::path source;  // the file; empty = built-in defaults
+  // Not keys: what is allowed but most likely meant otherwise, each written as errors are.
+  std::vector<std::string> warnings;
 };
+
+// What targets are called that no file names: the clients of proxy.listen, and the command of `tapdeck run`.
+inline constexpr const char* kProxyTarget = "explicit";
+inline constexpr const char* kRunTarget = "run";
 
 inline constexpr std::string_view kDefaultPath = "/etc/tapdeck/tapdeck.toml";
 
@@ -314,5 +327,7 @@ inline constexpr std::string_view kDefaultPath = "/etc/tapdeck/tapdeck.toml";
 
 // What is wrong with this name of a target; nullopt: nothing.
 [[nodiscard]] std::optional<std::string> check_target_name(std::string_view text);
+// What a target is called that was given no name: its selector, as far as that is one; of a long path its end.
+[[nodiscard]] std::string name_of_selector(std::string_view selector);
 
 }  // namespace tapdeck::config

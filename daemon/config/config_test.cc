@@ -27,7 +27,9 @@ TEST(Config, EmptyTextIsTheDefaults) {
   const auto config = read("");
   ASSERT_TRUE(config);
   EXPECT_EQ(config->proxy.mode, Mode::Record);
+  EXPECT_EQ(config->proxy.replay_refused, ReplayRefused::Answer);
   EXPECT_EQ(config->limits.head_bytes, 65536u);
+  EXPECT_EQ(config->limits.h2_streams, 1000u);
   EXPECT_EQ(config->limits.sniff_timeout, 300ms);
   EXPECT_THAT(config->redact.headers, ElementsAre("Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie"));
 }
@@ -36,6 +38,7 @@ TEST(Config, ValuesOfEveryKindAreRead) {
   const auto config = read(R"(
 [proxy]
 mode = "passthrough-cache"
+replay_refused = "refuse"
 [capture]
 lease_ms = 700
 on_lease = "closed"
@@ -65,6 +68,7 @@ repeat = "cycle"
 )");
   ASSERT_TRUE(config) << config.error().detail;
   EXPECT_EQ(config->proxy.mode, Mode::Hybrid);
+  EXPECT_EQ(config->proxy.replay_refused, ReplayRefused::Refuse);
   EXPECT_EQ(config->capture.on_lease, OnLease::Closed);
   EXPECT_THAT(config->tls.upstream_ca, ElementsAre("/etc/tapdeck/lab.pem", "/abs/ca.pem"));
   EXPECT_EQ(config->tls.on_bad_upstream, OnBadUpstream::BadGateway);

@@ -11,38 +11,19 @@
 #include <fstream>
 
 #include "daemon/base/units.h"
+#include "daemon/config/problems.h"
 #include "daemon/config/schema.h"
 
 namespace tapdeck::config {
 namespace {
 
-constexpr size_t kMaxProblems = 20;        // more do not help a reader
 constexpr size_t kMaxFileBytes = 1 << 20;  // a larger file is not a configuration
 
-// Everything found wrong, each with its place.
-class Problems {
- public:
-  explicit Problems(std::string_view file) : file_(file) {}
-
-  void add(const toml::source_region& where, const std::string& what) {
-    if (++count_ > kMaxProblems) return;
-    if (!text_.empty()) text_ += '\n';
-    text_ += file_ + ':' + std::to_string(where.begin.line) + ':' + std::to_string(where.begin.column) + ": " + what;
-  }
-  [[nodiscard]] bool none() const { return count_ == 0; }
-  [[nodiscard]] std::string text() const {
-    if (count_ <= kMaxProblems) return text_;
-    return text_ + "\n... and " + std::to_string(count_ - kMaxProblems) + " more";
-  }
-
- private:
-  std::string file_;
-  std::string text_;
-  size_t count_ = 0;
-};
-
-std::string in_quotes(std::string_view text) {
-  return "'" + std::string(text) + "'";
+Place place_of(const toml::node& node) {
+  return {node.source().begin.line, node.source().begin.column};
+}
+Place place_of(const toml::key& key) {
+  return {key.source().begin.line, key.source().begin.column};
 }
 
 // Reads one table by the schema; keys that the schema did not ask for are unknown.
@@ -149,10 +130,14 @@ class TableReader {
     }
   }
 
-  void path(std::string_view key, std::filesystem::path& out) {
+  // `check` sees the path with its directory.
+  void path(std::string_view key, std::filesystem::path& out, Check check = check_any) {
     std::string value;
     text(key, value, check_any);
-    if (!value.empty()) out = resolve(value);
+    if (value.empty()) return;
+    std::filesystem::path whole = resolve(value);
+    if (const auto problem = check(whole.string())) return wrong(key, *find(key), *problem);
+    out = std::move(whole);
   }
   void paths(std::string_view key, std::vector<std::filesystem::path>& out) {
     std::vector<std::string> values;
@@ -219,16 +204,16 @@ class TableReader {
       }
     }
     if (given == 1) return;
-    problems_.add(table_.source(), "a target needs exactly one of container, unit, cgroup, interface, pid; " +
-                                       std::to_string(given) + " are given");
+    problems_.add(place_of(table_), "a target needs exactly one of container, unit, cgroup, interface, pid; " +
+                                        std::to_string(given) + " are given");
   }
 
   void finish() {
     for (const auto& [key, node] : table_) {
       if (std::ranges::find(known_, key.str()) != known_.end()) continue;
       const std::string_view near = nearest(key.str(), known_);
-      problems_.add(key.source(), "unknown key " + in_quotes(key.str()) + " in " + section_ +
-                                      (near.empty() ? "" : "; did you mean " + in_quotes(near) + "?"));
+      problems_.add(place_of(key), "unknown key " + in_quotes(key.str()) + " in " + section_ +
+                                       (near.empty() ? "" : "; did you mean " + in_quotes(near) + "?"));
     }
   }
 
@@ -238,7 +223,7 @@ class TableReader {
     return table_.get(key);
   }
   void wrong(std::string_view key, const toml::node& node, const std::string& what) {
-    problems_.add(node.source(), std::string(key) + " in " + section_ + ": " + what);
+    problems_.add(place_of(node), std::string(key) + " in " + section_ + ": " + what);
   }
   // "[[routes]]" and "streaming": "[routes.streaming]".
   [[nodiscard]] std::string inner_title(std::string_view key) const {
@@ -270,7 +255,7 @@ class FileReader {
     if (node == nullptr) return;
     const toml::table* table = node->as_table();
     if (table == nullptr)
-      return problems_.add(node->source(), in_quotes(name) + " is a section: write [" + std::string(name) + "]");
+      return problems_.add(place_of(*node), in_quotes(name) + " is a section: write [" + std::string(name) + "]");
     read(*table, "[" + std::string(name) + "]", out);
   }
 
@@ -282,15 +267,15 @@ class FileReader {
     const toml::array* list = node->as_array();
     const std::string title = "[[" + std::string(name) + "]]";
     if (list == nullptr)
-      return problems_.add(node->source(), in_quotes(name) + " is a list of sections: write " + title);
+      return problems_.add(place_of(*node), in_quotes(name) + " is a list of sections: write " + title);
     for (const toml::node& item : *list) {
       const toml::table* table = item.as_table();
       if (table == nullptr) {
-        problems_.add(item.source(), in_quotes(name) + " is a list of sections: write " + title);
+        problems_.add(place_of(item), in_quotes(name) + " is a list of sections: write " + title);
         continue;
       }
       read(*table, title, out.emplace_back());
-      check(*table, out);
+      blame(*table, take_in(out));
     }
   }
 
@@ -299,9 +284,9 @@ class FileReader {
       if (std::ranges::find(known_, key.str()) != known_.end()) continue;
       const std::string_view near = nearest(key.str(), known_);
       const bool is_section = node.is_table() || node.is_array_of_tables();
-      problems_.add(key.source(), (is_section ? "unknown section " : "no key belongs before the first section: ") +
-                                      in_quotes(key.str()) +
-                                      (near.empty() ? "" : "; did you mean " + in_quotes(near) + "?"));
+      problems_.add(place_of(key), (is_section ? "unknown section " : "no key belongs before the first section: ") +
+                                       in_quotes(key.str()) +
+                                       (near.empty() ? "" : "; did you mean " + in_quotes(near) + "?"));
     }
   }
 
@@ -311,22 +296,13 @@ class FileReader {
     TableReader reader(problems_, table, std::move(title), directory_);
     visit(reader, out);
     reader.finish();
-    for (const std::string& broken : broken_rules(out)) problems_.add(table.source(), broken);
+    blame(table, broken_rules(out));
   }
-
-  template <class T>
-  void check(const toml::table&, const std::vector<T>&) {}
-  void check(const toml::table& table, std::vector<Target>& targets) {
-    Target& last = targets.back();
-    if (last.name.empty()) last.name = name_of_selector(last.selector);
-    for (size_t i = 0; i + 1 < targets.size(); ++i) {
-      if (targets[i].name != last.name || last.name.empty()) continue;
-      problems_.add(table.source(), "two targets are named " + in_quotes(last.name) + "; give one a name of its own");
+  void blame(const toml::table& table, const std::vector<Broken>& all) {
+    for (const auto& [key, what] : all) {
+      const toml::node* node = table.get(key);
+      problems_.add(place_of(node != nullptr ? *node : table), what);
     }
-  }
-  void check(const toml::table& table, std::vector<Route>& routes) {
-    if (const auto problem = check_grpc(routes.back().grpc)) problems_.add(table.get("grpc")->source(), *problem);
-    if (routes.back().name.empty()) routes.back().name = "route " + std::to_string(routes.size());
   }
 
   Problems& problems_;
@@ -341,7 +317,8 @@ Result<Config> parse(std::string_view text, std::string_view file, const std::fi
   Problems problems(file);
   toml::parse_result parsed = toml::parse(text, file);
   if (!parsed) {
-    problems.add(parsed.error().source(), std::string(parsed.error().description()));
+    const auto where = parsed.error().source().begin;
+    problems.add({where.line, where.column}, std::string(parsed.error().description()));
     return fail(Code::InvalidConfig, problems.text());
   }
   Config config;
@@ -349,6 +326,10 @@ Result<Config> parse(std::string_view text, std::string_view file, const std::fi
   visit_all(reader, config);
   reader.finish();
   if (!problems.none()) return fail(Code::InvalidConfig, problems.text());
+  for (const auto& [route, doubt] : doubts(config)) {
+    const toml::node* node = parsed.table()["routes"][route][doubt.key].node();
+    config.warnings.push_back(at(file, place_of(*node), "warning: " + doubt.what));
+  }
   if (config.admin.listen == "off") config.admin.listen.clear();
   if (config.proxy.listen == "off") config.proxy.listen.clear();
   config.source = file;

@@ -50,7 +50,7 @@ class Printer {
     for (const std::string& value : values) list += (list.empty() ? "" : ", ") + quote(value);
     line(key, "[" + list + "]");
   }
-  void path(std::string_view key, const std::filesystem::path& value) {
+  void path(std::string_view key, const std::filesystem::path& value, Check = nullptr) {
     if (!value.empty()) line(key, quote(value.string()));
   }
   void paths(std::string_view key, const std::vector<std::filesystem::path>& values) {

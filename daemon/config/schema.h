@@ -33,6 +33,8 @@ inline constexpr std::array kTlsVersions = {Word{"1.2", TlsVersion::V12}, Word{"
 inline constexpr std::array kDurability = {Word{"wal", Durability::Wal}, Word{"fsync", Durability::Fsync},
                                            Word{"async", Durability::Async}};
 inline constexpr std::array kOnMiss = {Word{"error", OnMiss::Error}, Word{"forward", OnMiss::Forward}};
+inline constexpr std::array kReplayRefused = {Word{"answer", ReplayRefused::Answer},
+                                              Word{"refuse", ReplayRefused::Refuse}};
 inline constexpr std::array kBodyOversize = {Word{"stream", BodyOversize::Stream}, Word{"error", BodyOversize::Error},
                                              Word{"bypass", BodyOversize::Bypass}};
 inline constexpr std::array kRepeat = {Word{"in-order", Repeat::InOrder}, Word{"latest", Repeat::Latest},
@@ -68,8 +70,6 @@ std::string_view word_of(const std::array<Word<E>, n>& words, E value) {
 using Check = std::optional<std::string> (*)(std::string_view);
 std::optional<std::string> check_any(std::string_view text);
 std::optional<std::string> check_session(std::string_view text);
-// What a target is called that was given no name: its selector, as far as that is one; of a long path its end.
-std::string name_of_selector(std::string_view selector);
 std::optional<std::string> check_pid(std::string_view text);
 std::optional<std::string> check_bypass(std::string_view text);
 std::optional<std::string> check_listen(std::string_view text);
@@ -78,24 +78,42 @@ std::optional<std::string> check_network(std::string_view text);  // IP or CIDR
 std::optional<std::string> check_server(std::string_view text);   // IP with optional port
 std::optional<std::string> check_upstream(std::string_view text);
 std::optional<std::string> check_host(std::string_view text);
-std::optional<std::string> check_host_glob(std::string_view text);
-std::optional<std::string> check_token(std::string_view text);     // RFC 9110 5.6.2: methods, header names
+std::optional<std::string> check_token(std::string_view text);     // RFC 9110 5.6.2: header names
 std::optional<std::string> check_redacted(std::string_view text);  // a header name that replay can do without
-std::optional<std::string> check_path(std::string_view text);
+std::optional<std::string> check_socket(std::string_view text);    // a whole path
 std::optional<std::string> check_constraint(std::string_view text);
 std::optional<std::string> check_pace(std::string_view text);
 std::optional<std::string> check_json_path(std::string_view text);
 std::optional<std::string> check_field_path(std::string_view text);
-std::optional<std::string> check_grpc(const std::optional<Grpc>& grpc);  // keys that need each other
+// What is compared with what passes by, and could never be equal to it. Defined in match_checks.cc.
+std::optional<std::string> check_host_glob(std::string_view text);
+std::optional<std::string> check_path(std::string_view text);
+std::optional<std::string> check_method(std::string_view text);
+std::optional<std::string> check_parameter(std::string_view text);  // of a query, as an application reads its name
 
-// Rules over several keys of one section, each broken one in words. Defined in rules.cc.
+// A rule over several keys that is broken, and which key to show: the section, if it is not there.
+struct Broken {
+  std::string_view key;
+  std::string what;
+};
+// Of one section. Defined in rules.cc, as the rest.
 template <class T>
-std::vector<std::string> broken_rules(const T&) {
+std::vector<Broken> broken_rules(const T&) {
   return {};
 }
-std::vector<std::string> broken_rules(const Proxy& proxy);
-std::vector<std::string> broken_rules(const Tls& tls);
-std::vector<std::string> broken_rules(const Route& route);
+std::vector<Broken> broken_rules(const Proxy& proxy);
+std::vector<Broken> broken_rules(const Tls& tls);
+std::vector<Broken> broken_rules(const Route& route);
+// Gives the last of them the name that it was not given, and says what is wrong with it beside those before.
+std::vector<Broken> take_in(std::vector<Target>& targets);
+std::vector<Broken> take_in(std::vector<Route>& routes);
+
+// What is allowed in routes[route] but most likely meant otherwise.
+struct Doubt {
+  size_t route = 0;
+  Broken broken;
+};
+std::vector<Doubt> doubts(const Config& config);
 
 inline constexpr uint64_t kKiB = 1024;
 inline constexpr uint64_t kNoMax = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
@@ -103,6 +121,7 @@ inline constexpr uint64_t kNoMax = static_cast<uint64_t>(std::numeric_limits<int
 template <class V>
 void visit(V& v, Proxy& c) {
   v.choice("mode", c.mode, kModes);
+  v.choice("replay_refused", c.replay_refused, kReplayRefused);
   v.text("listen", c.listen, check_proxy_listen);
   v.texts("allow", c.allow, check_network);
   v.boolean("allow_remote", c.allow_remote);
@@ -157,6 +176,7 @@ void visit(V& v, Limits& c) {
   v.integer("connections", c.connections, 1, 1'000'000);
   v.size("head_bytes", c.head_bytes, kKiB, 16'384 * kKiB);
   v.integer("headers", c.headers, 8, 10'000);
+  v.integer("h2_streams", c.h2_streams, 1, 10'000);
   v.size("body_buffer", c.body_buffer, 16 * kKiB, 1'048'576 * kKiB);
   v.size("max_body", c.max_body, 0, kNoMax);
   v.choice("body_oversize", c.body_oversize, kBodyOversize);
@@ -173,7 +193,7 @@ void visit(V& v, Limits& c) {
 template <class V>
 void visit(V& v, Admin& c) {
   v.text("listen", c.listen, check_listen);
-  v.path("socket", c.socket);
+  v.path("socket", c.socket, check_socket);
   v.path("token_file", c.token_file);
   v.texts("allowed_hosts", c.allowed_hosts, check_host);
 }
@@ -189,7 +209,7 @@ void visit(V& v, Log& c) {
 template <class V>
 void visit(V& v, Redact& c) {
   v.texts("headers", c.headers, check_redacted);
-  v.texts("query", c.query, check_any);
+  v.texts("query", c.query, check_parameter);
 }
 
 // The selector (container = "web" ...) is handled by the visitor itself: selector(target).
@@ -230,7 +250,7 @@ void visit(V& v, Route& c) {
   v.maybe_choice("scheme", c.scheme, kSchemes);
   v.maybe_text("path", c.path, check_path);
   v.maybe_text("path_prefix", c.path_prefix, check_path);
-  v.maybe_text("method", c.method, check_token);
+  v.maybe_text("method", c.method, check_method);
   v.maybe_text("target", c.target, check_target_name);
   v.maybe_choice("mode", c.mode, kModes);
   v.choice("upstream_http", c.upstream_http, kUpstreamHttp);

@@ -51,6 +51,7 @@ struct Facts {
   Clock::time_point began{};
   int64_t began_unix_us = 0;
   std::optional<Clock::duration> upstream_connect, upstream_tls, upstream_first_byte;
+  std::optional<Clock::duration> upstream_head;  // the final one, behind interim responses
 };
 
 // A piece of a body. `bytes` is valid until the next read of the same body. `end`: nothing follows but trailers.
@@ -95,6 +96,8 @@ class Exchange {
   // The same by an orderly end where the framing tells that something is missing (h1 with a length or chunks), as of an
   // origin that closed in the middle; flush() before. Else as reset().
   virtual void cut(http::ResetCode code) { reset(code); }
+  // Breaks the client's whole connection off by a RST, whatever else it carries.
+  virtual void reset_connection() { reset(http::ResetCode::InternalError); }
   // After a 101 or 2xx to CONNECT was sent with EndStream::No: the connection's raw bytes, both ways. read_body()
   // then yields raw bytes, write_body() writes raw bytes, `end` is a half-close.
   virtual void become_tunnel() = 0;

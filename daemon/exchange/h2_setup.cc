@@ -30,10 +30,11 @@ constexpr std::array<Abuse, http::kH2AbuseKinds> kAbuses = {{
 
 }  // namespace
 
-http::H2Options h2_options(Metrics& metrics, std::string peer) {
+http::H2Options h2_options(Metrics& metrics, std::string peer, uint32_t streams) {
   static const SystemClock clock;
   http::H2Options options;
   options.clock = &clock;
+  options.max_streams = streams;
   options.on_abuse = [&metrics, peer = std::move(peer)](http::H2Abuse kind) {
     const Abuse& abuse = kAbuses[static_cast<size_t>(kind)];
     metrics.add(abuse.counter);

@@ -2,6 +2,7 @@
 // line for peers that pass them. Thread: the worker's.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "daemon/base/metrics.h"
@@ -9,7 +10,7 @@
 
 namespace tapdeck::exchange {
 
-// `peer` names it in the log; `metrics` outlives the codec.
-[[nodiscard]] http::H2Options h2_options(Metrics& metrics, std::string peer);
+// `peer` names it in the log; `metrics` outlives the codec. `streams`: H2Options::max_streams.
+[[nodiscard]] http::H2Options h2_options(Metrics& metrics, std::string peer, uint32_t streams);
 
 }  // namespace tapdeck::exchange

@@ -26,6 +26,11 @@ Result<StreamId> H1Codec::send_request(const RequestHead& head, EndStream end) {
   if (role_ != Role::Client) return misuse("send_request on the server side");
   if (head.version == Version::Http2) {
     TRY(translated, to_h1(head));
+    // Where a body is expected, that there is none has to be said (RFC 9110 8.6).
+    const bool expects_body = head.method == "POST" || head.method == "PUT" || head.method == "PATCH";
+    if (expects_body && end == EndStream::Yes && !translated.headers.find("content-length")) {
+      translated.headers.add("Content-Length", "0");
+    }
     // The bytes of a pipe are no body: in h1 its handshake ends with the head.
     return send_request(translated, head.method == "CONNECT" ? EndStream::Yes : end);
   }

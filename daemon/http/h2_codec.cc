@@ -12,6 +12,10 @@ namespace tapdeck::http {
 
 namespace {
 
+// nghttp2 ends the connection where a stream passes its limit; RFC 9113 5.1.2 leaves it at the stream. So it is told of
+// more than it will ever see: we refuse the first one over the limit, before it gets the next.
+constexpr uint32_t kSpareStreams = 100;
+
 // The compressed block may be larger than the list it carries, but not by much: Huffman can lose, indices cannot.
 constexpr size_t block_limit(const Limits& limits) {
   return 2 * limits.head_bytes + 16384;
@@ -51,9 +55,10 @@ H2Codec::H2Codec(Role role, const Limits& limits, std::string_view scheme, const
       limits_(limits),
       on_abuse_(options.on_abuse),
       max_streams_(options.max_streams),
-      guard_(role, options.budgets, block_limit(limits), options.clock),
+      guard_(role, options.budgets, block_limit(limits), options.clock, options.max_streams),
       reader_(limits),
-      preface_due_(role == Role::Server) {
+      preface_due_(role == Role::Server),
+      settings_due_(role == Role::Server) {
   const OptionPtr option = make_option(limits, options);
   const auto* callbacks = Callbacks::table();
   const int made = role == Role::Server ? nghttp2_session_server_new2(&session_, callbacks, this, option.get())
@@ -66,7 +71,7 @@ H2Codec::H2Codec(Role role, const Limits& limits, std::string_view scheme, const
   if (role == Role::Client) {
     settings[n++] = {NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
   } else {
-    settings[n++] = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, options.max_streams};
+    settings[n++] = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, max_streams_ + kSpareStreams};
     if (options.connect_protocol) settings[n++] = {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1};
   }
   if (nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings.data(), n) != 0) std::abort();
@@ -150,9 +155,10 @@ size_t H2Codec::streams_left() const {
   if (nghttp2_session_get_next_stream_id(session_) > 0x7fffffffU) return 0;
   // 100 until the peer has said (RFC 9113 6.5.2 recommends no less); nghttp2 keeps its word for us afterwards.
   constexpr size_t kAssumed = 100;
-  const size_t limit = settings_seen_
+  const size_t peers = settings_seen_
                            ? nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
                            : kAssumed;
+  const size_t limit = std::min<size_t>(peers, max_streams_);
   return limit > streams_.size() ? limit - streams_.size() : 0;
 }
 

@@ -10,9 +10,9 @@
 //   when a peer did too much of something (H2Abuse).
 // - Body bytes are views into input(). consumed() gives window back for stream and connection; what comes on streams
 //   that are gone gives it back by itself.
-// - send_body takes what the peer's windows allow and at most kStreamQueue more. Once the peer has ended its side of
-// the
-//   connection no window opens any more: then it fails with Closed instead of taking nothing.
+// - send_body takes what the peer's windows allow and at most kStreamQueue more (less with very many streams). Once the
+//   peer has ended its side of the connection no window opens any more: then it fails with Closed instead of taking
+//   nothing.
 // - output() frames data only while it holds less than kOutputBytes; control frames always. See codec.h.
 // - reset(NoError) after send_end waits until what was sent has gone out (RFC 9113 8.1: a server that needs no more of
 //   the request). Other codes drop what is queued.
@@ -41,7 +41,8 @@
 namespace tapdeck::http {
 
 struct H2Options {
-  uint32_t max_streams = 100;  // the peer's, at a time
+  // At a time. Server: the peer's; one more is refused with REFUSED_STREAM. Client: ours, should the peer take more.
+  uint32_t max_streams = 100;
   // 256 KiB a stream: 20 Gbit/s at a loopback's 100 us, 100 Mbit/s at 20 ms, and a quarter of what a session holds of a
   // body before it stops reading. 4 MiB a connection: sixteen consumers may stall before the others feel it, and it is
   // the most that a connection's stalled consumers hold.
@@ -59,8 +60,10 @@ struct H2Options {
 
 class H2Codec final : public Codec {
  public:
-  // Accepted and not framed, a stream. With 100 streams 6.4 MiB a connection at worst.
+  // Accepted and not framed, a stream. Beyond kFullQueues open streams each gets its share of what those would hold, so
+  // that n streams hold at most 6.25 MiB * (1 + ln(n / 100)) however they fill up: 21 MiB for 1,000.
   static constexpr size_t kStreamQueue = 65536;
+  static constexpr size_t kFullQueues = 100;
   static constexpr size_t kOutputBytes = 262144;
 
   H2Codec(Role role, const Limits& limits, std::string_view scheme, const H2Options& options);
@@ -124,6 +127,7 @@ class H2Codec final : public Codec {
 
   // ---- streams
   [[nodiscard]] static size_t unsent(const Stream& stream);
+  [[nodiscard]] size_t room(const Stream& stream) const;  // of its queue
   [[nodiscard]] Stream* find(StreamId id) const;
   Stream* open(StreamId id);
   void release(StreamId id);
@@ -152,6 +156,7 @@ class H2Codec final : public Codec {
 
   // ---- sending (h2_send.cc)
   void pump(size_t limit);
+  void append_settings(std::string frame);
   void frame_sent(const nghttp2_frame& frame);
   ssize_t read_queue(Stream& stream, size_t length, uint32_t* flags);
   int send_data(Stream& stream, const uint8_t* header, size_t length);
@@ -194,6 +199,7 @@ class H2Codec final : public Codec {
   size_t data_limit_ = kOutputBytes;
   bool pumping_ = false;
   bool eof_ = false;
+  bool settings_due_;  // server: our SETTINGS have not been framed
   bool settings_seen_ = false;
   bool draining_ = false;
   bool going_away_ = false;  // GOAWAY received

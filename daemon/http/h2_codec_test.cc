@@ -163,6 +163,13 @@ TEST(H2Loopback, ADrainingServerFinishesWhatItTookAndRefusesTheRest) {
   EXPECT_TRUE(wire.server().is_idle());
 }
 
+TEST(H2Loopback, TheServerSaysHowManyStreamsItTakes) {
+  H2Options options;
+  options.max_streams = 777;
+  H2Loopback wire(SIZE_MAX, options);
+  EXPECT_NE(wire.server().output().to_string().find(big_endian(3, 2) + big_endian(777)), std::string::npos);
+}
+
 TEST(H2Loopback, AServerThatClosesNowSaysWhichStreamsItTook) {
   H2Loopback wire;
   ASSERT_TRUE(wire.client().send_request(h2_request("GET", "/"), EndStream::Yes));

@@ -13,12 +13,17 @@ constexpr uint8_t kEndStream = 1;
 constexpr uint8_t kAck = 1;
 constexpr uint8_t kEndHeaders = 4;
 
-// Streams we reset whose frames may still be on their way: more than a peer may have open, 2 KiB when full.
+// Streams we reset whose frames may still be on their way: twice as many as a peer may have open, and these at least.
 constexpr size_t kResetMemory = 512;
 // Nobody skips ids in earnest; what is forgotten counts as closed.
 constexpr size_t kGaps = 8;
-// Streams a peer may have opened beyond what we answered: nghttp2 refuses those over the limit as we write.
 constexpr uint64_t kMaxTokens = 100000;
+// Answers to a client that reads none of them: 85 KB.
+constexpr uint64_t kMaxPings = 5000;
+// Credit for a DATA frame that was as long as we wanted.
+constexpr uint64_t kWindowsAFrame = 10;
+// Of a rapid reset the stream is gone with the next packet. Streams held this long are bounded by their number.
+constexpr std::chrono::milliseconds kGivenTime{100};
 
 constexpr std::string_view kClosedDetail = "a frame on a closed stream";
 
@@ -41,7 +46,11 @@ bool H2Bucket::take(SteadyTime now) {
 }
 
 void H2Bucket::earn(uint64_t n) {
-  tokens_ = std::min(kMaxTokens, tokens_ + n);
+  earn(n, kMaxTokens);
+}
+
+void H2Bucket::earn(uint64_t n, uint64_t most) {
+  tokens_ = std::max(tokens_, std::min(most, tokens_ + n));
 }
 
 H2FrameHeader H2FrameHeader::parse(std::string_view bytes) {
@@ -52,11 +61,12 @@ H2FrameHeader H2FrameHeader::parse(std::string_view bytes) {
           .stream = (at(5) << 24 | at(6) << 16 | at(7) << 8 | at(8)) & 0x7fffffff};
 }
 
-H2Guard::H2Guard(Role role, const H2Budgets& budgets, size_t block_bytes, const Clock* clock)
+H2Guard::H2Guard(Role role, const H2Budgets& budgets, size_t block_bytes, const Clock* clock, size_t streams)
     : role_(role),
       clock_(clock),
       continuations_limit_(budgets.continuations),
       block_limit_(block_bytes),
+      reset_memory_(std::max(kResetMemory, 2 * streams)),
       resets_(budgets.resets, now()),
       server_resets_(budgets.server_resets, now()),
       settings_(budgets.settings, now()),
@@ -71,12 +81,15 @@ std::optional<H2Guard::Fault> H2Guard::judge(const H2FrameHeader& frame) {
     case kData:
       if (frame.length == 0 && (frame.flags & kEndStream) == 0) {
         if (auto fault = empty()) return fault;
+      } else if (frame.length > 0) {
+        empty_.refill(1);
       }
       return closed_stream(frame);
     case kHeaders:
       return headers(frame);
     case kRstStream:
-      if (role_ == Role::Server && !resets_.take(now())) return calm(H2Abuse::RapidReset, "streams reset too often");
+      if (role_ == Role::Server && !had_time(frame.stream) && !resets_.take(now()))
+        return calm(H2Abuse::RapidReset, "streams reset too often");
       return std::nullopt;
     case kSettings:
       if ((frame.flags & kAck) == 0 && !settings_.take(now())) return calm(H2Abuse::SettingsFlood, "too many SETTINGS");
@@ -110,6 +123,8 @@ std::optional<H2Guard::Fault> H2Guard::headers(const H2FrameHeader& frame) {
     case Seen::New:
       begin_stream(frame.stream);
       priorities_.earn(4);
+      windows_.refill(2);
+      empty_.refill(1);
       return std::nullopt;
     case Seen::Skipped:  // RFC 9113 5.1.1: using a higher id closed it before it was ever open
       return Fault{ResetCode::ProtocolError, "a stream id lower than one before it", std::nullopt};
@@ -157,12 +172,24 @@ H2Guard::Seen H2Guard::seen(StreamId stream) const {
   if (stream == 0 || stream % 2 == 0) return Seen::New;
   if (stream > refuse_above_) return Seen::Refused;
   if (stream > highest_) return Seen::New;
-  if (std::binary_search(open_.begin(), open_.end(), stream)) return Seen::Open;
+  if (std::ranges::binary_search(open_, stream, {}, &Open::id)) return Seen::Open;
   if (std::find(reset_.rbegin(), reset_.rend(), stream) != reset_.rend()) return Seen::ResetByUs;
   for (const auto& [first, last] : skipped_) {
     if (stream >= first && stream <= last) return Seen::Skipped;
   }
   return Seen::Closed;
+}
+
+H2Guard::Open* H2Guard::open(StreamId stream) {
+  const auto at = std::ranges::lower_bound(open_, stream, {}, &Open::id);
+  return at != open_.end() && at->id == stream ? &*at : nullptr;
+}
+
+bool H2Guard::had_time(StreamId stream) {
+  Open* known = open(stream);
+  if (known == nullptr || now() - known->since < kGivenTime) return false;
+  known->since = now();  // once
+  return true;
 }
 
 void H2Guard::begin_stream(StreamId stream) {
@@ -172,22 +199,21 @@ void H2Guard::begin_stream(StreamId stream) {
     skipped_.emplace_back(next, stream - 2);
   }
   highest_ = stream;
-  open_.push_back(stream);
+  open_.push_back({stream, now()});
 }
 
 void H2Guard::opened(StreamId stream) {
   highest_ = stream;
-  open_.push_back(stream);
+  open_.push_back({stream, {}});
 }
 
 void H2Guard::closed(StreamId stream) {
-  const auto at = std::lower_bound(open_.begin(), open_.end(), stream);
-  if (at != open_.end() && *at == stream) open_.erase(at);
+  if (const Open* known = open(stream)) open_.erase(open_.begin() + (known - open_.data()));
 }
 
 void H2Guard::reset(StreamId stream) {
   closed(stream);
-  if (reset_.size() == kResetMemory) reset_.erase(reset_.begin());
+  if (reset_.size() == reset_memory_) reset_.erase(reset_.begin());
   reset_.push_back(stream);
 }
 
@@ -199,6 +225,11 @@ void H2Guard::sent_data(size_t bytes) {
   sent_bytes_ += bytes;
   windows_.earn(sent_bytes_ / 1024);
   sent_bytes_ %= 1024;
+  pings_.earn(1, kMaxPings);
+}
+
+void H2Guard::sent_all() {
+  windows_.earn(kWindowsAFrame);
 }
 
 void H2Guard::exchange_ended() {

@@ -40,16 +40,20 @@ struct H2Budget {
 };
 
 struct H2Budgets {
-  // A page of 100 streams given up five times over; each exchange that ends well earns one more.
+  // Streams given up at once: a page of 100, five times over; each exchange that ends well earns one more. A stream
+  // that was given time costs nothing: a call that passes its deadline is no rapid reset.
   H2Budget resets{500, 33};
   // Nobody who means well makes us reset streams in earnest.
   H2Budget server_resets{100, 10};
   H2Budget settings{50, 2};
+  // gRPC measures its connection with a PING for what it reads: each DATA frame we send earns one.
   H2Budget pings{500, 50};
   // Priority trees of browsers: several frames a stream; each new stream earns four.
   H2Budget priorities{1000, 100};
+  // Some flush what is not there: a new stream and a frame with payload each make up for one.
   H2Budget empty{100, 10};
-  // Go sends one for each 4 KiB, for stream and connection; each KiB we send earns one.
+  // Go sends one for each 4 KiB, for stream and connection: each KiB we send earns one. Others send both for each DATA
+  // frame: a frame that no window of theirs cut short earns ten, as in Envoy. A new stream makes up for two.
   H2Budget windows{1000, 100};
   uint32_t continuations = 32;  // frames of one header block
 };
@@ -60,6 +64,9 @@ class H2Bucket {
   // False: used up.
   [[nodiscard]] bool take(SteadyTime now);
   void earn(uint64_t n);
+  void earn(uint64_t n, uint64_t most);  // never above `most`
+  // Makes up for `n` that were taken.
+  void refill(uint64_t n) { earn(n, budget_.burst); }
 
  private:
   H2Budget budget_;
@@ -88,8 +95,8 @@ class H2Guard {
   };
 
   // `clock` fills budgets again; null: they are for the whole connection. `block_bytes`: compressed bytes of one header
-  // block.
-  H2Guard(Role role, const H2Budgets& budgets, size_t block_bytes, const Clock* clock);
+  // block. `streams`: as many as may be open at a time.
+  H2Guard(Role role, const H2Budgets& budgets, size_t block_bytes, const Clock* clock, size_t streams = 100);
 
   // The next frame's header, in order. nullopt: nghttp2 may have the frame.
   [[nodiscard]] std::optional<Fault> judge(const H2FrameHeader& frame);
@@ -102,7 +109,8 @@ class H2Guard {
   void refuse_above(StreamId last);
 
   // ---- what earns and costs beside frames
-  void sent_data(size_t bytes);
+  void sent_data(size_t bytes);  // a DATA frame
+  void sent_all();               // and with it all there was to send: no window had cut it short
   void exchange_ended();
   // We reset a stream for what the peer sent.
   [[nodiscard]] std::optional<Fault> made_us_reset();
@@ -111,7 +119,13 @@ class H2Guard {
 
  private:
   enum class Seen { Open, ResetByUs, Skipped, Closed, New, Refused };
+  struct Open {
+    StreamId id;
+    SteadyTime since;
+  };
   [[nodiscard]] Seen seen(StreamId stream) const;
+  [[nodiscard]] Open* open(StreamId stream);
+  [[nodiscard]] bool had_time(StreamId stream);
   void begin_stream(StreamId stream);
   std::optional<Fault> headers(const H2FrameHeader& frame);
   std::optional<Fault> continuation(const H2FrameHeader& frame);
@@ -123,10 +137,11 @@ class H2Guard {
   const Clock* clock_;
   uint32_t continuations_limit_;
   size_t block_limit_;
+  size_t reset_memory_;
   H2Bucket resets_, server_resets_, settings_, pings_, priorities_, empty_, windows_;
 
-  std::vector<StreamId> open_;                          // ascending
-  std::vector<StreamId> reset_;                         // oldest first, at most kResetMemory
+  std::vector<Open> open_;                              // by ascending id
+  std::vector<StreamId> reset_;                         // oldest first, at most reset_memory_
   std::vector<std::pair<StreamId, StreamId>> skipped_;  // ids the peer passed over, first and last; at most kGaps
   StreamId highest_ = 0;
   StreamId refuse_above_ = UINT32_MAX;

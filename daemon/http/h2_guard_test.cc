@@ -154,6 +154,37 @@ TEST(H2Guard, TimeAndUsefulWorkFillBudgetsAgain) {
   EXPECT_EQ(rig.flood(NGHTTP2_RST_STREAM, 0, 1, 4).first, 7);
 }
 
+TEST(H2Guard, AFrameAsShortAsItsMessagePaysForTheCreditThatComesBack) {
+  Rig rig;
+  EXPECT_EQ(rig.flood(NGHTTP2_WINDOW_UPDATE, 0, 0, 4).first, 1000);
+  rig.guard.sent_data(50);  // as much as a window had room for
+  EXPECT_EQ(rig.flood(NGHTTP2_WINDOW_UPDATE, 0, 0, 4).first, 0);
+  rig.guard.sent_data(50);
+  rig.guard.sent_all();
+  EXPECT_EQ(rig.flood(NGHTTP2_WINDOW_UPDATE, 0, 0, 4).first, 10);
+}
+
+TEST(H2Guard, AFrameOfDataPaysForAPingThatMeasuresIt) {
+  Rig rig;
+  EXPECT_EQ(rig.flood(NGHTTP2_PING, 0, 0, 8).first, 500);
+  for (int i = 0; i < 7; ++i) rig.guard.sent_data(1);
+  EXPECT_EQ(rig.flood(NGHTTP2_PING, 0, 0, 8).first, 7);
+  for (int i = 0; i < 100000; ++i) rig.guard.sent_data(1);
+  EXPECT_EQ(rig.flood(NGHTTP2_PING, 0, 0, 8).first, 5000) << "answers that a client may leave unread";
+}
+
+TEST(H2Guard, AStreamThatWasGivenTimeIsNoRapidReset) {
+  Rig rig;
+  for (StreamId id = 1; id <= 2001; id += 2) EXPECT_EQ(rig.request(id), "");
+  rig.clock.advance(std::chrono::milliseconds(100));
+  for (StreamId id = 1; id <= 1999; id += 2) {
+    EXPECT_EQ(rig.judge(NGHTTP2_RST_STREAM, 0, id, 4), "");
+    rig.guard.closed(id);
+  }
+  EXPECT_EQ(rig.judge(NGHTTP2_RST_STREAM, 0, 2001, 4), "");
+  EXPECT_EQ(rig.flood(NGHTTP2_RST_STREAM, 0, 2001, 4).first, 500) << "a stream pays once";
+}
+
 TEST(H2Guard, StreamsWeHadToResetCountToo) {
   Rig rig;
   int n = 0;

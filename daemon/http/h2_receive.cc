@@ -131,7 +131,11 @@ void H2Codec::forget_events(StreamId stream) {
 int H2Codec::begin_block(const nghttp2_frame& frame) {
   const StreamId id = id_of(frame);
   Stream* stream = find(id);
-  if (role_ == Role::Server && frame.headers.cat == NGHTTP2_HCAT_REQUEST) stream = open(id);
+  if (role_ == Role::Server && frame.headers.cat == NGHTTP2_HCAT_REQUEST) {
+    const bool is_full = streams_.size() >= max_streams_;
+    stream = open(id);
+    if (is_full) refuse_message(*stream, ResetCode::RefusedStream);
+  }
   skip_block_ = stream == nullptr || stream->given_up;
   if (skip_block_) return 0;
   const auto head = role_ == Role::Server ? H2HeadReader::Block::Request : H2HeadReader::Block::Response;

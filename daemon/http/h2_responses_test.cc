@@ -121,6 +121,17 @@ TEST(H2Responses, OnlyAsManyRequestsAsThePeerTakes) {
   EXPECT_EQ(*client.ask(), 5u);
 }
 
+TEST(H2Responses, NotMoreAtATimeThanWeWantWhateverThePeerTakes) {
+  H2Options options;
+  options.max_streams = 3;
+  H2Loopback wire(SIZE_MAX, {}, options);
+  EXPECT_EQ(wire.client().streams_left(), 3u);
+  wire.exchange();
+  EXPECT_EQ(wire.client().streams_left(), 3u);
+  ASSERT_TRUE(wire.client().send_request(h2_request("GET", "/"), EndStream::Yes));
+  EXPECT_EQ(wire.client().streams_left(), 2u);
+}
+
 TEST(H2Responses, ExtendedConnectWaitsForThePeersWord) {
   RequestHead connect = h2_request("CONNECT", "/chat");
   connect.protocol = "websocket";

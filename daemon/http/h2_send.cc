@@ -35,7 +35,8 @@ void H2Codec::pump(size_t limit) {
       break;
     }
     if (n > 0) {
-      out_.append({reinterpret_cast<const char*>(bytes), static_cast<size_t>(n)});
+      const std::string_view frame(reinterpret_cast<const char*>(bytes), static_cast<size_t>(n));
+      settings_due_ ? append_settings(std::string(frame)) : out_.append(frame);
     } else if (!std::exchange(paused_, false)) {
       dirty_ = false;
       break;
@@ -44,6 +45,17 @@ void H2Codec::pump(size_t limit) {
     }
   }
   pumping_ = false;
+}
+
+// The first frame of a server, with the limit of streams that is kept here (kSpareStreams).
+void H2Codec::append_settings(std::string frame) {
+  constexpr size_t kEntry = 6;
+  settings_due_ = false;
+  for (size_t at = H2FrameHeader::kBytes; at + kEntry <= frame.size(); at += kEntry) {
+    if (frame[at] != 0 || frame[at + 1] != NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) continue;
+    for (size_t i = 0; i < 4; ++i) frame[at + 2 + i] = static_cast<char>(max_streams_ >> (24 - 8 * i) & 0xff);
+  }
+  out_.append(frame);
 }
 
 const std::vector<nghttp2_nv>& H2Codec::as_nv(const Headers& fields) {
@@ -164,8 +176,7 @@ Result<size_t> H2Codec::send_body(StreamId id, std::string_view bytes, const std
     return misuse("more body than Content-Length promised");
   size_t taken = 0;
   while (taken < bytes.size()) {
-    const size_t room = kStreamQueue - stream->queue.size();
-    const std::string_view piece = bytes.substr(taken, room);
+    const std::string_view piece = bytes.substr(taken, room(*stream));
     if (!piece.empty()) {
       stream->queue.append(piece);
       taken += piece.size();
@@ -174,7 +185,7 @@ Result<size_t> H2Codec::send_body(StreamId id, std::string_view bytes, const std
     if (taken == bytes.size()) break;
     pump(SIZE_MAX);  // the caller holds the bytes anyway; what the windows let through makes room
     stream = find(id);
-    if (stream == nullptr || stream->queue.size() == kStreamQueue) break;
+    if (stream == nullptr || room(*stream) == 0) break;
   }
   if (stream != nullptr && stream->length_left) *stream->length_left -= taken;
   if (taken == 0 && !bytes.empty() && eof_) return fail(Code::Closed, "the peer will open no window any more", origin_);
@@ -185,7 +196,12 @@ size_t H2Codec::send_capacity(StreamId id) const {
   const Stream* stream = find(id);
   // Of a stream that takes no bytes, send_body says so at once.
   if (stream == nullptr || stream->given_up || stream->bodiless || failure_ || eof_) return SIZE_MAX;
-  return kStreamQueue - stream->queue.size();
+  return room(*stream);
+}
+
+size_t H2Codec::room(const Stream& stream) const {
+  const size_t share = kStreamQueue * kFullQueues / std::max(streams_.size(), kFullQueues);
+  return share - std::min(share, stream.queue.size());
 }
 
 size_t H2Codec::unsent(const Stream& stream) {
@@ -271,6 +287,7 @@ int H2Codec::send_data(Stream& stream, const uint8_t* header, size_t length) {
   out_.append({reinterpret_cast<const char*>(header), H2FrameHeader::kBytes});
   out_.move_from(stream.queue, length);
   guard_.sent_data(length);
+  if (stream.queue.empty()) guard_.sent_all();
   if (out_.size() < data_limit_) return 0;
   paused_ = true;
   return NGHTTP2_ERR_PAUSE;

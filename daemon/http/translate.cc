@@ -12,8 +12,13 @@ namespace tapdeck::http {
 
 namespace {
 
-std::unexpected<Error> refuse(std::string_view what) {
-  return fail(Code::Internal, "cannot be said in the other HTTP version: " + std::string(what));
+std::unexpected<Error> refuse(std::string_view what, Code code = Code::Internal, Origin origin = Origin::Internal) {
+  return fail(code, "cannot be said in the other HTTP version: " + std::string(what), origin);
+}
+
+// Of a request: its client's.
+std::unexpected<Error> refuse_request(std::string_view what) {
+  return refuse(what, Code::Protocol, Origin::Downstream);
 }
 
 bool is_upper(char c) {
@@ -50,6 +55,10 @@ bool is_connection_field(std::string_view name) {
 
 enum class Kind { Request, Response, Trailers };
 
+std::unexpected<Error> refuse_field(Kind kind, std::string_view what) {
+  return kind == Kind::Request ? refuse_request(what) : refuse(what);
+}
+
 // Names to leave out beside those of the connection, lower case.
 using Without = std::span<const std::string_view>;
 // A pipe's bytes are no body, whatever its handshake said.
@@ -63,8 +72,8 @@ Result<void> copy_fields(const Headers& from, Kind kind, Without without, Header
   std::string scratch;
   for (size_t i = 0; i < from.size(); ++i) {
     const Headers::Field field = from[i];
-    if (!is_token(field.name)) return refuse("a header name");
-    if (!all_bytes(field.value, kValueByte)) return refuse("a header value");
+    if (!is_token(field.name)) return refuse_field(kind, "a header name");
+    if (!all_bytes(field.value, kValueByte)) return refuse_field(kind, "a header value");
     const std::string_view name = lower(field.name, scratch);
     if (is_connection_field(name) || std::ranges::count(without, name) > 0) continue;
     if (kind == Kind::Request && name == "host") continue;
@@ -72,7 +81,8 @@ Result<void> copy_fields(const Headers& from, Kind kind, Without without, Header
       if (from.has_token("te", "trailers") && !to.find("te")) to.add("te", "trailers");
       continue;
     }
-    if (kind == Kind::Trailers && name == "content-length") return refuse("a framing field in the trailers");
+    if (kind == Kind::Trailers && name == "content-length")
+      return refuse_field(kind, "a framing field in the trailers");
     if (named && from.has_token("connection", name)) continue;
     to.add(name, trim_ows(field.value));
   }
@@ -189,7 +199,7 @@ std::string_view reason_phrase(int status) {
 
 Result<void> to_h2(const RequestHead& head, std::string_view scheme, Headers& fields) {
   fields.clear();
-  if (!is_token(head.method)) return refuse("the method");
+  if (!is_token(head.method)) return refuse_request("the method");
   const bool websocket = is_websocket(head);
   const bool tunnel = head.method == "CONNECT" && head.protocol.empty();
   const Target target = split(head);
@@ -197,14 +207,14 @@ Result<void> to_h2(const RequestHead& head, std::string_view scheme, Headers& fi
   std::string lower_scheme;
   if (tunnel) {
     authority = head.target;
-    if (!is_authority_with_port(authority)) return refuse("the target of CONNECT");
+    if (!is_authority_with_port(authority)) return refuse_request("the target of CONNECT");
   } else {
     if (!target.authority.empty()) authority = target.authority;
-    if (!is_authority(authority)) return refuse("a request without a proper authority");
-    if (target.path.empty() || !all_bytes(target.path, kTargetByte)) return refuse("the request target");
+    if (!is_authority(authority)) return refuse_request("a request without a proper authority");
+    if (target.path.empty() || !all_bytes(target.path, kTargetByte)) return refuse_request("the request target");
     // Anything else ("?q" after an authority, say) is no path; "*" asks about the server and so belongs to OPTIONS.
     if (target.path.front() != '/' && !(target.path == "*" && head.method == "OPTIONS")) {
-      return refuse("the form of the request target");
+      return refuse_request("the form of the request target");
     }
     if (!target.scheme.empty()) {
       scheme = target.scheme;
@@ -212,13 +222,13 @@ Result<void> to_h2(const RequestHead& head, std::string_view scheme, Headers& fi
       scheme = head.scheme;
     }
     scheme = lower(scheme, lower_scheme);
-    if (scheme != "http" && scheme != "https") return refuse("the scheme");
+    if (scheme != "http" && scheme != "https") return refuse_request("the scheme");
   }
   fields.add(":method", websocket ? "CONNECT" : std::string_view(head.method));
   if (websocket) {
     fields.add(":protocol", "websocket");
   } else if (!head.protocol.empty()) {
-    if (!is_token(head.protocol)) return refuse("the protocol of an extended CONNECT");
+    if (!is_token(head.protocol)) return refuse_request("the protocol of an extended CONNECT");
     fields.add(":protocol", head.protocol);
   }
   if (!tunnel) {
@@ -265,8 +275,8 @@ Result<void> add_fields(const Headers& from, Headers& to) {
   bool joined = false;
   for (size_t i = 0; i < from.size(); ++i) {
     const auto [name, value] = from[i];
-    if (!is_token(name)) return refuse("a header name");
-    if (!all_bytes(value, kValueByte)) return refuse("a header value");
+    if (!is_token(name)) return refuse_request("a header name");
+    if (!all_bytes(value, kValueByte)) return refuse_request("a header value");
     if (iequals(name, "host")) continue;
     if (joining && iequals(name, "cookie")) {
       if (!joined) to.add(name, cookies);
@@ -287,7 +297,7 @@ Result<RequestHead> to_h1(const RequestHead& head) {
     return fail(Code::Unsupported, "HTTP/1 has no extended CONNECT for '" + head.protocol + "'");
   }
   const std::string_view authority = authority_of(head);
-  if (!is_authority(authority)) return refuse("a request without a proper authority");
+  if (!is_authority(authority)) return refuse_request("a request without a proper authority");
   out.method = websocket ? "GET" : head.method;
   out.target = head.target;
   out.version = Version::Http11;

@@ -23,8 +23,9 @@ namespace tapdeck::http {
 // without those that speak of the connection (RFC 9113 8.2.2: Connection and all it names, Keep-Alive,
 // Proxy-Connection, Transfer-Encoding, Upgrade; TE keeps "trailers"). Host becomes :authority, an absolute-form target
 // is taken apart, a WebSocket GET becomes an extended CONNECT without Sec-WebSocket-Key. `scheme` is used where the
-// head has none. `fields` is cleared first. Error Internal: a name, value, method, target or authority that HTTP/2
-// cannot carry.
+// head has none. HTTP/1.0 needs no Host, most HTTP/2 servers an :authority: the caller gives `authority`. `fields` is
+// cleared first. Error Protocol, origin Downstream: a name, value, method, target or authority that HTTP/2 cannot
+// carry. Of a response or trailers: Internal.
 Result<void> to_h2(const RequestHead& head, std::string_view scheme, Headers& fields);
 // 101 becomes 200 without Sec-WebSocket-Accept: the caller has made sure that the stream is an extended CONNECT.
 Result<void> to_h2(const ResponseHead& head, Headers& fields);
@@ -32,7 +33,7 @@ Result<void> to_h2_trailers(const Headers& trailers, Headers& fields);
 
 // An HTTP/1.1 head for one of HTTP/2: Host first, cookie crumbs joined by "; ", Connection: TE where TE is sent. An
 // extended CONNECT for WebSocket becomes GET with Upgrade and Connection; Sec-WebSocket-Key must be among its headers
-// or be added before. Error Internal where there is no authority, Unsupported for another :protocol.
+// or be added before. Error Protocol where there is no authority, Unsupported for another :protocol.
 Result<RequestHead> to_h1(const RequestHead& head);
 // The answer to `upgrades` (a WebSocket GET): a 2xx with Sec-WebSocket-Accept becomes 101 with Upgrade and Connection.
 enum class Answers { Plain, WebSocket };

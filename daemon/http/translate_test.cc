@@ -80,6 +80,27 @@ TEST(Translate, TheSchemeIsLowerCaseAndOfTheWeb) {
   EXPECT_TRUE(as_h2(h1_request("GET", "ftp://b.test/", {{"Host", "b.test"}})).starts_with("refused"));
 }
 
+TEST(Translate, AnHttp10RequestWithoutHostIsForWhomItsSenderNames) {
+  RequestHead old = h1_request("GET", "/a", {});
+  old.version = Version::Http10;
+  EXPECT_TRUE(as_h2(old).starts_with("refused"));
+  old.authority = "a.test";
+  EXPECT_EQ(as_h2(old), ":method=GET\n:scheme=https\n:path=/a\n:authority=a.test\n");
+}
+
+TEST(Translate, WhatAClientSaysWrongIsItsOwnError) {
+  Headers fields;
+  const auto as_h2_too = to_h2(h1_request("GET", "ftp://b.test/", {{"Host", "b.test"}}), "http", fields);
+  EXPECT_EQ(as_h2_too.error().code, Code::Protocol);
+  EXPECT_EQ(as_h2_too.error().origin, Origin::Downstream);
+  RequestHead nobody = h2_request("GET", "/");
+  nobody.authority = "u@a";
+  EXPECT_EQ(to_h1(nobody).error().code, Code::Protocol);
+  EXPECT_EQ(to_h1(nobody).error().origin, Origin::Downstream);
+  ResponseHead odd = h2_response(200, {{"a b", "c"}});
+  EXPECT_EQ(to_h1(odd, Answers::Plain).error().code, Code::Internal);
+}
+
 TEST(Translate, ConnectHasOnlyAMethodAndAnAuthority) {
   EXPECT_EQ(as_h2(h1_request("CONNECT", "c.test:443", {{"Host", "c.test:443"}})),
             ":method=CONNECT\n:authority=c.test:443\n");
@@ -141,6 +162,18 @@ TEST(Translate, AnHttp2BodyWithoutLengthIsChunked) {
             "Transfer-Encoding: chunked\r\n\r\n");
   EXPECT_EQ(written_by_h1(h2_request("POST", "/", {{"content-length", "3"}}), EndStream::No),
             "POST / HTTP/1.1\r\nHost: example.test\r\ncontent-length: 3\r\n\r\n");
+}
+
+// RFC 9110 8.6: where a body is expected, that there is none has to be said. Some servers answer 411 else.
+TEST(Translate, AnHttp2PostThatEndsWithItsHeadSaysSo) {
+  for (const char* method : {"POST", "PUT", "PATCH"}) {
+    EXPECT_EQ(written_by_h1(h2_request(method, "/"), EndStream::Yes),
+              std::string(method) + " / HTTP/1.1\r\nHost: example.test\r\nContent-Length: 0\r\n\r\n");
+  }
+  EXPECT_EQ(written_by_h1(h2_request("POST", "/", {{"content-length", "0"}}), EndStream::Yes),
+            "POST / HTTP/1.1\r\nHost: example.test\r\ncontent-length: 0\r\n\r\n");
+  EXPECT_EQ(written_by_h1(h2_request("DELETE", "/"), EndStream::Yes),
+            "DELETE / HTTP/1.1\r\nHost: example.test\r\n\r\n");
 }
 
 TEST(Translate, AnExtendedConnectIsAWebSocketGet) {

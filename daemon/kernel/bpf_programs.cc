@@ -166,6 +166,17 @@ void BpfMaps::remove_own_listener(const tapdeck_own_key& key) const {
   bpf_map_delete_elem(bpf_map__fd(cgroup_->maps.own_listeners), &key);
 }
 
+Result<void> BpfMaps::add_refused(const tapdeck_refused_key& key) const {
+  const uint32_t yes = 1;
+  if (bpf_map_update_elem(bpf_map__fd(cgroup_->maps.refused), &key, &yes, BPF_ANY) == 0) return {};
+  if (errno == E2BIG) return fail(Code::Exhausted, "no room for another refused destination", Origin::Kernel);
+  return fail_errno(errno, "note a refused destination", Origin::Kernel);
+}
+
+void BpfMaps::remove_refused(const tapdeck_refused_key& key) const {
+  bpf_map_delete_elem(bpf_map__fd(cgroup_->maps.refused), &key);
+}
+
 bool BpfMaps::take_flow(const tapdeck_flow_key& key, tapdeck_flow& out) const {
   if (bpf_map_lookup_and_delete_elem(bpf_map__fd(cgroup_->maps.flows), &key, &out) != 0) return false;
   std::atomic_ref<__u64>(control_->flows_removed).fetch_add(1, std::memory_order_relaxed);
@@ -195,12 +206,23 @@ Result<void> BpfMaps::set_tc_listener(uint32_t slot, bool v6, unsigned worker, i
   return {};
 }
 
+bool has_set_retval() {
+  return libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr) == 1;
+}
+
 uint64_t pinned_cgroup_id(const std::string& path) {
   const UniqueFd fd(bpf_obj_get(path.c_str()));
   bpf_link_info info{};
   __u32 size = sizeof(info);
   if (!fd || bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0 || info.type != BPF_LINK_TYPE_CGROUP) return 0;
   return info.cgroup.cgroup_id;
+}
+
+uint32_t pinned_program(const std::string& path) {
+  const UniqueFd fd(bpf_obj_get(path.c_str()));
+  bpf_link_info info{};
+  __u32 size = sizeof(info);
+  return fd && bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0 ? info.prog_id : 0;
 }
 
 void release_pin(const std::string& path) {
@@ -263,8 +285,7 @@ Result<std::unique_ptr<CgroupPrograms>> CgroupPrograms::load(const BpfMaps& maps
   out->skeleton_->rodata->target_slot = slot;
   out->skeleton_->rodata->own_mark = mark;
   out->skeleton_->rodata->own_tgid = tgid_for_programs();
-  out->skeleton_->rodata->has_set_retval =
-      libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr) == 1 ? 1 : 0;
+  out->skeleton_->rodata->has_set_retval = kernel::has_set_retval() ? 1 : 0;
   TRY_VOID(share_maps(out->skeleton_->obj, [&](const char* name) { return maps.map_fd(name); }));
   first_complaint.clear();
   if (const int error = tapdeck_cgroup__load(out->skeleton_); error != 0) {
@@ -286,6 +307,13 @@ Result<void> CgroupPrograms::attach(int cgroup_fd) {
     links_->all.push_back({link, {}});
   }
   return {};
+}
+
+uint32_t CgroupPrograms::connect_program() const {
+  bpf_prog_info info{};
+  __u32 size = sizeof(info);
+  const int fd = bpf_program__fd(skeleton_->progs.tapdeck_connect4);
+  return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.id : 0;
 }
 
 Result<void> CgroupPrograms::attach_filter(int cgroup_fd) {

@@ -43,6 +43,9 @@ class BpfMaps {
   [[nodiscard]] Result<void> set_sources(uint64_t cookie, __u32 source4_be, const __u8 source6[16]) const;
   [[nodiscard]] Result<void> add_own_listener(const tapdeck_own_key& key) const;
   void remove_own_listener(const tapdeck_own_key& key) const;
+  // A destination that connect() is to be refused for. Exhausted: TAPDECK_MAX_REFUSED are there.
+  [[nodiscard]] Result<void> add_refused(const tapdeck_refused_key& key) const;
+  void remove_refused(const tapdeck_refused_key& key) const;
   // Takes the entry out. False: there is none.
   [[nodiscard]] bool take_flow(const tapdeck_flow_key& key, tapdeck_flow& out) const;
   // Removes entries older than this many nanoseconds that nobody accepted; returns how many.
@@ -63,8 +66,14 @@ class BpfMaps {
   tapdeck_control* control_ = nullptr;
 };
 
+// Programs can choose the errno of a connect() that they refuse (Linux 5.18); else it is EPERM.
+[[nodiscard]] bool has_set_retval();
+
 // The cgroup a pinned link is attached to; 0 when it is gone or no such link.
 [[nodiscard]] uint64_t pinned_cgroup_id(const std::string& path);
+
+// The program of a pinned link; 0: no such link.
+[[nodiscard]] uint32_t pinned_program(const std::string& path);
 
 // Detaches a pinned link at once and removes its pin. What is no link any more is only removed.
 void release_pin(const std::string& path);
@@ -83,6 +92,8 @@ class CgroupPrograms {
   // success.
   [[nodiscard]] Result<void> attach_filter(int cgroup_fd);
   void detach_filter();
+  // As the kernel numbers it; 0: not loaded.
+  [[nodiscard]] uint32_t connect_program() const;
   // Removes links and pins; the programs stay loaded, so that attaching again takes no verifier run.
   void detach();
   // Pins every link below `prefix` ("/…/bpf/0-"): they outlive the process until unlinked.

@@ -165,6 +165,7 @@ Stats CaptureImpl::stats() const {
       one.target = target;
       one.by_interface = slot.interface != nullptr;
       one.attached = slot.cgroup ? !slot.cgroup->gone() : slot.interface && slot.interface->attached();
+      one.others = slot.others;
       one.captured = sum.count[TAPDECK_CAPTURED];
       std::copy_n(sum.count, kUncapturedReasons, one.uncaptured.begin());
       one.uncaptured[static_cast<size_t>(Uncaptured::PreExisting)] += slot.pre_existing;
@@ -176,6 +177,7 @@ Stats CaptureImpl::stats() const {
       one.refused_no_listener = sum.count[TAPDECK_REFUSED_NO_LISTENER];
       one.refused_map_full = sum.count[TAPDECK_REFUSED_MAP_FULL];
       one.refused_loop = sum.count[TAPDECK_REFUSED_LOOP];
+      one.refused_as_recorded = sum.count[TAPDECK_REFUSED_AS_RECORDED];
       out.targets.push_back(one);
       out.listeners += slot.interface ? slot.interface->listeners() : 0;
     }

@@ -78,7 +78,7 @@ struct CapturedListener {
   ListenerKey key;
 };
 
-// A connection or datagram of a sealed target that the kernel refused.
+// A connection or datagram that the kernel refused: of a sealed target, or as it was recorded.
 struct Refusal {
   uint32_t target = kNoTarget;
   uint32_t pid = 0;
@@ -101,6 +101,8 @@ class ListenerSink {
   virtual void on_cgroup_back(uint32_t /*target*/) {}
   // Rate limited by the ring buffer: what does not fit is only counted (Stats).
   virtual void on_refused(const Refusal& /*refusal*/) {}
+  // The same of a destination that refuse_as_recorded() named.
+  virtual void on_refused_as_recorded(const Refusal& /*refusal*/) {}
 };
 
 struct CaptureOptions {
@@ -134,6 +136,7 @@ struct TargetStats {
   uint32_t target = 0;
   bool attached = false;      // programs sit on a live cgroup or interface
   bool by_interface = false;  // which of them
+  std::string others;         // programs of other tapdecks around, at the attach: a sentence; empty: none
   uint64_t captured = 0;
   std::array<uint64_t, kUncapturedReasons> uncaptured{};  // by Uncaptured; includes those refused instead of passed
   uint64_t refused_sealed = 0;                            // those of the next three too; the rest is TCP
@@ -144,6 +147,7 @@ struct TargetStats {
   uint64_t refused_no_listener = 0;  // closed target
   uint64_t refused_map_full = 0;     // closed target
   uint64_t refused_loop = 0;         // destination was one of our own listeners
+  uint64_t refused_as_recorded = 0;  // refuse_as_recorded() named the destination
 };
 
 struct Stats {
@@ -176,13 +180,19 @@ class Capture {
   // Captures every socket created in this cgroup2 directory and below. Listeners exist in the namespaces of all its
   // processes before the first program is attached, of an empty cgroup: in the daemon's. Attaching an attached slot
   // replaces it. Errors: NotFound (path), InvalidArgument (slot, not a cgroup2 directory), Exhausted (descriptors),
-  // Permission.
+  // Permission, Busy (another tapdeck captures this very cgroup: it alone would see the connections).
   [[nodiscard]] virtual Result<void> attach_cgroup(uint32_t target, const std::string& cgroup_path,
                                                    TargetPolicy policy) = 0;
   // Captures TCP that arrives on this interface of the daemon's namespace (bridge, veth, tun).
   [[nodiscard]] virtual Result<void> attach_interface(uint32_t target, const std::string& interface_name,
                                                       TargetPolicy policy) = 0;
   [[nodiscard]] virtual Result<void> set_policy(uint32_t target, TargetPolicy policy) = 0;
+  // From now on connect() to these destinations, and no others, ends with ECONNREFUSED, as long as the lease lasts and
+  // until the slot is detached or attached to something else. For cgroups only, and where the kernel can choose the
+  // errno (Linux 5.18); elsewhere, and of what does not fit, connections arrive as ever. Returns how many are refused.
+  // NotFound: the slot is free.
+  [[nodiscard]] virtual Result<size_t> refuse_as_recorded(uint32_t target,
+                                                          const std::vector<Endpoint>& destinations) = 0;
   // Removes programs, pins and filters of the slot, and listeners nobody else needs. NotFound if the slot is free.
   [[nodiscard]] virtual Result<void> detach(uint32_t target) = 0;
   // Creates listeners in a namespace before a process of the target exists in it (`run`: our own namespace).

@@ -69,7 +69,7 @@ void CaptureImpl::on_cgroup_event(uint32_t target) {
 
 void CaptureImpl::on_bpf_event(const tapdeck_event& event) {
   if (event.target >= kMaxTargets) return;
-  if (event.kind == TAPDECK_EVENT_REFUSED) {
+  if (event.kind == TAPDECK_EVENT_REFUSED || event.kind == TAPDECK_EVENT_REFUSED_AS_RECORDED) {
     Refusal refusal;
     refusal.target = event.target;
     refusal.pid = event.pid;
@@ -77,7 +77,7 @@ void CaptureImpl::on_bpf_event(const tapdeck_event& event) {
     refusal.destination = from_mapped(event.address, event.port);
     std::memcpy(refusal.comm.data(), event.comm, refusal.comm.size());
     refusal.comm.back() = '\0';
-    sink_.on_refused(refusal);
+    event.kind == TAPDECK_EVENT_REFUSED ? sink_.on_refused(refusal) : sink_.on_refused_as_recorded(refusal);
     return;
   }
   if (event.kind == TAPDECK_EVENT_NO_SOURCE) {

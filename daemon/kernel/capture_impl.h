@@ -19,6 +19,7 @@
 #include "daemon/kernel/cgroup_watch.h"
 #include "daemon/kernel/control_thread.h"
 #include "daemon/kernel/netns_table.h"
+#include "daemon/kernel/other_programs.h"
 #include "daemon/kernel/run_directory.h"
 #include "daemon/kernel/tc_target.h"
 
@@ -49,6 +50,7 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   Result<void> attach_cgroup(uint32_t target, const std::string& cgroup_path, TargetPolicy policy) override;
   Result<void> attach_interface(uint32_t target, const std::string& interface_name, TargetPolicy policy) override;
   Result<void> set_policy(uint32_t target, TargetPolicy policy) override;
+  Result<size_t> refuse_as_recorded(uint32_t target, const std::vector<Endpoint>& destinations) override;
   Result<void> detach(uint32_t target) override;
   Result<void> prepare_netns(uint32_t target, int netns_fd) override;
   Result<CapturedFlow> resolve(const ListenerKey& listener, const Endpoint& client, const Endpoint& local) override;
@@ -64,8 +66,10 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
     std::unique_ptr<CgroupTarget> cgroup;
     std::unique_ptr<TcTarget> interface;
     uint64_t pre_existing = 0;
-    std::string trouble;  // why the interface that is back is not captured; said once
-    bool used = false;    // attached at some time: stats list it
+    std::vector<tapdeck_refused_key> refused;  // in the map of the programs
+    std::string others;                        // TargetStats::others
+    std::string trouble;                       // why the interface that is back is not captured; said once
+    bool used = false;                         // attached at some time: stats list it
     [[nodiscard]] bool is_free() const { return !cgroup && !interface; }
   };
 
@@ -75,8 +79,13 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
 
   [[nodiscard]] Result<void> on_control(const std::function<Result<void>()>& task) const;
   [[nodiscard]] Result<void> attach_cgroup_now(uint32_t target, const std::string& path, TargetPolicy policy);
+  // Connect programs of ours and of our predecessor.
+  [[nodiscard]] ProgramIds own_programs() const;
+  void say_others(uint32_t target);
   [[nodiscard]] Result<void> attach_interface_now(uint32_t target, const std::string& name, TargetPolicy policy);
   [[nodiscard]] Result<void> detach_now(uint32_t target);
+  [[nodiscard]] Result<size_t> refuse_now(uint32_t target, const std::vector<Endpoint>& destinations);
+  void drop_refused(uint32_t target);
   [[nodiscard]] Result<void> change_policy(uint32_t target, TargetPolicy policy);
   [[nodiscard]] Result<void> write_policy(uint32_t target, TargetPolicy policy) const;
   [[nodiscard]] Result<void> need_steering();

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <set>
 
+#include "daemon/base/log.h"
 #include "daemon/kernel/capture_impl.h"
 #include "daemon/kernel/cgroup.h"
 #include "daemon/kernel/netns.h"
@@ -32,6 +33,7 @@ Result<void> CaptureImpl::attach_cgroup_now(uint32_t target, const std::string& 
     return cover_processes(target);
   }
   TRY(fresh, CgroupTarget::open(*maps_, target, options_.mark, path));
+  TRY_VOID(check_not_taken(path, fresh->directory_fd(), own_programs()));
   if (!slot.is_free()) TRY_VOID(detach_now(target));
   slot.cgroup = std::move(fresh);
   slot.policy = policy;
@@ -50,7 +52,32 @@ Result<void> CaptureImpl::attach_cgroup_now(uint32_t target, const std::string& 
     return begun;
   }
   watch_events(target);
+  say_others(target);
   return {};
+}
+
+ProgramIds CaptureImpl::own_programs() const {
+  ProgramIds out;
+  for (const Slot& slot : slots_) {
+    if (slot.cgroup) out.insert(slot.cgroup->connect_program());
+  }
+  for (const std::string& pin : run_->old_pins()) out.insert(pinned_program(pin));
+  return out;
+}
+
+void CaptureImpl::say_others(uint32_t target) {
+  Slot& slot = slots_[target];
+  const ProgramIds ours = own_programs();
+  slot.others = others_below(slot.cgroup->path(), ours);
+  if (!slot.others.empty()) {
+    log::warn("capture.others", "another tapdeck captures a part of a target",
+              {{"target", target}, {"cgroup", slot.cgroup->path()}, {"others", slot.others}});
+    return;
+  }
+  slot.others = others_above(slot.cgroup->path(), ours);
+  if (slot.others.empty()) return;
+  log::info("capture.others", "a target is a part of what another tapdeck captures",
+            {{"target", target}, {"cgroup", slot.cgroup->path()}, {"others", slot.others}});
 }
 
 Result<void> CaptureImpl::attach_interface_now(uint32_t target, const std::string& name, TargetPolicy policy) {
@@ -78,6 +105,7 @@ Result<void> CaptureImpl::write_policy(uint32_t target, TargetPolicy policy) con
   value.active = 1;
   value.closed = is_closed(policy) ? 1 : 0;
   value.sealed = policy.sealed == Sealed::Yes ? 1 : 0;
+  value.refuses = slots_[target].refused.empty() ? 0 : 1;
   return maps_->set_target(target, value);
 }
 
@@ -99,6 +127,40 @@ Result<void> CaptureImpl::change_policy(uint32_t target, TargetPolicy policy) {
   return live ? slot.cgroup->set_filtered(filtered_of(policy)) : Result<void>();
 }
 
+Result<size_t> CaptureImpl::refuse_as_recorded(uint32_t target, const std::vector<Endpoint>& destinations) {
+  if (target >= kMaxTargets) return fail(Code::InvalidArgument, "target slot out of range");
+  size_t refused = 0;
+  TRY_VOID(on_control([&]() -> Result<void> {
+    TRY(done, refuse_now(target, destinations));
+    refused = done;
+    return {};
+  }));
+  return refused;
+}
+
+Result<size_t> CaptureImpl::refuse_now(uint32_t target, const std::vector<Endpoint>& destinations) {
+  Slot& slot = slots_[target];
+  if (slot.is_free()) return fail(Code::NotFound, "no target in this slot");
+  drop_refused(target);
+  if (slot.cgroup && has_set_retval()) {
+    for (const Endpoint& destination : destinations) {
+      tapdeck_refused_key key{};
+      key.target = target;
+      key.port = destination.port;
+      to_mapped(destination, key.address);
+      if (!maps_->add_refused(key)) break;
+      slot.refused.push_back(key);
+    }
+  }
+  TRY_VOID(write_policy(target, slot.policy));
+  return slot.refused.size();
+}
+
+void CaptureImpl::drop_refused(uint32_t target) {
+  for (const tapdeck_refused_key& key : slots_[target].refused) maps_->remove_refused(key);
+  slots_[target].refused.clear();
+}
+
 Result<void> CaptureImpl::detach(uint32_t target) {
   if (target >= kMaxTargets) return fail(Code::InvalidArgument, "target slot out of range");
   return on_control([&]() -> Result<void> {
@@ -116,6 +178,8 @@ Result<void> CaptureImpl::detach_now(uint32_t target) {
   }
   if (slot.interface) result = slot.interface->detach(*run_);
   ignore(maps_->set_target(target, {}), "the programs are gone already");
+  drop_refused(target);
+  slot.others.clear();
   slot.cgroup.reset();
   slot.interface.reset();
   netns_->leave(target, NetnsTable::Why::Detached, std::chrono::steady_clock::now());

@@ -26,6 +26,7 @@ class CgroupTarget {
   // Sealing: before set_pinned() and before the policy is written; unsealing: after.
   [[nodiscard]] Result<void> set_filtered(Filtered filtered);
   void detach() { programs_->detach(); }
+  [[nodiscard]] uint32_t connect_program() const { return programs_->connect_program(); }
 
   // False once the directory was removed; then reopen() says whether there is one again.
   [[nodiscard]] bool alive() const;

@@ -90,8 +90,9 @@ Outcome set_retval() {
 
 Outcome pins() {
   struct statfs info{};
-  if (::statfs("/sys/fs/bpf", &info) == 0 && info.f_type == BPF_FS_MAGIC && ::access("/sys/fs/bpf", W_OK) == 0) {
-    return "bpffs on /sys/fs/bpf";
+  if (::statfs("/sys/fs/bpf", &info) == 0 && info.f_type == BPF_FS_MAGIC) {
+    if (::access("/sys/fs/bpf", W_OK) == 0) return "bpffs on /sys/fs/bpf";
+    if (errno == EROFS) return fail_errno(errno, "the bpffs on /sys/fs/bpf cannot be written");
   }
   // In a mount namespace of its own: the mount goes with this child.
   if (::unshare(CLONE_NEWNS) != 0) return fail_errno(errno, "unshare(CLONE_NEWNS)");
@@ -168,7 +169,7 @@ constexpr Probe kProbes[] = {
     {"bpf_sock_ops", &sock_ops, "no cgroup path"},
     {"bpf_sched_cls", &sched_cls, "no tc path: bridges, veths and VMs cannot be captured"},
     {"bpf_set_retval", &set_retval, "refused connects see EPERM instead of ECONNREFUSED"},
-    {"bpffs", &pins, "fail-closed and sealed cgroup targets cannot be attached"},
+    {"bpffs", &pins, "fail-closed and sealed cgroup targets cannot be attached, or open when tapdeck is killed"},
     {"network_namespace", &network_namespace, "listeners cannot be made in containers"},
     {"cgroup_capture", &cgroup_capture, "`attach --container`, `--unit`, `--pid`, `--cgroup` do not work here"},
     {"tc_capture", &tc_capture, "`attach --interface` does not work here"},

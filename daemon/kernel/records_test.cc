@@ -72,6 +72,18 @@ TEST(RunDirectory, WhatADeadSecondInstanceLeftIsSwept) {
   run->close();
 }
 
+TEST(RunDirectory, WhatTheDeadLeftSaysWhetherItStillRefuses) {
+  const Directory directory;
+  EXPECT_EQ(aftermath_of_the_dead(directory.path), Aftermath::None) << "an orderly stop leaves nothing";
+  auto run = RunDirectory::open(directory.path);
+  ASSERT_TRUE(run) << run.error().message();
+  EXPECT_EQ(aftermath_of_the_dead(directory.path), Aftermath::None) << "nothing was captured";
+  ASSERT_TRUE(run->write(std::string(kOldFilterRecord) + "3", "record"));
+  EXPECT_EQ(aftermath_of_the_dead(directory.path), Aftermath::Stands);
+  ASSERT_TRUE(run->write(kPinsRecord, directory.path + "/kernel/bpf"));
+  EXPECT_EQ(aftermath_of_the_dead(directory.path), Aftermath::Lost) << "its bpffs is not there any more";
+}
+
 TEST(RunDirectory, TheSecondDeathInARowDoesNotOverwriteTheRecordOfTheFirst) {
   const Directory directory;
   TcFilter filter;

@@ -35,6 +35,11 @@ bool is_bpffs(const std::string& path) {
   return ::statfs(path.c_str(), &info) == 0 && info.f_type == BPF_FS_MAGIC;
 }
 
+// A read-only mount refuses root too, but mkdir() of what is there already does not say so.
+bool can_pin_in(const std::string& directory) {
+  return is_bpffs(directory) && ::access(directory.c_str(), W_OK) == 0;
+}
+
 // Stable short name for a run directory, so that two instances do not share pins.
 std::string short_hash(const std::string& text) {
   uint64_t hash = 0xcbf29ce484222325ULL;
@@ -59,7 +64,8 @@ void warn_if_private(const std::string& bpffs) {
   if (!goes_with_us(bpffs)) return;
   log::warn("capture.pins_private",
             "this mount namespace is private: if tapdeck is killed with all processes in it, fail-closed targets open; "
-            "bind the host's /sys/fs/bpf into it",
+            "bind the host's /sys/fs/bpf into it, writable (a systemd unit: ReadWritePaths=/sys/fs/bpf and "
+            "ProtectKernelTunables=no)",
             {{"bpffs", bpffs}});
 }
 
@@ -258,9 +264,11 @@ void RunDirectory::remove(const std::string& record) const {
 }
 
 Result<std::string> RunDirectory::pin_directory() {
-  if (!pins_.empty()) return pins_;
+  // A predecessor's may be where only it could write; its pins are in old_pins_, and are released from there.
+  if (!pins_.empty() && can_pin_in(pins_)) return pins_;
   const std::string shared = "/sys/fs/bpf/tapdeck-" + short_hash(fs::absolute(directory_).string());
-  if (is_bpffs("/sys/fs/bpf") && (::mkdir(shared.c_str(), 0700) == 0 || errno == EEXIST)) {
+  const bool host_has_bpffs = is_bpffs("/sys/fs/bpf");
+  if (host_has_bpffs && (::mkdir(shared.c_str(), 0700) == 0 || errno == EEXIST) && can_pin_in(shared)) {
     TRY_VOID(write(kPinsRecord, shared));
     warn_if_private(shared);
     pins_ = shared;
@@ -272,6 +280,10 @@ Result<std::string> RunDirectory::pin_directory() {
   if (!is_bpffs(own) && ::mount("bpf", own.c_str(), "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") != 0) {
     return fail_errno(errno, "mount bpffs on " + own + " (fail-closed targets need one; needs CAP_SYS_ADMIN)",
                       Origin::Kernel);
+  }
+  if (host_has_bpffs) {
+    log::warn("capture.bpffs_read_only", "/sys/fs/bpf cannot be written here; fail-closed targets are pinned elsewhere",
+              {{"bpffs", own}});
   }
   warn_if_private(own);
   pins_ = own;
@@ -291,6 +303,17 @@ void RunDirectory::close() {
     ::rmdir(directory_.c_str());
   }
   lock_.reset();
+}
+
+Aftermath aftermath_of_the_dead(const std::string& run_dir) {
+  const std::string directory = run_dir + "/" + kDirectory;
+  const std::string pins = read_line(directory + "/" + kPinsRecord);
+  // Removed by whoever ends in order; a mount that is not there any more took its pins along.
+  if (!pins.empty() && !is_bpffs(pins)) return Aftermath::Lost;
+  const bool has_filter = std::ranges::any_of(names_in(directory), [](const std::string& name) {
+    return name.starts_with(kFilterRecord) || name.starts_with(kOldFilterRecord);
+  });
+  return has_filter || (!pins.empty() && has_pins(pins)) ? Aftermath::Stands : Aftermath::None;
 }
 
 Result<void> clean_leftovers(const std::string& run_dir) {

@@ -25,14 +25,16 @@ class RunDirectory {
   // Removes the predecessor's programs from this cgroup, its filters from this interface, or everything of it.
   void release_old_pins(uint64_t cgroup_id);
   void release_old_filters(int ifindex);
+  // Links it left attached, by the path of their pins.
+  [[nodiscard]] const std::vector<std::string>& old_pins() const { return old_pins_; }
   // Did the predecessor add clsact to this interface? Whoever replaces its filter there takes over to remove it.
   [[nodiscard]] bool old_filters_made_qdisc(int ifindex) const;
   Result<void> release_old();
 
   [[nodiscard]] Result<void> write(const std::string& record, const std::string& text) const;
   void remove(const std::string& record) const;
-  // Directory in a bpffs for our pins: below /sys/fs/bpf where that is one, for it also survives a private mount
-  // namespace; else a bpffs mounted in the run directory.
+  // Directory in a bpffs for our pins: below /sys/fs/bpf where that is one we can write, for it also survives a private
+  // mount namespace; else a bpffs mounted in the run directory.
   [[nodiscard]] Result<std::string> pin_directory();
   // Releases what a predecessor left, then removes the pin directory and our own, as far as they are empty.
   void close();
@@ -49,6 +51,11 @@ class RunDirectory {
   std::vector<std::string> old_pins_;  // paths
   UniqueFd lock_;
 };
+
+// What a killed daemon's fail-closed targets meet until its successor: Stands, they are still refused (its pins and
+// filters are in the kernel); Lost, its pins went with its mount namespace; None, it had released everything.
+enum class Aftermath { None, Stands, Lost };
+[[nodiscard]] Aftermath aftermath_of_the_dead(const std::string& run_dir);
 
 inline constexpr char kDirectory[] = "kernel";  // below the run directory
 // Prefixes of record names.

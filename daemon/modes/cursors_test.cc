@@ -64,6 +64,15 @@ TEST(Pick, FollowsTheRepeatRule) {
   EXPECT_EQ(picks(Once), (std::vector<size_t>{0, 1, 2, 3, 3})) << "3: none is left";
 }
 
+TEST(TakeTurn, UsesUpNoTurnWhereNoneIsLeft) {
+  std::atomic<uint64_t> cursor{0};
+  for (const size_t index : {0U, 1U, 2U, 2U}) EXPECT_EQ(take_turn(config::Repeat::Once, cursor, 2), index);
+  EXPECT_EQ(cursor, 2U);
+  EXPECT_EQ(take_turn(config::Repeat::Once, cursor, 3), 2U) << "the one that was recorded since";
+  EXPECT_EQ(take_turn(config::Repeat::InOrder, cursor, 2), 1U);
+  EXPECT_EQ(cursor, 4U);
+}
+
 TEST(HotCache, ForgetsEverythingWithANewGeneration) {
   HotCache cache(1 << 20);
   EXPECT_EQ(cache.find(key_of(1, 1, 7), 1), nullptr);

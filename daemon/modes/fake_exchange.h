@@ -49,6 +49,7 @@ class FakeExchange final : public exchange::Exchange {
   Result<void> end(const http::Headers&) override { return note("end"); }
   net::Task<Result<void>> flush() override { co_return Result<void>{}; }
   void reset(http::ResetCode) override { sent.emplace_back("reset"); }
+  void reset_connection() override { sent.emplace_back("reset connection"); }
   void become_tunnel() override {}
   bool response_started() const override { return started_; }
   const exchange::CapturedFlow& flow() const override { return from; }

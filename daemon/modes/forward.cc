@@ -80,12 +80,15 @@ net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
     }
     // The origin says that it has not begun (REFUSED_STREAM, a GOAWAY that leaves us out): safe for every method.
     const Error error = settle(done.error());
-    const bool untouched = error.retry == Retry::Yes && !state.response_begun && source.can_rewind();
-    if (untouched && ++refusals <= kMaxRefusals) {
+    const bool untouched = error.retry == Retry::Yes && !state.response_begun;
+    if (untouched && source.can_rewind() && ++refusals <= kMaxRefusals) {
       source.rewind();
       exchange.facts().reset_code.reset();  // that of the refusal
       continue;
     }
+    const bool is_refused = exchange.facts().reset_code == static_cast<uint32_t>(http::ResetCode::RefusedStream);
+    const bool is_told = exchange.request().version == http::Version::Http2 && !exchange.response_started();
+    if (untouched && is_refused && is_told) co_return refuse_stream(exchange, error);
     // A reset of the stream and a silence are answers of the origin, not an idle connection that had ended.
     const bool answered = exchange.facts().reset_code.has_value() || error.code == Code::Timeout;
     const bool lost_race = state.lane->reused && !state.response_begun && !answered && error.origin == Origin::Upstream;
@@ -255,11 +258,13 @@ net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attemp
       CO_TRY_VOID(exchange.inform(lane.response_head()));
     } else if (const auto* head = std::get_if<http::HeadReceived>(&*event)) {
       response_ended = head->end == http::EndStream::Yes;
+      if (informed > 0) exchange.facts().upstream_head = exchange::Clock::now() - exchange.facts().began;
       std::optional<http::ResponseHead> opened;
       if (lane.whole() == nullptr && !response_ended && is_opened_by_h2(exchange.request(), lane.response_head())) {
         opened = for_h1_client(exchange.request(), lane.response_head());
       }
       const http::ResponseHead& answer = opened ? *opened : lane.response_head();
+      if (auto refused = refusal_by_h1(exchange.request(), answer)) co_return std::unexpected(*refused);
       switching = is_switch(exchange.request(), answer.status);
       // What follows the head of an h1 connection that switches is the tunnel's.
       const auto end = switching && lane.whole() != nullptr ? http::EndStream::No : head->end;
@@ -288,6 +293,15 @@ Error ForwardHandler::reset_by_origin(Exchange& exchange, const http::StreamRese
   const bool untouched = reset.code == http::ResetCode::RefusedStream && !state.response_begun;
   return Error{Code::Reset, state.lane->channel().key.where() + " reset the stream with code " + std::to_string(code),
                Origin::Upstream, untouched ? Retry::Yes : Retry::No, 0};
+}
+
+// The client may send it again, also a POST: it learns so by the same signal (RFC 9113 8.7).
+Result<void> ForwardHandler::refuse_stream(Exchange& exchange, const Error& error) {
+  exchange.facts().outcome = Outcome::Failed;
+  exchange::note_failure(exchange.facts(), error);
+  metrics_.add(exchange::counter_of(error));
+  exchange.reset(http::ResetCode::RefusedStream);
+  return std::unexpected(error);
 }
 
 namespace {
@@ -336,6 +350,7 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
   while (true) {
     auto piece = co_await lane.read_tunnel();
     if (!piece) result = std::unexpected(piece.error());
+    if (const auto code = lane.reset_code(); !piece && code) exchange.facts().reset_code = static_cast<uint32_t>(*code);
     if (!piece || piece->end) break;
     idle.set(lane.idle_timeout());
     if (counting != nullptr) counting->add(Counter::TunnelledBytesDown, piece->bytes.size());

@@ -17,11 +17,7 @@ net::Task<Result<void>> GrpcBytes::send(exchange::Exchange& exchange, const Grpc
     const store::Segment& segment = item.recording.response_body.segments[i];
     if (offset < begin + segment.size) {
       if (index_ != i) {
-        store::BodyRef part;
-        part.size = segment.size;
-        part.segments.push_back(segment);
-        auto read = [store = store_, part] { return store->read_body(part, part.size); };
-        CO_TRY(bytes, co_await net::offload(*readers_, read));
+        CO_TRY(bytes, co_await reader_.read(segment));
         segment_ = std::move(bytes);
         index_ = i;
       }

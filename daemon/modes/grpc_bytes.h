@@ -9,23 +9,25 @@
 
 #include "daemon/exchange/exchange.h"
 #include "daemon/modes/grpc_item.h"
-#include "daemon/net/offload.h"
+#include "daemon/modes/segment_reader.h"
 
 namespace tapdeck::modes {
 
 class GrpcBytes {
  public:
   // Both must outlive it.
-  GrpcBytes(const store::ExchangeStore& store, net::ThreadPool& readers) : store_(&store), readers_(&readers) {}
+  GrpcBytes(const store::ExchangeStore& store, net::ThreadPool& readers) : reader_(store, readers) {}
 
   // `length` bytes of the item's response body from `offset`. Errors: those of the store and of the exchange.
   net::Task<Result<void>> send(exchange::Exchange& exchange, const GrpcItem& item, uint64_t offset, uint64_t length);
   // The next item is another.
-  void forget() { index_ = SIZE_MAX; }
+  void forget() {
+    index_ = SIZE_MAX;
+    reader_.forget();
+  }
 
  private:
-  const store::ExchangeStore* store_;
-  net::ThreadPool* readers_;
+  SegmentReader reader_;
   std::string segment_;
   size_t index_ = SIZE_MAX;  // of that segment in the body
 };

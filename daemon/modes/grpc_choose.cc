@@ -10,8 +10,13 @@ namespace tapdeck::modes {
 using exchange::Exchange;
 
 net::Task<Result<store::ExchangeStore::Found>> GrpcReplay::look_up(Playing& playing) {
-  auto read = [store = context_.store, session = playing.target.session, key = playing.key.key] {
-    return store->lookup_all(session, key);
+  auto read = [store = context_.store, session = playing.target.session, key = playing.key.key,
+               answers = playing.answers] {
+    auto found = store->lookup_all(session, key);
+    if (!found || answers == Answers::All) return found;
+    keep_complete(*store, session, found->ids);
+    found->usable = found->ids.size();
+    return found;
   };
   auto found = co_await net::offload(*context_.readers, read);
   // No such session is the same news as an empty one: nothing was recorded.
@@ -55,7 +60,7 @@ net::Task<Result<void>> GrpcReplay::find(Playing& playing, By by) {
     }
   }
   const config::Repeat repeat = playing.route != nullptr ? playing.route->repeat : config::Repeat::InOrder;
-  playing.first = pick(repeat, entry->cursor->fetch_add(1, std::memory_order_relaxed), entry->usable);
+  playing.first = take_turn(repeat, *entry->cursor, entry->usable);
   playing.exhausted = playing.first >= entry->usable;
   if (!playing.exhausted) playing.candidates = entry->ids;
   playing.usable = entry->usable;

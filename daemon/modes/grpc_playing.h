@@ -35,6 +35,7 @@ struct GrpcReplay::Playing {
   bool expired = false;  // the client's deadline
   bool done = false;     // the response has ended, as recorded
   GrpcBytes bytes;
+  Answers answers = Answers::All;
 };
 
 }  // namespace tapdeck::modes

@@ -10,6 +10,7 @@
 #include "daemon/modes/grpc_playing.h"
 #include "daemon/modes/pace.h"
 #include "daemon/modes/question.h"
+#include "daemon/modes/refused.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/offload.h"
 #include "daemon/net/task_group.h"
@@ -34,6 +35,12 @@ GrpcReplay::~GrpcReplay() = default;
 
 net::Task<Result<void>> GrpcReplay::perform(Playing& playing) {
   GrpcCall& call = playing.call;
+  if (!call.said.head_sent && refuses_again(context_, call.exchange(), playing.item->recording)) {
+    call.commit();
+    playing.done = true;
+    refuse_again(context_, call.exchange());
+    co_return Result<void>{};
+  }
   Sleeper sleeper;
   Pacer pacer(pace_of(playing.route), call.exchange().facts().began, sleeper);
   while (!playing.expired) {
@@ -89,8 +96,8 @@ net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
   auto flushed = co_await call.exchange().flush();
   if (!flushed) co_return flushed;
   // At a deadline the origin's reset and the client's leaving race.
-  const bool timed_out = recording.outcome.kind == Kind::Reset && call.time_left() &&
-                         reset_code_of(recording.outcome) == http::ResetCode::Cancel;
+  const bool timed_out =
+      recording.outcome.kind == Kind::Reset && call.time_left() && reset_code_of(recording) == http::ResetCode::Cancel;
   if (recording.outcome.kind == Kind::Incomplete || timed_out) {
     // The client left, by itself or at its deadline: it will again. What it says until then nobody answered, unless
     // another call went on like that.
@@ -110,7 +117,7 @@ net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
     co_return Result<void>{};
   }
   playing.done = true;
-  co_await break_off(call.exchange(), reset_code_of(recording.outcome));
+  co_await break_off(call.exchange(), reset_code_of(recording));
   co_return Result<void>{};
 }
 
@@ -205,7 +212,13 @@ net::Task<Result<Answered>> GrpcReplay::conclude(Playing& playing) {
 net::Task<Result<void>> GrpcReplay::answer_miss(Playing& playing) {
   store::KeyParts parts = playing.question.parts;
   context_.redactor->redact(parts);
-  Miss miss{playing.target.session, playing.route_name, &playing.question.key, &parts, {}, playing.exhausted};
+  Miss miss{playing.target.session,
+            playing.route_name,
+            &playing.question.key,
+            &parts,
+            {},
+            playing.exhausted,
+            has_placeholder(playing.question.parts)};
   if (playing.item != nullptr) {
     miss.nearest = {diverged(playing.item->recording.id, playing.item->script, playing.call.said)};
   } else {
@@ -240,7 +253,8 @@ net::Task<Result<Answered>> GrpcReplay::try_serve(ReplayedRequest& request, cons
                   .target = target,
                   .route = route,
                   .route_name = route_name,
-                  .bytes = GrpcBytes(*context_.store, *context_.readers)};
+                  .bytes = GrpcBytes(*context_.store, *context_.readers),
+                  .answers = call.is_kept() ? Answers::Complete : Answers::All};
   co_return co_await conclude(playing);
 }
 

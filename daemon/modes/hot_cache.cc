@@ -19,6 +19,14 @@ size_t pick(config::Repeat repeat, uint64_t turn, size_t count) {
   return 0;
 }
 
+size_t take_turn(config::Repeat repeat, std::atomic<uint64_t>& cursor, size_t count) {
+  uint64_t turn = cursor.load(std::memory_order_relaxed);
+  while (true) {
+    const size_t index = pick(repeat, turn, count);
+    if (index >= count || cursor.compare_exchange_weak(turn, turn + 1, std::memory_order_relaxed)) return index;
+  }
+}
+
 HotEntry* HotCache::find(const CursorKey& key, uint64_t generation) {
   if (generation != generation_ || bytes_ > bound_bytes_) {
     entries_.clear();

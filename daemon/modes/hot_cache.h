@@ -20,11 +20,15 @@ struct HotEntry {
   std::vector<uint64_t> ids;  // in replay order, never empty
   std::unordered_map<uint64_t, std::shared_ptr<const ReplayItem>> items;
   Cursors::Cursor cursor;
+  uint64_t take = 0;  // theirs; 0: not known
   size_t usable = 0;  // GrpcReplay's: a call begins with one of so many ids; the others only take over
 };
 
 // Which of `count` recordings the request number `turn` (from 0) gets; count = none is left (Repeat::Once).
 [[nodiscard]] size_t pick(config::Repeat repeat, uint64_t turn, size_t count);
+
+// The same for the next request, whose turn is over then. Where none is left no turn is used up: one may be recorded.
+[[nodiscard]] size_t take_turn(config::Repeat repeat, std::atomic<uint64_t>& cursor, size_t count);
 
 class HotCache {
  public:

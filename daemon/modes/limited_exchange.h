@@ -31,6 +31,7 @@ class LimitedExchange final : public exchange::Exchange {
   net::Task<Result<void>> flush() override { return inner_.flush(); }
   void reset(http::ResetCode code) override { inner_.reset(code); }
   void cut(http::ResetCode code) override { inner_.cut(code); }
+  void reset_connection() override { inner_.reset_connection(); }
   void become_tunnel() override;
   bool response_started() const override { return inner_.response_started(); }
   size_t writable_now() const override { return inner_.writable_now(); }

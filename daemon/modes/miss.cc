@@ -1,5 +1,8 @@
 #include "daemon/modes/miss.h"
 
+#include <algorithm>
+#include <cctype>
+
 #include "daemon/exchange/error_response.h"
 
 namespace tapdeck::modes {
@@ -9,11 +12,12 @@ using exchange::json_string;
 namespace {
 
 std::string url_of(const store::KeyParts& parts) {
+  if (parts.method == "CONNECT" && !parts.path.starts_with('/')) return parts.path;  // "host:port"
   std::string url = parts.scheme + "://";
   url += parts.host.contains(':') ? '[' + parts.host + ']' : parts.host;
   const bool usual = (parts.scheme == "https" && parts.port == 443) || (parts.scheme == "http" && parts.port == 80);
   if (!usual) url += ':' + std::to_string(parts.port);
-  url += parts.path;
+  if (parts.path != "*") url += parts.path;  // OPTIONS * is about the server (RFC 9112 3.2.4)
   if (!parts.query.empty()) url += '?' + parts.query;
   return url;
 }
@@ -27,16 +31,38 @@ std::string hint_of(const Miss& miss) {
   if (miss.nearest.empty()) {
     return "session '" + std::string(miss.session) + "' has nothing like it; record it with --mode record or hybrid";
   }
+  const store::Nearest& nearest = miss.nearest.front();
+  const std::string recording = "recording " + std::to_string(nearest.id);
+  if (miss.has_placeholder) {
+    return "the request carries a placeholder ([redacted:...]), which stands for a value that is not on tape and "
+           "matches nothing; send the value itself (" +
+           recording + " is nearest)";
+  }
+  if (nearest.differs.empty()) {
+    return recording +
+           " looks the same, so it was most likely recorded under another match secret; record it again with --mode "
+           "hybrid";
+  }
   std::string fields;
-  for (const store::Difference& difference : miss.nearest.front().differs) {
+  for (const store::Difference& difference : nearest.differs) {
     if (!fields.empty()) fields += ", ";
     fields += difference.where;
   }
-  return "recording " + std::to_string(miss.nearest.front().id) + " differs only in " + fields +
-         "; send the same, or record this request too with --mode hybrid";
+  return recording + " differs only in " + fields + "; send the same, or record this request too with --mode hybrid";
 }
 
 }  // namespace
+
+bool has_placeholder(const store::KeyParts& asked) {
+  const auto holds = [](std::string text) {
+    std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    for (const char* begin : {"[redacted:", "%5bredacted:", "%5bredacted%3a", "[redacted%3a"}) {
+      if (text.contains(begin)) return true;
+    }
+    return false;
+  };
+  return holds(asked.query) || holds(asked.path);
+}
 
 std::string miss_json(const Miss& miss) {
   std::string json = "{\"error\":\"not_recorded\",\"session\":" + json_string(miss.session) +

@@ -16,7 +16,12 @@ struct Miss {
   const store::KeyParts* parts = nullptr;  // redacted
   std::vector<store::Nearest> nearest;
   bool exhausted = false;
+  bool has_placeholder = false;  // see below
 };
+
+// The request, before redaction, carries what recordings show in place of a secret ("[redacted:...]"): that stands for
+// a value which is not on tape, and matches nothing.
+[[nodiscard]] bool has_placeholder(const store::KeyParts& asked);
 
 // {error:"not_recorded", session, route, key, request:{method,url}, nearest:[{id, differs:[{where, recorded,
 // requested}]}], hint}

@@ -6,6 +6,7 @@
 #include <asio/io_context.hpp>
 
 #include "daemon/modes/fake_exchange.h"
+#include "daemon/modes/replay_item.h"
 #include "daemon/modes/timeline_writer.h"
 
 namespace tapdeck::modes {
@@ -90,6 +91,31 @@ TEST(Pace, SegmentsThatEndInsideAnEventDoNotMoveIt) {
 
 TEST(Pace, EndsWhenTheClientIsGone) {
   EXPECT_THAT(play(1, three_events(Kind::Arrival), 6, true), ElementsAre("given up"));
+}
+
+std::vector<std::string> play_heads(double factor, uint64_t head) {
+  FakeExchange exchange;
+  FakeSleeper sleeper(exchange);
+  store::Recording recording;
+  for (const int status : {100, 103}) recording.informational.emplace_back().status = status;
+  recording.provenance.timings.first_byte = 10'000;
+  recording.provenance.timings.head = head;
+  asio::io_context io{1};
+  auto run = [&]() -> net::Task<> {
+    Pacer pacer(factor, Clock::time_point{}, sleeper);
+    auto sent = co_await send_interim(exchange, recording, pacer);
+    EXPECT_TRUE(sent);
+  };
+  asio::co_spawn(io, run(), asio::detached);
+  io.run();
+  return exchange.sent;
+}
+
+TEST(Pace, TheFinalHeadKeepsItsOwnMomentBehindInterimOnes) {
+  EXPECT_THAT(play_heads(1, 30'000), ElementsAre("at 10000", "inform 103", "at 30000"));
+  EXPECT_THAT(play_heads(2, 30'000), ElementsAre("at 5000", "inform 103", "at 15000"));
+  EXPECT_THAT(play_heads(0, 30'000), ElementsAre("inform 103"));
+  EXPECT_THAT(play_heads(1, 0), ElementsAre("at 10000", "inform 103")) << "recorded before that moment was kept";
 }
 
 TEST(Pace, IsReadFromTheRoute) {

@@ -48,6 +48,7 @@ void fill_timings(store::Timings& to, const exchange::Facts& facts) {
   to.connect = microseconds(facts.upstream_connect);
   to.tls = microseconds(facts.upstream_tls);
   to.first_byte = microseconds(facts.upstream_first_byte);
+  to.head = microseconds(facts.upstream_head);
   to.total = microseconds(exchange::Clock::now() - facts.began);
 }
 
@@ -56,13 +57,18 @@ uint32_t code_of(const Error& error, const exchange::Facts& facts) {
   return facts.reset_code.value_or(static_cast<uint32_t>(error.sys_errno));
 }
 
-// How a response that has begun and failed ended on the wire.
-store::Outcome outcome_of(const Error& error, const exchange::Facts& facts) {
+// How a response that has begun and failed ended on the wire. The code of a reset by an h2 origin is always one of
+// h2, as the client was given it.
+store::Outcome outcome_of(const Error& error, const exchange::Facts& facts, http::Version version) {
   const bool upstream = error.origin == Origin::Upstream;
   Kind kind = Kind::Incomplete;
   if (upstream && error.code == Code::Truncated) kind = Kind::Truncated;
   if (upstream && (error.code == Code::Reset || error.code == Code::Protocol)) kind = Kind::Reset;
-  return {kind, facts.response_bytes, std::string(exchange::name_of(error, facts)), code_of(error, facts)};
+  uint32_t code = code_of(error, facts);
+  if (kind == Kind::Reset && version == http::Version::Http2 && !facts.reset_code) {
+    code = static_cast<uint32_t>(http::ResetCode::InternalError);
+  }
+  return {kind, facts.response_bytes, std::string(exchange::name_of(error, facts)), code};
 }
 
 // In hybrid mode a failure is not an answer: the next such request tries the origin again.
@@ -102,12 +108,13 @@ net::Task<Result<void>> RecordHandler::keep_failure(store::RecordingBuilder& bui
 }
 
 net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetState& target, const config::Route* route,
-                                             std::string_view route_name) {
+                                             std::string_view route_name, uint64_t extends) {
   const Tape* tape = target.tape.get();
   std::string storage;
   const OriginName origin = origin_of(exchange, storage);
-  const store::BuilderContext builder_context{tape->hasher, *context_.redactor, tape->take, &digests_,
-                                              &context_.link->spares()};
+  store::BuilderContext builder_context{tape->hasher, *context_.redactor, tape->take, &digests_,
+                                        &context_.link->spares()};
+  if (extends > 0) builder_context.take.number = extends;
   store::RecordingBuilder builder(builder_context, context_.store->allocate_id(), exchange.facts().began_unix_us,
                                   origin.scheme, origin.host, origin.port, exchange.request());
   add_dimensions(builder.key_builder(), origin, exchange.request());
@@ -161,6 +168,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
     builder.abandon();
   } else {
     builder.finish({Kind::Complete, 0, {}});
+    count_as_given(exchange, target, route, builder.recording().key);  // before anybody can find it
   }
   count_redactions(builder.redactions());
   std::vector<store::PendingWrite> writes;
@@ -188,6 +196,14 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   co_return co_await recording.release();
 }
 
+void RecordHandler::count_as_given(Exchange& exchange, const TargetState& target, const config::Route* route,
+                                   const store::Key& key) {
+  const bool uses_up = route != nullptr && route->repeat == config::Repeat::Once;
+  if (!uses_up || exchange.facts().mode != Mode::Hybrid || context_.cursors == nullptr) return;
+  const Cursors::Cursor cursor = context_.cursors->get({target.tape->id, exchange.flow().identity.target, key});
+  cursor->fetch_add(1, std::memory_order_relaxed);
+}
+
 void RecordHandler::note_loss(uint64_t recording, std::string_view what, const std::string& reason) {
   context_.metrics->add(Counter::RecordingDropped);
   log::peer(log::Level::Error, "recording.lost", what, {{"recording", recording}, {"reason", reason}});
@@ -208,7 +224,7 @@ void RecordHandler::keep_part(store::RecordingBuilder& builder, RecordingExchang
     builder.abandon();
     note_loss(builder.id(), "an exchange broke off whose recording is not whole", "the store refused a part of it");
   } else if (is_worth_it) {
-    builder.finish(outcome_of(error, recording.facts()));
+    builder.finish(outcome_of(error, recording.facts(), builder.recording().response.version));
     context_.metrics->add(Counter::RecordingIncomplete);
   } else {
     return;

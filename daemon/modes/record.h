@@ -8,6 +8,7 @@
 
 #include "daemon/config/config.h"
 #include "daemon/exchange/handler.h"
+#include "daemon/modes/cursors.h"
 #include "daemon/modes/recording_exchange.h"
 #include "daemon/modes/runtime_state.h"
 #include "daemon/modes/store_link.h"
@@ -23,6 +24,7 @@ struct RecordContext {
   Metrics* metrics = nullptr;
   uint64_t max_body = 0;  // 0: none; else longer bodies are treated as `body_oversize`, or the route, says
   config::BodyOversize body_oversize = config::BodyOversize::Stream;
+  Cursors* cursors = nullptr;  // where hybrid mode counts what it has given a client (repeat = "once")
 };
 
 class RecordHandler final {
@@ -31,8 +33,9 @@ class RecordHandler final {
 
   // Serves by the inner handler, recording onto `target.tape` (not null). `route` is null when none matched;
   // `route_name` goes into the provenance. All must stay alive until it returns: the caller keeps the snapshot.
+  // `extends`: the take it becomes part of; 0: the tape's own.
   net::Task<Result<void>> serve(exchange::Exchange& exchange, const TargetState& target, const config::Route* route,
-                                std::string_view route_name);
+                                std::string_view route_name, uint64_t extends = 0);
 
  private:
   // What an origin's failure left: the answer the client is given, kept so that replay gives it again.
@@ -43,6 +46,9 @@ class RecordHandler final {
   void note_bypass(const store::RecordingBuilder& builder, const RecordingExchange& recording);
   void note_loss(uint64_t recording, std::string_view what, const std::string& reason);
   [[nodiscard]] uint64_t bypass_limit(const config::Route* route) const;
+  // Given to its client by having been recorded for it: the next such request is not to get it.
+  void count_as_given(exchange::Exchange& exchange, const TargetState& target, const config::Route* route,
+                      const store::Key& key);
   void count_redactions(const store::RedactionCounts& redactions);
 
   RecordContext context_;

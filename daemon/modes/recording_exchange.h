@@ -63,6 +63,7 @@ class RecordingExchange final : public exchange::Exchange, private StoreLink::Wa
   Result<bool> try_flush() override { return inner_.try_flush(); }
   void reset(http::ResetCode code) override { inner_.reset(code); }
   void cut(http::ResetCode code) override { inner_.cut(code); }
+  void reset_connection() override { inner_.reset_connection(); }
   void become_tunnel() override;
   bool response_started() const override { return inner_.response_started() || held_ == Held::Head; }
   const exchange::CapturedFlow& flow() const override { return inner_.flow(); }

@@ -234,14 +234,16 @@ std::optional<Rendition> render_coding(const http::RequestHead& request, const s
 std::optional<Rendition> render(const http::RequestHead& request, const store::Recording& recording) {
   if (recording.outcome.kind != Outcome::Kind::Complete) return std::nullopt;
   const bool is_read = request.method == "GET" || request.method == "HEAD";
+  // A part of a coded body cannot be decoded.
+  const bool has_whole_body = !recording.response_body.empty() && recording.response.status != 206;
+  auto recoded = has_whole_body ? render_coding(request, recording) : std::nullopt;
   if (is_read && recording.response.status == 200 && condition_of(request) != condition_of(recording.request)) {
     const int verdict = judge_conditions(request.headers, recording.response.headers);
-    if (verdict == 304) return without_body(recording.response, 304, "Not Modified");
+    // The ETag and Vary of the 200 it stands for (RFC 9110 15.4.5).
+    if (verdict == 304) return without_body(recoded ? recoded->head : recording.response, 304, "Not Modified");
     if (verdict == 412) return without_body(recording.response, 412, "Precondition Failed");
   }
-  // A part of a coded body cannot be decoded.
-  if (recording.response_body.empty() || recording.response.status == 206) return std::nullopt;
-  if (auto recoded = render_coding(request, recording)) return recoded;
+  if (!has_whole_body || recoded) return recoded;
   if (request.method != "GET" || recording.response.status != 200) return std::nullopt;
   return render_range(request, recording);
 }

@@ -5,6 +5,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/coding/decoder.h"
+#include "daemon/modes/segment_reader.h"
 #include "daemon/net/offload.h"
 
 namespace tapdeck::modes {
@@ -22,6 +23,8 @@ net::Task<Result<void>> write(Exchange& exchange, std::string_view bytes) {
 
 net::Task<Result<void>> send_range(Exchange& exchange, const ReplayItem& item, const Rendition& rendition,
                                    const store::ExchangeStore& store, net::ThreadPool& readers) {
+  SegmentReader reader(store, readers);
+  if (!item.is_cached()) co_await reader.begin();
   CO_TRY_VOID(exchange.respond(rendition.head, http::EndStream::No));
   if (item.is_cached()) {
     const std::string_view body(item.body);
@@ -35,7 +38,7 @@ net::Task<Result<void>> send_range(Exchange& exchange, const ReplayItem& item, c
       const uint64_t begin = std::max(at, rendition.first);
       const uint64_t stop = std::min(at + segment.size, end);
       if (begin < stop) {
-        CO_TRY(bytes, co_await read_segment(segment, store, readers));
+        CO_TRY(bytes, co_await reader.read(segment));
         const auto part =
             std::string_view(bytes).substr(static_cast<size_t>(begin - at), static_cast<size_t>(stop - begin));
         auto written = co_await write(exchange, part);
@@ -94,13 +97,15 @@ http::ResponseHead unmeasured(const Exchange& exchange, const http::ResponseHead
 
 net::Task<Result<void>> stream_recoded(Exchange& exchange, const ReplayItem& item, const Rendition& rendition,
                                        const store::ExchangeStore& store, net::ThreadPool& readers) {
+  SegmentReader reader(store, readers);
+  co_await reader.begin();
   const http::ResponseHead head = unmeasured(exchange, rendition.head);
   CO_TRY_VOID(exchange.respond(head, http::EndStream::No));
   Recoder recoder(rendition, {});
   std::string out;
   Result<void> recoded;
   for (const store::Segment& segment : item.recording.response_body.segments) {
-    CO_TRY(bytes, co_await read_segment(segment, store, readers));
+    CO_TRY(bytes, co_await reader.read(segment));
     // On the reader too: a segment may become a hundred times as long.
     auto work = [&recoder, &out, bytes = std::move(bytes)] { return recoder.feed(bytes, out); };
     recoded = co_await net::offload(readers, std::move(work));

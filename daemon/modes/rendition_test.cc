@@ -141,6 +141,21 @@ TEST(Rendition, AClientThatDoesNotTakeTheRecordedCodingGetsAnother) {
   EXPECT_FALSE(render(get({{"Accept-Encoding", "br"}}), recorded({{"Content-Encoding", "secret"}})));
 }
 
+TEST(Rendition, ANotModifiedStandsForWhatThatClientWasGiven) {
+  const store::Recording recording = recorded(
+      {{"Content-Encoding", "gzip"}, {"ETag", "\"a\""}, {"Accept-Ranges", "bytes"}}, {{"Accept-Encoding", "gzip"}});
+  const auto plain = render(get({{"If-None-Match", "W/\"a\""}}), recording);
+  ASSERT_TRUE(plain);
+  EXPECT_EQ(plain->head.status, 304);
+  EXPECT_EQ(plain->head.headers.find("etag"), "W/\"a\"");
+  EXPECT_EQ(plain->head.headers.find("vary"), "Accept-Encoding");
+  EXPECT_FALSE(plain->head.headers.find("accept-ranges"));
+  const auto coded = render(get({{"If-None-Match", "\"a\""}, {"Accept-Encoding", "gzip"}}), recording);
+  ASSERT_TRUE(coded);
+  EXPECT_EQ(coded->head.headers.find("etag"), "\"a\"") << "the recorded one, as that client got it";
+  EXPECT_FALSE(coded->head.headers.find("vary"));
+}
+
 TEST(Rendition, ThePlainRequestIsSeenToBePlainWithoutRendering) {
   const store::Recording plain = recorded({{"ETag", "\"a\""}});
   const store::Recording zipped = recorded({{"Content-Encoding", "gzip"}}, {{"Accept-Encoding", "gzip"}});

@@ -8,8 +8,10 @@
 #include "daemon/modes/miss.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/pace.h"
+#include "daemon/modes/refused.h"
 #include "daemon/modes/rendition_send.h"
 #include "daemon/modes/replayed_request.h"
+#include "daemon/modes/websocket_heads.h"
 #include "daemon/modes/websocket_replay.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/offload.h"
@@ -28,6 +30,12 @@ config::Repeat repeat_of(const config::Route* route) {
   return route != nullptr ? route->repeat : config::Repeat::InOrder;
 }
 
+Answers answers_of(Exchange& exchange, const config::Route* route) {
+  const bool asks =
+      exchange.facts().mode == Mode::Hybrid || (route != nullptr && route->on_miss == config::OnMiss::Forward);
+  return asks ? Answers::Complete : Answers::All;
+}
+
 }  // namespace
 
 void ReplayHandler::count_hit(Exchange& exchange, const ReplayItem& item) {
@@ -36,7 +44,8 @@ void ReplayHandler::count_hit(Exchange& exchange, const ReplayItem& item) {
 }
 
 Served ReplayHandler::serve_now(Exchange& exchange, const TargetState& target, const config::Route* route) {
-  if (!exchange.request_is_bodyless() || target.tape == nullptr) return Served::No;
+  const bool may_be = exchange.request_is_bodyless() && exchange.request().method != "CONNECT";
+  if (!may_be || target.tape == nullptr) return Served::No;
   store::KeyBuilder builder = Asking::begin(exchange, *target.tape, exchange.request().method);
   const CursorKey key{target.tape->id, exchange.flow().identity.target, builder.key()};
   HotEntry* entry = cache_.find(key, context_.store->generation());
@@ -46,6 +55,7 @@ Served ReplayHandler::serve_now(Exchange& exchange, const TargetState& target, c
   if (index >= entry->ids.size()) return Served::No;
   const auto item = entry->items.find(entry->ids[index]);
   if (item == entry->items.end() || !can_send_now(*item->second)) return Served::No;
+  if (refuses_again(context_, exchange, item->second->recording)) return Served::No;
   if (item->second->body.size() > exchange.writable_now()) return Served::No;
   if (pace_of(route) > 0 || !plays_as_recorded(exchange.request(), item->second->recording)) return Served::No;
   // Another worker may have moved the cursor between load and here: then two clients share one turn, which in-order
@@ -58,10 +68,23 @@ Served ReplayHandler::serve_now(Exchange& exchange, const TargetState& target, c
   return Served::Yes;
 }
 
-net::Task<Result<HotEntry*>> ReplayHandler::load_entry(const CursorKey& key, const TargetState& target) {
+net::Task<Result<HotEntry*>> ReplayHandler::load_entry(const CursorKey& key, const TargetState& target,
+                                                       Answers answers) {
   const store::ExchangeStore* store = context_.store;
   const std::string session = target.session;
-  auto read = [store, session, wanted = key.key] { return store->lookup(session, wanted); };
+  std::vector<uint64_t> known;
+  if (const HotEntry* entry = cache_.find(key, store->generation())) known = entry->ids;
+  uint64_t take = 0;
+  auto read = [store, session, answers, &known, &take, wanted = key.key] {
+    auto ids = store->lookup(session, wanted);
+    if (!ids || answers == Answers::All) return ids;
+    keep_complete(*store, session, *ids, known);
+    // What another process records cannot be extended.
+    const bool is_ours = !ids->empty() && (ids->back() & store::ExchangeStore::kOlder) == 0;
+    const auto last = is_ours ? store->get(session, ids->back()) : Result<store::Recording>();
+    take = last ? last->take : 0;
+    return ids;
+  };
   auto ids = co_await net::offload(*context_.readers, read);
   if (!ids) {
     // No such session is the same news as an empty one: nothing was recorded.
@@ -69,9 +92,13 @@ net::Task<Result<HotEntry*>> ReplayHandler::load_entry(const CursorKey& key, con
     co_return std::unexpected(ids.error());
   }
   if (ids->empty()) co_return static_cast<HotEntry*>(nullptr);
-  if (HotEntry* raced = cache_.find(key, context_.store->generation())) co_return raced;
+  if (HotEntry* raced = cache_.find(key, context_.store->generation())) {
+    if (ids->size() > raced->ids.size()) raced->ids = std::move(*ids);
+    co_return raced;
+  }
   HotEntry entry;
   entry.ids = std::move(*ids);
+  entry.take = take;
   entry.cursor = context_.cursors->get(key);
   co_return &cache_.insert(key, std::move(entry));
 }
@@ -103,38 +130,41 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
                                              const config::Route* route) {
   const auto began = exchange::Clock::now();
   const config::Repeat repeat = repeat_of(route);
+  const Answers answers = answers_of(exchange, route);
   CursorKey key{target.tape->id, exchange.flow().identity.target, question.key};
   Found found;
   // What was recorded beside the full responses (each 304, each answer that came early) once, and in the order of the
   // take with those: so a poller sees the change where it was recorded.
   if (repeat == config::Repeat::InOrder || repeat == config::Repeat::Once) {
-    CO_TRY(first, co_await next_beside(key, target, question));
+    CO_TRY(first, co_await next_beside(key, target, question, answers));
     if (first) {
       key.key = *first;
-      CO_TRY(in_turn, co_await find_key(key, target, config::Repeat::Once));
+      CO_TRY(in_turn, co_await find_key(key, target, config::Repeat::Once, answers));
       found = in_turn;
     }
   }
   if (!found.item) {
     key.key = question.key;
-    CO_TRY(plain, co_await find_key(key, target, repeat));
+    CO_TRY(plain, co_await find_key(key, target, repeat, answers));
     found = plain;
   }
+  const uint64_t take = found.take;
   if (!found.item && question.as_get) {
     key.key = *question.as_get;
-    CO_TRY(get, co_await find_key(key, target, repeat));
+    CO_TRY(get, co_await find_key(key, target, repeat, answers));
     found = get;
   }
   if (!found.item && question.conditional && repeat != config::Repeat::Once) {
     key.key = *question.conditional;
-    CO_TRY(last, co_await find_key(key, target, repeat));
+    CO_TRY(last, co_await find_key(key, target, repeat, answers));
     found = last;
   }
   if (!found.item && question.early) {
     key.key = *question.early;
-    CO_TRY(early, co_await find_key(key, target, repeat));
+    CO_TRY(early, co_await find_key(key, target, repeat, answers));
     if (early.item) found = early;
   }
+  if (found.take == 0) found.take = take;
   context_.metrics->observe(found.item ? Histogram::LookupHit : Histogram::LookupMiss,
                             std::chrono::duration<double>(exchange::Clock::now() - began).count());
   co_return found;
@@ -152,20 +182,20 @@ net::Task<Result<Found>> ReplayHandler::find_refusal(Exchange& exchange, const T
 }
 
 net::Task<Result<std::optional<store::Key>>> ReplayHandler::next_beside(CursorKey key, const TargetState& target,
-                                                                        const Question& question) {
+                                                                        const Question& question, Answers answers) {
   const CursorKey full_key = key;
   std::optional<store::Key> first;
   uint64_t soonest = UINT64_MAX;
   for (const auto& other : {question.conditional, question.early}) {
     if (!other) continue;
     key.key = *other;
-    CO_TRY(id, co_await next_id(key, target));
+    CO_TRY(id, co_await next_id(key, target, answers));
     if (!id || *id >= soonest) continue;
     soonest = *id;
     first = other;
   }
   if (!first) co_return first;
-  CO_TRY(full, co_await next_id(full_key, target));
+  CO_TRY(full, co_await next_id(full_key, target, answers));
   if (full && *full < soonest) first.reset();
   co_return first;
 }
@@ -178,10 +208,11 @@ bool ReplayHandler::is_known_absent(const TargetState& target, const store::Key&
   return absent_.contains({target.tape->id, {}, key});
 }
 
-net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_id(const CursorKey& key, const TargetState& target) {
+net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_id(const CursorKey& key, const TargetState& target,
+                                                                  Answers answers) {
   HotEntry* entry = cache_.find(key, context_.store->generation());
   if (entry == nullptr && !is_known_absent(target, key.key)) {
-    CO_TRY(loaded, co_await load_entry(key, target));
+    CO_TRY(loaded, co_await load_entry(key, target, answers));
     entry = loaded;
     if (entry == nullptr && target.tape->take.number == 0) absent_.insert({key.tape, {}, key.key});
   }
@@ -190,19 +221,23 @@ net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_id(const CursorKe
   co_return turn < entry->ids.size() ? std::optional(store::ExchangeStore::in_time(entry->ids[turn])) : std::nullopt;
 }
 
-net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const TargetState& target,
-                                                 config::Repeat repeat) {
+net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat,
+                                                 Answers answers) {
   HotEntry* entry = cache_.find(key, context_.store->generation());
   context_.metrics->add(Counter::HotCacheMiss);
-  if (entry == nullptr) {
-    CO_TRY(loaded, co_await load_entry(key, target));
+  // What was recorded since, for whomever, follows what is known.
+  const bool may_have_grown =
+      entry != nullptr && target.tape->take.number > 0 &&
+      pick(repeat, entry->cursor->load(std::memory_order_relaxed), entry->ids.size()) >= entry->ids.size();
+  if (entry == nullptr || may_have_grown) {
+    CO_TRY(loaded, co_await load_entry(key, target, answers));
     entry = loaded;
   }
   Found found;
   if (entry != nullptr) {
-    const uint64_t turn = entry->cursor->fetch_add(1, std::memory_order_relaxed);
-    const size_t index = pick(repeat, turn, entry->ids.size());
+    const size_t index = take_turn(repeat, *entry->cursor, entry->ids.size());
     found.exhausted = index >= entry->ids.size();
+    if (found.exhausted) found.take = entry->take;
     if (!found.exhausted) {
       const uint64_t id = entry->ids[index];
       const auto cached = entry->items.find(id);
@@ -220,7 +255,18 @@ net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const Tar
 net::Task<Result<void>> ReplayHandler::play(Exchange& exchange, std::shared_ptr<const ReplayItem> item,
                                             const config::Route* route) {
   count_hit(exchange, *item);
-  if (is_websocket_recording(item->recording)) {
+  if (refuses_again(context_, exchange, item->recording)) {
+    refuse_again(context_, exchange);
+    co_return Result<void>{};
+  }
+  const bool is_websocket = is_websocket_recording(item->recording);
+  if (auto refused = refusal_by_h1(exchange.request(), item->recording.response); refused && !is_websocket) {
+    exchange::note_failure(exchange.facts(), *refused);
+    const std::string where = exchange.flow().destination_text();
+    std::string body = exchange::json_of(*refused, where);
+    co_return co_await exchange::respond_json(exchange, exchange::status_of(*refused), std::move(body));
+  }
+  if (is_websocket) {
     const WebSocketStage stage{context_.store, context_.readers, context_.metrics, context_.idle_timeout};
     co_return co_await play_websocket(exchange, item, route, stage);
   }
@@ -239,7 +285,7 @@ net::Task<Result<void>> ReplayHandler::explain_miss(Exchange& exchange, const Ta
   const std::string session = target.session;
   auto search = [store, session, parts] { return store->nearest(session, parts, 3); };
   auto nearest = co_await net::offload(*context_.readers, search);
-  Miss miss{target.session, route_name, &question.key, &parts, {}, found.exhausted};
+  Miss miss{target.session, route_name, &question.key, &parts, {}, found.exhausted, has_placeholder(question.parts)};
   if (nearest) miss.nearest = std::move(*nearest);
   Counter reason = found.exhausted ? Counter::MissExhausted : Counter::MissNoKey;
   if (!miss.nearest.empty()) {
@@ -307,7 +353,7 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
     const bool wanted = co_await net::is_wanted();
     if (!reading.is_over() && wanted) {  // it may be waiting for an answer
       CursorKey early{target.tape->id, exchange.flow().identity.target, asking.early_key()};
-      auto found = co_await find_key(early, target, repeat_of(route));
+      auto found = co_await find_key(early, target, repeat_of(route), Answers::All);
       if (found && found->item != nullptr) co_return co_await play(exchange, found->item, route);
       co_await read_body(exchange, asking, reading);
     }

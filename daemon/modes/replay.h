@@ -22,6 +22,7 @@ namespace tapdeck::modes {
 struct Found {
   std::shared_ptr<const ReplayItem> item;  // null: a miss
   bool exhausted = false;                  // Repeat::Once and all were used
+  uint64_t take = 0;                       // exhausted: that of those; what is recorded now belongs behind them
 };
 
 class ReplayHandler final {
@@ -55,13 +56,14 @@ class ReplayHandler final {
                                         const config::Route* route);
   // The key of what was recorded beside the full responses of `key`, if that comes before the next of those.
   net::Task<Result<std::optional<store::Key>>> next_beside(CursorKey key, const TargetState& target,
-                                                           const Question& question);
+                                                           const Question& question, Answers answers);
   // Without asking the store: most requests have nothing beside their full responses, and must not wait to learn that.
   [[nodiscard]] bool is_known_absent(const TargetState& target, const store::Key& key);
   // When the one was recorded whose turn it is (ExchangeStore::in_time); nullopt: none, or all have had theirs.
-  net::Task<Result<std::optional<uint64_t>>> next_id(const CursorKey& key, const TargetState& target);
-  net::Task<Result<Found>> find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat);
-  net::Task<Result<HotEntry*>> load_entry(const CursorKey& key, const TargetState& target);
+  net::Task<Result<std::optional<uint64_t>>> next_id(const CursorKey& key, const TargetState& target, Answers answers);
+  net::Task<Result<Found>> find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat,
+                                    Answers answers);
+  net::Task<Result<HotEntry*>> load_entry(const CursorKey& key, const TargetState& target, Answers answers);
   net::Task<Result<std::shared_ptr<const ReplayItem>>> load(CursorKey key, const TargetState& target, uint64_t id);
   void count_hit(exchange::Exchange& exchange, const ReplayItem& item);
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "daemon/base/metrics.h"
+#include "daemon/config/config.h"
 #include "daemon/modes/cursors.h"
 #include "daemon/net/thread_pool.h"
 #include "store/exchange_store.h"
@@ -20,6 +21,7 @@ struct ReplayContext {
   Metrics* metrics = nullptr;
   size_t hot_bytes = 64ULL << 20;
   std::chrono::milliseconds idle_timeout{300'000};  // of a replayed WebSocket
+  config::ReplayRefused refused = config::ReplayRefused::Answer;
 };
 
 }  // namespace tapdeck::modes

@@ -1,10 +1,11 @@
 #include "daemon/modes/replay_item.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "daemon/modes/break_off.h"
+#include "daemon/modes/segment_reader.h"
 #include "daemon/modes/timeline_writer.h"
-#include "daemon/net/offload.h"
 #include "daemon/ws/handshake.h"
 
 namespace tapdeck::modes {
@@ -23,6 +24,15 @@ Result<std::shared_ptr<const ReplayItem>> load_item(const store::ExchangeStore& 
     item->body = std::move(body);
   }
   return std::shared_ptr<const ReplayItem>(std::move(item));
+}
+
+void keep_complete(const store::ExchangeStore& store, std::string_view session, std::vector<uint64_t>& ids,
+                   const std::vector<uint64_t>& known) {
+  std::erase_if(ids, [&](uint64_t id) {
+    if (std::ranges::binary_search(known, id)) return false;
+    const auto recording = store.get(session, id);
+    return !recording || recording->outcome.kind != Kind::Complete;
+  });
 }
 
 namespace {
@@ -44,9 +54,9 @@ bool is_bodyless(const ReplayItem& item, const Exchange& exchange) {
 }
 
 net::Task<Result<void>> stream_body(Exchange& exchange, const ReplayItem& item, TimelineWriter& writer,
-                                    const store::ExchangeStore& store, net::ThreadPool& readers) {
+                                    SegmentReader& reader) {
   for (const store::Segment& segment : item.recording.response_body.segments) {
-    CO_TRY(bytes, co_await read_segment(segment, store, readers));
+    CO_TRY(bytes, co_await reader.read(segment));
     auto written = co_await writer.write(bytes);
     if (!written) co_return written;
     auto flushed = co_await exchange.flush();
@@ -57,18 +67,11 @@ net::Task<Result<void>> stream_body(Exchange& exchange, const ReplayItem& item, 
 
 }  // namespace
 
-net::Task<Result<std::string>> read_segment(store::Segment segment, const store::ExchangeStore& store,
-                                            net::ThreadPool& readers) {
-  store::BodyRef part;
-  part.size = segment.size;
-  part.segments.push_back(segment);
-  auto read = [&store, part] { return store.read_body(part, part.size); };
-  co_return co_await net::offload(readers, read);
-}
-
-http::ResetCode reset_code_of(const store::Outcome& outcome) {
-  // What h1 makes of a reset has no code. A number that says "no error" would let the client take a part for the whole.
-  const bool is_http2 = outcome.kind == Kind::Reset && outcome.reason == "upstream_reset" && outcome.code > 0;
+http::ResetCode reset_code_of(const store::Recording& recording) {
+  // What h1 makes of a reset has no such code: there it is an errno.
+  const store::Outcome& outcome = recording.outcome;
+  const bool is_http2 = recording.response.version == http::Version::Http2 && outcome.kind == Kind::Reset &&
+                        outcome.reason == "upstream_reset";
   return is_http2 ? static_cast<http::ResetCode>(outcome.code) : http::ResetCode::InternalError;  // unknown ones too
 }
 
@@ -99,17 +102,25 @@ Result<void> send_now(Exchange& exchange, const ReplayItem& item) {
   return exchange.end(recording.response_trailers);
 }
 
+net::Task<Result<void>> send_interim(Exchange& exchange, const store::Recording& recording, Pacer& pacer) {
+  const store::Timings& timings = recording.provenance.timings;
+  CO_TRY_VOID(co_await pacer.reach(exchange, timings.first_byte));
+  for (const http::ResponseHead& head : recording.informational) {
+    if (head.status == 100) continue;  // ours to send, when this client waits for it
+    CO_TRY_VOID(exchange.inform(head));
+  }
+  co_return co_await pacer.reach(exchange, std::max(timings.first_byte, timings.head));
+}
+
 net::Task<Result<void>> send(Exchange& exchange, std::shared_ptr<const ReplayItem> item,
                              const store::ExchangeStore& store, net::ThreadPool& readers, double pace) {
   const store::Recording& recording = item->recording;
   Sleeper sleeper;
   Pacer pacer(pace, exchange.facts().began, sleeper);
-  for (const http::ResponseHead& head : recording.informational) {
-    if (head.status == 100) continue;  // ours to send, when this client waits for it
-    CO_TRY_VOID(exchange.inform(head));
-  }
+  SegmentReader reader(store, readers);
+  if (!item->is_cached()) co_await reader.begin();
+  CO_TRY_VOID(co_await send_interim(exchange, recording, pacer));
   const bool whole = is_whole(recording);
-  CO_TRY_VOID(co_await pacer.reach(exchange, recording.provenance.timings.first_byte));
   const bool bodyless = is_bodyless(*item, exchange);
   const bool ends = ends_with_head(*item, bodyless, exchange);
   CO_TRY_VOID(exchange.respond(recording.response, ends ? http::EndStream::Yes : http::EndStream::No));
@@ -120,14 +131,14 @@ net::Task<Result<void>> send(Exchange& exchange, std::shared_ptr<const ReplayIte
     if (item->is_cached()) {
       written = co_await writer.write(item->body);
     } else {
-      written = co_await stream_body(exchange, *item, writer, store, readers);
+      written = co_await stream_body(exchange, *item, writer, reader);
     }
     if (!written) co_return written;
   }
   CO_TRY_VOID(co_await pacer.reach(exchange, recording.provenance.timings.total));
   if (whole) co_return exchange.end(recording.response_trailers);
   const Break how = recording.outcome.kind == Kind::Truncated ? Break::Cut : Break::Reset;
-  co_await break_off(exchange, reset_code_of(recording.outcome), how);  // as the origin did, at the same byte
+  co_await break_off(exchange, reset_code_of(recording), how);  // as the origin did, at the same byte
   co_return Result<void>{};
 }
 

@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "daemon/exchange/exchange.h"
+#include "daemon/modes/pace.h"
 #include "daemon/net/thread_pool.h"
 #include "store/exchange_store.h"
 
@@ -29,23 +31,30 @@ struct ReplayItem {
 [[nodiscard]] Result<std::shared_ptr<const ReplayItem>> load_item(const store::ExchangeStore& store,
                                                                   std::string_view session, uint64_t id);
 
+// Which recordings answer: all, or where an origin can be asked instead only the complete ones.
+enum class Answers { All, Complete };
+
+// Leaves of `ids` only complete recordings; those in `known` (sorted) are. Reads the others from disk: for the reader
+// pool.
+void keep_complete(const store::ExchangeStore& store, std::string_view session, std::vector<uint64_t>& ids,
+                   const std::vector<uint64_t>& known = {});
+
 // Nothing is missing: the origin's response, or the answer to its failure.
 [[nodiscard]] bool is_whole(const store::Recording& recording);
 
 // With which a response that was broken off is broken off again: what the origin's RST_STREAM said, else InternalError.
-[[nodiscard]] http::ResetCode reset_code_of(const store::Outcome& outcome);
+[[nodiscard]] http::ResetCode reset_code_of(const store::Recording& recording);
 
 // Sends a cached item that is whole, without waiting. Only for items that can_send_now() allows.
 [[nodiscard]] bool can_send_now(const ReplayItem& item);
 Result<void> send_now(exchange::Exchange& exchange, const ReplayItem& item);
 
+// The interim responses and the moment of the final one, which the caller sends then.
+net::Task<Result<void>> send_interim(exchange::Exchange& exchange, const store::Recording& recording, Pacer& pacer);
+
 // Sends any item: streamed bodies, broken-off responses (which are broken off again at the same byte, with the same
 // code). `pace` as Pacer's factor.
 net::Task<Result<void>> send(exchange::Exchange& exchange, std::shared_ptr<const ReplayItem> item,
                              const store::ExchangeStore& store, net::ThreadPool& readers, double pace);
-
-// One segment of a body, read on the reader pool: memory stays flat however long the body is.
-net::Task<Result<std::string>> read_segment(store::Segment segment, const store::ExchangeStore& store,
-                                            net::ThreadPool& readers);
 
 }  // namespace tapdeck::modes

@@ -47,6 +47,7 @@ class ReplayedRequest final : public exchange::Exchange {
   Result<bool> try_flush() override { return inner_.try_flush(); }
   void reset(http::ResetCode code) override { inner_.reset(code); }
   void cut(http::ResetCode code) override { inner_.cut(code); }
+  void reset_connection() override { inner_.reset_connection(); }
   void become_tunnel() override { inner_.become_tunnel(); }
   bool response_started() const override { return inner_.response_started(); }
   size_t writable_now() const override { return inner_.writable_now(); }

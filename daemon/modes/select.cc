@@ -1,5 +1,6 @@
 #include "daemon/modes/select.h"
 
+#include <algorithm>
 #include <cctype>
 #include <utility>
 
@@ -188,13 +189,27 @@ net::Task<Result<Answered>> ModeHandler::replay_grpc(ReplayedRequest& request, c
   co_return co_await grpc.try_serve(request, target, route, route_name, options_.body_buffer);
 }
 
+void ModeHandler::note_outcome(Exchange& exchange, const Result<void>& served) {
+  if (served || served.error().origin != Origin::Upstream || exchange.facts().outcome != Outcome::Failed) return;
+  exchange.facts().outcome = Outcome::Missed;
+  metrics_.add(Counter::MissOrigin);
+}
+
+net::Task<Result<void>> ModeHandler::record_missing(Exchange& exchange, const TargetState& target,
+                                                    const config::Route* route, std::string_view route_name,
+                                                    const Found& found) {
+  auto served = co_await record_->serve(exchange, target, route, route_name, found.take);
+  note_outcome(exchange, served);
+  co_return served;
+}
+
 net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const TargetState& target,
                                                   const config::Route* route, std::string_view route_name) {
   ReplayedRequest buffered(exchange);
   if (grpc::is_call(exchange.request())) {
     CO_TRY(answered, co_await replay_grpc(buffered, target, route, route_name));
     if (answered == Answered::Yes) co_return Result<void>{};
-    co_return co_await record_->serve(buffered, target, route, route_name);
+    co_return co_await record_missing(buffered, target, route, route_name);
   }
   Asking asking(exchange, *target.tape, route, metrics_);
   if (has_body(exchange)) {
@@ -207,19 +222,17 @@ net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const Targ
     if (!*whole) {
       // Too long to hold until the key is known: forwarded and recorded, never matched.
       metrics_.add(Counter::LimitBodyBuffer);
-      co_return co_await record_->serve(buffered, target, route, route_name);
+      co_return co_await record_missing(buffered, target, route, route_name);
     }
   }
   const Question question = asking.finish();
   if (replay_->is_surely_absent(target, question)) {
-    co_return co_await record_->serve(buffered, target, route, route_name);
+    co_return co_await record_missing(buffered, target, route, route_name);
   }
   auto found = co_await replay_->find(exchange, target, question, route);
-  // An origin that could not be reached then may be reached now.
-  const bool answers =
-      found && found->item != nullptr && found->item->recording.outcome.kind != store::Outcome::Kind::Failed;
-  if (answers) co_return co_await replay_->play(exchange, found->item, route);
-  co_return co_await record_->serve(buffered, target, route, route_name);
+  if (!found) co_return co_await record_missing(buffered, target, route, route_name);
+  if (found->item != nullptr) co_return co_await replay_->play(exchange, found->item, route);
+  co_return co_await record_missing(buffered, target, route, route_name, *found);
 }
 
 net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, const TargetState& target,
@@ -248,6 +261,7 @@ net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, c
   exchange.facts().outcome = Outcome::Forwarded;
   auto forwarded = co_await forward_.serve(buffered);
   if (!forwarded) exchange.facts().outcome = Outcome::Failed;
+  note_outcome(exchange, forwarded);
   co_return forwarded;
 }
 

@@ -63,6 +63,13 @@ class ModeHandler final : public exchange::Handler {
   net::Task<Result<void>> serve_forward_on_miss(exchange::Exchange& exchange, const TargetState& target,
                                                 const config::Route* route, std::string_view route_name);
 
+  // Recorded, since nothing on tape answers it: behind what did before, if found.take says so.
+  net::Task<Result<void>> record_missing(exchange::Exchange& exchange, const TargetState& target,
+                                         const config::Route* route, std::string_view route_name,
+                                         const Found& found = {});
+  // What is not on tape and got no whole answer from its origin either is a miss.
+  void note_outcome(exchange::Exchange& exchange, const Result<void>& served);
+
   // A gRPC call, answered from the store; No: nothing happened, `request` gives it out again.
   net::Task<Result<Answered>> replay_grpc(ReplayedRequest& request, const TargetState& target,
                                           const config::Route* route, std::string_view route_name);

@@ -1,6 +1,6 @@
 #include "daemon/modes/select.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include "daemon/modes/fake_exchange.h"
 #include "daemon/modes/miss.h"
@@ -9,6 +9,8 @@
 
 namespace tapdeck::modes {
 namespace {
+
+using testing::HasSubstr;
 
 TEST(Glob, StarMatchesAnyRunAndCaseDoesNotMatter) {
   EXPECT_TRUE(glob_matches("*.example.com", "A.b.Example.COM"));
@@ -119,6 +121,39 @@ TEST(MissJson, EscapesWhatClientsChoose) {
   miss.exhausted = false;
   miss.nearest.clear();
   EXPECT_NE(miss_json(miss).find("has nothing like it"), std::string::npos);
+}
+
+// Of a miss with one near recording, which differs in `differs`.
+std::string hint_for(const store::KeyParts& asked, std::vector<store::Difference> differs) {
+  const store::Key key;
+  const std::string json =
+      miss_json({"s", "r", &key, &asked, {{7, std::move(differs)}}, false, has_placeholder(asked)});
+  return json.substr(json.find("\"hint\":"));
+}
+
+TEST(MissJson, AnswersAlsoWhereNothingDiffers) {
+  store::KeyParts parts{"http", "a.test", 80, "GET", "/", "", {}, 0, {}};
+  EXPECT_THAT(hint_for(parts, {}),
+              HasSubstr("recording 7 looks the same, so it was most likely recorded under another"));
+  EXPECT_THAT(hint_for(parts, {{"path", "/", "/x"}, {"body", "a", "b"}}), HasSubstr("differs only in path, body;"));
+  for (const char* query : {"token=[redacted:8bb70e47]&x=1", "token=%5BRedacted%3A8bb70e47%5D"}) {
+    parts.query = query;
+    EXPECT_THAT(hint_for(parts, {}), HasSubstr("a placeholder ([redacted:...]), which stands for a value"));
+  }
+}
+
+TEST(MissJson, ShowsWhatHasNoPathAsItIs) {
+  const auto url_of = [](const std::string& method, const std::string& path) {
+    const store::Key key;
+    const store::KeyParts parts{"http", "a.test", 9102, method, path, "", {}, 0, {}};
+    const std::string json = miss_json({"s", "r", &key, &parts, {}, false, false});
+    const size_t begin = json.find("\"url\":\"") + 7;
+    return json.substr(begin, json.find('"', begin) - begin);
+  };
+  EXPECT_EQ(url_of("CONNECT", "x.test:443"), "x.test:443");
+  EXPECT_EQ(url_of("OPTIONS", "*"), "http://a.test:9102");
+  EXPECT_EQ(url_of("OPTIONS", "/"), "http://a.test:9102/");
+  EXPECT_EQ(url_of("CONNECT", "/chat"), "http://a.test:9102/chat") << "an extended one has a path";
 }
 
 TEST(RuntimeState, AViewSeesAChangeAndAHeldSnapshotDoesNot) {

@@ -1,5 +1,7 @@
 #include "daemon/modes/websocket_heads.h"
 
+#include <string>
+
 #include "daemon/ws/handshake.h"
 
 namespace tapdeck::modes {
@@ -13,6 +15,16 @@ http::RequestHead for_h1_origin(const http::RequestHead& connect) {
 
 bool is_opened_by_h2(const http::RequestHead& request, const http::ResponseHead& response) {
   return request.method == "GET" && ws::is_websocket(request) && response.status >= 200 && response.status < 300;
+}
+
+std::optional<Error> refusal_by_h1(const http::RequestHead& request, const http::ResponseHead& response) {
+  const bool is_yes = response.status >= 200 && response.status < 300;
+  const bool to_connect = request.method == "CONNECT" && ws::is_websocket(request);
+  if (!is_yes || !to_connect || response.version == http::Version::Http2) return std::nullopt;
+  return Error{Code::Protocol,
+               "the origin answered the WebSocket upgrade with " + std::to_string(response.status) +
+                   ", which over HTTP/2 would open it",
+               Origin::Upstream, Retry::No, 0};
 }
 
 http::ResponseHead for_h1_client(const http::RequestHead& upgrade, const http::ResponseHead& response) {

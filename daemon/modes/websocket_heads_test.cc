@@ -38,5 +38,24 @@ TEST(WebSocketHeads, AnH2YesBecomesTheSwitchAnH1ClientWaitsFor) {
   EXPECT_FALSE(is_opened_by_h2(upgrade, response));
 }
 
+TEST(WebSocketHeads, AnH1YesThatIsNoSwitchIsARefusal) {
+  http::RequestHead connect;
+  connect.method = "CONNECT";
+  connect.protocol = "websocket";
+  http::ResponseHead response;
+  response.status = 200;
+  const auto refused = refusal_by_h1(connect, response);
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->code, Code::Protocol);
+  EXPECT_EQ(refused->origin, Origin::Upstream);
+  for (const int other : {101, 302, 403}) {
+    response.status = other;
+    EXPECT_FALSE(refusal_by_h1(connect, response)) << other;
+  }
+  response.status = 200;
+  response.version = http::Version::Http2;
+  EXPECT_FALSE(refusal_by_h1(connect, response));
+}
+
 }  // namespace
 }  // namespace tapdeck::modes

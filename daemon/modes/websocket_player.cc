@@ -204,7 +204,7 @@ net::Task<Result<void>> WebSocketPlayer::play() {
     if (!sent) co_return sent;
     if (const auto end = closing()) co_return co_await say_close(*end);
     if (ends_without_close() && recording_.outcome.kind == OutcomeKind::Reset) {
-      exchange_.reset(http::ResetCode::InternalError);
+      exchange_.reset(reset_code_of(recording_));
       co_return Result<void>{};
     }
     if (client_ended_ || ends_without_close()) break;

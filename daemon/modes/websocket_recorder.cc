@@ -151,8 +151,12 @@ store::Outcome WebSocketRecorder::outcome(const Result<void>& served) const {
   if (client_left) return {OutcomeKind::Complete, 0, std::string(kClientLeft)};
   if (served) return {OutcomeKind::Complete, 0, {}};
   const Error& error = served.error();
-  const bool reset = error.origin == Origin::Upstream && error.code == Code::Reset;
-  return {reset ? OutcomeKind::Reset : OutcomeKind::Incomplete, bytes, std::string(exchange::name_of(error, facts_))};
+  const std::string reason(exchange::name_of(error, facts_));
+  if (error.origin != Origin::Upstream || error.code != Code::Reset) return {OutcomeKind::Incomplete, bytes, reason};
+  // A stream that ended with its connection has no code of its own: the client got this one.
+  const bool by_h2 = builder_.recording().response.version == http::Version::Http2;
+  const auto otherwise = by_h2 ? static_cast<uint32_t>(http::ResetCode::InternalError) : 0;
+  return {OutcomeKind::Reset, bytes, reason, facts_.reset_code.value_or(otherwise)};
 }
 
 net::Task<> WebSocketRecorder::finish(const Result<void>& served) {

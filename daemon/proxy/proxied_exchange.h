@@ -36,6 +36,7 @@ class ProxiedExchange final : public exchange::Exchange {
   net::Task<Result<void>> flush() override { return inner_.flush(); }
   void reset(http::ResetCode code) override { inner_.reset(code); }
   void cut(http::ResetCode code) override { inner_.cut(code); }
+  void reset_connection() override { inner_.reset_connection(); }
   void become_tunnel() override { inner_.become_tunnel(); }
   bool response_started() const override { return inner_.response_started(); }
   const exchange::TlsFacts& tls() const override { return inner_.tls(); }

@@ -215,7 +215,8 @@ net::Task<> Connection::serve_http() {
   const http::Limits limits = http_limits(context_.limits);
   const std::string_view scheme = secure_ ? "https" : "http";
   auto codec = speaks_h2_ ? http::make_h2_codec(http::Role::Server, limits, scheme,
-                                                exchange::h2_options(context_.metrics, flow_.client.to_string()))
+                                                exchange::h2_options(context_.metrics, flow_.client.to_string(),
+                                                                     context_.limits.h2_streams))
                           : http::make_h1_codec(http::Role::Server, limits, scheme);
   codec->input().append(std::move(received_));
   SessionContext session_context{context_.executor,

@@ -1,5 +1,6 @@
 #include "daemon/server/session.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -128,10 +129,8 @@ void Session::pump() {
 }
 
 StreamExchange* Session::find(http::StreamId stream) {
-  for (const auto& exchange : active_) {
-    if (exchange->stream() == stream) return exchange.get();
-  }
-  return nullptr;
+  const auto at = std::ranges::lower_bound(active_, stream, {}, &StreamExchange::stream);  // in the order they began
+  return at != active_.end() && (*at)->stream() == stream ? at->get() : nullptr;
 }
 
 void Session::dispatch(const http::Event& event) {
@@ -340,7 +339,10 @@ void Session::set_read_deadline() {
   }
   in_head_ = false;
   bool body_wanted = false;
-  for (const auto& exchange : active_) body_wanted |= !exchange->request_is_complete();
+  for (const auto& exchange : active_) {
+    body_wanted = !exchange->request_is_complete();
+    if (body_wanted) break;
+  }
   if (active_.empty() || body_wanted) {
     read_deadline_.set(context_.limits.idle_timeout);
   } else {

@@ -225,6 +225,12 @@ void StreamExchange::cut(http::ResetCode code) {
   session_.hang_up(*this);
 }
 
+void StreamExchange::reset_connection() {
+  if (gone_ || (ended_ && !tunnel_)) return;
+  ended_ = true;
+  session_.lose_client(Error{Code::Reset, "the connection was broken off", Origin::Internal, Retry::No, 0});
+}
+
 void StreamExchange::become_tunnel() {
   tunnel_ = true;
   if (is_multiplexed()) return;       // its bytes go on as Body events

@@ -59,6 +59,7 @@ class StreamExchange final : public exchange::Exchange {
   Result<bool> try_flush() override;
   void reset(http::ResetCode code) override;
   void cut(http::ResetCode code) override;
+  void reset_connection() override;
   void become_tunnel() override;
   bool response_started() const override { return started_; }
   size_t writable_now() const override { return session_.codec_->send_capacity(stream_); }

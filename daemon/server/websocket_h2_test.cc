@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "daemon/http/h2_codec.h"
+#include "daemon/server/h2_wire.h"
 #include "daemon/server/websocket_rig.h"
 
 namespace tapdeck::server {
@@ -34,6 +34,7 @@ class H2Client {
     }
     return status_;
   }
+  [[nodiscard]] std::optional<http::ResetCode> reset() const { return reset_; }
   void say(const std::string& frames) { EXPECT_TRUE(codec_->send_body(stream_, frames)); }
   std::string next() {
     while (read_.empty() && !ended_ && step()) {
@@ -69,9 +70,10 @@ class H2Client {
   void take(const http::Event& event) {
     if (std::holds_alternative<http::HeadReceived>(event)) status_ = codec_->response_head().status;
     if (const auto* body = std::get_if<http::BodyReceived>(&event)) {
-      EXPECT_TRUE(reader_.feed(body->bytes, read_));
+      if (status_ == 200) EXPECT_TRUE(reader_.feed(body->bytes, read_));
       codec_->consumed(body->stream, body->bytes.size());
     }
+    if (const auto* reset = std::get_if<http::StreamReset>(&event)) reset_ = reset->code;
     if (std::holds_alternative<http::MessageComplete>(event) || std::holds_alternative<http::StreamReset>(event)) {
       ended_ = true;
     }
@@ -82,6 +84,7 @@ class H2Client {
   http::StreamId stream_ = 0;
   int status_ = 0;
   bool ended_ = false;
+  std::optional<http::ResetCode> reset_;
   ws::MessageReader reader_{{ws::From::Server, std::nullopt}};
   std::vector<ws::Message> read_;
 };
@@ -139,6 +142,73 @@ TEST(WebSocketH2, RecordedOverH2ItAnswersOverBothVersions) {
   EXPECT_EQ(h1.next(), "close 1000 ");
   h1.wire().close();
   EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 2; }));
+}
+
+TEST(WebSocketH2, ARefusalOfHttp1WithA200IsNoOpenTunnel) {
+  RigOptions options;
+  options.config.routes.emplace_back().upstream_http = config::UpstreamHttp::V1;
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(http_origin([](const std::string& request) {
+    if (request.contains("/forbidden")) return std::string("HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno");
+    return with_length("hello");
+  }));
+  rig.go_to(origin.endpoint());
+  EXPECT_TRUE(rig.ask(upgrade_request("/h1")).starts_with("HTTP/1.1 200"));
+  for (const Mode mode : {Mode::Record, Mode::Replay}) {
+    if (mode == Mode::Replay) {
+      EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 3; }));
+      origin.stop();
+      rig.set_mode(mode);
+      EXPECT_THAT(rig.ask(upgrade_request("/h1")), HasSubstr("\r\n\r\nhello"));
+      rig.set_mode(mode);
+      H2Client by_h2(rig);
+      EXPECT_EQ(by_h2.open("/h1"), 502);
+      by_h2.finish();
+    }
+    H2Client client(rig);
+    EXPECT_EQ(client.open("/chat"), 502) << to_string(mode);
+    client.finish();
+    H2Client other(rig);
+    EXPECT_EQ(other.open("/forbidden"), 403) << to_string(mode);
+    other.finish();
+  }
+}
+
+TEST(WebSocketH2, TheCodeOfAResetReachesTheClientAndTheTape) {
+  RigOptions options;
+  config::Route& route = options.config.routes.emplace_back();
+  route.name = "h2";
+  route.upstream_http = config::UpstreamHttp::V2;
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin([](Wire& raw) {
+    H2Wire wire(raw, http::Role::Server);
+    wire.until("HEAD");
+    http::ResponseHead head;
+    head.status = 200;
+    head.version = http::Version::Http2;
+    EXPECT_TRUE(wire.codec().send_response(1, head, http::EndStream::No));
+    EXPECT_TRUE(wire.codec().send_body(1, text("hi"), std::nullopt));
+    wire.flush();
+    wire.until("BODY");
+    wire.codec().reset(1, http::ResetCode::EnhanceYourCalm);
+    wire.flush();
+    wire.until("EOF");
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  for (const Mode mode : {Mode::Record, Mode::Replay}) {
+    if (mode == Mode::Replay) {
+      EXPECT_EQ(only_recording(rig).outcome.code, 11U);
+      origin.stop();
+      rig.set_mode(mode);
+    }
+    H2Client client(rig);
+    EXPECT_EQ(client.open("/chat"), 200);
+    EXPECT_EQ(client.next(), "text hi");
+    client.say(client_text("ho"));
+    EXPECT_EQ(client.next(), "<END>");
+    EXPECT_EQ(client.reset(), http::ResetCode::EnhanceYourCalm) << to_string(mode);
+  }
 }
 
 TEST(WebSocketOverH2, AnOriginThatClosesBeforeItsSettingsIsAnError) {

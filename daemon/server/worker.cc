@@ -116,13 +116,14 @@ struct Worker::Impl {
     if (parts.store != nullptr) {
       modes::ReplayContext replay_context{parts.store, parts.redactor, &readers, parts.cursors, &metrics};
       replay_context.idle_timeout = parts.config->limits.idle_timeout;
+      replay_context.refused = parts.config->proxy.replay_refused;
       replay = std::make_unique<modes::ReplayHandler>(replay_context);
     }
     if (parts.writer != nullptr) {
       link = std::make_unique<modes::StoreLink>(executor, *parts.writer, metrics, link_options(parts.config->storage));
       const config::Limits& limits = parts.config->limits;
-      const modes::RecordContext record_context{parts.store, link.get(),      parts.redactor,
-                                                &metrics,    limits.max_body, limits.body_oversize};
+      const modes::RecordContext record_context{parts.store,     link.get(),           parts.redactor, &metrics,
+                                                limits.max_body, limits.body_oversize, parts.cursors};
       record = std::make_unique<modes::RecordHandler>(record_context, forward);
     }
     modes::ModeOptions options{parts.config->routes, static_cast<size_t>(parts.config->limits.body_buffer),

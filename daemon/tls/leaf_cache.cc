@@ -37,6 +37,13 @@ Time renew_at(const LeafSpec& spec, const Leaf& leaf) {
   return leaf.not_after - (leaf.not_after - leaf.not_before) / 10;
 }
 
+// A clock that was ahead and is corrected leaves leaves of the future: a Good one is not valid yet, an Expired one
+// still.
+Time use_from(const LeafSpec& spec, const Leaf& leaf) {
+  if (spec.validity || spec.shape == LeafShape::NotYetValid) return Time::min();
+  return spec.shape == LeafShape::Expired ? leaf.not_after : leaf.not_before;
+}
+
 }  // namespace
 
 ServerCredential::ServerCredential(Leaf leaf, std::string scope)
@@ -50,6 +57,7 @@ struct LeafCache::Shard {
   struct Entry {
     std::string key;
     std::shared_ptr<const ServerCredential> credential;
+    Time use_from;
     Time renew_at;
   };
   mutable std::mutex lock;
@@ -60,13 +68,14 @@ struct LeafCache::Shard {
   // Under the lock.
   std::shared_ptr<const ServerCredential> find(std::string_view key, Time now) {
     const auto found = entries.find(key);
-    if (found == entries.end() || now >= found->second->renew_at) return nullptr;
+    if (found == entries.end() || now < found->second->use_from || now >= found->second->renew_at) return nullptr;
     order.splice(order.begin(), order, found->second);
     return found->second->credential;
   }
   void insert(Entry entry, size_t capacity) {
     if (const auto found = entries.find(entry.key); found != entries.end()) {
       found->second->credential = std::move(entry.credential);
+      found->second->use_from = entry.use_from;
       found->second->renew_at = entry.renew_at;
       order.splice(order.begin(), order, found->second);
       return;
@@ -106,6 +115,7 @@ Result<std::shared_ptr<const ServerCredential>> LeafCache::get(const LeafSpec& s
   how.now = now;
   const auto begin = std::chrono::steady_clock::now();
   TRY(leaf, mint(spec.shape == LeafShape::UntrustedIssuer ? untrusted_ : trusted_, spec, how));
+  const Time begin_of_use = use_from(spec, leaf);
   const Time renewal = renew_at(spec, leaf);
   auto credential = std::make_shared<const ServerCredential>(std::move(leaf), key);
   const auto spent = std::chrono::steady_clock::now() - begin;
@@ -114,7 +124,7 @@ Result<std::shared_ptr<const ServerCredential>> LeafCache::get(const LeafSpec& s
   // Whoever minted the same meanwhile was first; both callers then show one certificate.
   if (auto found = shard.find(key, now)) return found;
   const size_t capacity = std::max<size_t>(1, options_.capacity / kShards);
-  shard.insert({std::move(key), credential, renewal}, capacity);
+  shard.insert({std::move(key), credential, begin_of_use, renewal}, capacity);
   return credential;
 }
 

@@ -48,8 +48,9 @@ class LeafCache {
   LeafCache(const LeafCache&) = delete;
   LeafCache& operator=(const LeafCache&) = delete;
 
-  // The leaf for `spec`, minted now (about 100 µs, under no lock) when it is not there or has used nine tenths of its
-  // life. Two threads that miss at once may both mint; one result is kept and both get it. Errors: those of mint().
+  // The leaf for `spec`, minted now (about 100 µs, under no lock) when it is not there, has used nine tenths of its
+  // life or was made by a clock that was ahead. Two threads that miss at once may both mint; one result is kept and
+  // both get it. Errors: those of mint().
   [[nodiscard]] Result<std::shared_ptr<const ServerCredential>> get(const LeafSpec& spec);
 
   struct Stats {

@@ -60,6 +60,24 @@ TEST_F(LeafCacheTest, MakesALeafAnewBeforeItExpires) {
   EXPECT_EQ(cache.stats().entries, 1U);
 }
 
+TEST_F(LeafCacheTest, MakesALeafAnewThatAClockAheadHasMade) {
+  Time now = system_now() + std::chrono::days(3);
+  LeafCacheOptions options;
+  options.clock = [&now] { return now; };
+  LeafCache cache(*ca, *untrusted, options);
+  const LeafSpec expired{{"a.test"}, {}, LeafShape::Expired, {}};
+  const LeafSpec not_yet{{"a.test"}, {}, LeafShape::NotYetValid, {}};
+  const auto good_ahead = must(cache.get(leaf_for("a.test")));
+  const auto expired_ahead = must(cache.get(expired));
+  const auto not_yet_ahead = must(cache.get(not_yet));
+  now -= std::chrono::days(3);
+  const auto good = must(cache.get(leaf_for("a.test")));
+  EXPECT_NE(good, good_ahead);
+  EXPECT_NE(must(cache.get(expired)), expired_ahead);
+  EXPECT_EQ(must(cache.get(not_yet)), not_yet_ahead);
+  EXPECT_EQ(must(cache.get(leaf_for("a.test"))), good);
+}
+
 TEST_F(LeafCacheTest, ReportsANameItCannotMint) {
   LeafCache cache(*ca, *untrusted);
   EXPECT_FALSE(cache.get(leaf_for("a b")));

@@ -60,6 +60,8 @@ class Lane {
   // The connection this lane is all of, for the pool; nullptr: shared.
   [[nodiscard]] virtual Connection* whole() { return nullptr; }
 
+  // With what code the origin broke the stream off, if it did.
+  [[nodiscard]] virtual std::optional<http::ResetCode> reset_code() const { return std::nullopt; }
   [[nodiscard]] virtual const Channel& channel() const = 0;
   [[nodiscard]] virtual std::chrono::milliseconds idle_timeout() const = 0;
   bool reused = false;  // not the first exchange of its connection

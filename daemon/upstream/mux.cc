@@ -13,6 +13,8 @@ constexpr std::chrono::seconds kLinger{1};
 // Kept for the next streams: as many as are commonly open, none that has held a long head.
 constexpr size_t kWaiters = 128;
 constexpr size_t kOrdinaryHead = 4096;
+// At a time, of an origin that takes more: the next ones get a further connection, with windows of its own.
+constexpr uint32_t kStreams = 1000;
 }  // namespace
 
 MuxConnection::MuxConnection(DialContext& context, Channel channel)
@@ -20,7 +22,7 @@ MuxConnection::MuxConnection(DialContext& context, Channel channel)
       channel_(std::move(channel)),
       codec_(http::make_h2_codec(http::Role::Client, context.limits,
                                  channel_.key.security == Security::Tls ? "https" : "http",
-                                 exchange::h2_options(*context.metrics, channel_.key.where()))),
+                                 exchange::h2_options(*context.metrics, channel_.key.where(), kStreams))),
       group_(context.executor),
       room_(context.executor),
       changed_(context.executor),

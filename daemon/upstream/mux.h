@@ -114,6 +114,7 @@ class MuxStream final : public Lane {
   net::Task<Result<void>> write_tunnel(std::string_view bytes) override;
   void end_tunnel() override;
   void abandon(http::ResetCode code) override;
+  std::optional<http::ResetCode> reset_code() const override { return reset_; }
   const Channel& channel() const override { return connection_.channel_; }
   std::chrono::milliseconds idle_timeout() const override { return connection_.context_.idle_timeout; }
 
@@ -123,7 +124,8 @@ class MuxStream final : public Lane {
 
   void on_event(const http::Event& event, http::Codec& codec);
   void on_failure(const Error& error);
-  void watch();  // sets the deadline
+  [[nodiscard]] std::string authority() const;  // of a request that names none
+  void watch();                                 // sets the deadline
   void note_progress() { progress_ = exchange::Clock::now(); }
   void on_stalled();                   // it has passed
   [[nodiscard]] static Error ended();  // before the request was sent

@@ -142,9 +142,22 @@ Error MuxStream::ended() {
   return Error{Code::Closed, "the shared connection has ended", Origin::Upstream, Retry::Yes, 0};
 }
 
+// HTTP/1.0 need not say whom it asks, and servers of HTTP/2 mostly want to be told: it is who the connection goes to.
+std::string MuxStream::authority() const {
+  const Key& key = channel().key;
+  if (key.server_name.empty()) return key.where();
+  const bool is_default = key.address.port == 443;
+  return is_default ? key.server_name : key.server_name + ':' + std::to_string(key.address.port);
+}
+
 Result<void> MuxStream::send_request(const http::RequestHead& head, http::EndStream end) {
   if (connection_.failure_) return std::unexpected(ended());
-  auto stream = connection_.codec_->send_request(head, end);
+  std::optional<http::RequestHead> named;
+  if (head.version == http::Version::Http10 && head.authority.empty()) {
+    named = head;
+    named->authority = authority();
+  }
+  auto stream = connection_.codec_->send_request(named ? *named : head, end);
   if (!stream) {
     Error error = stream.error();
     if (error.code == Code::Exhausted) error.retry = Retry::Yes;

@@ -104,6 +104,58 @@ TEST_F(CgroupCapture, KeepClosedGoesOnRefusingUntilLeftoversAreCleaned) {
   EXPECT_EQ(lab::output_of("ls -A " + directory_.path()), "");
 }
 
+// A capture of another run directory, as of another daemon.
+class TwoCaptures : public CgroupCapture {
+ protected:
+  void SetUp() override {
+    CgroupCapture::SetUp();
+    if (IsSkipped()) return;
+    options_.run_dir = other_directory_.path();
+    auto made = Capture::create(options_, other_sink_);
+    ASSERT_TRUE(made) << made.error().message();
+    other_ = std::move(*made);
+    options_.run_dir = directory_.path();
+  }
+  std::string others(uint32_t slot) {
+    for (const TargetStats& one : capture_->stats().targets) {
+      if (one.target == slot) return one.others;
+    }
+    return "not attached";
+  }
+  lab::TestDirectory other_directory_;
+  lab::Sink other_sink_;
+  std::unique_ptr<Capture> other_;
+};
+
+TEST_F(TwoCaptures, OfOneCgroupOnlyTheFirstIsAttachedAndTheSecondSaysWhoHasIt) {
+  attach(kOpen);
+  const auto second = other_->attach_cgroup(kSlot, cgroup_.path(), kSealed);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Code::Busy);
+  EXPECT_NE(second.error().detail.find("pid " + std::to_string(::getpid()) + " "), std::string::npos)
+      << second.error().detail;
+  EXPECT_EQ(cgroup_.attached_programs(), 10) << "the first one's";
+  expect_captured({.to = ep("192.0.2.10:443")});
+  ASSERT_TRUE(capture_->detach(kSlot));
+  EXPECT_TRUE(other_->attach_cgroup(kSlot, cgroup_.path(), kSealed));
+}
+
+TEST_F(TwoCaptures, AtDifferentHeightsBothAreAttachedAndSayWhoSeesWhat) {
+  const std::string inner = cgroup_.path() + "/inner";
+  lab::sh("mkdir " + inner);
+  ASSERT_TRUE(other_->attach_cgroup(kSlot, inner, kOpen));
+  attach(kOpen);
+  EXPECT_NE(others(kSlot).find("captures " + inner + ": what runs there is not seen here"), std::string::npos)
+      << others(kSlot);
+  const std::string innermost = inner + "/most";
+  lab::sh("mkdir " + innermost);
+  ASSERT_TRUE(capture_->attach_cgroup(kSlot + 1, innermost, kOpen));
+  EXPECT_NE(others(kSlot + 1).find("captures " + inner + " above"), std::string::npos) << others(kSlot + 1);
+  capture_.reset();
+  other_.reset();
+  EXPECT_TRUE(eventually([&] { return ::rmdir(innermost.c_str()) == 0 && ::rmdir(inner.c_str()) == 0; }));
+}
+
 TEST_F(CgroupCapture, ConnectionsOlderThanTheAttachAreCounted) {
   lab::sh("ip addr add 198.18.0.1/32 dev lo");
   const auto origin = lab::listen_on(ep("198.18.0.1:18080"));

@@ -284,6 +284,11 @@ void Sink::on_refused(const Refusal& refusal) {
   refusals_.push_back(refusal);
 }
 
+void Sink::on_refused_as_recorded(const Refusal& refusal) {
+  const std::scoped_lock lock(mutex_);
+  as_recorded_.push_back(refusal);
+}
+
 Accepted Sink::accept(int milliseconds) {
   Accepted out;
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
@@ -321,6 +326,11 @@ std::vector<Endpoint> Sink::addresses() {
 std::vector<Refusal> Sink::refusals() {
   const std::scoped_lock lock(mutex_);
   return refusals_;
+}
+
+std::vector<Refusal> Sink::refusals_as_recorded() {
+  const std::scoped_lock lock(mutex_);
+  return as_recorded_;
 }
 
 int Sink::gone() {

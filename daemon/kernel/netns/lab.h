@@ -126,11 +126,13 @@ class Sink final : public ListenerSink {
   void on_cgroup_gone(uint32_t target) override;
   void on_cgroup_back(uint32_t target) override;
   void on_refused(const Refusal& refusal) override;
+  void on_refused_as_recorded(const Refusal& refusal) override;
 
   // Waits up to `milliseconds` for a connection on any listener; fd is empty when none came.
   [[nodiscard]] Accepted accept(int milliseconds = 5000);
   [[nodiscard]] std::vector<Endpoint> addresses();
   [[nodiscard]] std::vector<Refusal> refusals();
+  [[nodiscard]] std::vector<Refusal> refusals_as_recorded();
   [[nodiscard]] int gone();
   [[nodiscard]] int back();
 
@@ -138,6 +140,7 @@ class Sink final : public ListenerSink {
   std::mutex mutex_;
   std::vector<CapturedListener> listeners_;
   std::vector<Refusal> refusals_;
+  std::vector<Refusal> as_recorded_;
   int gone_ = 0;
   int back_ = 0;
 };

@@ -1,0 +1,47 @@
+// Where containers are, asked of podman and docker by their command line: one container for a person who typed its name
+// (with the nearest names when there is none), or all that are waited for, in one question to each runtime.
+//
+// Not when to ask (targets_ask.cc). Thread: any; calls block.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/app/target_resolve.h"
+
+namespace tapdeck::app {
+
+// As resolve_target().
+[[nodiscard]] Result<ResolvedTarget> resolve_container(const std::string& name, const ResolveOptions& options);
+
+class ContainerLookup {
+ public:
+  explicit ContainerLookup(ResolveOptions options) : options_(std::move(options)) {}
+  ContainerLookup(const ContainerLookup&) = delete;
+  ContainerLookup& operator=(const ContainerLookup&) = delete;
+
+  using Answer = std::function<void(const std::string& name, const Result<ResolvedTarget>& found)>;
+  // Calls `answer` once for each name: for those that a runtime has as soon as it said so, for the rest at the end. A
+  // runtime that did not answer in time is left out for a minute, then for longer, up to ten.
+  void ask(const std::vector<std::string>& names, const Answer& answer);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Silence {
+    Clock::time_point until;
+    std::chrono::seconds length;
+  };
+  [[nodiscard]] std::optional<Silence> silence_of(const std::string& tool);
+  void note(const std::string& tool, bool answered);
+
+  const ResolveOptions options_;
+  std::mutex mutex_;
+  std::map<std::string, Silence> silent_;  // by tool
+};
+
+}  // namespace tapdeck::app

@@ -1,0 +1,89 @@
+// podman and docker are scripts, alone on PATH; where a container's cgroup is, target_resolve_test.cc shows.
+#include "daemon/app/container_lookup.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+namespace tapdeck::app {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class Lookup : public testing::Test {
+ protected:
+  void SetUp() override {
+    old_path_ = std::getenv("PATH");
+    directory_ = testing::TempDir() + "tapdeck-lookup-" + std::to_string(::getpid());
+    std::filesystem::create_directories(directory_ + "/bin");
+    ::setenv("PATH", (directory_ + "/bin").c_str(), 1);
+  }
+  void TearDown() override {
+    ::setenv("PATH", old_path_.c_str(), 1);
+    std::filesystem::remove_all(directory_);
+  }
+  void tool(const std::string& name, const std::string& script) const {
+    const std::string path = directory_ + "/bin/" + name;
+    std::ofstream(path) << "#!/bin/sh\necho \"" << name << " $*\" >>'" << directory_ << "/asked'\n" << script << "\n";
+    ::chmod(path.c_str(), 0755);
+  }
+  [[nodiscard]] std::vector<std::string> asked() const {
+    std::vector<std::string> lines;
+    std::ifstream in(directory_ + "/asked");
+    for (std::string line; std::getline(in, line);) lines.push_back(line);
+    return lines;
+  }
+  static std::map<std::string, Error> errors(ContainerLookup& lookup, const std::vector<std::string>& names) {
+    std::map<std::string, Error> out;
+    lookup.ask(names, [&](const std::string& name, const Result<ResolvedTarget>& found) {
+      EXPECT_FALSE(found) << name;
+      EXPECT_FALSE(out.contains(name)) << "answered twice: " << name;
+      if (!found) out[name] = found.error();
+    });
+    return out;
+  }
+  static std::string stopped(const std::string& name) {
+    return R"(echo '[{"Id":"0123456789abcdef","Name":")" + name + R"(","State":{"Status":"exited","Pid":0}}]')";
+  }
+
+  std::string old_path_;
+  std::string directory_;
+};
+
+TEST_F(Lookup, TellsWhatIsStoppedFromWhatIsMissingInOneQuestionARuntime) {
+  tool("podman", stopped("web") + "; echo 'Error: no such container db' >&2; exit 125");
+  tool("docker", "echo '[]'; echo 'Error: No such container: web' >&2; exit 1");
+  ContainerLookup lookup({});
+  const auto said = errors(lookup, {"web", "db", "-x"});
+  EXPECT_EQ(said.at("web").code, Code::Busy);
+  EXPECT_EQ(said.at("db").code, Code::NotFound);
+  EXPECT_THAT(said.at("db").detail, HasSubstr("--pid"));
+  EXPECT_EQ(said.at("-x").code, Code::InvalidArgument);
+  EXPECT_THAT(asked(), ElementsAre("podman inspect --type container web db", "docker inspect --type container web db"));
+}
+
+TEST_F(Lookup, ARuntimeThatDidNotAnswerIsLeftOutForAWhile) {
+  tool("podman", "echo 'no such container' >&2; exit 125");
+  tool("docker", "exec /bin/sleep 1000");
+  ResolveOptions options;
+  options.deadline = std::chrono::milliseconds(200);
+  ContainerLookup lookup(options);
+  EXPECT_THAT(errors(lookup, {"web"}).at("web").detail, HasSubstr("docker: no answer in time"));
+  EXPECT_THAT(errors(lookup, {"web"}).at("web").detail, HasSubstr("docker gave no answer in time and is not asked"));
+  EXPECT_THAT(asked(), testing::Contains("podman inspect --type container web").Times(2));
+  EXPECT_THAT(asked(), testing::Contains("docker inspect --type container web").Times(1));
+}
+
+TEST_F(Lookup, SaysThatThereIsNoRuntime) {
+  ContainerLookup lookup({});
+  EXPECT_EQ(errors(lookup, {"web"}).at("web").code, Code::Unsupported);
+}
+
+}  // namespace
+}  // namespace tapdeck::app

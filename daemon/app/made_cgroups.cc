@@ -1,0 +1,60 @@
+#include "daemon/app/made_cgroups.h"
+
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "daemon/base/result.h"
+
+namespace tapdeck::app {
+namespace {
+
+// systemd and the runtimes without it; the first container makes them, in the mount's root.
+constexpr std::array<std::string_view, 5> kPlaces = {"machine.slice", "system.slice", "libpod_parent", "docker",
+                                                     "kubepods.slice"};
+constexpr size_t kIdLength = 64;
+
+}  // namespace
+
+bool is_container_cgroup(std::string_view name) {
+  if (name.starts_with("libpod-conmon-")) return false;  // podman's own process beside the container
+  size_t digits = 0;
+  for (const char c : name) {
+    const bool is_digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+    digits = is_digit ? digits + 1 : 0;
+    if (digits == kIdLength) return true;
+  }
+  return false;
+}
+
+std::vector<std::string> container_places(const std::string& mount) {
+  std::vector<std::string> out{mount};
+  for (const std::string_view place : kPlaces) out.push_back(mount + "/" + std::string(place));
+  return out;
+}
+
+void watch_for_cgroups(int inotify_fd, const std::string& directory) {
+  ignore(::inotify_add_watch(inotify_fd, directory.c_str(), IN_CREATE | IN_MOVED_TO | IN_ONLYDIR), "polled anyway");
+}
+
+MadeCgroups read_made_cgroups(int inotify_fd) {
+  MadeCgroups out;
+  alignas(inotify_event) std::array<char, 16384> buffer{};
+  for (ssize_t n = 0; (n = ::read(inotify_fd, buffer.data(), buffer.size())) > 0;) {
+    for (ssize_t i = 0; i < n;) {
+      const auto* event = reinterpret_cast<const inotify_event*>(&buffer[static_cast<size_t>(i)]);
+      i += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
+      const bool lost = (event->mask & IN_Q_OVERFLOW) != 0;
+      const std::string name(event->len > 0 ? event->name : "");
+      out.any |= lost || !name.empty();
+      // In a place that is made now the container's cgroup may be already, unseen.
+      out.container |= lost || is_container_cgroup(name) || std::ranges::find(kPlaces, name) != kPlaces.end();
+      if (!name.empty()) out.names.push_back(name);
+    }
+  }
+  return out;
+}
+
+}  // namespace tapdeck::app

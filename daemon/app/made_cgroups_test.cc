@@ -1,0 +1,61 @@
+// Directories are ordinary ones: inotify tells of them as of cgroups.
+#include "daemon/app/made_cgroups.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "daemon/base/unique_fd.h"
+
+namespace tapdeck::app {
+namespace {
+
+using testing::ElementsAre;
+
+const std::string kId = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+TEST(MadeCgroups, ContainersAreKnownByTheIdInTheirName) {
+  for (const std::string& name : {"libpod-" + kId + ".scope", "docker-" + kId + ".scope", kId, "libpod-" + kId,
+                                  "cri-containerd-" + kId + ".scope"}) {
+    EXPECT_TRUE(is_container_cgroup(name)) << name;
+  }
+  for (const std::string& name : {std::string("nginx.service"), "libpod-conmon-" + kId + ".scope", kId.substr(1),
+                                  std::string("run-r0123456789abcdef0123456789abcdef.service")}) {
+    EXPECT_FALSE(is_container_cgroup(name)) << name;
+  }
+}
+
+class MadeCgroupsIn : public testing::Test {
+ protected:
+  void SetUp() override {
+    directory_ = testing::TempDir() + "tapdeck-made-" + std::to_string(::getpid());
+    std::filesystem::create_directories(directory_);
+    inotify_ = UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    ASSERT_TRUE(inotify_);
+    for (const std::string& place : container_places(directory_)) watch_for_cgroups(inotify_.get(), place);
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  std::string directory_;
+  UniqueFd inotify_;
+};
+
+TEST_F(MadeCgroupsIn, NamesWhatWasMadeSinceTheLastCall) {
+  std::filesystem::create_directory(directory_ + "/jobs");
+  const MadeCgroups made = read_made_cgroups(inotify_.get());
+  EXPECT_THAT(made.names, ElementsAre("jobs"));
+  EXPECT_TRUE(made.any);
+  EXPECT_FALSE(made.container);
+  EXPECT_FALSE(read_made_cgroups(inotify_.get()).any);
+}
+
+TEST_F(MadeCgroupsIn, APlaceOfContainersThatIsMadeMayHoldOneAlready) {
+  std::filesystem::create_directories(directory_ + "/machine.slice/libpod-" + kId + ".scope");
+  EXPECT_TRUE(read_made_cgroups(inotify_.get()).container);
+}
+
+}  // namespace
+}  // namespace tapdeck::app

@@ -1,0 +1,104 @@
+#include "daemon/app/refusals.h"
+
+#include <utility>
+
+#include "daemon/base/log.h"
+#include "daemon/modes/refused.h"
+#include "daemon/server/bypass.h"
+
+namespace tapdeck::app {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Recordings held in memory at a time.
+constexpr size_t kPage = 500;
+// A session that is recorded into meanwhile is walked through at most for a twentieth of the time.
+constexpr int kRest = 20;
+
+bool holds_the_same(const store::SessionInfo& a, const store::SessionInfo& b) {
+  return a.number == b.number && a.takes == b.takes && a.recordings == b.recordings && a.bytes == b.bytes &&
+         a.last_recorded_unix_us == b.last_recorded_unix_us;
+}
+
+Result<void> each_recording(const store::ExchangeStore& store, const std::string& session,
+                            const std::function<void(const store::Recording&)>& see) {
+  store::RecordingFilter filter;
+  filter.session = session;
+  std::string cursor;
+  do {
+    TRY(page, store.list_recordings(filter, kPage, cursor));
+    for (const store::Recording& recording : page.items) see(recording);
+    cursor = std::move(page.next);
+  } while (!cursor.empty());
+  return {};
+}
+
+}  // namespace
+
+bool Refusals::concerns(const Assignment& assignment) const {
+  return config_.proxy.replay_refused == config::ReplayRefused::Refuse && assignment.mode == Mode::Replay &&
+         modes::only_replays(config_.routes, assignment.name);
+}
+
+Result<std::vector<Endpoint>> Refusals::find(const Assignment& assignment) const {
+  modes::RefusedDestinations destinations;
+  TRY_VOID(each_recording(store_, assignment.session, [&](const auto& recording) { destinations.look(recording); }));
+  if (destinations.none()) return std::vector<Endpoint>();
+  TRY_VOID(each_recording(store_, assignment.session, [&](const store::Recording& recording) {
+    destinations.judge(recording);
+    const Endpoint& to = recording.provenance.original_destination;
+    const bool bypassed = server::any_bypass_matches(assignment.bypass, recording.host, to) ||
+                          server::any_bypass_matches(config_.tls.bypass, recording.host, to);
+    if (bypassed) destinations.spare(to);  // it is tunnelled now, whatever was recorded
+  }));
+  return destinations.found();
+}
+
+void Refusals::walk(uint32_t slot, Followed& followed) {
+  const auto began = Clock::now();
+  // Noted first: what is recorded during the walk is news again.
+  if (auto info = store_.session(followed.assignment.session)) followed.seen = std::move(*info);
+  const auto tell = [&](const Error& error) {
+    log::warn("replay.refusals", "refused connects are replayed as resets: their destinations could not be handed on",
+              {{"target", slot}, {"session", followed.assignment.session}, {"error", error.message()}});
+  };
+  auto found = find(followed.assignment);
+  if (!found) tell(found.error());
+  if (found && !found->empty()) {
+    auto refused = publish_(slot, *found);
+    if (!refused) tell(refused.error());
+    log::info("replay.refusals", "destinations are refused as recorded",
+              {{"target", slot},
+               {"session", followed.assignment.session},
+               {"destinations", found->size()},
+               {"by_connect", refused.value_or(0)}});
+  }
+  followed.not_before = Clock::now() + kRest * (Clock::now() - began);
+}
+
+void Refusals::follow(uint32_t slot, const Assignment& assignment) {
+  forget(slot);
+  if (!concerns(assignment)) return;
+  const std::scoped_lock lock(mutex_);
+  Followed& followed = followed_[slot];
+  followed.assignment = assignment;
+  walk(slot, followed);
+}
+
+void Refusals::look_again(uint32_t slot) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = followed_.find(slot);
+  if (found == followed_.end() || Clock::now() < found->second.not_before) return;
+  const auto info = store_.session(found->second.assignment.session);
+  if (info && holds_the_same(*info, found->second.seen)) return;
+  ignore(publish_(slot, {}), "what is not attached refuses nothing");
+  if (info) walk(slot, found->second);
+}
+
+void Refusals::forget(uint32_t slot) {
+  const std::scoped_lock lock(mutex_);
+  if (followed_.erase(slot) > 0) ignore(publish_(slot, {}), "what is not attached refuses nothing");
+}
+
+}  // namespace tapdeck::app

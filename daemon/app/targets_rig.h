@@ -1,0 +1,148 @@
+// FakeBackend and the fixture of the registry's tests: cgroups are real, below one `tapdeck-test-PID`; the capture
+// layer is a fake that writes down what it was told, and podman and docker are scripts that say what the test wants.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "daemon/app/cgroup2.h"
+#include "daemon/app/targets.h"
+
+namespace tapdeck::app {
+
+class FakeBackend : public TargetBackend {
+ public:
+  Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved, Why) override {
+    if (refuse) {
+      ++refused;
+      return fail(Code::Permission, "no CAP_BPF");
+    }
+    ++passed[slot];  // a datagram, before anything could be done about it
+    return note("attach " + std::to_string(slot) + " " +
+                (resolved.interface.empty() ? resolved.cgroup_path : resolved.interface) + " " +
+                settings.session.value_or("-"));
+  }
+  Result<void> update(uint32_t slot, const TargetSettings& settings) override {
+    return note("update " + std::to_string(slot) + " " + settings.session.value_or("-"));
+  }
+  Result<void> detach(uint32_t slot) override { return note("detach " + std::to_string(slot)); }
+  std::map<std::string, uint64_t> uncaptured(uint32_t slot) override {
+    return passed.contains(slot) ? std::map<std::string, uint64_t>{{"udp", passed[slot]}}
+                                 : std::map<std::string, uint64_t>{};
+  }
+
+  std::vector<std::string> take() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(calls_, {});
+  }
+  // Waits for the next call; "" after ten seconds.
+  std::string next() {
+    std::unique_lock lock(mutex_);
+    if (!changed_.wait_for(lock, std::chrono::seconds(10), [&] { return !calls_.empty(); })) return "";
+    std::string call = calls_.front();
+    calls_.erase(calls_.begin());
+    return call;
+  }
+  std::atomic<bool> refuse = false;
+  std::atomic<int> refused = 0;         // times
+  std::map<uint32_t, uint64_t> passed;  // by slot; never less, as in the kernel's counters
+
+ private:
+  Result<void> note(std::string call) {
+    const std::lock_guard lock(mutex_);
+    calls_.push_back(std::move(call));
+    changed_.notify_all();
+    return {};
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::string> calls_;
+};
+
+class Targets : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto mount = find_cgroup2_mount();
+    if (!mount || ::geteuid() != 0) GTEST_SKIP() << "needs root and cgroup2";
+    top_ = *mount + "/tapdeck-test-" + std::to_string(::getpid());
+    ASSERT_EQ(::mkdir(top_.c_str(), 0755), 0);
+    directory_ = testing::TempDir() + "tapdeck-targets-" + std::to_string(::getpid());
+    std::filesystem::create_directories(directory_ / "bin");
+    old_path_ = std::getenv("PATH");
+  }
+  void TearDown() override {
+    if (top_.empty()) return;
+    ::setenv("PATH", old_path_.c_str(), 1);
+    for (const pid_t pid : pids_) end(pid);
+    for (const auto& entry : std::filesystem::directory_iterator(top_)) {
+      if (entry.is_directory()) ::rmdir(entry.path().c_str());
+    }
+    ::rmdir(top_.c_str());
+    std::filesystem::remove_all(directory_);
+  }
+  std::string cgroup(const std::string& name) {
+    const std::string path = top_ + "/" + name;
+    ::mkdir(path.c_str(), 0755);
+    return path;
+  }
+  pid_t process_in(const std::string& path) {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      for (;;) ::pause();
+    }
+    std::ofstream(path + "/cgroup.procs") << pid;
+    pids_.push_back(pid);
+    return pid;
+  }
+  static void end(pid_t pid) {
+    if (::kill(pid, SIGKILL) == 0) ::waitpid(pid, nullptr, 0);
+  }
+  // From now on `podman inspect` answers with this; written aside and renamed, as who asks may be reading.
+  void podman_says(const std::string& script) { tool_says("podman", script); }
+  void tool_says(const std::string& tool, const std::string& script) {
+    const std::string path = directory_ / "bin" / tool;
+    std::ofstream(path + ".new") << "#!/bin/sh\n" << script << "\n";
+    ::chmod((path + ".new").c_str(), 0755);
+    std::filesystem::rename(path + ".new", path);
+    ::setenv("PATH", (directory_ / "bin").c_str(), 1);
+  }
+  static std::string running(const std::string& id, pid_t pid) {
+    return R"(echo '[{"Id":")" + id + R"(","Name":"web","State":{"Status":"running","Pid":)" + std::to_string(pid) +
+           "}}]'";
+  }
+  std::unique_ptr<TargetRegistry> registry(std::chrono::milliseconds longest = std::chrono::milliseconds(20)) {
+    TargetRegistry::Options options;
+    options.file = directory_ / "targets.json";
+    options.resolve.deadline = std::chrono::minutes(10);
+    options.first_look = std::chrono::milliseconds(5);
+    options.longest_look = longest;
+    options.longest_container_look = longest;
+    options.last_slot = 3;
+    auto opened = TargetRegistry::open(std::move(options), backend_);
+    EXPECT_TRUE(opened) << opened.error().message();
+    return std::move(*opened);
+  }
+  static TargetSettings wanted(TargetKind kind, const std::string& name, const std::string& session = "s") {
+    TargetSettings settings;
+    settings.spec = {kind, name};
+    settings.session = session;
+    return settings;
+  }
+
+  FakeBackend backend_;
+  std::string top_;
+  std::filesystem::path directory_;
+  std::string old_path_;
+  std::vector<pid_t> pids_;
+};
+
+}  // namespace tapdeck::app

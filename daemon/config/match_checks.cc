@@ -1,0 +1,154 @@
+// Names and conditions that are compared with what passes by. One that can never be equal to it does nothing, in
+// silence: what was to be left alone is recorded, what was to be hidden is stored. So these are refused, with what to
+// write instead.
+#include <algorithm>
+
+#include "daemon/base/endpoint.h"
+#include "daemon/config/schema.h"
+
+namespace tapdeck::config {
+namespace {
+
+constexpr std::string_view kDigits = "0123456789";
+constexpr std::string_view kSpace = " \t\r\n\v\f";
+
+bool is_visible_ascii(char c) {
+  return c > 0x20 && c < 0x7f;
+}
+
+// As TOML has it.
+std::string literal(std::string_view text) {
+  return '"' + std::string(text) + '"';
+}
+
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::ranges::transform(out, out.begin(), [](char c) { return lower(c); });
+  return out;
+}
+
+// "2001:db8::1", "fd00:*"; not "a.test:80" or "*:80", where somebody thinks of a port.
+bool is_ipv6_glob(std::string_view text) {
+  if (text.find_first_not_of("0123456789abcdefABCDEF:.*") != std::string_view::npos) return false;
+  const auto colons = std::ranges::count(text, ':');
+  return colons > 1 || (colons == 1 && text.find('*') != std::string_view::npos && text.find('*') > text.find(':'));
+}
+
+// The keys that say what somebody meant who wrote a URL, or a host with its port.
+std::string as_conditions(std::string_view url) {
+  std::string out = "host = ";
+  std::string scheme, path;
+  if (const size_t end = url.find("://"); end != std::string_view::npos) {
+    scheme = lower(url.substr(0, end));
+    url.remove_prefix(end + 3);
+  }
+  if (const size_t slash = url.find_first_of("/?#"); slash != std::string_view::npos) {
+    path = url.substr(slash, url.find_first_of("?#") - slash);
+    url = url.substr(0, slash);
+  }
+  url.remove_prefix(url.rfind('@') + 1);  // npos + 1 is 0: all of it
+  const bool brackets = url.starts_with('[');
+  const size_t end = brackets ? url.find(']') : url.rfind(':');
+  const std::string_view port = end == std::string_view::npos ? "" : url.substr(end + 1);
+  out += literal(url.substr(brackets ? 1 : 0, end == std::string_view::npos ? end : end - (brackets ? 1 : 0)));
+  const std::string_view digits = port.substr(port.starts_with(':') ? 1 : 0);
+  if (!digits.empty() && digits.find_first_not_of(kDigits) == std::string_view::npos)
+    out += ", port = " + std::string(digits);
+  if (scheme == "http" || scheme == "https") out += ", scheme = " + literal(scheme);
+  if (path.size() > 1) out += ", path = " + literal(path);
+  return out;
+}
+
+std::string percent_encoded(std::string_view text) {
+  constexpr std::string_view kHex = "0123456789ABCDEF";
+  std::string out;
+  for (const char c : text) {
+    if (is_visible_ascii(c)) {
+      out += c;
+    } else {
+      const auto byte = static_cast<unsigned char>(c);
+      out += {'%', kHex[byte >> 4], kHex[byte & 15]};
+    }
+  }
+  return out;
+}
+
+bool is_escape(std::string_view text) {
+  constexpr std::string_view kHex = "0123456789abcdefABCDEF";
+  return text.size() > 2 && text[0] == '%' && kHex.contains(text[1]) && kHex.contains(text[2]);
+}
+
+}  // namespace
+
+std::optional<std::string> check_host_glob(std::string_view text) {
+  if (text.empty()) return "must not be empty; left out it is any host";
+  if (text.size() > 253) return "is longer than 253 bytes, as no host name is";
+  if (!std::ranges::all_of(text, is_visible_ascii)) {
+    const bool space = text.find_first_of(kSpace) != std::string_view::npos;
+    return space ? "has white space in it, which no host name has"
+                 : "must be in the ASCII form of clients, \"xn--...\"";
+  }
+  if (text.find_first_of("/?#[]@") != std::string_view::npos || (text.contains(':') && !is_ipv6_glob(text)))
+    return "is compared with a host name alone and would never match; write " + as_conditions(text);
+  if (text.contains(':')) {
+    if (text.contains('*')) return std::nullopt;
+    const auto address = Endpoint::parse(text);
+    if (!address) return "is neither a host name nor an address";
+    if (address->ip() != lower(text)) return "is an address that clients write so: " + literal(address->ip());
+    return std::nullopt;
+  }
+  constexpr std::string_view kNames = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_*";
+  if (text.find_first_not_of(kNames) != std::string_view::npos) return "is not a host name with optional '*'";
+  if (text.starts_with('.')) return "begins with '.', as no host name does; write " + literal("*" + std::string(text));
+  if (text.contains("..")) return "has '..' in it, as no host name has";
+  return std::nullopt;
+}
+
+std::optional<std::string> check_path(std::string_view text) {
+  if (!text.starts_with('/')) return "must begin with '/'";
+  const size_t mark = text.find_first_of("?#");
+  if (mark != std::string_view::npos) {
+    return std::string(text[mark] == '?' ? "has a query" : "has a fragment") +
+           ", which is no part of a path, and would never match; write " + literal(text.substr(0, mark));
+  }
+  if (!std::ranges::all_of(text, is_visible_ascii))
+    return "must be percent-encoded, as clients send it; write " + literal(percent_encoded(text));
+  return check_any(text);
+}
+
+std::optional<std::string> check_method(std::string_view text) {
+  if (text.empty()) return "must not be empty; left out it is any method";
+  std::string capitals(text);
+  for (char& c : capitals) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  if (check_token(text)) return "is not a method, for example \"GET\"; one route has one method";
+  if (capitals != text) return "would never match: methods are case-sensitive; write " + literal(capitals);
+  return std::nullopt;
+}
+
+std::optional<std::string> check_parameter(std::string_view text) {
+  const size_t begin = text.find_first_not_of(kSpace);
+  if (begin == std::string_view::npos) return "must not be empty";
+  const std::string_view name = text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
+  if (name.size() != text.size())
+    return "has white space around it, which names are read without; write " + literal(name);
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const std::string sign = std::string("'") + c + "'";
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return "has a control byte in it, which no name has";
+    if (c == '*') return "has a '*' in it, but there are no patterns here; name each parameter";
+    if (c == '&' || c == ';') return "has a " + sign + " in it, where a name ends; give each name a string of its own";
+    if (c == '=') return "has a '=' in it, where a name ends; write " + literal(text.substr(0, i));
+    if (c == '#' || c == '?' || c == '/' || c == '!')
+      return "has a " + sign + " in it, behind which a name begins; write " + literal(text.substr(i + 1));
+    if (c == '+') return "has a '+' in it, which is a space in a query; write the space";
+    if (is_escape(text.substr(i)))
+      return "is compared with decoded names; write the character for " + literal(text.substr(i, 3));
+  }
+  return check_any(text);
+}
+
+}  // namespace tapdeck::config

@@ -1,0 +1,152 @@
+#include "daemon/kernel/other_programs.h"
+
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <thread>
+
+#include "daemon/base/unique_fd.h"
+#include "daemon/kernel/cgroup.h"
+
+namespace tapdeck::kernel {
+namespace {
+
+constexpr size_t kMaxDirectories = 4096;  // looked at below a target
+// tapdeck_connect4 and 6, as long as the kernel keeps names.
+constexpr std::string_view kProgram = "tapdeck_connect";
+static_assert(kProgram.size() == BPF_OBJ_NAME_LEN - 1);
+
+bool is_tapdecks(uint32_t program) {
+  const UniqueFd fd(bpf_prog_get_fd_by_id(program));
+  bpf_prog_info info{};
+  __u32 size = sizeof(info);
+  return fd && bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0 && kProgram == info.name;
+}
+
+ProgramIds without(ProgramIds ids, const ProgramIds& ours) {
+  std::erase_if(ids, [&](uint32_t id) { return ours.contains(id); });
+  return ids;
+}
+
+std::string text_of(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+bool holds_one_of(const std::filesystem::path& process, const ProgramIds& programs) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(process / "fd", error), end; !error && it != end; it.increment(error)) {
+    std::error_code gone;
+    const std::string what = std::filesystem::read_symlink(it->path(), gone).string();
+    if (!what.starts_with("anon_inode:bpf")) continue;
+    const std::string info = text_of(process / "fdinfo" / it->path().filename());
+    const size_t at = info.find("prog_id:\t");
+    if (at == std::string::npos) continue;
+    uint32_t id = 0;
+    std::from_chars(info.data() + at + 9, info.data() + info.size(), id);
+    if (programs.contains(id)) return true;
+  }
+  return false;
+}
+
+// "pid 42 (tapdeck)"; nullopt: no process that we can see.
+std::optional<std::string> holder_of(const ProgramIds& programs) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator it("/proc", error), end; !error && it != end; it.increment(error)) {
+    const std::string pid = it->path().filename().string();
+    if (pid.find_first_not_of("0123456789") != std::string::npos || !holds_one_of(it->path(), programs)) continue;
+    std::string name = text_of(it->path() / "comm");
+    if (name.ends_with('\n')) name.pop_back();
+    return "pid " + pid + " (" + name + ")";
+  }
+  return std::nullopt;
+}
+
+std::string name_of(const ProgramIds& programs) {
+  return "another tapdeck, " + holder_of(programs).value_or("of which no process is seen") + ",";
+}
+
+ProgramIds programs_on(const std::string& path) {
+  const Result<UniqueFd> directory = open_cgroup(path);
+  return directory ? connect_programs_on(directory->get()) : ProgramIds{};
+}
+
+// Of the first directory below with programs of others.
+std::string find_below(const std::string& path, const ProgramIds& ours, size_t& left) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> list(::opendir(path.c_str()), &::closedir);
+  while (const dirent* entry = list ? ::readdir(list.get()) : nullptr) {
+    if (entry->d_type != DT_DIR || entry->d_name[0] == '.') continue;
+    if (left == 0) return {};
+    --left;
+    const std::string child = path + "/" + entry->d_name;
+    if (const ProgramIds others = without(programs_on(child), ours); !others.empty()) {
+      return name_of(others) + " captures " + child + ": what runs there is not seen here";
+    }
+    if (std::string found = find_below(child, ours, left); !found.empty()) return found;
+  }
+  return {};
+}
+
+}  // namespace
+
+ProgramIds connect_programs_on(int cgroup_fd) {
+  std::array<__u32, 64> ids{};
+  auto count = static_cast<__u32>(ids.size());
+  if (bpf_prog_query(cgroup_fd, BPF_CGROUP_INET4_CONNECT, 0, nullptr, ids.data(), &count) != 0) return {};
+  ProgramIds out;
+  for (const __u32 id : std::span(ids).first(std::min<size_t>(count, ids.size()))) {
+    if (is_tapdecks(id)) out.insert(id);
+  }
+  return out;
+}
+
+Result<void> check_not_taken(const std::string& cgroup_path, int cgroup_fd, const ProgramIds& ours) {
+  std::optional<std::string> holder;
+  for (int tries = 0; tries < 10; ++tries) {
+    const ProgramIds others = without(connect_programs_on(cgroup_fd), ours);
+    if (others.empty()) return {};
+    holder = holder_of(others);
+    if (holder) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  if (holder) {
+    return fail(Code::Busy,
+                "another tapdeck, " + *holder + ", captures " + cgroup_path +
+                    " already, and only the first sees its connections: detach it there",
+                Origin::Kernel);
+  }
+  return fail(Code::Busy,
+              "programs of another tapdeck that has ended are on " + cgroup_path +
+                  " still: run 'tapdeck clean' with its configuration",
+              Origin::Kernel);
+}
+
+std::string others_below(const std::string& cgroup_path, const ProgramIds& ours) {
+  size_t left = kMaxDirectories;
+  return find_below(cgroup_path, ours, left);
+}
+
+std::string others_above(const std::string& cgroup_path, const ProgramIds& ours) {
+  for (std::filesystem::path above = std::filesystem::path(cgroup_path).parent_path(); above.has_relative_path();
+       above = above.parent_path()) {
+    const ProgramIds others = without(programs_on(above.string()), ours);
+    if (!others.empty())
+      return name_of(others) + " captures " + above.string() + " above: it does not see what runs here";
+  }
+  return {};
+}
+
+}  // namespace tapdeck::kernel

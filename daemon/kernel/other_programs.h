@@ -1,0 +1,28 @@
+// Programs of other tapdecks on a cgroup, above and below it. Of two on the very same cgroup only the first sees a
+// connect: it rewrites the destination to its own listener on loopback, which the second leaves alone. Of two at
+// different heights the lower one sees it, as it does when one tapdeck has both; that is how `run` inside a target
+// works. Looks only. Thread: control thread.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+
+#include "daemon/base/result.h"
+
+namespace tapdeck::kernel {
+
+using ProgramIds = std::set<uint32_t>;
+
+// Of the connect programs that some tapdeck attached to this very directory. Empty too when we may not know.
+[[nodiscard]] ProgramIds connect_programs_on(int cgroup_fd);
+
+// Busy, naming who has it, when there are connect programs on `cgroup_path` that are not among `ours`. Waits up to
+// 100 ms for those of a process that has just ended.
+[[nodiscard]] Result<void> check_not_taken(const std::string& cgroup_path, int cgroup_fd, const ProgramIds& ours);
+
+// For people, one sentence: whose programs are on a directory below, or above; empty: nobody's.
+[[nodiscard]] std::string others_below(const std::string& cgroup_path, const ProgramIds& ours);
+[[nodiscard]] std::string others_above(const std::string& cgroup_path, const ProgramIds& ours);
+
+}  // namespace tapdeck::kernel

@@ -1,0 +1,139 @@
+// How HTTP/2 clients are told that their origin broke a stream off or refused it, live and in replay.
+#include <gmock/gmock.h>
+
+#include <functional>
+#include <future>
+#include <map>
+
+#include "daemon/server/h2_wire.h"
+#include "daemon/server/worker_rig.h"
+
+namespace tapdeck::server {
+namespace {
+
+using ::testing::HasSubstr;
+
+RigOptions to_origin_by(config::UpstreamHttp version) {
+  RigOptions options;
+  config::Route route;
+  route.upstream_http = version;
+  options.config.routes.push_back(std::move(route));
+  return options;
+}
+
+// Calls `on_part` when the body has begun.
+std::string seen_by_h2_client(WorkerRig& rig, const std::function<void()>& on_part) {
+  Wire raw = rig.connect();
+  H2Wire client(raw, http::Role::Client);
+  client.request("GET", "/a");
+  std::string seen = client.until("BODY 1");
+  on_part();
+  seen += ", " + client.until("RESET");
+  raw.close();
+  return seen;
+}
+
+// Live and in replay.
+void expect_twice(
+    WorkerRig& rig, ScriptedOrigin& origin, const std::string& expected, const std::function<void()>& on_part = [] {}) {
+  rig.go_to(origin.endpoint());
+  EXPECT_EQ(seen_by_h2_client(rig, on_part), expected);
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  EXPECT_EQ(seen_by_h2_client(rig, [] {}), expected);
+}
+
+// Begins an answer to the first request, without an end.
+void begin_answer(H2Wire& wire) {
+  wire.until("END 1");
+  http::ResponseHead head;
+  head.status = 200;
+  head.version = http::Version::Http2;
+  EXPECT_TRUE(wire.codec().send_response(1, head, http::EndStream::No));
+  EXPECT_TRUE(wire.codec().send_body(1, "part", std::nullopt));
+  wire.flush();
+}
+
+TEST(BrokenH2, AResetOfAnHttp1OriginHasNoCodeOfItsOwn) {
+  WorkerRig rig(to_origin_by(config::UpstreamHttp::V1));
+  ScriptedOrigin origin(
+      http_origin([](const std::string&) { return "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart<RST>"; }));
+  expect_twice(rig, origin, "HEAD 1 200, BODY 1 part, RESET 1 2");
+}
+
+TEST(BrokenH2, NorHasALostConnectionOfAnHttp2Origin) {
+  WorkerRig rig(to_origin_by(config::UpstreamHttp::V2));
+  std::promise<void> seen;  // a reset overtakes what was sent before it
+  ScriptedOrigin origin([&seen](Wire& raw) {
+    H2Wire wire(raw, http::Role::Server);
+    begin_answer(wire);
+    seen.get_future().wait();
+    return ScriptedOrigin::End::Reset;
+  });
+  expect_twice(rig, origin, "HEAD 1 200, BODY 1 part, RESET 1 2", [&seen] { seen.set_value(); });
+}
+
+TEST(BrokenH2, AStreamEndedWithNoErrorInTheMiddleStaysThat) {
+  WorkerRig rig(to_origin_by(config::UpstreamHttp::V2));
+  ScriptedOrigin origin([](Wire& raw) {
+    H2Wire wire(raw, http::Role::Server);
+    begin_answer(wire);
+    wire.codec().reset(1, http::ResetCode::NoError);
+    wire.flush();
+    wire.until("EOF");
+    return ScriptedOrigin::End::Close;
+  });
+  expect_twice(rig, origin, "HEAD 1 200, BODY 1 part, RESET 1 0");
+}
+
+// Refuses every stream to "/long" once more came than the proxy keeps for a second try, and "/short" at once.
+ScriptedOrigin::End refuse(Wire& raw) {
+  H2Wire wire(raw, http::Role::Server);
+  std::map<http::StreamId, size_t> sizes;
+  while (true) {
+    const std::string what = wire.next();
+    if (what == "EOF" || what.starts_with("ERROR")) return ScriptedOrigin::End::Close;
+    const auto stream = static_cast<http::StreamId>(std::stoul(what.substr(what.find(' ') + 1)));
+    const bool is_short = wire.request().target == "/short";
+    if (what.starts_with("BODY")) sizes[stream] += what.size();
+    if (what.starts_with("END") && !is_short) wire.respond(stream, 200, "taken");
+    if (is_short ? what.starts_with("END") : sizes[stream] > 70'000) {
+      sizes.erase(stream);
+      wire.codec().reset(stream, http::ResetCode::RefusedStream);
+      wire.flush();
+    }
+  }
+}
+
+TEST(BrokenH2, ARefusedStreamThatCannotGoOutAgainIsRefusedToItsClient) {
+  WorkerRig rig(to_origin_by(config::UpstreamHttp::V2));
+  ScriptedOrigin origin(refuse);
+  rig.go_to(origin.endpoint());
+  Wire raw = rig.connect();
+  H2Wire client(raw, http::Role::Client);
+  const http::StreamId stream = client.open_post("/long");
+  const std::string body(80'000, 'x');
+  std::string heard;
+  for (size_t sent = 0; sent < body.size() && !heard.starts_with("RESET");) {
+    const auto accepted = client.codec().send_body(stream, std::string_view(body).substr(sent), std::nullopt);
+    if (!accepted) break;
+    sent += *accepted;
+    client.flush();
+    if (*accepted == 0) heard = client.next();
+  }
+  if (!heard.starts_with("RESET")) heard = client.until("RESET");
+  EXPECT_THAT(heard, HasSubstr("RESET 1 7"));
+  client.request("POST", "/short", "x");
+  EXPECT_THAT(client.until("RESET"), HasSubstr("RESET 3 7")) << "as often as it was tried";
+  client.request("POST", "/taken", "x");
+  EXPECT_THAT(client.until("END 5"), HasSubstr("HEAD 5 200"));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_EQ(rig.count(Counter::RecordingFailed), 0U) << "what may be sent again was not answered";
+  EXPECT_THAT(rig.ask("POST /short HTTP/1.1\r\nHost: api.test\r\nContent-Length: 1\r\n\r\nx"), HasSubstr(" 502 "))
+      << "an HTTP/1 client knows no such signal";
+  raw.close();
+}
+
+}  // namespace
+}  // namespace tapdeck::server

@@ -1,0 +1,140 @@
+// Which recordings retention removes, and that it says so.
+#include "store/store_writer.h"
+#include "store/test_support.h"
+
+namespace tapdeck::store {
+namespace {
+
+constexpr int64_t kSecond = 1'000'000;
+
+// An exchange that ended `lasted` after it began; call write() when it ends.
+class Exchange {
+ public:
+  Exchange(Recorder& recorder, const std::string& target) : builder_(recorder.begin(target)) {}
+  void end(ExchangeStore& store, int64_t lasted) {
+    builder_.response(Recorder::ok());
+    builder_.body(BodySide::Response, "x", 10);
+    builder_.provenance().timings.total = static_cast<uint64_t>(lasted);
+    builder_.finish({});
+    std::vector<PendingWrite> writes;
+    builder_.take_writes(writes);
+    ASSERT_TRUE(store.write(writes, Durability::Wal));
+  }
+
+ private:
+  RecordingBuilder builder_;
+};
+
+std::vector<std::string> targets_in(ExchangeStore& store) {
+  std::vector<std::string> out;
+  const auto page = store.list_recordings({});
+  for (const auto& recording : page->items) out.push_back(recording.request.target);
+  return out;
+}
+using Targets = std::vector<std::string>;
+
+TEST(Retention, WhatEndedLastStaysHoweverLongAgoItBegan) {
+  const TempDirectory dir;
+  StoreOptions options;
+  options.path = dir.path();
+  options.max_recordings = 3;
+  auto store = open_store(options);
+  Recorder recorder(*store, "s");
+  recorder.set_started(100 * kSecond);
+  Exchange slow(recorder, "/slow");
+  for (int i = 0; i < 10; ++i) {
+    recorder.set_started((101 + i) * kSecond);
+    Exchange(recorder, "/short/" + std::to_string(i)).end(*store, kSecond / 2);
+    ASSERT_TRUE(store->prune(0));
+  }
+  slow.end(*store, 60 * kSecond);
+  ASSERT_TRUE(store->prune(0));
+  EXPECT_EQ(targets_in(*store), (Targets{"/slow", "/short/8", "/short/9"}));
+  // And goes when it is its turn.
+  for (int i = 10; i < 13; ++i) {
+    recorder.set_started((200 + i) * kSecond);
+    Exchange(recorder, "/short/" + std::to_string(i)).end(*store, kSecond / 2);
+  }
+  ASSERT_TRUE(store->prune(0));
+  EXPECT_EQ(targets_in(*store), (Targets{"/short/10", "/short/11", "/short/12"}));
+}
+
+TEST(Retention, AgeCountsFromTheEnd) {
+  const TempDirectory dir;
+  StoreOptions options;
+  options.path = dir.path();
+  options.max_age = std::chrono::seconds(60);
+  auto store = open_store(options);
+  Recorder recorder(*store, "s");
+  recorder.set_started(100 * kSecond);
+  Exchange(recorder, "/slow").end(*store, 50 * kSecond);
+  recorder.set_started(110 * kSecond);
+  Exchange(recorder, "/short").end(*store, kSecond);
+  EXPECT_EQ(store->prune(180 * kSecond)->by_age, 1U);
+  EXPECT_EQ(targets_in(*store), Targets{"/slow"});
+  EXPECT_EQ(store->prune(211 * kSecond)->by_age, 1U);
+}
+
+TEST(Retention, TheOldestOfAllSessionsGoes) {
+  const TempDirectory dir;
+  StoreOptions options;
+  options.path = dir.path();
+  options.max_recordings = 40;
+  auto store = open_store(options);
+  Recorder a(*store, "a"), b(*store, "b");
+  for (int i = 0; i < 100; ++i) {
+    Recorder& one = i % 2 == 0 ? a : b;
+    one.set_started((100 + i) * kSecond);
+    Exchange(one, "/" + std::to_string(i)).end(*store, kSecond / 2);
+  }
+  EXPECT_EQ(store->prune(0)->by_count, 60U);
+  EXPECT_EQ(store->session("a")->recordings, 20U);
+  EXPECT_EQ(store->session("b")->recordings, 20U);
+  EXPECT_EQ(targets_in(*store).front(), "/60");
+  EXPECT_EQ(store->prune(0)->by_count, 0U);
+}
+
+TEST(Retention, IsSaidInTheLogOnceForMany) {
+  const TempDirectory dir;
+  StoreOptions options;
+  options.path = dir.path();
+  options.max_recordings = 1;
+  auto store = open_store(options);
+  Recorder recorder(*store, "s");
+  testing::internal::CaptureStderr();
+  {
+    const auto writer = *StoreWriter::start(*store);
+    for (int i = 0; i < 5; ++i) {
+      auto writes = recorder.whole("/" + std::to_string(i), "x");
+      ASSERT_TRUE(writer->submit(writes, nullptr, 0));
+      writer->flush();
+    }
+    while (store->stored_recordings() > 1) std::this_thread::yield();
+  }
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("store.pruned"), std::string::npos) << said;
+  EXPECT_NE(said.find("max_recordings"), std::string::npos) << said;
+}
+
+TEST(Retention, AnImportTellsWhatItWillRemoveNext) {
+  const TempDirectory dir, other;
+  const std::string file = other.path() + "/s.tapdeck";
+  {
+    auto store = open_store(other.path());
+    Recorder recorder(*store, "s");
+    ignore(recorder.record("/old", "x"), "of 2023");
+    recorder.set_started(
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+            .count());
+    ignore(recorder.record("/new", "x"), "");
+    ASSERT_TRUE(store->export_session("s", file));
+  }
+  StoreOptions options;
+  options.path = dir.path();
+  EXPECT_EQ(open_store(options)->import_session(file, "unbounded", Overwrite::No)->too_old, 0U);
+  options.max_age = std::chrono::hours(24);
+  EXPECT_EQ(open_store(options)->import_session(file, "bounded", Overwrite::No)->too_old, 1U);
+}
+
+}  // namespace
+}  // namespace tapdeck::store

@@ -114,7 +114,9 @@ TEST_F(Run, AppendExtendsTheLastTakeAndWithoutItTheNewestTakeReplaces) {
   EXPECT_EQ(run({"--mode", "replay"}, thrice).out, "n1n2n2");
   ASSERT_EQ(run({}, once).out, "n3");
   origin->stop();
-  EXPECT_EQ(run({"--mode", "replay"}, thrice).out, "n3n3n3");
+  const auto replayed = run({"--mode", "replay", "--append"}, thrice);
+  EXPECT_EQ(replayed.out, "n3n3n3");
+  EXPECT_THAT(replayed.err, HasSubstr("--append has no effect"));
 }
 
 TEST_F(Run, EveryRealClientTrustsUsWithoutBeingTold) {

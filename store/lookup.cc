@@ -1,6 +1,7 @@
 // Reading: replay lookups, recordings, bodies, near misses, origin facts.
 #include <algorithm>
 
+#include "daemon/base/ascii.h"
 #include "store/record_codec.h"
 #include "store/store_impl.h"
 
@@ -207,8 +208,7 @@ Result<std::optional<OriginFacts>> ExchangeStore::origin_facts(std::string_view 
                                                                uint16_t port,
                                                                std::optional<std::string_view> offered) const {
   TRY(found, impl_->find_session(session));
-  std::string name(host);
-  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  const std::string name = lowered(host);
   const auto guard = impl_->use();
   const std::string row = origin_row(found.first, port, name);
   std::optional<std::string> bytes;

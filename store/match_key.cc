@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "daemon/base/ascii.h"
+
 namespace tapdeck::store {
 namespace {
 
@@ -17,12 +19,6 @@ constexpr size_t kBlock = 64;
 enum class Tag : char { Scheme = 1, Host, Port, Method, Path, Query, Body, Dimension };
 constexpr char kKeyVersion = 1;
 constexpr std::string_view kAuthority = "authority";
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return out;
-}
 
 // Gathers the small fields, so that SHA-256 is updated once.
 class FieldBuffer {
@@ -53,10 +49,6 @@ class FieldBuffer {
   char buffer_[512];
   size_t used_ = 0;
 };
-
-std::string_view view(const Digest& digest) {
-  return {reinterpret_cast<const char*>(digest.data()), digest.size()};
-}
 
 // Of "host:port", "[v6]:port" or "host".
 std::string host_in(std::string_view authority) {
@@ -154,7 +146,7 @@ KeyBuilder::KeyBuilder(const KeyHasher& hasher, std::string_view scheme, std::st
     : hasher_(hasher), body_(hasher.begin()) {
   const auto [path, query] = split_target(target);
   parts_.scheme = scheme;
-  parts_.host = lower(host);
+  parts_.host = lowered(host);
   parts_.port = port;
   parts_.method = method;
   parts_.path = path;

@@ -17,6 +17,9 @@ namespace tapdeck::store {
 
 using Digest = std::array<uint8_t, 32>;
 [[nodiscard]] std::string to_hex(const Digest& digest);
+[[nodiscard]] inline std::string_view view(const Digest& digest) {
+  return {reinterpret_cast<const char*>(digest.data()), digest.size()};
+}
 
 // A match key: equal when two requests are the same under the rules of their session. See match_key.h.
 struct Key {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/base/ascii.h"
 #include "store/journal.h"
 #include "store/record_codec.h"
 
@@ -19,12 +20,6 @@ constexpr size_t kSegmentLikely = 32 * 1024;
 // Spare writes: the exchanges a busy worker has open at a time, 256 KiB at most.
 constexpr size_t kSpareWrites = 64;
 constexpr size_t kSpareWriteBytes = 4096;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return out;
-}
 
 void extend_timeline(BodyRef& body, size_t bytes, uint64_t microseconds,
                      const std::optional<std::string_view>& chunk_extension) {
@@ -86,7 +81,7 @@ RecordingBuilder::RecordingBuilder(const BuilderContext& context, uint64_t id, i
   recording_.take = context.take.number;
   recording_.started_unix_us = started_unix_us;
   recording_.scheme = scheme;
-  recording_.host = lower(host);
+  recording_.host = lowered(host);
   recording_.port = port;
   recording_.request = head;
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "daemon/base/ascii.h"
 #include "store/record_codec.h"
 #include "store/store_impl.h"
 
@@ -11,22 +12,16 @@ namespace {
 // Rows looked at for one page, so that a filter which passes nothing cannot hold a caller for a whole large store.
 constexpr size_t kRowsPerPage = 20000;
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return out;
-}
-
 bool holds(const http::Headers& headers, const std::string& text) {
   for (size_t i = 0; i < headers.size(); ++i) {
-    if (lower(std::string(headers[i].name) + ": " + std::string(headers[i].value)).find(text) != std::string::npos)
+    if (lowered(std::string(headers[i].name) + ": " + std::string(headers[i].value)).find(text) != std::string::npos)
       return true;
   }
   return false;
 }
 
 bool matches(const RecordingFilter& filter, const Recording& recording) {
-  if (!filter.host.empty() && lower(filter.host) != recording.host) return false;
+  if (!filter.host.empty() && lowered(filter.host) != recording.host) return false;
   if (!filter.method.empty() && filter.method != recording.request.method) return false;
   if (filter.status != 0 && filter.status != recording.response.status) return false;
   if (recording.started_unix_us < filter.since_unix_us) return false;
@@ -34,8 +29,8 @@ bool matches(const RecordingFilter& filter, const Recording& recording) {
       split_target(recording.request.target).path.find(filter.path_contains) == std::string_view::npos)
     return false;
   if (filter.text.empty()) return true;
-  const std::string text = lower(filter.text);
-  return lower(recording.url()).find(text) != std::string::npos || holds(recording.request.headers, text) ||
+  const std::string text = lowered(filter.text);
+  return lowered(recording.url()).find(text) != std::string::npos || holds(recording.request.headers, text) ||
          holds(recording.response.headers, text);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <ranges>
 
+#include "daemon/base/ascii.h"
 #include "daemon/base/result.h"
 #include "store/redact_fields.h"
 
@@ -54,10 +55,7 @@ std::string_view trimmed(std::string_view text) {
 
 Redactor::Redactor(const RedactOptions& options, const Secret& secret) : hasher_(secret), query_(options.query) {
   headers_ = {"authorization", "proxy-authorization", "cookie", "set-cookie"};
-  for (const auto& name : options.headers) {
-    headers_.push_back(name);
-    for (char& c : headers_.back()) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  }
+  for (const auto& name : options.headers) headers_.push_back(lowered(name));
   for (const auto& name : headers_) header_sizes_ |= 1ull << (name.size() % 64);
 }
 

@@ -11,15 +11,6 @@ const char* name_of(Family family) {
   return kNames[static_cast<size_t>(family)];
 }
 
-std::string_view view(const Digest& digest) {
-  return {reinterpret_cast<const char*>(digest.data()), digest.size()};
-}
-
-int64_t unix_now_us() {
-  using namespace std::chrono;
-  return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
-}
-
 std::string session_prefix(uint32_t session) {
   std::string out;
   ByteWriter(out).u32(session);

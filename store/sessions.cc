@@ -1,6 +1,7 @@
 // Sessions and takes.
 #include <algorithm>
 
+#include "daemon/base/clock.h"
 #include "store/store_impl.h"
 
 namespace tapdeck::store {

@@ -85,11 +85,9 @@ inline constexpr uint8_t kJournalPart = 2;
 [[nodiscard]] uint64_t id_of_row(std::string_view row);
 // The smallest string greater than every string that begins with `prefix` (not all 0xff).
 [[nodiscard]] std::string after_prefix(std::string prefix);
-[[nodiscard]] std::string_view view(const Digest& digest);
 [[nodiscard]] inline rocksdb::Slice slice(std::string_view text) {
   return {text.data(), text.size()};
 }
-[[nodiscard]] int64_t unix_now_us();
 // RocksDB counts every comparison of keys for its thread, which is a tenth of what a write costs. Not in this thread.
 inline void count_nothing() {
   rocksdb::SetPerfLevel(rocksdb::PerfLevel::kDisable);

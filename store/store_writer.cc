@@ -6,6 +6,7 @@
 #include <mutex>
 #include <thread>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 
 namespace tapdeck::store {
@@ -19,11 +20,6 @@ constexpr uint64_t kPrunedAtOnce = 1000;  // what ExchangeStore::prune() removes
 // Written hand-overs that wait for the next submit() to free them: at most 4 MiB.
 constexpr size_t kSpares = 16;
 constexpr size_t kSpareBytes = 256 << 10;
-
-int64_t unix_now_us() {
-  using namespace std::chrono;
-  return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
-}
 
 }  // namespace
 

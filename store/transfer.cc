@@ -1,6 +1,7 @@
 // Sessions in and out: export and import of one file.
 #include <set>
 
+#include "daemon/base/clock.h"
 #include "store/export_file.h"
 #include "store/record_codec.h"
 #include "store/store_impl.h"

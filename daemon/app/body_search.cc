@@ -2,14 +2,11 @@
 
 #include <algorithm>
 
+#include "daemon/base/ascii.h"
 #include "daemon/coding/decoder.h"
 
 namespace tapdeck::app {
 namespace {
-
-void append_lower(std::string& out, std::string_view bytes) {
-  for (const char c : bytes) out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
 
 bool holds(const store::ExchangeStore& store, const store::BodyRef& body, const http::Headers& headers,
            std::string_view text) {
@@ -28,12 +25,12 @@ bool holds(const store::ExchangeStore& store, const store::BodyRef& body, const 
 }  // namespace
 
 TextFinder::TextFinder(std::string_view text) {
-  append_lower(text_, text);
+  text_ += lowered(text);
 }
 
 bool TextFinder::feed(std::string_view piece) {
   if (found_ || text_.empty()) return found_ = true;
-  append_lower(tail_, piece);
+  tail_ += lowered(piece);
   found_ = tail_.find(text_) != std::string::npos;
   if (tail_.size() >= text_.size()) tail_.erase(0, tail_.size() - (text_.size() - 1));
   return found_;

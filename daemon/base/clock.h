@@ -3,11 +3,18 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 
 namespace tapdeck {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 using WallTime = std::chrono::system_clock::time_point;
+
+// Of the wall clock, for what is stored.
+[[nodiscard]] inline int64_t unix_now_us() {
+  using namespace std::chrono;
+  return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
+}
 
 class Clock {
  public:

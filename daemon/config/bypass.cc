@@ -2,12 +2,10 @@
 
 #include <charconv>
 
+#include "daemon/base/ascii.h"
+
 namespace tapdeck::config {
 namespace {
-
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-}
 
 template <class T>
 std::optional<T> number(std::string_view text, T max) {
@@ -42,7 +40,7 @@ bool glob_match(std::string_view pattern, std::string_view text) {
     if (p < pattern.size() && pattern[p] == '*') {
       star = p++;
       star_text = t;
-    } else if (p < pattern.size() && lower(pattern[p]) == lower(text[t])) {
+    } else if (p < pattern.size() && lowered(pattern[p]) == lowered(text[t])) {
       ++p;
       ++t;
     } else if (star != std::string_view::npos) {

@@ -3,6 +3,7 @@
 
 #include <charconv>
 
+#include "daemon/base/ascii.h"
 #include "daemon/base/endpoint.h"
 #include "daemon/config/bypass.h"
 #include "daemon/config/field_path.h"
@@ -125,8 +126,7 @@ std::optional<std::string> check_redacted(std::string_view text) {
   if (text.find('*') != std::string_view::npos)
     return "has a '*' in it, but there are no patterns here; name each field";
   if (auto wrong = check_token(text)) return wrong;
-  std::string name = " " + std::string(text) + " ";
-  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  const std::string name = " " + lowered(text) + " ";
   if (kFraming.find(name) == std::string_view::npos) return std::nullopt;
   return "frames or routes messages ('" + std::string(text) + "'); redacted, no recording could be replayed";
 }

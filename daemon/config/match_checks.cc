@@ -3,6 +3,7 @@
 // write instead.
 #include <algorithm>
 
+#include "daemon/base/ascii.h"
 #include "daemon/base/endpoint.h"
 #include "daemon/config/schema.h"
 
@@ -21,16 +22,6 @@ std::string literal(std::string_view text) {
   return '"' + std::string(text) + '"';
 }
 
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](char c) { return lower(c); });
-  return out;
-}
-
 // "2001:db8::1", "fd00:*"; not "a.test:80" or "*:80", where somebody thinks of a port.
 bool is_ipv6_glob(std::string_view text) {
   if (text.find_first_not_of("0123456789abcdefABCDEF:.*") != std::string_view::npos) return false;
@@ -43,7 +34,7 @@ std::string as_conditions(std::string_view url) {
   std::string out = "host = ";
   std::string scheme, path;
   if (const size_t end = url.find("://"); end != std::string_view::npos) {
-    scheme = lower(url.substr(0, end));
+    scheme = lowered(url.substr(0, end));
     url.remove_prefix(end + 3);
   }
   if (const size_t slash = url.find_first_of("/?#"); slash != std::string_view::npos) {
@@ -98,7 +89,7 @@ std::optional<std::string> check_host_glob(std::string_view text) {
     if (text.contains('*')) return std::nullopt;
     const auto address = Endpoint::parse(text);
     if (!address) return "is neither a host name nor an address";
-    if (address->ip() != lower(text)) return "is an address that clients write so: " + literal(address->ip());
+    if (address->ip() != lowered(text)) return "is an address that clients write so: " + literal(address->ip());
     return std::nullopt;
   }
   constexpr std::string_view kNames = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_*";

@@ -3,16 +3,14 @@
 #include <charconv>
 #include <utility>
 
+#include "daemon/base/ascii.h"
+
 namespace tapdeck::proxy {
 
 namespace {
 
 std::unexpected<Error> bad(std::string_view authority, std::string_view what) {
   return fail(Code::Protocol, "'" + std::string(authority) + "' " + std::string(what), Origin::Downstream);
-}
-
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
 }
 
 }  // namespace
@@ -34,7 +32,7 @@ Result<Destination> Destination::parse(std::string_view authority, uint16_t defa
   const bool brackets = host.starts_with('[') && host.ends_with(']');
   if (brackets) host = host.substr(1, host.size() - 2);
   if (!brackets && host.find_first_of("[]:") != std::string_view::npos) return bad(authority, "is no host and port");
-  for (const char c : host) out.host += lower(c);
+  out.host += lowered(host);
   if (out.host.ends_with('.')) out.host.pop_back();  // the root of names; certificates and routes do without
   if (out.host.empty() || out.host.size() > 253) return bad(authority, "names no host");
   out.endpoint.port = out.port;

@@ -5,6 +5,8 @@
 #include <optional>
 #include <utility>
 
+#include "daemon/base/ascii.h"
+
 namespace tapdeck::tls {
 
 namespace {
@@ -62,7 +64,7 @@ std::optional<std::string> clean_host_name(std::string_view raw) {
   if (raw.ends_with('.')) raw.remove_suffix(1);
   if (raw.empty() || raw.size() > 253) return std::nullopt;
   for (const char c : raw) {
-    const char lower = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    const char lower = lowered(c);
     const bool plain = (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9');
     if (!plain && lower != '-' && lower != '_' && lower != '.') return std::nullopt;
     name += lower;

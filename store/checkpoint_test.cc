@@ -153,5 +153,32 @@ TEST(Checkpoint, AKeyThatWasOnlyKnownLaterReplacesTheFirst) {
   EXPECT_EQ(*store->read_body(recording->response_body), "12");
 }
 
+TEST(Checkpoint, WhatIsGivenUpLeavesNothing) {
+  for (const bool in_one_batch : {false, true}) {
+    const TempDirectory dir;
+    {
+      auto store = open_store(dir.path());
+      Recorder recorder(*store, "s");
+      auto given_up = recorder.begin("/given up", body_of(1, 2 * kSegmentBytes));
+      if (!in_one_batch) save(*store, given_up);
+      auto other = recorder.begin("/other", body_of(2, kSegmentBytes) + body_of(1, kSegmentBytes));
+      other.response(Recorder::ok());
+      other.finish({});
+      std::vector<PendingWrite> writes;
+      given_up.take_writes(writes);
+      given_up.abandon();
+      given_up.take_writes(writes);
+      other.take_writes(writes);
+      ASSERT_TRUE(store->write(writes, Durability::Wal));
+    }
+    auto store = open_store(dir.path());
+    const auto page = store->list_recordings({});
+    ASSERT_EQ(page->items.size(), 1U);
+    EXPECT_TRUE(store->read_body(page->items[0].request_body)) << "a segment of both";
+    ASSERT_TRUE(store->delete_recording(page->items[0].id));
+    EXPECT_EQ(store->stored_bytes(), 0U) << (in_one_batch ? "in one batch" : "in two");
+  }
+}
+
 }  // namespace
 }  // namespace tapdeck::store

@@ -51,6 +51,10 @@ std::string_view to_string(Outcome::Kind kind) {
   return "unknown";
 }
 
+int64_t ended_unix_us(const Recording& recording) {
+  return static_cast<int64_t>(static_cast<uint64_t>(recording.started_unix_us) + recording.provenance.timings.total);
+}
+
 std::string Recording::url() const {
   const auto scheme_end = request.target.find("://");
   if (scheme_end != std::string::npos && scheme_end < request.target.find('/')) return request.target;

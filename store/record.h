@@ -159,6 +159,9 @@ struct Recording {
   [[nodiscard]] std::string url() const;
 };
 
+// When it ended, as far as its times say.
+[[nodiscard]] int64_t ended_unix_us(const Recording& recording);
+
 // What is known of an origin from a session: lets replay offer the same ALPN and mirror the same failure unasked.
 struct OriginFacts {
   std::string alpn;

@@ -217,6 +217,14 @@ bool is_consistent(const Recording& value) {
   return is_consistent(value.request_body) && is_consistent(value.response_body);
 }
 
+// Before version 3 the code of a reset was an errno, or left open, also where an h2 stream ended with INTERNAL_ERROR.
+void name_reset(Recording& value) {
+  constexpr uint32_t kInternalError = 2, kLastOfHttp2 = 0xd;
+  const bool is_reset = value.outcome.kind == Outcome::Kind::Reset && value.response.version == http::Version::Http2;
+  uint32_t& code = value.outcome.code;
+  if (is_reset && (code == 0 || code > kLastOfHttp2)) code = kInternalError;
+}
+
 }  // namespace
 
 void encode_record(const Recording& recording, std::string& out) {
@@ -254,6 +262,7 @@ Result<Recording> decode_record(std::string_view bytes) {
   decode.version = version;
   Recording out;
   fields(decode, out);
+  if (version < 3) name_reset(out);
   if (!decode.in.ok() || decode.in.left() != 0 || !is_consistent(out))
     return fail(Code::Corrupt, "recording does not decode (" + std::to_string(bytes.size()) + " bytes)", Origin::Store);
   return out;

@@ -108,6 +108,29 @@ TEST(RecordCodec, ReadsWhatVersionTwoWrote) {
   EXPECT_EQ(decoded->provenance, recording.provenance);
 }
 
+TEST(RecordCodec, AResetOfVersionTwoIsGivenTheCodeItHadOnTheWire) {
+  Recording recording = full_recording();
+  recording.provenance.timings.head = 0;
+  const auto read = [&](http::Version version, Outcome::Kind kind, uint32_t code) {
+    recording.response.version = version;
+    recording.outcome = {kind, 300, "upstream_reset", code};
+    std::string bytes = encoded(recording);
+    bytes[0] = 2;
+    bytes.pop_back();
+    return decode_record(bytes)->outcome.code;
+  };
+  using Kind = Outcome::Kind;
+  EXPECT_EQ(read(http::Version::Http2, Kind::Reset, 104), 2U) << "an errno";
+  EXPECT_EQ(read(http::Version::Http2, Kind::Reset, 0), 2U);
+  EXPECT_EQ(read(http::Version::Http2, Kind::Reset, 8), 8U);
+  EXPECT_EQ(read(http::Version::Http2, Kind::Reset, 0xd), 0xdU);
+  EXPECT_EQ(read(http::Version::Http11, Kind::Reset, 104), 104U);
+  EXPECT_EQ(read(http::Version::Http2, Kind::Truncated, 0), 0U);
+  recording.outcome = {Kind::Reset, 300, "upstream_reset", 0};
+  recording.response.version = http::Version::Http2;
+  EXPECT_EQ(decode_record(encoded(recording))->outcome.code, 0U) << "a version that says what it means";
+}
+
 TEST(RecordCodec, ReadsWhatVersionOneWrote) {
   // A GET of version 1, field by field: no protocol, no outcome code, no messages.
   std::string bytes;

@@ -110,6 +110,8 @@ class RecordingBuilder {
   // Further key dimensions (KeyBuilder::dimension) and provenance may be set any time before finish().
   [[nodiscard]] KeyBuilder& key_builder() { return key_; }
   [[nodiscard]] Provenance& provenance() { return recording_.provenance; }
+  // Part of an older take, in place of the context's. Before finish().
+  void extend(uint64_t take) { recording_.take = take; }
   void client_alpn(AlpnChoice choice) { alpn_ = std::move(choice); }
   [[nodiscard]] uint64_t id() const { return recording_.id; }
   // Writes of it were handed out before its end.

@@ -189,10 +189,7 @@ class ByEnd {
     const auto oldest = std::ranges::min_element(cursors_, {}, &Cursor::id);
     if (oldest == cursors_.end() || oldest->is_over()) return false;
     Item item{.id = oldest->id(), .session = oldest->session, .encoded = oldest->rows->value().ToString()};
-    if (const auto recording = decode_record(item.encoded)) {
-      const uint64_t lasted = recording->provenance.timings.total;
-      item.ended_unix_us = static_cast<int64_t>(static_cast<uint64_t>(recording->started_unix_us) + lasted);
-    }
+    if (const auto recording = decode_record(item.encoded)) item.ended_unix_us = ended_unix_us(*recording);
     waiting_.push_back(std::move(item));
     oldest->next_id = waiting_.back().id + 1;
     oldest->rows->Next();

@@ -1,4 +1,8 @@
-// Takes of those who go on after a restart. Sessions themselves: exchange_store_test.cc.
+// Takes of those who go on after a restart, and of those who begin while a session is replaced. Sessions themselves:
+// exchange_store_test.cc.
+#include <atomic>
+#include <thread>
+
 #include "store/test_support.h"
 
 namespace tapdeck::store {
@@ -52,6 +56,27 @@ TEST(Takes, OfADeletedSessionNoneIsContinued) {
   auto store = open_store(dir.path());  // numbers of sessions are used again
   ASSERT_TRUE(store->open_take("s", Append::No));
   EXPECT_EQ(store->open_take_of(kWeb, "s", Append::Yes)->number, 2U);
+}
+
+TEST(Takes, OverwritingLosesNeitherSideToWhoOpensATakeMeanwhile) {
+  const TempDirectory dir, other;
+  const std::string file = other.path() + "/s.tapdeck";
+  auto store = open_store(dir.path());
+  {
+    Recorder recorder(*store, "s");
+    for (int i = 0; i < 2000; ++i) ignore(recorder.record("/imported/" + std::to_string(i), "x"), "");
+    ASSERT_TRUE(store->export_session("s", file));
+  }
+  std::atomic<bool> over{false};
+  std::thread opener([&] {
+    while (!over) ASSERT_TRUE(store->open_take("s", Append::Yes));
+  });
+  const auto imported = store->import_session(file, {}, Overwrite::Yes);
+  over = true;
+  opener.join();
+  ASSERT_TRUE(imported) << imported.error().message();
+  EXPECT_EQ(store->session("s")->recordings, 2000U);
+  EXPECT_EQ(store->list_sessions()->size(), 1U);
 }
 
 }  // namespace

@@ -160,7 +160,8 @@ StoreWriter::~StoreWriter() {
   }
   impl_->work.notify_one();
   impl_->thread.join();
-  impl_->tell_pruned({}, std::chrono::steady_clock::time_point::max());
+  impl_->next_told = {};
+  impl_->tell_pruned({}, std::chrono::steady_clock::now());
 }
 
 Result<void> StoreWriter::submit(std::vector<PendingWrite>& writes, Completion* completion, uint64_t token,

@@ -89,7 +89,7 @@ class Import {
           }
           write.encoded = std::move(item.payload);
           ++recordings;
-          TRY_VOID(on_recording(std::move(write)));
+          TRY_VOID(on_recording(std::move(write), ended_unix_us(recording)));
           break;
         }
         case Frame::Origin:
@@ -115,7 +115,7 @@ class Import {
 Result<void> accept_blob(PendingWrite::Blob&& /*blob*/) {
   return {};
 }
-Result<void> accept_recording(PendingWrite&& /*write*/) {
+Result<void> accept_recording(PendingWrite&& /*write*/, int64_t /*ended_unix_us*/) {
   return {};
 }
 Result<void> accept_origin(std::string_view /*payload*/) {
@@ -167,6 +167,49 @@ Result<SessionInfo> ExchangeStore::export_session(std::string_view name, const s
   return impl_->info(found.first, found.second);
 }
 
+namespace {
+
+// A session that was filled out of sight takes its name, and the one that had it is hidden, by one write: whatever
+// happens on the way leaves one of the two. The number of the old one: its rows are to be erased.
+Result<std::optional<uint32_t>> show(ExchangeStore::Impl& store, uint32_t number, const ExportHeader& header,
+                                     Overwrite overwrite) {
+  const std::lock_guard guard(store.write_mutex);
+  SessionRow row, old_row;
+  std::optional<uint32_t> old;
+  {
+    const std::lock_guard table(store.table_mutex);
+    row = store.sessions.at(number);
+    old = store.number_of(row.name);
+    if (old) old_row = store.sessions.at(*old);
+  }
+  // Somebody records into one by now: under two secrets, one half could never be replayed.
+  if (old && overwrite == Overwrite::No) {
+    return fail(Code::AlreadyExists, "session '" + row.name + "' was made meanwhile; import under another name",
+                Origin::Store);
+  }
+  row.hidden = false;
+  row.takes = header.takes;
+  row.created_unix_us = header.created_unix_us;
+  rocksdb::WriteBatch batch;
+  std::string value;
+  encode_session(row, value);
+  batch.Put(store.cf(Family::Sessions), session_prefix(number), value).PermitUncheckedError();
+  if (old) {
+    old_row.hidden = true;
+    value.clear();
+    encode_session(old_row, value);
+    batch.Put(store.cf(Family::Sessions), session_prefix(*old), value).PermitUncheckedError();
+  }
+  TRY_VOID(store.commit(batch, store.options.durability));
+  if (old) store.drop_filter(*old);
+  const std::lock_guard table(store.table_mutex);
+  store.sessions[number] = std::move(row);
+  if (old) store.sessions.erase(*old);
+  return old;
+}
+
+}  // namespace
+
 Result<ImportResult> ExchangeStore::import_session(const std::string& file, std::string_view as, Overwrite overwrite) {
   TRY_VOID(impl_->need_writable());
   Import import(file);
@@ -196,14 +239,14 @@ Result<ImportResult> ExchangeStore::import_session(const std::string& file, std:
         blobs.push_back(std::move(blob));
         return {};
       },
-      [&](PendingWrite&& write) -> Result<void> {
+      [&](PendingWrite&& write, int64_t ended) -> Result<void> {
         write.session_number = number;
         write.id = allocate_id();
         write.blobs = std::move(blobs);
         blobs.clear();
         batch_bytes += write.encoded.size();
         ++result.recordings;
-        if (impl_->options.max_age.count() > 0 && write.started_unix_us < oldest_kept) ++result.too_old;
+        if (impl_->options.max_age.count() > 0 && ended < oldest_kept) ++result.too_old;
         result.bytes += write.encoded.size() + write.body_bytes;
         batch.push_back(std::move(write));
         if (batch_bytes < kImportBatchBytes) return {};
@@ -227,32 +270,18 @@ Result<ImportResult> ExchangeStore::import_session(const std::string& file, std:
       });
   Result<void> done = filled ? Result<void>{} : std::unexpected(filled.error());
   if (done && !batch.empty()) done = write(batch, Durability::Wal);
-  if (done && exists) done = delete_session(name);
+  std::optional<uint32_t> old;
   if (done) {
-    const std::lock_guard guard(impl_->write_mutex);
-    SessionRow row;
-    {
-      const std::lock_guard table(impl_->table_mutex);
-      row = impl_->sessions.at(number);
-    }
-    row.hidden = false;
-    row.takes = header.takes;
-    row.created_unix_us = header.created_unix_us;
-    bool is_taken = false;
-    {
-      const std::lock_guard table(impl_->table_mutex);
-      is_taken = impl_->number_of(name).has_value();
-    }
-    // Somebody records into one by now: under two secrets, one half could never be replayed.
-    done = is_taken ? fail(Code::AlreadyExists, "session '" + name + "' was made meanwhile; import under another name",
-                           Origin::Store)
-                    : impl_->put_session(number, row);
+    auto shown = show(*impl_, number, header, overwrite);
+    if (shown) old = *shown;
+    if (!shown) done = std::unexpected(shown.error());
   }
   if (!done) {
     ignore(impl_->erase_session_rows(number), "the next open removes hidden sessions too");
     return std::unexpected(done.error());
   }
   impl_->bump();
+  if (old) ignore(impl_->erase_session_rows(*old), "the next open removes hidden sessions too");
   return result;
 }
 

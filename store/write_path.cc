@@ -69,7 +69,9 @@ class BatchBuilder {
   void add(PendingWrite& write);
   // Session rows and totals, after the last add().
   void finish();
+  // Once the batch is written.
   void publish();
+  void release_dropped();
 
  private:
   void put(Family family, std::string_view key, std::string_view value) {
@@ -88,6 +90,7 @@ class BatchBuilder {
   std::map<uint32_t, std::optional<SessionRow>> rows_;
   std::optional<uint32_t> filter_session_;
   std::shared_ptr<KeyFilter> filter_;  // of that session
+  std::vector<const PendingWrite*> dropped_;
   uint64_t new_blob_bytes_ = 0;
 };
 
@@ -152,16 +155,22 @@ void BatchBuilder::put_facts(const std::string& row, const OriginFacts& facts) {
   put(Family::Origins, row, value);
 }
 
-// Its session was deleted meanwhile, or it is given up: what a Begin left goes too. Its blobs are released by
-// reference.
+// Its session was deleted meanwhile, or it is given up: what a Begin left goes too. Its blobs go once this batch is
+// written, which may hold them.
 void BatchBuilder::drop(const PendingWrite& write) {
   if (!write.was_begun) return;
   batch_.DeleteRange(impl_.cf(Family::Partial), partial_row(write.id), partial_row(write.id + 1))
       .PermitUncheckedError();
-  ExchangeStore::Impl::Removal removal;
-  removal.ids.insert(write.id);
-  for (const auto& digest : write.references) impl_.release_blob(removal, digest, write.id);
-  ignore(impl_.commit_removal(removal), "at worst a blob stays that nobody needs; the write itself decides");
+  if (!write.references.empty()) dropped_.push_back(&write);
+}
+
+void BatchBuilder::release_dropped() {
+  for (const PendingWrite* write : dropped_) {
+    ExchangeStore::Impl::Removal removal;
+    removal.ids.insert(write->id);
+    for (const auto& digest : write->references) impl_.release_blob(removal, digest, write->id);
+    ignore(impl_.commit_removal(removal), "at worst a blob stays that nobody needs; the write itself decides");
+  }
 }
 
 void BatchBuilder::add(PendingWrite& write) {
@@ -196,7 +205,6 @@ void BatchBuilder::add(PendingWrite& write) {
       return;
     }
     case PendingWrite::Step::Abandon:
-      // References of this very batch first, and those of earlier ones with their blobs.
       for (const auto& digest : write.references) {
         batch_.Delete(impl_.cf(Family::BlobRefs), slice(reference_row(digest, write.id))).PermitUncheckedError();
       }
@@ -265,6 +273,7 @@ Result<void> ExchangeStore::Impl::write_locked(std::span<PendingWrite* const> wr
   if (extra) extra(batch);
   TRY_VOID(commit(batch, durability));
   builder.publish();
+  builder.release_dropped();
   return {};
 }
 

@@ -181,7 +181,7 @@ net::Task<Result<bool>> AdminServer::Impl::read_request(net::Stream& stream, htt
 net::Task<bool> AdminServer::Impl::send(net::Stream& stream, http::Codec& codec, net::Deadline& deadline,
                                         http::StreamId id, const Response& response) {
   deadline.set(options.write_timeout);
-  const http::ResponseHead head = head_of(response, http::reason_of(response.status));
+  const http::ResponseHead head = head_of(response, http::reason_phrase(response.status));
   auto begun = codec.send_response(id, head, http::EndStream::No);
   if (!begun) co_return false;
   auto body = codec.send_body(id, response.body);

@@ -15,7 +15,6 @@ namespace {
 constexpr std::array<const char*, 2> kRuntimes = {"podman", "docker"};
 constexpr std::chrono::seconds kFirstSilence{60};
 constexpr std::chrono::seconds kLongestSilence{600};
-constexpr std::chrono::milliseconds kTrial{2000};  // for the first question after a silence: others wait meanwhile
 
 bool contains_any_case(std::string_view text, std::string_view word) {
   return std::search(text.begin(), text.end(), word.begin(), word.end(),
@@ -123,10 +122,12 @@ Result<ResolvedTarget> resolve_container(const std::string& name, const ResolveO
   bool any_tool = false;
   std::optional<Error> not_running;
   for (const std::string tool : kRuntimes) {
-    const Result<ToolOutput> answer = run_tool({tool, "inspect", "--type", "container", name}, options.deadline);
+    const Result<ToolOutput> answer =
+        run_tool({tool, "inspect", "--type", "container", name}, options.deadline, options.cancel_fd);
     if (!answer && answer.error().code == Code::NotFound) continue;
     any_tool = true;
     if (!answer) {
+      if (answer.error().code == Code::Cancelled) return std::unexpected(answer.error());
       trouble += "; " + answer.error().message();
       continue;
     }
@@ -138,7 +139,8 @@ Result<ResolvedTarget> resolve_container(const std::string& name, const ResolveO
       continue;
     }
     if (!contains_any_case(answer->err, "no such")) trouble += "; " + tool + " said: " + first_line(answer->err);
-    const Result<ToolOutput> names = run_tool({tool, "ps", "-a", "--format", "{{.Names}}"}, options.deadline);
+    const Result<ToolOutput> names =
+        run_tool({tool, "ps", "-a", "--format", "{{.Names}}"}, options.deadline, options.cancel_fd);
     if (names && names->status == 0) {
       for (std::string& line : lines_of(names->out)) known.push_back(std::move(line));
     }
@@ -147,11 +149,10 @@ Result<ResolvedTarget> resolve_container(const std::string& name, const ResolveO
   return std::unexpected(any_tool ? no_container(name, nearest_text(name, known), trouble) : no_runtime(name));
 }
 
-std::optional<ContainerLookup::Silence> ContainerLookup::silence_of(const std::string& tool) {
+bool ContainerLookup::is_silent(const std::string& tool) {
   const std::lock_guard lock(mutex_);
   const auto found = silent_.find(tool);
-  if (found == silent_.end()) return std::nullopt;
-  return found->second;
+  return found != silent_.end() && Clock::now() < found->second.until;
 }
 
 void ContainerLookup::note(const std::string& tool, bool answered) {
@@ -161,11 +162,12 @@ void ContainerLookup::note(const std::string& tool, bool answered) {
     return;
   }
   Silence& silence = silent_[tool];
+  if (Clock::now() < silence.until) return;  // it was asked all the same: no reason to leave it out for longer
   silence.length = std::clamp(silence.length * 2, kFirstSilence, kLongestSilence);
   silence.until = Clock::now() + silence.length;
 }
 
-void ContainerLookup::ask(const std::vector<std::string>& names, const Answer& answer) {
+void ContainerLookup::ask(const std::vector<std::string>& names, const Answer& answer, Urgent urgent) {
   std::vector<std::string> left;
   for (const std::string& name : names) {
     if (is_name(name)) {
@@ -177,22 +179,29 @@ void ContainerLookup::ask(const std::vector<std::string>& names, const Answer& a
   std::map<std::string, Error> not_running;  // the other runtime may have a running one of that name
   std::string trouble;
   bool any_tool = false;
-  for (const std::string tool : kRuntimes) {
+  bool all_answered = true;
+  // One that gave no answer comes last: it holds up nobody whom the other has.
+  auto tools = kRuntimes;
+  if (is_silent(tools.front())) std::ranges::reverse(tools);
+  for (const std::string tool : tools) {
     if (left.empty()) return;
-    const std::optional<Silence> silence = silence_of(tool);
-    if (silence && Clock::now() < silence->until) {
+    if (urgent == Urgent::No && is_silent(tool)) {
       any_tool = true;
+      all_answered = false;
       trouble += "; " + tool + " gave no answer in time and is not asked for a while";
       continue;
     }
     std::vector<std::string> argv{tool, "inspect", "--type", "container"};
     argv.insert(argv.end(), left.begin(), left.end());
-    const auto deadline = silence ? std::min(options_.deadline, kTrial) : options_.deadline;
+    const auto own = deadlines_.find(tool);
+    const auto deadline = own == deadlines_.end() ? options_.deadline : own->second;
     const Result<ToolOutput> said = run_tool(std::move(argv), deadline, options_.cancel_fd);
     if (!said && said.error().code == Code::NotFound) continue;
     any_tool = true;
-    note(tool, said || said.error().code != Code::Timeout);
+    const bool answered = said || said.error().code != Code::Timeout;
+    note(tool, answered);
     if (!said) {
+      all_answered &= answered;
       trouble += "; " + said.error().message();
       continue;
     }
@@ -221,7 +230,9 @@ void ContainerLookup::ask(const std::vector<std::string>& names, const Answer& a
     if (known != not_running.end()) {
       answer(name, std::unexpected(known->second));
     } else {
-      answer(name, std::unexpected(any_tool ? no_container(name, "", trouble) : no_runtime(name)));
+      Error error = any_tool ? no_container(name, "", trouble) : no_runtime(name);
+      if (!all_answered) error.code = Code::Timeout;
+      answer(name, std::unexpected(std::move(error)));
     }
   }
 }

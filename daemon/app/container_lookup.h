@@ -21,14 +21,18 @@ namespace tapdeck::app {
 
 class ContainerLookup {
  public:
-  explicit ContainerLookup(ResolveOptions options) : options_(std::move(options)) {}
+  // `deadlines`: of single runtimes, instead of the options'.
+  explicit ContainerLookup(ResolveOptions options, std::map<std::string, std::chrono::milliseconds> deadlines = {})
+      : options_(std::move(options)), deadlines_(std::move(deadlines)) {}
   ContainerLookup(const ContainerLookup&) = delete;
   ContainerLookup& operator=(const ContainerLookup&) = delete;
 
   using Answer = std::function<void(const std::string& name, const Result<ResolvedTarget>& found)>;
-  // Calls `answer` once for each name: for those that a runtime has as soon as it said so, for the rest at the end. A
-  // runtime that did not answer in time is left out for a minute, then for longer, up to ten.
-  void ask(const std::vector<std::string>& names, const Answer& answer);
+  enum class Urgent { No, Yes };
+  // Calls `answer` once for each name: for those that a runtime has as soon as it said so, for the rest at the end,
+  // with Timeout if a runtime that may have it gave no answer. Such a runtime is left out for a minute, then for
+  // longer, up to ten, unless it is urgent.
+  void ask(const std::vector<std::string>& names, const Answer& answer, Urgent urgent = Urgent::No);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -36,10 +40,11 @@ class ContainerLookup {
     Clock::time_point until;
     std::chrono::seconds length;
   };
-  [[nodiscard]] std::optional<Silence> silence_of(const std::string& tool);
+  [[nodiscard]] bool is_silent(const std::string& tool);
   void note(const std::string& tool, bool answered);
 
   const ResolveOptions options_;
+  const std::map<std::string, std::chrono::milliseconds> deadlines_;
   std::mutex mutex_;
   std::map<std::string, Silence> silent_;  // by tool
 };

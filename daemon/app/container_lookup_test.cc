@@ -39,13 +39,15 @@ class Lookup : public testing::Test {
     for (std::string line; std::getline(in, line);) lines.push_back(line);
     return lines;
   }
-  static std::map<std::string, Error> errors(ContainerLookup& lookup, const std::vector<std::string>& names) {
+  static std::map<std::string, Error> errors(ContainerLookup& lookup, const std::vector<std::string>& names,
+                                             ContainerLookup::Urgent urgent = ContainerLookup::Urgent::No) {
     std::map<std::string, Error> out;
-    lookup.ask(names, [&](const std::string& name, const Result<ResolvedTarget>& found) {
+    const auto take = [&](const std::string& name, const Result<ResolvedTarget>& found) {
       EXPECT_FALSE(found) << name;
       EXPECT_FALSE(out.contains(name)) << "answered twice: " << name;
       if (!found) out[name] = found.error();
-    });
+    };
+    lookup.ask(names, take, urgent);
     return out;
   }
   static std::string stopped(const std::string& name) {
@@ -71,13 +73,23 @@ TEST_F(Lookup, TellsWhatIsStoppedFromWhatIsMissingInOneQuestionARuntime) {
 TEST_F(Lookup, ARuntimeThatDidNotAnswerIsLeftOutForAWhile) {
   tool("podman", "echo 'no such container' >&2; exit 125");
   tool("docker", "exec /bin/sleep 1000");
-  ResolveOptions options;
-  options.deadline = std::chrono::milliseconds(200);
-  ContainerLookup lookup(options);
+  ContainerLookup lookup({.deadline = std::chrono::minutes(10)}, {{"docker", std::chrono::milliseconds(200)}});
   EXPECT_THAT(errors(lookup, {"web"}).at("web").detail, HasSubstr("docker: no answer in time"));
   EXPECT_THAT(errors(lookup, {"web"}).at("web").detail, HasSubstr("docker gave no answer in time and is not asked"));
   EXPECT_THAT(asked(), testing::Contains("podman inspect --type container web").Times(2));
   EXPECT_THAT(asked(), testing::Contains("docker inspect --type container web").Times(1));
+}
+
+TEST_F(Lookup, WhatASilentRuntimeMayHaveIsNotKnownAndWhenUrgentItIsAskedLast) {
+  tool("podman", "exec /bin/sleep 1000");
+  tool("docker", "echo 'no such container' >&2; exit 1");
+  ContainerLookup lookup({.deadline = std::chrono::minutes(10)}, {{"podman", std::chrono::milliseconds(200)}});
+  EXPECT_EQ(errors(lookup, {"web"}).at("web").code, Code::Timeout);
+  EXPECT_EQ(errors(lookup, {"web"}).at("web").code, Code::Timeout) << "not asked";
+  EXPECT_EQ(errors(lookup, {"web"}, ContainerLookup::Urgent::Yes).at("web").code, Code::Timeout);
+  const std::string podman = "podman inspect --type container web";
+  const std::string docker = "docker inspect --type container web";
+  EXPECT_THAT(asked(), ElementsAre(podman, docker, docker, docker, podman));
 }
 
 TEST_F(Lookup, SaysThatThereIsNoRuntime) {

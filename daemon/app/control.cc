@@ -342,8 +342,9 @@ Result<void> check_title(const std::string& name) {
     return fail(Code::InvalidArgument, "the name of a target " + *problem);
   const bool is_number = name.find_first_not_of("0123456789") == std::string::npos;
   if (is_number || name == kProxyTarget) {
-    return fail(Code::InvalidArgument, "a target cannot be called '" + name + "': " +
-                                           (is_number ? "that is how ids look" : "that is the explicit proxy's"));
+    return fail(Code::InvalidArgument,
+                "a target cannot be called '" + name + "': " +
+                    (is_number ? "that is how ids look" : "that is the explicit proxy's; choose another --name"));
   }
   return {};
 }
@@ -371,6 +372,8 @@ Result<admin::Json> AppControl::attach(const admin::AttachRequest& request) {
   if (!request.name.empty()) {
     TRY_VOID(check_title(request.name));
     settings.title = request.name;
+  } else if (settings.shown() == kProxyTarget) {
+    TRY_VOID(check_title(kProxyTarget));
   }
   if (request.session) settings.session = request.session;
   if (request.mode) settings.mode = request.mode;

@@ -179,6 +179,10 @@ TEST_F(TargetsControlTest, NamesThatWouldMislead) {
     EXPECT_EQ(refused.error().code, Code::InvalidArgument) << name;
   }
   EXPECT_FALSE(control_->attach(loopback(std::string(65, 'x'))));
+  const auto by_default =
+      control_->attach({.kind = "interface", .selector = "explicit", .name = "", .session = {}, .mode = {}});
+  ASSERT_FALSE(by_default);
+  EXPECT_EQ(by_default.error().code, Code::InvalidArgument) << by_default.error().detail;
   TargetSettings other;
   other.spec = {TargetKind::Interface, "no-such-if0"};
   other.title = "web";

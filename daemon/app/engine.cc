@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <csignal>
 #include <thread>
 #include <utility>
 
@@ -94,6 +96,16 @@ double unix_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+// A `run` may own the store for a while, after the daemon it recorded beside was killed: its end is waited for.
+constexpr std::chrono::seconds kWaitForRun{30};
+constexpr std::chrono::milliseconds kLookForRun{500};
+
+// Signals wait, blocked, for who takes them once the service is there.
+bool is_told_to_stop() {
+  sigset_t pending;
+  return ::sigpending(&pending) == 0 && (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, const Paths& paths,
@@ -111,6 +123,22 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, con
   TRY_VOID(engine->open_capture(paths, workers));
   metrics.add_source(*engine);
   return engine;
+}
+
+Result<std::unique_ptr<Engine>> Engine::create_owner(const config::Config& config, const Paths& paths,
+                                                     MetricsRegistry& metrics) {
+  const auto give_up = std::chrono::steady_clock::now() + kWaitForRun;
+  bool told = false;
+  while (true) {
+    auto engine = create(config, paths, metrics, StoreUse::Own);
+    if (engine || engine.error().code != Code::Busy || engine.error().origin != Origin::Store) return engine;
+    const store::StoreOwner owner = store::ExchangeStore::owner_of(paths.store.string());
+    if (!owner.admin_socket.empty() || is_told_to_stop() || std::chrono::steady_clock::now() > give_up) return engine;
+    if (!std::exchange(told, true)) {
+      log::warn("store.waiting", "a tapdeck run owns the store; it is waited for", {{"owner_pid", owner.pid}});
+    }
+    std::this_thread::sleep_for(kLookForRun);
+  }
 }
 
 Result<void> Engine::open_tls(const Paths& paths) {

@@ -43,6 +43,9 @@ class Engine final : public GaugeSource {
   // missing and what to do. `config` and `metrics` outlive the Engine.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> create(const config::Config& config, const Paths& paths,
                                                               MetricsRegistry& metrics, StoreUse use);
+  // With StoreUse::Own; the end of a `run` that has the store is waited for.
+  [[nodiscard]] static Result<std::unique_ptr<Engine>> create_owner(const config::Config& config, const Paths& paths,
+                                                                    MetricsRegistry& metrics);
   ~Engine() override;
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;

@@ -46,11 +46,11 @@ MadeCgroups read_made_cgroups(int inotify_fd) {
     for (ssize_t i = 0; i < n;) {
       const auto* event = reinterpret_cast<const inotify_event*>(&buffer[static_cast<size_t>(i)]);
       i += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
-      const bool lost = (event->mask & IN_Q_OVERFLOW) != 0;
+      out.lost |= (event->mask & IN_Q_OVERFLOW) != 0;
       const std::string name(event->len > 0 ? event->name : "");
-      out.any |= lost || !name.empty();
+      out.any |= !name.empty();
       // In a place that is made now the container's cgroup may be already, unseen.
-      out.container |= lost || is_container_cgroup(name) || std::ranges::find(kPlaces, name) != kPlaces.end();
+      out.container |= is_container_cgroup(name) || std::ranges::find(kPlaces, name) != kPlaces.end();
       if (!name.empty()) out.names.push_back(name);
     }
   }

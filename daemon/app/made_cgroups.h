@@ -12,9 +12,10 @@ struct MadeCgroups {
   std::vector<std::string> names;  // last components
   bool any = false;
   bool container = false;
+  bool lost = false;  // some events were: anything may have been made
 };
 
-// What has happened since the last call; never blocks. When events were lost, anything may have been made.
+// What has happened since the last call; never blocks.
 [[nodiscard]] MadeCgroups read_made_cgroups(int inotify_fd);
 
 // podman, docker and the kubelet's runtimes put the id, 64 hexadecimal digits, into the name.

@@ -4,9 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "daemon/base/unique_fd.h"
 
@@ -55,6 +57,19 @@ TEST_F(MadeCgroupsIn, NamesWhatWasMadeSinceTheLastCall) {
 TEST_F(MadeCgroupsIn, APlaceOfContainersThatIsMadeMayHoldOneAlready) {
   std::filesystem::create_directories(directory_ + "/machine.slice/libpod-" + kId + ".scope");
   EXPECT_TRUE(read_made_cgroups(inotify_.get()).container);
+}
+
+TEST_F(MadeCgroupsIn, TellsThatEventsWereLost) {
+  size_t most = 0;
+  std::ifstream("/proc/sys/fs/inotify/max_queued_events") >> most;
+  ASSERT_GT(most, 0U);
+  for (size_t i = 0; i <= most; ++i) {  // two names: the same event twice is one
+    const std::string path = directory_ + (i % 2 == 0 ? "/a" : "/b");
+    ASSERT_EQ(::mkdir(path.c_str(), 0755), 0);
+    ASSERT_EQ(::rmdir(path.c_str()), 0);
+  }
+  EXPECT_TRUE(read_made_cgroups(inotify_.get()).lost);
+  EXPECT_FALSE(read_made_cgroups(inotify_.get()).lost);
 }
 
 }  // namespace

@@ -55,45 +55,64 @@ Result<std::vector<Endpoint>> Refusals::find(const Assignment& assignment) const
   return destinations.found();
 }
 
-void Refusals::walk(uint32_t slot, Followed& followed) {
+uint64_t Refusals::begin(Followed& followed) {
+  followed.not_before = Clock::time_point::max();  // until this one has ended
+  followed.walk = ++walks_;
+  return followed.walk;
+}
+
+void Refusals::walk(uint32_t slot, const Assignment& assignment, uint64_t number) {
   const auto began = Clock::now();
-  // Noted first: what is recorded during the walk is news again.
-  if (auto info = store_.session(followed.assignment.session)) followed.seen = std::move(*info);
+  auto info = store_.session(assignment.session);  // first: what is recorded during the walk is news again
+  const auto found = find(assignment);
+  const std::scoped_lock lock(mutex_);
+  const auto entry = followed_.find(slot);
+  if (entry == followed_.end() || entry->second.walk != number) return;  // followed again, or forgotten
+  Followed& followed = entry->second;
+  followed.not_before = Clock::now() + kRest * (Clock::now() - began);
   const auto tell = [&](const Error& error) {
     log::warn("replay.refusals", "refused connects are replayed as resets: their destinations could not be handed on",
-              {{"target", slot}, {"session", followed.assignment.session}, {"error", error.message()}});
+              {{"target", slot}, {"session", assignment.session}, {"error", error.message()}});
   };
-  auto found = find(followed.assignment);
-  if (!found) tell(found.error());
-  if (found && !found->empty()) {
+  if (!found) return tell(found.error());
+  if (!found->empty()) {
     auto refused = publish_(slot, *found);
-    if (!refused) tell(refused.error());
-    log::info("replay.refusals", "destinations are refused as recorded",
-              {{"target", slot},
-               {"session", followed.assignment.session},
-               {"destinations", found->size()},
-               {"by_connect", refused.value_or(0)}});
+    if (!refused) return tell(refused.error());
+    log::info(
+        "replay.refusals", "destinations are refused as recorded",
+        {{"target", slot}, {"session", assignment.session}, {"destinations", found->size()}, {"by_connect", *refused}});
   }
-  followed.not_before = Clock::now() + kRest * (Clock::now() - began);
+  if (info) followed.seen = std::move(*info);
 }
 
 void Refusals::follow(uint32_t slot, const Assignment& assignment) {
   forget(slot);
   if (!concerns(assignment)) return;
-  const std::scoped_lock lock(mutex_);
-  Followed& followed = followed_[slot];
-  followed.assignment = assignment;
-  walk(slot, followed);
+  uint64_t number = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    Followed& followed = followed_[slot];
+    followed.assignment = assignment;
+    number = begin(followed);
+  }
+  walk(slot, assignment, number);
 }
 
 void Refusals::look_again(uint32_t slot) {
-  const std::scoped_lock lock(mutex_);
-  const auto found = followed_.find(slot);
-  if (found == followed_.end() || Clock::now() < found->second.not_before) return;
-  const auto info = store_.session(found->second.assignment.session);
-  if (info && holds_the_same(*info, found->second.seen)) return;
-  ignore(publish_(slot, {}), "what is not attached refuses nothing");
-  if (info) walk(slot, found->second);
+  Assignment assignment;
+  uint64_t number = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto found = followed_.find(slot);
+    if (found == followed_.end() || Clock::now() < found->second.not_before) return;
+    const auto info = store_.session(found->second.assignment.session);
+    if (info && holds_the_same(*info, found->second.seen)) return;
+    ignore(publish_(slot, {}), "what is not attached refuses nothing");
+    if (!info) return;
+    assignment = found->second.assignment;
+    number = begin(found->second);
+  }
+  walk(slot, assignment, number);
 }
 
 void Refusals::forget(uint32_t slot) {

@@ -2,7 +2,7 @@
 // on tape of them (proxy.replay_refused). What it leaves out, or finds too late, the workers refuse by a reset.
 //
 // Reads the whole session, so it is called where targets are attached and changed, never by a worker, and only does it
-// when the option is on. Owner: the Engine. Thread: any, one call at a time a slot.
+// when the option is on. Owner: the Engine. Thread: any.
 #pragma once
 
 #include <chrono>
@@ -38,15 +38,19 @@ class Refusals {
     Assignment assignment;
     store::SessionInfo seen;
     std::chrono::steady_clock::time_point not_before;  // of the next walk
+    uint64_t walk = 0;                                 // the last that began: an earlier one tells nothing any more
   };
   [[nodiscard]] bool concerns(const Assignment& assignment) const;
   [[nodiscard]] Result<std::vector<Endpoint>> find(const Assignment& assignment) const;
-  void walk(uint32_t slot, Followed& followed);
+  // The slot's entry is begin()'s with mutex_ held; the walk itself is without.
+  uint64_t begin(Followed& followed);
+  void walk(uint32_t slot, const Assignment& assignment, uint64_t number);
 
   const config::Config& config_;
   const store::ExchangeStore& store_;
   const Publish publish_;
-  std::mutex mutex_;
+  std::mutex mutex_;  // never held while a session is read
+  uint64_t walks_ = 0;
   std::map<uint32_t, Followed> followed_;
 };
 

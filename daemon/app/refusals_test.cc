@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "store/test_support.h"
 
@@ -45,9 +47,11 @@ class RefusalsTest : public testing::Test {
   Assignment assignment_;
   std::vector<Endpoint> refused_;  // what the capture layer was told last
   int told_ = 0;
+  bool fail_ = false;
   Refusals refusals_{config_, *store_, [this](uint32_t slot, const std::vector<Endpoint>& to) -> Result<size_t> {
                        EXPECT_EQ(slot, kSlot);
                        ++told_;
+                       if (fail_) return fail(Code::Exhausted, "no room");
                        refused_ = to;
                        return to.size();
                      }};
@@ -102,8 +106,25 @@ TEST_F(RefusalsTest, WhatIsRecordedMeanwhileIsSeen) {
   refusals_.look_again(kSlot);
   EXPECT_EQ(told_, before) << "nothing is new";
   record(kA, "/a", {});
-  for (int i = 0; i < 100'000 && told_ == before; ++i) refusals_.look_again(kSlot);  // it rests between two walks
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (told_ == before && std::chrono::steady_clock::now() < give_up) {  // it rests between two walks
+    refusals_.look_again(kSlot);
+    std::this_thread::yield();
+  }
   EXPECT_THAT(refused_, ElementsAre(kB));
+}
+
+TEST_F(RefusalsTest, WhatCouldNotBeHandedOnIsTriedAgain) {
+  refused(kA, "/a");
+  fail_ = true;
+  refusals_.follow(kSlot, assignment_);
+  fail_ = false;
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (refused_.empty() && std::chrono::steady_clock::now() < give_up) {  // it rests between two walks
+    refusals_.look_again(kSlot);
+    std::this_thread::yield();
+  }
+  EXPECT_THAT(refused_, ElementsAre(kA));
 }
 
 TEST_F(RefusalsTest, WhatIsBypassedNowIsLeftAlone) {

@@ -1,9 +1,7 @@
 // The Service of `tapdeck serve`: an Engine, the target registry over it, and the defaults that the admin API changes.
 #include "daemon/app/service.h"
 
-#include <csignal>
 #include <mutex>
-#include <thread>
 #include <utility>
 
 #include "daemon/app/engine.h"
@@ -47,10 +45,11 @@ class Backend final : public TargetBackend {
                  {{"target", slot}, {"name", settings.shown()}, {"problem", assigned.error().message()}});
     }
     engine_.refusals().forget(slot);  // of the session before
-    if (!resolved.interface.empty()) {
-      TRY_VOID(engine_.capture().attach_interface(slot, resolved.interface, policy));
-    } else {
-      TRY_VOID(engine_.capture().attach_cgroup(slot, resolved.cgroup_path, policy));
+    auto captured = resolved.interface.empty() ? engine_.capture().attach_cgroup(slot, resolved.cgroup_path, policy)
+                                               : engine_.capture().attach_interface(slot, resolved.interface, policy);
+    if (!captured) {
+      take_back(slot);
+      return captured;
     }
     engine_.refusals().follow(slot, assignment(settings));
     attached_[slot] = settings;
@@ -78,6 +77,10 @@ class Backend final : public TargetBackend {
   }
 
   void look_again(uint32_t slot) override { engine_.refusals().look_again(slot); }
+
+  void keep_leftovers(bool keep) override { hold(keeps_leftovers_, keep); }
+  // Until the targets have been looked for, it is not known either.
+  void starting(bool is_starting) { hold(starting_, is_starting); }
 
   Result<void> update(uint32_t slot, const TargetSettings& settings) override {
     const std::scoped_lock lock(mutex_);
@@ -165,6 +168,25 @@ class Backend final : public TargetBackend {
   }
 
  private:
+  void hold(bool& reason, bool is_one) {
+    const std::scoped_lock lock(hold_mutex_);
+    reason = is_one;
+    engine_.capture().hold_predecessor(starting_ || keeps_leftovers_);
+  }
+
+  // What an attached slot worked with before it was to be attached as something else, which failed.
+  void take_back(uint32_t slot) {
+    const auto before = attached_.find(slot);
+    if (before == attached_.end()) return;
+    Assignment wanted = assignment(before->second);
+    wanted.append = store::Append::Yes;
+    if (auto assigned = engine_.tapes().assign(slot, wanted); !assigned) {
+      engine_.tapes().assign_without_tape(slot, wanted);
+      lacking_[slot] = assigned.error().message();
+    }
+    engine_.refusals().follow(slot, wanted);
+  }
+
   Result<void> assign_proxy(const TargetSettings& settings, store::Append append = store::Append::No) {
     Assignment wanted = assignment(settings);
     wanted.append = append;
@@ -207,6 +229,9 @@ class Backend final : public TargetBackend {
   std::map<uint32_t, TargetSettings> attached_;
   std::map<uint32_t, std::string> lacking_;  // attached without a tape: why
   std::optional<TargetSettings> proxy_;      // unset: no explicit listener
+  std::mutex hold_mutex_;                    // the two below
+  bool starting_ = false;
+  bool keeps_leftovers_ = false;
 };
 
 class ServeService final : public Service {
@@ -256,7 +281,7 @@ class ServeService final : public Service {
   }
 
   Result<void> start() override {
-    engine_->capture().hold_predecessor(true);
+    backend_.starting(true);
     registry_->start();
     for (const config::Target& target : config_.targets) {
       auto attached = registry_->attach(settings_of(target), IfMissing::Wait);
@@ -265,7 +290,7 @@ class ServeService final : public Service {
         return std::unexpected(attached.error());
       }
     }
-    engine_->capture().hold_predecessor(false);
+    backend_.starting(false);
     if (!config_.proxy.listen.empty()) {
       const std::scoped_lock lock(mutex_);
       TRY_VOID(backend_.open_proxy());
@@ -304,6 +329,7 @@ class ServeService final : public Service {
       backend_.set_defaults(before);
       ignore(backend_.follow_defaults(), "the first error is the one to tell");
     }
+    registry_->defaults_changed();
     return followed;
   }
 
@@ -353,37 +379,11 @@ class ServeService final : public Service {
   std::atomic<bool> drained_{false};
 };
 
-// A `run` may own the store for a while, after the daemon it recorded beside was killed: its end is waited for.
-constexpr std::chrono::seconds kWaitForRun{30};
-constexpr std::chrono::milliseconds kLookForRun{500};
-
-// Signals wait, blocked, for who takes them once the service is there.
-bool is_told_to_stop() {
-  sigset_t pending;
-  return ::sigpending(&pending) == 0 && (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
-}
-
-Result<std::unique_ptr<Engine>> create_owner(const config::Config& config, const Paths& paths,
-                                             MetricsRegistry& metrics) {
-  const auto give_up = std::chrono::steady_clock::now() + kWaitForRun;
-  bool told = false;
-  while (true) {
-    auto engine = Engine::create(config, paths, metrics, StoreUse::Own);
-    if (engine || engine.error().code != Code::Busy || engine.error().origin != Origin::Store) return engine;
-    const store::StoreOwner owner = store::ExchangeStore::owner_of(paths.store.string());
-    if (!owner.admin_socket.empty() || is_told_to_stop() || std::chrono::steady_clock::now() > give_up) return engine;
-    if (!std::exchange(told, true)) {
-      log::warn("store.waiting", "a tapdeck run owns the store; it is waited for", {{"owner_pid", owner.pid}});
-    }
-    std::this_thread::sleep_for(kLookForRun);
-  }
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Service>> make_service(const config::Config& config, const Paths& paths,
                                               MetricsRegistry& metrics) {
-  TRY(engine, create_owner(config, paths, metrics));
+  TRY(engine, Engine::create_owner(config, paths, metrics));
   auto service = std::make_unique<ServeService>(config, paths, metrics, std::move(engine));
   TRY_VOID(service->open());
   return std::unique_ptr<Service>(std::move(service));

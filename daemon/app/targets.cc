@@ -31,6 +31,11 @@ void name_it(TargetSettings& settings) {
   settings.title[8] = '-';
 }
 
+// Of what the configuration names: nothing that changes by itself.
+bool is_for_good(const Error& error) {
+  return error.code == Code::InvalidArgument || error.code == Code::Unsupported || error.code == Code::Cancelled;
+}
+
 }  // namespace
 
 std::string_view to_string(TargetStatus::State state) {
@@ -100,24 +105,35 @@ Result<void> TargetRegistry::save() {
 
 Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing if_missing) {
   const auto why = if_missing == IfMissing::Fail ? TargetBackend::Why::Asked : TargetBackend::Why::Kept;
+  if (is_stopping()) return fail(Code::Cancelled, "tapdeck is stopping");
   name_it(settings);
+  const bool waits_for_container = if_missing == IfMissing::Wait && settings.spec.kind == TargetKind::Container;
+  if (waits_for_container) watch_container_places();  // from before the question on
   // Outside the lock: `tapdeck targets` must answer while podman thinks.
   const Result<ResolvedTarget> resolved = resolve(settings.spec, if_missing);
   if (!resolved) {
-    const bool may_come = resolved.error().code == Code::NotFound || resolved.error().code == Code::Busy;
-    if (if_missing == IfMissing::Fail || !may_come) return std::unexpected(resolved.error());
+    if (if_missing == IfMissing::Fail || is_for_good(resolved.error())) return std::unexpected(resolved.error());
   } else if (settings.spec.kind == TargetKind::Pid) {
     settings.pid_start = process_start_ticks(resolved->pid);
   }
 
   const std::lock_guard lock(work_mutex_);
+  if (is_stopping()) return fail(Code::Cancelled, "tapdeck is stopping");
+  const auto may_wait = [&](const Error& error) { return if_missing == IfMissing::Wait && !is_for_good(error); };
   for (const auto& [id, entry] : entries_) {
     if (entry->settings.spec == settings.spec) {
       const TargetSettings before = std::exchange(entry->settings, settings);
       const Result<void> done = resolved ? attach_entry(*entry, *resolved, why) : Result<void>{};
       if (!done) {
-        entry->settings = before;
-        return std::unexpected(done.error());
+        const bool is_attached = entry->state == TargetStatus::State::Attached;  // as before: then it stays so
+        const bool waits = !is_attached && may_wait(done.error());
+        if (!waits) entry->settings = before;
+        if (!is_attached) {
+          try_later(*entry, true, done.error());
+          ::eventfd_write(wake_.get(), 1);  // who watches learns when
+          asks_.notify_all();
+        }
+        if (!waits) return std::unexpected(done.error());
       }
       TRY_VOID(save());
       return status_of(*entry);
@@ -141,9 +157,13 @@ Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing i
   entries_.emplace(id, std::move(owned));
   if (!resolved) {
     lose(entry, resolved.error());
+    tell_uncaptured();
   } else if (const Result<void> done = attach_entry(entry, *resolved, why); !done) {
-    entries_.erase(id);
-    return std::unexpected(done.error());
+    if (!may_wait(done.error())) {
+      entries_.erase(id);
+      return std::unexpected(done.error());
+    }
+    try_later(entry, true, done.error());
   }
   TRY_VOID(save());
   ::eventfd_write(wake_.get(), 1);  // the watcher learns of the new pid

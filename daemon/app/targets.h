@@ -49,8 +49,11 @@ class TargetBackend {
   virtual bool is_closed(const TargetSettings& settings) {
     return settings.sealed || settings.mode == Mode::Replay || settings.on_lease == LeasePolicy::Closed;
   }
-  // Every second or so, of what is attached and there: what else may have changed.
+  // Every second or so, of what is attached and there: what else may have changed. It may take long, and other calls
+  // come meanwhile.
   virtual void look_again(uint32_t /*slot*/) {}
+  // Whether a closed target may run somewhere, unknown to us: what a daemon before us left on it is to stay.
+  virtual void keep_leftovers(bool /*keep*/) {}
   // Session, mode, sealed ... changed; the attachment stays.
   virtual Result<void> update(uint32_t slot, const TargetSettings& settings) = 0;
   // Detaching what is not attached is success.
@@ -64,7 +67,7 @@ struct TargetStatus {
   enum class State {
     Attached,
     Waiting,  // not there now; attached again when it comes back
-    Failed,   // will not come back by itself: its pid ended, or the capture layer refused
+    Failed,   // will not come back by itself: its pid ended
   };
   uint32_t id = 0;  // what attach printed; the slot of metrics and identities
   TargetSettings settings;
@@ -116,7 +119,8 @@ class TargetRegistry {
   void stop();
 
   // Attaches, or updates the target with the same spec. With IfMissing::Fail an error (see resolve_target, and what
-  // the backend says) leaves the list as it was. Exhausted when all slots are taken.
+  // the backend says) leaves the list as it was; with Wait only those are errors that do not pass: InvalidArgument,
+  // Unsupported, AlreadyExists. Exhausted when all slots are taken, Cancelled after stop().
   [[nodiscard]] Result<TargetStatus> attach(TargetSettings settings, IfMissing if_missing = IfMissing::Fail);
   // `target`: id ("3"), spec ("container:web"), or title or name when only one target has it. NotFound names the
   // nearest, InvalidArgument says which ids a name fits.
@@ -129,7 +133,9 @@ class TargetRegistry {
 
   // The capture layer saw the cgroup of `slot` go, or come back: looks at once. Never blocks.
   void look_soon(uint32_t slot);
-  // A closed target that is there and not captured, and why; empty: there is none. Never blocks.
+  // What the backend says of is_closed() is another now.
+  void defaults_changed();
+  // A closed target that is there, or may be, and is not captured, and why; empty: there is none. Never blocks.
   [[nodiscard]] std::string uncaptured_problem();
   // What went wrong last with the list itself (it did not decode, disk full); empty when nothing did.
   [[nodiscard]] std::string last_error();
@@ -144,15 +150,19 @@ class TargetRegistry {
   Result<void> attach_entry(Entry& entry, const ResolvedTarget& resolved, TargetBackend::Why why);
   [[nodiscard]] bool needs_resolving(Entry& entry);
   void take_up(Entry& entry, const Result<ResolvedTarget>& resolved);
+  void try_later(Entry& entry, bool is_there, const Error& why);
   void wait_on(Entry& entry, const Error& why);
   void tell_uncaptured();
   void lose(Entry& entry, const Error& why);
+  void end(Entry& entry);
   void bind_trust(Entry& entry);
   void count_gap(Entry& entry);
   void watch_parent(Entry& entry);
+  void watch_container_places();
   TargetStatus status_of(const Entry& entry);
 
   // Without it.
+  [[nodiscard]] bool is_stopping();
   [[nodiscard]] Result<ResolvedTarget> resolve(const TargetSpec& spec, IfMissing if_missing);
   void look_at(uint32_t id);
   void watch();

@@ -25,21 +25,24 @@ Result<ResolvedTarget> TargetRegistry::resolve(const TargetSpec& spec, IfMissing
 // One question about all of them, whosever turn it is.
 void TargetRegistry::ask_about_containers() {
   std::vector<std::string> names;
+  auto urgent = ContainerLookup::Urgent::No;
   {
     const std::lock_guard lock(work_mutex_);
     for (const auto& [id, entry] : entries_) {
       if (entry->settings.spec.kind != TargetKind::Container || entry->state != TargetStatus::State::Waiting) continue;
       names.push_back(entry->settings.spec.name);
       entry->container_asked = std::exchange(entry->container_made, false);
+      if (entry->container_asked) urgent = ContainerLookup::Urgent::Yes;
     }
   }
-  lookup_.ask(names, [this](const std::string& name, const Result<ResolvedTarget>& found) {
+  const auto take = [this](const std::string& name, const Result<ResolvedTarget>& found) {
     const std::lock_guard lock(work_mutex_);
     for (const auto& [id, entry] : entries_) {
       const bool is_meant = entry->settings.spec.kind == TargetKind::Container && entry->settings.spec.name == name;
       if (is_meant && entry->state == TargetStatus::State::Waiting) take_up(*entry, found);
     }
-  });
+  };
+  lookup_.ask(names, take, urgent);
 }
 
 void TargetRegistry::ask_about_units() {
@@ -61,11 +64,12 @@ void TargetRegistry::ask_about_units() {
   }
 }
 
+bool TargetRegistry::is_stopping() {
+  const std::lock_guard lock(small_mutex_);
+  return stopping_;
+}
+
 void TargetRegistry::ask(TargetKind kind) {
-  const auto is_stopping = [this] {
-    const std::lock_guard lock(small_mutex_);
-    return stopping_;
-  };
   std::unique_lock lock(work_mutex_);
   while (!is_stopping()) {
     std::optional<Clock::time_point> next;
@@ -92,14 +96,24 @@ void TargetRegistry::ask(TargetKind kind) {
 }
 
 void TargetRegistry::tell_uncaptured() {
-  std::string problem;
+  std::string problem, doubt;
   for (const auto& [id, entry] : entries_) {
-    if (!entry->passes || !backend_.is_closed(entry->settings)) continue;
-    problem = "target " + entry->settings.shown() + " runs and is not captured: " + entry->detail;
-    break;
+    if (!(entry->passes || entry->unknown) || !backend_.is_closed(entry->settings)) continue;
+    std::string& text = entry->passes ? problem : doubt;
+    if (!text.empty()) continue;
+    text = "target " + entry->settings.shown();
+    text += entry->passes ? " runs and is not captured: " : " may run and is not captured: ";
+    text += entry->detail;
   }
+  backend_.keep_leftovers(!doubt.empty());
+  if (problem.empty()) problem = std::move(doubt);
   const std::lock_guard lock(small_mutex_);
   uncaptured_problem_ = std::move(problem);
+}
+
+void TargetRegistry::defaults_changed() {
+  const std::lock_guard lock(work_mutex_);
+  tell_uncaptured();
 }
 
 std::string TargetRegistry::uncaptured_problem() {

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <future>
+#include <mutex>
 #include <thread>
 
 #include "daemon/app/targets_rig.h"
@@ -150,6 +152,121 @@ TEST_F(TargetsAsk, AnOpenTargetThatCannotBeAttachedMakesNothingUnready) {
   targets->start();
   EXPECT_TRUE(targets->list().at(0).passes);
   EXPECT_THAT(targets->uncaptured_problem(), IsEmpty());
+}
+
+TEST_F(TargetsAsk, AWaitingTargetThatIsRefusedByHandIsTriedAgain) {
+  auto targets = registry();
+  TargetSettings settings = wanted(TargetKind::Cgroup, top_ + "/later");
+  settings.sealed = true;
+  ASSERT_TRUE(targets->attach(settings, IfMissing::Wait));
+  targets->start();
+  backend_.refuse = true;
+  cgroup("later");
+  const auto refused = targets->attach(settings);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::Permission);
+  EXPECT_TRUE(targets->list().at(0).passes);
+  EXPECT_THAT(targets->uncaptured_problem(), HasSubstr("no CAP_BPF"));
+  backend_.refuse = false;
+  EXPECT_TRUE(eventually([&] { return targets->list().at(0).state == State::Attached; }));
+}
+
+TEST_F(TargetsAsk, AKeptPidThatCannotBeAttachedIsTriedAgainWhileItLives) {
+  const pid_t pid = process_in(cgroup("jobs"));
+  TargetSettings settings = wanted(TargetKind::Pid, std::to_string(pid));
+  settings.sealed = true;
+  ASSERT_TRUE(registry()->attach(settings));
+  backend_.refuse = true;
+  auto targets = registry();
+  targets->start();
+  EXPECT_EQ(targets->list().at(0).state, State::Waiting);
+  EXPECT_THAT(targets->uncaptured_problem(), HasSubstr("no CAP_BPF"));
+  backend_.refuse = false;
+  ASSERT_TRUE(eventually([&] { return targets->list().at(0).state == State::Attached; }));
+  end(pid);
+  EXPECT_TRUE(eventually([&] { return targets->list().at(0).state == State::Failed; }));
+  EXPECT_THAT(targets->list().at(0).detail, HasSubstr("ended"));
+}
+
+TEST_F(TargetsAsk, AConfiguredTargetThatIsRefusedNowIsTriedAgain) {
+  auto targets = registry();
+  const TargetSettings settings = wanted(TargetKind::Cgroup, cgroup("jobs"));
+  backend_.refuse = true;
+  backend_.refuse_as = Code::InvalidArgument;
+  EXPECT_FALSE(targets->attach(settings, IfMissing::Wait)) << "nothing that passes by itself";
+  EXPECT_THAT(targets->list(), IsEmpty());
+  backend_.refuse_as = Code::Busy;
+  const auto waiting = targets->attach(settings, IfMissing::Wait);
+  ASSERT_TRUE(waiting) << waiting.error().message();
+  EXPECT_EQ(waiting->state, State::Waiting);
+  EXPECT_TRUE(waiting->passes);
+  const auto changed = targets->attach(wanted(TargetKind::Cgroup, settings.spec.name, "other"), IfMissing::Wait);
+  ASSERT_TRUE(changed) << changed.error().message();
+  EXPECT_EQ(changed->settings.session, "other");
+  targets->start();
+  backend_.refuse = false;
+  EXPECT_TRUE(eventually([&] { return targets->list().at(0).state == State::Attached; }));
+}
+
+TEST_F(TargetsAsk, AClosedContainerWhoseRuntimeDoesNotAnswerIsAProblemUntilItDoes) {
+  deadline_ = std::chrono::milliseconds(500);
+  auto targets = registry();
+  TargetSettings settings = wanted(TargetKind::Container, "web");
+  settings.sealed = true;
+  tool_says("docker", "exec /bin/sleep 1000");
+  const auto waiting = targets->attach(settings, IfMissing::Wait);
+  ASSERT_TRUE(waiting) << waiting.error().message();
+  EXPECT_EQ(waiting->state, State::Waiting);
+  EXPECT_THAT(targets->uncaptured_problem(), HasSubstr("may run"));
+  EXPECT_TRUE(backend_.keeps);
+  targets->start();
+  tool_says("docker", "echo 'no such container' >&2; exit 1");
+  const std::string sign = std::filesystem::path(top_).parent_path() / ("libpod-" + std::string(64, 'e'));
+  EXPECT_TRUE(eventually([&] {  // each time one is made it is asked, though it is left out for a minute else
+    ::mkdir(sign.c_str(), 0755);
+    ::rmdir(sign.c_str());
+    return targets->uncaptured_problem().empty();
+  }));
+  EXPECT_FALSE(backend_.keeps);
+}
+
+TEST_F(TargetsAsk, AnAttachByHandEndsWithTheRegistryAndNoneComesAfterIt) {
+  auto targets = registry();
+  podman_says(note() + "exec /bin/sleep 1000");
+  targets->start();
+  auto attached = std::async(std::launch::async, [&] { return targets->attach(wanted(TargetKind::Container, "web")); });
+  ASSERT_TRUE(eventually([&] { return !asked().empty(); }));
+  targets->stop();
+  EXPECT_EQ(attached.get().error().code, Code::Cancelled);
+  EXPECT_EQ(targets->attach(wanted(TargetKind::Cgroup, cgroup("jobs"))).error().code, Code::Cancelled);
+}
+
+TEST_F(TargetsAsk, WhatTheBackendLooksAtAgainHoldsUpNobody) {
+  std::promise<void> looked, go;
+  std::once_flag once;
+  backend_.when_looked_at = [&] {
+    std::call_once(once, [&] {
+      looked.set_value();
+      go.get_future().wait();
+    });
+  };
+  auto targets = registry();
+  targets->start();
+  ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, cgroup("jobs"))));
+  looked.get_future().wait();
+  auto list = std::async(std::launch::async, [&] { return targets->list().size(); });
+  EXPECT_EQ(list.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+  go.set_value();
+}
+
+TEST_F(TargetsAsk, OtherDefaultsMakeAnUncapturedTargetAProblem) {
+  auto targets = registry();
+  backend_.refuse = true;
+  ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, cgroup("jobs")), IfMissing::Wait));
+  EXPECT_THAT(targets->uncaptured_problem(), IsEmpty());
+  backend_.closed = true;
+  targets->defaults_changed();
+  EXPECT_THAT(targets->uncaptured_problem(), HasSubstr("no CAP_BPF"));
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ struct TargetRegistry::Entry {
   std::string said;              // of what the log knows: why it passes
   bool container_made = false;   // a container's cgroup was made since it was last asked about
   bool container_asked = false;  // and it is being asked about because of one
+  bool unknown = false;          // a runtime that may have it gave no answer
   ResolvedTarget resolved;       // of the last attachment
   bool ever_attached = false;
   unsigned interface_index = 0;
@@ -41,6 +42,7 @@ struct TargetRegistry::Entry {
     return settings.spec.kind != TargetKind::Cgroup && settings.spec.kind != TargetKind::Interface && resolved.pid > 0;
   }
   [[nodiscard]] bool is_there() const;
+  [[nodiscard]] bool has_ended() const;  // the process it had
   // To find it, another program has to be asked.
   [[nodiscard]] bool is_asked_for() const {
     return settings.spec.kind == TargetKind::Container || settings.spec.kind == TargetKind::Unit;

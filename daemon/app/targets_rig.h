@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "daemon/app/cgroup2.h"
 #include "daemon/app/targets.h"
@@ -24,7 +25,7 @@ class FakeBackend : public TargetBackend {
   Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved, Why) override {
     if (refuse) {
       ++refused;
-      return fail(Code::Permission, "no CAP_BPF");
+      return fail(refuse_as, "no CAP_BPF");
     }
     ++passed[slot];  // a datagram, before anything could be done about it
     return note("attach " + std::to_string(slot) + " " +
@@ -34,6 +35,11 @@ class FakeBackend : public TargetBackend {
   Result<void> update(uint32_t slot, const TargetSettings& settings) override {
     return note("update " + std::to_string(slot) + " " + settings.session.value_or("-"));
   }
+  bool is_closed(const TargetSettings& settings) override { return closed || TargetBackend::is_closed(settings); }
+  void look_again(uint32_t) override {
+    if (when_looked_at) when_looked_at();
+  }
+  void keep_leftovers(bool keep) override { keeps = keep; }
   Result<void> detach(uint32_t slot) override { return note("detach " + std::to_string(slot)); }
   std::map<std::string, uint64_t> uncaptured(uint32_t slot) override {
     return passed.contains(slot) ? std::map<std::string, uint64_t>{{"udp", passed[slot]}}
@@ -53,6 +59,10 @@ class FakeBackend : public TargetBackend {
     return call;
   }
   std::atomic<bool> refuse = false;
+  std::atomic<Code> refuse_as = Code::Permission;
+  std::atomic<bool> closed = false;  // by default
+  std::atomic<bool> keeps = false;   // leftovers
+  std::function<void()> when_looked_at;
   std::atomic<int> refused = 0;         // times
   std::map<uint32_t, uint64_t> passed;  // by slot; never less, as in the kernel's counters
 
@@ -122,7 +132,7 @@ class Targets : public testing::Test {
   std::unique_ptr<TargetRegistry> registry(std::chrono::milliseconds longest = std::chrono::milliseconds(20)) {
     TargetRegistry::Options options;
     options.file = directory_ / "targets.json";
-    options.resolve.deadline = std::chrono::minutes(10);
+    options.resolve.deadline = deadline_;
     options.first_look = std::chrono::milliseconds(5);
     options.longest_look = longest;
     options.longest_container_look = longest;
@@ -139,6 +149,7 @@ class Targets : public testing::Test {
   }
 
   FakeBackend backend_;
+  std::chrono::milliseconds deadline_ = std::chrono::minutes(10);  // of podman and docker
   std::string top_;
   std::filesystem::path directory_;
   std::string old_path_;

@@ -54,6 +54,7 @@ milliseconds age_of_directory(const std::string& path) {
 }
 
 bool may_be_in(const MadeCgroups& made, const TargetSpec& spec) {
+  if (made.lost) return true;
   if (spec.kind == TargetKind::Container) return made.container;
   if (spec.kind != TargetKind::Unit) return made.any;
   return std::ranges::any_of(made.names, [&](const std::string& name) {
@@ -68,17 +69,23 @@ bool TargetRegistry::Entry::is_there() const {
     char name[IF_NAMESIZE];  // whatever it is called now: it stays captured
     return ::if_indextoname(interface_index, name) != nullptr;
   }
-  if (inode_of(resolved.cgroup_path) != cgroup_inode) return false;
-  if (!follows_pid() || !pid_fd) return true;
+  return inode_of(resolved.cgroup_path) == cgroup_inode && !has_ended();
+}
+
+bool TargetRegistry::Entry::has_ended() const {
   pollfd ended{pid_fd.get(), POLLIN, 0};
-  return ::poll(&ended, 1, 0) == 0;
+  return follows_pid() && pid_fd && ::poll(&ended, 1, 0) != 0;
 }
 
 void TargetRegistry::start() {
   std::vector<uint32_t> ids;
   {
     const std::lock_guard lock(work_mutex_);
-    for (const auto& [id, entry] : entries_) ids.push_back(id);
+    for (const auto& [id, entry] : entries_) {
+      ids.push_back(id);
+      // From before the first question on: what is made after it is not missed.
+      if (entry->settings.spec.kind == TargetKind::Container) watch_container_places();
+    }
   }
   for (const uint32_t id : ids) look_at(id);
   ask_about_units();
@@ -119,9 +126,7 @@ Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& re
   if (!capture_first && other_process) bind_trust(entry);
   if (auto attached = backend_.attach(entry.id, entry.settings, resolved, why); !attached) {
     if (was_attached && !moved) return attached;  // what is refused changes nothing
-    entry.bindings.clear();
-    entry.state = TargetStatus::State::Failed;
-    entry.detail = attached.error().message();
+    lose(entry, attached.error());
     return attached;
   }
   if (capture_first && other_process) bind_trust(entry);
@@ -134,6 +139,7 @@ Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& re
   entry.state = TargetStatus::State::Attached;
   entry.detail = backend_.lacking(entry.id);
   entry.passes = false;
+  entry.unknown = false;
   entry.said.clear();
   entry.attached_at_ms = unix_ms();
   entry.next_look = Clock::now() + kRoutineLook;
@@ -163,10 +169,10 @@ void TargetRegistry::bind_trust(Entry& entry) {
 }
 
 void TargetRegistry::lose(Entry& entry, const Error& why) {
-  const bool pid_ended = entry.settings.spec.kind == TargetKind::Pid;
-  entry.state = pid_ended ? TargetStatus::State::Failed : TargetStatus::State::Waiting;
-  entry.detail = pid_ended ? "the process has ended" : why.message();
+  entry.state = TargetStatus::State::Waiting;
+  entry.detail = why.message();
   entry.passes = false;
+  entry.unknown = why.code == Code::Timeout && entry.settings.spec.kind == TargetKind::Container;
   entry.attached_at_ms = 0;
   entry.pid_fd.reset();
   entry.bindings.clear();
@@ -176,6 +182,12 @@ void TargetRegistry::lose(Entry& entry, const Error& why) {
   entry.next_look = Clock::now() + entry.pause;
 }
 
+void TargetRegistry::end(Entry& entry) {
+  lose(entry, Error{.detail = "the process has ended"});
+  entry.state = TargetStatus::State::Failed;
+  tell_uncaptured();
+}
+
 // First half of a look: is it there? True when its name has to be resolved.
 bool TargetRegistry::needs_resolving(Entry& entry) {
   if (entry.state == TargetStatus::State::Failed) return false;
@@ -183,31 +195,38 @@ bool TargetRegistry::needs_resolving(Entry& entry) {
   entry.next_look = Clock::now() + kRoutineLook;
   if (entry.is_there()) {
     if (!entry.detail.empty() && backend_.update(entry.id, entry.settings)) entry.detail.clear();
-    backend_.look_again(entry.id);
+    return false;
+  }
+  if (entry.settings.spec.kind == TargetKind::Pid && entry.has_ended()) {
+    end(entry);
     return false;
   }
   lose(entry, Error{Code::NotFound, entry.resolved.display + " is gone", Origin::Kernel, Retry::Yes, 0});
-  return entry.state == TargetStatus::State::Waiting;
+  return true;
 }
 
 // Second half: what its name stands for now.
 void TargetRegistry::take_up(Entry& entry, const Result<ResolvedTarget>& resolved) {
   const bool is_pid = entry.settings.spec.kind == TargetKind::Pid;
-  if (resolved && is_pid && process_start_ticks(resolved->pid) != entry.settings.pid_start) {
-    lose(entry, Error{});
+  if (is_pid && (!resolved || process_start_ticks(resolved->pid) != entry.settings.pid_start)) {
+    end(entry);
     return;
   }
+  const auto pause = entry.pause;
   const Result<void> attached =
       resolved ? attach_entry(entry, *resolved, TargetBackend::Why::Kept) : std::unexpected(resolved.error());
   if (attached) return;
-  if (is_pid) {
-    lose(entry, attached.error());
-    return;
-  }
+  entry.pause = pause;
   // A runtime still setting up its cgroup refuses for a moment as well: everything is tried again.
-  entry.passes = resolved.has_value();
-  wait_on(entry, attached.error());
-  if (resolved && entry.detail != entry.said) {
+  try_later(entry, resolved.has_value(), attached.error());
+}
+
+// What could not be attached, or is not there.
+void TargetRegistry::try_later(Entry& entry, bool is_there, const Error& why) {
+  entry.passes = is_there;
+  entry.unknown = !is_there && why.code == Code::Timeout && entry.settings.spec.kind == TargetKind::Container;
+  wait_on(entry, why);
+  if (is_there && entry.detail != entry.said) {
     entry.said = entry.detail;
     log::error("target.not_attached", "a target is there and is not captured: what it does passes; tried again",
                {{"target", entry.settings.shown()}, {"problem", entry.detail}, {"sealed", entry.settings.sealed}});
@@ -237,16 +256,24 @@ void TargetRegistry::wait_on(Entry& entry, const Error& why) {
 // What has to be asked for is left to the threads that ask.
 void TargetRegistry::look_at(uint32_t id) {
   TargetSpec spec;
+  bool is_attached = false;
   {
     const std::lock_guard lock(work_mutex_);
     const auto it = entries_.find(id);
-    if (it == entries_.end() || !needs_resolving(*it->second)) return;
-    if (it->second->is_asked_for()) {
+    if (it == entries_.end()) return;
+    const bool has_to = needs_resolving(*it->second);
+    is_attached = it->second->state == TargetStatus::State::Attached;
+    if (!has_to && !is_attached) return;
+    if (has_to && it->second->is_asked_for()) {
       it->second->next_look = Clock::now();
       asks_.notify_all();
       return;
     }
     spec = it->second->settings.spec;
+  }
+  if (is_attached) {
+    backend_.look_again(id);  // reads whole sessions
+    return;
   }
   const Result<ResolvedTarget> resolved = resolve_target(spec, options_.resolve);
   const std::lock_guard lock(work_mutex_);
@@ -262,6 +289,10 @@ void TargetRegistry::watch_parent(Entry& entry) {
   watch_for_cgroups(inotify_.get(), std::filesystem::path(entry.resolved.cgroup_path).parent_path().string());
 }
 
+void TargetRegistry::watch_container_places() {
+  for (const std::string& place : container_places_) watch_for_cgroups(inotify_.get(), place);
+}
+
 void TargetRegistry::wait_for_event() {
   std::vector<pollfd> polled{{wake_.get(), POLLIN, 0}, {inotify_.get(), POLLIN, 0}};
   Clock::time_point until = Clock::now() + std::chrono::seconds(60);
@@ -275,9 +306,7 @@ void TargetRegistry::wait_for_event() {
       if (entry->pid_fd) polled.push_back({entry->pid_fd.get(), POLLIN, 0});
     }
   }
-  if (waits_for_container) {
-    for (const std::string& place : container_places_) watch_for_cgroups(inotify_.get(), place);
-  }
+  if (waits_for_container) watch_container_places();
   const auto left = std::chrono::ceil<milliseconds>(until - Clock::now()).count();
   ::poll(polled.data(), polled.size(), static_cast<int>(std::max<int64_t>(0, left)));
   eventfd_t count = 0;

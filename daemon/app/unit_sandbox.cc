@@ -22,8 +22,9 @@ constexpr uint16_t kFirstFreePort = 1024;  // net.ipv4.ip_unprivileged_port_star
 constexpr std::array<std::string_view, 5> kHidden = {"/home", "/root", "/run/user", "/tmp", "/var/tmp"};
 
 std::optional<std::string_view> hidden_place_of(const std::string& path) {
-  const auto found = std::ranges::find_if(
-      kHidden, [&](std::string_view place) { return path.starts_with(place) && path[place.size()] == '/'; });
+  const auto found = std::ranges::find_if(kHidden, [&](std::string_view place) {
+    return path == place || (path.starts_with(place) && path[place.size()] == '/');
+  });
   if (found == kHidden.end()) return std::nullopt;
   return *found;
 }

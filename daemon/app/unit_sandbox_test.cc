@@ -49,6 +49,7 @@ TEST(UnitSandbox, AStateDirectoryThatGoesWithTheServiceIsRefused) {
   const auto lost = check_state_lasts("/tmp/tapdeck-not-there/state", other);
   ASSERT_FALSE(lost);
   EXPECT_THAT(lost.error().detail, HasSubstr("BindPaths=/tmp/tapdeck-not-there/state"));
+  EXPECT_FALSE(check_state_lasts("/tmp", other)) << "the place itself";
   EXPECT_TRUE(check_state_lasts("/tmp/tapdeck-not-there/state", "/")) << "the host's own";
   EXPECT_FALSE(check_state_lasts(other, other)) << "there, but not on the host";
   EXPECT_TRUE(check_state_lasts("/var/lib/tapdeck", other)) << "no such place";

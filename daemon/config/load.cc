@@ -330,6 +330,12 @@ Result<Config> parse(std::string_view text, std::string_view file, const std::fi
     const toml::node* node = parsed.table()["routes"][route][doubt.key].node();
     config.warnings.push_back(at(file, place_of(*node), "warning: " + doubt.what));
   }
+  for (size_t i = 0; i < config.redact.query.size(); ++i) {
+    const toml::node* node = parsed.table()["redact"]["query"][i].node();
+    const auto doubt = doubt_of_parameter(config.redact.query[i]);
+    if (!doubt || node == nullptr) continue;
+    config.warnings.push_back(at(file, place_of(*node), "warning: query in [redact]: " + *doubt));
+  }
   if (config.admin.listen == "off") config.admin.listen.clear();
   if (config.proxy.listen == "off") config.proxy.listen.clear();
   config.source = file;

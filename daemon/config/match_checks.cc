@@ -1,6 +1,6 @@
 // Names and conditions that are compared with what passes by. One that can never be equal to it does nothing, in
 // silence: what was to be left alone is recorded, what was to be hidden is stored. So these are refused, with what to
-// write instead.
+// write instead; those that seldom can be equal are doubted.
 #include <algorithm>
 
 #include "daemon/base/ascii.h"
@@ -54,23 +54,26 @@ std::string as_conditions(std::string_view url) {
   return out;
 }
 
-std::string percent_encoded(std::string_view text) {
+std::string percent_code(char c) {
   constexpr std::string_view kHex = "0123456789ABCDEF";
+  const auto byte = static_cast<unsigned char>(c);
+  return {'%', kHex[byte >> 4], kHex[byte & 15]};
+}
+
+std::string percent_encoded(std::string_view text) {
   std::string out;
-  for (const char c : text) {
-    if (is_visible_ascii(c)) {
-      out += c;
-    } else {
-      const auto byte = static_cast<unsigned char>(c);
-      out += {'%', kHex[byte >> 4], kHex[byte & 15]};
-    }
-  }
+  for (const char c : text) out += is_visible_ascii(c) ? std::string(1, c) : percent_code(c);
   return out;
 }
 
 bool is_escape(std::string_view text) {
   constexpr std::string_view kHex = "0123456789abcdefABCDEF";
   return text.size() > 2 && text[0] == '%' && kHex.contains(text[1]) && kHex.contains(text[2]);
+}
+
+std::string found_if_encoded(char sign, const char* where) {
+  return std::string("has a '") + sign + "' in it, " + where + ": it is found only where that is encoded in the URL, " +
+         percent_code(sign);
 }
 
 }  // namespace
@@ -126,20 +129,24 @@ std::optional<std::string> check_parameter(std::string_view text) {
   const std::string_view name = text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
   if (name.size() != text.size())
     return "has white space around it, which names are read without; write " + literal(name);
+  if (text == "*") return "has a '*' in it, but there are no patterns here; name each parameter";
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+  if (std::ranges::any_of(text, is_control)) return "has a control byte in it, which no name has";
+  return check_any(text);
+}
+
+std::optional<std::string> doubt_of_parameter(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    const std::string sign = std::string("'") + c + "'";
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return "has a control byte in it, which no name has";
-    if (c == '*') return "has a '*' in it, but there are no patterns here; name each parameter";
-    if (c == '&' || c == ';') return "has a " + sign + " in it, where a name ends; give each name a string of its own";
-    if (c == '=') return "has a '=' in it, where a name ends; write " + literal(text.substr(0, i));
-    if (c == '#' || c == '?' || c == '/' || c == '!')
-      return "has a " + sign + " in it, behind which a name begins; write " + literal(text.substr(i + 1));
-    if (c == '+') return "has a '+' in it, which is a space in a query; write the space";
+    if (c == '*') return "has a '*' in it, which stands for itself: there are no patterns here";
+    if (c == '&' || c == '=') return found_if_encoded(c, "where a name ends");
+    if (c == ';' || c == '#' || c == '?' || c == '/' || c == '!')
+      return found_if_encoded(c, "behind which a name begins");
+    if (c == '+') return found_if_encoded(c, "which is a space in a query");
     if (is_escape(text.substr(i)))
-      return "is compared with decoded names; write the character for " + literal(text.substr(i, 3));
+      return "has " + literal(text.substr(i, 3)) + " in it, but is compared with decoded names; write the character";
   }
-  return check_any(text);
+  return std::nullopt;
 }
 
 }  // namespace tapdeck::config

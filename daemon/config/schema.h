@@ -90,6 +90,7 @@ std::optional<std::string> check_host_glob(std::string_view text);
 std::optional<std::string> check_path(std::string_view text);
 std::optional<std::string> check_method(std::string_view text);
 std::optional<std::string> check_parameter(std::string_view text);  // of a query, as an application reads its name
+std::optional<std::string> doubt_of_parameter(std::string_view text);
 
 // A rule over several keys that is broken, and which key to show: the section, if it is not there.
 struct Broken {
@@ -108,7 +109,7 @@ std::vector<Broken> broken_rules(const Route& route);
 std::vector<Broken> take_in(std::vector<Target>& targets);
 std::vector<Broken> take_in(std::vector<Route>& routes);
 
-// What is allowed in routes[route] but most likely meant otherwise.
+// What is allowed in routes[route] but most likely meant otherwise. In redact.query each name is doubted by itself.
 struct Doubt {
   size_t route = 0;
   Broken broken;

@@ -7,7 +7,7 @@ namespace tapdeck::exchange {
 http::ResponseHead json_head(int status, size_t body_bytes) {
   http::ResponseHead head;
   head.status = status;
-  head.reason = http::reason_of(status);
+  head.reason = http::reason_phrase(status);
   head.headers.add("Content-Type", "application/json");
   head.headers.add("Content-Length", std::to_string(body_bytes));
   head.headers.add("Cache-Control", "no-store");

@@ -22,8 +22,16 @@ constexpr uint64_t kMaxTokens = 100000;
 constexpr uint64_t kMaxPings = 5000;
 // Credit for a DATA frame that was as long as we wanted.
 constexpr uint64_t kWindowsAFrame = 10;
-// Of a rapid reset the stream is gone with the next packet. Streams held this long are bounded by their number.
+// Of a rapid reset the stream is gone with the next packet. Streams held this long may be reset as many a second as may
+// be open at a time, these at least, and twice as many at once: all calls of a client that pass one deadline after the
+// other, but not ten full sets of streams a second for ever.
 constexpr std::chrono::milliseconds kGivenTime{100};
+constexpr size_t kGivenStreams = 1000;
+
+H2Budget given_budget(size_t streams) {
+  const auto base = static_cast<uint32_t>(std::max(streams, kGivenStreams));
+  return {.burst = 2 * base, .per_second = base};
+}
 
 constexpr std::string_view kClosedDetail = "a frame on a closed stream";
 
@@ -68,6 +76,7 @@ H2Guard::H2Guard(Role role, const H2Budgets& budgets, size_t block_bytes, const 
       block_limit_(block_bytes),
       reset_memory_(std::max(kResetMemory, 2 * streams)),
       resets_(budgets.resets, now()),
+      given_resets_(given_budget(streams), now()),
       server_resets_(budgets.server_resets, now()),
       settings_(budgets.settings, now()),
       pings_(budgets.pings, now()),
@@ -88,7 +97,7 @@ std::optional<H2Guard::Fault> H2Guard::judge(const H2FrameHeader& frame) {
     case kHeaders:
       return headers(frame);
     case kRstStream:
-      if (role_ == Role::Server && !had_time(frame.stream) && !resets_.take(now()))
+      if (role_ == Role::Server && !(had_time(frame.stream) ? given_resets_ : resets_).take(now()))
         return calm(H2Abuse::RapidReset, "streams reset too often");
       return std::nullopt;
     case kSettings:
@@ -234,6 +243,7 @@ void H2Guard::sent_all() {
 
 void H2Guard::exchange_ended() {
   resets_.earn(1);
+  given_resets_.refill(1);
 }
 
 std::optional<H2Guard::Fault> H2Guard::made_us_reset() {

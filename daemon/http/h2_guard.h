@@ -40,8 +40,8 @@ struct H2Budget {
 };
 
 struct H2Budgets {
-  // Streams given up at once: a page of 100, five times over; each exchange that ends well earns one more. A stream
-  // that was given time costs nothing: a call that passes its deadline is no rapid reset.
+  // Streams given up at once: a page of 100, five times over; each exchange that ends well earns one more. Streams
+  // that were given time have a budget of their own (kGivenStreams): a call that passes its deadline is no rapid reset.
   H2Budget resets{500, 33};
   // Nobody who means well makes us reset streams in earnest.
   H2Budget server_resets{100, 10};
@@ -138,7 +138,7 @@ class H2Guard {
   uint32_t continuations_limit_;
   size_t block_limit_;
   size_t reset_memory_;
-  H2Bucket resets_, server_resets_, settings_, pings_, priorities_, empty_, windows_;
+  H2Bucket resets_, given_resets_, server_resets_, settings_, pings_, priorities_, empty_, windows_;
 
   std::vector<Open> open_;                              // by ascending id
   std::vector<StreamId> reset_;                         // oldest first, at most reset_memory_

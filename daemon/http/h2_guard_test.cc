@@ -185,6 +185,29 @@ TEST(H2Guard, AStreamThatWasGivenTimeIsNoRapidReset) {
   EXPECT_EQ(rig.flood(NGHTTP2_RST_STREAM, 0, 2001, 4).first, 500) << "a stream pays once";
 }
 
+TEST(H2Guard, AllStreamsResetTenTimesASecondAreTooManyAllTheSame) {
+  Rig rig;
+  StreamId next = 1;
+  // Rounds of 1000 streams, each reset `after` it was opened, before the first that does not pass.
+  const auto rounds_of = [&](std::chrono::milliseconds after, int most) {
+    for (int round = 0; round < most; ++round) {
+      const StreamId first = next;
+      for (; next < first + 2000; next += 2) EXPECT_EQ(rig.request(next), "");
+      rig.clock.advance(after);
+      for (StreamId id = first; id < next; id += 2) {
+        const std::string verdict = rig.judge(NGHTTP2_RST_STREAM, 0, id, 4);
+        rig.guard.closed(id);
+        if (verdict.empty()) continue;
+        EXPECT_EQ(verdict, abuse(H2Abuse::RapidReset));
+        return round;
+      }
+    }
+    return most;
+  };
+  EXPECT_EQ(rounds_of(std::chrono::seconds(1), 20), 20) << "each call at its deadline of a second";
+  EXPECT_LT(rounds_of(std::chrono::milliseconds(100), 20), 5);
+}
+
 TEST(H2Guard, StreamsWeHadToResetCountToo) {
   Rig rig;
   int n = 0;

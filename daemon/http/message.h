@@ -68,8 +68,8 @@ struct RequestHead {
   void clear();
 };
 
-// The phrase of RFC 9110 section 15 for what tapdeck itself answers; "Internal Server Error" for any other status.
-[[nodiscard]] std::string_view reason_of(int status);
+// The standard phrase of RFC 9110 section 15, empty for a status that has none. HTTP/2 carries no phrase.
+[[nodiscard]] std::string_view reason_phrase(int status);
 
 struct ResponseHead {
   int status = 0;

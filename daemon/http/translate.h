@@ -16,9 +16,6 @@ namespace tapdeck::http {
 // The status that answers a WebSocket handshake with yes: 101 to an h1 request, 2xx to an extended CONNECT.
 [[nodiscard]] bool accepts_websocket(const RequestHead& request, int status);
 
-// The standard phrase of RFC 9110 section 15, empty for a status that has none. HTTP/2 carries no phrase.
-[[nodiscard]] std::string_view reason_phrase(int status);
-
 // The header list of an HTTP/2 request or response: pseudo-header fields first, then the others with lower-case names,
 // without those that speak of the connection (RFC 9113 8.2.2: Connection and all it names, Keep-Alive,
 // Proxy-Connection, Transfer-Encoding, Upgrade; TE keeps "trailers"). Host becomes :authority, an absolute-form target

@@ -118,6 +118,11 @@ void CaptureImpl::look_for_cgroup(uint32_t target) {
     watch_for_return(slot.cgroup->path());
     return;
   }
+  // By another tapdeck meanwhile: ours would see nothing. Who is told when the target's owner attaches it again.
+  if (is_taken(slot.cgroup->directory_fd(), own_programs())) {
+    slot.cgroup->mark_gone();
+    return;
+  }
   auto covered = cover_processes(target);
   auto attached = slot.cgroup->attach(*run_, pinned_of(slot.policy), filtered_of(slot.policy));
   if (!attached) {
@@ -127,6 +132,7 @@ void CaptureImpl::look_for_cgroup(uint32_t target) {
   watch_events(target);
   covered = cover_processes(target);
   ignore(covered, "counted as no_listener by the programs until it works");
+  say_others(target);
   sink_.on_cgroup_back(target);
 }
 

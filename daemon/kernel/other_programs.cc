@@ -25,6 +25,7 @@ namespace tapdeck::kernel {
 namespace {
 
 constexpr size_t kMaxDirectories = 4096;  // looked at below a target
+constexpr int kTries = 10;                // of programs whose process ends just now
 // tapdeck_connect4 and 6, as long as the kernel keeps names.
 constexpr std::string_view kProgram = "tapdeck_connect";
 static_assert(kProgram.size() == BPF_OBJ_NAME_LEN - 1);
@@ -113,13 +114,18 @@ ProgramIds connect_programs_on(int cgroup_fd) {
   return out;
 }
 
+bool is_taken(int cgroup_fd, const ProgramIds& ours) {
+  return !without(connect_programs_on(cgroup_fd), ours).empty();
+}
+
 Result<void> check_not_taken(const std::string& cgroup_path, int cgroup_fd, const ProgramIds& ours) {
   std::optional<std::string> holder;
-  for (int tries = 0; tries < 10; ++tries) {
+  for (int tries = 1;; ++tries) {
     const ProgramIds others = without(connect_programs_on(cgroup_fd), ours);
     if (others.empty()) return {};
-    holder = holder_of(others);
-    if (holder) break;
+    // Every descriptor of every process is looked at: not each time.
+    if (tries == 1 || tries == kTries) holder = holder_of(others);
+    if (holder || tries == kTries) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   if (holder) {

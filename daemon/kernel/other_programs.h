@@ -17,6 +17,9 @@ using ProgramIds = std::set<uint32_t>;
 // Of the connect programs that some tapdeck attached to this very directory. Empty too when we may not know.
 [[nodiscard]] ProgramIds connect_programs_on(int cgroup_fd);
 
+// There are connect programs on it that are not among `ours`.
+[[nodiscard]] bool is_taken(int cgroup_fd, const ProgramIds& ours);
+
 // Busy, naming who has it, when there are connect programs on `cgroup_path` that are not among `ours`. Waits up to
 // 100 ms for those of a process that has just ended.
 [[nodiscard]] Result<void> check_not_taken(const std::string& cgroup_path, int cgroup_fd, const ProgramIds& ours);

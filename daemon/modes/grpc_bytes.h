@@ -25,6 +25,8 @@ class GrpcBytes {
     index_ = SIZE_MAX;
     reader_.forget();
   }
+  // Nothing is sent for a while: what is deleted meanwhile need not stay on the disk.
+  void pause() { reader_.forget(); }
 
  private:
   SegmentReader reader_;

@@ -10,15 +10,19 @@ namespace tapdeck::modes {
 using exchange::Exchange;
 
 net::Task<Result<store::ExchangeStore::Found>> GrpcReplay::look_up(Playing& playing) {
+  std::vector<uint64_t> known;
+  if (const HotEntry* entry = cache_.find(playing.key, context_.store->generation())) known = entry->ids;
+  size_t unreadable = 0;
   auto read = [store = context_.store, session = playing.target.session, key = playing.key.key,
-               answers = playing.answers] {
+               answers = playing.answers, &known, &unreadable] {
     auto found = store->lookup_all(session, key);
     if (!found || answers == Answers::All) return found;
-    keep_complete(*store, session, found->ids);
+    unreadable = keep_complete(*store, session, found->ids, known);
     found->usable = found->ids.size();
     return found;
   };
   auto found = co_await net::offload(*context_.readers, read);
+  context_.metrics->add(Counter::StoreErrorRead, unreadable);
   // No such session is the same news as an empty one: nothing was recorded.
   if (!found && found.error().code == Code::NotFound) co_return store::ExchangeStore::Found{};
   co_return found;

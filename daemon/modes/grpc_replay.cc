@@ -73,6 +73,7 @@ net::Task<Result<void>> GrpcReplay::perform(Playing& playing) {
         auto flushed = co_await call.exchange().flush();
         if (!flushed) co_return flushed;
       }
+      playing.bytes.pause();
       auto heard = co_await call.read();
       if (!heard) co_return heard;
       if (agrees(playing.item->script, call.said)) continue;

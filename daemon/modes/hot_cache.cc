@@ -1,6 +1,7 @@
 #include "daemon/modes/hot_cache.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace tapdeck::modes {
@@ -25,6 +26,16 @@ size_t take_turn(config::Repeat repeat, std::atomic<uint64_t>& cursor, size_t co
     const size_t index = pick(repeat, turn, count);
     if (index >= count || cursor.compare_exchange_weak(turn, turn + 1, std::memory_order_relaxed)) return index;
   }
+}
+
+void HotEntry::renew(std::vector<uint64_t> read_ids, uint64_t read_take) {
+  // Of a newer take, or of more that has been recorded.
+  const auto age = [](uint64_t of, const std::vector<uint64_t>& all) {
+    return std::tuple(of, store::ExchangeStore::in_time(all.back()), all.size());
+  };
+  if (age(read_take, read_ids) <= age(take, ids)) return;
+  ids = std::move(read_ids);
+  take = read_take;
 }
 
 HotEntry* HotCache::find(const CursorKey& key, uint64_t generation) {

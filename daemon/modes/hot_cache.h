@@ -22,6 +22,9 @@ struct HotEntry {
   Cursors::Cursor cursor;
   uint64_t take = 0;  // theirs; 0: not known
   size_t usable = 0;  // GrpcReplay's: a call begins with one of so many ids; the others only take over
+
+  // What the store has of the key, with its take, where that was read later: reads may overtake each other.
+  void renew(std::vector<uint64_t> read_ids, uint64_t read_take);
 };
 
 // Which of `count` recordings the request number `turn` (from 0) gets; count = none is left (Repeat::Once).

@@ -1,5 +1,6 @@
 #include "daemon/modes/record.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "daemon/base/log.h"
@@ -71,6 +72,14 @@ store::Outcome outcome_of(const Error& error, const exchange::Facts& facts, http
   return {kind, facts.response_bytes, std::string(exchange::name_of(error, facts)), code};
 }
 
+// Behind what it follows: only what is found by the same key may be, since a newer take hides the older ones of a key.
+void extend(store::RecordingBuilder& builder, std::span<const KeyTake> extends) {
+  if (extends.empty()) return;
+  const store::Key key = store::KeyBuilder(builder.key_builder()).key();
+  const auto found = std::ranges::find(extends, key, &KeyTake::key);
+  if (found != extends.end()) builder.extend(found->take);
+}
+
 // In hybrid mode a failure is not an answer: the next such request tries the origin again.
 bool is_answer(const Error& error, const exchange::Facts& facts) {
   return error.origin == Origin::Upstream && facts.mode == Mode::Record;
@@ -108,13 +117,12 @@ net::Task<Result<void>> RecordHandler::keep_failure(store::RecordingBuilder& bui
 }
 
 net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetState& target, const config::Route* route,
-                                             std::string_view route_name, uint64_t extends) {
+                                             std::string_view route_name, std::span<const KeyTake> extends) {
   const Tape* tape = target.tape.get();
   std::string storage;
   const OriginName origin = origin_of(exchange, storage);
   store::BuilderContext builder_context{tape->hasher, *context_.redactor, tape->take, &digests_,
                                         &context_.link->spares()};
-  if (extends > 0) builder_context.take.number = extends;
   store::RecordingBuilder builder(builder_context, context_.store->allocate_id(), exchange.facts().began_unix_us,
                                   origin.scheme, origin.host, origin.port, exchange.request());
   add_dimensions(builder.key_builder(), origin, exchange.request());
@@ -138,6 +146,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   } else {
     body_key.finish(builder.key_builder());  // a body that was not read to its end
   }
+  extend(builder, extends);
   if (recording.websocket() != nullptr) {
     facts.outcome = Outcome::Forwarded;
     co_await recording.websocket()->finish(served);
@@ -160,6 +169,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
     } else {
       auto told = co_await recording.release();  // our own error answer: sent, never recorded
       ignore(told, "the failure that led here is what counts");
+      leave_nothing(builder);
     }
     co_return served;
   }
@@ -227,11 +237,18 @@ void RecordHandler::keep_part(store::RecordingBuilder& builder, RecordingExchang
     builder.finish(outcome_of(error, recording.facts(), builder.recording().response.version));
     context_.metrics->add(Counter::RecordingIncomplete);
   } else {
-    return;
+    return leave_nothing(builder);
   }
   std::vector<store::PendingWrite> writes;
   builder.take_writes(writes);
   context_.link->add(writes);
+}
+
+void RecordHandler::leave_nothing(store::RecordingBuilder& builder) {
+  builder.abandon();
+  std::vector<store::PendingWrite> writes;
+  builder.take_writes(writes);
+  if (!writes.empty()) context_.link->add(writes);
 }
 
 }  // namespace tapdeck::modes

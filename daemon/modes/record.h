@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "daemon/config/config.h"
 #include "daemon/exchange/handler.h"
@@ -33,9 +34,9 @@ class RecordHandler final {
 
   // Serves by the inner handler, recording onto `target.tape` (not null). `route` is null when none matched;
   // `route_name` goes into the provenance. All must stay alive until it returns: the caller keeps the snapshot.
-  // `extends`: the take it becomes part of; 0: the tape's own.
+  // `extends`: the takes it may become part of, by the key it is found by in the end; none of them: the tape's own.
   net::Task<Result<void>> serve(exchange::Exchange& exchange, const TargetState& target, const config::Route* route,
-                                std::string_view route_name, uint64_t extends = 0);
+                                std::string_view route_name, std::span<const KeyTake> extends = {});
 
  private:
   // What an origin's failure left: the answer the client is given, kept so that replay gives it again.
@@ -43,6 +44,8 @@ class RecordHandler final {
                                        const Error& error);
   // What an exchange left that broke off: a prefix, or nothing if the store has refused a part.
   void keep_part(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error, bool is_worth_it);
+  // Takes back what of it went to the store already, which a crash would make a recording of.
+  void leave_nothing(store::RecordingBuilder& builder);
   void note_bypass(const store::RecordingBuilder& builder, const RecordingExchange& recording);
   void note_loss(uint64_t recording, std::string_view what, const std::string& reason);
   [[nodiscard]] uint64_t bypass_limit(const config::Route* route) const;

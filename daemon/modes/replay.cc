@@ -75,10 +75,11 @@ net::Task<Result<HotEntry*>> ReplayHandler::load_entry(const CursorKey& key, con
   std::vector<uint64_t> known;
   if (const HotEntry* entry = cache_.find(key, store->generation())) known = entry->ids;
   uint64_t take = 0;
-  auto read = [store, session, answers, &known, &take, wanted = key.key] {
+  size_t unreadable = 0;
+  auto read = [store, session, answers, &known, &take, &unreadable, wanted = key.key] {
     auto ids = store->lookup(session, wanted);
     if (!ids || answers == Answers::All) return ids;
-    keep_complete(*store, session, *ids, known);
+    unreadable = keep_complete(*store, session, *ids, known);
     // What another process records cannot be extended.
     const bool is_ours = !ids->empty() && (ids->back() & store::ExchangeStore::kOlder) == 0;
     const auto last = is_ours ? store->get(session, ids->back()) : Result<store::Recording>();
@@ -86,6 +87,7 @@ net::Task<Result<HotEntry*>> ReplayHandler::load_entry(const CursorKey& key, con
     return ids;
   };
   auto ids = co_await net::offload(*context_.readers, read);
+  context_.metrics->add(Counter::StoreErrorRead, unreadable);
   if (!ids) {
     // No such session is the same news as an empty one: nothing was recorded.
     if (ids.error().code == Code::NotFound) co_return static_cast<HotEntry*>(nullptr);
@@ -93,7 +95,7 @@ net::Task<Result<HotEntry*>> ReplayHandler::load_entry(const CursorKey& key, con
   }
   if (ids->empty()) co_return static_cast<HotEntry*>(nullptr);
   if (HotEntry* raced = cache_.find(key, context_.store->generation())) {
-    if (ids->size() > raced->ids.size()) raced->ids = std::move(*ids);
+    raced->renew(std::move(*ids), take);
     co_return raced;
   }
   HotEntry entry;
@@ -148,7 +150,6 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
     CO_TRY(plain, co_await find_key(key, target, repeat, answers));
     found = plain;
   }
-  const uint64_t take = found.take;
   if (!found.item && question.as_get) {
     key.key = *question.as_get;
     CO_TRY(get, co_await find_key(key, target, repeat, answers));
@@ -164,10 +165,25 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
     CO_TRY(early, co_await find_key(key, target, repeat, answers));
     if (early.item) found = early;
   }
-  if (found.take == 0) found.take = take;
+  if (!found.item && repeat == config::Repeat::Once && answers == Answers::Complete) {
+    CO_TRY(takes, co_await takes_of(key, target, question));
+    found.takes = std::move(takes);
+  }
   context_.metrics->observe(found.item ? Histogram::LookupHit : Histogram::LookupMiss,
                             std::chrono::duration<double>(exchange::Clock::now() - began).count());
   co_return found;
+}
+
+net::Task<Result<std::vector<KeyTake>>> ReplayHandler::takes_of(CursorKey key, const TargetState& target,
+                                                                const Question& question) {
+  std::vector<KeyTake> takes;
+  for (const auto& one : {std::optional(question.key), question.conditional}) {
+    if (!one || is_known_absent(target, *one)) continue;
+    key.key = *one;
+    CO_TRY(entry, co_await load_entry(key, target, Answers::Complete));
+    if (entry != nullptr && entry->take > 0) takes.push_back({*one, entry->take});
+  }
+  co_return takes;
 }
 
 net::Task<Result<Found>> ReplayHandler::find_refusal(Exchange& exchange, const TargetState& target,
@@ -237,7 +253,6 @@ net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const Tar
   if (entry != nullptr) {
     const size_t index = take_turn(repeat, *entry->cursor, entry->ids.size());
     found.exhausted = index >= entry->ids.size();
-    if (found.exhausted) found.take = entry->take;
     if (!found.exhausted) {
       const uint64_t id = entry->ids[index];
       const auto cached = entry->items.find(id);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <unordered_set>
+#include <vector>
 
 #include "daemon/config/config.h"
 #include "daemon/exchange/handler.h"
@@ -22,7 +23,7 @@ namespace tapdeck::modes {
 struct Found {
   std::shared_ptr<const ReplayItem> item;  // null: a miss
   bool exhausted = false;                  // Repeat::Once and all were used
-  uint64_t take = 0;                       // exhausted: that of those; what is recorded now belongs behind them
+  std::vector<KeyTake> takes;              // of those, by key: what is recorded now belongs behind its own
 };
 
 class ReplayHandler final {
@@ -63,6 +64,8 @@ class ReplayHandler final {
   net::Task<Result<std::optional<uint64_t>>> next_id(const CursorKey& key, const TargetState& target, Answers answers);
   net::Task<Result<Found>> find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat,
                                     Answers answers);
+  // The takes of what may be recorded now.
+  net::Task<Result<std::vector<KeyTake>>> takes_of(CursorKey key, const TargetState& target, const Question& question);
   net::Task<Result<HotEntry*>> load_entry(const CursorKey& key, const TargetState& target, Answers answers);
   net::Task<Result<std::shared_ptr<const ReplayItem>>> load(CursorKey key, const TargetState& target, uint64_t id);
   void count_hit(exchange::Exchange& exchange, const ReplayItem& item);

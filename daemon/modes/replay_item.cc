@@ -26,13 +26,16 @@ Result<std::shared_ptr<const ReplayItem>> load_item(const store::ExchangeStore& 
   return std::shared_ptr<const ReplayItem>(std::move(item));
 }
 
-void keep_complete(const store::ExchangeStore& store, std::string_view session, std::vector<uint64_t>& ids,
-                   const std::vector<uint64_t>& known) {
+size_t keep_complete(const store::ExchangeStore& store, std::string_view session, std::vector<uint64_t>& ids,
+                     const std::vector<uint64_t>& known) {
+  size_t unreadable = 0;
   std::erase_if(ids, [&](uint64_t id) {
     if (std::ranges::binary_search(known, id)) return false;
     const auto recording = store.get(session, id);
+    if (!recording && recording.error().code != Code::NotFound) ++unreadable;  // else it was deleted meanwhile
     return !recording || recording->outcome.kind != Kind::Complete;
   });
+  return unreadable;
 }
 
 namespace {

@@ -35,9 +35,9 @@ struct ReplayItem {
 enum class Answers { All, Complete };
 
 // Leaves of `ids` only complete recordings; those in `known` (sorted) are. Reads the others from disk: for the reader
-// pool.
-void keep_complete(const store::ExchangeStore& store, std::string_view session, std::vector<uint64_t>& ids,
-                   const std::vector<uint64_t>& known = {});
+// pool. How many could not be read, which do not answer either.
+[[nodiscard]] size_t keep_complete(const store::ExchangeStore& store, std::string_view session,
+                                   std::vector<uint64_t>& ids, const std::vector<uint64_t>& known = {});
 
 // Nothing is missing: the origin's response, or the answer to its failure.
 [[nodiscard]] bool is_whole(const store::Recording& recording);

@@ -9,10 +9,11 @@ namespace tapdeck::modes {
 net::Task<> SegmentReader::begin() {
   auto hold = [store = store_] { return store->hold(); };
   view_ = co_await net::offload(*readers_, hold);
+  begun_ = true;
 }
 
 net::Task<Result<std::string>> SegmentReader::read(store::Segment segment) {
-  if (view_ == nullptr) co_await begin();
+  if (!begun_) co_await begin();
   store::BodyRef part;
   part.size = segment.size;
   part.segments.push_back(segment);
@@ -22,6 +23,7 @@ net::Task<Result<std::string>> SegmentReader::read(store::Segment segment) {
 
 // Letting go takes a lock of the database: not on a worker.
 void SegmentReader::forget() {
+  begun_ = false;
   if (view_ == nullptr) return;
   asio::post(*readers_, [view = std::move(view_)] {});
 }

@@ -34,6 +34,7 @@ class SegmentReader {
   const store::ExchangeStore* store_;
   net::ThreadPool* readers_;
   std::shared_ptr<const store::ExchangeStore::View> view_;
+  bool begun_ = false;  // also without a view, where none is needed
 };
 
 }  // namespace tapdeck::modes

@@ -191,6 +191,8 @@ net::Task<Result<Answered>> ModeHandler::replay_grpc(ReplayedRequest& request, c
 
 void ModeHandler::note_outcome(Exchange& exchange, const Result<void>& served) {
   if (served || served.error().origin != Origin::Upstream || exchange.facts().outcome != Outcome::Failed) return;
+  // A refusal that was only passed on: the client may send it again.
+  if (served.error().retry == Retry::Yes && !exchange.response_started()) return;
   exchange.facts().outcome = Outcome::Missed;
   metrics_.add(Counter::MissOrigin);
 }
@@ -198,7 +200,7 @@ void ModeHandler::note_outcome(Exchange& exchange, const Result<void>& served) {
 net::Task<Result<void>> ModeHandler::record_missing(Exchange& exchange, const TargetState& target,
                                                     const config::Route* route, std::string_view route_name,
                                                     const Found& found) {
-  auto served = co_await record_->serve(exchange, target, route, route_name, found.take);
+  auto served = co_await record_->serve(exchange, target, route, route_name, found.takes);
   note_outcome(exchange, served);
   co_return served;
 }

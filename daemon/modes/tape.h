@@ -18,4 +18,10 @@ struct Tape {
   std::shared_ptr<const store::KeyFilter> known;  // of the session's keys; null: ask the store each time
 };
 
+// A take that holds recordings of a key.
+struct KeyTake {
+  store::Key key;
+  uint64_t take = 0;
+};
+
 }  // namespace tapdeck::modes

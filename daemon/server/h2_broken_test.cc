@@ -87,7 +87,8 @@ TEST(BrokenH2, AStreamEndedWithNoErrorInTheMiddleStaysThat) {
   expect_twice(rig, origin, "HEAD 1 200, BODY 1 part, RESET 1 0");
 }
 
-// Refuses every stream to "/long" once more came than the proxy keeps for a second try, and "/short" at once.
+// Refuses every stream once more came than the proxy keeps for a second try (to "/longer": than it keeps of a begun
+// recording), and "/short" at once.
 ScriptedOrigin::End refuse(Wire& raw) {
   H2Wire wire(raw, http::Role::Server);
   std::map<http::StreamId, size_t> sizes;
@@ -98,7 +99,7 @@ ScriptedOrigin::End refuse(Wire& raw) {
     const bool is_short = wire.request().target == "/short";
     if (what.starts_with("BODY")) sizes[stream] += what.size();
     if (what.starts_with("END") && !is_short) wire.respond(stream, 200, "taken");
-    if (is_short ? what.starts_with("END") : sizes[stream] > 70'000) {
+    if (is_short ? what.starts_with("END") : sizes[stream] > (wire.request().target == "/longer" ? 270'000 : 70'000)) {
       sizes.erase(stream);
       wire.codec().reset(stream, http::ResetCode::RefusedStream);
       wire.flush();
@@ -106,14 +107,10 @@ ScriptedOrigin::End refuse(Wire& raw) {
   }
 }
 
-TEST(BrokenH2, ARefusedStreamThatCannotGoOutAgainIsRefusedToItsClient) {
-  WorkerRig rig(to_origin_by(config::UpstreamHttp::V2));
-  ScriptedOrigin origin(refuse);
-  rig.go_to(origin.endpoint());
-  Wire raw = rig.connect();
-  H2Wire client(raw, http::Role::Client);
-  const http::StreamId stream = client.open_post("/long");
-  const std::string body(80'000, 'x');
+// Sends a body until its stream is reset, which is what comes back.
+std::string heard_by_long_post(H2Wire& client, const std::string& path, size_t size) {
+  const http::StreamId stream = client.open_post(path);
+  const std::string body(size, 'x');
   std::string heard;
   for (size_t sent = 0; sent < body.size() && !heard.starts_with("RESET");) {
     const auto accepted = client.codec().send_body(stream, std::string_view(body).substr(sent), std::nullopt);
@@ -122,8 +119,18 @@ TEST(BrokenH2, ARefusedStreamThatCannotGoOutAgainIsRefusedToItsClient) {
     client.flush();
     if (*accepted == 0) heard = client.next();
   }
-  if (!heard.starts_with("RESET")) heard = client.until("RESET");
-  EXPECT_THAT(heard, HasSubstr("RESET 1 7"));
+  if (heard.starts_with("RESET")) return heard;
+  if (client.codec().send_end(stream, {})) client.flush();
+  return client.until("RESET");
+}
+
+TEST(BrokenH2, ARefusedStreamThatCannotGoOutAgainIsRefusedToItsClient) {
+  WorkerRig rig(to_origin_by(config::UpstreamHttp::V2));
+  ScriptedOrigin origin(refuse);
+  rig.go_to(origin.endpoint());
+  Wire raw = rig.connect();
+  H2Wire client(raw, http::Role::Client);
+  EXPECT_THAT(heard_by_long_post(client, "/long", 80'000), HasSubstr("RESET 1 7"));
   client.request("POST", "/short", "x");
   EXPECT_THAT(client.until("RESET"), HasSubstr("RESET 3 7")) << "as often as it was tried";
   client.request("POST", "/taken", "x");
@@ -133,6 +140,27 @@ TEST(BrokenH2, ARefusedStreamThatCannotGoOutAgainIsRefusedToItsClient) {
   EXPECT_THAT(rig.ask("POST /short HTTP/1.1\r\nHost: api.test\r\nContent-Length: 1\r\n\r\nx"), HasSubstr(" 502 "))
       << "an HTTP/1 client knows no such signal";
   raw.close();
+}
+
+TEST(BrokenH2, OfARefusedStreamNothingIsLeftInTheStore) {
+  for (const Mode mode : {Mode::Record, Mode::Hybrid}) {
+    RigOptions options = to_origin_by(config::UpstreamHttp::V2);
+    options.mode = mode;
+    WorkerRig rig(std::move(options));
+    ScriptedOrigin origin(refuse);
+    rig.go_to(origin.endpoint());
+    Wire raw = rig.connect();
+    H2Wire client(raw, http::Role::Client);
+    client.request("POST", "/taken", "x");  // from here on the proxy's windows are known
+    EXPECT_THAT(client.until("END 1"), HasSubstr("HEAD 1 200"));
+    EXPECT_THAT(heard_by_long_post(client, "/longer", 300'000), HasSubstr("RESET 3 7"));
+    client.request("POST", "/too", "x");
+    EXPECT_THAT(client.until("END 5"), HasSubstr("HEAD 5 200"));
+    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 2; }));
+    EXPECT_EQ(rig.recordings_after_crash(), 2U) << to_string(mode);
+    EXPECT_EQ(rig.count(Counter::MissOrigin), 0U) << "only passed on";
+    raw.close();
+  }
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "daemon/server/grpc_rig.h"
+#include "store/record_codec.h"
 
 namespace tapdeck::server {
 namespace {
@@ -133,6 +134,74 @@ TEST(HybridOnce, EachRunGivesTheNthRequestTheNthAnswer) {
   EXPECT_THAT(rig.ask(get("/x")), HasSubstr("was used once"));
 }
 
+// X-N of the answer to `request`.
+std::string number_of(WorkerRig& rig, const std::string& request) {
+  const std::string answer = rig.ask(request);
+  const size_t at = answer.find("X-N: ");
+  return at == std::string::npos ? answer : answer.substr(at + 5, 1);
+}
+
+TEST(HybridOnce, AHeadIsRecordedBehindHeads) {
+  WorkerRig rig(in_mode(Mode::Hybrid, once()));
+  std::atomic<int> served{0};
+  ScriptedOrigin origin(http_origin([&](const std::string&) {
+    return "HTTP/1.1 200 OK\r\nX-N: " + std::to_string(++served) + "\r\nContent-Length: 0\r\n\r\n";
+  }));
+  rig.go_to(origin.endpoint());
+  const std::string head = "HEAD /x HTTP/1.1\r\nHost: api.test\r\n\r\n";
+  EXPECT_EQ(number_of(rig, head), "1");
+  rig.set_mode(Mode::Hybrid);
+  EXPECT_EQ(number_of(rig, head) + number_of(rig, get("/x")), "12");
+  for (int run = 0; run < 3; ++run) {
+    rig.set_mode(Mode::Hybrid);
+    EXPECT_EQ(number_of(rig, head) + number_of(rig, get("/x")) + number_of(rig, head), "123") << run;
+  }
+  EXPECT_EQ(served, 3);
+}
+
+TEST(HybridOnce, ANotModifiedIsRecordedBehindThose) {
+  WorkerRig rig(in_mode(Mode::Hybrid, once()));
+  std::atomic<int> served{0};
+  ScriptedOrigin origin(http_origin([&](const std::string&) {
+    return "HTTP/1.1 304 Not Modified\r\nX-N: " + std::to_string(++served) + "\r\nETag: \"e\"\r\n\r\n";
+  }));
+  rig.go_to(origin.endpoint());
+  const std::string asked = "GET /x HTTP/1.1\r\nHost: api.test\r\nIf-None-Match: \"e\"\r\n\r\n";
+  EXPECT_EQ(number_of(rig, asked), "1");
+  for (int run = 0; run < 3; ++run) {
+    rig.set_mode(Mode::Hybrid);
+    EXPECT_EQ(number_of(rig, asked) + number_of(rig, asked), "12") << run;
+  }
+  EXPECT_EQ(served, 2);
+}
+
+TEST(HybridOnce, ATakeThatOthersRecordedMeanwhileIsTheOneThatGoesOn) {
+  WorkerRig rig(in_mode(Mode::Hybrid, once()));
+  std::atomic<int> served{0};
+  ScriptedOrigin origin(http_origin([&](const std::string&) { return with_length(std::to_string(++served)); }));
+  rig.go_to(origin.endpoint());
+  EXPECT_THAT(rig.ask(get("/x")), EndsWith("1<EOF>"));
+  EXPECT_THAT(rig.ask(get("/x")), EndsWith("2<EOF>"));
+  rig.set_mode(Mode::Hybrid);
+  for (const char* end : {"1<EOF>", "2<EOF>"}) EXPECT_THAT(rig.ask(get("/x")), EndsWith(end));
+  // The same once more in the take that is open now, as another target of this session would leave it.
+  store::Recording recording = tls::testing::must(rig.store->list_recordings({})).items.front();
+  store::PendingWrite write;
+  write.take = recording.take = 2;
+  write.session_number = tls::testing::must(rig.store->session("default")).number;
+  write.id = rig.store->allocate_id();
+  write.key = recording.key;
+  store::encode_record(recording, write.encoded);
+  std::vector<store::PendingWrite> writes;
+  writes.push_back(std::move(write));
+  ASSERT_TRUE(rig.store->write(writes, store::Durability::Wal));
+  EXPECT_THAT(rig.ask(get("/x")), EndsWith("3<EOF>"));
+  for (int run = 0; run < 2; ++run) {
+    rig.set_mode(Mode::Hybrid);
+    for (const char* end : {"1<EOF>", "3<EOF>"}) EXPECT_THAT(rig.ask(get("/x")), EndsWith(end)) << run;
+  }
+}
+
 TEST(HybridOnce, CallsToo) {
   WorkerRig rig(in_mode(Mode::Hybrid, once()));
   std::atomic<int> served{0};
@@ -157,6 +226,19 @@ TEST(Misses, WhatNeitherTapeNorOriginAnswersIsOne) {
   }
   EXPECT_EQ(rig.count(Counter::MissOrigin), 2U);
   EXPECT_EQ(rig.store->stored_recordings(), 0U);
+}
+
+TEST(Hybrid, OfALongRequestWithoutAnAnswerNothingIsLeftInTheStore) {
+  WorkerRig rig(in_mode(Mode::Hybrid));
+  ScriptedOrigin origin(
+      http_origin([](const std::string& request) { return request.starts_with("POST") ? "<FIN>" : with_length("x"); }));
+  rig.go_to(origin.endpoint());
+  const std::string body(300'000, 'x');
+  const std::string post = "POST /a HTTP/1.1\r\nHost: api.test\r\nContent-Length: 300000\r\n\r\n" + body;
+  EXPECT_THAT(rig.ask(post), StartsWith("HTTP/1.1 502"));
+  EXPECT_THAT(rig.ask(get("/b")), EndsWith("x<EOF>"));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_EQ(rig.recordings_after_crash(), 1U);
 }
 
 TEST(Misses, AClientThatLeavesMissesNothing) {

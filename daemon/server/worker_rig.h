@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <numeric>
 #include <optional>
 
@@ -166,6 +167,15 @@ class WorkerRig {
   void detach() {
     runtime_.update([](modes::RuntimeSnapshot& snapshot) { modes::vacate(snapshot.targets[kSlot]); });
     worker->let_go(kSlot);
+  }
+  // How many recordings would be there if the daemon died now.
+  [[nodiscard]] uint64_t recordings_after_crash() const {
+    const tls::testing::TemporaryFolder folder;
+    const std::string copy = folder.file("store");
+    std::filesystem::copy(store->options().path, copy, std::filesystem::copy_options::recursive);
+    store::StoreOptions options;
+    options.path = copy;
+    return tls::testing::must(store::ExchangeStore::open(options, store::Access::ReadWrite))->stored_recordings();
   }
   void go_to(const Endpoint& destination) {
     const std::scoped_lock lock(flows.mutex);

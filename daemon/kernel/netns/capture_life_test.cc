@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <future>
 #include <memory>
 #include <vector>
 
@@ -138,6 +139,32 @@ TEST_F(TwoCaptures, OfOneCgroupOnlyTheFirstIsAttachedAndTheSecondSaysWhoHasIt) {
   expect_captured({.to = ep("192.0.2.10:443")});
   ASSERT_TRUE(capture_->detach(kSlot));
   EXPECT_TRUE(other_->attach_cgroup(kSlot, cgroup_.path(), kSealed));
+}
+
+TEST_F(TwoCaptures, ACgroupThatComesBackIsLeftToWhoTookItMeanwhile) {
+  std::promise<void> both_gone, go;
+  sink_.when_gone = [&](int times) {
+    if (times != 2) return;
+    both_gone.set_value();
+    go.get_future().wait();
+  };
+  attach(kOpen);
+  lab::TestCgroup next;  // in a slot behind: when it is back, the first was looked at
+  ASSERT_TRUE(capture_->attach_cgroup(kSlot + 1, next.path(), kOpen));
+  resident_.reset();
+  cgroup_.remove();
+  next.remove();
+  both_gone.get_future().wait();
+  cgroup_.make();
+  const auto taken = other_->attach_cgroup(kSlot, cgroup_.path(), kOpen);
+  next.make();
+  go.set_value();
+  ASSERT_TRUE(taken) << taken.error().message();
+  ASSERT_TRUE(eventually([&] { return sink_.back() > 0; }));
+  EXPECT_FALSE(target_stats().attached);
+  EXPECT_EQ(cgroup_.attached_programs(), 10) << "the other's";
+  ASSERT_TRUE(other_->detach(kSlot));
+  EXPECT_TRUE(eventually([&] { return sink_.back() == 2; }));
 }
 
 TEST_F(TwoCaptures, AtDifferentHeightsBothAreAttachedAndSayWhoSeesWhat) {

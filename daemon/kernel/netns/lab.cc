@@ -270,8 +270,12 @@ void Sink::remove_listener(uint64_t listener_id) {
 }
 
 void Sink::on_cgroup_gone(uint32_t) {
-  const std::scoped_lock lock(mutex_);
-  ++gone_;
+  int times = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    times = ++gone_;
+  }
+  if (when_gone) when_gone(times);
 }
 
 void Sink::on_cgroup_back(uint32_t) {

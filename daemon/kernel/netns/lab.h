@@ -135,6 +135,7 @@ class Sink final : public ListenerSink {
   [[nodiscard]] std::vector<Refusal> refusals_as_recorded();
   [[nodiscard]] int gone();
   [[nodiscard]] int back();
+  std::function<void(int times)> when_gone;  // by the control thread; set before there is one
 
  private:
   std::mutex mutex_;

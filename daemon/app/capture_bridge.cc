@@ -17,8 +17,8 @@ std::vector<kernel::Refusal> CaptureBridge::refusals() {
 }
 
 void CaptureBridge::add_listener(kernel::CapturedListener listener) {
-  const server::ListenerTag tag{static_cast<CapturePath>(listener.key.path), listener.key.listener_id,
-                                listener.key.netns_cookie, listener.key.target};
+  const server::ListenerTag tag{listener.key.path, listener.key.listener_id, listener.key.netns_cookie,
+                                listener.key.target};
   workers_[listener.worker % workers_.size()]->add_listener(std::move(listener.fd), tag);
 }
 
@@ -49,19 +49,18 @@ void CaptureBridge::on_refused_as_recorded(const kernel::Refusal& refusal) {
 
 Result<exchange::CapturedFlow> CaptureBridge::resolve(const server::ListenerTag& listener, const Endpoint& client,
                                                       const Endpoint& local) {
-  const kernel::ListenerKey key{static_cast<kernel::CapturePath>(listener.path), listener.id, listener.netns_cookie,
-                                listener.target};
+  const kernel::ListenerKey key{listener.path, listener.id, listener.netns_cookie, listener.target};
   TRY(captured, capture_->resolve(key, client, local));
   exchange::CapturedFlow flow;
   flow.client = captured.client;
   flow.destination = captured.original_destination;
-  flow.path = static_cast<CapturePath>(captured.path);
+  flow.path = captured.path;
   if (captured.identity.target >= kTargetSlots) return fail(Code::NotFound, "the flow names no target", Origin::Kernel);
   flow.identity = {static_cast<TargetSlot>(captured.identity.target),
                    0,  // label and tenant: the worker's
                    0,
                    captured.identity.cgroup_id,
-                   captured.path == kernel::CapturePath::Tc ? 0 : captured.identity.netns_cookie,
+                   captured.path == CapturePath::Tc ? 0 : captured.identity.netns_cookie,
                    captured.identity.pid,
                    captured.identity.uid,
                    std::string(captured.identity.comm_view())};

@@ -29,7 +29,7 @@ enum class Outcome : uint8_t {
   Recorded,   // forwarded and stored
   Replayed,   // answered from the store
   Forwarded,  // forwarded and not stored (passthrough, or the recording was lost; the loss is counted apart)
-  Missed,     // replay: nothing recorded fits
+  Missed,     // nothing recorded fits, nor did an origin answer it whole where one was asked
   Failed,     // refused by us, upstream failure, or the client left
 };
 inline constexpr size_t kOutcomeCount = 5;

@@ -18,15 +18,13 @@
 #include "daemon/base/endpoint.h"
 #include "daemon/base/result.h"
 #include "daemon/base/unique_fd.h"
+#include "daemon/base/vocabulary.h"
 
 namespace tapdeck::kernel {
 
 inline constexpr uint32_t kMaxTargets = 64;
 inline constexpr unsigned kMaxWorkers = 32;
 inline constexpr uint32_t kNoTarget = 0xffffffff;
-
-enum class CapturePath : uint8_t { Cgroup, Tc, Netns, Explicit };
-[[nodiscard]] std::string_view to_string(CapturePath path);  // "cgroup", "tc", "netns", "explicit"
 
 // Who opened a flow, as far as the path knows. Unknown numbers are 0, an unknown comm is empty.
 struct Identity {

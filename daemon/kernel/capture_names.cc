@@ -1,21 +1,7 @@
-// Spellings of paths and reasons, as metrics and status print them.
+// Spellings of reasons, as metrics and status print them.
 #include "daemon/kernel/capture.h"
 
 namespace tapdeck::kernel {
-
-std::string_view to_string(CapturePath path) {
-  switch (path) {
-    case CapturePath::Cgroup:
-      return "cgroup";
-    case CapturePath::Tc:
-      return "tc";
-    case CapturePath::Netns:
-      return "netns";
-    case CapturePath::Explicit:
-      return "explicit";
-  }
-  return "?";
-}
 
 std::string_view to_string(Uncaptured reason) {
   switch (reason) {

@@ -121,8 +121,8 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   const Tape* tape = target.tape.get();
   std::string storage;
   const OriginName origin = origin_of(exchange, storage);
-  store::BuilderContext builder_context{tape->hasher, *context_.redactor, tape->take, &digests_,
-                                        &context_.link->spares()};
+  const store::BuilderContext builder_context{tape->hasher, *context_.redactor, tape->take, &digests_,
+                                              &context_.link->spares()};
   store::RecordingBuilder builder(builder_context, context_.store->allocate_id(), exchange.facts().began_unix_us,
                                   origin.scheme, origin.host, origin.port, exchange.request());
   add_dimensions(builder.key_builder(), origin, exchange.request());

@@ -1,9 +1,9 @@
 #include "daemon/modes/select.h"
 
 #include <algorithm>
-#include <cctype>
 #include <utility>
 
+#include "daemon/config/bypass.h"
 #include "daemon/exchange/error_response.h"
 #include "daemon/grpc/call.h"
 #include "daemon/modes/limited_exchange.h"
@@ -15,27 +15,6 @@ namespace tapdeck::modes {
 using exchange::Exchange;
 using exchange::Served;
 
-bool glob_matches(std::string_view pattern, std::string_view text) {
-  const auto lower = [](char c) { return std::tolower(static_cast<unsigned char>(c)); };
-  size_t p = 0, t = 0, star = std::string_view::npos, resume = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && pattern[p] != '*' && lower(pattern[p]) == lower(text[t])) {
-      ++p;
-      ++t;
-    } else if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      resume = t;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      t = ++resume;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
-}
-
 const config::Route* route_for(const std::vector<config::Route>& routes, const Exchange& exchange,
                                std::string_view target_name) {
   if (routes.empty()) return nullptr;
@@ -46,7 +25,7 @@ const config::Route* route_for(const std::vector<config::Route>& routes, const E
   const std::string_view path = store::split_target(exchange.request().target).path;
   for (const config::Route& route : routes) {
     if (route.upstream) continue;
-    if (route.host && !glob_matches(*route.host, origin.host)) continue;
+    if (route.host && !config::glob_match(*route.host, origin.host)) continue;
     if (route.port && *route.port != origin.port) continue;
     if (route.scheme && (*route.scheme == config::Scheme::Https) != (origin.scheme == "https")) continue;
     if (route.path && *route.path != path) continue;
@@ -63,7 +42,7 @@ const config::Route* connection_route(const std::vector<config::Route>& routes, 
   for (const config::Route& route : routes) {
     if (route.upstream || route.path || route.path_prefix || route.method || route.scheme == config::Scheme::Http)
       continue;
-    if (route.host && !glob_matches(*route.host, host)) continue;
+    if (route.host && !config::glob_match(*route.host, host)) continue;
     if (route.port && *route.port != port) continue;
     if (route.target && *route.target != target_name) continue;
     return &route;

@@ -35,8 +35,6 @@ struct ModeOptions {
 [[nodiscard]] bool may_answer_from_tape(Mode mode, const std::vector<config::Route>& routes);
 // Something of it may be recorded.
 [[nodiscard]] bool may_record(Mode mode, const std::vector<config::Route>& routes);
-// "*.example.com" style, case-insensitive; '*' matches any run of characters.
-[[nodiscard]] bool glob_matches(std::string_view pattern, std::string_view text);
 
 class ModeHandler final : public exchange::Handler {
  public:

@@ -2,7 +2,7 @@
 
 #include <charconv>
 
-#include "daemon/base/ascii.h"
+#include "daemon/base/glob.h"
 
 namespace tapdeck::config {
 namespace {
@@ -30,29 +30,6 @@ bool same_prefix(const Endpoint& a, const Endpoint& b, unsigned bits) {
 }
 
 }  // namespace
-
-bool glob_match(std::string_view pattern, std::string_view text) {
-  size_t p = 0;
-  size_t t = 0;
-  size_t star = std::string_view::npos;  // the last '*' seen, and where it began to match
-  size_t star_text = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      star_text = t;
-    } else if (p < pattern.size() && lowered(pattern[p]) == lowered(text[t])) {
-      ++p;
-      ++t;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      t = ++star_text;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
-}
 
 Result<BypassRule> BypassRule::parse(std::string_view text) {
   BypassRule rule;

@@ -12,10 +12,6 @@
 
 namespace tapdeck::config {
 
-// `*` stands for any bytes (also dots and none), everything else for itself; ASCII case is ignored. Linear in
-// |pattern| * |text| at worst.
-[[nodiscard]] bool glob_match(std::string_view pattern, std::string_view text);
-
 class BypassRule {
  public:
   // "api.example.com", "*.internal", "10.0.0.0/8", "192.0.2.7:443", "[2001:db8::]/32:443", "*.x.org:8443".

@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "daemon/base/glob.h"
 #include "daemon/config/bypass.h"
 
 namespace tapdeck::config {

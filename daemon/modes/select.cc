@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "daemon/config/bypass.h"
+#include "daemon/base/glob.h"
 #include "daemon/exchange/error_response.h"
 #include "daemon/grpc/call.h"
 #include "daemon/modes/limited_exchange.h"
@@ -25,7 +25,7 @@ const config::Route* route_for(const std::vector<config::Route>& routes, const E
   const std::string_view path = store::split_target(exchange.request().target).path;
   for (const config::Route& route : routes) {
     if (route.upstream) continue;
-    if (route.host && !config::glob_match(*route.host, origin.host)) continue;
+    if (route.host && !glob_match(*route.host, origin.host)) continue;
     if (route.port && *route.port != origin.port) continue;
     if (route.scheme && (*route.scheme == config::Scheme::Https) != (origin.scheme == "https")) continue;
     if (route.path && *route.path != path) continue;
@@ -42,7 +42,7 @@ const config::Route* connection_route(const std::vector<config::Route>& routes, 
   for (const config::Route& route : routes) {
     if (route.upstream || route.path || route.path_prefix || route.method || route.scheme == config::Scheme::Http)
       continue;
-    if (route.host && !config::glob_match(*route.host, host)) continue;
+    if (route.host && !glob_match(*route.host, host)) continue;
     if (route.port && *route.port != port) continue;
     if (route.target && *route.target != target_name) continue;
     return &route;

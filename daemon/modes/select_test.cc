@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include "daemon/config/bypass.h"
 #include "daemon/modes/fake_exchange.h"
 #include "daemon/modes/miss.h"
 #include "daemon/modes/origin.h"
@@ -12,18 +11,6 @@ namespace tapdeck::modes {
 namespace {
 
 using testing::HasSubstr;
-
-TEST(Glob, StarMatchesAnyRunAndCaseDoesNotMatter) {
-  EXPECT_TRUE(config::glob_match("*.example.com", "A.b.Example.COM"));
-  EXPECT_TRUE(config::glob_match("*", ""));
-  EXPECT_TRUE(config::glob_match("a*b*c", "a-b-b-c"));
-  EXPECT_TRUE(config::glob_match("a**", "a"));
-  EXPECT_FALSE(config::glob_match("*.example.com", "example.com"));
-  EXPECT_FALSE(config::glob_match("a*b", "a-c"));
-  EXPECT_FALSE(config::glob_match("", "a"));
-  EXPECT_FALSE(config::glob_match("a", ""));
-  EXPECT_FALSE(config::glob_match("*a*a*a*a*a*a*a*b", std::string(5000, 'a'))) << "and that in no long time";
-}
 
 FakeExchange& request(FakeExchange& exchange, const std::string& authority, const std::string& sni = {}) {
   exchange.head.method = "GET";

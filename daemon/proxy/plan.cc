@@ -4,7 +4,7 @@
 #include <optional>
 #include <utility>
 
-#include "daemon/config/bypass.h"
+#include "daemon/base/glob.h"
 #include "daemon/config/upstream_url.h"
 #include "daemon/proxy/hop_by_hop.h"
 
@@ -26,7 +26,7 @@ bool fits(const config::Route& route, const http::RequestHead& request, const De
           std::string_view target_name) {
   if (!route.upstream) return false;
   const std::string_view path = path_of(request.target);
-  if (route.host && !config::glob_match(*route.host, asked.host)) return false;
+  if (route.host && !glob_match(*route.host, asked.host)) return false;
   if (route.port && *route.port != asked.port) return false;
   if (route.scheme && (*route.scheme == config::Scheme::Https) != (request.scheme == "https")) return false;
   if (route.path && *route.path != path) return false;

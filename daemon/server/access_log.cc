@@ -65,4 +65,17 @@ void AccessLog::finished(exchange::Exchange& exchange) {
                            {"error", facts.error_detail}});
 }
 
+void AccessLog::refused(const exchange::CapturedFlow& flow, const exchange::TlsFacts& tls, const Error& error) {
+  // What is no HTTP at all is none of the client's requests that failed.
+  const log::Level level = error.code == Code::Closed ? log::Level::Info : log::Level::Warn;
+  log::peer(level, "request.refused", error.detail,
+            {{"target", static_cast<unsigned>(flow.identity.target)},
+             {"client.address", flow.client.to_string()},
+             {"destination", flow.destination_text()},
+             {"pid", flow.identity.pid},
+             {"comm", flow.identity.comm},
+             {"sni", tls.sni},
+             {"tls", tls.version}});
+}
+
 }  // namespace tapdeck::server

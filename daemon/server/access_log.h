@@ -1,4 +1,5 @@
-// AccessLog: the one line and the one metric update of a finished exchange. Owner: the worker. Thread: its own.
+// AccessLog: the one line and the one metric update of a finished exchange, and the line of what was refused before it
+// was one. Owner: the worker. Thread: its own.
 #pragma once
 
 #include "daemon/config/config.h"
@@ -13,6 +14,7 @@ class AccessLog final : public ExchangeObserver {
   AccessLog(Metrics& metrics, const config::Log& options, const store::Redactor* redactor)
       : metrics_(metrics), options_(options), redactor_(redactor) {}
   void finished(exchange::Exchange& exchange) override;
+  void refused(const exchange::CapturedFlow& flow, const exchange::TlsFacts& tls, const Error& error) override;
 
  private:
   [[nodiscard]] std::string printable_target(const std::string& target) const;

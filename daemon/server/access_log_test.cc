@@ -14,6 +14,8 @@ namespace tapdeck::server {
 namespace {
 
 using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
 
 // Access lines land in a file; lines() are those written so far.
 class AccessLines : public testing::Test {
@@ -27,7 +29,7 @@ class AccessLines : public testing::Test {
         {.level = log::Level::Info, .format = log::Format::Json, .access = log::AccessLines::On, .fd = file_.get()});
   }
   void TearDown() override { log::configure(log::Options{}); }
-  [[nodiscard]] std::vector<nlohmann::json> lines() const {
+  [[nodiscard]] std::vector<nlohmann::json> lines(const std::string& event = "exchange") const {
     std::string all(1 << 20, '\0');
     const ssize_t n = ::pread(file_.get(), all.data(), all.size(), 0);
     all.resize(n > 0 ? static_cast<size_t>(n) : 0);
@@ -36,7 +38,7 @@ class AccessLines : public testing::Test {
     for (std::string line; std::getline(text, line);) {
       auto json = nlohmann::json::parse(line, nullptr, false);
       EXPECT_TRUE(json.is_object()) << line;
-      if (json.is_object() && json.value("event", "") == "exchange") out.push_back(std::move(json));
+      if (json.is_object() && json.value("event", "") == event) out.push_back(std::move(json));
     }
     return out;
   }
@@ -48,6 +50,18 @@ size_t exchanges_of(WorkerRig& rig, Mode mode) {
   size_t sum = 0;
   for (size_t i = 0; i < kOutcomeCount; ++i) sum += rig.outcomes(mode, static_cast<Outcome>(i));
   return sum;
+}
+
+// First: these lines are limited in number for the whole process.
+TEST_F(AccessLines, SayWhyAClientGot400Or431) {
+  WorkerRig rig;
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }));
+  rig.go_to(origin.endpoint());
+  EXPECT_THAT(rig.ask("GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n"), HasSubstr(" 400 "));
+  EXPECT_THAT(rig.ask("GET / HTTP/1.1\r\nHost: a\r\nX: " + std::string(70000, 'x') + "\r\n\r\n"), HasSubstr(" 431 "));
+  ASSERT_TRUE(WorkerRig::eventually([&] { return lines("request.refused").size() == 2; }));
+  EXPECT_THAT(lines("request.refused")[0]["msg"], HasSubstr("malformed request"));
+  EXPECT_THAT(lines("request.refused")[0]["destination"], Not(IsEmpty()));
 }
 
 // Envoy's CVE-2026-47220: a formatter that met a request without Host. Every field that a client or origin can leave

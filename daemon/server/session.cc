@@ -252,6 +252,7 @@ void Session::close_orderly() {
 
 void Session::refuse(const Error& error) {
   refused_ = true;
+  context_.observer->refused(flow_, tls_, error);
   switch (error.code) {
     case Code::TooLarge:
       context_.metrics->add(error.detail.contains("fields") ? Counter::LimitHeaderCount : Counter::LimitHeadBytes);
@@ -360,6 +361,7 @@ void Session::on_deadline() {
   context_.metrics->add(in_head_ ? Counter::LimitHeaderTimeout : Counter::LimitIdleTimeout);
   if (in_head_ && active_.empty() && !codec_->is_multiplexed()) {
     refused_ = true;
+    context_.observer->refused(flow_, tls_, error);
     codec_->output().append(refusal(error, flow_.destination));
     settle();
     return;

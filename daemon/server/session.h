@@ -25,11 +25,13 @@ struct SessionLimits {
   size_t body_buffer = 1 << 20;  // request body bytes of one exchange held before the client is paused
 };
 
-// Called once an exchange, however it ended: log line and metrics.
 class ExchangeObserver {
  public:
   virtual ~ExchangeObserver() = default;
+  // Once an exchange, however it ended: log line and metrics.
   virtual void finished(exchange::Exchange& exchange) = 0;
+  // What came was refused before it was an exchange, or the connection is broken off for it.
+  virtual void refused(const exchange::CapturedFlow& flow, const exchange::TlsFacts& tls, const Error& error) = 0;
 };
 
 struct SessionContext {

@@ -107,7 +107,11 @@ class FakeHandler final : public exchange::Handler {
 class CountingObserver final : public ExchangeObserver {
  public:
   std::vector<std::string> errors;  // one an exchange
+  std::vector<std::string> refusals;
   void finished(exchange::Exchange& exchange) override { errors.push_back(exchange.facts().error); }
+  void refused(const exchange::CapturedFlow& /*flow*/, const exchange::TlsFacts& /*tls*/, const Error& error) override {
+    refusals.push_back(error.detail);
+  }
 };
 
 // A whole response with a Content-Length.

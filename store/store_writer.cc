@@ -17,6 +17,9 @@ constexpr size_t kBatchBytes = 2 << 20;
 constexpr auto kAgeCheck = std::chrono::seconds(10);
 constexpr auto kPause = std::chrono::milliseconds(100);
 constexpr uint64_t kPrunedAtOnce = 1000;  // what ExchangeStore::prune() removes at most
+// Nobody waits for what is written asynchronously: it is gathered for this long, or until there is this much.
+constexpr auto kGather = std::chrono::milliseconds(2);
+constexpr size_t kGatherBytes = 256 << 10;
 // Written hand-overs that wait for the next submit() to free them: at most 4 MiB.
 constexpr size_t kSpares = 16;
 constexpr size_t kSpareBytes = 256 << 10;
@@ -43,11 +46,14 @@ struct StoreWriter::Impl {
   PruneCounts untold;                             // the thread's own: not in the log yet
   std::chrono::steady_clock::time_point next_told{};  // the thread's own
   WriterStats stats;                                  // mutex
+  const bool gathers;                                 // durability "async"
+  int flushing = 0;                                   // mutex; callers of flush()
   bool stopping = false;                              // mutex
   bool writing = false;                               // mutex
   std::thread thread;
 
-  Impl(ExchangeStore& target, WriterOptions writer_options) : store(target), options(writer_options) {}
+  Impl(ExchangeStore& target, WriterOptions writer_options)
+      : store(target), options(writer_options), gathers(target.options().durability == Durability::Async) {}
 
   void run() {
     std::vector<Handover> taken;
@@ -59,6 +65,10 @@ struct StoreWriter::Impl {
         writing = false;
         if (queue.empty()) idle.notify_all();
         work.wait_until(guard, wake, [this] { return stopping || !queue.empty(); });
+        if (gathers && !queue.empty()) {
+          work.wait_for(guard, kGather,
+                        [this] { return stopping || flushing > 0 || stats.queued_bytes >= kGatherBytes; });
+        }
         if (queue.empty() && stopping) return;
         taken.swap(queue);
         writing = true;
@@ -168,7 +178,7 @@ Result<void> StoreWriter::submit(std::vector<PendingWrite>& writes, Completion* 
                                  SpareWrites* spares) {
   size_t bytes = 0;
   for (const auto& write : writes) bytes += write.memory();
-  bool was_empty = false;
+  bool is_due = false;
   {
     const std::lock_guard guard(impl_->mutex);
     if (impl_->stats.queued_bytes + bytes > impl_->options.queue_bytes) {
@@ -177,8 +187,9 @@ Result<void> StoreWriter::submit(std::vector<PendingWrite>& writes, Completion* 
                   "the store cannot keep up: " + std::to_string(impl_->stats.queued_bytes) + " bytes wait for the disk",
                   Origin::Store);
     }
+    const size_t before = impl_->stats.queued_bytes;
     impl_->stats.queued_bytes += bytes;
-    was_empty = impl_->queue.empty();
+    is_due = impl_->queue.empty() || (before < kGatherBytes && before + bytes >= kGatherBytes);
     impl_->queue.push_back({std::move(writes), completion, token, bytes});
     if (impl_->spare.empty()) {
       writes = {};
@@ -187,7 +198,7 @@ Result<void> StoreWriter::submit(std::vector<PendingWrite>& writes, Completion* 
       impl_->spare.pop_back();
     }
   }
-  if (was_empty) impl_->work.notify_one();
+  if (is_due) impl_->work.notify_one();
   if (spares != nullptr) spares->give_back(writes);
   writes.clear();
   return {};
@@ -195,7 +206,10 @@ Result<void> StoreWriter::submit(std::vector<PendingWrite>& writes, Completion* 
 
 void StoreWriter::flush() {
   std::unique_lock guard(impl_->mutex);
+  ++impl_->flushing;
+  impl_->work.notify_one();
   impl_->idle.wait(guard, [this] { return impl_->queue.empty() && !impl_->writing; });
+  --impl_->flushing;
 }
 
 WriterStats StoreWriter::stats() const {

@@ -58,6 +58,27 @@ TEST(StoreWriter, AnswersEveryHandoverInOrderOnceItCanBeRead) {
   for (const auto id : ids) ASSERT_TRUE(store->get("s", id)) << id;
 }
 
+TEST(StoreWriter, WhatNobodyWaitsForIsGatheredAndWrittenAllTheSame) {
+  const TempDirectory dir;
+  StoreOptions options;
+  options.path = dir.path();
+  options.durability = Durability::Async;
+  auto store = open_store(options);
+  Recorder recorder(*store, "s");
+  Answers answers;
+  auto writer = *StoreWriter::start(*store);
+  const auto submit = [&](uint64_t i, size_t size) {
+    auto writes = recorder.whole("/" + std::to_string(i), body_of(i, size));
+    ASSERT_TRUE(writer->submit(writes, &answers, i));
+  };
+  for (uint64_t i = 0; i < 100; ++i) submit(i, 100);
+  while (writer->stats().recordings < 100) std::this_thread::yield();  // without a flush
+  for (uint64_t i = 100; i < 120; ++i) submit(i, 100 << 10);
+  writer->flush();
+  EXPECT_EQ(writer->stats().recordings, 120u);
+  EXPECT_EQ(answers.tokens.size(), 120u);
+}
+
 TEST(StoreWriter, RefusesMoreThanItsQueueHolds) {
   const TempDirectory dir;
   auto store = open_store(dir.path());

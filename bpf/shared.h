@@ -20,7 +20,7 @@
 #define TAPDECK_MAX_REFUSED 65536 /* destinations refused as recorded, all targets */
 #define TAPDECK_DISCARD_PORT 1    /* UDP, on loopback: nobody listens there, so that the kernel itself says "refused" */
 
-/* Index into tapdeck_counters. The first eleven are the reasons of daemon/kernel/capture.h, enum Uncaptured. */
+/* Index into tapdeck_counters. The first twelve are the reasons of daemon/kernel/capture.h, enum Uncaptured. */
 enum tapdeck_count {
   TAPDECK_UDP,
   TAPDECK_DNS,
@@ -33,6 +33,7 @@ enum tapdeck_count {
   TAPDECK_NO_LISTENER,
   TAPDECK_PRE_EXISTING,
   TAPDECK_FRAGMENT,
+  TAPDECK_LEFT_CGROUP, /* processes, not flows */
   TAPDECK_REASONS,
   TAPDECK_CAPTURED = TAPDECK_REASONS,
   TAPDECK_REFUSED_SEALED, /* all of them; those that are not TCP also count as one of the last three */
@@ -139,12 +140,16 @@ enum tapdeck_event_kind {
   TAPDECK_EVENT_REFUSED = 2,
   TAPDECK_EVENT_NO_SOURCE = 3, /* a namespace seems to have no address of a family: is that still so? */
   TAPDECK_EVENT_REFUSED_AS_RECORDED = 4,
+  TAPDECK_EVENT_LEFT_CGROUP = 5, /* a process: pid, comm, cgroup_id of where it is now */
 };
 
 struct tapdeck_event {
   __u32 kind;
   __u32 target;
-  __u64 netns_cookie;
+  union {
+    __u64 netns_cookie;
+    __u64 cgroup_id;
+  };
   __u32 pid;
   __u16 port;
   __u8 protocol;

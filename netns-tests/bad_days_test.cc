@@ -129,6 +129,26 @@ TEST_F(BadDay, AConfigurationThatIsNotThereIsNamed) {
   EXPECT_EQ(lines(output.err), 1U) << output.err;
 }
 
+// A stack that no address space has is refused like a thread too many.
+TEST_F(BadDay, WithoutThreadsItSaysSoInOneLineAndDoesNotStart) {
+  const Output ran = tapdeck("run -- true", "ulimit -s 68719476736");
+  EXPECT_EQ(ran.status, 125);
+  EXPECT_THAT(ran.err, testing::StartsWith("tapdeck: cannot start a thread: "));
+  EXPECT_THAT(ran.err, HasSubstr("raise pids.max"));
+  const Output served = tapdeck("serve", "ulimit -s 68719476736");
+  EXPECT_EQ(served.status, 1);
+  EXPECT_THAT(served.err, HasSubstr("cannot start a thread: "));
+}
+
+TEST_F(BadDay, WithoutDescriptorsItSaysSoAndNothingOfPrivileges) {
+  for (int limit = 12; limit <= 48; limit += 4) {
+    const Output served = tapdeck("serve", "ulimit -n " + std::to_string(limit));
+    EXPECT_EQ(served.status, 1) << limit << ": " << served.err;
+    EXPECT_THAT(served.err, testing::ContainsRegex("Too many open files|Bad file descriptor")) << limit;
+    EXPECT_THAT(served.err, testing::Not(HasSubstr("privileges"))) << limit;
+  }
+}
+
 // A file system of a few MiB over a directory, gone with the object.
 class SmallDisk {
  public:
@@ -168,6 +188,12 @@ TEST(FullDisk, TrafficGoesOnLossesAreToldAndRecordingResumesWithSpace) {
     return daemon.metric("tapdeck_recordings_total", {"result=\"dropped\""}) > 0;
   }));
   EXPECT_THAT(daemon.log(), HasSubstr("recording.lost"));
+  for (int more = 0; more < 4; ++more) EXPECT_GT(ask(), 100'000U);
+  EXPECT_THAT(daemon.log(), testing::Not(HasSubstr("damaged")));
+  EXPECT_TRUE(eventually(5s, [&] {
+    return daemon.metric("tapdeck_recordings_incomplete_total", {"reason=\"store_error\""}) ==
+           daemon.metric("tapdeck_recordings_total", {"result=\"dropped\""});
+  })) << "each once, and no other reason";
   EXPECT_EQ(daemon.get("/healthz").status, 200);
   std::filesystem::remove(filler);
   const auto before = daemon.metric("tapdeck_requests_total", {"outcome=\"recorded\""});
@@ -175,6 +201,33 @@ TEST(FullDisk, TrafficGoesOnLossesAreToldAndRecordingResumesWithSpace) {
     ask();
     return daemon.metric("tapdeck_requests_total", {"outcome=\"recorded\""}) > before;
   })) << daemon.log();
+}
+
+TEST(GoneState, RecordingsAreLostAndSaidToBeUntilItIsBack) {
+  Captured captured;
+  ScriptedOrigin origin(captured.lab().origin(), 80, std::nullopt, [](Peer& peer) {
+    while (!peer.read_request().empty()) peer.stream().send(ok_response("x"));
+  });
+  const auto ask = [&] { return raw_tcp(captured.seat(), kOriginV4, 80, get_request("/")).status; };
+  const DaemonProcess& daemon = captured.daemon();
+  const auto moved = daemon.state().string() + ".moved";
+  ASSERT_EQ(ask(), 0);
+  std::filesystem::rename(daemon.state(), moved);
+  EXPECT_TRUE(eventually(10s, [&] {
+    EXPECT_EQ(ask(), 0) << "traffic comes first";
+    return daemon.metric("tapdeck_recordings_incomplete_total", {"reason=\"store_error\""}) > 0;
+  }));
+  EXPECT_THAT(daemon.log(), HasSubstr("store.gone"));
+  const HttpReply ready = daemon.get("/readyz");
+  EXPECT_EQ(ready.status, 503);
+  EXPECT_THAT(ready.body, HasSubstr("removed or renamed"));
+  std::filesystem::rename(moved, daemon.state());
+  EXPECT_EQ(daemon.get("/readyz").status, 200);
+  const auto before = daemon.metric("tapdeck_recordings_total", {"result=\"complete\""});
+  EXPECT_TRUE(eventually(10s, [&] {
+    EXPECT_EQ(ask(), 0);
+    return daemon.metric("tapdeck_recordings_total", {"result=\"complete\""}) > before;
+  }));
 }
 
 }  // namespace

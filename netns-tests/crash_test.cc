@@ -112,5 +112,27 @@ TEST(Crash, ASecondSignalLeavesAsMuchOfAStream) {
   });
 }
 
+// A target that names no mode: it follows what was set for the daemon, not what the configuration says.
+TEST(Crash, AModeSetForTheDaemonOutlivesItsDeath) {
+  Captured captured(CaptureBy::Interface);
+  ScriptedOrigin origin(captured.lab().origin(), 80, std::nullopt, [](Peer& peer) {
+    for (auto request = peer.read_request(); !request.empty(); request = peer.read_request()) {
+      if (!peer.stream().send(ok_response(body_of(target_of(request))))) return;
+    }
+  });
+  const auto ask = [&](const std::string& path) {
+    return raw_tcp(captured.seat(), kOriginV4, 80, get_request(path)).out;
+  };
+  EXPECT_THAT(ask("/kept"), ::testing::HasSubstr(body_of("/kept")));
+  ASSERT_TRUE(eventually(10s, [&] { return captured.recordings() == 1; }));
+  captured.daemon().must_cli({"mode", "set", "replay"});
+  captured.daemon().kill();
+  captured.daemon().start();
+  EXPECT_THAT(ask("/kept"), ::testing::HasSubstr(body_of("/kept")));
+  EXPECT_THAT(ask("/new"), ::testing::HasSubstr("502")) << "the origin was asked";
+  EXPECT_EQ(captured.recordings(), 1U);
+  EXPECT_THAT(captured.daemon().log(), ::testing::HasSubstr("mode.kept"));
+}
+
 }  // namespace
 }  // namespace tapdeck::lab

@@ -63,6 +63,18 @@ TEST_P(Lease, NewFlowsPassOrAreRefusedWithinTwoSeconds) {
   EXPECT_EQ(ask().status, 0) << "detached: direct again";
 }
 
+TEST(LeaseLapse, WhoGoesOnAfterALapseSaysWhatPassedMeanwhile) {
+  Captured captured;
+  ScriptedOrigin origin(captured.lab().origin(), 80, std::nullopt, answers({{"/", ok_response("x")}}));
+  const auto ask = [&] { return raw_tcp(captured.seat(), kOriginV4, 80, get_request("/"), {"--deadline-ms", "400"}); };
+  ASSERT_EQ(ask().status, 0);
+  captured.daemon().signal(SIGSTOP);
+  EXPECT_TRUE(eventually(5s, [&] { return ask().status == 0; })) << "directly";
+  captured.daemon().signal(SIGCONT);
+  EXPECT_TRUE(eventually(5s, [&] { return captured.daemon().log().contains("lease.ran_out"); }));
+  EXPECT_THAT(captured.daemon().log(), testing::Not(testing::HasSubstr("connections=0")));
+}
+
 TEST(LeaseReplay, ReplayIsClosedByDefault) {
   Captured captured;
   ScriptedOrigin origin(captured.lab().origin(), 80, std::nullopt, answers({{"/", ok_response("x")}}));

@@ -101,6 +101,33 @@ TEST_F(Run, FailOnMissMakesTheStatus3OrTheGivenOne) {
   EXPECT_EQ(run({"--mode", "replay", "--fail-on-miss"}, {"curl", "-sS", "https://origin.test/a.txt"}).status, 0);
 }
 
+// The kernel's programs compare the lease with the clock of the initial time namespace.
+TEST_F(Run, CapturesFromWithinATimeNamespace) {
+  ScriptedOrigin origin(lab_.origin(), 80, std::nullopt, [](Peer& peer) {
+    while (!peer.read_request().empty()) peer.stream().send(ok_response("x"));
+  });
+  const std::string url = std::string("http://") + kOriginV4 + "/x";
+  for (const char* offset : {"-3600", "100000"}) {
+    const Output output = run_in({.lab = lab_}, {"unshare", "-T", "--monotonic", offset, "--fork", tapdeck_binary(),
+                                                 "run", "--state-dir", state(), "--", "curl", "-sS", url});
+    EXPECT_EQ(output.out, "x") << output.err;
+    EXPECT_THAT(output.err, HasSubstr("1 recorded")) << offset;
+  }
+}
+
+TEST_F(Run, WhatWasRecordedIntoARemovedStateDirectoryIsLost) {
+  ScriptedOrigin origin(lab_.origin(), 80, std::nullopt, [](Peer& peer) {
+    while (!peer.read_request().empty()) peer.stream().send(ok_response("x"));
+  });
+  const std::string curl = std::string("curl -sS http://") + kOriginV4 + "/x";
+  const Output output = run({"--fail-on-miss"}, {"sh", "-c", curl + "; rm -rf " + state() + "; " + curl});
+  EXPECT_EQ(output.status, 3) << output.err;
+  EXPECT_EQ(output.out, "xx");
+  EXPECT_THAT(output.err, HasSubstr("0 recorded"));
+  EXPECT_THAT(output.err, HasSubstr("2 LOST"));
+  EXPECT_THAT(output.err, HasSubstr("the state directory was removed or renamed while it ran"));
+}
+
 TEST_F(Run, AppendExtendsTheLastTakeAndWithoutItTheNewestTakeReplaces) {
   std::atomic<int> count = 0;
   auto origin = std::make_unique<ScriptedOrigin>(lab_.origin(), 80, std::nullopt, [&](Peer& peer) {

@@ -84,6 +84,22 @@ TEST_F(Seal, WhatIsReallySentStillFailsTheRun) {
   EXPECT_THAT(sent.err, HasSubstr("1 not captured"));
 }
 
+TEST_F(Seal, WhatWasRefusedWhileTheRunStoodStillFailsIt) {
+  const auto flag = (lab_.directory() / "stopped").string();
+  const std::string script = "echo ready; until [ -e " + flag +
+                             " ]; do sleep 0.01; done; until curl -s --max-time 1 http://" + std::string(kOriginV4) +
+                             "/ || [ $? = 7 ]; do :; done; echo refused";
+  Process process(seated({.lab = lab_}, {tapdeck_binary(), "run", "--state-dir", lab_.directory() / "run-state",
+                                         "--sealed", "--fail-on-miss", "--", "sh", "-c", script}));
+  ASSERT_TRUE(eventually(15s, [&] { return process.out() == "ready\n"; })) << process.err();
+  process.signal(SIGSTOP);
+  write_file(flag, "");
+  ASSERT_TRUE(eventually(20s, [&] { return process.out().ends_with("refused\n"); }));
+  process.signal(SIGCONT);
+  EXPECT_EQ(process.wait(20s), 3) << process.err();
+  EXPECT_THAT(process.err(), HasSubstr("tapdeck: refused: 1 connection: this run stood still"));
+}
+
 TEST(SealedTarget, RefusalsAreCountedByKind) {
   Captured captured(CaptureBy::Cgroup, {}, {"--sealed"});
   const auto output = run_in(captured.seat(), {"/usr/bin/python3", "-c", R"(

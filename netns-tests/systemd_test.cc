@@ -147,6 +147,10 @@ TEST_F(Systemd, AReplayTargetStaysRefusedWhileTheKilledServiceIsDown) {
   EXPECT_THAT(answer(), HasSubstr("Couldn't connect to server"));
   ASSERT_EQ(sh("systemctl start tapdeck.service").status, 0) << journal();
   EXPECT_THAT(answer(), HasSubstr("not_recorded"));
+  // A restart, an upgrade's for one, lets nothing pass either.
+  ASSERT_EQ(sh("systemctl restart tapdeck.service").status, 0) << journal();
+  EXPECT_THAT(journal(), HasSubstr("is being restarted; fail-closed targets stay refused until it runs again"));
+  EXPECT_THAT(answer(), HasSubstr("not_recorded"));
   EXPECT_EQ(sh("systemctl stop tapdeck.service").status, 0);
   EXPECT_EQ(pins(), "0\n") << "an orderly stop releases all";
   EXPECT_THAT(answer(), HasSubstr("the origin's"));

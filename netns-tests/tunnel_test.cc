@@ -48,6 +48,19 @@ TEST(Tunnel, TlsClientThatInsistsOnAnotherProtocolIsTunnelled) {
   EXPECT_EQ(output.out, "opaque hello\n") << output.err;
 }
 
+TEST(Tunnel, TlsThatCarriesAnotherProtocolIsHandedOnInBothLegs) {
+  Captured captured;
+  ScriptedOrigin origin(captured.lab().origin(), 993, captured.lab().leaf(), [](Peer& peer) {
+    peer.stream().send("* OK ready\r\n");
+    peer.stream().send("you said " + peer.stream().read_until("\n"));
+  });
+  const auto output = run_in({.lab = captured.lab(), .cgroup = &captured.cgroup()},
+                             {"openssl", "s_client", "-quiet", "-ign_eof", "-connect", "origin.test:993"}, "hello\n");
+  EXPECT_EQ(output.out, "* OK ready\r\nyou said hello\n") << output.err;
+  EXPECT_GE(captured.daemon().metric("tapdeck_tunnelled_total"), 1.0);
+  EXPECT_EQ(origin.connections(), 1U) << "the one that was made to verify it";
+}
+
 TEST(Tunnel, BytesSurviveAWholeMebibyteEachWay) {
   Captured captured;
   const std::string bulk = "\x01" + std::string(4 << 20, 'x');

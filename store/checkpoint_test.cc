@@ -56,6 +56,7 @@ TEST(Checkpoint, MessagesOfADeadProcessAreFoundAsAMarkedPrefix) {
     builder.message(text(BodySide::Response, 11), "lost with the process");
   }
   auto store = open_store(dir.path());
+  EXPECT_EQ(store->recovered(), 1U);
   const auto recording = store->get("s", id);
   ASSERT_TRUE(recording) << recording.error().message();
   EXPECT_EQ(recording->response.status, 101);

@@ -115,6 +115,9 @@ class ExchangeStore {
   [[nodiscard]] uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
   // The next recording id. Lock-free.
   [[nodiscard]] uint64_t allocate_id() { return next_id_.fetch_add(1, std::memory_order_relaxed); }
+  // The directory that was opened is still the one that its path names. Error Io: it was removed, renamed or replaced,
+  // and nobody finds what is written. A few system calls. Always true of what is only read.
+  [[nodiscard]] Result<void> check_place() const;
   // Keys of placeholders (redact.h). Never exported.
   [[nodiscard]] const Secret& redaction_secret() const;
 
@@ -195,6 +198,8 @@ class ExchangeStore {
   [[nodiscard]] Result<PruneCounts> prune(int64_t now_unix_us, size_t most = 1000);
   // Totals since open, for metrics.
   [[nodiscard]] PruneCounts pruned() const;
+  // Recordings that a crashed process had begun: kept as far as they go, here or merged from beside.
+  [[nodiscard]] uint64_t recovered() const;
   // Bytes of recordings and unshared bodies, and number of recordings, kept up to date by every write.
   [[nodiscard]] uint64_t stored_bytes() const;
   [[nodiscard]] uint64_t stored_recordings() const;

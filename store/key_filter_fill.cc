@@ -1,4 +1,5 @@
 // Filling key filters: a thread of its own reads the keys of a session once, the first time somebody missed there.
+#include "daemon/base/threads.h"
 #include "store/store_impl.h"
 
 namespace tapdeck::store {
@@ -38,11 +39,16 @@ void ExchangeStore::Impl::want_filter(uint32_t session, uint64_t recordings) {
   const std::lock_guard guard(filter_mutex);
   if (filling.exchange(true)) return;  // of another session; a later miss asks again
   if (filler.joinable()) filler.join();
-  filler = std::thread([this, session, recordings, filter] {
+  auto started = start_thread([this, session, recordings, filter] {
     const bool whole = fill_filter(session, *filter, recordings);
     filter->finish(whole ? KeyFilter::State::Ready : KeyFilter::State::Idle);
     filling = false;
   });
+  if (started) {
+    filler = std::move(*started);
+  } else {
+    filling = false;  // misses go on asking the store, and one of them asks for the filter again
+  }
 }
 
 void ExchangeStore::Impl::stop_filling() {

@@ -3,6 +3,7 @@
 
 #include <thread>
 
+#include "daemon/base/no_threads.h"
 #include "store/test_support.h"
 
 namespace tapdeck::store {
@@ -58,6 +59,22 @@ TEST(KeyFilterFill, AReaderOfAnotherProcessesStoreHasNoKeyFilter) {
   Recorder recorder(*owner, "s");
   auto reader = open_store(dir.path(), Access::ReadOnly);
   EXPECT_EQ(reader->key_filter(recorder.take().session_number), nullptr);
+}
+
+TEST(KeyFilterFill, WithoutAThreadMissesAskTheStoreAndTheFilterIsFilledLater) {
+  const TempDirectory dir;
+  auto store = open_store(dir.path());
+  Recorder recorder(*store, "s");
+  recorder.record("/there", "x");
+  const auto filter = store->key_filter(recorder.take().session_number);
+  {
+    const NoThreads none;
+    EXPECT_TRUE(store->lookup("s", recorder.key("/never"))->empty());
+    EXPECT_EQ(filter->state(), KeyFilter::State::Idle);
+  }
+  filled(*store, recorder, *filter);
+  EXPECT_TRUE(filter->may_hold(recorder.key("/there")));
+  EXPECT_FALSE(filter->may_hold(recorder.key("/never")));
 }
 
 }  // namespace

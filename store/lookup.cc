@@ -216,6 +216,7 @@ Result<std::optional<OriginFacts>> ExchangeStore::origin_facts(std::string_view 
     TRY(seen, impl_->read(Family::Origins, alpn_row(row, *offered)));
     bytes = std::move(seen);
   }
+  const bool is_of_offer = bytes.has_value();
   if (!bytes) {
     TRY(any, impl_->read(Family::Origins, row));
     bytes = std::move(any);
@@ -223,6 +224,7 @@ Result<std::optional<OriginFacts>> ExchangeStore::origin_facts(std::string_view 
   if (!bytes && impl_->older != nullptr) return impl_->older->origin_facts(session, host, port, offered);
   if (!bytes) return std::optional<OriginFacts>{};
   TRY(facts, decode_origin(*bytes));
+  facts.is_of_offer = is_of_offer;
   return std::optional(std::move(facts));
 }
 

@@ -241,7 +241,13 @@ Result<void> Merge::session(uint32_t number, const SessionRow& row) {
     TRY_VOID(write(writes, marker));
   }
   if (!rows->status().ok()) return fail_status(rows->status(), "merge " + directory_);
-  if (take_.number == 0) return {};
+  if (take_.number == 0) {  // nothing was recorded, which leaves what was learnt of origins
+    const auto origins = from_.iterate(Family::Origins, false);
+    origins->Seek(prefix);
+    if (!origins->Valid() || !origins->key().starts_with(prefix)) return {};
+    source_take_ = 1;
+    TRY_VOID(open_take(row));
+  }
   MergeReceipt::write(directory_, row.name, {take_.session, take_.number});
   return to_.take_over_origins(from_, number, take_.session_number);
 }
@@ -258,13 +264,14 @@ Result<uint64_t> ExchangeStore::merge_pending(const std::string& pending_directo
     options.cache_bytes = 8 << 20;
     TRY(pending, open_left(impl_->options, options));
     if (pending == nullptr) return 0;
+    impl_->recovered += pending->impl_->recovered;
     if (pending->impl_->secret != impl_->secret) {
       return fail(Code::InvalidArgument, pending_directory + " was not recorded beside " + impl_->options.path,
                   Origin::Store);
     }
     Merge merge(*impl_, *pending->impl_, pending_directory, progress);
     for (const auto& [number, row] : pending->impl_->live_sessions()) {
-      if (row.recordings > 0) TRY_VOID(merge.session(number, row));
+      TRY_VOID(merge.session(number, row));
     }
     merged = merge.merged();
   }

@@ -67,6 +67,23 @@ TEST_F(Beside, ASessionThatWasImportedMeanwhileIsNotJoined) {
   EXPECT_EQ(receipt_->of("q"), (MergedAs{"q-2", 1}));
 }
 
+TEST_F(Beside, AnOriginWhoseCertificateFailedIsKnownThoughNothingWasRecorded) {
+  open_beside();
+  const auto take = beside_->open_take("q", Append::No);
+  ASSERT_TRUE(take);
+  std::vector<PendingWrite> writes;
+  writes.push_back(origin_write(*take, "API.test", 443, {"", "", "expired", ""}, {"h2", "h2"}));
+  ASSERT_TRUE(beside_->write(writes, Durability::Fsync));
+  EXPECT_EQ(beside_->session("q")->recordings, 0U);
+  merge(0);
+  for (const auto offered : {std::optional<std::string_view>("h2"), std::optional<std::string_view>()}) {
+    const auto facts = store_->origin_facts("q", "api.test", 443, offered);
+    ASSERT_TRUE(facts && *facts);
+    EXPECT_EQ((*facts)->verify_failure, "expired");
+  }
+  EXPECT_EQ(store_->session("q")->recordings, 0U);
+}
+
 TEST_F(Beside, WhatTwoRunsRecordedForTheLostSessionComesTogether) {
   open_beside();
   auto second = *ExchangeStore::open_pending(options_);

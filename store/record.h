@@ -168,6 +168,7 @@ struct OriginFacts {
   std::string tls_version;
   std::string verify_failure;
   std::string peer_certificate_sha256;
+  bool is_of_offer = false;  // by look-up: `alpn` is what this very offer was answered with
   friend bool operator==(const OriginFacts&, const OriginFacts&) = default;
 };
 

@@ -49,6 +49,18 @@ size_t PendingWrite::memory() const {
   return total;
 }
 
+PendingWrite origin_write(const Take& take, std::string_view host, uint16_t port, OriginFacts facts, AlpnChoice alpn) {
+  PendingWrite write;
+  write.step = PendingWrite::Step::Origin;
+  write.session_number = take.session_number;
+  write.take = take.number;
+  write.host = lowered(host);
+  write.port = port;
+  write.origin = std::move(facts);
+  write.alpn = std::move(alpn);
+  return write;
+}
+
 PendingWrite SpareWrites::take() {
   PendingWrite write;
   if (kept_.empty()) return write;

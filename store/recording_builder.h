@@ -28,7 +28,7 @@ inline constexpr size_t kSegmentBytes = 256 * 1024;
 // One step of a recording on its way to the store. Short exchanges are a single Finish; long ones Begin at their first
 // full segment, so that a crash leaves a marked prefix.
 struct PendingWrite {
-  enum class Step : uint8_t { Begin, Segment, Journal, Finish, Abandon };
+  enum class Step : uint8_t { Begin, Segment, Journal, Finish, Abandon, Origin };
   struct Blob {
     Segment segment;
     std::shared_ptr<const std::string> bytes;
@@ -48,13 +48,18 @@ struct PendingWrite {
   std::vector<Blob> blobs;         // new bytes
   std::vector<Digest> references;  // every segment the record uses; Finish and Abandon
   uint64_t body_bytes = 0;         // both bodies; Finish
-  // What was learnt of the origin; Finish.
+  // What was learnt of the origin; Finish, and Origin, which is nothing else.
   std::string host;
   uint16_t port = 0;
   OriginFacts origin;
   std::optional<AlpnChoice> alpn;       // clients that offer the same are given the same in replay
   [[nodiscard]] size_t memory() const;  // bytes held, for the queue's bound
 };
+
+// What was learnt of an origin without an exchange: a client may leave at the sight of its certificate. Without
+// `alpn.is_learned` it counts only where the session knows nothing of the origin yet.
+[[nodiscard]] PendingWrite origin_write(const Take& take, std::string_view host, uint16_t port, OriginFacts facts,
+                                        AlpnChoice alpn);
 
 // The memory of written steps, for the next ones: their buffers would be allocated and freed for every exchange.
 // Owner: a worker. Thread: its own.

@@ -158,6 +158,7 @@ struct ExchangeStore::Impl {
 
   bool recovers = false;      // opened for a moment: recordings of a crashed process and nothing else
   bool has_partials = false;  // seen by load_tables()
+  std::atomic<uint64_t> recovered{0};
 
   bool degraded = false;  // handle: open for writing failed, reading goes on without
 

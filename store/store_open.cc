@@ -1,9 +1,5 @@
 // Opening: lock, secret, RocksDB with its column families, schema.
 #include <fcntl.h>
-#include <rocksdb/cache.h>
-#include <rocksdb/filter_policy.h>
-#include <rocksdb/slice_transform.h>
-#include <rocksdb/table.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -16,6 +12,7 @@
 #include <utility>
 
 #include "daemon/base/log.h"
+#include "daemon/base/threads.h"
 #include "store/store_impl.h"
 #include "store/store_repair.h"
 
@@ -27,75 +24,6 @@ namespace fs = std::filesystem;
 // How long an owner waits for a reader that recovers.
 constexpr std::chrono::seconds kRecovery{5};
 
-// RocksDB renames and rewrites its LOG at every open, read-only ones included, which would take the owner's away.
-class NoLog final : public rocksdb::Logger {
- public:
-  using rocksdb::Logger::Logv;
-  void Logv(const char* /*format*/, va_list /*arguments*/) override {}
-};
-
-rocksdb::Options database_options() {
-  rocksdb::Options options;
-  options.create_if_missing = true;
-  options.create_missing_column_families = true;
-  options.info_log = std::make_shared<NoLog>();
-  // An acknowledged write is in the page cache: it outlives kill -9 of this process. (sync is per write, for Fsync.)
-  options.manual_wal_flush = false;
-  // A torn end is what a kill leaves and ends the log; damage before it is told (open_db), and what follows it kept
-  // aside.
-  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
-  // Bounds what a reader has to replay and what stays on disk behind one idle column family.
-  options.max_total_wal_size = 64ull << 20;
-  // Opening replays the log into memory and stops there: writing tables at every open made it seconds slower.
-  options.avoid_flush_during_recovery = true;
-  options.db_write_buffer_size = 96ull << 20;
-  options.max_background_jobs = 2;
-  options.bytes_per_sync = 1 << 20;
-  options.wal_bytes_per_sync = 1 << 20;  // no wave of unwritten pages that a later write has to wait for
-  return options;
-}
-
-rocksdb::ColumnFamilyOptions family_options(const std::string& name, const rocksdb::Options& base,
-                                            const std::shared_ptr<rocksdb::Cache>& cache) {
-  rocksdb::ColumnFamilyOptions options(base);
-  rocksdb::BlockBasedTableOptions table;
-  table.block_cache = cache;
-  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(16));  // bits a key; docs/PERFORMANCE.md has it and 10
-  // Indexes stay in memory. Sharing prefixes makes them smaller by half, and a search meets fewer cold cache lines.
-  table.index_block_restart_interval = 16;
-  options.write_buffer_size = 32ull << 20;
-  options.compression = rocksdb::kNoCompression;
-  if (name == name_of(Family::Recordings)) {
-    options.bottommost_compression = rocksdb::kLZ4Compression;
-    options.optimize_filters_for_hits = true;  // who asks for an id has it from the index
-  }
-  if (name == name_of(Family::BlobRefs)) table.filter_policy.reset();  // only ever iterated
-  if (name == name_of(Family::Match)) {
-    // session(4) key(32): a lookup of a key that was never recorded ends at the filter, however large the store.
-    options.prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(36));
-    options.memtable_prefix_bloom_size_ratio = 0.05;
-    table.whole_key_filtering = false;
-  }
-  if (name == name_of(Family::Blobs)) {
-    // Bodies pass through here as fast as an origin sends them, two of these tables at a time: memory beside a body of
-    // any length stays below 64 MiB (netns-tests/bounds_test.cc).
-    options.write_buffer_size = 12ull << 20;
-    // Larger values live in blob files and are not copied by compaction. Segments below 4 KiB stay in the tree, where
-    // they cost less than a file reference and a second read.
-    options.enable_blob_files = true;
-    options.min_blob_size = 4096;
-    options.blob_file_size = 64ull << 20;
-    // Switched on by BlobCollection when there is something to collect.
-    options.enable_blob_garbage_collection = false;
-    options.blob_garbage_collection_age_cutoff = 1;
-    options.blob_garbage_collection_force_threshold = 0.5;
-    options.memtable_whole_key_filtering = true;
-    options.memtable_prefix_bloom_size_ratio = 0.02;
-  }
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  return options;
-}
-
 bool fill_random(Secret& out) {
   return getrandom(out.data(), out.size(), 0) == static_cast<ssize_t>(out.size());
 }
@@ -104,28 +32,19 @@ bool write_whole(int fd, std::string_view bytes) {
   return ::write(fd, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
 }
 
+// Each open for writing begins a log of its own and writes no tables, so that many short commands would leave as many
+// logs to read again. Past so many they are written out at once, which lets them go.
+constexpr size_t kManyLogs = 16;
+
+size_t logs_in(const std::string& db_path) {
+  std::error_code error;
+  size_t count = 0;
+  for (fs::directory_iterator it(db_path, error), end; !error && it != end; it.increment(error))
+    count += it->path().extension() == ".log" ? 1 : 0;
+  return count;
+}
+
 }  // namespace
-
-std::vector<rocksdb::ColumnFamilyDescriptor> describe_families(const std::vector<std::string>& extra,
-                                                               uint64_t cache_bytes) {
-  const auto base = database_options();
-  const auto cache = rocksdb::NewLRUCache(cache_bytes);
-  std::vector<rocksdb::ColumnFamilyDescriptor> out;
-  for (size_t i = 0; i < kFamilies; ++i) {
-    const std::string name = name_of(static_cast<Family>(i));
-    out.emplace_back(name, family_options(name, base, cache));
-  }
-  // A newer tapdeck may have added some; RocksDB refuses to open a part of them, and the schema check speaks later.
-  for (const auto& name : extra) {
-    if (std::ranges::none_of(out, [&name](const auto& known) { return known.name == name; }))
-      out.emplace_back(name, family_options(name, base, cache));
-  }
-  return out;
-}
-
-rocksdb::DBOptions database_only_options() {
-  return rocksdb::DBOptions(database_options());
-}
 
 ExchangeStore::ExchangeStore() = default;
 ExchangeStore::~ExchangeStore() = default;
@@ -201,6 +120,10 @@ Result<void> ExchangeStore::Impl::open() {
   if (recovers) return {};
   TRY_VOID(finish_deletions());
   merge_leftovers();
+  if (logs_in(db_path) > kManyLogs) {
+    const rocksdb::Status flushed = db->Flush(rocksdb::FlushOptions(), all_handles);
+    if (!flushed.ok()) log::warn("store.logs", "old logs stay for another open", {{"problem", flushed.ToString()}});
+  }
   return {};
 }
 
@@ -268,6 +191,30 @@ Secret ExchangeStore::Impl::derive(std::string_view label, std::string_view name
   return KeyHasher(secret).of(std::string(label) + '\0' + std::string(name));
 }
 
+namespace {
+
+// RocksDB's own at least: two for background work, one for each of the other queues, and its clock.
+constexpr unsigned kRocksThreads = 4;
+
+rocksdb::Status without_threads(const Error& error) {
+  return rocksdb::Status::Aborted(error.detail);
+}
+
+// What it throws when it may not start a thread leaves it half open or ends the process, so it does not get that far.
+rocksdb::Status fit_threads(rocksdb::DBOptions& options) {
+  const auto openers = static_cast<unsigned>(options.max_file_opening_threads);
+  if (threads_to_spare(kRocksThreads + openers) == kRocksThreads + openers) return {};
+  options.max_file_opening_threads = 1;
+  const auto enough = check_threads(kRocksThreads);
+  return enough ? rocksdb::Status() : without_threads(enough.error());
+}
+
+bool is_full(const rocksdb::Status& status) {
+  return status.IsNoSpace() || status.ToString().find("No space left") != std::string::npos;
+}
+
+}  // namespace
+
 rocksdb::Status ExchangeStore::Impl::try_open(Access mode, DamagedLog log) {
   close_db();
   std::vector<std::string> existing;
@@ -276,10 +223,16 @@ rocksdb::Status ExchangeStore::Impl::try_open(Access mode, DamagedLog log) {
   const auto descriptors = describe_families(existing, options.cache_bytes);
   auto db_options = database_only_options();
   if (log == DamagedLog::UpTo) db_options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  rocksdb::Status status = fit_threads(db_options);
+  if (!status.ok()) return status;
   rocksdb::DB* raw = nullptr;
-  const rocksdb::Status status =
-      mode == Access::ReadOnly ? rocksdb::DB::OpenForReadOnly(db_options, db_path, descriptors, &all_handles, &raw)
-                               : rocksdb::DB::Open(db_options, db_path, descriptors, &all_handles, &raw);
+  try {
+    status = mode == Access::ReadOnly
+                 ? rocksdb::DB::OpenForReadOnly(db_options, db_path, descriptors, &all_handles, &raw)
+                 : rocksdb::DB::Open(db_options, db_path, descriptors, &all_handles, &raw);
+  } catch (const std::system_error& refused) {
+    return without_threads(no_thread(refused));
+  }
   if (!status.ok()) return status;
   db.reset(raw);
   for (size_t i = 0; i < kFamilies; ++i) families[i] = all_handles[i];
@@ -302,7 +255,8 @@ Result<void> ExchangeStore::Impl::open_db() {
   const bool headless = lost_its_head(db_path);
   rocksdb::Status status = headless ? rocksdb::Status::Corruption("CURRENT is missing") : try_open(access);
   if (status.ok()) return {};
-  if (recovers) return fail_status(status, "open store " + options.path);  // repairs are an owner's
+  // Repairs are an owner's; and a full disk is no damage, though it is met writing a MANIFEST.
+  if (recovers || (!headless && is_full(status))) return fail_status(status, "open store " + options.path);
   if (!status.IsCorruption() && !headless && !status.IsNotFound() && !status.IsInvalidArgument() &&
       status.ToString().find("CURRENT") == std::string::npos && status.ToString().find("MANIFEST") == std::string::npos)
     return fail_status(status, "open store " + options.path);

@@ -83,6 +83,10 @@ Result<void> ExchangeStore::Impl::load_tables() {
   return {};
 }
 
+uint64_t ExchangeStore::recovered() const {
+  return impl_->recovered;
+}
+
 Result<void> ExchangeStore::Impl::recover_partials() {
   std::vector<std::pair<uint64_t, std::string>> begun;
   auto rows = iterate(Family::Partial);
@@ -94,6 +98,7 @@ Result<void> ExchangeStore::Impl::recover_partials() {
   if (!rows->status().ok()) return fail_status(rows->status(), "read unfinished recordings of " + options.path);
   rows.reset();
   for (const auto& [id, value] : begun) TRY_VOID(recover_partial(id, value));
+  recovered += begun.size();
   return {};
 }
 

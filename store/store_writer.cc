@@ -5,9 +5,12 @@
 #include <condition_variable>
 #include <mutex>
 #include <thread>
+#include <unordered_set>
+#include <utility>
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/base/threads.h"
 
 namespace tapdeck::store {
 namespace {
@@ -39,11 +42,18 @@ struct StoreWriter::Impl {
   const WriterOptions options;
   mutable std::mutex mutex;
   std::condition_variable work, idle;
-  std::vector<Handover> queue;                    // mutex
-  std::vector<std::vector<PendingWrite>> spare;   // mutex; written, given back to callers to be freed and used again
-  std::vector<PendingWrite*> merged;              // the thread's own
-  std::vector<std::pair<size_t, uint64_t>> lost;  // the thread's own: which hand-over, which recording
-  PruneCounts untold;                             // the thread's own: not in the log yet
+  std::vector<Handover> queue;                   // mutex
+  std::vector<std::vector<PendingWrite>> spare;  // mutex; written, given back to callers to be freed and used again
+  std::vector<PendingWrite*> merged;             // the thread's own
+  struct Lost {
+    size_t handover;
+    uint64_t recording;
+    NotKept why;
+  };
+  std::vector<Lost> lost;                             // the thread's own
+  std::unordered_set<uint64_t> torn;                  // the thread's own: recordings of which a part was not written
+  bool is_misplaced = false;                          // the thread's own: the directory is not where its path says
+  PruneCounts untold;                                 // the thread's own: not in the log yet
   std::chrono::steady_clock::time_point next_told{};  // the thread's own
   WriterStats stats;                                  // mutex
   const bool gathers;                                 // durability "async"
@@ -58,6 +68,7 @@ struct StoreWriter::Impl {
   void run() {
     std::vector<Handover> taken;
     auto next_prune = std::chrono::steady_clock::now();
+    auto next_look = next_prune;
     auto wake = next_prune;  // without work: to look at the bounds again
     while (true) {
       {
@@ -74,6 +85,10 @@ struct StoreWriter::Impl {
         writing = true;
       }
       const bool wrote = !taken.empty();
+      if (const auto now = std::chrono::steady_clock::now(); now >= next_look) {
+        ignore(look_at_place(), "said in the log; what is handed over from now on fails");
+        next_look = now + kPause;
+      }
       write_all(taken);
       taken.clear();
       // Looking at the bounds costs two sums over the sessions; enough of it between batches of a loaded writer.
@@ -112,14 +127,17 @@ struct StoreWriter::Impl {
         bytes += taken[last].bytes;
         for (auto& write : taken[last].writes) merged.push_back(&write);
       }
-      const Result<void> result = store.write(merged, store.options().durability);
+      lost.clear();
+      if (!torn.empty()) give_up_torn(taken, first, last);
+      Result<void> result = is_misplaced ? look_at_place() : Result<void>{};
+      if (result) result = store.write(merged, store.options().durability);
+      if (!result) note_torn();
       const auto finished = std::ranges::count_if(merged, [](const PendingWrite* write) {
         return write->step == PendingWrite::Step::Finish && !write->dropped;
       });
-      lost.clear();
       for (size_t i = first; i < last; ++i) {
         for (const auto& write : taken[i].writes) {
-          if (write.dropped) lost.emplace_back(i, write.id);
+          if (write.dropped) lost.push_back({i, write.id, NotKept::SessionDeleted});
         }
       }
       for (size_t i = first; i < last; ++i) {
@@ -129,12 +147,44 @@ struct StoreWriter::Impl {
       for (; first < last; ++first) {
         Completion* completion = taken[first].completion;
         if (completion == nullptr) continue;
-        for (const auto& [handover, recording] : lost) {
-          if (handover == first) completion->dropped(taken[first].token, recording);
+        for (const Lost& one : lost) {
+          if (result && one.handover == first) completion->dropped(taken[first].token, one.recording, one.why);
         }
         completion->written(taken[first].token, result);
       }
     }
+  }
+
+  // Its segments are handed over once: without one of them the recording could not be replayed.
+  void note_torn() {
+    using Step = PendingWrite::Step;
+    for (const PendingWrite* write : merged) {
+      if (write->step == Step::Segment) torn.insert(write->id);
+      if (write->step == Step::Finish || write->step == Step::Abandon) torn.erase(write->id);
+    }
+  }
+
+  void give_up_torn(std::vector<Handover>& taken, size_t first, size_t last) {
+    using Step = PendingWrite::Step;
+    for (size_t i = first; i < last; ++i) {
+      for (PendingWrite& write : taken[i].writes) {
+        if (write.step != Step::Finish && write.step != Step::Abandon) continue;
+        if (torn.erase(write.id) == 0 || write.step == Step::Abandon) continue;
+        write.step = Step::Abandon;
+        write.blobs.clear();
+        lost.push_back({i, write.id, NotKept::PartMissing});
+      }
+    }
+  }
+
+  Result<void> look_at_place() {
+    auto place = store.check_place();
+    if (place && std::exchange(is_misplaced, false)) {
+      log::warn("store.back", "the store is again where it was opened; recording goes on",
+                {{"store", store.options().path}});
+    }
+    if (!place && !std::exchange(is_misplaced, true)) log::error("store.gone", place.error().message());
+    return place;
   }
 
   void account(std::vector<Handover>& taken, size_t first, size_t last, uint64_t recordings, const Result<void>& result,
@@ -157,7 +207,8 @@ Result<std::unique_ptr<StoreWriter>> StoreWriter::start(ExchangeStore& store, Wr
   }
   auto impl = std::make_unique<Impl>(store, options);
   Impl* raw = impl.get();
-  raw->thread = std::thread([raw] { raw->run(); });
+  TRY(thread, start_thread([raw] { raw->run(); }));
+  raw->thread = std::move(thread);
   return std::unique_ptr<StoreWriter>(new StoreWriter(std::move(impl)));
 }
 

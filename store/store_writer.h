@@ -15,13 +15,18 @@
 
 namespace tapdeck::store {
 
+enum class NotKept {
+  SessionDeleted,
+  PartMissing,  // a part of it was in a hand-over before that failed
+};
+
 // Told when a hand-over is as durable as configured, or has failed. Called on the writer thread, in order of
 // submission: post to your own loop and return. Must outlive every submission that names it.
 class Completion {
  public:
   virtual void written(uint64_t token, const Result<void>& result) = 0;
-  // Before written() of its hand-over: this recording was not kept, because its session has been deleted.
-  virtual void dropped(uint64_t /*token*/, uint64_t /*recording*/) {}
+  // Before written() of its hand-over, which was written else: this recording was not kept.
+  virtual void dropped(uint64_t /*token*/, uint64_t /*recording*/, NotKept /*why*/) {}
 
  protected:
   ~Completion() = default;

@@ -6,11 +6,14 @@
 #include <sys/resource.h>
 
 #include <atomic>
+#include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <thread>
 
+#include "daemon/base/no_threads.h"
 #include "store/test_support.h"
 
 namespace tapdeck::store {
@@ -23,13 +26,15 @@ class Answers final : public Completion {
     tokens.push_back(token);
     if (!result) errors.push_back(result.error());
   }
-  void dropped(uint64_t token, uint64_t recording) override {
+  void dropped(uint64_t token, uint64_t recording, NotKept why) override {
+    reasons.push_back(why);
     const std::lock_guard guard(mutex_);
     drops.emplace_back(token, recording);
   }
   std::vector<uint64_t> tokens;
   std::vector<Error> errors;
   std::vector<std::pair<uint64_t, uint64_t>> drops;
+  std::vector<NotKept> reasons;  // of drops
 
  private:
   std::mutex mutex_;
@@ -164,6 +169,86 @@ TEST(StoreWriter, WorkersReadersAndDeletionsOverlap) {
   EXPECT_EQ(store->read_body(shared.response_body)->size(), 3000u) << "still needed by s0 and s2";
 }
 
+// Hands over until the answer is what is waited for.
+void await_answer(StoreWriter& writer, const std::function<std::vector<PendingWrite>()>& make,
+                  const std::function<bool(const Answers&)>& is_it) {
+  while (true) {
+    Answers answers;
+    auto writes = make();
+    ASSERT_TRUE(writer.submit(writes, &answers, 1));
+    writer.flush();
+    if (is_it(answers)) return;
+  }
+}
+
+TEST(StoreWriter, WhatIsWrittenIntoADirectoryThatWasMovedAwayIsLostAndSaidToBe) {
+  const TempDirectory dir;
+  const std::string path = dir.path() + "/store";
+  auto store = open_store(path);
+  Recorder recorder(*store, "s");
+  auto writer = *StoreWriter::start(*store);
+  EXPECT_TRUE(store->check_place());
+  std::filesystem::rename(path, dir.path() + "/moved");
+  ASSERT_FALSE(store->check_place());
+  EXPECT_THAT(store->check_place().error().message(), testing::HasSubstr("removed or renamed"));
+  const auto one = [&] { return recorder.whole("/x", "y"); };
+  await_answer(*writer, one, [](const Answers& answers) {
+    return !answers.errors.empty() && answers.errors[0].message().contains("removed or renamed");
+  });
+  std::filesystem::create_directory(path);
+  EXPECT_FALSE(store->check_place()) << "another one";
+  std::filesystem::remove(path);
+  std::filesystem::rename(dir.path() + "/moved", path);
+  EXPECT_TRUE(store->check_place());
+  await_answer(*writer, one, [](const Answers& answers) { return answers.errors.empty(); });
+  std::filesystem::remove_all(path + "/db");
+  EXPECT_FALSE(store->check_place());
+}
+
+TEST(StoreWriter, ARecordingOfWhichAPartWasNotWrittenIsNotKept) {
+  const TempDirectory dir;
+  const std::string path = dir.path() + "/store";
+  auto store = open_store(path);
+  Recorder recorder(*store, "s");
+  auto writer = *StoreWriter::start(*store);
+  auto builder = recorder.begin("/long");
+  builder.response(Recorder::ok());
+  std::filesystem::rename(path, dir.path() + "/moved");
+  uint64_t salt = 0;
+  const auto segment = [&] {
+    std::vector<PendingWrite> writes;
+    builder.body(BodySide::Response, body_of(++salt, kSegmentBytes), 0);
+    builder.take_writes(writes);
+    return writes;
+  };
+  await_answer(*writer, segment, [](const Answers& answers) { return !answers.errors.empty(); });
+  std::filesystem::rename(dir.path() + "/moved", path);
+  std::vector<PendingWrite> writes;
+  builder.finish({});
+  builder.take_writes(writes);
+  Answers answers;
+  ASSERT_TRUE(writer->submit(writes, &answers, 7));
+  writer->flush();
+  EXPECT_TRUE(answers.errors.empty());
+  ASSERT_THAT(answers.drops, testing::ElementsAre(std::pair(uint64_t{7}, builder.id())));
+  EXPECT_EQ(answers.reasons[0], NotKept::PartMissing);
+  EXPECT_EQ(store->stored_recordings(), 0U);
+}
+
+TEST(StoreWriter, WithoutAThreadItAndTheDatabaseDoNotStart) {
+  const TempDirectory dir;
+  auto store = open_store(dir.path() + "/open");
+  StoreOptions other;
+  other.path = dir.path() + "/other";
+  const NoThreads none;
+  const auto writer = StoreWriter::start(*store);
+  ASSERT_FALSE(writer);
+  EXPECT_EQ(writer.error().code, Code::Exhausted);
+  const auto opened = ExchangeStore::open(other, Access::ReadWrite);
+  ASSERT_FALSE(opened);
+  EXPECT_NE(opened.error().message().find("cannot start a thread"), std::string::npos) << opened.error().message();
+}
+
 // ---- a disk that refuses
 
 // Records 60 MB or until the store refuses (which it must when `expected` is set), lets `relieve` free the disk, and
@@ -210,6 +295,32 @@ TEST(FullDisk, NothingAcknowledgedIsLostAndWritingGoesOnWhenSpaceReturns) {
   const std::string filler = dir.path() + "/filler";
   std::ofstream(filler) << std::string(20 << 20, 'f');
   expect_recovery(dir.path() + "/store", Code::NoSpace, [&] { std::filesystem::remove(filler); });
+  EXPECT_EQ(::umount2(dir.path().c_str(), MNT_DETACH), 0);
+}
+
+TEST(FullDisk, IsNoDamageHoweverOftenItRefuses) {
+  const TempDirectory dir;
+  if (::mount("tapdeck-test", dir.path().c_str(), "tmpfs", 0, "size=12m") != 0) GTEST_SKIP() << "cannot mount a tmpfs";
+  const std::string filler = dir.path() + "/filler";
+  {
+    auto store = open_store(dir.path() + "/store");
+    Recorder recorder(*store, "s");
+    recorder.record("/before", "x");
+    uint64_t salt = 1;
+    int refusals = 0;
+    while (refusals < 6) {
+      std::ofstream(filler, std::ios::app) << std::string(12 << 20, 'f');  // as far as it goes
+      auto writes = recorder.whole("/x", body_of(salt++, 100'000));
+      const auto written = store->write(writes, Durability::Wal);
+      if (written) continue;
+      ++refusals;
+      EXPECT_EQ(written.error().code, Code::NoSpace) << written.error().message();
+      EXPECT_EQ(written.error().message().find("damaged"), std::string::npos) << written.error().message();
+    }
+    std::filesystem::remove(filler);
+    recorder.record("/after", "x");
+  }
+  EXPECT_FALSE(std::filesystem::exists(dir.path() + "/store/db.damaged"));
   EXPECT_EQ(::umount2(dir.path().c_str(), MNT_DETACH), 0);
 }
 

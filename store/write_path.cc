@@ -1,5 +1,8 @@
 // Writing: many recordings in one atomic batch, and getting going again after the disk refused.
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cerrno>
 
 #include "store/store_impl.h"
 
@@ -12,6 +15,18 @@ constexpr size_t kKnownOrigins = 10000;
 constexpr size_t kKeptBatchBytes = 4 << 20;
 
 }  // namespace
+
+Result<void> ExchangeStore::check_place() const {
+  if (!impl_->lock) return {};
+  struct stat held{};
+  struct stat named{};
+  const std::string& path = impl_->options.path;
+  const bool is_there = ::fstat(impl_->lock.get(), &held) == 0 && ::stat((path + "/owner.lock").c_str(), &named) == 0 &&
+                        held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+  if (is_there && (::stat((impl_->db_path + "/CURRENT").c_str(), &named) == 0 || errno != ENOENT)) return {};
+  return fail(Code::Io, "store directory " + path + " was removed or renamed while it was in use: nothing is recorded",
+              Origin::Store);
+}
 
 Result<void> ExchangeStore::Impl::commit(rocksdb::WriteBatch& batch, Durability durability) {
   if (broken || db == nullptr) TRY_VOID(resume());
@@ -81,6 +96,7 @@ class BatchBuilder {
   [[nodiscard]] KeyFilter* filter(uint32_t number);
   [[nodiscard]] bool is_stored(const Digest& digest);
   void put_blob(const PendingWrite::Blob& blob);
+  [[nodiscard]] bool is_known_origin(const PendingWrite& write, const std::string& session) const;
   void put_origin(const PendingWrite& write);
   void put_facts(const std::string& row, const OriginFacts& facts);
   void drop(const PendingWrite& write);
@@ -128,6 +144,14 @@ void BatchBuilder::put_blob(const PendingWrite::Blob& blob) {
     new_blob_bytes_ += blob.bytes->size();
   }
   impl_.recent.add(blob.segment.digest);
+}
+
+bool BatchBuilder::is_known_origin(const PendingWrite& write, const std::string& session) const {
+  const auto here = impl_.read(Family::Origins, origin_row(write.session_number, write.port, write.host));
+  if (here && *here) return true;
+  if (impl_.older == nullptr) return false;
+  const auto there = impl_.older->origin_facts(session, write.host, write.port);
+  return there && *there;
 }
 
 void BatchBuilder::put_origin(const PendingWrite& write) {
@@ -209,6 +233,9 @@ void BatchBuilder::add(PendingWrite& write) {
         batch_.Delete(impl_.cf(Family::BlobRefs), slice(reference_row(digest, write.id))).PermitUncheckedError();
       }
       return drop(write);
+    case PendingWrite::Step::Origin:
+      if (write.alpn->is_learned || !is_known_origin(write, session->name)) put_origin(write);
+      return;
     case PendingWrite::Step::Finish:
       break;
   }

@@ -26,7 +26,7 @@ TABLE = {
     "daemon/exchange": (("daemon/base", "daemon/http", "daemon/net", "store"), JSON),
     "daemon/modes": (
         ("daemon/base", "daemon/http", "daemon/coding", "daemon/exchange", "daemon/upstream", "daemon/net", "store",
-         "daemon/config/config.h", "daemon/config/json_path.h", "daemon/grpc", "daemon/ws"), JSON),
+         "daemon/config/config.h", "daemon/config/bypass.h", "daemon/config/json_path.h", "daemon/grpc", "daemon/ws"), JSON),
     "daemon/upstream": (
         ("daemon/base", "daemon/net", "daemon/transport", "daemon/tls", "daemon/http", "daemon/exchange"),
         ASIO + OPENSSL + ("ares.h",)),

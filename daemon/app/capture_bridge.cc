@@ -47,6 +47,16 @@ void CaptureBridge::on_refused_as_recorded(const kernel::Refusal& refusal) {
              {"comm", refusal.comm.data()}});
 }
 
+void CaptureBridge::on_left_cgroup(const kernel::Departure& departure) {
+  log::peer(log::Level::Warn, "capture.left_cgroup",
+            "a process left the cgroup of its target: what it does from now on is not captured (podman: "
+            "--cgroups=disabled or --cgroup-parent keeps containers in it; others are attached by themselves)",
+            {{"target", departure.target},
+             {"pid", departure.pid},
+             {"comm", departure.comm.data()},
+             {"cgroup", departure.cgroup}});
+}
+
 Result<exchange::CapturedFlow> CaptureBridge::resolve(const server::ListenerTag& listener, const Endpoint& client,
                                                       const Endpoint& local) {
   const kernel::ListenerKey key{listener.path, listener.id, listener.netns_cookie, listener.target};

@@ -34,6 +34,7 @@ class CaptureBridge final : public kernel::ListenerSink, public server::FlowSour
   void on_cgroup_back(uint32_t target) override;
   void on_refused(const kernel::Refusal& refusal) override;
   void on_refused_as_recorded(const kernel::Refusal& refusal) override;
+  void on_left_cgroup(const kernel::Departure& departure) override;
 
   Result<exchange::CapturedFlow> resolve(const server::ListenerTag& listener, const Endpoint& client,
                                          const Endpoint& local) override;

@@ -117,6 +117,21 @@ TEST(Child, FindsMaskAndIgnoredSignalsAsWeFoundThem) {
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
+TEST(Child, FindsTheSignalsBlockedThatOurCallerBlocked) {
+  const int status = in_process([] {
+    sigset_t callers;
+    sigemptyset(&callers);
+    for (const int number : {SIGUSR1, SIGALRM, SIGTERM, SIGCHLD}) sigaddset(&callers, number);
+    ::sigprocmask(SIG_SETMASK, &callers, nullptr);
+    const SignalRelay relay;
+    auto child = Child::start(shell("exec grep -q '^SigBlk:.*0000000000016200$' /proc/self/status"), relay);
+    if (!child || !(*child)->release()) return 1;
+    return (*child)->wait(relay).value;
+  });
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
 TEST(Child, HasMountsOfItsOwnWhenAsked) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root (CAP_SYS_ADMIN) for a mount namespace";
   const SignalRelay relay;

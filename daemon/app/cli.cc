@@ -24,6 +24,8 @@ constexpr const char* kExamples = R"(Examples:
   tapdeck attach --container web --session shop                        capture a running container
   tapdeck recording list --session shop                                what was recorded
   tapdeck doctor                                                       what this host can do
+Exit status: 0 done, 1 failed (stderr says why; as JSON with --json), 2 a mistake on the command line.
+`run`: the command's; 125 our own failure or mistake, 126 not executable, 127 not found.
 `tapdeck SUBCOMMAND --help` explains each.)";
 
 // What the command line said. One for all subcommands: each leaf binds the members it has flags for.
@@ -117,7 +119,7 @@ class Builder {
     sub->add_option("--replay-refused", a_.run.replay_refused,
                     "what replay makes of a connect that was refused: answer (with the recorded 502) or refuse")
         ->check(CLI::IsMember({"answer", "refuse"}));
-    sub->add_option("--summary", a_.run.summary_file, "write the summary as JSON to this file");
+    sub->add_option("--summary", a_.run.summary_file, "write the summary as JSON to this file")->check(not_empty);
     sub->add_option("--upstream-ca", a_.run.upstream_ca, "PEM file that upstream certificates may also chain to");
     sub->add_option("--capture", a_.run.capture,
                     "how to capture: auto or cgroup (a rootless namespace is not built yet)")
@@ -157,7 +159,9 @@ class Builder {
   }
   void add_session() {
     CLI::App& parent = group("session", "sets of recordings");
-    listing(parent, "list", "list sessions", "", [this] { return session_list(a_.common, streams_); });
+    listing(parent, "list", "list sessions", "", [this] {
+      return session_list(a_.common, streams_);
+    })->footer("BYTES: of its recordings; a body that several share counts in each (`tapdeck status`: once).");
     const auto named = [&](const std::string& name, const std::string& about,
                            int (*command)(const Common&, const SessionArgs&, Streams)) {
       CLI::App* sub =
@@ -210,7 +214,8 @@ class Builder {
                                return recording_show(a_.common, a_.recording, streams_);
                              });
     show->add_option("ID", a_.recording.id, "recording")->required();
-    CLI::Option* body = show->add_flag("--body", a_.body, "print the response body, as it was on the wire");
+    CLI::Option* body = show->add_flag("--body", a_.body, "print the response body, as it was on the wire")
+                            ->excludes(show->get_option("--json"));
     show->add_flag("--request", a_.request_body, "with --body: the request's")->needs(body);
     listing(parent, "delete", "delete one recording", "",
             [this] { return recording_delete(a_.common, a_.recording, streams_); })
@@ -248,8 +253,9 @@ class Builder {
          [this] { return config_show(a_.common, streams_); });
   }
   void add_rest() {
-    listing(app_, "status", "what the daemon does, or what the state directory holds", "",
-            [this] { return status_show(a_.common, streams_); });
+    listing(app_, "status", "what the daemon does, or what the state directory holds", "", [this] {
+      return status_show(a_.common, streams_);
+    })->footer("bytes: what storage.max_bytes bounds, where a body that several recordings share counts once.");
     listing(app_, "doctor", "try each capture mechanism and say what this host can do", "",
             [this] { return doctor(a_.common, streams_); });
     leaf(app_, "clean", "remove kernel attachments a crashed daemon left", "",
@@ -325,7 +331,10 @@ int run_cli(std::vector<std::string> arguments, const Programs& programs, Stream
     arguments.erase(arguments.begin());
     arguments.emplace_back("--help");
   }
-  const std::string first = arguments.front();
+  if (const auto misplaced = misplaced_flag(arguments.front())) {
+    streams.err << "tapdeck: " << *misplaced << '\n';
+    return std::ranges::find(arguments, "run") != arguments.end() ? kExitOurFailure : kExitUsage;
+  }
   std::ranges::reverse(arguments);  // CLI11 takes a stack
   try {
     app.parse(std::move(arguments));
@@ -333,6 +342,7 @@ int run_cli(std::vector<std::string> arguments, const Programs& programs, Stream
     streams.out << "tapdeck " TAPDECK_VERSION "\n";
     return kExitOk;
   } catch (const CLI::CallForHelp&) {
+    if (const auto word = unknown_word(app)) return usage_error(app, streams, *word);
     streams.out << help_of(deepest(&app));
     return kExitOk;
   } catch (const CLI::ExtrasError&) {

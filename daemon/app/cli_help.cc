@@ -51,6 +51,23 @@ std::string explain_unknown(const CLI::App* at, const std::string& word) {
          path_of(at) + " --help)";
 }
 
+std::optional<std::string> unknown_word(const CLI::App& app) {
+  const CLI::App* at = deepest(&app);
+  const bool is_group = !at->get_subcommands([](const CLI::App* sub) { return !sub->get_name().empty(); }).empty();
+  if (!is_group) return std::nullopt;
+  for (const std::string& word : app.remaining(true)) {
+    if (!word.starts_with('-')) return explain_unknown(at, word);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> misplaced_flag(const std::string& first) {
+  if (!first.starts_with('-') || first == "--help" || first == "-h" || first == "--version") return std::nullopt;
+  const std::string name = first.substr(0, first.find('='));
+  return "unknown flag '" + name + "' for tapdeck; flags are written behind the subcommand: tapdeck SUBCOMMAND " +
+         name + " (tapdeck --help)";
+}
+
 std::string help_of(const CLI::App* app) {
   const CLI::App* parent = app->get_parent();
   std::string text = app->help(parent == nullptr ? "" : path_of(parent));

@@ -2,6 +2,7 @@
 // Thread: the main one.
 #pragma once
 
+#include <optional>
 #include <string>
 
 namespace CLI {
@@ -18,5 +19,10 @@ namespace tapdeck::app {
 [[nodiscard]] std::string explain_unknown(const CLI::App* at, const std::string& word);
 // Usage, options and examples, under the full name that is typed.
 [[nodiscard]] std::string help_of(const CLI::App* app);
+
+// What is wrong with a subcommand that does not exist, though --help was asked for; nullopt: nothing.
+[[nodiscard]] std::optional<std::string> unknown_word(const CLI::App& app);
+// `tapdeck --json status`: what CLI11 says of it would mislead. nullopt: it may stand there.
+[[nodiscard]] std::optional<std::string> misplaced_flag(const std::string& first);
 
 }  // namespace tapdeck::app

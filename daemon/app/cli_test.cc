@@ -104,6 +104,29 @@ TEST_F(CliTest, UnknownSubcommandsAndFlagsNameTheNearest) {
   EXPECT_THAT(err_.str(), HasSubstr("did you mean '--container'?"));
 }
 
+TEST_F(CliTest, AnUnknownSubcommandIsOneThoughHelpIsAskedFor) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"sesion", "--help"}, {"help", "sesion"}, {"--help", "sesion"}, {"session", "lst", "--help"}}) {
+    EXPECT_EQ(call(words), kExitUsage) << words[0];
+    EXPECT_THAT(err_.str(), HasSubstr("unknown subcommand"));
+    EXPECT_EQ(out_.str(), "");
+  }
+}
+
+TEST_F(CliTest, AFlagBeforeTheSubcommandIsSaidToBelongBehindIt) {
+  for (const std::string flag : {"--json", "--config", "--state-dir", "--session"}) {
+    EXPECT_EQ(call({flag, "x", "status"}), kExitUsage);
+    EXPECT_THAT(err_.str(), HasSubstr("'" + flag +
+                                      "' for tapdeck; flags are written behind the subcommand: tapdeck "
+                                      "SUBCOMMAND " +
+                                      flag));
+  }
+  EXPECT_EQ(call({"--session", "s", "run", "--", "true"}), 125);
+  EXPECT_EQ(call({"--version"}), kExitOk);
+  EXPECT_EQ(call({"--help"}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("Exit status"));
+}
+
 TEST_F(CliTest, MissingAndContradictingArgumentsAreUsageErrors) {
   EXPECT_EQ(call({}), kExitUsage);
   EXPECT_EQ(call({"session"}), kExitUsage);
@@ -113,6 +136,9 @@ TEST_F(CliTest, MissingAndContradictingArgumentsAreUsageErrors) {
   EXPECT_EQ(call({"attach", "--unit", ""}), kExitUsage);
   EXPECT_THAT(err_.str(), HasSubstr("must not be empty"));
   EXPECT_EQ(call({"recording", "show", "1", "--request"}), kExitUsage);
+  EXPECT_EQ(call({"recording", "show", "1", "--body", "--json"}), kExitUsage) << "a body is not JSON";
+  EXPECT_EQ(call({"run", "--summary", "", "--", "true"}), 125);
+  EXPECT_THAT(err_.str(), HasSubstr("must not be empty"));
   EXPECT_EQ(call({"recording", "list", "--limit", "0"}), kExitUsage);
 }
 
@@ -187,6 +213,11 @@ TEST_F(CliTest, CleanAfterAServiceThatFailedSaysWhatIsRefusedMeanwhile) {
   EXPECT_THAT(err_.str(), HasSubstr("FAIL-CLOSED TARGETS ARE OPEN"));
   EXPECT_TRUE(std::filesystem::exists(kernel / "filter-1")) << "the next start takes it over";
   ::unsetenv("SERVICE_RESULT");
+  std::filesystem::remove(kernel / "pins");
+  EXPECT_EQ(here({"clean"}), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("removed what was left in " + directory_.string() + ": what refused"));
+  EXPECT_EQ(here({"clean"}), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("nothing was left in " + directory_.string()));
   ::unsetenv("RUNTIME_DIRECTORY");
 }
 
@@ -243,6 +274,24 @@ TEST_F(CliTest, WhatNeedsADaemonSaysSo) {
   EXPECT_THAT(err_.str(), HasSubstr("tapdeck serve"));
   EXPECT_EQ(here({"status", "--json"}), kExitOk) << err_.str();
   EXPECT_EQ(Json::parse(out_.str())["running"], false);
+}
+
+TEST_F(CliTest, WhereNothingIsRecordedYetWhatNeedsADaemonSaysThat) {
+  const std::vector<std::string> place = {"--state-dir", (directory_ / "state").string(), "--config", config_.string()};
+  for (std::vector<std::string> asked : std::vector<std::vector<std::string>>{{"attach", "--pid", "1"},
+                                                                              {"detach", "web"},
+                                                                              {"mode", "set", "replay"},
+                                                                              {"mode", "show"},
+                                                                              {"session", "rewind", "shop"}}) {
+    asked.insert(asked.end(), place.begin(), place.end());
+    EXPECT_EQ(call(asked), kExitFailure);
+    EXPECT_THAT(err_.str(), HasSubstr("needs a running daemon")) << asked[0];
+  }
+  EXPECT_EQ(here({"status", "--json"}), kExitOk) << err_.str();
+  EXPECT_EQ(Json::parse(out_.str())["reason"], "no daemon runs");
+  EXPECT_EQ(here({"targets", "--json"}), kExitOk) << err_.str();
+  EXPECT_EQ(out_.str(), "{\"items\":[],\"next\":null}\n");
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "state")) << "asking makes nothing";
 }
 
 TEST_F(CliTest, ADaemonThatLivesButCannotBeReachedIsNamed) {

@@ -78,7 +78,8 @@ int config_show(const Common& common, Streams streams);
 
 // Removes kernel attachments that a dead daemon left under the run directory. ExecStopPost of the service.
 int clean_leftovers(const Common& common, Streams streams);
-// What this host can do and what is missing; status 0 when at least one capture path works.
+// What this host can do and what is missing; status 0 when at least one capture path works: the last
+// line says which.
 int doctor(const Common& common, Streams streams);
 
 }  // namespace tapdeck::app

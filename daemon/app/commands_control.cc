@@ -19,9 +19,9 @@ namespace {
 // An empty house is an empty list, not an error, for people and scripts alike.
 template <class Ask>
 int list(const Common& common, const Streams& streams, const std::string& what, std::initializer_list<Column> columns,
-         Ask ask) {
+         Ask ask, Need need = Need::Read) {
   if (const auto config = config_for(common.config_file); !config) return print_error(common, streams, config.error());
-  auto control = ControlHandle::open(common, Need::Read);
+  auto control = ControlHandle::open(common, need);
   if (!control && control.error().code == Code::NotFound) {
     if (common.format == Format::Json) {
       streams.out << "{\"items\":[],\"next\":null}\n";
@@ -35,6 +35,13 @@ int list(const Common& common, const Streams& streams, const std::string& what, 
     print_table(streams, page["items"], columns);
     if (page["next"].is_string()) streams.err << "more: add --cursor " << page["next"].get<std::string>() << '\n';
   });
+}
+
+// How long it holds what was said of a target, to be put behind it.
+std::string lasts(const Json& target) {
+  if (target.value("configured", false))
+    return " until the daemon's next start, which goes by [[targets]] of the configuration again";
+  return target.value("kept", true) ? "" : " until the daemon ends";
 }
 
 // Every page of the sessions as one list: there are never so many that a person would want pages.
@@ -79,18 +86,18 @@ int session_activate(const Common& common, const SessionArgs& args, Streams stre
   return answer(
       common, streams, Need::Write, "activating session",
       [&](auto& c) { return c.activate_session(args.name, args.target); },
-      [&](const Json&) {
+      [&](const Json& json) {
         streams.out << "session " << args.name << " is active"
                     << (args.target.empty()
                             ? ": 'tapdeck serve' uses it for targets that name none; runs take --session"
-                            : " for " + args.target)
+                            : " for " + args.target + lasts(json))
                     << '\n';
       });
 }
 
 int session_rewind(const Common& common, const SessionArgs& args, Streams streams) {
   return answer(
-      common, streams, Need::Read, "rewinding session",
+      common, streams, Need::Daemon, "rewinding session",
       [&](auto& c) { return c.rewind_session(args.name, args.target); },
       [&](const Json& json) {
         if (json["done"] == "nothing") {
@@ -237,9 +244,12 @@ int recording_delete(const Common& common, const RecordingArgs& args, Streams st
 
 int mode_show(const Common& common, Streams streams) {
   return answer(
-      common, streams, Need::Read, "asking the daemon", [](auto& c) { return c.mode(); },
+      common, streams, Need::Daemon, "asking the daemon", [](auto& c) { return c.mode(); },
       [&](const Json& json) {
-        streams.out << "default: " << cell_of(json["mode"]) << ", session " << cell_of(json["session"]) << '\n';
+        streams.out << "default: " << cell_of(json["mode"]) << ", session " << cell_of(json["session"]);
+        if (json.contains("configured") && json["configured"] != json["mode"])
+          streams.out << " (kept over restarts; the configured mode is " << cell_of(json["configured"]) << ')';
+        streams.out << '\n';
         print_table(streams, json["targets"],
                     {{"ID", "id"}, {"TARGET", "name"}, {"MODE", "mode"}, {"SESSION", "session"}});
       });
@@ -247,46 +257,57 @@ int mode_show(const Common& common, Streams streams) {
 
 int mode_set(const Common& common, Mode mode, const std::string& target, Streams streams) {
   return answer(
-      common, streams, Need::Read, "changing the mode", [&](auto& c) { return c.set_mode(mode, target); },
-      [&](const Json&) {
-        streams.out << "mode of " << (target.empty() ? "the daemon" : target) << " is " << to_string(mode) << '\n';
+      common, streams, Need::Daemon, "changing the mode", [&](auto& c) { return c.set_mode(mode, target); },
+      [&](const Json& json) {
+        streams.out << "mode of " << (target.empty() ? "the daemon" : target) << " is " << to_string(mode)
+                    << (target.empty() ? ", over restarts too, until [proxy] mode in the configuration is changed"
+                                       : lasts(json))
+                    << '\n';
       });
 }
 
 int targets_list(const Common& common, Streams streams) {
-  return list(common, streams, "asking the daemon",
-              {{"ID", "id"},
-               {"NAME", "name"},
-               {"STATE", "state"},
-               {"MODE", "mode"},
-               {"SESSION", "session"},
-               {"SEALED", "sealed"},
-               {"CAPTURED", "captured"},
-               {"TRUST", "trust"},
-               {"GAPS", "gaps"},
-               {"NOT CAPTURED", "uncaptured"},
-               {"DETAIL", "detail"}},
-              [](auto& c) { return c.targets(); });
+  return list(
+      common, streams, "asking the daemon",
+      {{"ID", "id"},
+       {"NAME", "name"},
+       {"STATE", "state"},
+       {"MODE", "mode"},
+       {"SESSION", "session"},
+       {"SEALED", "sealed"},
+       {"CAPTURED", "captured"},
+       {"TRUST", "trust"},
+       {"GAPS", "gaps"},
+       {"NOT CAPTURED", "uncaptured"},
+       {"DETAIL", "detail"}},
+      [](auto& c) { return c.targets(); }, Need::Daemon);
 }
 
 int target_attach(const Common& common, const admin::AttachRequest& request, Streams streams) {
   return answer(
-      common, streams, Need::Read, "attaching", [&](auto& c) { return c.attach(request); },
+      common, streams, Need::Daemon, "attaching", [&](auto& c) { return c.attach(request); },
       [&](const Json& json) {
         streams.out << cell_of(json["id"]) << '\n';  // alone on stdout: for scripts
         streams.err << "attached " << cell_of(json["display"]) << "; trust: " << cell_of(json["trust"]) << '\n';
+        if (json.value("configured", false)) streams.err << "tapdeck: this holds" << lasts(json) << '\n';
       });
 }
 
 int target_detach(const Common& common, const std::string& target, Streams streams) {
   return answer(
-      common, streams, Need::Read, "detaching", [&](auto& c) { return c.detach(target); },
-      [&](const Json&) { streams.out << "detached " << target << '\n'; });
+      common, streams, Need::Daemon, "detaching", [&](auto& c) { return c.detach(target); },
+      [&](const Json& json) {
+        streams.out << "detached " << target;
+        if (json.value("configured", false))
+          streams.out << " until the daemon's next start, which attaches it again: it is in [[targets]] of the "
+                         "configuration";
+        streams.out << '\n';
+      });
 }
 
 int status_show(const Common& common, Streams streams) {
   return answer(
-      common, streams, Need::Read, "asking the daemon", [](auto& c) { return c.status(); },
+      common, streams, Need::Daemon, "asking the daemon", [](auto& c) { return c.status(); },
       [&](const Json& json) { print_fields(streams, json); });
 }
 

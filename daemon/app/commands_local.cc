@@ -11,6 +11,7 @@
 #include "daemon/app/leftovers.h"
 #include "daemon/app/output.h"
 #include "daemon/app/paths.h"
+#include "daemon/app/unit_job.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/kernel/run_directory.h"
 #include "daemon/tls/ca.h"
@@ -33,6 +34,7 @@ enum class NoCa { Make, Fail };
 Result<Ca> open_ca(const Common& common, NoCa if_missing) {
   TRY(config, config_for(common.config_file));
   Ca out{.paths = paths_of(config, common.state_dir), .authority = nullptr};
+  TRY_VOID(check_known(out.paths));
   if (if_missing == NoCa::Fail && ::access(out.paths.ca_cert.c_str(), F_OK) != 0 && errno == ENOENT) {
     return fail(Code::NotFound, "there is no CA at " + out.paths.ca_cert.string() + " yet; make it: tapdeck ca init");
   }
@@ -171,8 +173,17 @@ int clean_leftovers(const Common& common, Streams streams) {
                 << until_it_runs_again(kernel::aftermath_of_the_dead(paths.run_dir.string())) << '\n';
     return 0;
   }
+  const auto aftermath = kernel::aftermath_of_the_dead(paths.run_dir.string());
+  if (result != nullptr && aftermath == kernel::Aftermath::Stands && is_being_restarted()) {
+    streams.err << "tapdeck: the service is being restarted; " << until_it_runs_again(aftermath) << '\n';
+    return 0;
+  }
+  if (const auto known = check_known(paths); !known) return print_error(common, streams, known.error());
   const auto cleaned = clean_all_leftovers(paths.run_dir);
   if (!cleaned) return print_error(common, streams, cleaned.error());
+  streams.out << to_text(*cleaned, paths.run_dir);
+  if (::geteuid() != 0) streams.out << " (this user's own; that of the service: sudo tapdeck clean)";
+  streams.out << '\n';
   return 0;
 }
 

@@ -13,29 +13,8 @@
 #include "store/exchange_store.h"
 
 namespace tapdeck::app {
-namespace {
 
 using admin::Page;
-
-Json done(std::string_view what, const std::string& name) {
-  return {{"done", what}, {"name", name}};
-}
-
-// The state that outlives a daemon, for `tapdeck targets` without one.
-Result<Json> kept_targets(const std::filesystem::path& file, const std::string& why_unknown) {
-  Json items = Json::array();
-  TRY(kept, load_targets(file));
-  for (const auto& [id, settings] : kept) {
-    TargetStatus status;
-    status.id = id;
-    status.settings = settings;
-    status.detail = why_unknown;
-    items.push_back(target_view(status));
-  }
-  return items;
-}
-
-}  // namespace
 
 Result<uint64_t> recording_id(const std::string& text) {
   uint64_t id = 0;
@@ -44,41 +23,6 @@ Result<uint64_t> recording_id(const std::string& text) {
     return fail(Code::InvalidArgument, "'" + text + "' is not a recording id; `tapdeck recording list` shows them");
   }
   return id;
-}
-
-namespace {
-
-Json view_of(const TargetStatus& target) {
-  Json view = target_view(target);
-  if (target.settings.spec.name == kProxyTarget && target.id == 0) view["target"] = kProxyTarget;
-  return view;
-}
-
-}  // namespace
-
-bool AppControl::is_proxy_target(const std::string& target) const {
-  return target == kProxyTarget && parts_.runtime != nullptr && parts_.runtime->proxy_target().has_value();
-}
-
-std::vector<TargetStatus> AppControl::all_targets() const {
-  std::vector<TargetStatus> all;
-  if (parts_.targets != nullptr) all = parts_.targets->list();
-  if (parts_.runtime != nullptr) {
-    if (auto proxy = parts_.runtime->proxy_target()) all.push_back(std::move(*proxy));
-  }
-  return all;
-}
-
-Result<admin::Json> AppControl::update_target(const std::string& target,
-                                              const std::function<void(TargetSettings&)>& change,
-                                              std::string_view what) {
-  if (is_proxy_target(target)) {
-    TRY_VOID(parts_.runtime->update_proxy_target(change));
-    return dump(view_of(*parts_.runtime->proxy_target()));
-  }
-  if (parts_.targets == nullptr) return no_daemon(what);
-  TRY(status, parts_.targets->update(target, change));
-  return dump(target_view(status));
 }
 
 AppControl::AppControl(Parts parts) : parts_(std::move(parts)) {}
@@ -100,6 +44,7 @@ std::unexpected<Error> AppControl::no_daemon(std::string_view what) const {
 Defaults AppControl::defaults() const {
   if (parts_.runtime != nullptr) return parts_.runtime->defaults();
   Defaults out;
+  if (parts_.store == nullptr) return out;
   if (auto active = parts_.store->active_session()) out.session = std::move(*active);
   return out;
 }
@@ -111,7 +56,11 @@ admin::Readiness AppControl::readiness() {
 }
 
 Result<admin::Json> AppControl::status() {
-  TRY(all, parts_.store->list_sessions());
+  std::vector<store::SessionInfo> all;
+  if (parts_.store != nullptr) {
+    TRY(stored, parts_.store->list_sessions());
+    all = std::move(stored);
+  }
   const Defaults now = defaults();
   const admin::Readiness ready = readiness();
   Json out = {{"version", TAPDECK_VERSION},
@@ -121,8 +70,8 @@ Result<admin::Json> AppControl::status() {
               {"state_dir", parts_.state_dir.string()},
               {"session", now.session},
               {"sessions", all.size()},
-              {"recordings", parts_.store->stored_recordings()},
-              {"bytes", parts_.store->stored_bytes()}};
+              {"recordings", parts_.store == nullptr ? 0 : parts_.store->stored_recordings()},
+              {"bytes", parts_.store == nullptr ? 0 : parts_.store->stored_bytes()}};
   if (parts_.unreachable_pid != 0) out["pid"] = parts_.unreachable_pid;
   if (parts_.runtime == nullptr) return dump(out);
   out["pid"] = ::getpid();
@@ -193,42 +142,13 @@ Result<admin::Json> AppControl::delete_session(const std::string& name) {
                                 target.settings.shown());
   }
   TRY_VOID(parts_.store->delete_session(name));
-  Json out = done("deleted", name);
+  Json out = done_view("deleted", name);
   TRY(active, parts_.store->active_session());
   if (active == name) {
     TRY_VOID(parts_.store->activate_session({}));  // else the next daemon would make it anew
     out["active"] = "default";
   }
   return dump(out);
-}
-
-Result<admin::Json> AppControl::activate_session(const std::string& name, const std::string& target) {
-  TRY(info, parts_.store->session(name));  // NotFound names the nearest
-  if (!target.empty()) {
-    return update_target(
-        target, [&](TargetSettings& settings) { settings.session = name; }, "activating a session for a target");
-  }
-  if (parts_.runtime != nullptr) {
-    TRY_VOID(parts_.runtime->set_defaults({.mode = parts_.runtime->defaults().mode, .session = name}));
-  }
-  TRY_VOID(parts_.store->activate_session(name));
-  info.active = true;
-  return dump(session_view(info));
-}
-
-Result<admin::Json> AppControl::rewind_session(const std::string& name, const std::string& target) {
-  TRY(info, parts_.store->session(name));
-  std::optional<uint32_t> one;
-  if (is_proxy_target(target)) {
-    one = parts_.runtime->proxy_target()->id;
-  } else if (!target.empty() && parts_.targets != nullptr) {
-    TRY(status, parts_.targets->find(target));
-    one = status.id;
-  }
-  // Without a daemon there are no cursors: every run begins at the first recording.
-  if (parts_.runtime == nullptr) return dump(done("nothing", info.name));
-  parts_.runtime->rewind(one);
-  return dump(done("rewound", info.name));
 }
 
 Result<admin::Json> AppControl::export_session(const std::string& name, const std::string& path) {
@@ -298,94 +218,7 @@ Result<std::string> AppControl::recording_body(const std::string& id, BodyOf whi
 Result<admin::Json> AppControl::delete_recording(const std::string& id) {
   TRY(number, recording_id(id));
   TRY_VOID(parts_.store->delete_recording(number));
-  return dump(done("deleted", id));
-}
-
-Result<admin::Json> AppControl::mode() {
-  if (parts_.runtime == nullptr) return no_daemon("the mode in force");
-  const Defaults now = defaults();
-  Json out = {{"mode", to_string(now.mode)}, {"session", now.session}, {"targets", Json::array()}};
-  for (const TargetStatus& target : all_targets()) {
-    out["targets"].push_back({{"id", std::to_string(target.id)},
-                              {"name", target.settings.shown()},
-                              {"mode", to_string(target.settings.mode.value_or(now.mode))},
-                              {"session", target.settings.session.value_or(now.session)}});
-  }
-  return dump(out);
-}
-
-Result<admin::Json> AppControl::set_mode(Mode mode, const std::string& target) {
-  if (parts_.runtime == nullptr) return no_daemon("changing the mode");
-  if (!target.empty()) {
-    return update_target(
-        target, [&](TargetSettings& settings) { settings.mode = mode; }, "changing the mode of a target");
-  }
-  TRY_VOID(parts_.runtime->set_defaults({.mode = mode, .session = parts_.runtime->defaults().session}));
-  return this->mode();
-}
-
-Result<admin::Json> AppControl::targets() {
-  Json out = {{"items", Json::array()}, {"next", nullptr}};
-  if (parts_.targets == nullptr) {
-    TRY(items, kept_targets(parts_.targets_file, readiness().reason));
-    out["items"] = std::move(items);
-    return dump(out);
-  }
-  for (const TargetStatus& target : all_targets()) out["items"].push_back(view_of(target));
-  return dump(out);
-}
-
-namespace {
-
-Result<void> check_title(const std::string& name) {
-  if (const auto problem = config::check_target_name(name))
-    return fail(Code::InvalidArgument, "the name of a target " + *problem);
-  const bool is_number = name.find_first_not_of("0123456789") == std::string::npos;
-  if (is_number || name == kProxyTarget) {
-    return fail(Code::InvalidArgument,
-                "a target cannot be called '" + name + "': " +
-                    (is_number ? "that is how ids look" : "that is the explicit proxy's; choose another --name"));
-  }
-  return {};
-}
-
-}  // namespace
-
-Result<admin::Json> AppControl::attach(const admin::AttachRequest& request) {
-  if (parts_.targets == nullptr) return no_daemon("attach");
-  const auto kind = parse_target_kind(request.kind);
-  if (!kind) {
-    return fail(Code::InvalidArgument,
-                "target kind '" + request.kind + "' is not container, pid, unit, cgroup or interface");
-  }
-  if (request.selector.empty()) return fail(Code::InvalidArgument, "which " + request.kind + " to attach is empty");
-  TargetSettings settings;
-  settings.spec = {.kind = *kind, .name = request.selector};
-  for (const TargetStatus& known : parts_.targets->list()) {
-    if (known.settings.spec == settings.spec) {
-      settings = known.settings;  // attached again: what is not said now stays as it is
-    } else if (!request.name.empty() && known.settings.shown() == request.name) {
-      return fail(Code::AlreadyExists, "target " + std::to_string(known.id) + " (" + known.settings.spec.to_string() +
-                                           ") is called '" + request.name + "' already; choose another --name");
-    }
-  }
-  if (!request.name.empty()) {
-    TRY_VOID(check_title(request.name));
-    settings.title = request.name;
-  } else if (settings.shown() == kProxyTarget) {
-    TRY_VOID(check_title(kProxyTarget));
-  }
-  if (request.session) settings.session = request.session;
-  if (request.mode) settings.mode = request.mode;
-  settings.sealed |= request.sealed;
-  TRY(status, parts_.targets->attach(std::move(settings)));
-  return dump(target_view(status));
-}
-
-Result<admin::Json> AppControl::detach(const std::string& id) {
-  if (parts_.targets == nullptr) return no_daemon("detach");
-  TRY_VOID(parts_.targets->detach(id));
-  return dump(done("detached", id));
+  return dump(done_view("deleted", id));
 }
 
 }  // namespace tapdeck::app

@@ -56,15 +56,19 @@ using config::kProxyTarget;
 
 class AppControl final : public admin::Control {
  public:
-  // What there is; null pointers where no daemon lives (or no metrics are kept). All outlive this.
+  // What there is; null pointers where no daemon lives (or no metrics are kept, or nothing was ever recorded: then only
+  // what asks a daemon may be called, and targets() and status()). All outlive this.
   struct Parts {
     store::ExchangeStore* store = nullptr;
     TargetRegistry* targets = nullptr;
     Runtime* runtime = nullptr;
     MetricsRegistry* metrics = nullptr;
     std::filesystem::path state_dir;
-    std::filesystem::path targets_file;  // read when `targets` is null
-    int unreachable_pid = 0;             // a process owns the store, and does not answer on its admin socket
+    std::filesystem::path targets_file;      // read when `targets` is null
+    const config::Config* config = nullptr;  // what the daemon was started with, or would be; null: not known
+    std::filesystem::path mode_file = {};    // where set_mode() keeps it; used when `config` is set
+    std::filesystem::path run_dir = {};      // what a dead daemon left is looked for there; empty: not looked for
+    int unreachable_pid = 0;                 // a process owns the store, and does not answer on its admin socket
     std::string unreachable_socket = {};
   };
   explicit AppControl(Parts parts);
@@ -94,6 +98,9 @@ class AppControl final : public admin::Control {
   // As the registry's, and the explicit listener's clients by their name.
   Result<admin::Json> update_target(const std::string& target, const std::function<void(TargetSettings&)>& change,
                                     std::string_view what);
+  [[nodiscard]] bool is_closed(const TargetSettings& settings) const;
+  [[nodiscard]] bool is_configured(const TargetSpec& spec) const;
+  [[nodiscard]] Result<std::vector<TargetStatus>> kept_targets();
   [[nodiscard]] bool is_proxy_target(const std::string& target) const;
   [[nodiscard]] std::vector<TargetStatus> all_targets() const;
   [[nodiscard]] std::unexpected<Error> no_daemon(std::string_view what) const;

@@ -1,26 +1,54 @@
 // `tapdeck doctor`: what kernel::probe() found, with what follows from it.
+#include "daemon/app/doctor.h"
+
 #include <algorithm>
-#include <array>
 #include <ostream>
+#include <string>
 
 #include "daemon/app/commands.h"
 #include "daemon/app/output.h"
-#include "daemon/kernel/probe.h"
 
 namespace tapdeck::app {
+
+Verdict verdict_of(const std::vector<kernel::Finding>& findings) {
+  const auto works = [&](std::string_view name) {
+    return std::ranges::any_of(findings, [&](const kernel::Finding& one) { return one.ok && one.name == name; });
+  };
+  Verdict out{.by_cgroup = works("cgroup_capture"), .by_interface = works("tc_capture")};
+  if (out.by_cgroup && out.by_interface) {
+    out.text = "This host can capture.";
+  } else if (out.by_cgroup) {
+    out.text = "This host can capture, but not by `attach --interface`.";
+  } else if (out.by_interface) {
+    out.text =
+        "This process can capture only by `attach --interface`: neither `tapdeck run` nor containers, units, cgroups "
+        "and pids.";
+  } else {
+    out.text =
+        "No capture path works here. A client that is given a proxy needs none, but a daemon that serves one still "
+        "wants them (docs/OPERATIONS.md).";
+  }
+  return out;
+}
 
 int doctor(const Common& common, Streams streams) {
   // No Patience here: probe() forks and wants a process with one thread.
   if (common.format == Format::Text) streams.err << "tapdeck: trying each mechanism in throw-away namespaces\n";
   Json items = Json::array();
-  bool captures = false;
-  for (const kernel::Finding& finding : kernel::probe()) {
-    captures |= finding.ok && finding.name.ends_with("_capture");
+  const std::vector<kernel::Finding> findings = kernel::probe();
+  const Verdict verdict = verdict_of(findings);
+  const bool captures = verdict.by_cgroup || verdict.by_interface;
+  for (const kernel::Finding& finding : findings) {
     items.push_back(
         {{"name", finding.name}, {"ok", finding.ok}, {"detail", finding.detail}, {"consequence", finding.consequence}});
   }
   if (common.format == Format::Json) {
-    streams.out << dump({{"items", items}, {"next", nullptr}, {"fit", captures}}) << '\n';
+    streams.out << dump({{"items", items},
+                         {"next", nullptr},
+                         {"fit", captures},
+                         {"by_cgroup", verdict.by_cgroup},
+                         {"by_interface", verdict.by_interface}})
+                << '\n';
     return captures ? 0 : 1;
   }
   for (const Json& item : items) {
@@ -28,9 +56,7 @@ int doctor(const Common& common, Streams streams) {
                 << cell_of(item["detail"]) << '\n';
     if (!item["ok"].get<bool>()) streams.out << "      without it: " << cell_of(item["consequence"]) << '\n';
   }
-  streams.out << (captures ? "This host can capture.\n"
-                           : "No capture path works here. A client that is given a proxy needs none, but a daemon that "
-                             "serves one still wants them (docs/OPERATIONS.md).\n");
+  streams.out << verdict.text << '\n';
   return captures ? 0 : 1;
 }
 

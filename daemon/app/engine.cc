@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "daemon/base/log.h"
+#include "daemon/base/threads.h"
 #include "daemon/modes/select.h"
 #include "store/redact.h"
 
@@ -77,6 +78,8 @@ std::optional<Counter> counter_of(kernel::Uncaptured reason) {
       return Counter::UncapturedNoListener;
     case kernel::Uncaptured::PreExisting:
       return Counter::UncapturedPreExisting;
+    case kernel::Uncaptured::LeftCgroup:
+      return Counter::UncapturedLeftCgroup;
   }
   return std::nullopt;
 }
@@ -100,6 +103,11 @@ double unix_seconds() {
 constexpr std::chrono::seconds kWaitForRun{30};
 constexpr std::chrono::milliseconds kLookForRun{500};
 
+// Beside two a worker (its loop and its reader): log, store writer, intake, key filter, capture, names and heartbeat,
+// RocksDB's four (store_open.cc), and of the daemon admin API's two and the three that watch targets; two for what a
+// moment needs.
+constexpr unsigned kOtherThreads = 18;
+
 // Signals wait, blocked, for who takes them once the service is there.
 bool is_told_to_stop() {
   sigset_t pending;
@@ -111,13 +119,14 @@ bool is_told_to_stop() {
 Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, const Paths& paths,
                                                MetricsRegistry& metrics, StoreUse use) {
   use_all_descriptors();
+  const unsigned cores = std::clamp(std::thread::hardware_concurrency(), 1U, kernel::kMaxWorkers);
+  const unsigned workers = config.capture.workers == 0 ? cores : config.capture.workers;
+  TRY_VOID(check_threads(2 * workers + kOtherThreads));  // one that is refused later ends the process
   std::unique_ptr<Engine> engine(new Engine(config, metrics));
   engine->config_loaded_ = unix_seconds();
   TRY_VOID(make_directories(paths));
   TRY_VOID(engine->open_tls(paths));
   TRY_VOID(engine->open_store(paths, use));
-  const unsigned cores = std::clamp(std::thread::hardware_concurrency(), 1U, kernel::kMaxWorkers);
-  const unsigned workers = config.capture.workers == 0 ? cores : config.capture.workers;
   engine->open_names();
   engine->start_workers(workers);
   TRY_VOID(engine->open_capture(paths, workers));
@@ -264,8 +273,21 @@ Result<void> Engine::open_capture(const Paths& paths, unsigned workers) {
 }
 
 void Engine::renew_lease() {
-  capture_->renew_lease();
+  if (capture_->renew_lease() == kernel::LeaseWas::RunOut) tell_lapse();
   lease_deadline_.store(unix_seconds() + config_.capture.lease_ms / 1000.0, std::memory_order_relaxed);
+}
+
+void Engine::tell_lapse() {
+  uint64_t seen = 0;
+  for (const kernel::TargetStats& target : capture_->stats().targets) {
+    seen += target.uncaptured[static_cast<size_t>(kernel::Uncaptured::Lease)];
+  }
+  const uint64_t before = std::exchange(lapsed_flows_, seen);
+  const uint64_t since = seen - std::min(seen, before);  // less: a target with some was detached
+  log::line(since > 0 ? log::Level::Warn : log::Level::Info, "lease.ran_out",
+            "tapdeck stood still for longer than its lease; connections passed directly meanwhile, of closed targets "
+            "they were refused",
+            {{"connections", since}, {"lease_ms", config_.capture.lease_ms}});
 }
 
 void Engine::let_go(uint32_t slot) {
@@ -323,6 +345,7 @@ void Engine::read(MetricsSnapshot& out) {
   out.add(Gauge::Workers, static_cast<double>(workers_.size()));
   out.add(Gauge::StoreBytes, static_cast<double>(store_->stored_bytes()));
   out.add(Gauge::StoreRecordings, static_cast<double>(store_->stored_recordings()));
+  out.add(Counter::IncompleteCrash, store_->recovered());
   const store::PruneCounts pruned = store_->pruned();
   out.add(Counter::StorePrunedBytes, pruned.by_bytes);
   out.add(Counter::StorePrunedCount, pruned.by_count);

@@ -71,6 +71,8 @@ class Engine final : public GaugeSource {
   void drain(std::chrono::milliseconds limit);
 
   void read(MetricsSnapshot& out) override;
+  // Recordings that reached the store.
+  [[nodiscard]] uint64_t written() const { return writer_ == nullptr ? 0 : writer_->stats().recordings; }
 
  private:
   Engine(const config::Config& config, MetricsRegistry& metrics) : config_(config), metrics_(metrics) {}
@@ -81,9 +83,11 @@ class Engine final : public GaugeSource {
   void open_names();
 
   void renew_lease();
+  void tell_lapse();
 
   const config::Config& config_;
   std::atomic<double> lease_deadline_{0};  // Unix time in seconds, as the next
+  uint64_t lapsed_flows_ = 0;              // the heartbeat's: those of lapses that are in the log
   double config_loaded_ = 0;
   MetricsRegistry& metrics_;
   std::unique_ptr<tls::CertificateAuthority> ca_, untrusted_ca_;

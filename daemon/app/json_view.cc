@@ -160,6 +160,10 @@ Json target_view(const TargetStatus& target) {
   return out;
 }
 
+Json done_view(std::string_view what, const std::string& name) {
+  return {{"done", what}, {"name", name}};
+}
+
 std::string dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -19,6 +19,8 @@ using Json = nlohmann::ordered_json;  // keys in the order they are written: peo
 // Everything but the bodies' bytes.
 [[nodiscard]] Json recording_view(const store::Recording& recording);
 [[nodiscard]] Json target_view(const TargetStatus& target);
+// The answer of what has none of its own.
+[[nodiscard]] Json done_view(std::string_view what, const std::string& name);
 // One JSON text; bytes that are not UTF-8 become U+FFFD.
 [[nodiscard]] std::string dump(const Json& json);
 

@@ -17,15 +17,15 @@ namespace {
 
 using testing::ElementsAre;
 
-const std::string kId = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const std::string kMadeId = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 TEST(MadeCgroups, ContainersAreKnownByTheIdInTheirName) {
-  for (const std::string& name : {"libpod-" + kId + ".scope", "docker-" + kId + ".scope", kId, "libpod-" + kId,
-                                  "cri-containerd-" + kId + ".scope"}) {
+  for (const std::string& name : {"libpod-" + kMadeId + ".scope", "docker-" + kMadeId + ".scope", kMadeId,
+                                  "libpod-" + kMadeId, "cri-containerd-" + kMadeId + ".scope"}) {
     EXPECT_TRUE(is_container_cgroup(name)) << name;
   }
-  for (const std::string& name : {std::string("nginx.service"), "libpod-conmon-" + kId + ".scope", kId.substr(1),
-                                  std::string("run-r0123456789abcdef0123456789abcdef.service")}) {
+  for (const std::string& name : {std::string("nginx.service"), "libpod-conmon-" + kMadeId + ".scope",
+                                  kMadeId.substr(1), std::string("run-r0123456789abcdef0123456789abcdef.service")}) {
     EXPECT_FALSE(is_container_cgroup(name)) << name;
   }
 }
@@ -55,7 +55,7 @@ TEST_F(MadeCgroupsIn, NamesWhatWasMadeSinceTheLastCall) {
 }
 
 TEST_F(MadeCgroupsIn, APlaceOfContainersThatIsMadeMayHoldOneAlready) {
-  std::filesystem::create_directories(directory_ + "/machine.slice/libpod-" + kId + ".scope");
+  std::filesystem::create_directories(directory_ + "/machine.slice/libpod-" + kMadeId + ".scope");
   EXPECT_TRUE(read_made_cgroups(inotify_.get()).container);
 }
 

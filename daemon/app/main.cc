@@ -10,10 +10,12 @@
 
 #include "daemon/app/cli.h"
 #include "daemon/base/result.h"
+#include "daemon/base/threads.h"
 #include "daemon/tls/record_buffers.h"
 
 int main(int argc, char** argv) {
   using namespace tapdeck::app;
+  tapdeck::end_without_threads(kExitFailure);
   tapdeck::ignore(tapdeck::tls::keep_record_buffers(), "slower, nothing else");
   // Set at all, glibc no longer raises it to the largest block freed: segments of long bodies and memory tables go back
   // to the kernel instead of leaving holes (15 MiB of 40 beside a long body).

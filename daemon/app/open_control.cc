@@ -48,9 +48,12 @@ ControlHandle& ControlHandle::operator=(ControlHandle&&) noexcept = default;
 ControlHandle::~ControlHandle() = default;
 
 Result<ControlHandle> ControlHandle::open(const Common& common, Need need) {
-  TRY(config, config_for(common.config_file));
-  const Paths paths = paths_of(config, common.state_dir);
+  TRY(loaded, config_for(common.config_file));
   ControlHandle out;
+  out.config_ = std::make_unique<config::Config>(std::move(loaded));
+  const config::Config& config = *out.config_;
+  const Paths paths = paths_of(config, common.state_dir);
+  TRY_VOID(check_known(paths));
   out.state_dir_ = paths.state_dir;
   const store::StoreOwner owner = store::ExchangeStore::owner_of(paths.store.string());
   bool is_unreachable = false;
@@ -59,6 +62,7 @@ Result<ControlHandle> ControlHandle::open(const Common& common, Need need) {
     // Who listens there now may be the daemon of another state directory, and the owner long gone.
     if (remote && pid_of(**remote) == owner.pid) {
       out.control_ = std::move(*remote);
+      out.is_remote_ = true;
       return out;
     }
     if (!remote && remote.error().code == Code::Permission) return std::unexpected(remote.error());
@@ -73,18 +77,22 @@ Result<ControlHandle> ControlHandle::open(const Common& common, Need need) {
   options.max_age = config.storage.max_age;  // for what import says; nothing is pruned without a writer
   auto opened =
       store::ExchangeStore::open(options, need == Need::Write ? store::Access::ReadWrite : store::Access::ReadOnly);
-  if (!opened && opened.error().code == Code::NotFound) {
+  const bool is_empty = !opened && opened.error().code == Code::NotFound;
+  if (is_empty && need != Need::Daemon) {
     return fail(Code::NotFound, "nothing is recorded in " + paths.state_dir.string() +
                                     " yet; record something: tapdeck run -- curl https://example.org");
   }
-  if (!opened) return std::unexpected(opened.error());
-  out.store_ = std::move(*opened);
+  if (!opened && !is_empty) return std::unexpected(opened.error());
+  if (opened) out.store_ = std::move(*opened);
   out.control_ = std::make_unique<AppControl>(AppControl::Parts{.store = out.store_.get(),
                                                                 .targets = nullptr,
                                                                 .runtime = nullptr,
                                                                 .metrics = nullptr,
                                                                 .state_dir = paths.state_dir,
                                                                 .targets_file = paths.targets,
+                                                                .config = out.config_.get(),
+                                                                .mode_file = paths.mode,
+                                                                .run_dir = paths.run_dir,
                                                                 .unreachable_pid = is_unreachable ? owner.pid : 0,
                                                                 .unreachable_socket = owner.admin_socket});
   return out;

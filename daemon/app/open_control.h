@@ -11,7 +11,8 @@
 namespace tapdeck::app {
 
 // ReadDirect: from the store itself even when a daemon has it (export: the daemon may not be allowed to write there).
-enum class Need { Read, Write, ReadDirect };
+// Daemon: what only a daemon can do; where nothing is recorded yet, the answer is that none runs.
+enum class Need { Read, Write, ReadDirect, Daemon };
 
 class ControlHandle {
  public:
@@ -23,8 +24,8 @@ class ControlHandle {
   ~ControlHandle();
 
   // A daemon answers, in its own mount namespace: paths mean something else to it than to us.
-  [[nodiscard]] bool is_remote() const { return store_ == nullptr; }
-  // Null when a daemon answers.
+  [[nodiscard]] bool is_remote() const { return is_remote_; }
+  // Null when a daemon answers, or nothing is recorded yet.
   [[nodiscard]] const store::ExchangeStore* store() const { return store_.get(); }
   [[nodiscard]] const std::filesystem::path& state_dir() const { return state_dir_; }
   [[nodiscard]] admin::Control& operator*() const { return *control_; }
@@ -33,8 +34,10 @@ class ControlHandle {
  private:
   ControlHandle();
   std::filesystem::path state_dir_;
+  bool is_remote_ = false;
+  std::unique_ptr<config::Config> config_;
   std::unique_ptr<store::ExchangeStore> store_;
-  std::unique_ptr<admin::Control> control_;  // after store_: it goes first
+  std::unique_ptr<admin::Control> control_;  // after what it uses: it goes first
 };
 
 }  // namespace tapdeck::app

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "daemon/base/json_text.h"
+#include "daemon/base/threads.h"
 
 namespace tapdeck::app {
 
@@ -98,17 +99,18 @@ int print_error(const Common& common, const Streams& streams, const Error& error
   return 1;
 }
 
-Patience::Patience(const Streams& streams, std::string what)
-    : thread_([this, &err = streams.err, text = std::move(what)] {
-        using namespace std::chrono_literals;
-        const auto begun = std::chrono::steady_clock::now();
-        std::unique_lock lock(mutex_);
-        for (auto pause = 2s; !wake_.wait_for(lock, pause, [this] { return done_; }); pause = 5s) {
-          const auto waited =
-              std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begun);
-          err << "tapdeck: " << text << " (" << waited.count() << " s)" << std::endl;
-        }
-      }) {}
+Patience::Patience(const Streams& streams, std::string what) {
+  auto started = start_thread([this, &err = streams.err, text = std::move(what)] {
+    using namespace std::chrono_literals;
+    const auto begun = std::chrono::steady_clock::now();
+    std::unique_lock lock(mutex_);
+    for (auto pause = 2s; !wake_.wait_for(lock, pause, [this] { return done_; }); pause = 5s) {
+      const auto waited = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begun);
+      err << "tapdeck: " << text << " (" << waited.count() << " s)" << std::endl;
+    }
+  });
+  if (started) thread_ = std::move(*started);  // else it is waited for in silence
+}
 
 Patience::~Patience() {
   {
@@ -116,7 +118,7 @@ Patience::~Patience() {
     done_ = true;
   }
   wake_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 }  // namespace tapdeck::app

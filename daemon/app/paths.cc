@@ -48,18 +48,28 @@ Paths paths_of(const config::Config& config, const fs::path& state_dir) {
   if (out.state_dir.empty() && environment != nullptr && *environment != '\0') out.state_dir = environment;
   if (out.state_dir.empty()) out.state_dir = or_else(config.storage.path, default_state_dir());
   std::error_code error;
+  if (out.state_dir.empty()) return out;
   if (const auto absolute = fs::absolute(out.state_dir, error); !error) out.state_dir = absolute.lexically_normal();
   out.store = out.state_dir / "store";
   out.ca_cert = or_else(config.tls.ca_cert, out.state_dir / "ca.pem");
   out.ca_key = or_else(config.tls.ca_key, out.state_dir / "ca-key.pem");
   out.targets = out.state_dir / "targets.json";
+  out.mode = out.state_dir / "mode.json";
   out.run_dir = run_dir_of(out.state_dir);
   out.admin_socket = or_else(config.admin.socket, out.run_dir / "admin.sock");
   out.admin_token = or_else(config.admin.token_file, out.run_dir / "admin.token");
   return out;
 }
 
+Result<void> check_known(const Paths& paths) {
+  if (!paths.state_dir.empty()) return {};
+  return fail(Code::InvalidArgument,
+              "there is no state directory: HOME is not set; name one with --state-dir (or TAPDECK_STATE_DIR, "
+              "storage.path)");
+}
+
 Result<void> make_directories(const Paths& paths) {
+  TRY_VOID(check_known(paths));
   TRY_VOID(make_directory(paths.state_dir, 0700));
   return make_directory(paths.run_dir, 0755);
 }

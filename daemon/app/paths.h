@@ -15,14 +15,19 @@ struct Paths {
   std::filesystem::path ca_cert;       // tls.ca_cert or state_dir/ca.pem
   std::filesystem::path ca_key;        // tls.ca_key or state_dir/ca-key.pem
   std::filesystem::path targets;       // state_dir/targets.json
+  std::filesystem::path mode;          // state_dir/mode.json: what `mode set` gave the daemon
   std::filesystem::path run_dir;       // /run/tapdeck as root, else $XDG_RUNTIME_DIR/tapdeck, else state_dir/run
   std::filesystem::path capture_dir;   // records of the capture layer: run_dir, but of its own for each `run`
   std::filesystem::path admin_socket;  // admin.socket or run_dir/admin.sock
   std::filesystem::path admin_token;   // admin.token_file or run_dir/admin.token
 };
 
-// `state_dir` empty: storage.path, else the user's default. RUNTIME_DIRECTORY of systemd is honoured.
+// `state_dir` empty: storage.path, else the user's default. RUNTIME_DIRECTORY of systemd is honoured. All are empty
+// where nothing says which (no HOME): check_known().
 [[nodiscard]] Paths paths_of(const config::Config& config, const std::filesystem::path& state_dir);
+
+// InvalidArgument where paths_of() found no state directory; names the flag.
+[[nodiscard]] Result<void> check_known(const Paths& paths);
 
 // Makes state_dir (0700) and run_dir (0755: the socket in it is 0600). Permission names the directory and --state-dir.
 Result<void> make_directories(const Paths& paths);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 
@@ -41,6 +42,21 @@ TEST_F(PathsTest, GivenFilesReplaceTheDefaults) {
 TEST_F(PathsTest, RunDirectoryOfSystemdIsHonoured) {
   ::setenv("RUNTIME_DIRECTORY", "/run/one:/run/two", 1);
   EXPECT_EQ(paths_of({}, "/s").admin_socket, "/run/one/admin.sock");
+}
+
+TEST_F(PathsTest, WithoutAHomeNoDirectoryIsGuessed) {
+  if (::geteuid() == 0) ASSERT_EQ(::seteuid(65534), 0);
+  const std::string home = std::getenv("HOME") == nullptr ? "" : std::getenv("HOME");
+  ::unsetenv("HOME");
+  ::unsetenv("XDG_DATA_HOME");
+  const Paths paths = paths_of({}, "");
+  const auto made = make_directories(paths);
+  EXPECT_EQ(paths_of({}, "/s").store, "/s/store");
+  ::setenv("HOME", home.c_str(), 1);
+  if (::getuid() == 0) ASSERT_EQ(::seteuid(0), 0);
+  EXPECT_EQ(paths.store, "");
+  ASSERT_FALSE(made);
+  EXPECT_NE(made.error().message().find("--state-dir"), std::string::npos) << made.error().message();
 }
 
 TEST_F(PathsTest, StateDirectoryIsPrivateAndAFileInItsPlaceIsNamed) {

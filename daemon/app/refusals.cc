@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "daemon/base/log.h"
+#include "daemon/config/bypass.h"
 #include "daemon/modes/refused.h"
-#include "daemon/server/bypass.h"
 
 namespace tapdeck::app {
 namespace {
@@ -45,11 +45,11 @@ Result<std::vector<Endpoint>> Refusals::find(const Assignment& assignment) const
   modes::RefusedDestinations destinations;
   TRY_VOID(each_recording(store_, assignment.session, [&](const auto& recording) { destinations.look(recording); }));
   if (destinations.none()) return std::vector<Endpoint>();
+  const config::BypassRules of_target(assignment.bypass), of_all(config_.tls.bypass);
   TRY_VOID(each_recording(store_, assignment.session, [&](const store::Recording& recording) {
     destinations.judge(recording);
     const Endpoint& to = recording.provenance.original_destination;
-    const bool bypassed = server::any_bypass_matches(assignment.bypass, recording.host, to) ||
-                          server::any_bypass_matches(config_.tls.bypass, recording.host, to);
+    const bool bypassed = of_target.match(recording.host, to) || of_all.match(recording.host, to);
     if (bypassed) destinations.spare(to);  // it is tunnelled now, whatever was recorded
   }));
   return destinations.found();

@@ -1,8 +1,8 @@
 #include "daemon/app/run_cgroup.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,43 +10,19 @@
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
-#include <fstream>
 #include <optional>
+#include <string_view>
 
 #include "daemon/app/cgroup2.h"
+#include "daemon/app/cgroup_tree.h"
+#include "daemon/base/log.h"
 #include "daemon/base/processes.h"
 
 namespace tapdeck::app {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 constexpr std::string_view kPrefix = "tapdeck-run-";
-
-std::vector<std::string> subdirectories(const std::string& path) {
-  std::vector<std::string> found;
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
-    std::error_code ignored;
-    if (it->is_directory(ignored) && !it->is_symlink(ignored)) found.push_back(it->path().string());
-  }
-  return found;
-}
-
-void collect_pids(const std::string& path, std::vector<pid_t>& out) {
-  std::ifstream procs(path + "/cgroup.procs");
-  for (pid_t pid = 0; procs >> pid;) out.push_back(pid);
-  for (const std::string& below : subdirectories(path)) collect_pids(below, out);
-}
-
-// Depth first; the errno of the first rmdir that failed, 0 when all went.
-int remove_tree(const std::string& path) {
-  int worst = 0;
-  for (const std::string& below : subdirectories(path)) {
-    if (const int error = remove_tree(below); worst == 0) worst = error;
-  }
-  if (worst != 0) return worst;
-  return ::rmdir(path.c_str()) == 0 || errno == ENOENT ? 0 : errno;
-}
+constexpr std::chrono::milliseconds kKillLimit{5000};
 
 // The PID in "tapdeck-run-PID-n".
 std::optional<pid_t> owner_of(std::string_view name) {
@@ -58,14 +34,11 @@ std::optional<pid_t> owner_of(std::string_view name) {
   return pid;
 }
 
-bool write_word(const std::string& file, std::string_view word) {
-  const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
-  return fd && ::write(fd.get(), word.data(), word.size()) == static_cast<ssize_t>(word.size());
+// Of a run that is dead, whichever process namespace it lived in: the living hold theirs.
+bool is_of_the_dead(const std::string& cgroup) {
+  const std::optional<pid_t> owner = owner_of(std::string_view(cgroup).substr(cgroup.rfind('/') + 1));
+  return owner && !is_alive(*owner) && !is_held(cgroup);
 }
-
-}  // namespace
-
-namespace {
 
 // Where a run makes its cgroup, the better place first: below its own, else below the root of the mount.
 Result<std::vector<std::string>> parents() {
@@ -99,6 +72,13 @@ Result<std::unique_ptr<RunCgroup>> RunCgroup::create_below(const std::string& pa
     ::rmdir(path.c_str());
     return fail_errno(error, "open the cgroup " + path, Origin::Kernel);
   }
+  // Not hold(), which gives up when another run just looks whether it is held.
+  while (::flock(fd.get(), LOCK_EX) != 0) {
+    if (errno == EINTR) continue;
+    const int error = errno;
+    ::rmdir(path.c_str());
+    return fail_errno(error, "lock the cgroup " + path, Origin::Kernel);
+  }
   return std::unique_ptr<RunCgroup>(new RunCgroup(std::move(path), std::move(fd)));
 }
 
@@ -107,67 +87,45 @@ RunCgroup::~RunCgroup() {
 }
 
 std::vector<pid_t> RunCgroup::pids() const {
-  std::vector<pid_t> out;
-  collect_pids(path_, out);
-  return out;
-}
-
-bool RunCgroup::wait_empty(std::chrono::milliseconds limit) const {
-  const auto until = Clock::now() + limit;
-  const UniqueFd events(::openat(fd_.get(), "cgroup.events", O_RDONLY | O_CLOEXEC));
-  if (!events) return pids().empty();
-  for (;;) {
-    char text[256];
-    const ssize_t n = ::pread(events.get(), text, sizeof text, 0);
-    if (n <= 0) return true;  // ENODEV: somebody removed it
-    if (std::string_view(text, static_cast<size_t>(n)).find("populated 0") != std::string_view::npos) return true;
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
-    if (left <= 0) return false;
-    // The kernel raises POLLPRI when "populated" changes.
-    pollfd poll_fd{events.get(), POLLPRI, 0};
-    ::poll(&poll_fd, 1, static_cast<int>(left));
-  }
-}
-
-void RunCgroup::kill_all() const {
-  if (write_word(path_ + "/cgroup.kill", "1")) return;
-  // Before Linux 5.14, one by one; processes may fork meanwhile, hence the second round.
-  for (int round = 0; round < 2; ++round) {
-    for (const pid_t pid : pids()) ::kill(pid, SIGKILL);
-  }
+  return pids_in(path_);
 }
 
 size_t RunCgroup::end_leftovers(std::chrono::milliseconds settle, std::chrono::milliseconds grace) {
-  if (path_.empty() || wait_empty(settle)) return 0;
+  if (path_.empty() || wait_until_empty(path_, settle)) return 0;
   const std::vector<pid_t> left = pids();
   for (const pid_t pid : left) ::kill(pid, SIGTERM);
-  if (!wait_empty(grace)) {
-    kill_all();
-    ignore(wait_empty(grace), "a process in uninterruptible sleep may take longer: the next start removes its cgroup");
-  }
+  // A process in uninterruptible sleep may take longer: the next start removes its cgroup.
+  if (!wait_until_empty(path_, grace)) kill_all_in(path_, grace);
   return left.size();
 }
 
 Result<void> RunCgroup::remove() {
   if (path_.empty()) return {};
-  // EBUSY for a moment after the last process is gone: the kernel takes it out of the cgroup when it is reaped.
-  const auto until = Clock::now() + std::chrono::seconds(1);
-  int error = remove_tree(path_);
-  while (error == EBUSY && Clock::now() < until && pids().empty()) {
-    ::usleep(5000);
-    error = remove_tree(path_);
-  }
-  if (error != 0) return fail_errno(error, "remove the cgroup " + path_, Origin::Kernel);
+  TRY_VOID(remove_cgroup(path_));
   path_.clear();
   return {};
 }
 
+Result<void> remove_dead_run_cgroup(const std::string& cgroup) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(cgroup, ignored)) return {};
+  if (!is_of_the_dead(cgroup)) return fail(Code::Busy, cgroup + " is of a run that lives, or of nobody we know");
+  if (const size_t left = pids_in(cgroup).size(); left > 0) {
+    const bool gone = kill_all_in(cgroup, kKillLimit);
+    log::warn("run.survivors_killed", "processes of a run that was killed had outlived it",
+              {{"cgroup", cgroup}, {"processes", left}});
+    if (!gone) return fail(Code::Timeout, "a process in " + cgroup + " does not end");
+  }
+  return remove_cgroup(cgroup);
+}
+
 size_t remove_stale_run_cgroups(const std::string& parent) {
   size_t count = 0;
-  for (const std::string& path : subdirectories(parent)) {
-    const std::optional<pid_t> owner = owner_of(std::string_view(path).substr(path.rfind('/') + 1));
-    if (!owner || is_alive(*owner)) continue;
-    if (remove_tree(path) == 0) ++count;
+  for (const std::string& cgroup : cgroups_below(parent)) {
+    if (!is_of_the_dead(cgroup)) continue;
+    const auto removed = remove_dead_run_cgroup(cgroup);
+    if (removed) ++count;
+    if (!removed) log::warn("run.leftovers", removed.error().message(), {{"cgroup", cgroup}});
   }
   return count;
 }

@@ -14,7 +14,8 @@
 
 namespace tapdeck::app {
 
-// A leaf `tapdeck-run-<our pid>-<n>` below our own cgroup2 cgroup, or below the root where that is not writable.
+// A leaf `tapdeck-run-<our pid>-<n>` below our own cgroup2 cgroup, or below the root where that is not writable. Locked
+// as long as we live, which processes in other process namespaces see too.
 class RunCgroup {
  public:
   // Unsupported without cgroup2; Permission when no cgroup can be made. Removes stale ones of earlier runs first.
@@ -41,15 +42,15 @@ class RunCgroup {
 
  private:
   RunCgroup(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
-  [[nodiscard]] bool wait_empty(std::chrono::milliseconds limit) const;
-  void kill_all() const;
 
   std::string path_;
   UniqueFd fd_;
 };
 
-// Removes `tapdeck-run-PID-*` cgroups directly below `parent` whose PID is gone and that are empty; those in which
-// processes still run stay until these end. Returns how many.
+// Kills what lives in the cgroup of a run that is dead, says so in the log, and removes it. Nothing there is success.
+// Busy: its run lives, or it is no run's. Timeout: a process in it does not end.
+Result<void> remove_dead_run_cgroup(const std::string& cgroup);
+// The same of all `tapdeck-run-PID-*` directly below `parent` whose run is dead; what fails is logged. How many went.
 size_t remove_stale_run_cgroups(const std::string& parent);
 // The same wherever a run of ours would make one.
 void remove_dead_run_cgroups();

@@ -1,16 +1,22 @@
 // Real cgroups, all below one `tapdeck-test-PID` of this process's own.
 #include "daemon/app/run_cgroup.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <csignal>
 #include <filesystem>
 
 #include "daemon/app/cgroup2.h"
+#include "daemon/app/cgroup_tree.h"
 #include "daemon/app/child.h"
+#include "daemon/base/processes.h"
 
 namespace tapdeck::app {
 namespace {
@@ -97,6 +103,74 @@ TEST_F(Cgroup, RemovesLeftoversOfDeadRunsButNotOfLivingOnes) {
   EXPECT_TRUE(std::filesystem::exists(other));
   ::rmdir(living.c_str());
   ::rmdir(other.c_str());
+}
+
+// A process that sleeps in `cgroup`.
+pid_t sleep_in(const std::string& cgroup) {
+  const pid_t pid = ::fork();
+  if (pid != 0) return pid;
+  const UniqueFd procs(::open((cgroup + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+  if (::write(procs.get(), "0", 1) == 1) ::execlp("sleep", "sleep", "1000", nullptr);
+  ::_exit(1);
+}
+
+pid_t of_the_dead() {
+  const pid_t dead = ::fork();
+  if (dead == 0) ::_exit(0);
+  ::waitpid(dead, nullptr, 0);
+  return dead;
+}
+
+TEST_F(Cgroup, KillsWhoOutlivedADeadRunHoweverDeepAndSaysHowMany) {
+  const std::string stale = parent_ + "/tapdeck-run-" + std::to_string(of_the_dead()) + "-0";
+  ASSERT_TRUE(std::filesystem::create_directories(stale + "/made/by/command"));
+  const std::array<pid_t, 2> survivors = {sleep_in(stale), sleep_in(stale + "/made/by/command")};
+  while (pids_in(stale).size() < 2) ::sched_yield();
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(remove_stale_run_cgroups(parent_), 1U);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(said, testing::HasSubstr("run.survivors_killed"));
+  EXPECT_THAT(said, testing::HasSubstr("processes=2"));
+  EXPECT_FALSE(std::filesystem::exists(stale));
+  for (const pid_t pid : survivors) {
+    int status = 0;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  }
+}
+
+TEST_F(Cgroup, KillsNobodyWhereTheRunIsAliveInAnotherProcessNamespace) {
+  const std::string elsewhere = parent_ + "/tapdeck-run-" + std::to_string(of_the_dead()) + "-0";
+  ASSERT_EQ(::mkdir(elsewhere.c_str(), 0755), 0);
+  const pid_t pid = sleep_in(elsewhere);
+  while (pids_in(elsewhere).empty()) ::sched_yield();
+  {
+    const UniqueFd held = hold(elsewhere);
+    ASSERT_TRUE(held);
+    EXPECT_EQ(remove_stale_run_cgroups(parent_), 0U);
+    const auto removed = remove_dead_run_cgroup(elsewhere);
+    EXPECT_TRUE(!removed && removed.error().code == Code::Busy);
+    EXPECT_THAT(pids_in(elsewhere), testing::ElementsAre(pid));
+  }
+  EXPECT_EQ(remove_stale_run_cgroups(parent_), 1U);
+  ::waitpid(pid, nullptr, 0);
+}
+
+TEST_F(Cgroup, IsHeldAsLongAsTheRunLives) {
+  auto cgroup = RunCgroup::create_below(parent_);
+  ASSERT_TRUE(cgroup) << cgroup.error().message();
+  EXPECT_TRUE(is_held((*cgroup)->path()));
+}
+
+TEST_F(Cgroup, OnlyTheCgroupOfARunIsEverEmptied) {
+  const pid_t pid = sleep_in(parent_);
+  while (pids_in(parent_).empty()) ::sched_yield();
+  const auto removed = remove_dead_run_cgroup(parent_);
+  EXPECT_TRUE(!removed && removed.error().code == Code::Busy);
+  EXPECT_THAT(pids_in(parent_), testing::ElementsAre(pid));
+  EXPECT_TRUE(remove_dead_run_cgroup(parent_ + "/missing"));
+  EXPECT_TRUE(kill_all_in(parent_, milliseconds(5000)));
+  ::waitpid(pid, nullptr, 0);
 }
 
 TEST_F(Cgroup, NamesTheCgroupItCannotMake) {

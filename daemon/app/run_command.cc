@@ -10,8 +10,10 @@
 #include <system_error>
 
 #include "daemon/app/child.h"
+#include "daemon/app/inherited_sockets.h"
 #include "daemon/app/leftovers.h"
 #include "daemon/app/run_cgroup.h"
+#include "daemon/app/run_guard.h"
 #include "daemon/base/processes.h"
 #include "daemon/trust/bind.h"
 #include "daemon/trust/env.h"
@@ -39,6 +41,18 @@ Result<void> check(const RunOptions& options) {
   }
   if (options.fail_on_miss && (*options.fail_on_miss < 1 || *options.fail_on_miss > 255)) {
     return fail(Code::InvalidArgument, "run: --fail-on-miss takes an exit status of 1 to 255");
+  }
+  return {};
+}
+
+// What the command is handed open is not ours to capture: a seal that leaks is refused, everybody else is told.
+Result<void> check_inherited(const RunOptions& options) {
+  for (const InheritedSocket& socket : inherited_sockets()) {
+    if (options.sealed) {
+      return fail(Code::InvalidArgument, "run: --sealed: " + describe(socket) + ", which no seal reaches; " +
+                                             remedy(socket) + ", or run without --sealed");
+    }
+    say("run: " + describe(socket) + ": what goes through it is not captured; to prevent that, " + remedy(socket));
   }
   return {};
 }
@@ -120,13 +134,14 @@ std::unique_ptr<trust::Binding> bind_trust(const Child& child, const trust::CaCe
 
 struct Ended {
   ExitStatus status;
-  bool began = false;
+  std::string problem = {};  // why the command did not begin; empty: it did
 };
 
 // From a running set of services to the end of the command and of what it left behind.
-Result<Ended> run_child(const RunOptions& options, RunServices& services, const SignalRelay& relay) {
+Result<Ended> run_child(const RunOptions& options, RunServices& services, const SignalRelay& relay, RunGuard& guard) {
   TRY(cgroup, RunCgroup::create());
   TRY_VOID(services.attach(cgroup->path()));
+  TRY_VOID(guard.watch(cgroup->path()));
   TRY(ca, trust::parse_ca(services.ca_pem()));
   ignore(trust::clean_leftovers(services.run_dir()), "of runs that were killed; they are in nobody's way");
   const TrustDirectory directory(services.run_dir());
@@ -135,26 +150,28 @@ Result<Ended> run_child(const RunOptions& options, RunServices& services, const 
   const std::unique_ptr<trust::Binding> binding = bind_trust(*child, ca, services.run_dir());
   if (const Result<void> released = child->release(); !released) {
     if (binding) binding->abandon();
-    say(released.error().message());
-    return Ended{{ExitStatus::Kind::Exited, exit_code_for(released.error())}, false};
+    return Ended{{ExitStatus::Kind::Exited, exit_code_for(released.error())}, released.error().message()};
   }
   const ExitStatus status = child->wait(relay);
   if (const size_t left = cgroup->end_leftovers(); left > 0) {
     say(std::to_string(left) + (left == 1 ? " process" : " processes") + " outlived the command and had to be ended");
   }
+  guard.dismiss();  // it would hold the programs that drain() detaches
   // Its mounts went with the last process that saw them.
   if (binding) binding->abandon();
   services.drain(kDrain);
-  return Ended{status, true};
+  return Ended{status};
 }
 
 // Something was asked for that the tape had not, or has not now.
-bool is_incomplete(const RunSummary& summary) {
-  return summary.missed > 0 || summary.lost > 0 || !summary.refused.empty();
+bool is_incomplete(const RunOptions& options, const RunSummary& summary) {
+  // Sealed, whatever was not captured was refused, be it listed or only counted.
+  const bool refused = !summary.refused.empty() || (options.sealed && uncaptured_flows(summary) > 0);
+  return summary.missed > 0 || summary.lost > 0 || refused;
 }
 
 int status_with(const RunOptions& options, const RunSummary& summary, const ExitStatus& status) {
-  if (is_incomplete(summary) && options.fail_on_miss) return *options.fail_on_miss;
+  if (is_incomplete(options, summary) && options.fail_on_miss) return *options.fail_on_miss;
   return status.kind == ExitStatus::Kind::Exited ? status.value : 128 + status.value;
 }
 
@@ -167,47 +184,53 @@ std::filesystem::path default_state_dir() {
     return value != nullptr && value[0] == '/' ? value : "";
   };
   if (const auto data = absolute("XDG_DATA_HOME"); !data.empty()) return data / "tapdeck";
-  // Without a HOME there is no better place than where we are.
   const auto home = absolute("HOME");
-  return home.empty() ? std::filesystem::path("tapdeck") : home / ".local/share/tapdeck";
+  return home.empty() ? home : home / ".local/share/tapdeck";
 }
 
 int run_with(const RunOptions& options, const RunServicesFactory& make_services) {
-  if (const Result<void> good = check(options); !good) {
-    say(good.error().message());
-    return kExitOurFailure;
-  }
   const auto summary_file = SummaryFile::open(options.summary_file);
   if (!summary_file) {
     say("run: --summary: " + summary_file.error().message());
     return kExitOurFailure;
   }
+  // A run that fails leaves a summary, too: else that of the run before would be taken for its own.
+  const auto end_with = [&](int status, const std::string& problem) {
+    say(problem);
+    RunSummary summary;
+    summary.session = options.session;
+    summary.mode = options.mode;
+    summary.exit = status;
+    summary.error = problem;
+    if (const Result<void> written = summary_file->write(summary_json(summary)); !written)
+      say("run: --summary: " + written.error().message());
+    return status;
+  };
+  if (const Result<void> good = check(options); !good) return end_with(kExitOurFailure, good.error().message());
+  if (const Result<void> good = check_inherited(options); !good)
+    return end_with(kExitOurFailure, good.error().message());
   ExitStatus status;
   {
     const SignalRelay relay;
     ::signal(SIGPIPE, SIG_IGN);  // of ours: nobody may read what we say at the end
+    auto guard = RunGuard::start();
+    if (!guard) return end_with(kExitOurFailure, "run: " + guard.error().message());
     auto services = make_services(options);
-    if (!services) {
-      say(services.error().message());
-      return kExitOurFailure;
-    }
-    const Result<Ended> ended = run_child(options, **services, relay);
-    if (!ended) {
-      say("run: " + ended.error().message());
-      return kExitOurFailure;
-    }
-    if (!ended->began) return ended->status.value;
+    if (!services) return end_with(kExitOurFailure, services.error().message());
+    const Result<Ended> ended = run_child(options, **services, relay, **guard);
+    if (!ended) return end_with(kExitOurFailure, "run: " + ended.error().message());
+    if (!ended->problem.empty()) return end_with(ended->status.value, ended->problem);
     status = ended->status;
     RunSummary summary = (*services)->summary();
     summary.exit = status_with(options, summary, status);
-    std::fprintf(stderr, "%s\n%s%s", summary_line(summary).c_str(), other_session_line(summary).c_str(),
-                 refusal_lines(summary).c_str());
+    std::fprintf(stderr, "%s\n%s%s%s", summary_line(summary).c_str(), other_session_line(summary).c_str(),
+                 refusal_lines(summary).c_str(), departure_line(summary).c_str());
     if (const Result<void> written = summary_file->write(summary_json(summary)); !written) {
       say("run: --summary: " + written.error().message());
       if (status.kind == ExitStatus::Kind::Exited && status.value == 0)
         return kExitOurFailure;  // its failure is news too
     }
-    const bool overruled = options.fail_on_miss && is_incomplete(summary);
+    const bool overruled = options.fail_on_miss && is_incomplete(options, summary);
     if (overruled) status = ExitStatus{ExitStatus::Kind::Exited, summary.exit};
   }
   // Only now, when stores are closed and nothing of the run is left, do we die as the command did.

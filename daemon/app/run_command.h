@@ -50,7 +50,7 @@ class RunServices {
 };
 using RunServicesFactory = std::function<Result<std::unique_ptr<RunServices>>(const RunOptions&)>;
 
-// /var/lib/tapdeck as root; else $XDG_DATA_HOME/tapdeck, or ~/.local/share/tapdeck.
+// /var/lib/tapdeck as root; else $XDG_DATA_HOME/tapdeck, or ~/.local/share/tapdeck; empty without HOME.
 [[nodiscard]] std::filesystem::path default_state_dir();
 
 // Store, CA, capture and workers for a run. Errors are complete sentences for a person: replay of an unknown session

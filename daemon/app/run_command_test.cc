@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,6 +13,8 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "daemon/app/cgroup2.h"
 #include "daemon/trust/test_certificates.h"
@@ -148,6 +151,31 @@ TEST_F(Run, ExitsLikeDockerWhenTheCommandCannotBegin) {
   EXPECT_THAT(leftovers(), testing::IsEmpty());
 }
 
+TEST_F(Run, WhatFailsLeavesASummaryOfItsOwn) {
+  options_.summary_file = fake_.directory / "summary.json";
+  options_.session = "shop";
+  const auto summary = [&] { return nlohmann::json::parse(read("summary.json"), nullptr, false); };
+  std::ofstream(options_.summary_file) << "of the run before";
+  options_.argv = {"tapdeck-no-such-command"};
+  EXPECT_EQ(WEXITSTATUS(run_argv()), 127);
+  ASSERT_TRUE(summary().is_object()) << read("summary.json");
+  EXPECT_EQ(summary().value("exit", -1), 127);
+  EXPECT_EQ(summary().value("recorded", -1), 0);
+  EXPECT_EQ(summary().value("session", ""), "shop");
+  EXPECT_THAT(summary().value("error", ""), HasSubstr("tapdeck-no-such-command"));
+  fake_.refuse_attach = true;
+  EXPECT_EQ(WEXITSTATUS(run("exit 0")), 125);
+  EXPECT_EQ(summary().value("exit", -1), 125);
+  EXPECT_THAT(summary().value("error", ""), HasSubstr("no CAP_BPF"));
+  options_.capture = "magic";
+  EXPECT_EQ(WEXITSTATUS(run("exit 0")), 125);
+  EXPECT_THAT(summary().value("error", ""), HasSubstr("magic"));
+  options_.capture = "auto";
+  fake_.refuse_attach = false;
+  EXPECT_EQ(WEXITSTATUS(run("exit 7")), 7);
+  EXPECT_FALSE(summary().contains("error")) << read("summary.json");
+}
+
 TEST_F(Run, AMissOverrulesTheCommandsStatusWhenAsked) {
   fake_.summary.missed = 1;
   EXPECT_EQ(WEXITSTATUS(run("exit 0")), 0);
@@ -159,6 +187,40 @@ TEST_F(Run, AMissOverrulesTheCommandsStatusWhenAsked) {
   fake_.summary.missed = 0;
   fake_.summary.refused = {{1, "curl", "udp", "192.0.2.1:443", ""}};
   EXPECT_EQ(WEXITSTATUS(run("exit 7")), 3);
+}
+
+TEST_F(Run, SealedWhatWasOnlyCountedAsNotCapturedWasRefused) {
+  fake_.summary.uncaptured = {{"lease", 2}};
+  fake_.summary.refused_unlisted = {{"lease", 2}};
+  options_.fail_on_miss = 3;
+  EXPECT_EQ(WEXITSTATUS(run("exit 0")), 0);
+  options_.sealed = true;
+  EXPECT_EQ(WEXITSTATUS(run("exit 0")), 3);
+  EXPECT_THAT(read("err"), HasSubstr("tapdeck: refused: 2 connections: "));
+  fake_.summary.uncaptured = {{"lease", 0}};
+  EXPECT_EQ(WEXITSTATUS(run("exit 0")), 0);
+}
+
+TEST_F(Run, ASocketTheCommandInheritsIsToldAndWhenSealedRefused) {
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  ASSERT_GE(::dup2(socket, 51), 0);
+  ::close(socket);
+  EXPECT_EQ(WEXITSTATUS(run("exit 7")), 7);
+  EXPECT_THAT(read("err"), HasSubstr("descriptor 51 is an IPv4 TCP socket made outside the run"));
+  options_.sealed = true;
+  EXPECT_EQ(WEXITSTATUS(run("echo ran")), 125);
+  EXPECT_THAT(read("err"), HasSubstr("close it (51>&-), or run without --sealed"));
+  EXPECT_EQ(read("out"), "");
+  ::close(51);
+  EXPECT_EQ(WEXITSTATUS(run("exit 7")), 7);
+}
+
+TEST_F(Run, ItsGuardIsGoneWithIt) {
+  EXPECT_EQ(WEXITSTATUS(run("cat /proc/$PPID/task/$PPID/children")), 0);
+  std::istringstream children(read("out"));
+  std::vector<pid_t> seen{std::istream_iterator<pid_t>(children), {}};
+  ASSERT_EQ(seen.size(), 2U) << "the guard and the command";
+  for (const pid_t pid : seen) EXPECT_EQ(::kill(pid, 0), -1) << "not even a zombie";
 }
 
 TEST_F(Run, EndsWhatOutlivedTheCommandAndSaysSo) {

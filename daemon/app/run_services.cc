@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <fstream>
 #include <thread>
 #include <utility>
 
@@ -67,6 +68,7 @@ class InProcess final : public RunServices {
       policy.on_lease = kernel::OnLease::Closed;
     }
     if (options_.sealed) policy.sealed = kernel::Sealed::Yes;
+    TRY_VOID(record_cgroup(cgroup_path));
     TRY_VOID(engine_->capture().attach_cgroup(kSlot, cgroup_path, policy));
     engine_->refusals().follow(kSlot, assignment());
     return {};
@@ -74,9 +76,14 @@ class InProcess final : public RunServices {
 
   void drain(std::chrono::milliseconds deadline) override {
     uncaptured_ = uncaptured();
+    refused_unlisted_ = refused_unlisted();
     auto detached = engine_->capture().detach(kSlot);
     if (!detached) log::warn("run.detach_failed", detached.error().message());
     engine_->drain(deadline);
+    if (engine_->store().check_place()) return;
+    is_store_gone_ = true;
+    log::error("run.store_gone", "the state directory was removed or renamed while it ran: what was recorded is lost",
+               {{"state_dir", paths_.state_dir.string()}});
   }
 
   RunSummary summary() override {
@@ -93,11 +100,13 @@ class InProcess final : public RunServices {
     for (const Counter kept : {Counter::RecordingComplete, Counter::RecordingFailed, Counter::RecordingIncomplete}) {
       out.recorded += snapshot.value(kept);
     }
+    if (!reads_) out.recorded = std::min(out.recorded, engine_->written());  // what nobody waited for may have failed
     out.replayed = outcomes[static_cast<size_t>(Outcome::Replayed)];
     out.missed = outcomes[static_cast<size_t>(Outcome::Missed)];
     out.forwarded = outcomes[static_cast<size_t>(Outcome::Forwarded)];
     out.lost = snapshot.value(Counter::RecordingDropped);
     out.forwarded -= std::min(out.forwarded, out.lost);
+    if (is_store_gone_) out.lost += std::exchange(out.recorded, 0);
     for (auto i = static_cast<size_t>(Counter::TunnelledBypass); i <= static_cast<size_t>(Counter::TunnelledConnect);
          ++i) {
       out.tunnelled += snapshot.counters[i];
@@ -105,6 +114,7 @@ class InProcess final : public RunServices {
     out.refused_as_recorded =
         snapshot.value(Counter::ReplayRefusedConnect) + snapshot.value(Counter::ReplayRefusedReset);
     out.uncaptured = uncaptured_;
+    out.refused_unlisted = refused_unlisted_;
     for (const kernel::Refusal& refusal : engine_->bridge().refusals()) {
       // A socket of another kind is refused as it is made, before it has a destination.
       const bool placed = refusal.destination.port != 0;
@@ -126,6 +136,16 @@ class InProcess final : public RunServices {
     return out;
   }
 
+  // For whoever comes after our death: before programs are pinned to it.
+  [[nodiscard]] Result<void> record_cgroup(const std::string& cgroup_path) const {
+    const std::filesystem::path path = paths_.capture_dir / kCgroupRecord;
+    std::ofstream file(path, std::ios::trunc);
+    file << cgroup_path;
+    file.close();
+    if (!file) return fail_errno(errno, "write " + path.string());
+    return {};
+  }
+
   [[nodiscard]] std::map<std::string, uint64_t> uncaptured() {
     std::map<std::string, uint64_t> reasons;
     for (const kernel::TargetStats& target : engine_->capture().stats().targets) {
@@ -133,6 +153,16 @@ class InProcess final : public RunServices {
         const std::string reason(kernel::to_string(static_cast<kernel::Uncaptured>(i)));
         if (target.uncaptured[i] > 0) reasons[reason] += target.uncaptured[i];
       }
+    }
+    return reasons;
+  }
+
+  [[nodiscard]] std::map<std::string, uint64_t> refused_unlisted() {
+    std::map<std::string, uint64_t> reasons;
+    for (const kernel::TargetStats& target : engine_->capture().stats().targets) {
+      reasons["lease"] += target.refused_lease;
+      reasons["no_listener"] += target.refused_no_listener;
+      reasons["map_full"] += target.refused_map_full;
     }
     return reasons;
   }
@@ -208,9 +238,11 @@ class InProcess final : public RunServices {
   MetricsRegistry metrics_;
   std::unique_ptr<Engine> engine_;
   std::map<std::string, uint64_t> uncaptured_;
+  std::map<std::string, uint64_t> refused_unlisted_;
   std::string pending_;  // the store beside the owner's; empty: this run owns it, or only reads
   std::optional<store::MergeReceipt> receipt_;
   bool reads_ = false;  // nothing may be recorded
+  bool is_store_gone_ = false;
 };
 
 }  // namespace

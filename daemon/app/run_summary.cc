@@ -12,13 +12,29 @@
 
 namespace tapdeck::app {
 
-std::string summary_line(const RunSummary& summary) {
+namespace {
+
+// Of a reason that only ever counts.
+std::string why(const std::string& reason) {
+  if (reason == "lease") return "this run stood still for longer than capture.lease_ms";
+  if (reason == "map_full") return "capture.flow_map_entries were reached";
+  if (reason == "no_listener") return "a network namespace was not prepared yet";
+  return "not captured";
+}
+
+}  // namespace
+
+uint64_t uncaptured_flows(const RunSummary& summary) {
   uint64_t uncaptured = 0;
   for (const auto& [reason, count] : summary.uncaptured) uncaptured += count;
+  return uncaptured;
+}
+
+std::string summary_line(const RunSummary& summary) {
   return "tapdeck: session " + summary.session + ": " + std::to_string(summary.recorded) + " recorded, " +
          std::to_string(summary.replayed) + " replayed, " + std::to_string(summary.missed) + " missed, " +
-         std::to_string(summary.tunnelled) + " tunnelled, " + std::to_string(uncaptured) + " not captured" +
-         (summary.forwarded > 0 ? ", " + std::to_string(summary.forwarded) + " forwarded" : "") +
+         std::to_string(summary.tunnelled) + " tunnelled, " + std::to_string(uncaptured_flows(summary)) +
+         " not captured" + (summary.forwarded > 0 ? ", " + std::to_string(summary.forwarded) + " forwarded" : "") +
          (summary.refused_as_recorded > 0 ? ", " + std::to_string(summary.refused_as_recorded) + " refused as recorded"
                                           : "") +
          (summary.lost > 0 ? ", " + std::to_string(summary.lost) + " LOST" : "");
@@ -44,7 +60,20 @@ std::string refusal_lines(const RunSummary& summary) {
   if (seen.size() > kShown) {
     out += "tapdeck: refused: " + std::to_string(seen.size() - kShown) + " more kinds; --summary FILE lists all\n";
   }
+  for (const auto& [reason, count] : summary.refused_unlisted) {
+    if (count == 0) continue;
+    out += "tapdeck: refused: " + std::to_string(count) + (count == 1 ? " connection: " : " connections: ") +
+           why(reason) + " (" + reason + ")\n";
+  }
   return out;
+}
+
+std::string departure_line(const RunSummary& summary) {
+  const auto left = summary.uncaptured.find("left_cgroup");
+  if (left == summary.uncaptured.end() || left->second == 0) return {};
+  return "tapdeck: warning: " + std::to_string(left->second) + (left->second == 1 ? " process" : " processes") +
+         " left the cgroup of this run (left_cgroup): what they did was not captured; podman stays in it with "
+         "--cgroups=disabled (crun) or --cgroup-parent, see README\n";
 }
 
 std::string summary_json(const RunSummary& summary) {
@@ -61,19 +90,20 @@ std::string summary_json(const RunSummary& summary) {
                        {"destination", flow.destination},
                        {"name", flow.name}});
   }
-  const Json json = {{"session", summary.session},
-                     {"mode", to_string(summary.mode)},
-                     {"take", summary.take},
-                     {"recorded", summary.recorded},
-                     {"replayed", summary.replayed},
-                     {"missed", summary.missed},
-                     {"tunnelled", summary.tunnelled},
-                     {"forwarded", summary.forwarded},
-                     {"lost", summary.lost},
-                     {"refused_as_recorded", summary.refused_as_recorded},
-                     {"uncaptured", std::move(uncaptured)},
-                     {"refused", std::move(refused)},
-                     {"exit", summary.exit}};
+  Json json = {{"session", summary.session},
+               {"mode", to_string(summary.mode)},
+               {"take", summary.take},
+               {"recorded", summary.recorded},
+               {"replayed", summary.replayed},
+               {"missed", summary.missed},
+               {"tunnelled", summary.tunnelled},
+               {"forwarded", summary.forwarded},
+               {"lost", summary.lost},
+               {"refused_as_recorded", summary.refused_as_recorded},
+               {"uncaptured", std::move(uncaptured)},
+               {"refused", std::move(refused)},
+               {"exit", summary.exit}};
+  if (!summary.error.empty()) json["error"] = summary.error;
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

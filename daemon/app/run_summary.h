@@ -36,9 +36,13 @@ struct RunSummary {
   uint64_t lost = 0;                 // exchanges that passed unrecorded because the store failed or did not keep up
   std::map<std::string, uint64_t> uncaptured;  // flows by reason
   std::vector<RefusedFlow> refused;
-  int exit = 0;  // the status tapdeck itself ends with; 128 + signal when it dies of one
+  std::map<std::string, uint64_t> refused_unlisted;  // of `uncaptured`, refused with nobody there to list them
+  int exit = 0;       // the status tapdeck itself ends with; 128 + signal when it dies of one
+  std::string error;  // why the command did not begin, or what was ours to do failed; empty: neither
 };
 
+// All reasons together.
+[[nodiscard]] uint64_t uncaptured_flows(const RunSummary& summary);
 // "tapdeck: session S: R recorded, H replayed, M missed, T tunnelled, U not captured", without a newline; and
 // ", F forwarded", ", N refused as recorded" and ", L LOST" when there are any.
 [[nodiscard]] std::string summary_line(const RunSummary& summary);
@@ -46,6 +50,8 @@ struct RunSummary {
 [[nodiscard]] std::string other_session_line(const RunSummary& summary);
 // What was refused and to whom, a line each, alike ones once, at most five and how many more. Empty: nothing.
 [[nodiscard]] std::string refusal_lines(const RunSummary& summary);
+// That processes went where nothing of theirs is captured, and what helps, a line. Empty: none.
+[[nodiscard]] std::string departure_line(const RunSummary& summary);
 // One object and a newline; bytes that are not UTF-8 are replaced.
 [[nodiscard]] std::string summary_json(const RunSummary& summary);
 

@@ -39,6 +39,25 @@ TEST(RunSummary, WritesTheShapeThatTestsRelyOn) {
             "\"protocol\":\"tcp\",\"destination\":\"192.0.2.1:443\",\"name\":\"api.example\"}],\"exit\":3}\n");
 }
 
+TEST(RunSummary, SaysWhyThereWereRefusalsThatNobodyListed) {
+  RunSummary summary = example();
+  summary.refused = {};
+  summary.refused_unlisted = {{"lease", 2}, {"map_full", 0}, {"no_listener", 1}};
+  EXPECT_EQ(refusal_lines(summary),
+            "tapdeck: refused: 2 connections: this run stood still for longer than capture.lease_ms (lease)\n"
+            "tapdeck: refused: 1 connection: a network namespace was not prepared yet (no_listener)\n");
+}
+
+TEST(RunSummary, WarnsOfProcessesThatLeft) {
+  RunSummary summary = example();
+  EXPECT_EQ(departure_line(summary), "");
+  summary.uncaptured["left_cgroup"] = 2;
+  EXPECT_EQ(departure_line(summary),
+            "tapdeck: warning: 2 processes left the cgroup of this run (left_cgroup): what they did was not captured; "
+            "podman stays in it with --cgroups=disabled (crun) or --cgroup-parent, see README\n");
+  EXPECT_NE(summary_json(summary).find("\"left_cgroup\":2"), std::string::npos);
+}
+
 TEST(RunSummary, LossesAreNotOverlooked) {
   RunSummary summary = example();
   summary.forwarded = 4;

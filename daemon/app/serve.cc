@@ -7,8 +7,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 
 #include "daemon/admin/server.h"
+#include "daemon/app/stop_extension.h"
 #include "daemon/app/unit_sandbox.h"
 #include "daemon/base/log.h"
 
@@ -62,6 +64,8 @@ std::chrono::milliseconds watchdog_interval() {
 int report(const Error& error, const Paths& paths) {
   const std::string message = error.message() + (in_unit() ? unit_hint(error, paths.state_dir) : "");
   log::error("serve.failed", message);
+  // Also where the log is off: a start that fails in silence helps nobody.
+  if (!log::enabled(log::Level::Error)) std::fprintf(stderr, "tapdeck: %s\n", message.c_str());
   ::sd_notifyf(0, "STATUS=%s", message.c_str());
   return 1;
 }
@@ -123,6 +127,7 @@ int serve(const ServeOptions& options, const ServiceFactory& factory) {
   const Paths paths = paths_of(*config, options.state_dir);
   MetricsRegistry metrics;
   int status = 0;
+  std::optional<StopExtension> stop;  // until the store is closed, too
   if (auto lasts = in_unit() ? check_state_lasts(paths.state_dir) : Result<void>(); !lasts) {
     status = report(lasts.error(), paths);
   } else if (auto made = make_directories(paths); !made) {
@@ -145,6 +150,7 @@ int serve(const ServeOptions& options, const ServiceFactory& factory) {
       ::sd_notify(0, "READY=1");
       wait_for_end(**service, **admin, signals);
       ::sd_notify(0, "STOPPING=1\nSTATUS=draining");
+      stop.emplace(config->limits.drain_timeout);
       log::info("serve.stopping", "draining", {{"limit_ms", config->limits.drain_timeout.count()}});
       // A second signal ends at once, by its default action, as people expect of Ctrl-C.
       ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
@@ -152,6 +158,7 @@ int serve(const ServeOptions& options, const ServiceFactory& factory) {
     }
     if (admin) admin->reset();
   }
+  stop.reset();
   log::info("serve.stopped", "stopped", {{"status", status}});
   log::shutdown();
   return status;

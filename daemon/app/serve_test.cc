@@ -1,6 +1,7 @@
 // `serve` around a Service of the test's own, in a child process: systemd's notify protocol, signals, exit status.
 #include "daemon/app/serve.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -75,6 +76,7 @@ class ServeTest : public ::testing::Test {
   void start(Alive alive = Alive::Yes) {
     child_ = ::fork();
     if (child_ != 0) return;
+    if (!said_.empty()) ::dup2(::open(said_.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600), 2);
     ::setenv("NOTIFY_SOCKET", (directory_ / "notify").c_str(), 1);
     ::setenv("WATCHDOG_USEC", "200000", 1);
     ::setenv("XDG_RUNTIME_DIR", directory_.c_str(), 1);
@@ -102,6 +104,7 @@ class ServeTest : public ::testing::Test {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
   std::filesystem::path directory_;
+  std::filesystem::path said_;  // where stderr of the child goes; empty: where ours goes
   UniqueFd notify_;
   std::string others_;
   pid_t child_ = 0;
@@ -116,6 +119,8 @@ TEST_F(ServeTest, TellsSystemdServesFeedsTheWatchdogAndDrainsOnSigterm) {
   EXPECT_TRUE((*client)->readiness().ready);
   ::kill(child_, SIGTERM);
   EXPECT_NE(message("STOPPING=1"), "");
+  EXPECT_EQ(message("EXTEND_TIMEOUT_USEC="), "EXTEND_TIMEOUT_USEC=15000000") << "drain_timeout may be longer than "
+                                                                                "TimeoutStopSec";
   EXPECT_EQ(wait(), 0);
   std::ifstream in(directory_ / "drained");
   std::string limit;
@@ -133,6 +138,20 @@ TEST_F(ServeTest, StuckWorkersStarveTheWatchdog) {
   EXPECT_NE(message("STOPPING=1"), "");
   EXPECT_EQ(others_.find("WATCHDOG=1"), std::string::npos) << others_;
   EXPECT_EQ(wait(), 0);
+}
+
+TEST_F(ServeTest, AStartThatFailsSaysWhyThoughTheLogIsOff) {
+  std::ofstream(directory_ / "c.toml") << "[admin]\nlisten = \"127.0.0.1:0\"\nsocket = \"/proc/version/s\"\n"
+                                          "token_file = \"t\"\n[log]\nlevel = \"off\"\n";
+  said_ = directory_ / "stderr";
+  start();
+  EXPECT_EQ(wait(), 1);
+  std::ifstream in(said_);
+  std::string line;
+  std::getline(in, line);
+  EXPECT_NE(line.find("tapdeck: "), std::string::npos) << line;
+  EXPECT_NE(line.find("/proc/version/s"), std::string::npos) << line;
+  EXPECT_FALSE(std::getline(in, line)) << "one line, not " << line;
 }
 
 TEST_F(ServeTest, BrokenConfigurationEndsWithOneAndIsNamed) {

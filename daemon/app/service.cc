@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "daemon/app/engine.h"
+#include "daemon/app/kept_mode.h"
 #include "daemon/app/leftovers.h"
 #include "daemon/app/targets.h"
 #include "daemon/base/log.h"
@@ -249,10 +250,9 @@ class ServeService final : public Service {
     clean_dead_runs(paths_.run_dir);
     ignore(trust::clean_leftovers(paths_.run_dir.string()),
            "of a daemon that was killed; what stays is named at the next start");
-    Defaults defaults{config_.proxy.mode, "default"};
+    TRY(mode, mode_at_start(paths_.mode, config_.proxy.mode));
     TRY(session, engine_->store().active_session());
-    defaults.session = std::move(session);
-    backend_.set_defaults(defaults);
+    backend_.set_defaults({.mode = mode, .session = std::move(session)});
     TRY(ca, trust::parse_ca(engine_->ca().certificate_pem()));
     TargetRegistry::Options options;
     options.file = paths_.targets;
@@ -277,6 +277,8 @@ class ServeService final : public Service {
     parts.metrics = &metrics_;
     parts.state_dir = paths_.state_dir;
     parts.targets_file = paths_.targets;
+    parts.config = &config_;
+    parts.mode_file = paths_.mode;
     return parts;
   }
 
@@ -362,7 +364,8 @@ class ServeService final : public Service {
     out.ready = started_;
     if (!started_) out.reason = drained_ ? "draining" : "starting";
     if (!out.ready) return out;
-    out.reason = registry_->uncaptured_problem();
+    const auto place = engine_->store().check_place();
+    out.reason = place ? registry_->uncaptured_problem() : place.error().message();
     out.ready = out.reason.empty();
     return out;
   }

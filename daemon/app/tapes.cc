@@ -57,7 +57,7 @@ void Tapes::publish(uint32_t slot, const Assignment& assignment, std::shared_ptr
     state.tape = std::move(tape);
     state.strict = assignment.strict;
     state.sealed = assignment.sealed;
-    state.bypass = assignment.bypass;
+    state.bypass = config::BypassRules(assignment.bypass);
   });
 }
 

@@ -1,24 +1,17 @@
 #include "daemon/app/target_settings.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <charconv>
-#include <cstdio>
 #include <fstream>
 #include <iterator>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "daemon/base/unique_fd.h"
+#include "daemon/app/json_view.h"
+#include "daemon/app/kept_file.h"
 #include "daemon/config/config.h"
 
 namespace tapdeck::app {
 namespace {
-
-using Json = nlohmann::json;
 
 std::string_view to_text(LeasePolicy policy) {
   switch (policy) {
@@ -86,20 +79,6 @@ std::optional<std::pair<uint32_t, TargetSettings>> decode(const Json& json) {
   return std::make_pair(id->get<uint32_t>(), std::move(settings));
 }
 
-Result<void> write_and_sync(const std::string& path, const std::string& text) {
-  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!fd) return fail_errno(errno, "create " + path);
-  size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t n = ::write(fd.get(), text.data() + done, text.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail_errno(errno, "write " + path);
-    done += static_cast<size_t>(n);
-  }
-  if (::fsync(fd.get()) != 0) return fail_errno(errno, "fsync " + path);
-  return {};
-}
-
 }  // namespace
 
 TargetSettings settings_of(const config::Target& target) {
@@ -159,13 +138,7 @@ Result<void> save_targets(const std::filesystem::path& file, const TargetList& t
   Json items = Json::array();
   for (const auto& [id, settings] : targets) items.push_back(encode(id, settings));
   const Json json = {{"version", 1}, {"targets", std::move(items)}};
-  const std::string temporary = file.string() + ".tmp";
-  TRY_VOID(write_and_sync(temporary, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
-  if (::rename(temporary.c_str(), file.c_str()) != 0) return fail_errno(errno, "rename " + temporary);
-  // The rename itself must survive a power cut, too.
-  const UniqueFd directory(::open(file.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory || ::fsync(directory.get()) != 0) return fail_errno(errno, "fsync " + file.parent_path().string());
-  return {};
+  return replace_on_disk(file, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 uint64_t process_start_ticks(pid_t pid) {

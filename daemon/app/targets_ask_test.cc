@@ -18,7 +18,7 @@ using State = TargetStatus::State;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-const std::string kId = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const std::string kAskedId = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 class TargetsAsk : public Targets {
  protected:
@@ -74,8 +74,8 @@ TEST_F(TargetsAsk, AContainersCgroupThatIsMadeIsReasonToAskAtOnce) {
   podman_says(note() + "echo 'no such container' >&2; exit 125");
   ASSERT_TRUE(targets->attach(wanted(TargetKind::Container, "web"), IfMissing::Wait));
   targets->start();
-  const std::string path = cgroup("libpod-" + kId);
-  podman_says(running(kId, process_in(path)));
+  const std::string path = cgroup("libpod-" + kAskedId);
+  podman_says(running(kAskedId, process_in(path)));
   const std::string sign = std::filesystem::path(top_).parent_path() / ("libpod-" + std::string(64, 'f'));
   ASSERT_EQ(::mkdir(sign.c_str(), 0755), 0);
   EXPECT_EQ(backend_.next(), "attach 1 " + path + " s");

@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "daemon/base/json_text.h"
@@ -53,12 +54,22 @@ struct Output {
   std::shared_ptr<spdlog::logger> logger;
 };
 
+// Null: none is wanted, or no thread is to be had, and then who logs writes.
+std::shared_ptr<spdlog::details::thread_pool> make_pool(uint32_t queue_lines) {
+  if (queue_lines == 0) return nullptr;
+  try {
+    return std::make_shared<spdlog::details::thread_pool>(queue_lines, 1);
+  } catch (const std::system_error&) {
+    return nullptr;
+  }
+}
+
 std::unique_ptr<Output> make_output(const Options& options) {
   auto sink = std::make_shared<FdSink>(options.fd);
   auto out = std::make_unique<Output>();
   out->format = options.format;
-  if (options.queue_lines > 0) {
-    out->pool = std::make_shared<spdlog::details::thread_pool>(options.queue_lines, 1);
+  out->pool = make_pool(options.queue_lines);
+  if (out->pool != nullptr) {
     // A blocked log reader must not stop traffic: the oldest lines go.
     out->logger = std::make_shared<spdlog::async_logger>("tapdeck", sink, out->pool,
                                                          spdlog::async_overflow_policy::overrun_oldest);

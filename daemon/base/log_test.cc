@@ -8,6 +8,8 @@
 #include <string>
 #include <thread>
 
+#include "daemon/base/no_threads.h"
+
 namespace tapdeck::log {
 namespace {
 
@@ -31,6 +33,13 @@ class LogTest : public ::testing::Test {
   }
   std::array<int, 2> fds_{};
 };
+
+TEST_F(LogTest, WithoutAThreadForItsQueueWhoLogsWrites) {
+  const NoThreads none;
+  configure({.level = Level::Info, .format = Format::Pretty, .fd = fds_[1], .queue_lines = 8});
+  info("store.open", "opened");
+  EXPECT_NE(text().find("store.open"), std::string::npos);
+}
 
 TEST_F(LogTest, JsonLineCarriesEventMessageAndTypedFields) {
   start(Format::Json);

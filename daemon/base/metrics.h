@@ -35,6 +35,7 @@ enum class Counter : uint16_t {
   UncapturedBoundDevice,
   UncapturedNoListener,
   UncapturedFamily,
+  UncapturedLeftCgroup,  // processes
   // Accepted connections without a known flow: refused, never forwarded.
   NoFlowRefused,
   // Explicit listener: what it would not do.
@@ -137,7 +138,8 @@ enum class Counter : uint16_t {
   RecordingDropped,
   IncompleteStoreSlow,
   IncompleteStoreError,
-  IncompleteCrash,
+  IncompleteSessionDeleted,
+  IncompleteCrash,  // of a process before
   IncompleteLimit,
   IncompleteProtocol,  // what passed could not be read
   WebSocketUp,

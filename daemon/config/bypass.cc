@@ -1,5 +1,6 @@
 #include "daemon/config/bypass.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "daemon/base/glob.h"
@@ -71,6 +72,16 @@ bool BypassRule::matches(std::string_view host, const Endpoint& destination) con
   if (port_ != 0 && destination.port != port_) return false;
   if (!network_) return !host.empty() && glob_match(host_, host);
   return destination.family == network_->family && same_prefix(destination, *network_, prefix_bits_);
+}
+
+BypassRules::BypassRules(const std::vector<std::string>& texts) {
+  for (const std::string& text : texts) {
+    if (auto rule = BypassRule::parse(text)) rules_.push_back(std::move(*rule));
+  }
+}
+
+bool BypassRules::match(std::string_view host, const Endpoint& destination) const {
+  return std::ranges::any_of(rules_, [&](const BypassRule& rule) { return rule.matches(host, destination); });
 }
 
 }  // namespace tapdeck::config

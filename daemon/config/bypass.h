@@ -1,11 +1,12 @@
-// Bypass rules: which hosts and addresses are tunnelled without being decrypted. Parsing and matching of one rule;
-// who asks, and what happens then, is the server's. Plain values. Thread: any.
+// Bypass rules: which hosts and addresses are tunnelled without being decrypted. Parsing and matching; who asks, and
+// what happens then, is the server's. Plain values. Thread: any.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "daemon/base/endpoint.h"
 #include "daemon/base/result.h"
@@ -29,6 +30,20 @@ class BypassRule {
   std::optional<Endpoint> network_;  // address part; port unused
   unsigned prefix_bits_ = 0;
   uint16_t port_ = 0;  // 0: any
+};
+
+// The rules of a target, or of all: parsed once, asked for each connection.
+class BypassRules {
+ public:
+  BypassRules() = default;
+  // A malformed rule matches nothing (config has refused it).
+  explicit BypassRules(const std::vector<std::string>& texts);
+
+  // One of them does; as BypassRule::matches.
+  [[nodiscard]] bool match(std::string_view host, const Endpoint& destination) const;
+
+ private:
+  std::vector<BypassRule> rules_;
 };
 
 }  // namespace tapdeck::config

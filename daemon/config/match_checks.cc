@@ -1,6 +1,8 @@
 // Names and conditions that are compared with what passes by. One that can never be equal to it does nothing, in
 // silence: what was to be left alone is recorded, what was to be hidden is stored. So these are refused, with what to
 // write instead; those that seldom can be equal are doubted.
+#include <net/if.h>
+
 #include <algorithm>
 
 #include "daemon/base/ascii.h"
@@ -123,6 +125,22 @@ std::optional<std::string> check_method(std::string_view text) {
   return std::nullopt;
 }
 
+std::optional<std::string> check_unit(std::string_view text) {
+  if (text.find_first_of("*?[") != std::string_view::npos) return "is a pattern; a target is one unit";
+  return check_any(text);
+}
+
+std::optional<std::string> check_interface(std::string_view text) {
+  constexpr size_t kLongest = IFNAMSIZ - 1;
+  if (text.size() > kLongest) {
+    return "is " + std::to_string(text.size()) + " bytes long and would never match: names of interfaces have " +
+           std::to_string(kLongest) + " at most";
+  }
+  if (text.contains('/') || text.find_first_of(kSpace) != std::string_view::npos)
+    return "has white space or '/' in it, as no interface's name has";
+  return check_any(text);
+}
+
 std::optional<std::string> check_parameter(std::string_view text) {
   const size_t begin = text.find_first_not_of(kSpace);
   if (begin == std::string_view::npos) return "must not be empty";
@@ -133,6 +151,12 @@ std::optional<std::string> check_parameter(std::string_view text) {
   const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
   if (std::ranges::any_of(text, is_control)) return "has a control byte in it, which no name has";
   return check_any(text);
+}
+
+std::optional<std::string> doubt_of_container(std::string_view text) {
+  constexpr std::string_view kNames = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+  if (text.find_first_not_of(kNames) == std::string_view::npos) return std::nullopt;
+  return "no container is called " + literal(text) + ": their names have letters, digits and . - _ only";
 }
 
 std::optional<std::string> doubt_of_parameter(std::string_view text) {

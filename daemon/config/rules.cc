@@ -6,6 +6,7 @@
 #include "daemon/config/field_path.h"
 #include "daemon/config/problems.h"
 #include "daemon/config/schema.h"
+#include "daemon/config/upstream_url.h"
 
 namespace tapdeck::config {
 namespace {
@@ -24,6 +25,31 @@ std::optional<Broken> unnumbered_field(const std::optional<Grpc>& grpc) {
 template <class T>
 bool is_name_taken(const std::vector<T>& all) {
   return std::any_of(all.begin(), all.end() - 1, [&](const T& one) { return one.name == all.back().name; });
+}
+
+// A selector in the one of its spellings that is compared: what ends at the same cgroup, unit or process is the same.
+std::string plain_selector(const Target& target) {
+  std::string text = target.selector;
+  if (target.kind == TargetKind::Cgroup) {
+    text = std::filesystem::path(text).lexically_normal().string();
+    while (text.size() > 1 && text.ends_with('/')) text.pop_back();
+    if (!text.starts_with('/')) text.insert(0, 1, '/');
+    while (text.starts_with("//")) text.erase(0, 1);
+  } else if (target.kind == TargetKind::Unit && !text.contains('.')) {
+    text += ".service";
+  } else if (target.kind == TargetKind::Pid) {
+    text.erase(0, std::min(text.find_first_not_of('0'), text.size()));
+  }
+  return text;
+}
+
+const Target* with_selector_of_last(const std::vector<Target>& targets) {
+  const Target& last = targets.back();
+  if (last.selector.empty()) return nullptr;  // not read: a problem of its own
+  const std::string selector = plain_selector(last);
+  const auto same = [&](const Target& one) { return one.kind == last.kind && plain_selector(one) == selector; };
+  const auto first = std::find_if(targets.begin(), targets.end() - 1, same);
+  return first == targets.end() - 1 ? nullptr : &*first;
 }
 
 }  // namespace
@@ -47,6 +73,12 @@ std::vector<Broken> broken_rules(const Tls& tls) {
   return {{"", "ca_cert and ca_key in [tls] belong together: give both or none"}};
 }
 
+std::vector<Broken> broken_rules(const Admin& admin) {
+  if (admin.socket.empty() || admin.socket.lexically_normal() != admin.token_file.lexically_normal()) return {};
+  return {
+      {"token_file", "socket and token_file in [admin] are the same path, where the token would replace the socket"}};
+}
+
 std::vector<Broken> broken_rules(const Route& route) {
   std::vector<Broken> broken;
   if (route.path && route.path_prefix) {
@@ -66,6 +98,14 @@ std::vector<Broken> broken_rules(const Route& route) {
                       "upstream_http in [[routes]] with scheme = \"https\": what TLS connections speak is settled "
                       "before there is a request, so leave path, path_prefix and method out; host and port may stay"});
   }
+  const auto upstream = route.upstream ? UpstreamUrl::parse(*route.upstream) : Result<UpstreamUrl>();
+  if (route.upstream && upstream && upstream->scheme == UpstreamUrl::Scheme::H2c &&
+      route.upstream_http == UpstreamHttp::V1) {
+    broken.push_back({"upstream_http", "upstream_http in [[routes]]: \"1.1\" contradicts the upstream " +
+                                           in_quotes(*route.upstream) + ", which is HTTP/2; write " +
+                                           in_quotes("http" + route.upstream->substr(3)) +
+                                           ", or leave upstream_http out"});
+  }
   if (auto field = unnumbered_field(route.grpc)) broken.push_back(std::move(*field));
   return broken;
 }
@@ -77,6 +117,11 @@ std::vector<Broken> take_in(std::vector<Target>& targets) {
     return {
         {"name", "a target cannot be called 'explicit', which the clients of proxy.listen are; give it another name"}};
   }
+  if (const Target* first = with_selector_of_last(targets)) {
+    const std::string_view kind = word_of(kTargetKinds, last.kind);
+    return {{kind, std::string(kind) + " in [[targets]]: " + in_quotes(last.selector) + " is captured as target " +
+                       in_quotes(first->name) + " already; a target has one name, mode and session"}};
+  }
   if (last.name.empty() || !is_name_taken(targets)) return {};
   return {{"name", "two targets are named " + in_quotes(last.name) + "; give one a name of its own"}};
 }
@@ -86,35 +131,6 @@ std::vector<Broken> take_in(std::vector<Route>& routes) {
   if (last.name.empty()) last.name = "route " + std::to_string(routes.size());
   if (!is_name_taken(routes)) return {};
   return {{"name", "two routes are named " + in_quotes(last.name) + "; give one a name of its own"}};
-}
-
-std::vector<Doubt> doubts(const Config& config) {
-  std::vector<Doubt> out;
-  std::vector<std::string_view> targets = {kProxyTarget, kRunTarget};
-  for (const Target& target : config.targets) targets.emplace_back(target.name);
-  for (size_t i = 0; i < config.routes.size(); ++i) {
-    const Route& route = config.routes[i];
-    if (route.target && std::ranges::find(targets, *route.target) == targets.end()) {
-      const std::string_view near = nearest(*route.target, targets);
-      out.push_back({i,
-                     {"target", "target in [[routes]]: no [[targets]] is called " + in_quotes(*route.target) +
-                                    (near.empty() ? "; nothing matches until one is attached"
-                                                  : "; did you mean " + in_quotes(near) + "?")}});
-    }
-    for (const auto& [key, path] : {std::pair{"path", route.path}, std::pair{"path_prefix", route.path_prefix}}) {
-      if (!path || !path->contains('*')) continue;
-      out.push_back({i,
-                     {key, std::string(key) + " in [[routes]]: '*' stands for itself here; path_prefix = \"" +
-                               path->substr(0, path->find('*')) + "\" is all that begins so"}});
-    }
-    if (route.upstream && (config.proxy.listen.empty() || config.proxy.listen == "off")) {
-      out.push_back({i,
-                     {"upstream",
-                      "upstream in [[routes]]: proxy.listen is off, so nobody can ask for it; give it an address, "
-                      "for example listen = \"127.0.0.1:8080\""}});
-    }
-  }
-  return out;
 }
 
 }  // namespace tapdeck::config

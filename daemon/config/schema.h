@@ -89,8 +89,11 @@ std::optional<std::string> check_field_path(std::string_view text);
 std::optional<std::string> check_host_glob(std::string_view text);
 std::optional<std::string> check_path(std::string_view text);
 std::optional<std::string> check_method(std::string_view text);
+std::optional<std::string> check_unit(std::string_view text);
+std::optional<std::string> check_interface(std::string_view text);
 std::optional<std::string> check_parameter(std::string_view text);  // of a query, as an application reads its name
 std::optional<std::string> doubt_of_parameter(std::string_view text);
+std::optional<std::string> doubt_of_container(std::string_view text);
 
 // A rule over several keys that is broken, and which key to show: the section, if it is not there.
 struct Broken {
@@ -104,17 +107,21 @@ std::vector<Broken> broken_rules(const T&) {
 }
 std::vector<Broken> broken_rules(const Proxy& proxy);
 std::vector<Broken> broken_rules(const Tls& tls);
+std::vector<Broken> broken_rules(const Admin& admin);
 std::vector<Broken> broken_rules(const Route& route);
 // Gives the last of them the name that it was not given, and says what is wrong with it beside those before.
 std::vector<Broken> take_in(std::vector<Target>& targets);
 std::vector<Broken> take_in(std::vector<Route>& routes);
 
-// What is allowed in routes[route] but most likely meant otherwise. In redact.query each name is doubted by itself.
-struct Doubt {
-  size_t route = 0;
-  Broken broken;
+// What is wrong at a place in the file, "routes[1].websocket.ignore".
+struct Finding {
+  std::string path;
+  std::string what;
 };
-std::vector<Doubt> doubts(const Config& config);
+// Sections that cannot both be meant. Defined in contradictions.cc.
+std::vector<Finding> contradictions(const Config& config);
+// What is allowed but most likely meant otherwise.
+std::vector<Finding> doubts(const Config& config);
 
 inline constexpr uint64_t kKiB = 1024;
 inline constexpr uint64_t kNoMax = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());

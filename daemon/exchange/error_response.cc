@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <utility>
 
 namespace tapdeck::exchange {
 
@@ -14,12 +15,13 @@ int status_of(const Error& error) {
     case Code::Refused:
     case Code::Reset:
     case Code::Closed:
-    case Code::Truncated:
     case Code::Unreachable:
     case Code::Dns:
     case Code::Tls:
     case Code::TlsVerify:
       return 502;
+    case Code::Truncated:
+      return error.origin == Origin::Downstream ? 400 : 502;
     case Code::Protocol:
       return upstream ? 502 : 400;
     case Code::TooLarge:
@@ -187,6 +189,12 @@ void note_failure(Facts& facts, const Error& error) {
 std::string json_of(const Error& error, std::string_view destination) {
   return "{\"error\":" + json_string(name_of(error)) + ",\"detail\":" + json_string(text_of(error)) +
          ",\"destination\":" + json_string(destination) + hint_of(error) + "}\n";
+}
+
+net::Task<Result<void>> respond_failure(Exchange& exchange, Error error) {
+  note_failure(exchange.facts(), error);
+  std::string body = json_of(error, exchange.flow().destination_text());
+  co_return co_await respond_json(exchange, status_of(error), std::move(body));
 }
 
 }  // namespace tapdeck::exchange

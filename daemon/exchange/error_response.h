@@ -1,5 +1,5 @@
 // Error -> what the client is told: HTTP status, JSON error name and body. Exhaustive on purpose: a new Code fails to
-// compile until its meaning for clients is decided. Pure. Thread: any.
+// compile until its meaning for clients is decided. Pure but for respond_failure(). Thread: any.
 #pragma once
 
 #include <string>
@@ -22,6 +22,8 @@ namespace tapdeck::exchange {
 void note_failure(Facts& facts, const Error& error);
 // {"error":name,"detail":...,"destination":...}; control bytes escaped.
 [[nodiscard]] std::string json_of(const Error& error, std::string_view destination);
+// Tells the client, and notes it: for a request that cannot be read to its end.
+net::Task<Result<void>> respond_failure(Exchange& exchange, Error error);
 // The counter of an upstream failure.
 [[nodiscard]] Counter counter_of(const Error& error);
 // A JSON string literal with quotes; invalid UTF-8 becomes U+FFFD.

@@ -25,6 +25,7 @@ TEST(ErrorResponse, NamesUpstreamFailuresAsTheContractDoes) {
 TEST(ErrorResponse, BlamesTheClientForItsOwnMistakes) {
   const auto of = [](Code code) { return status_of(Error{code, "", Origin::Downstream, Retry::No, 0}); };
   EXPECT_EQ(of(Code::Protocol), 400);
+  EXPECT_EQ(of(Code::Truncated), 400);
   EXPECT_EQ(of(Code::TooLarge), 431);
   EXPECT_EQ(status_of(Error{Code::TooLarge, "", Origin::Downstream, Retry::No, EMSGSIZE}), 413) << "a body, not a head";
   EXPECT_EQ(of(Code::Unsupported), 501);

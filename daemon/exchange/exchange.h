@@ -47,6 +47,7 @@ struct Facts {
   std::optional<std::string> upstream_offer;  // a route's word on TlsFacts::upstream_offer
   bool upstream_reused = false;
   std::optional<uint32_t> reset_code;  // h2: with which the origin broke its stream off
+  bool is_own_answer = false;          // the response is made by us: no limit on origins' bodies holds for it
   bool client_left = false;            // broke the exchange, or its connection, off
   Clock::time_point began{};
   int64_t began_unix_us = 0;

@@ -46,7 +46,8 @@ struct CapturedFlow {
   Identity identity;
   CapturePath path = CapturePath::Explicit;
   std::shared_ptr<const UpstreamRoute> route;  // null: the destination says it all
-  bool to_proxy = false;  // the client talks to our explicit listener, and says where it wants to go
+  uint64_t connection = 0;  // which of its worker's client connections (upstream::Pool::Client); 0: not known
+  bool to_proxy = false;    // the client talks to our explicit listener, and says where it wants to go
 
   // For logs, errors and people: the route's, else the destination's.
   [[nodiscard]] std::string destination_text() const;

@@ -131,6 +131,14 @@ Result<void> H1Codec::witness(std::string_view bytes) {
   return {};
 }
 
+Result<void> H1Codec::witness_field(std::string_view line) {
+  const std::string_view name = guard_.field_name(line);
+  const std::string_view rest = line.substr(std::min(line.find(':'), line.size()));
+  if (name.size() + rest.size() == line.size()) return witness_line(line);
+  TRY_VOID(witness(name));
+  return witness_line(rest);
+}
+
 // ---- heads
 
 void H1Codec::begin_message() {
@@ -178,7 +186,7 @@ H1Codec::Step H1Codec::read_fields() {
     if (!text) return wait();
     if (text->empty()) break;
     TRY_VOID(guard_.field(*text, headers));
-    TRY_VOID(witness_line(*text));
+    TRY_VOID(witness_field(*text));
     lines_.release(in_);
   }
   lines_.release(in_);
@@ -271,10 +279,11 @@ H1Codec::Step H1Codec::read_chunk_line() {
   if (!text) return wait();
   TRY(chunk, guard_.chunk_line(*text));
   // llhttp is not asked about extensions: its grammar for them is narrower than what is legal.
-  if (chunk.extension.empty()) {
+  const std::string_view digits = guard_.chunk_digits(*text);
+  if (digits.size() == text->size()) {
     TRY_VOID(witness_line(*text));
   } else {
-    TRY_VOID(witness(text->substr(0, text->size() - chunk.extension.size())));
+    TRY_VOID(witness(digits));
     TRY_VOID(witness("\r\n"));
   }
   if (witness_.chunk_size() != chunk.size || witness_.message_complete()) return disagree("size of a chunk");
@@ -308,7 +317,7 @@ H1Codec::Step H1Codec::read_trailer() {
   if (!text) return wait();
   if (!text->empty()) TRY_VOID(guard_.trailer(*text, trailers_));
   const bool last = text->empty();
-  TRY_VOID(witness_line(*text));
+  TRY_VOID(last ? witness_line(*text) : witness_field(*text));
   lines_.release(in_);
   if (!last) return std::nullopt;
   if (!witness_.message_complete()) return disagree("end of the trailers");

@@ -174,7 +174,7 @@ Result<void> H1Codec::send_informational(StreamId stream, const ResponseHead& he
   if (head.status < 100 || head.status > 199 || head.status == 101) return misuse("not an informational status");
   if (current_.http10) return {};  // RFC 9110 15.2: an HTTP/1.0 client would take it for the response
   TRY(declared, H1Writer::inspect(head.headers));
-  if (declared.chunked || declared.length) return misuse("1xx with a body");
+  if (declared.chunked || declared.length.value_or(0) > 0) return misuse("1xx with a body");
   TRY_VOID(writer_.response(head, {}));
   writer_.abandon();
   if (head.status == 100) informed_ = true;

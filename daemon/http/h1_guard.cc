@@ -122,13 +122,18 @@ Result<void> H1Guard::status_line(std::string_view line, ResponseHead& head) {
   return {};
 }
 
+std::string_view H1Guard::without_padding(std::string_view text) const {
+  while (role_ == Role::Client && (text.ends_with(' ') || text.ends_with('\t'))) text.remove_suffix(1);
+  return text;
+}
+
 Result<void> H1Guard::add_field(std::string_view line, Headers& to) {
   used_ += line.size() + 2;
   if (to.size() >= limits_.headers) return fail(Code::TooLarge, "more header fields than the limit", origin_);
   if (line.front() == ' ' || line.front() == '\t') return bad("line folding");
   const size_t colon = line.find(':');
   if (colon == std::string_view::npos) return bad("header line without a colon");
-  const std::string_view name = line.substr(0, colon);
+  const std::string_view name = field_name(line);
   if (!is_token(name)) return bad(name.empty() ? "empty header name" : "byte in a header name that may not be there");
   const std::string_view value = line.substr(colon + 1);
   if (!is_field_value(value)) return bad("control byte in a header value");
@@ -251,7 +256,7 @@ Result<void> H1Guard::absolute_target(RequestHead& head) {
 
 Result<ChunkStart> H1Guard::chunk_line(std::string_view line) {
   const size_t semicolon = line.find(';');
-  const auto size = parse_chunk_size(line.substr(0, semicolon));
+  const auto size = parse_chunk_size(chunk_digits(line));
   if (!size) return bad("chunk size is not a plain hexadecimal number");
   const std::string_view extension = line.substr(std::min(semicolon, line.size()));
   if (!is_chunk_extension(extension)) return bad("malformed chunk extension");

@@ -1,6 +1,7 @@
 // H1Guard: our own strict reading of HTTP/1 lines, in front of llhttp. It refuses what Debian's llhttp 8.1 lets
 // through (line ends, obs-fold, Host, HTTP/0.9, TE and CL in any doubtful shape, control bytes) and decides the
-// framing of each message; llhttp then has to agree (h1_witness.h). It refuses, it never repairs.
+// framing of each message; llhttp then has to agree (h1_witness.h). It refuses and never repairs, but for blanks that
+// old origins put behind a field's name or a chunk's size.
 //
 // Line based and incremental: H1LineReader cuts CRLF lines out of a ByteQueue, the guard judges one line at a time,
 // so an error comes at the same byte however the input was split. Owner: H1Codec. Thread: its Worker's.
@@ -58,6 +59,15 @@ class H1Guard {
   Result<ChunkStart> chunk_line(std::string_view line);
   Result<void> trailer(std::string_view line, Headers& trailers);
 
+  // ---- what the second parser is to see of a line: its name or size, without the blanks that some origins put behind
+  // it (RFC 9112 5.1: a proxy takes them out of a response). In a request they are refused.
+  [[nodiscard]] std::string_view field_name(std::string_view line) const {
+    return without_padding(line.substr(0, line.find(':')));
+  }
+  [[nodiscard]] std::string_view chunk_digits(std::string_view line) const {
+    return without_padding(line.substr(0, line.find(';')));
+  }
+
   // ---- facts of the head, valid after finish_*
   [[nodiscard]] Framing framing() const { return framing_; }
   [[nodiscard]] uint64_t length() const { return length_.value_or(0); }
@@ -69,6 +79,7 @@ class H1Guard {
   [[nodiscard]] size_t room() const { return limits_.head_bytes - used_; }
 
  private:
+  [[nodiscard]] std::string_view without_padding(std::string_view text) const;
   Result<void> add_field(std::string_view line, Headers& to);
   Result<void> framing_field(std::string_view name, std::string_view value);
   Result<void> content_length(std::string_view value);

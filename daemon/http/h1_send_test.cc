@@ -180,6 +180,14 @@ TEST(H1SendResponse, InformationalGoesBeforeTheFinalHeadAndNotToHttp10) {
   EXPECT_EQ(old.written(), "");
 }
 
+TEST(H1SendResponse, InformationalMaySayThatItsBodyIsEmpty) {
+  Server server;
+  ASSERT_TRUE(server->send_informational(1, response(103, {{"Content-Length", "0"}})));
+  EXPECT_EQ(server.written(), "HTTP/1.1 103 Because\r\nContent-Length: 0\r\n\r\n");
+  EXPECT_FALSE(server->send_informational(1, response(103, {{"Content-Length", "1"}})));
+  EXPECT_FALSE(server->send_informational(1, response(103, {{"Transfer-Encoding", "chunked"}})));
+}
+
 TEST(H1SendResponse, AnswerInsteadOf100ContinueClosesBecauseTheBodyMayOrMayNotCome) {
   Server server("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n");
   ASSERT_TRUE(server->send_response(1, response(417), EndStream::Yes));

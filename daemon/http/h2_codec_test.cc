@@ -52,6 +52,17 @@ TEST_P(AnyCut, ARequestAndItsResponseArriveAsTheyWereSent) {
   EXPECT_TRUE(wire.server().is_idle());
 }
 
+TEST_P(AnyCut, InformationalGoesOutWithoutALengthOfNothing) {
+  H2Loopback wire(GetParam());
+  ASSERT_TRUE(wire.client().send_request(h2_request("GET", "/"), EndStream::Yes));
+  wire.exchange();
+  ASSERT_TRUE(wire.server().send_informational(1, h2_response(103, {{"link", "</x>"}, {"content-length", "0"}})));
+  EXPECT_FALSE(wire.server().send_informational(1, h2_response(103, {{"content-length", "1"}})));
+  ASSERT_TRUE(wire.server().send_response(1, h2_response(204), EndStream::Yes));
+  wire.exchange();
+  EXPECT_EQ(wire.client_log().take(), "info 1 103\n  link: </x>\nhead 1 204 end\ncomplete 1\n");
+}
+
 TEST_P(AnyCut, InterleavedStreamsKeepApart) {
   H2Loopback wire(GetParam());
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(wire.client().send_request(h2_request("POST", "/"), EndStream::No));

@@ -8,52 +8,14 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstdarg>
-#include <cstdio>
 #include <cstring>
-#include <functional>
 
 #include "bpf/tapdeck_cgroup.skel.h"
 #include "bpf/tapdeck_tc.skel.h"
+#include "daemon/kernel/bpf_object.h"
 
 namespace tapdeck::kernel {
 namespace {
-
-// libbpf explains failures only through its print callback. Kept per thread; the first line names the cause, later ones
-// the consequences.
-thread_local std::string first_complaint;
-
-int keep_complaint(libbpf_print_level level, const char* format, va_list arguments) {
-  if (level != LIBBPF_WARN) return 0;
-  char line[512];
-  const int length = std::vsnprintf(line, sizeof(line), format, arguments);
-  // The verifier's log comes through here too and is huge; its first line is enough.
-  if (length > 0 && first_complaint.empty()) first_complaint = std::string(line, strcspn(line, "\n"));
-  return 0;
-}
-
-std::unexpected<Error> fail_libbpf(int error, const std::string& what) {
-  error = error < 0 ? -error : error;
-  std::string detail = what;
-  if (error == EPERM || error == EACCES) detail += " (needs CAP_BPF and CAP_NET_ADMIN, or root)";
-  if (!first_complaint.empty()) detail += " [" + first_complaint + "]";
-  first_complaint.clear();
-  return fail_errno(error, detail, Origin::Kernel);
-}
-
-// `object`'s maps become those of `maps` with the same name; .rodata stays its own.
-Result<void> share_maps(bpf_object* object, const std::function<int(const char*)>& fd_of) {
-  bpf_map* map = nullptr;
-  bpf_object__for_each_map(map, object) {
-    if (bpf_map__is_internal(map)) continue;
-    const int fd = fd_of(bpf_map__name(map));
-    if (fd < 0) return fail(Code::Internal, std::string("no shared BPF map ") + bpf_map__name(map), Origin::Kernel);
-    if (const int error = bpf_map__reuse_fd(map, fd); error != 0) {
-      return fail_libbpf(error, std::string("share BPF map ") + bpf_map__name(map));
-    }
-  }
-  return {};
-}
 
 void load_no_program(bpf_object* object) {
   bpf_program* program = nullptr;
@@ -63,8 +25,7 @@ void load_no_program(bpf_object* object) {
 }  // namespace
 
 Result<std::unique_ptr<BpfMaps>> BpfMaps::create(uint32_t flow_entries) {
-  libbpf_set_print(&keep_complaint);
-  libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
+  keep_complaints();
   std::unique_ptr<BpfMaps> maps(new BpfMaps());
   maps->cgroup_ = tapdeck_cgroup__open();
   if (maps->cgroup_ == nullptr) return fail_libbpf(errno, "open BPF object");
@@ -287,7 +248,7 @@ Result<std::unique_ptr<CgroupPrograms>> CgroupPrograms::load(const BpfMaps& maps
   out->skeleton_->rodata->own_tgid = tgid_for_programs();
   out->skeleton_->rodata->has_set_retval = kernel::has_set_retval() ? 1 : 0;
   TRY_VOID(share_maps(out->skeleton_->obj, [&](const char* name) { return maps.map_fd(name); }));
-  first_complaint.clear();
+  forget_complaint();
   if (const int error = tapdeck_cgroup__load(out->skeleton_); error != 0) {
     return fail_libbpf(error, "load the cgroup programs");
   }
@@ -363,7 +324,7 @@ Result<std::unique_ptr<TcProgram>> TcProgram::load(const BpfMaps& maps, uint32_t
   out->skeleton_->rodata->l2_length = l2_length;
   out->skeleton_->rodata->workers = workers;
   TRY_VOID(share_maps(out->skeleton_->obj, [&](const char* name) { return maps.map_fd(name); }));
-  first_complaint.clear();
+  forget_complaint();
   if (const int error = tapdeck_tc__load(out->skeleton_); error != 0) return fail_libbpf(error, "load the tc program");
   return out;
 }

@@ -57,6 +57,7 @@ class BpfMaps {
 
  private:
   friend class CgroupPrograms;
+  friend class Escapes;
   friend class TcProgram;
   BpfMaps() = default;
   [[nodiscard]] int map_fd(const char* name) const;

@@ -1,11 +1,12 @@
 #include "daemon/kernel/capabilities.h"
 
 #include <linux/capability.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
+#include <cstdint>
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
 
 namespace tapdeck::kernel {
 namespace {
@@ -18,6 +19,14 @@ constexpr std::array kNeeded = {Needed{CAP_BPF, "CAP_BPF"}, Needed{CAP_NET_ADMIN
                                 Needed{CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}, Needed{CAP_SYS_PTRACE, "CAP_SYS_PTRACE"},
                                 Needed{CAP_SYS_CHROOT, "CAP_SYS_CHROOT"}};
 
+std::string missing_of(uint64_t effective) {
+  std::string missing;
+  for (const Needed& one : kNeeded) {
+    if ((effective >> one.bit & 1) == 0) missing += (missing.empty() ? "" : ", ") + std::string(one.name);
+  }
+  return missing;
+}
+
 }  // namespace
 
 std::string missing_capabilities(std::string_view proc_status) {
@@ -27,17 +36,16 @@ std::string missing_capabilities(std::string_view proc_status) {
       at == std::string_view::npos
           ? 0
           : std::strtoull(std::string(proc_status.substr(at + kField.size(), 20)).c_str(), nullptr, 16);
-  std::string missing;
-  for (const Needed& one : kNeeded) {
-    if ((effective >> one.bit & 1) == 0) missing += (missing.empty() ? "" : ", ") + std::string(one.name);
-  }
-  return missing;
+  return missing_of(effective);
 }
 
+// Asked of the kernel, not read from /proc: that takes a descriptor, and without one left nothing else would be
+// missing.
 std::string missing_capabilities() {
-  std::ostringstream text;
-  text << std::ifstream("/proc/self/status").rdbuf();
-  return missing_capabilities(text.str());
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  __user_cap_data_struct data[2] = {};
+  if (::syscall(SYS_capget, &header, data) != 0) return missing_of(0);
+  return missing_of(static_cast<uint64_t>(data[1].effective) << 32 | data[0].effective);
 }
 
 Result<void> may_capture(const std::string& missing) {

@@ -2,6 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <fstream>
+#include <sstream>
 
 namespace tapdeck::kernel {
 namespace {
@@ -18,6 +22,18 @@ TEST(Capabilities, AreReadFromTheEffectiveSet) {
             "CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SYS_CHROOT");
   EXPECT_EQ(missing_capabilities(status_with("000001ffffffefff")), "CAP_NET_ADMIN");
   EXPECT_EQ(missing_capabilities(""), missing_capabilities(status_with("0")));
+}
+
+TEST(Capabilities, AreKnownWithoutADescriptorLeft) {
+  std::ostringstream status;
+  status << std::ifstream("/proc/self/status").rdbuf();
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const std::string missing = missing_capabilities();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(missing, missing_capabilities(status.str()));
 }
 
 TEST(Capabilities, OnlyThoseThatCaptureNeedsStopIt) {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <ctime>
 
 #include "daemon/base/log.h"
 #include "daemon/kernel/capabilities.h"
@@ -19,15 +18,10 @@ static_assert(kMaxTargets == TAPDECK_MAX_TARGETS);
 static_assert(kMaxWorkers == TAPDECK_MAX_WORKERS);
 static_assert(kUncapturedReasons == TAPDECK_REASONS);
 static_assert(static_cast<int>(Uncaptured::Fragment) == TAPDECK_FRAGMENT);
+static_assert(static_cast<int>(Uncaptured::LeftCgroup) == TAPDECK_LEFT_CGROUP);
 static_assert(static_cast<int>(Uncaptured::Lease) == TAPDECK_LEASE);
 
 }  // namespace
-
-uint64_t monotonic_ns() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
-}
 
 Result<std::unique_ptr<Capture>> Capture::create(CaptureOptions options, ListenerSink& sink) {
   if (options.workers == 0 || options.workers > TAPDECK_MAX_WORKERS) {
@@ -82,6 +76,7 @@ Result<void> CaptureImpl::start() {
 CaptureImpl::~CaptureImpl() {
   if (control_) control_->call([this] { shut_down(); });
   control_.reset();
+  escapes_.reset();
   events_.reset();
   netns_.reset();
   if (run_) run_->close();
@@ -145,13 +140,15 @@ Result<UniqueFd> CaptureImpl::upstream_socket(uint64_t netns_cookie, int family)
   return netns_->upstream_socket(netns_cookie, family);
 }
 
-void CaptureImpl::renew_lease() {
+LeaseWas CaptureImpl::renew_lease() {
   std::atomic_ref<__u64> deadline(maps_->control().deadline_ns);
   const uint64_t now = monotonic_ns();
   const uint64_t before = deadline.load(std::memory_order_relaxed);
-  if (before != 0 && before < now) lease_expirations_.fetch_add(1, std::memory_order_relaxed);
+  const bool ran_out = before != 0 && before < now;
+  if (ran_out) lease_expirations_.fetch_add(1, std::memory_order_relaxed);
   const auto lease = std::chrono::duration_cast<std::chrono::nanoseconds>(options_.lease).count();
   deadline.store(now + static_cast<uint64_t>(lease), std::memory_order_relaxed);
+  return ran_out ? LeaseWas::RunOut : LeaseWas::Kept;
 }
 
 Stats CaptureImpl::stats() const {

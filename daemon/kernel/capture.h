@@ -46,6 +46,9 @@ struct CapturedFlow {
   CapturePath path = CapturePath::Explicit;
 };
 
+// Before a renewal; RunOut: the daemon stood still for longer than the lease.
+enum class LeaseWas { Kept, RunOut };
+
 // What happens to new flows while the daemon does not renew its lease: untouched, or refused.
 enum class OnLease : uint8_t { Open, Closed };
 // Yes: whatever is not captured is refused (loopback excepted), DNS over UDP included. Implies OnLease::Closed.
@@ -85,6 +88,14 @@ struct Refusal {
   Endpoint destination;
 };
 
+// A process that was in the cgroup of a target and has been moved, or was forked, to where no program of the target is.
+struct Departure {
+  uint32_t target = kNoTarget;
+  uint32_t pid = 0;
+  std::array<char, 16> comm{};
+  std::string cgroup;  // where it went; empty: that is gone already
+};
+
 // Called on the control thread, never with a lock held; must not block. It may call back into Capture.
 class ListenerSink {
  public:
@@ -101,6 +112,8 @@ class ListenerSink {
   virtual void on_refused(const Refusal& /*refusal*/) {}
   // The same of a destination that refuse_as_recorded() named.
   virtual void on_refused_as_recorded(const Refusal& /*refusal*/) {}
+  // Counted as Uncaptured::LeftCgroup too. Only where the kernel lets us see it (`tapdeck doctor`).
+  virtual void on_left_cgroup(const Departure& /*departure*/) {}
 };
 
 struct CaptureOptions {
@@ -126,8 +139,9 @@ enum class Uncaptured : uint8_t {
   NoListener,   // namespace without listeners (yet)
   PreExisting,  // connected before attach
   Fragment,     // tc path: IP fragments
+  LeftCgroup,   // a process, not a flow: what it does from now on is not seen
 };
-inline constexpr size_t kUncapturedReasons = 11;
+inline constexpr size_t kUncapturedReasons = 12;
 [[nodiscard]] std::string_view to_string(Uncaptured reason);  // "udp", "bound_device", "pre_existing", ...
 
 struct TargetStats {
@@ -212,7 +226,7 @@ class Capture {
   virtual void hold_predecessor(bool hold) = 0;
 
   // Extends the deadline to now + options.lease. Call it only after every worker has shown life. No syscall.
-  virtual void renew_lease() = 0;
+  virtual LeaseWas renew_lease() = 0;
   // After this the destructor leaves fail-closed and sealed targets attached: they refuse once the lease is past.
   virtual void keep_closed() = 0;
 

@@ -24,11 +24,13 @@ void CaptureImpl::watch_events(uint32_t target) {
   const int fd = slots_[target].cgroup->events_fd();
   if (fd >= 0) ignore(control_->watch(fd, EPOLLPRI, target), "the tick looks at it too");
   if (watch_) watch_->add(target, slots_[target].cgroup->path());
+  watch_escapes(target);
 }
 
 void CaptureImpl::unwatch_events(uint32_t target) {
   if (slots_[target].cgroup->events_fd() >= 0) control_->unwatch(slots_[target].cgroup->events_fd());
   if (watch_) watch_->remove(target);
+  unwatch_escapes(target);
 }
 
 void CaptureImpl::on_watch() {
@@ -78,6 +80,10 @@ void CaptureImpl::on_bpf_event(const tapdeck_event& event) {
     std::memcpy(refusal.comm.data(), event.comm, refusal.comm.size());
     refusal.comm.back() = '\0';
     event.kind == TAPDECK_EVENT_REFUSED ? sink_.on_refused(refusal) : sink_.on_refused_as_recorded(refusal);
+    return;
+  }
+  if (event.kind == TAPDECK_EVENT_LEFT_CGROUP) {
+    on_departure(event);
     return;
   }
   if (event.kind == TAPDECK_EVENT_NO_SOURCE) {

@@ -1,7 +1,7 @@
 // CaptureImpl: the Capture behind capture.h. Everything but resolve(), upstream_socket() and renew_lease() happens on
 // the control thread, so that there is one lock in the whole layer (NetnsTable's). Defined in capture.cc (life, what
-// workers call, numbers), capture_targets.cc (attach, detach), capture_processes.cc (namespaces of processes) and
-// capture_events.cc (what happens by itself).
+// workers call, numbers), capture_targets.cc (attach, detach), capture_processes.cc (namespaces of processes),
+// capture_escapes.cc (who leaves) and capture_events.cc (what happens by itself).
 #pragma once
 
 #include <array>
@@ -18,6 +18,8 @@
 #include "daemon/kernel/cgroup_target.h"
 #include "daemon/kernel/cgroup_watch.h"
 #include "daemon/kernel/control_thread.h"
+#include "daemon/kernel/escapes.h"
+#include "daemon/kernel/kernel_clock.h"
 #include "daemon/kernel/netns_table.h"
 #include "daemon/kernel/other_programs.h"
 #include "daemon/kernel/run_directory.h"
@@ -30,9 +32,6 @@ inline constexpr uint64_t kEventsToken = 1ULL << 32;
 inline constexpr uint64_t kInotifyToken = 2ULL << 32;
 inline constexpr uint64_t kWatchToken = 3ULL << 32;
 inline constexpr auto kTick = std::chrono::milliseconds(200);
-
-// The clock of bpf_ktime_get_ns.
-[[nodiscard]] uint64_t monotonic_ns();
 
 [[nodiscard]] constexpr Filtered filtered_of(TargetPolicy policy) {
   return policy.sealed == Sealed::Yes ? Filtered::Yes : Filtered::No;
@@ -56,7 +55,7 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   Result<CapturedFlow> resolve(const ListenerKey& listener, const Endpoint& client, const Endpoint& local) override;
   Result<UniqueFd> upstream_socket(uint64_t netns_cookie, int family) override;
   void hold_predecessor(bool hold) override { holds_predecessor_.store(hold); }
-  void renew_lease() override;
+  LeaseWas renew_lease() override;
   void keep_closed() override { keep_closed_.store(true); }
   [[nodiscard]] Stats stats() const override;
 
@@ -98,6 +97,10 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   void cover_home_if_empty(uint32_t target);
   void look_where_processes_are(std::chrono::steady_clock::time_point now);
   [[nodiscard]] uint64_t count_pre_existing(uint32_t target) const;
+  // Who leaves the target's cgroup is seen, where that is possible.
+  void watch_escapes(uint32_t target);
+  void unwatch_escapes(uint32_t target);
+  void on_departure(const tapdeck_event& event);
   void watch_events(uint32_t target);
   void unwatch_events(uint32_t target);
   void on_cgroup_event(uint32_t target);
@@ -117,6 +120,8 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   uint64_t home_cookie_ = 0;
   std::unique_ptr<BpfMaps> maps_;
   std::unique_ptr<NetnsTable> netns_;
+  std::unique_ptr<Escapes> escapes_;  // made with the first cgroup target; none: not possible here
+  bool tried_escapes_ = false;
   std::unique_ptr<BpfEvents> events_;
   UniqueFd inotify_;                    // parents of cgroups that are gone
   std::unique_ptr<CgroupWatch> watch_;  // cgroups below targets; none: out of inotify instances

@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -106,6 +107,23 @@ Result<std::string> cgroup2_of(int pid) {
   const auto path = parse_cgroup2_path(text);
   if (!path) return fail(Code::Unsupported, "process is in no cgroup2", Origin::Kernel);
   return *path == "/" ? mount : mount + *path;
+}
+
+Result<std::string> cgroup2_with_id(uint64_t id) {
+  constexpr int kKernfsHandle = 0xfe;  // FILEID_KERNFS: the handle is the id
+  TRY(mount, find_cgroup2_mount());
+  const UniqueFd root(::open(mount.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  alignas(file_handle) std::array<char, sizeof(file_handle) + sizeof(id)> memory{};
+  auto* handle = reinterpret_cast<file_handle*>(memory.data());
+  handle->handle_bytes = sizeof(id);
+  handle->handle_type = kKernfsHandle;
+  std::memcpy(memory.data() + sizeof(file_handle), &id, sizeof(id));
+  const UniqueFd found(::open_by_handle_at(root.get(), handle, O_PATH | O_CLOEXEC));
+  std::array<char, 4096> path{};
+  const std::string link = "/proc/self/fd/" + std::to_string(found.get());
+  const ssize_t length = found ? ::readlink(link.c_str(), path.data(), path.size()) : -1;
+  if (length <= 0) return fail_errno(ENOENT, "cgroup " + std::to_string(id), Origin::Kernel);
+  return std::string(path.data(), static_cast<size_t>(length));
 }
 
 Result<UniqueFd> open_cgroup(const std::string& path) {

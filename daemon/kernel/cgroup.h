@@ -15,6 +15,9 @@ namespace tapdeck::kernel {
 [[nodiscard]] Result<std::string> find_cgroup2_mount();
 // Directory in that mount of the cgroup2 in which process `pid` is; 0 means ourselves.
 [[nodiscard]] Result<std::string> cgroup2_of(int pid);
+// The directory of the cgroup with this id, as BPF programs and inodes have it. NotFound: it is gone, or may not be
+// looked for (CAP_DAC_READ_SEARCH).
+[[nodiscard]] Result<std::string> cgroup2_with_id(uint64_t id);
 // Opens a directory of a cgroup2 file system. NotFound, InvalidArgument (not cgroup2).
 [[nodiscard]] Result<UniqueFd> open_cgroup(const std::string& path);
 // Processes in this cgroup and below; those that vanish meanwhile are left out.

@@ -21,8 +21,10 @@
 #include <thread>
 #include <vector>
 
+#include "daemon/kernel/bpf_programs.h"
 #include "daemon/kernel/capture.h"
 #include "daemon/kernel/cgroup.h"
+#include "daemon/kernel/escapes.h"
 #include "daemon/kernel/netns.h"
 #include "daemon/kernel/probe_internal.h"
 
@@ -250,6 +252,27 @@ Outcome cgroup_capture() {
   if (!destination) return std::unexpected(destination.error());
   if (*destination != nowhere) return fail(Code::Internal, "arrived for " + destination->to_string());
   return "a connect from a cgroup arrived with its destination";
+}
+
+Outcome cgroup_escapes() {
+  TRY(mount, find_cgroup2_mount());
+  TRY(maps, BpfMaps::create(1));
+  TRY(escapes, Escapes::watch(*maps));
+  const ProbeCgroup cgroup(mount);
+  struct stat info{};
+  if (!cgroup.made() || ::stat(cgroup.path().c_str(), &info) != 0) return fail_errno(errno, "make " + cgroup.path());
+  TRY_VOID(escapes->add(kSlot, info.st_ino));
+  const pid_t client = in_child([&] {
+    for (const std::string& directory : {cgroup.path(), mount}) {
+      const int fd = ::open((directory + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC);
+      if (fd < 0 || ::write(fd, "0", 1) != 1) ::_exit(1);
+    }
+  });
+  int status = 0;
+  ::waitpid(client, &status, 0);
+  if (status != 0) return fail(Code::Permission, "a process may not move itself out of " + cgroup.path());
+  if (maps->counters(kSlot).count[TAPDECK_LEFT_CGROUP] == 0) return fail(Code::Internal, "it went unseen");
+  return "a process that left a cgroup was seen";
 }
 
 Outcome tc_capture() {

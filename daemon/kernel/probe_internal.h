@@ -12,6 +12,7 @@ namespace tapdeck::kernel::probes {
 using Outcome = Result<std::string>;
 
 [[nodiscard]] Outcome cgroup_capture();  // a process connects to nowhere and arrives at our listener
+[[nodiscard]] Outcome cgroup_escapes();  // a process moves out of a cgroup and is counted
 [[nodiscard]] Outcome tc_capture();      // the same over a veth pair, by bpf_sk_assign
 
 }  // namespace tapdeck::kernel::probes

@@ -7,10 +7,12 @@
 
 #include "daemon/exchange/error_response.h"
 #include "daemon/modes/break_off.h"
+#include "daemon/modes/forward_attempt.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/websocket_heads.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
+#include "daemon/upstream/bound_auth.h"
 #include "daemon/ws/handshake.h"
 
 namespace tapdeck::modes {
@@ -29,17 +31,18 @@ Error settle(Error error) {
   if (error.code == Code::Cancelled) error.origin = Origin::Internal;
   return error;
 }
-}  // namespace
 
-// What one try on one lane has come to.
-struct ForwardHandler::Attempt {
-  RequestSource& source;
-  std::unique_ptr<upstream::Lane> lane;
-  std::optional<Error> request_failure;  // the client's side broke while its body was being sent
-  bool request_sent = false;
-  bool response_begun = false;  // any byte of an answer: no retry afterwards
-  bool is_nested = false;       // what goes through its tunnel is counted by the connection at the other end
-};
+// The origin ended an idle connection while the request was on its way to it, and so has not seen it. An answer that we
+// do not take, or a part of one, is an answer: then it has.
+bool is_lost_race(const upstream::Lane& lane, const Error& error) {
+  const bool ended = error.code == Code::Reset || error.code == Code::Closed || error.code == Code::Truncated;
+  return ended && error.origin == Origin::Upstream && lane.reused && !lane.has_heard() && !lane.reset_code();
+}
+
+bool is_code(std::optional<uint32_t> code, http::ResetCode wanted) {
+  return code == static_cast<uint32_t>(wanted);
+}
+}  // namespace
 
 bool may_repeat(const Exchange& exchange) {
   static constexpr std::array<std::string_view, 6> kIdempotent = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"};
@@ -61,13 +64,15 @@ void ForwardHandler::note_connection(Exchange& exchange, const upstream::Lane& l
 net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
   const upstream::Key key = upstream_key_of(exchange);
   RequestSource source(exchange, key.may_be_h2() ? Keep::Yes : Keep::No);
+  upstream::Asker asker{exchange.flow().connection};
+  if (upstream::has_bound_credentials(exchange.request())) asker.bound = upstream::Bound::Yes;
   upstream::Fresh fresh = upstream::Fresh::No;
   unsigned refusals = 0;
   while (true) {
     upstream::Acquired acquired;
-    if (fresh == upstream::Fresh::No) acquired.lane = pool_.try_acquire(key);
+    if (fresh == upstream::Fresh::No) acquired.lane = pool_.try_acquire(key, asker);
     if (acquired.lane == nullptr) {
-      auto waited = co_await pool_.acquire(key, fresh);
+      auto waited = co_await pool_.acquire(key, fresh, asker);
       acquired = std::move(waited);
     }
     if (acquired.lane == nullptr) co_return co_await answer_failure(exchange, settle(acquired.error));
@@ -86,14 +91,14 @@ net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
       exchange.facts().reset_code.reset();  // that of the refusal
       continue;
     }
-    const bool is_refused = exchange.facts().reset_code == static_cast<uint32_t>(http::ResetCode::RefusedStream);
+    const auto code = exchange.facts().reset_code;
     const bool is_told = exchange.request().version == http::Version::Http2 && !exchange.response_started();
-    if (untouched && is_refused && is_told) co_return refuse_stream(exchange, error);
-    // A reset of the stream and a silence are answers of the origin, not an idle connection that had ended.
-    const bool answered = exchange.facts().reset_code.has_value() || error.code == Code::Timeout;
-    const bool lost_race = state.lane->reused && !state.response_begun && !answered && error.origin == Origin::Upstream;
-    if (lost_race && may_repeat(exchange) && fresh == upstream::Fresh::No) {
-      fresh = upstream::Fresh::Yes;  // the origin closed an idle connection while our request was on its way
+    const bool is_refused = untouched && is_code(code, http::ResetCode::RefusedStream);
+    if (is_told && (is_refused || is_code(code, http::ResetCode::Http11Required))) {
+      co_return refuse_stream(exchange, error);
+    }
+    if (is_lost_race(*state.lane, error) && may_repeat(exchange) && fresh == upstream::Fresh::No) {
+      fresh = upstream::Fresh::Yes;
       continue;
     }
     co_return co_await answer_failure(exchange, error);
@@ -258,6 +263,7 @@ net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attemp
       CO_TRY_VOID(exchange.inform(lane.response_head()));
     } else if (const auto* head = std::get_if<http::HeadReceived>(&*event)) {
       response_ended = head->end == http::EndStream::Yes;
+      if (upstream::is_bound_challenge(lane.response_head())) lane.bind();
       if (informed > 0) exchange.facts().upstream_head = exchange::Clock::now() - exchange.facts().began;
       std::optional<http::ResponseHead> opened;
       if (lane.whole() == nullptr && !response_ended && is_opened_by_h2(exchange.request(), lane.response_head())) {
@@ -295,81 +301,14 @@ Error ForwardHandler::reset_by_origin(Exchange& exchange, const http::StreamRese
                Origin::Upstream, untouched ? Retry::Yes : Retry::No, 0};
 }
 
-// The client may send it again, also a POST: it learns so by the same signal (RFC 9113 8.7).
+// The client may send it again, also a POST, and over HTTP/1.1 if that is what its origin requires: it learns so by the
+// same signal (RFC 9113 8.7, 7).
 Result<void> ForwardHandler::refuse_stream(Exchange& exchange, const Error& error) {
   exchange.facts().outcome = Outcome::Failed;
   exchange::note_failure(exchange.facts(), error);
   metrics_.add(exchange::counter_of(error));
-  exchange.reset(http::ResetCode::RefusedStream);
+  exchange.reset(http::ResetCode{exchange.facts().reset_code.value_or(0)});
   return std::unexpected(error);
-}
-
-namespace {
-
-// client -> origin of an upgraded connection.
-net::Task<> pump_up(Exchange& exchange, upstream::Lane& lane, net::Deadline& idle, Metrics* metrics) {
-  while (true) {
-    auto piece = co_await exchange.read_body();
-    if (!piece) {
-      if (piece.error().code != Code::Cancelled) lane.abandon(http::ResetCode::Cancel);
-      co_return;
-    }
-    idle.set(lane.idle_timeout());
-    if (metrics != nullptr) metrics->add(Counter::TunnelledBytesUp, piece->bytes.size());
-    Result<void> sent;
-    if (!piece->bytes.empty()) sent = co_await lane.write_tunnel(piece->bytes);
-    if (!sent) co_return;
-    if (piece->end) {
-      lane.end_tunnel();
-      co_return;
-    }
-  }
-}
-
-}  // namespace
-
-net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt& state) {
-  upstream::Lane& lane = *state.lane;
-  Metrics* const counting = state.is_nested ? nullptr : &metrics_;
-  if (counting != nullptr && !ws::is_websocket(exchange.request())) {
-    counting->add(exchange.request().method == "CONNECT" ? Counter::TunnelledConnect : Counter::TunnelledUpgrade);
-  }
-  exchange.become_tunnel();
-  auto answered = co_await exchange.flush();
-  if (!answered) co_return answered;
-  net::TaskGroup up(executor_);
-  // One timer for both directions: a peer that only listens is not idle, one that is gone without a word is.
-  net::Deadline idle(executor_, [&] {
-    metrics_.add(Counter::LimitIdleTimeout);
-    lane.abandon(http::ResetCode::Cancel);
-    up.cancel();
-  });
-  idle.set(lane.idle_timeout());
-  up.spawn(pump_up(exchange, lane, idle, counting));
-  Result<void> result;
-  while (true) {
-    auto piece = co_await lane.read_tunnel();
-    if (!piece) result = std::unexpected(piece.error());
-    if (const auto code = lane.reset_code(); !piece && code) exchange.facts().reset_code = static_cast<uint32_t>(*code);
-    if (!piece || piece->end) break;
-    idle.set(lane.idle_timeout());
-    if (counting != nullptr) counting->add(Counter::TunnelledBytesDown, piece->bytes.size());
-    const BodyPiece passed = *piece;
-    result = co_await exchange.write_body(passed);
-    if (result) result = co_await exchange.flush();
-    if (!result) break;
-  }
-  const http::Headers no_trailers;
-  if (result) result = exchange.end(no_trailers);
-  // A stream's end is only queued, and the client may have more to say before it ends its side. In h1 it is out.
-  if (result && exchange.request().version == http::Version::Http2) result = co_await exchange.flush();
-  if (!result) up.cancel();
-  while (up.size() > 0) co_await up.join();
-  if (!result && idle.is_expired()) {
-    result = fail(Code::Timeout, "no byte either way through the upgraded connection", Origin::Internal);
-  }
-  lane.abandon(result ? http::ResetCode::NoError : http::ResetCode::Cancel);
-  co_return result;
 }
 
 net::Task<Result<void>> ForwardHandler::answer_failure(Exchange& exchange, const Error& error) {

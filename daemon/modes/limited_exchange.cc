@@ -41,10 +41,8 @@ net::Task<Result<BodyPiece>> LimitedExchange::read_body() {
 
 Result<void> LimitedExchange::respond(const http::ResponseHead& head, http::EndStream end) {
   const bool has_body = end == http::EndStream::No;
-  if (has_body && content_length_of(head.headers).value_or(0) > response_limit_) {
-    response_limit_ = UINT64_MAX;  // what comes instead is our own answer
-    return too_large(Origin::Upstream);
-  }
+  if (inner_.facts().is_own_answer) response_limit_ = UINT64_MAX;
+  if (has_body && content_length_of(head.headers).value_or(0) > response_limit_) return too_large(Origin::Upstream);
   return inner_.respond(head, end);
 }
 

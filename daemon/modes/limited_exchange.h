@@ -11,7 +11,7 @@ namespace tapdeck::modes {
 
 class LimitedExchange final : public exchange::Exchange {
  public:
-  // Responses that do not come from an origin (replay) are as long as they are.
+  // Responses that do not come from an origin (replay, our own JSON) are as long as they are.
   enum class Responses { Limited, Any };
   LimitedExchange(exchange::Exchange& inner, uint64_t max_body, Responses responses = Responses::Limited)
       : inner_(inner), request_limit_(max_body), response_limit_(responses == Responses::Any ? UINT64_MAX : max_body) {}

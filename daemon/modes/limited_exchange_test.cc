@@ -73,5 +73,18 @@ TEST(LimitedExchange, ALongResponseIsRefusedBeforeItsHeadOrCutInItsBody) {
   EXPECT_TRUE(LimitedExchange(head_only, 4).respond(head_of("500"), http::EndStream::Yes)) << "HEAD has no body";
 }
 
+TEST(LimitedExchange, OurOwnAnswerIsAsLongAsItIs) {
+  FakeExchange exchange;
+  LimitedExchange limited(exchange, 4);
+  asio::io_context io{1};
+  auto run = [&]() -> net::Task<> {
+    auto told = co_await exchange::respond_json(limited, 502, "{\"error\":\"x\"}");
+    EXPECT_TRUE(told);
+  };
+  asio::co_spawn(io, run(), asio::detached);
+  io.run();
+  EXPECT_THAT(exchange.sent, ElementsAre("head 502", "body {\"error\":\"x\"}", "end"));
+}
+
 }  // namespace
 }  // namespace tapdeck::modes

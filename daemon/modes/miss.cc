@@ -11,8 +11,13 @@ using exchange::json_string;
 
 namespace {
 
+// A CONNECT for "host:port"; an extended one has a path.
+bool is_tunnel(const store::KeyParts& parts) {
+  return parts.method == "CONNECT" && !parts.path.starts_with('/');
+}
+
 std::string url_of(const store::KeyParts& parts) {
-  if (parts.method == "CONNECT" && !parts.path.starts_with('/')) return parts.path;  // "host:port"
+  if (is_tunnel(parts)) return parts.path;
   std::string url = parts.scheme + "://";
   url += parts.host.contains(':') ? '[' + parts.host + ']' : parts.host;
   const bool usual = (parts.scheme == "https" && parts.port == 443) || (parts.scheme == "http" && parts.port == 80);
@@ -23,6 +28,10 @@ std::string url_of(const store::KeyParts& parts) {
 }
 
 std::string hint_of(const Miss& miss) {
+  if (is_tunnel(*miss.parts)) {
+    return "tunnels through another proxy are passed on and not recorded; record and replay without that proxy "
+           "(HTTPS_PROXY), or through tapdeck's own (proxy.listen)";
+  }
   if (miss.exhausted) {
     return "every recording of this request was used once; set repeat = \"in-order\" for its route, or rewind the "
            "session with: tapdeck session rewind " +

@@ -41,6 +41,10 @@ void add_dimensions(store::KeyBuilder& key, const OriginName& origin, const http
   if (ws::is_websocket(request)) key.dimension("protocol", "websocket");
 }
 
+bool asks_for_tunnel(const http::RequestHead& request) {
+  return request.method == "CONNECT" && request.protocol.empty();
+}
+
 bool has_body(const exchange::Exchange& exchange) {
   return !exchange.request_is_bodyless() && !ws::is_websocket(exchange.request());
 }
@@ -58,6 +62,8 @@ upstream::Key upstream_key_of(exchange::Exchange& exchange) {
   const exchange::TlsFacts& tls = exchange.tls();
   key.netns_cookie = exchange.flow().identity.netns_cookie;
   key.address = exchange.flow().destination;
+  key.target = exchange.flow().identity.target;
+  key.tenant = exchange.flow().identity.tenant;
   key.security = tls.version.empty() ? upstream::Security::Clear : upstream::Security::Tls;
   key.alpn = tls.upstream_offer;
   if (key.security == upstream::Security::Tls) key.server_name = tls.sni;

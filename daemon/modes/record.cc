@@ -107,11 +107,11 @@ net::Task<Result<void>> RecordHandler::keep_failure(store::RecordingBuilder& bui
   std::vector<store::PendingWrite> writes;
   builder.take_writes(writes);
   auto committed = co_await context_.link->commit(writes);
-  if (committed) {
+  if (committed || committed.error().code == Code::Cancelled) {
     recording.facts().recording = builder.id();
     context_.metrics->add(Counter::RecordingFailed);
   } else {
-    note_loss(builder.id(), "a failure was answered whose recording is not safe", committed.error().message());
+    note_loss(builder.id(), "a failure was answered whose recording is not safe", committed.error());
   }
   co_return co_await recording.release();
 }
@@ -193,7 +193,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
     context_.metrics->add(Counter::RecordingComplete);
   } else {
     facts.outcome = Outcome::Forwarded;
-    note_loss(builder.id(), "a response went out whose recording is not safe", committed.error().message());
+    note_loss(builder.id(), "a response went out whose recording is not safe", committed.error());
     if (target.strict == Strict::Yes) {
       exchange.reset(http::ResetCode::InternalError);
       facts.outcome = Outcome::Failed;
@@ -214,15 +214,15 @@ void RecordHandler::count_as_given(Exchange& exchange, const TargetState& target
   cursor->fetch_add(1, std::memory_order_relaxed);
 }
 
-void RecordHandler::note_loss(uint64_t recording, std::string_view what, const std::string& reason) {
-  context_.metrics->add(Counter::RecordingDropped);
-  log::peer(log::Level::Error, "recording.lost", what, {{"recording", recording}, {"reason", reason}});
+void RecordHandler::note_loss(uint64_t recording, std::string_view what, const Error& why) {
+  context_.link->lose(why);
+  log::peer(log::Level::Error, "recording.lost", what, {{"recording", recording}, {"reason", why.message()}});
 }
 
 void RecordHandler::note_bypass(const store::RecordingBuilder& builder, const RecordingExchange& recording) {
   if (recording.is_lost()) {
-    context_.metrics->add(Counter::IncompleteStoreSlow);
-    note_loss(builder.id(), "a long body went on without its recording", "the store did not keep up");
+    note_loss(builder.id(), "a long body went on without its recording",
+              fail(Code::Exhausted, "the store did not keep up", Origin::Store).error());
   } else if (recording.is_bypassed()) {
     context_.metrics->add(Counter::IncompleteLimit);
   }
@@ -232,7 +232,8 @@ void RecordHandler::keep_part(store::RecordingBuilder& builder, RecordingExchang
                               bool is_worth_it) {
   if (recording.is_lost()) {
     builder.abandon();
-    note_loss(builder.id(), "an exchange broke off whose recording is not whole", "the store refused a part of it");
+    note_loss(builder.id(), "an exchange broke off whose recording is not whole",
+              fail(Code::Exhausted, "the store's queue refused a part of it", Origin::Store).error());
   } else if (is_worth_it) {
     builder.finish(outcome_of(error, recording.facts(), builder.recording().response.version));
     context_.metrics->add(Counter::RecordingIncomplete);

@@ -47,7 +47,7 @@ class RecordHandler final {
   // Takes back what of it went to the store already, which a crash would make a recording of.
   void leave_nothing(store::RecordingBuilder& builder);
   void note_bypass(const store::RecordingBuilder& builder, const RecordingExchange& recording);
-  void note_loss(uint64_t recording, std::string_view what, const std::string& reason);
+  void note_loss(uint64_t recording, std::string_view what, const Error& why);
   [[nodiscard]] uint64_t bypass_limit(const config::Route* route) const;
   // Given to its client by having been recorded for it: the next such request is not to get it.
   void count_as_given(exchange::Exchange& exchange, const TargetState& target, const config::Route* route,

@@ -70,6 +70,7 @@ void RecordingExchange::on_beat() {
 }
 
 bool RecordingExchange::bypass(BodySide side, size_t bytes, std::optional<uint64_t> announced) {
+  if (side == BodySide::Response && inner_.facts().is_own_answer) return bypassed_;
   const uint64_t length = std::max(announced.value_or(0), builder_.body_size(side) + bytes);
   if (bypassed_ || length <= bypass_limit_) return bypassed_;
   bypassed_ = true;

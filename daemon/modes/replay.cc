@@ -356,6 +356,12 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
             ",\"hint\":\"the session could not be opened\"}\n");
   }
   if (grpc::is_call(exchange.request())) co_return co_await grpc_.serve(exchange, target, route, route_name);
+  if (asks_for_tunnel(exchange.request())) {
+    Asking asking(exchange, *target.tape, route, *context_.metrics);
+    const Question question = asking.finish();
+    const Found nothing;
+    co_return co_await explain_miss(exchange, target, question, route_name, nothing);
+  }
   if (awaits_invitation(exchange)) {
     auto refusal = co_await find_refusal(exchange, target, route);
     if (refusal && refusal->item != nullptr) co_return co_await play(exchange, refusal->item, route);
@@ -372,10 +378,7 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
       if (found && found->item != nullptr) co_return co_await play(exchange, found->item, route);
       co_await read_body(exchange, asking, reading);
     }
-    if (reading.failure) {
-      const int status = exchange::status_of(*reading.failure);
-      co_return co_await exchange::respond_json(exchange, status, exchange::json_of(*reading.failure, "-"));
-    }
+    if (reading.failure) co_return co_await exchange::respond_failure(exchange, *reading.failure);
     if (!reading.complete) co_return fail(Code::Cancelled, "the client left inside its request", Origin::Internal);
   }
   Question question = asking.finish();

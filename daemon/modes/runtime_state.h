@@ -16,6 +16,7 @@
 #include "daemon/base/metrics.h"
 #include "daemon/base/result.h"
 #include "daemon/base/vocabulary.h"
+#include "daemon/config/bypass.h"
 #include "daemon/modes/tape.h"
 
 namespace tapdeck::modes {
@@ -32,7 +33,7 @@ struct TargetState {
   std::shared_ptr<const Tape> tape;  // null: nothing is recorded or replayed (passthrough, or a failed open)
   Strict strict = Strict::No;
   Sealed sealed = Sealed::No;
-  std::vector<std::string> bypass;  // host globs, IP, CIDR with optional :port
+  config::BypassRules bypass;
 };
 
 struct RuntimeSnapshot {

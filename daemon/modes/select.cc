@@ -141,17 +141,23 @@ net::Task<Result<void>> ModeHandler::serve_mode(Exchange& exchange, const Target
       }
       co_return co_await replay_->serve(exchange, target, route, route_name);
     case Mode::Hybrid:
+      if (may_record && asks_for_tunnel(exchange.request())) {
+        auto passed = co_await pass_on(exchange);
+        note_outcome(exchange, passed);
+        co_return passed;
+      }
       if (may_record) co_return co_await serve_hybrid(exchange, target, route, route_name);
       break;
     case Mode::Record:
+      // What a proxy answers is about one tunnel, and those it opens leave nothing on the tape: a refusal alone on it
+      // would answer for them.
+      if (may_record && asks_for_tunnel(exchange.request())) {
+        co_return co_await pass_on(exchange);
+      }
       if (may_record) co_return co_await record_->serve(exchange, target, route, route_name);
       break;
-    case Mode::Passthrough: {
-      exchange.facts().outcome = Outcome::Forwarded;
-      auto forwarded = co_await forward_.serve(exchange);
-      if (!forwarded) exchange.facts().outcome = Outcome::Failed;
-      co_return forwarded;
-    }
+    case Mode::Passthrough:
+      co_return co_await pass_on(exchange);
   }
   // The mode needs a tape and there is none (its session could not be opened): loud, and never a silent pass.
   exchange.facts().error = "no_session";
@@ -160,6 +166,13 @@ net::Task<Result<void>> ModeHandler::serve_mode(Exchange& exchange, const Target
   std::string body = "{\"error\":\"no_session\",\"session\":" + exchange::json_string(target.session) +
                      ",\"detail\":\"the store has no open take for this session; see the daemon's log\"}\n";
   co_return co_await exchange::respond_json(exchange, 503, std::move(body));
+}
+
+net::Task<Result<void>> ModeHandler::pass_on(Exchange& exchange) {
+  exchange.facts().outcome = Outcome::Forwarded;
+  auto forwarded = co_await forward_.serve(exchange);
+  if (!forwarded) exchange.facts().outcome = Outcome::Failed;
+  co_return forwarded;
 }
 
 net::Task<Result<Answered>> ModeHandler::replay_grpc(ReplayedRequest& request, const TargetState& target,
@@ -196,10 +209,7 @@ net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const Targ
   if (has_body(exchange)) {
     auto feed = [&asking](std::string_view bytes) { asking.body(bytes); };
     auto whole = co_await buffered.buffer(options_.body_buffer, feed);
-    if (!whole) {
-      const int status = exchange::status_of(whole.error());
-      co_return co_await exchange::respond_json(exchange, status, exchange::json_of(whole.error(), "-"));
-    }
+    if (!whole) co_return co_await exchange::respond_failure(exchange, whole.error());
     if (!*whole) {
       // Too long to hold until the key is known: forwarded and recorded, never matched.
       metrics_.add(Counter::LimitBodyBuffer);
@@ -225,11 +235,12 @@ net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, c
     CO_TRY(answered, co_await replay_grpc(buffered, target, route, route_name));
     if (answered == Answered::Yes) co_return Result<void>{};
   }
-  bool whole = !is_grpc;
+  bool whole = !is_grpc && !asks_for_tunnel(exchange.request());
   if (whole && has_body(exchange)) {
     auto feed = [&asking](std::string_view bytes) { asking.body(bytes); };
-    CO_TRY(complete, co_await buffered.buffer(options_.body_buffer, feed));
-    whole = complete;
+    auto complete = co_await buffered.buffer(options_.body_buffer, feed);
+    if (!complete) co_return co_await exchange::respond_failure(exchange, complete.error());
+    whole = *complete;
   }
   if (whole) {
     const Question question = asking.finish();
@@ -239,9 +250,7 @@ net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, c
     }
   }
   ignore(route_name, "only recordings carry it");
-  exchange.facts().outcome = Outcome::Forwarded;
-  auto forwarded = co_await forward_.serve(buffered);
-  if (!forwarded) exchange.facts().outcome = Outcome::Failed;
+  auto forwarded = co_await pass_on(buffered);
   note_outcome(exchange, forwarded);
   co_return forwarded;
 }

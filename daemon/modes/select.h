@@ -61,6 +61,8 @@ class ModeHandler final : public exchange::Handler {
   net::Task<Result<void>> serve_forward_on_miss(exchange::Exchange& exchange, const TargetState& target,
                                                 const config::Route* route, std::string_view route_name);
 
+  // Forwarded without a look at the tape.
+  net::Task<Result<void>> pass_on(exchange::Exchange& exchange);
   // Recorded, since nothing on tape answers it: behind what did before, if found.takes says so.
   net::Task<Result<void>> record_missing(exchange::Exchange& exchange, const TargetState& target,
                                          const config::Route* route, std::string_view route_name,

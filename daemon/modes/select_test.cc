@@ -130,6 +130,11 @@ TEST(MissJson, AnswersAlsoWhereNothingDiffers) {
   }
 }
 
+TEST(MissJson, SaysThatTunnelsThroughAnotherProxyAreNotRecorded) {
+  EXPECT_THAT(hint_for({"http", "proxy.test", 3128, "CONNECT", "api.test:443", "", {}, 0, {}}, {}),
+              HasSubstr("tunnels through another proxy are passed on and not recorded"));
+}
+
 TEST(MissJson, ShowsWhatHasNoPathAsItIs) {
   const auto url_of = [](const std::string& method, const std::string& path) {
     const store::Key key;

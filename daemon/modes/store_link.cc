@@ -14,6 +14,18 @@ net::Task<Result<void>> at_once(Result<void> result) {
   co_return result;
 }
 
+Counter reason_of(const Error& why) {
+  if (why.code == Code::Timeout || why.code == Code::Exhausted) return Counter::IncompleteStoreSlow;
+  return why.code == Code::NotFound ? Counter::IncompleteSessionDeleted : Counter::IncompleteStoreError;
+}
+
+Error error_of(store::NotKept why) {
+  if (why == store::NotKept::SessionDeleted) {
+    return fail(Code::NotFound, "its session was deleted meanwhile", Origin::Store).error();
+  }
+  return fail(Code::Io, "a part of it could not be written", Origin::Store).error();
+}
+
 }  // namespace
 
 StoreLink::StoreLink(asio::any_io_executor executor, store::StoreWriter& writer, Metrics& metrics,
@@ -79,11 +91,16 @@ void StoreLink::hand_over() {
   if (turn_.empty()) return;
   const uint64_t token = batch_++;
   uint64_t bytes = 0;
-  for (const store::PendingWrite& write : turn_) bytes += write.memory();
+  uint64_t ending = 0;
+  for (const store::PendingWrite& write : turn_) {
+    bytes += write.memory();
+    if (write.step == store::PendingWrite::Step::Finish) ++ending;
+  }
+  const uint64_t alone = ending - std::min(ending, std::exchange(awaited_, 0));
   if (!refused_.empty()) forget_ended();
   auto taken = writer_.submit(turn_, this, token, &spares_);
   if (taken) {
-    handed_.push_back({token, bytes});
+    handed_.push_back({token, bytes, alone});
     in_flight_ += bytes;
     return;
   }
@@ -94,8 +111,8 @@ void StoreLink::hand_over() {
   forget_ended();
   log::peer(log::Level::Error, "store.queue_full", "recordings are lost: the store does not keep up",
             {{"recordings", turn_.size()}});
-  metrics_.add(Counter::IncompleteStoreSlow, turn_.size());
   turn_.clear();
+  handed_.push_back({token, 0, alone});
   written(token, std::unexpected(taken.error()));
 }
 
@@ -114,9 +131,9 @@ void StoreLink::written(uint64_t token, const Result<void>& result) {
   asio::post(executor_, [this] { take_answers(); });
 }
 
-void StoreLink::dropped(uint64_t token, uint64_t recording) {
+void StoreLink::dropped(uint64_t token, uint64_t recording, store::NotKept why) {
   const std::scoped_lock lock(mutex_);
-  dropped_.push_back({token, recording});
+  dropped_.push_back({token, recording, why});
 }
 
 void StoreLink::take_answers() {
@@ -131,6 +148,7 @@ void StoreLink::take_answers() {
   for (const Answer& answer : answers) {
     while (!handed_.empty() && handed_.front().token <= answer.token) {
       in_flight_ -= handed_.front().bytes;
+      if (!answer.result && handed_.front().alone > 0) lose(answer.result.error(), handed_.front().alone);
       handed_.pop_front();
     }
     room_.notify();
@@ -152,14 +170,16 @@ void StoreLink::answer(uint64_t token, const Result<void>& result) {
       answer_front(result);
       continue;
     }
+    const Error why = error_of(gone->why);
     gone_.erase(gone);
-    answer_front(fail(Code::NotFound, "its session was deleted meanwhile", Origin::Store));
+    answer_front(std::unexpected(why));
   }
   for (const Dropped& gone : gone_) {
     if (!is_due(gone)) continue;  // its own answer is under way
-    metrics_.add(Counter::RecordingDropped);
+    const Error why = error_of(gone.why);
+    lose(why);
     log::peer(log::Level::Error, "recording.lost", "a recording was not kept",
-              {{"recording", gone.recording}, {"reason", "its session was deleted meanwhile"}});
+              {{"recording", gone.recording}, {"reason", why.message()}});
   }
   std::erase_if(gone_, is_due);
 }
@@ -185,15 +205,33 @@ void StoreLink::give_up(uint64_t number) {
   const auto waiter = std::ranges::find(waiters_, number, &Waiter::number);
   if (waiter == waiters_.end()) return;
   auto resume = std::move(waiter->resume);
+  if (waiter->ends) {
+    if (uint64_t* const alone = alone_in(waiter->batch)) {
+      ++*alone;
+    } else if (waiter->batch == batch_) {
+      --awaited_;
+    }
+  }
   waiters_.erase(waiter);
   resume(fail(Code::Cancelled, "nobody waits for the recording any more", Origin::Internal));
 }
 
-net::Task<Result<void>> StoreLink::wait_for_answer(uint64_t recording) {
-  return net::suspend<Result<void>>([this, recording](net::Resume<Result<void>> resume) {
+uint64_t* StoreLink::alone_in(uint64_t batch) {
+  const auto found = std::ranges::find(handed_, batch, &Handed::token);
+  return found == handed_.end() ? nullptr : &found->alone;
+}
+
+void StoreLink::lose(const Error& why, uint64_t recordings) {
+  metrics_.add(Counter::RecordingDropped, recordings);
+  metrics_.add(reason_of(why), recordings);
+}
+
+net::Task<Result<void>> StoreLink::wait_for_answer(uint64_t recording, bool ends) {
+  return net::suspend<Result<void>>([this, recording, ends](net::Resume<Result<void>> resume) {
     const uint64_t number = next_waiter_++;
     if (waiters_.empty()) hold_.set(options_.hold_limit);
-    waiters_.push_back({batch_, number, recording, Clock::now(), std::move(resume)});
+    waiters_.push_back({batch_, number, recording, ends, Clock::now(), std::move(resume)});
+    if (ends) ++awaited_;
     return [this, number] { asio::post(executor_, [this, number] { give_up(number); }); };
   });
 }
@@ -220,10 +258,12 @@ net::Task<Result<void>> StoreLink::room() {
 
 net::Task<Result<void>> StoreLink::commit(std::vector<store::PendingWrite>& writes) {
   const uint64_t recording = writes.empty() ? 0 : writes.back().id;
+  const bool ends = !writes.empty() && writes.back().step == store::PendingWrite::Step::Finish;
   add(writes);
   if (options_.hold == Hold::No) return at_once({});
-  if (options_.hold_limit.count() > 0) return wait_for_answer(recording);
+  if (options_.hold_limit.count() > 0) return wait_for_answer(recording, ends);
   metrics_.add(Counter::StoreHoldExceeded);
+  if (ends) ++awaited_;  // told here
   return at_once(fail(Code::Timeout, "storage.hold_limit is zero", Origin::Store));
 }
 

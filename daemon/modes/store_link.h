@@ -32,10 +32,12 @@ class StoreLink final : public store::Completion {
  public:
   StoreLink(asio::any_io_executor executor, store::StoreWriter& writer, Metrics& metrics, StoreLinkOptions options);
 
-  // Queues writes for the end of this loop turn; empties the vector.
+  // Queues writes for the end of this loop turn; empties the vector. A recording that ends in them and is then not kept
+  // is counted and in the log.
   void add(std::vector<store::PendingWrite>& writes);
   // Queues the last writes of a recording and returns when they are safe (at once with Hold::No). Errors: Timeout
-  // (hold_limit passed; counted), Exhausted (queue full), NoSpace, Io: the recording is lost or may be.
+  // (hold_limit passed; counted), Exhausted (queue full), NoSpace, Io: the recording is lost or may be, which the
+  // caller tells (lose()). Cancelled: it goes on alone, as by add().
   net::Task<Result<void>> commit(std::vector<store::PendingWrite>& writes);
   // Less than kInFlight bytes of this worker's wait for the store. Long bodies ask, so that a body of any length passes
   // through bounded memory and none of its segments is refused by a full queue.
@@ -49,11 +51,13 @@ class StoreLink final : public store::Completion {
   [[nodiscard]] Metrics& metrics() { return metrics_; }
   // What was written, for the next recordings.
   [[nodiscard]] store::SpareWrites& spares() { return spares_; }
+  // Counts recordings that are not kept, and why: each once.
+  void lose(const Error& why, uint64_t recordings = 1);
   // No callback comes after this returns.
   void close();
 
   void written(uint64_t token, const Result<void>& result) override;
-  void dropped(uint64_t token, uint64_t recording) override;
+  void dropped(uint64_t token, uint64_t recording, store::NotKept why) override;
 
   // Something that may live long and then has to be saved meanwhile: told of every beat from watch() until it is gone.
   class Watched {
@@ -81,6 +85,7 @@ class StoreLink final : public store::Completion {
     uint64_t batch = 0;
     uint64_t number = 0;
     uint64_t recording = 0;
+    bool ends = false;  // the recording does, in that batch
     Clock::time_point began;
     net::Resume<Result<void>> resume;
   };
@@ -89,6 +94,7 @@ class StoreLink final : public store::Completion {
   struct Handed {
     uint64_t token;
     uint64_t bytes;
+    uint64_t alone;  // recordings that end in it and that nobody waits for
   };
   struct Answer {
     uint64_t token;
@@ -97,6 +103,7 @@ class StoreLink final : public store::Completion {
   struct Dropped {
     uint64_t token;
     uint64_t recording;
+    store::NotKept why;
   };
   void schedule();
   void hand_over();
@@ -104,7 +111,8 @@ class StoreLink final : public store::Completion {
   void take_answers();
   void answer(uint64_t token, const Result<void>& result);  // whoever waits for this hand-over or one before it
   void beat();
-  net::Task<Result<void>> wait_for_answer(uint64_t recording);
+  net::Task<Result<void>> wait_for_answer(uint64_t recording, bool ends);
+  [[nodiscard]] uint64_t* alone_in(uint64_t batch);
   void give_up(uint64_t number);  // cancelled: the recording goes on without its exchange
   void expire();                  // whoever waited for hold_limit
   void answer_front(Result<void> result);
@@ -119,6 +127,7 @@ class StoreLink final : public store::Completion {
   net::Deadline hold_;          // of the first
   uint64_t batch_ = 1;
   uint64_t next_waiter_ = 1;
+  uint64_t awaited_ = 0;  // recordings that end in turn_ and that somebody waits for, or has told of
   bool scheduled_ = false;
   std::deque<Handed> handed_;  // not answered yet
   uint64_t in_flight_ = 0;

@@ -5,8 +5,11 @@
 #include <asio/detached.hpp>
 #include <asio/io_context.hpp>
 
+#include <filesystem>
+
 #include "daemon/modes/fake_exchange.h"
 #include "daemon/modes/replayed_request.h"
+#include "daemon/net/task_group.h"
 #include "store/test_support.h"
 
 namespace tapdeck::modes {
@@ -93,10 +96,67 @@ TEST(StoreLink, AFullQueueIsALossThatIsToldAndCounted) {
   const auto told = rig.commit_one();
   ASSERT_FALSE(told);
   EXPECT_EQ(told.error().code, Code::Exhausted);
+  EXPECT_EQ(rig.count(Counter::RecordingDropped), 0U) << "who waits counts it";
+  rig.link.lose(told.error());
+  EXPECT_EQ(rig.count(Counter::RecordingDropped), 1U);
   EXPECT_EQ(rig.count(Counter::IncompleteStoreSlow), 1U);
   EXPECT_FALSE(rig.link.was_refused(1)) << "it has ended and was told";
   EXPECT_EQ(rig.count(Counter::StoreErrorWrite), 1U);
   EXPECT_EQ(rig.store->stored_recordings(), 0U);
+}
+
+TEST(StoreLink, WhatNobodyWaitsForAndIsNotKeptIsCountedOnce) {
+  LinkRig rig({.hold = Hold::No}, {.queue_bytes = 1});
+  EXPECT_TRUE(rig.commit_one()) << "nothing is promised";
+  EXPECT_EQ(rig.count(Counter::RecordingDropped), 1U);
+  EXPECT_EQ(rig.count(Counter::IncompleteStoreSlow), 1U);
+}
+
+TEST(StoreLink, WhatIsToldAtOnceIsNotCountedAgain) {
+  LinkRig rig({.hold_limit = 0ms}, {.queue_bytes = 1});
+  EXPECT_FALSE(rig.commit_one());
+  EXPECT_EQ(rig.count(Counter::RecordingDropped), 0U) << "who was told counts it";
+}
+
+TEST(StoreLink, WhatIsLostAfterItsExchangeLeftIsCountedOnce) {
+  LinkRig rig({.hold_limit = 10s}, {.queue_bytes = 1});
+  store::Recorder recorder(*rig.store, "default");
+  auto writes = recorder.whole("/a", "x");
+  Result<void> told;
+  net::TaskGroup group(rig.io.get_executor());
+  auto commit = [&]() -> net::Task<> {
+    auto result = co_await rig.link.commit(writes);
+    told = result;
+  };
+  group.spawn(commit());
+  rig.io.poll_one();  // it waits
+  group.cancel();
+  rig.io.restart();
+  rig.io.poll();
+  rig.link.close();
+  rig.io.restart();
+  rig.io.poll();
+  ASSERT_FALSE(told);
+  EXPECT_EQ(rig.count(Counter::RecordingDropped) + (told.error().code == Code::Cancelled ? 0U : 1U), 1U);
+}
+
+TEST(StoreLink, AStoreThatFailsIsAnotherReasonThanASlowOne) {
+  LinkRig rig({.hold = Hold::No});
+  store::Recorder recorder(*rig.store, "default");
+  const std::string path = rig.directory.path();
+  std::filesystem::rename(path, path + ".moved");
+  const auto limit = std::chrono::steady_clock::now() + 10s;
+  while (rig.count(Counter::RecordingDropped) == 0 && std::chrono::steady_clock::now() < limit) {
+    auto writes = recorder.whole("/a", "x");
+    rig.link.add(writes);
+    rig.link.close();
+    rig.io.restart();
+    rig.io.poll();
+  }
+  std::filesystem::rename(path + ".moved", path);
+  EXPECT_EQ(rig.count(Counter::RecordingDropped), 1U);
+  EXPECT_EQ(rig.count(Counter::IncompleteStoreError), 1U);
+  EXPECT_EQ(rig.count(Counter::IncompleteStoreSlow), 0U);
 }
 
 TEST(StoreLink, ARecordingWhoseSessionIsGoneIsLost) {
@@ -111,6 +171,7 @@ TEST(StoreLink, ARecordingWhoseSessionIsGoneIsLost) {
     } else {
       EXPECT_TRUE(told);
       EXPECT_EQ(rig.count(Counter::RecordingDropped), 1U) << "nobody waits";
+      EXPECT_EQ(rig.count(Counter::IncompleteSessionDeleted), 1U);
     }
     EXPECT_EQ(rig.store->stored_recordings(), 0U);
   }

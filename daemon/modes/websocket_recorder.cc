@@ -180,7 +180,7 @@ net::Task<> WebSocketRecorder::finish(const Result<void>& served) {
     co_return;
   }
   facts_.outcome = Outcome::Forwarded;
-  link_.metrics().add(Counter::RecordingDropped);
+  link_.lose(committed.error());
   log::peer(log::Level::Error, "recording.lost", "a WebSocket ended whose recording is not safe",
             {{"recording", builder_.id()}, {"reason", committed.error().message()}});
 }

@@ -43,6 +43,8 @@ net::Task<bool> Connection::begin_proxied() {
     if (start.starts_with(kConnect)) co_return co_await serve_connect();
     if (kConnect.starts_with(start)) continue;
     sniffed = sniff(received_.contiguous(std::min(received_.size(), ByteQueue::kChunkBytes)));
+    // Nothing is tunnelled from here: what comes near to a request is answered as one.
+    if (sniffed.nearest == Protocol::Http1) sniffed.protocol = Protocol::Http1;
     if (received_.size() > tls::kMaxPeekBytes) break;
   }
   deadline_.clear();
@@ -75,6 +77,7 @@ net::Task<Result<proxy::Destination>> Connection::read_connect(http::Codec& code
 }
 
 net::Task<bool> Connection::serve_connect() {
+  asked_since_ = exchange::Clock::now();
   deadline_.set(context_.limits.header_timeout);
   const auto codec = http::make_h1_codec(http::Role::Server, {static_cast<size_t>(context_.limits.head_bytes),
                                                               static_cast<size_t>(context_.limits.headers)});
@@ -167,6 +170,8 @@ upstream::Key Connection::asked_key() const {
 
 net::Task<> Connection::refuse_connect(int status, std::string body) {
   context_.metrics.count_request(flow_.identity.label, target().mode, Outcome::Failed, status);
+  const auto taken = std::chrono::duration<double>(exchange::Clock::now() - asked_since_);
+  context_.metrics.observe_request(target().mode, Outcome::Failed, taken.count());
   log::peer(log::Level::Info, "proxy.connect_failed", "a CONNECT was refused",
             {{"destination", flow_.destination_text()}, {"status", status}, {"answer", body}});
   const http::ResponseHead head = exchange::json_head(status, body.size());

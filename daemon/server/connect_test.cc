@@ -146,6 +146,8 @@ TEST(Proxy, ConnectFailuresAreToldAndTheTailIsNeverTakenForARequest) {
   EXPECT_EQ(proxy.rig.count(Counter::UpstreamDns), 3U);
   EXPECT_EQ(proxy.rig.count(Counter::UpstreamRefused), 3U);
   EXPECT_THAT(proxy.ask("CONNECT web.test HTTP/1.1\r\nHost: web.test\r\n\r\n"), StartsWith("HTTP/1.1 400 "));
+  EXPECT_EQ(proxy.rig.outcomes(Mode::Record, Outcome::Failed), 7U);
+  EXPECT_EQ(proxy.rig.timed(Mode::Record, Outcome::Failed), 7U);
 }
 
 TEST(Proxy, DnsFailuresOfAbsoluteFormAre502AndSayWhich) {

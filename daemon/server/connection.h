@@ -36,16 +36,28 @@ class Connection {
 
  private:
   enum class First { Client, Origin, Nobody };
+  // Who spoke while the client was silent. Over: the flow was dealt with.
+  enum class Heard { Client, NoOrigin, Over };
   struct Intercept {
     tls::LeafSpec leaf;
-    std::string alpn;     // to agree with the client
-    std::string policy;   // bounds resumption
-    std::string mirrors;  // how the origin's certificate failed, when the leaf shows the same failure
+    std::string alpn;      // to agree with the client
+    std::string policy;    // bounds resumption
+    std::string mirrors;   // how the origin's certificate failed, when the leaf shows the same failure
+    bool is_live = false;  // that was seen now, not learned from the tape
   };
 
   [[nodiscard]] const modes::TargetState& target();
+  // Never forwards and never dials: what is not on tape is an error.
+  [[nodiscard]] bool is_sealed();
+  // ---- connection_sniff.cc: what the client speaks, in clear or in its TLS
+  [[nodiscard]] net::Stream& client();
+  net::Task<Result<size_t>> read_client();
+  [[nodiscard]] Sniffed look();
+  [[nodiscard]] exchange::Clock::duration patience(const Sniffed& sniffed,
+                                                   std::optional<exchange::Clock::time_point> began);
   // Reads until the protocol is known. nullopt: the client left or said nothing and the flow was dealt with.
   net::Task<std::optional<Sniffed>> sniff_client();
+  net::Task<Heard> hear_both();
   static net::Task<> watch(net::Stream& stream, First who, First& first, net::Signal& heard);
   net::Task<First> wait_for_either(net::Stream& origin);
   // ---- connection_tls.cc: clients that begin with a ClientHello
@@ -53,10 +65,23 @@ class Connection {
   net::Task<std::optional<Intercept>> plan_tls(const tls::ClientHello& hello);
   net::Task<bool> learn_upstream(const tls::ClientHello& hello, Intercept& plan);
   net::Task<> learn_from_tape(const std::string& host, Intercept& plan);
-  [[nodiscard]] static std::string replayed_alpn(std::string_view offer, std::string_view recorded);
+  [[nodiscard]] static std::string replayed_alpn(std::string_view offer, const store::OriginFacts& recorded);
+  // That the certificate failed, for replay: no exchange may follow that would say it.
+  void record_failure(const std::string& host, const Intercept& plan, std::string_view agreed);
   net::Task<bool> accept_tls(Intercept plan, const tls::ClientHello& hello);
+  [[nodiscard]] bool is_http_by_alpn() const { return !tls_.client_offer.empty(); }
+  [[nodiscard]] upstream::Key tls_key() const;
+
+  // ---- connection_decrypted.cc: TLS that carries something else than HTTP
+  void keep_learned(std::unique_ptr<upstream::Lane> lane);
+  net::Task<std::unique_ptr<upstream::Lane>> reach_tls();  // null: told to log and metrics
+  static net::Task<> hear(transport::Transport& side, ByteQueue& said, size_t& heard, net::Signal& changed);
+  net::Task<Heard> hear_both_decrypted();
+  net::Task<> tunnel_decrypted(Counter reason);
+  net::Task<> tunnel_decrypted_to(std::unique_ptr<upstream::Lane> origin, ByteQueue greeting, Counter reason);
 
   net::Task<> serve_http();
+  void begin_tunnel(Counter reason);
   net::Task<> tunnel(Counter reason);
   net::Task<> tunnel_to(std::unique_ptr<net::Stream> origin, Counter reason);
   net::Task<std::unique_ptr<net::Stream>> reach_plain();  // null: told to log and metrics
@@ -89,14 +114,17 @@ class Connection {
   void count_protocol(ConnectionProtocol protocol);
 
   WorkerContext& context_;
+  upstream::Pool::Client client_id_;  // dies after what it owns in the pool
   exchange::CapturedFlow flow_;
   exchange::TlsFacts tls_;
   std::unique_ptr<net::Stream> stream_;  // until TLS or HTTP takes it
   std::unique_ptr<transport::Transport> transport_;
   std::unique_ptr<Session> session_;
-  std::unique_ptr<net::Stream> dialed_;  // a CONNECT's origin, until it is known what goes through
+  std::unique_ptr<net::Stream> dialed_;      // the origin, until it is known what goes through
+  std::unique_ptr<upstream::Lane> learned_;  // the same in TLS
   upstream::ParkedStreams::Ticket parked_;
   ByteQueue received_;
+  exchange::Clock::time_point asked_since_{};  // when a CONNECT was begun to be read
   net::Deadline deadline_;
   bool follows_origin_ = true;  // no route says what to speak with the origin
   bool secure_ = false;
@@ -104,6 +132,7 @@ class Connection {
   bool counted_ = false;
   bool draining_ = false;
   bool tunnelling_ = false;
+  bool client_ended_ = false;  // in the middle of being sniffed
 };
 
 }  // namespace tapdeck::server

@@ -176,6 +176,34 @@ TEST(UpstreamFailure, AnAnswerBrokenInItsBodyResetsTheClient) {
   EXPECT_THAT(wire.rest(), testing::EndsWith("<RST>"));
 }
 
+TEST(ClientFailure, ARequestCutShortIsTheClientsOwnAndToldTheSameInEveryMode) {
+  WorkerRig rig;
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("whole"); }));
+  rig.go_to(origin.endpoint());
+  std::string first;
+  for (const Mode mode : {Mode::Record, Mode::Hybrid, Mode::Replay}) {
+    rig.set_mode(mode);
+    const std::string answer = rig.ask("POST /a HTTP/1.1\r\nHost: api.test\r\nContent-Length: 10\r\n\r\nabc");
+    expect_failure(answer, 400, "request_truncated", origin.endpoint());
+    if (first.empty()) first = answer;
+    EXPECT_EQ(answer, first) << to_string(mode);
+  }
+  EXPECT_EQ(rig.store->stored_recordings(), 0U);
+}
+
+TEST(Interim, ALengthOfNothingPassesIsRecordedAndComesAgain) {
+  WorkerRig rig;
+  const std::string answer =
+      "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\nContent-Length: 0\r\n\r\n" + with_length("final");
+  ScriptedOrigin origin(http_origin([&](const std::string&) { return answer; }));
+  rig.go_to(origin.endpoint());
+  EXPECT_EQ(rig.ask(kGet), answer + "<EOF>");
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  EXPECT_EQ(rig.ask(kGet), answer + "<EOF>");
+}
+
 TEST(ClientTls, ClientsThatDoNotTrustUsAreCountedAndTheNextGoodOneIsServed) {
   WorkerRig rig;
   const SslContext context = origin_context(*rig.origin_ca, tls::leaf_for(kHost));
@@ -220,6 +248,12 @@ TEST_P(Mirrored, AnOriginThatDoesNotVerifyIsShownAsWhatItIsAndNeverSpokenTo) {
   wire.close();
   EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::TlsDownError) == 1; }));
   EXPECT_EQ(rig.count(Counter::TlsDownRejectedCa), 0U) << "it is not our CA that it refuses";
+  rig.set_mode(Mode::Replay);
+  Wire again = rig.connect();
+  EXPECT_FALSE(again.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa))) << "refused, though nothing was asked";
+  EXPECT_EQ(SSL_get_verify_result(again.ssl()), GetParam().verify_result);
+  again.close();
+  rig.set_mode(Mode::Record);
   Wire careless = rig.connect();  // a client that does not look
   SslOwned blind = rig.client_ssl(WorkerRig::Trust::OurCa);
   SSL_set_verify(blind.get(), SSL_VERIFY_NONE, nullptr);

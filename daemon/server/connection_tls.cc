@@ -31,7 +31,13 @@ net::Task<> Connection::serve_tls(tls::ClientHello hello) {
   if (!plan) co_return;
   Intercept intercept = std::move(*plan);
   const bool accepted = co_await accept_tls(std::move(intercept), hello);
-  if (accepted) co_await serve_http();
+  if (!accepted) co_return;
+  if (!is_http_by_alpn()) {
+    auto sniffed = co_await sniff_client();
+    if (!sniffed) co_return;
+    if (sniffed->protocol != Protocol::Http1) co_return co_await tunnel(Counter::TunnelledNotHttp);
+  }
+  co_await serve_http();
 }
 
 net::Task<std::optional<Connection::Intercept>> Connection::plan_tls(const tls::ClientHello& hello) {
@@ -53,21 +59,29 @@ net::Task<std::optional<Connection::Intercept>> Connection::plan_tls(const tls::
   co_return plan;
 }
 
+upstream::Key Connection::tls_key() const {
+  upstream::Key key{flow_.identity.netns_cookie, flow_.destination, {},
+                    upstream::Security::Tls,     tls_.sni,          tls_.upstream_offer};
+  key.target = flow_.identity.target;
+  key.tenant = flow_.identity.tenant;
+  modes::follow_route(key, flow_);
+  return key;
+}
+
 // Dials and verifies before the client's handshake ends, unless that was done a moment ago. False: tunnel it.
 net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Intercept& plan) {
-  upstream::Key key{flow_.identity.netns_cookie, flow_.destination, {},
-                    upstream::Security::Tls,     hello.sni,         tls_.upstream_offer};
-  modes::follow_route(key, flow_);
+  const upstream::Key key = tls_key();
   park_dialed();
   const upstream::Verdict* verdict = context_.pool.recent(key);
   if (verdict == nullptr) {
     deadline_.clear();
-    auto acquired = co_await context_.pool.acquire(key, upstream::Fresh::No);
+    const upstream::Asker asker{flow_.connection};
+    auto acquired = co_await context_.pool.acquire(key, upstream::Fresh::No, asker);
     const bool stale = acquired.lane != nullptr && acquired.lane->reused && context_.pool.recent(key) == nullptr;
-    context_.pool.give_back(std::move(acquired.lane));
+    keep_learned(std::move(acquired.lane));
     if (stale) {  // an old connection proves nothing about today's certificate
-      auto fresh = co_await context_.pool.acquire(key, upstream::Fresh::Yes);
-      context_.pool.give_back(std::move(fresh.lane));
+      auto fresh = co_await context_.pool.acquire(key, upstream::Fresh::Yes, asker);
+      keep_learned(std::move(fresh.lane));
     }
     verdict = context_.pool.recent(key);
     // An origin that cannot be reached is told to the client as a 502, over a handshake with an ordinary leaf; in
@@ -93,6 +107,7 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
     plan.leaf = tls::mirror_leaf(host, *verdict->failure, tls::system_now());
     plan.policy += '|' + tls_.upstream_verify;
     plan.mirrors = verdict->failure->detail.empty() ? tls_.upstream_verify : verdict->failure->detail;
+    plan.is_live = true;
   }
   co_return true;
 }
@@ -109,7 +124,7 @@ net::Task<> Connection::learn_from_tape(const std::string& host, Intercept& plan
   auto known = co_await net::offload(context_.readers, read);
   if (!known || !*known) co_return;
   const store::OriginFacts& facts = **known;
-  plan.alpn = follows_origin_ ? replayed_alpn(tls_.client_offer, facts.alpn) : plan.alpn;
+  plan.alpn = follows_origin_ ? replayed_alpn(tls_.client_offer, facts) : plan.alpn;
   const auto failure = tls::verify_failure_from(facts.verify_failure);
   if (!failure || *failure == tls::VerifyFailure::None) co_return;
   tls::PeerReport report;
@@ -120,14 +135,31 @@ net::Task<> Connection::learn_from_tape(const std::string& host, Intercept& plan
 }
 
 // What the origin spoke, if the client offers it. Else what the client can, best translated: http/1.1 before h2. An
-// origin that was recorded without ALPN gives none to a client that needs none.
-std::string Connection::replayed_alpn(std::string_view offer, std::string_view recorded) {
+// origin that was recorded without ALPN gives none to a client that needs none, or that got none then.
+std::string Connection::replayed_alpn(std::string_view offer, const store::OriginFacts& recorded) {
   const auto offers = [offer](std::string_view protocol) {
     return ("," + std::string(offer) + ",").contains("," + std::string(protocol) + ",");
   };
-  if (!recorded.empty() && offers(recorded)) return std::string(recorded);
-  if (offers("http/1.1")) return recorded.empty() ? "" : "http/1.1";
+  if (!recorded.alpn.empty() && offers(recorded.alpn)) return recorded.alpn;
+  if (recorded.alpn.empty() && recorded.is_of_offer) return "";
+  if (offers("http/1.1")) return recorded.alpn.empty() ? "" : "http/1.1";
   return offers("h2") ? "h2" : "";
+}
+
+void Connection::record_failure(const std::string& host, const Intercept& plan, std::string_view agreed) {
+  const modes::TargetState& state = target();
+  const bool is_ours = flow_.identity.tenant == state.tenant;
+  const bool has_take = state.tape != nullptr && state.tape->take.number > 0;
+  if (!plan.is_live || !is_ours || !has_take || context_.link == nullptr) return;
+  if (!modes::may_record(state.mode, context_.routes)) return;
+  store::OriginFacts facts;
+  facts.tls_version = tls_.version;
+  facts.verify_failure = tls_.upstream_verify;
+  // In hybrid mode a failure hides nothing that is on the tape.
+  store::AlpnChoice alpn{tls_.client_offer, std::string(agreed), state.mode == Mode::Record};
+  std::vector<store::PendingWrite> writes;
+  writes.push_back(store::origin_write(state.tape->take, host, flow_.destination.port, facts, std::move(alpn)));
+  context_.link->add(writes);
 }
 
 net::Task<bool> Connection::accept_tls(Intercept plan, const tls::ClientHello& hello) {
@@ -154,7 +186,9 @@ net::Task<bool> Connection::accept_tls(Intercept plan, const tls::ClientHello& h
   deadline_.set(context_.limits.tls_timeout);
   auto shaken = co_await transport_->handshake();
   deadline_.clear();
+  const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
   if (!shaken) {
+    record_failure(host, plan, plan.alpn);
     const bool rejected = transport_->session()->peer_rejected_certificate();
     const bool mirrored = rejected && !plan.mirrors.empty();
     context_.metrics.add(rejected && !mirrored ? Counter::TlsDownRejectedCa : Counter::TlsDownError);
@@ -179,6 +213,7 @@ net::Task<bool> Connection::accept_tls(Intercept plan, const tls::ClientHello& h
   tls_.alpn = done.alpn();
   speaks_h2_ = tls_.alpn == "h2";
   tls_.version = done.version() == 0x0304 ? "TLSv1.3" : "TLSv1.2";
+  record_failure(host, plan, tls_.alpn);  // some clients look at the certificate only now
   co_return true;
 }
 

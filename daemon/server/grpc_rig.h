@@ -28,7 +28,7 @@ inline const std::string kTrailers = "0\r\ngrpc-status: 0\r\nx-rich-bin: AAEC\r\
 
 // An origin that answers each client message with "re:" and it, as it comes; "quiet" is not answered; at the client's
 // end it says "bye" and ends. One call a connection.
-inline ScriptedOrigin::End echo(Wire& wire) {
+inline ScriptedOrigin::End echo_calls(Wire& wire) {
   const std::string head = wire.read_until("\r\n\r\n");
   if (!head.ends_with("\r\n\r\n")) return ScriptedOrigin::End::Close;
   bool begun = false;
@@ -49,7 +49,7 @@ inline ScriptedOrigin::End echo(Wire& wire) {
 
 class GrpcReplay : public testing::Test {
  protected:
-  explicit GrpcReplay(RigOptions options = {}) : rig(std::move(options)), origin_(echo) {
+  explicit GrpcReplay(RigOptions options = {}) : rig(std::move(options)), origin_(echo_calls) {
     rig.go_to(origin_.endpoint());
   }
 

@@ -118,5 +118,22 @@ TEST(H2Streams, WhatAClientCannotSayInHttp2IsItsOwnFault) {
   }
 }
 
+TEST(H2Streams, AClientThatStallsAllOfItIsAnsweredAndSentAway) {
+  RigOptions options = passing();
+  options.config.limits.idle_timeout = std::chrono::milliseconds(100);
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(watched(1));
+  rig.go_to(origin.endpoint());
+  Wire raw = rig.connect();
+  H2Wire client(raw, http::Role::Client);
+  client.open_post("/stalled");
+  const std::string seen = client.until("EOF");
+  EXPECT_THAT(seen, HasSubstr("HEAD 1 408"));
+  EXPECT_THAT(seen, HasSubstr("request_timeout"));
+  EXPECT_THAT(seen, HasSubstr("GOAWAY"));
+  raw.close();
+  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
+}
+
 }  // namespace
 }  // namespace tapdeck::server

@@ -21,6 +21,7 @@ TEST(Hold, BytesFlowWhenTheStoreIsTooSlowAndTheLossIsCounted) {
   EXPECT_EQ(rig.ask(kGet), with_length("first") + "<EOF>");
   EXPECT_EQ(rig.count(Counter::StoreHoldExceeded), 1U);
   EXPECT_EQ(rig.count(Counter::RecordingDropped), 1U);
+  EXPECT_EQ(rig.count(Counter::IncompleteStoreSlow), 1U) << "is anything lost?";
   EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Forwarded) == 1; }));
 }
 

@@ -17,7 +17,7 @@ std::string get(const std::string& target) {
   return "GET " + target + " HTTP/1.1\r\nHost: api.test\r\n\r\n";
 }
 
-RigOptions in_mode(Mode mode, config::Route route = {}) {
+RigOptions in_mode_by(Mode mode, config::Route route = {}) {
   RigOptions options;
   options.mode = mode;
   options.config.routes.push_back(std::move(route));
@@ -39,7 +39,7 @@ const std::string kPart = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly so
 TEST(Hybrid, ABrokenResponseIsNoAnswerAndAWholeOneThenIs) {
   for (const char* end : {"<RST>", "<FIN>"}) {
     for (const Mode recorded_in : {Mode::Record, Mode::Hybrid}) {
-      WorkerRig rig(in_mode(recorded_in));
+      WorkerRig rig(in_mode_by(recorded_in));
       std::atomic<int> served{0};
       ScriptedOrigin origin(
           http_origin([&](const std::string&) { return ++served == 1 ? kPart + end : with_length("whole"); }));
@@ -57,7 +57,7 @@ TEST(Hybrid, ABrokenResponseIsNoAnswerAndAWholeOneThenIs) {
 }
 
 TEST(Hybrid, WhatAClientLeftBehindIsNoAnswer) {
-  WorkerRig rig(in_mode(Mode::Hybrid));
+  WorkerRig rig(in_mode_by(Mode::Hybrid));
   std::atomic<int> connections{0};
   ScriptedOrigin origin([&](Wire& wire) {
     wire.read_until("\r\n\r\n");
@@ -77,7 +77,7 @@ TEST(Hybrid, WhatAClientLeftBehindIsNoAnswer) {
 }
 
 TEST(Hybrid, ABrokenCallIsNoAnswer) {
-  WorkerRig rig(in_mode(Mode::Hybrid));
+  WorkerRig rig(in_mode_by(Mode::Hybrid));
   std::atomic<int> served{0};
   ScriptedOrigin origin(http_origin([&](const std::string&) {
     return ++served == 1 ? kHead + message("part") + "<RST>" : kHead + message("whole") + kTrailers + "<FIN>";
@@ -93,7 +93,7 @@ TEST(Hybrid, ABrokenCallIsNoAnswer) {
 }
 
 TEST(OnMissForward, OnlyWholeAnswersAreAnswers) {
-  WorkerRig rig(in_mode(Mode::Record, forwards()));
+  WorkerRig rig(in_mode_by(Mode::Record, forwards()));
   std::atomic<int> served{0};
   ScriptedOrigin origin(http_origin(
       [&](const std::string&) { return ++served == 1 ? kPart + "<RST>" : with_length(std::to_string(served)); }));
@@ -108,7 +108,7 @@ TEST(OnMissForward, OnlyWholeAnswersAreAnswers) {
 }
 
 TEST(HybridOnce, EachRunGivesTheNthRequestTheNthAnswer) {
-  WorkerRig rig(in_mode(Mode::Hybrid, once()));
+  WorkerRig rig(in_mode_by(Mode::Hybrid, once()));
   std::atomic<int> served{0};
   ScriptedOrigin origin(http_origin([&](const std::string&) { return with_length(std::to_string(++served)); }));
   rig.go_to(origin.endpoint());
@@ -142,7 +142,7 @@ std::string number_of(WorkerRig& rig, const std::string& request) {
 }
 
 TEST(HybridOnce, AHeadIsRecordedBehindHeads) {
-  WorkerRig rig(in_mode(Mode::Hybrid, once()));
+  WorkerRig rig(in_mode_by(Mode::Hybrid, once()));
   std::atomic<int> served{0};
   ScriptedOrigin origin(http_origin([&](const std::string&) {
     return "HTTP/1.1 200 OK\r\nX-N: " + std::to_string(++served) + "\r\nContent-Length: 0\r\n\r\n";
@@ -160,7 +160,7 @@ TEST(HybridOnce, AHeadIsRecordedBehindHeads) {
 }
 
 TEST(HybridOnce, ANotModifiedIsRecordedBehindThose) {
-  WorkerRig rig(in_mode(Mode::Hybrid, once()));
+  WorkerRig rig(in_mode_by(Mode::Hybrid, once()));
   std::atomic<int> served{0};
   ScriptedOrigin origin(http_origin([&](const std::string&) {
     return "HTTP/1.1 304 Not Modified\r\nX-N: " + std::to_string(++served) + "\r\nETag: \"e\"\r\n\r\n";
@@ -176,7 +176,7 @@ TEST(HybridOnce, ANotModifiedIsRecordedBehindThose) {
 }
 
 TEST(HybridOnce, ATakeThatOthersRecordedMeanwhileIsTheOneThatGoesOn) {
-  WorkerRig rig(in_mode(Mode::Hybrid, once()));
+  WorkerRig rig(in_mode_by(Mode::Hybrid, once()));
   std::atomic<int> served{0};
   ScriptedOrigin origin(http_origin([&](const std::string&) { return with_length(std::to_string(++served)); }));
   rig.go_to(origin.endpoint());
@@ -203,7 +203,7 @@ TEST(HybridOnce, ATakeThatOthersRecordedMeanwhileIsTheOneThatGoesOn) {
 }
 
 TEST(HybridOnce, CallsToo) {
-  WorkerRig rig(in_mode(Mode::Hybrid, once()));
+  WorkerRig rig(in_mode_by(Mode::Hybrid, once()));
   std::atomic<int> served{0};
   ScriptedOrigin origin(http_origin(
       [&](const std::string&) { return kHead + message("answer " + std::to_string(++served)) + kTrailers + "<FIN>"; }));
@@ -216,7 +216,7 @@ TEST(HybridOnce, CallsToo) {
 }
 
 TEST(Misses, WhatNeitherTapeNorOriginAnswersIsOne) {
-  WorkerRig rig(in_mode(Mode::Hybrid, forwards()));
+  WorkerRig rig(in_mode_by(Mode::Hybrid, forwards()));
   rig.go_to(*Endpoint::parse("127.0.0.1:1"));
   for (const Mode mode : {Mode::Hybrid, Mode::Replay}) {
     rig.set_mode(mode);
@@ -229,7 +229,7 @@ TEST(Misses, WhatNeitherTapeNorOriginAnswersIsOne) {
 }
 
 TEST(Hybrid, OfALongRequestWithoutAnAnswerNothingIsLeftInTheStore) {
-  WorkerRig rig(in_mode(Mode::Hybrid));
+  WorkerRig rig(in_mode_by(Mode::Hybrid));
   ScriptedOrigin origin(
       http_origin([](const std::string& request) { return request.starts_with("POST") ? "<FIN>" : with_length("x"); }));
   rig.go_to(origin.endpoint());
@@ -242,7 +242,7 @@ TEST(Hybrid, OfALongRequestWithoutAnAnswerNothingIsLeftInTheStore) {
 }
 
 TEST(Misses, AClientThatLeavesMissesNothing) {
-  WorkerRig rig(in_mode(Mode::Hybrid));
+  WorkerRig rig(in_mode_by(Mode::Hybrid));
   std::atomic<int> asked{0};
   ScriptedOrigin origin([&](Wire& wire) {
     wire.read_until("\r\n\r\n");

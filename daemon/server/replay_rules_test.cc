@@ -332,6 +332,35 @@ TEST(Oversize, ErrorBreaksOffAResponseThatGrowsTooLong) {
   EXPECT_THAT(rig.ask(ask_for("/a")), EndsWith("<RST>"));
 }
 
+TEST(Oversize, OurOwnAnswersAreNotMeasured) {
+  for (const auto policy : {config::BodyOversize::Error, config::BodyOversize::Bypass}) {
+    WorkerRig rig(with_max_body(policy));
+    ScriptedOrigin gone(http_origin([](const std::string&) { return kTagged; }));
+    rig.go_to(gone.endpoint());
+    gone.stop();
+    const std::string answer = rig.ask(ask_for("/a"));
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 502"));
+    EXPECT_THAT(answer, HasSubstr("\"upstream_connect\""));
+    EXPECT_THAT(answer, EndsWith("}\n<EOF>"));
+    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
+    EXPECT_EQ(rig.count(Counter::LimitMaxBody) + rig.count(Counter::IncompleteLimit), 0U);
+    rig.set_mode(Mode::Replay);
+    EXPECT_EQ(rig.ask(ask_for("/a")), answer);
+  }
+}
+
+// Known too late to refuse it unheard; its answer is longer than the limit as well.
+TEST(Oversize, ErrorAnswersARequestThatGrowsTooLong) {
+  WorkerRig rig(with_max_body(config::BodyOversize::Error));
+  ScriptedOrigin origin(http_origin([](const std::string&) { return kTagged; }));
+  rig.go_to(origin.endpoint());
+  const std::string answer = rig.ask(
+      "POST /a HTTP/1.1\r\nHost: api.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+      "9\r\n123456789\r\n0\r\n\r\n");
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 413"));
+  EXPECT_THAT(answer, HasSubstr("body_too_large"));
+}
+
 TEST(Oversize, BypassPassesLongBodiesAndStoresNothingOfThem) {
   for (const std::string& response : {kTagged, kChunked}) {
     WorkerRig rig(with_max_body(config::BodyOversize::Bypass));

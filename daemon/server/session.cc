@@ -190,20 +190,6 @@ net::Task<> Session::serve(StreamExchange* exchange) {
   settle();
 }
 
-void Session::time_out(StreamExchange& exchange) {
-  context_.metrics->add(Counter::LimitRequestTimeout);
-  const Error error{Code::Timeout, "the exchange took longer than limits.request_timeout", Origin::Upstream, Retry::No,
-                    0};
-  exchange.facts().error = exchange::name_of(error);
-  exchange.facts().error_detail = error.message();
-  if (exchange.response_started()) {
-    give_up(exchange, http::ResetCode::Cancel, error);
-  } else {
-    exchange.answer_failure(error);
-  }
-  group_.cancel(exchange.task());
-}
-
 void Session::finish(StreamExchange* exchange) {
   if (!exchange->response_has_ended() && !exchange->is_gone() && phase_ != Phase::Dead) {
     // A handler that answered nothing, or half: the client must not take it for whole.
@@ -313,66 +299,6 @@ bool Session::must_pause_reading() const {
     if (exchange->buffered() >= context_.limits.body_buffer) return true;
   }
   return false;
-}
-
-void Session::set_read_deadline() {
-  if (raw_) {  // a pipe has its own idle timer, which sees both directions
-    in_head_ = false;
-    read_deadline_.clear();
-    return;
-  }
-  if (active_.empty() && owes()) {
-    in_head_ = false;
-    // Only windows that open count: whoever asks us other things meanwhile (PING) is not reading.
-    const size_t left = codec_->unsent();
-    if (!debt_ || left < *debt_) read_deadline_.set(context_.limits.idle_timeout);
-    debt_ = left;
-    return;
-  }
-  debt_.reset();
-  if (active_.empty() && !codec_->is_idle()) {
-    // From the first byte of a head to its last, however slowly the bytes drip.
-    if (!in_head_) {
-      in_head_ = true;
-      read_deadline_.set(context_.limits.header_timeout);
-    }
-    return;
-  }
-  in_head_ = false;
-  bool body_wanted = false;
-  for (const auto& exchange : active_) {
-    body_wanted = !exchange->request_is_complete();
-    if (body_wanted) break;
-  }
-  if (active_.empty() || body_wanted) {
-    read_deadline_.set(context_.limits.idle_timeout);
-  } else {
-    read_deadline_.clear();  // the origin is at work; its own timeouts bound the wait
-  }
-}
-
-void Session::on_deadline() {
-  if (phase_ != Phase::Open) {
-    transport_.close();
-    return;
-  }
-  const Error error{Code::Timeout, in_head_ ? "the request head took too long" : "no byte from the client in time",
-                    Origin::Downstream, Retry::No, 0};
-  context_.metrics->add(in_head_ ? Counter::LimitHeaderTimeout : Counter::LimitIdleTimeout);
-  if (in_head_ && active_.empty() && !codec_->is_multiplexed()) {
-    refused_ = true;
-    context_.observer->refused(flow_, tls_, error);
-    codec_->output().append(refusal(error, flow_.destination));
-    settle();
-    return;
-  }
-  if (active_.empty()) {
-    refused_ = true;  // an idle connection ends without a word, h2 with a GOAWAY
-    codec_->start_drain();
-    settle();
-    return;
-  }
-  lose_client(error);
 }
 
 void Session::lose_stream(StreamExchange& exchange, const Error& error) {

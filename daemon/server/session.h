@@ -89,6 +89,8 @@ class Session final : private transport::OutputSource {
 
   void set_read_deadline();
   void on_deadline();
+  // 408 to those whose request stalled, then the end. False: one of them has an answer that has begun.
+  [[nodiscard]] bool answer_stalled(const Error& error);
   void lose_client(const Error& error);                            // the connection is broken: every exchange fails
   void lose_stream(StreamExchange& exchange, const Error& error);  // the client gave up on this one
   void fail_streams(const Error& error);

@@ -64,6 +64,69 @@ TEST(SessionLimits, AnIdleConnectionEndsWithoutAWord) {
   EXPECT_EQ(rig.count(Counter::LimitIdleTimeout), 1U);
 }
 
+const std::string kHalfAPost = "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n" + std::string(20, 'x');
+
+TEST(SessionLimits, ABodyThatStallsGets408AndAnOrderlyEnd) {
+  SessionLimits limits;
+  limits.idle_timeout = 30ms;
+  Rig rig(limits);
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send(kHalfAPost);
+    auto all = co_await rig.client->rest();
+    EXPECT_THAT(all, StartsWith("HTTP/1.1 408 Request Timeout\r\n"));
+    EXPECT_THAT(all, HasSubstr("\r\nConnection: close\r\n"));
+    EXPECT_THAT(all, HasSubstr("\"error\":\"request_timeout\""));
+    EXPECT_THAT(all, testing::EndsWith("<EOF>"));
+    rig.client->close();
+  });
+  EXPECT_EQ(rig.count(Counter::LimitIdleTimeout), 1U);
+  EXPECT_EQ(rig.observer.errors, std::vector<std::string>{"request_timeout"});
+}
+
+// What its handler waits for is not the client, and may never come: it is stopped.
+TEST(SessionLimits, ABodyThatStallsEndsAHandlerThatDoesNotReadIt) {
+  SessionLimits limits;
+  limits.idle_timeout = 30ms;
+  Rig rig(limits);
+  net::Signal never(rig.io.get_executor());
+  rig.handler.body = [&](Exchange&) -> net::Task<Result<void>> {
+    co_await never.wait();
+    co_return fail(Code::Cancelled, "stopped", Origin::Internal);
+  };
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send(kHalfAPost);
+    auto all = co_await rig.client->rest();
+    EXPECT_THAT(all, StartsWith("HTTP/1.1 408 "));
+    EXPECT_THAT(all, testing::EndsWith("<EOF>"));
+    rig.client->close();
+  });
+  EXPECT_EQ(rig.observer.errors, std::vector<std::string>{"request_timeout"});
+}
+
+TEST(SessionLimits, ABodyThatStallsBehindTheBeginOfItsAnswerIsBrokenOff) {
+  SessionLimits limits;
+  limits.idle_timeout = 30ms;
+  Rig rig(limits);
+  rig.handler.body = [&](Exchange& exchange) -> net::Task<Result<void>> {
+    http::ResponseHead head;
+    head.status = 200;
+    head.headers.add("Content-Length", "9");
+    CO_TRY_VOID(exchange.respond(head, http::EndStream::No));
+    auto flushed = co_await exchange.flush();
+    if (!flushed) co_return flushed;
+    CO_TRY(body, co_await read_all(exchange));
+    co_return fail(Code::Internal, "got " + body, Origin::Internal);
+  };
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send(kHalfAPost);
+    auto all = co_await rig.client->rest();
+    EXPECT_THAT(all, StartsWith("HTTP/1.1 200 "));
+    EXPECT_THAT(all, testing::EndsWith("<RST>"));
+    rig.client->close();
+  });
+  EXPECT_EQ(rig.observer.errors, std::vector<std::string>{"request_timeout"});
+}
+
 TEST(SessionLimits, AHeadBeyondTheLimitGets431) {
   Rig rig({}, http::make_h1_codec(http::Role::Server, {1024, 16}));
   rig.run([&]() -> net::Task<> {

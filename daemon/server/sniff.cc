@@ -1,39 +1,116 @@
 #include "daemon/server/sniff.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "daemon/http/message.h"
 
 namespace tapdeck::server {
 
 namespace {
 
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+// Of this much of a preface no other request begins like it.
+constexpr std::string_view kPrefaceAlone = "PRI * ";
 // Longer than any registered method (UPDATEREDIRECTREF has 17).
 constexpr size_t kMaxMethod = 24;
+// A first line is waited for until it is this long; then its beginning has to do.
+constexpr size_t kMaxFirstLine = 8192;
 
 bool is_method_byte(char byte) {
-  return (byte >= 'A' && byte <= 'Z') || byte == '-' || byte == '_';
+  return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') || byte == '-' || byte == '_';
 }
 
-Protocol sniff_clear(std::string_view bytes) {
-  // Empty lines before a request are tolerated (RFC 9112 2.2).
-  while (bytes.starts_with("\r\n")) bytes.remove_prefix(2);
-  if (bytes.empty() || bytes == "\r") return Protocol::NeedMore;
-  if (bytes.starts_with(kPreface)) return Protocol::Http2;
-  if (kPreface.starts_with(bytes)) return Protocol::NeedMore;
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    if (bytes[i] == ' ') {
-      // A token and a space, then a target: origin-form, absolute-form, authority-form or '*'.
-      if (i == 0) return Protocol::Opaque;
-      if (i + 1 == bytes.size()) return Protocol::NeedMore;
-      const auto next = static_cast<unsigned char>(bytes[i + 1]);
-      return next > 0x20 && next < 0x7f ? Protocol::Http1 : Protocol::Opaque;
-    }
-    if (!is_method_byte(bytes[i]) || i >= kMaxMethod) return Protocol::Opaque;
+bool is_digit(char byte) {
+  return byte >= '0' && byte <= '9';
+}
+
+bool begins_with(std::string_view text, std::string_view what) {
+  return http::iequals(text.substr(0, what.size()), what);
+}
+
+bool is_authority(std::string_view word) {
+  const size_t colon = word.rfind(':');
+  if (colon == std::string_view::npos || colon == 0 || colon + 1 == word.size()) return false;
+  return std::ranges::all_of(word.substr(colon + 1), is_digit) &&
+         word.find_first_of("{}\"/,;=") == std::string_view::npos;
+}
+
+// As far as it goes, `rest` (what follows the method) begins as a target does: origin-form, absolute-form, '*', and for
+// CONNECT authority-form (RFC 9112 3.2).
+bool begins_as_target(std::string_view method, std::string_view rest) {
+  const std::string_view word = rest.substr(0, rest.find_first_of(" \t\r\n"));
+  return word.starts_with('/') || word == "*" || begins_with(word, "http://") || begins_with(word, "https://") ||
+         (http::iequals(method, "CONNECT") && is_authority(word));
+}
+
+// A version of HTTP stands where it belongs, or where a lenient origin would find it: third, or at the end.
+bool names_http(std::string_view line, size_t target) {
+  const size_t last = line.find_last_not_of(" \t\r");
+  line = line.substr(0, last + 1);
+  const std::string_view end = line.substr(line.size() - std::min<size_t>(line.size(), 8));
+  if (begins_with(end, "HTTP/") && end.size() == 8 && is_digit(end[5]) && end[6] == '.' && is_digit(end[7]))
+    return true;
+  const size_t third = line.find_first_not_of(" \t", line.find_first_of(" \t", target));
+  return third != std::string_view::npos && begins_with(line.substr(third), "HTTP/");
+}
+
+// RTSP, SIP, IRC and many more begin with a word, a space and something else as well: the whole line tells. One that
+// ends in HTTP is for the parsers to refuse, whatever else is wrong with it.
+Sniffed sniff_request_line(std::string_view bytes) {
+  Sniffed found;
+  size_t method = 0;
+  while (method < bytes.size() && method <= kMaxMethod && is_method_byte(bytes[method])) ++method;
+  found.nearest = Protocol::Opaque;
+  if (method == bytes.size()) return found;
+  found.protocol = Protocol::Opaque;
+  if (method == 0 || method > kMaxMethod || bytes[method] != ' ') return found;
+  const size_t target = bytes.find_first_not_of(' ', method);
+  if (target == std::string_view::npos) {
+    found.protocol = Protocol::NeedMore;
+    return found;
   }
-  return Protocol::NeedMore;
+  const auto first = static_cast<unsigned char>(bytes[target]);
+  if (first < 0x20 || first >= 0x7f) return found;
+  if (begins_as_target(bytes.substr(0, method), bytes.substr(target))) found.nearest = Protocol::Http1;
+  const size_t end = bytes.find('\n');
+  const std::string_view line = bytes.substr(0, end);
+  // To some a CR alone is the end of a line.
+  for (size_t cr = line.find('\r'); cr != std::string_view::npos; cr = line.find('\r', cr + 1)) {
+    if (names_http(line.substr(0, cr), target)) found.protocol = Protocol::Http1;
+  }
+  if (found.protocol == Protocol::Http1) return found;
+  if (end == std::string_view::npos) {
+    found.protocol = Protocol::NeedMore;
+  } else if (names_http(line, target)) {
+    found.protocol = Protocol::Http1;
+  }
+  return found;
 }
 
 }  // namespace
+
+Sniffed sniff_clear(std::string_view bytes) {
+  Sniffed found;
+  const bool is_long = bytes.size() > kMaxFirstLine;
+  // Empty lines before a request are tolerated (RFC 9112 2.2).
+  while (bytes.starts_with("\r\n")) bytes.remove_prefix(2);
+  if (bytes.starts_with(kPreface)) {
+    found.protocol = Protocol::Http2;
+    return found;
+  }
+  if (bytes == "\r" || bytes.empty()) {
+    found.nearest = Protocol::Opaque;
+  } else if (kPreface.starts_with(bytes)) {
+    found.nearest = bytes.size() < kPrefaceAlone.size() ? Protocol::Opaque : Protocol::NeedMore;
+  } else {
+    found = sniff_request_line(bytes);
+  }
+  if (is_long && found.protocol == Protocol::NeedMore) {
+    found.protocol = found.nearest == Protocol::Http1 ? Protocol::Http1 : Protocol::Opaque;
+  }
+  return found;
+}
 
 Sniffed sniff(std::string_view bytes) {
   Sniffed result;
@@ -50,8 +127,7 @@ Sniffed sniff(std::string_view bytes) {
       result.protocol = Protocol::Opaque;
       return result;
     case tls::Peek::Verdict::NotTls:
-      result.protocol = sniff_clear(bytes);
-      return result;
+      return sniff_clear(bytes);
   }
   return result;
 }

@@ -11,10 +11,15 @@ enum class Protocol { NeedMore, Tls, Http1, Http2, Opaque };
 
 struct Sniffed {
   Protocol protocol = Protocol::NeedMore;
+  // What it comes nearest to, for who cannot wait for more. NeedMore: nothing yet, there is only waiting.
+  Protocol nearest = Protocol::NeedMore;
   tls::ClientHello hello;  // for Tls
 };
 
-// Decides as early as the bytes allow. A malformed ClientHello is Opaque: the origin may know what to say to it.
+// Decides as early as the bytes allow, and the same however they were cut. A malformed ClientHello is Opaque: the
+// origin may know what to say to it.
 [[nodiscard]] Sniffed sniff(std::string_view bytes);
+// The same for what TLS carried.
+[[nodiscard]] Sniffed sniff_clear(std::string_view bytes);
 
 }  // namespace tapdeck::server

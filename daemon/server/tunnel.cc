@@ -162,7 +162,11 @@ net::Task<> run_tunnel(net::Stream& client, net::Stream& origin, ByteQueue early
   net::TaskGroup group(client.executor());
   const Direction up{client, origin, idle, options.idle_timeout, metrics, Counter::TunnelledBytesUp};
   const Direction down{origin, client, idle, options.idle_timeout, metrics, Counter::TunnelledBytesDown};
-  group.spawn(run_direction(up, options.move));
+  if (options.client_has_ended) {
+    origin.shutdown_send();
+  } else {
+    group.spawn(run_direction(up, options.move));
+  }
   group.spawn(run_direction(down, options.move));
   while (group.size() > 0) co_await group.join();
 }

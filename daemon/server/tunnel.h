@@ -14,6 +14,7 @@ enum class Move { Splice, Copy };
 struct TunnelOptions {
   Move move = Move::Splice;
   std::chrono::milliseconds idle_timeout{300000};
+  bool client_has_ended = false;  // its end was read already: a socket tells of it once
 };
 
 // `early` are bytes the client already sent. Returns when both directions are over.

@@ -66,7 +66,43 @@ TEST(Tunnel, AClientThatSpeaksHttpLateIsStillServedAsHttp) {
   wire.write("GET /a HTTP/1.1\r\nHost: api.test\r\n\r\n");
   wire.half_close();
   EXPECT_EQ(wire.rest(), with_length("late") + "<EOF>");
+  EXPECT_EQ(origin.connections(), 1U) << "that connection serves it";
   EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+}
+
+TEST(Tunnel, AClientThatStopsInsideItsFirstLineIsHandedOn) {
+  WorkerRig rig(in_mode(Mode::Record));
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.write("origin got " + wire.read_n(9));
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  wire.write("SUBSCRIBE");  // and waits
+  EXPECT_EQ(wire.rest(), "origin got SUBSCRIBE<EOF>");
+  EXPECT_EQ(rig.count(Counter::TunnelledNotTls), 1U);
+}
+
+TEST(Tunnel, ARequestWhoseFirstLineStallsIsStillOne) {
+  RigOptions options = in_mode(Mode::Record);
+  options.config.limits.header_timeout = 100ms;
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(echo_lines);
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  wire.write("GET /a HT");
+  EXPECT_THAT(wire.rest(), StartsWith("HTTP/1.1 408 "));
+  EXPECT_EQ(origin.connections(), 0U);
+}
+
+TEST(Tunnel, LinesThatOnlyLookLikeRequestsReachTheirOrigin) {
+  WorkerRig rig(in_mode(Mode::Record));
+  ScriptedOrigin origin(echo_lines);
+  rig.go_to(origin.endpoint());
+  for (const std::string line : {"OPTIONS rtsp://a/cam RTSP/1.0\r\n\r\n", "GET hosts\n", "NICK bob\r\n", "PING"}) {
+    EXPECT_EQ(rig.ask(line), "origin got " + line + "<EOF><EOF>");
+  }
+  EXPECT_EQ(rig.count(Counter::TunnelledNotTls), 4U);
 }
 
 TEST(Tunnel, ReplayResetsWhatCannotBeOnTapeAndCountsAMiss) {

@@ -69,6 +69,8 @@ struct Worker::Impl {
         metrics(shared.metrics->create()),
         view(*shared.runtime),
         readers(1),
+        allowed(shared.config->proxy.allow),
+        bypass(shared.config->tls.bypass),
         dial{
             executor,
             shared.sockets,
@@ -98,9 +100,11 @@ struct Worker::Impl {
                                   *parts.server_tls,
                                   *parts.leaves,
                                   parts.store,
+                                  link.get(),
                                   readers,
                                   parts.config->limits,
                                   parts.config->tls,
+                                  bypass,
                                   parts.config->routes,
                                   {parts.config->capture.splice == config::Splice::Splice ? Move::Splice : Move::Copy,
                                    parts.config->limits.idle_timeout}});
@@ -137,9 +141,6 @@ struct Worker::Impl {
     dial.names = names ? &*names : nullptr;
     dial.own = parts.own;
     dial.parked = &parked;
-    for (const std::string& text : parts.config->proxy.allow) {
-      if (auto rule = config::BypassRule::parse(text)) allowed.push_back(std::move(*rule));
-    }
     nested_connect = std::make_unique<NestedConnect>(
         dial, forward, [this](exchange::CapturedFlow flow, std::unique_ptr<net::Stream> stream) {
           return admit(std::move(flow), std::move(stream));
@@ -153,7 +154,7 @@ struct Worker::Impl {
   // Loopback, and whom the configuration names. There is no other way to use us as a proxy.
   [[nodiscard]] bool may_use_proxy(const Endpoint& client) const {
     if (client.is_loopback() || parts.config->proxy.allow_remote) return true;
-    return std::ranges::any_of(allowed, [&client](const auto& rule) { return rule.matches({}, client); });
+    return allowed.match({}, client);
   }
 
   [[nodiscard]] Result<exchange::CapturedFlow> flow_of(const ListenerTag& tag, const Endpoint& client,
@@ -239,7 +240,7 @@ struct Worker::Impl {
       const auto now = exchange::Clock::now();
       metrics.observe(Histogram::LoopLag, std::chrono::duration<double>(now - due).count());
       worker.ticks_.fetch_add(1, std::memory_order_relaxed);
-      if (++count % 10 == 0) pool.sweep();
+      if (++count % 2 == 0) pool.sweep();
       due = std::max(due + parts.tick, now);
     }
   }
@@ -284,7 +285,7 @@ struct Worker::Impl {
   tls::ClientSessionCache tls_sessions;
   std::optional<upstream::NameCache> names;
   upstream::ParkedStreams parked;
-  std::vector<config::BypassRule> allowed;
+  config::BypassRules allowed, bypass;
   upstream::DialContext dial;
   upstream::Pool pool;
   modes::ForwardHandler forward;

@@ -4,8 +4,10 @@
 
 #include <asio/thread_pool.hpp>
 
+#include "daemon/config/bypass.h"
 #include "daemon/config/config.h"
 #include "daemon/modes/runtime_state.h"
+#include "daemon/modes/store_link.h"
 #include "daemon/server/session.h"
 #include "daemon/server/tunnel.h"
 #include "daemon/tls/leaf_cache.h"
@@ -27,9 +29,11 @@ struct WorkerContext {
   const tls::ServerContext& server_tls;
   tls::LeafCache& leaves;
   const store::ExchangeStore* store;  // null: passthrough only
+  modes::StoreLink* link;             // null: nothing is recorded
   asio::thread_pool& readers;
   const config::Limits& limits;
   const config::Tls& tls;
+  const config::BypassRules& bypass;  // for all targets
   const std::vector<config::Route>& routes;
   TunnelOptions tunnel;
 };

@@ -160,7 +160,7 @@ class WorkerRig {
       state.session = "default";
       state.tape = tape;
       state.strict = strict;
-      state.bypass = bypass;
+      state.bypass = config::BypassRules(bypass);
     });
   }
   // As the daemon does; set_mode() is then another target in the same slot.
@@ -218,6 +218,13 @@ class WorkerRig {
   }
 
   [[nodiscard]] uint64_t count(Counter counter) { return registry_.snapshot().value(counter); }
+  // Those whose duration was observed.
+  [[nodiscard]] uint64_t timed(Mode mode, Outcome outcome) {
+    const MetricsSnapshot snapshot = registry_.snapshot();
+    const auto& counts =
+        snapshot.request_durations[static_cast<size_t>(mode) * kOutcomeCount + static_cast<size_t>(outcome)].counts;
+    return std::accumulate(counts.begin(), counts.end(), uint64_t{0});
+  }
   [[nodiscard]] uint64_t outcomes(Mode mode, Outcome outcome) {
     const MetricsSnapshot snapshot = registry_.snapshot();
     uint64_t sum = 0;

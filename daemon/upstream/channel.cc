@@ -1,6 +1,7 @@
 #include "daemon/upstream/channel.h"
 
 #include <functional>
+#include <tuple>
 #include <utility>
 
 #include "daemon/net/deadline.h"
@@ -8,7 +9,7 @@
 
 namespace tapdeck::upstream {
 
-size_t KeyHash::operator()(const Key& key) const {
+size_t OriginHash::operator()(const Key& key) const {
   size_t hash = std::hash<std::string_view>()(
       {reinterpret_cast<const char*>(key.address.address.data()), key.address.address.size()});
   const auto mix = [&hash](size_t value) { hash ^= value + 0x9e3779b97f4a7c15ULL + (hash << 6) + (hash >> 2); };
@@ -19,6 +20,17 @@ size_t KeyHash::operator()(const Key& key) const {
   mix(std::hash<std::string>()(key.alpn));
   mix(static_cast<size_t>(key.security));
   return hash;
+}
+
+size_t KeyHash::operator()(const Key& key) const {
+  return OriginHash()(key) ^ ((key.tenant << 8 | key.target) * 0x9e3779b97f4a7c15ULL);
+}
+
+bool SameOrigin::operator()(const Key& left, const Key& right) const {
+  const auto origin = [](const Key& key) {
+    return std::tie(key.netns_cookie, key.address, key.host, key.security, key.server_name, key.alpn);
+  };
+  return origin(left) == origin(right);
 }
 
 namespace {
@@ -33,7 +45,7 @@ std::vector<std::string> split_offer(std::string_view offer) {
   return protocols;
 }
 
-net::Task<Result<void>> handshake(DialContext& context, Channel& channel, std::optional<tls::PeerReport>& report) {
+net::Task<Result<void>> handshake(DialContext& context, Channel& channel, Dialed& dialed) {
   const Key& key = channel.key;
   tls::ClientSetup setup;
   setup.trust = context.trust;
@@ -48,7 +60,8 @@ net::Task<Result<void>> handshake(DialContext& context, Channel& channel, std::o
   net::Deadline deadline(context.executor, [&transport] { transport.close(); });
   deadline.set(context.tls_timeout);
   auto shaken = co_await transport.handshake();
-  if (const auto* seen = transport.session()->peer_report()) report = *seen;
+  if (const auto* seen = transport.session()->peer_report()) dialed.report = *seen;
+  dialed.certificate_requested = transport.session()->certificate_requested();
   if (deadline.is_expired()) {
     co_return fail(Code::Timeout, "TLS handshake with " + key.where() + " timed out", Origin::Upstream);
   }
@@ -84,7 +97,7 @@ net::Task<Dialed> dial(DialContext& context, Key key) {
   channel.transport = std::make_unique<transport::Transport>(std::move(*connected));
   channel.connect_time = connected_at - began;
   if (channel.key.security == Security::Tls) {
-    auto shaken = co_await handshake(context, channel, dialed.report);
+    auto shaken = co_await handshake(context, channel, dialed);
     if (!shaken) {
       context.metrics->add(shaken.error().code == Code::TlsVerify ? Counter::TlsUpInvalid : Counter::TlsUpError);
       dialed.error = shaken.error();

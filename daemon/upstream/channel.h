@@ -25,7 +25,8 @@ enum class Security { Clear, Tls };
 // The offer that means HTTP/2 with prior knowledge on a connection in clear (RFC 9113 3.3).
 inline constexpr std::string_view kPriorKnowledge = "h2c";
 
-// What makes two connections interchangeable.
+// What makes two connections interchangeable. Those of different targets never are: what an origin knows of one of them
+// by its connection is not true of the other.
 struct Key {
   uint64_t netns_cookie = 0;
   Endpoint address;
@@ -33,6 +34,8 @@ struct Key {
   Security security = Security::Clear;
   std::string server_name;  // SNI of the client, empty: none
   std::string alpn;         // protocols offered to the origin in order, "h2,http/1.1"; kPriorKnowledge; empty: none
+  TargetSlot target = 0;    // whose connections these are, as exchange::Identity
+  uint64_t tenant = 0;
   friend bool operator==(const Key&, const Key&) = default;
 
   [[nodiscard]] std::string where() const {  // "host:port" or the address
@@ -45,6 +48,14 @@ struct Key {
 
 struct KeyHash {
   size_t operator()(const Key& key) const;
+};
+
+// The same without the target: what a handshake proves of an origin is true for all of them.
+struct OriginHash {
+  size_t operator()(const Key& key) const;
+};
+struct SameOrigin {
+  bool operator()(const Key& left, const Key& right) const;
 };
 
 // Makes the sockets of the upstream leg, in the network namespace the flow came from. Thread: any worker's.
@@ -95,6 +106,7 @@ struct Dialed {
   Channel channel;
   Error error;
   std::optional<tls::PeerReport> report;
+  bool certificate_requested = false;  // also of a handshake that failed for want of one (TLS 1.2)
 };
 
 // Connects and, for Security::Tls, completes a verified handshake. Never sends application data otherwise.

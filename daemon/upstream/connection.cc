@@ -21,6 +21,8 @@ Connection::~Connection() {
 Result<void> Connection::send_request(const http::RequestHead& head, http::EndStream end) {
   TRY(stream, codec_->send_request(head, end));
   stream_ = stream;
+  served_ = true;
+  heard_ = false;
   return {};
 }
 
@@ -55,7 +57,10 @@ net::Task<Result<std::optional<http::Event>>> Connection::next() {
       error.origin = Origin::Upstream;
       co_return std::unexpected(std::move(error));
     }
-    if (*n > 0) continue;
+    if (*n > 0) {
+      heard_ = true;
+      continue;
+    }
     if (codec_->is_idle()) co_return std::optional<http::Event>{};
     if (transport.ended_without_notice()) {
       co_return fail(Code::Truncated, name() + " ended TLS without close_notify", Origin::Upstream);

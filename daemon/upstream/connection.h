@@ -32,12 +32,16 @@ class Connection final : public Lane {
   void abandon(http::ResetCode code) override {
     return code == http::ResetCode::NoError ? channel_.transport->close() : channel_.transport->abort();
   }
+  void bind() override { is_bound_ = true; }
+  bool has_heard() const override { return heard_; }
   Connection* whole() override { return this; }
   const Channel& channel() const override { return channel_; }
   std::chrono::milliseconds idle_timeout() const override { return context_.idle_timeout; }
 
   // Between exchanges, not closing, nothing unexpected received. No syscall.
   [[nodiscard]] bool is_reusable() const;
+  [[nodiscard]] bool has_served() const { return served_; }
+  [[nodiscard]] bool is_bound() const { return is_bound_; }
   // The origin neither closed it nor sent anything unasked. One syscall.
   [[nodiscard]] bool is_quiet() { return channel_.transport->is_quiet(); }
 
@@ -46,6 +50,9 @@ class Connection final : public Lane {
   Channel channel_;
   std::unique_ptr<http::Codec> codec_;
   http::StreamId stream_ = 0;
+  bool served_ = false;  // a request went out on it
+  bool heard_ = false;   // bytes came since the last one did
+  bool is_bound_ = false;
   size_t tunnel_piece_ = 0;  // bytes handed out by read_tunnel(), consumed at the next call
   transport::StallWatch watch_;
 };

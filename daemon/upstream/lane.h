@@ -16,6 +16,9 @@ namespace tapdeck::upstream {
 
 class Connection;
 
+// A client connection while it lives (Pool::Client); 0: nobody in particular.
+using ClientId = uint64_t;
+
 class Lane {
  public:
   Lane() = default;
@@ -57,6 +60,11 @@ class Lane {
   // Breaks the exchange off, so that the origin never takes a part for the whole. Pending waits end with an error.
   // NoError: both directions have ended, and all that was written still arrives.
   virtual void abandon(http::ResetCode code) = 0;
+  // An identity belongs to this connection (bound_auth.h): from now on it serves no client but this one.
+  virtual void bind() = 0;
+  // Whatever came since the request went out may be a part of its answer. The whole connection counts: an origin that
+  // still speaks on it has not ended an idle one.
+  [[nodiscard]] virtual bool has_heard() const = 0;
   // The connection this lane is all of, for the pool; nullptr: shared.
   [[nodiscard]] virtual Connection* whole() { return nullptr; }
 
@@ -64,7 +72,8 @@ class Lane {
   [[nodiscard]] virtual std::optional<http::ResetCode> reset_code() const { return std::nullopt; }
   [[nodiscard]] virtual const Channel& channel() const = 0;
   [[nodiscard]] virtual std::chrono::milliseconds idle_timeout() const = 0;
-  bool reused = false;  // not the first exchange of its connection
+  bool reused = false;  // its connection served before, or was made for another client
+  ClientId client = 0;  // for whom it was acquired
 };
 
 }  // namespace tapdeck::upstream

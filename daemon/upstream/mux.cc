@@ -1,5 +1,6 @@
 #include "daemon/upstream/mux.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 #include <variant>
@@ -48,7 +49,9 @@ net::Task<> MuxConnection::run() {
       Error error = n.error();
       error.origin = Origin::Upstream;
       fail(error);
-    } else if (*n == 0) {
+    } else if (*n > 0) {
+      ++arrivals_;
+    } else {
       fail(Error{Code::Closed, channel_.key.where() + " closed the connection", Origin::Upstream, Retry::No, 0});
     }
     pump();
@@ -104,9 +107,10 @@ bool MuxConnection::can_open() const {
   return !failure_ && !retired_ && !going_away_ && !codec_->must_close() && codec_->streams_left() > unsent_lanes_;
 }
 
-std::unique_ptr<MuxStream> MuxConnection::open() {
+std::unique_ptr<MuxStream> MuxConnection::open(ClientId client) {
   auto lane = std::make_unique<MuxStream>(*this);
-  lane->reused = opened_++ > 0;
+  lane->client = client;
+  lane->reused = served_;
   ++unsent_lanes_;
   if (lanes_++ == 0) context_.metrics->add(Gauge::UpstreamIdle, -1);
   return lane;
@@ -134,6 +138,21 @@ void MuxConnection::lane_gone() {
   }
   changed_.notify();
   close_if_unused();
+}
+
+bool MuxConnection::is_alone(ClientId client) const {
+  return client != 0 && std::ranges::all_of(clients_, [client](ClientId other) { return other == client; });
+}
+
+void MuxConnection::bind(ClientId client) {
+  if (is_bound_to(client)) return;
+  if (is_bound() || !is_alone(client)) return retire();
+  bound_to_ = client;
+}
+
+void MuxConnection::dismiss(ClientId client) {
+  clients_.erase(client);
+  if (is_bound_to(client)) retire();
 }
 
 void MuxConnection::retire() {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "daemon/net/deadline.h"
@@ -41,7 +42,19 @@ class MuxConnection final : private transport::OutputSource {
   net::Task<> run();
   // The origin takes a further stream now.
   [[nodiscard]] bool can_open() const;
-  [[nodiscard]] std::unique_ptr<MuxStream> open();
+  [[nodiscard]] std::unique_ptr<MuxStream> open(ClientId client);
+
+  // ---- whom it serves: all clients of its key, until an identity belongs to it
+  // False: it is one of them already.
+  bool admit(ClientId client) { return clients_.insert(client).second; }
+  void dismiss(ClientId client);
+  [[nodiscard]] const std::unordered_set<ClientId>& clients() const { return clients_; }
+  [[nodiscard]] bool is_bound_to(ClientId client) const { return bound_to_ == client; }
+  [[nodiscard]] bool is_bound() const { return bound_to_.has_value(); }
+  // Nobody else uses it.
+  [[nodiscard]] bool is_alone(ClientId client) const;
+  // To that client alone. A connection that others use as well takes no further streams instead.
+  void bind(ClientId client);
   // Takes no further lanes, and ends when the last is gone.
   void retire();
   // Breaks everything off.
@@ -84,8 +97,11 @@ class MuxConnection final : private transport::OutputSource {
   std::optional<Error> failure_;
   exchange::Clock::time_point idle_since_{};
   size_t lanes_ = 0;
-  size_t unsent_lanes_ = 0;  // opened, and their requests not sent yet
-  uint64_t opened_ = 0;
+  size_t unsent_lanes_ = 0;               // opened, and their requests not sent yet
+  uint64_t arrivals_ = 0;                 // reads that brought something
+  std::unordered_set<ClientId> clients_;  // alive, and had a stream of it
+  std::optional<ClientId> bound_to_;
+  bool served_ = false;  // a request went out on it
   bool retired_ = false;
   bool going_away_ = false;
   // Of a GOAWAY that says what went wrong: streams that it had begun to answer end with it when the connection does.
@@ -114,6 +130,8 @@ class MuxStream final : public Lane {
   net::Task<Result<void>> write_tunnel(std::string_view bytes) override;
   void end_tunnel() override;
   void abandon(http::ResetCode code) override;
+  void bind() override { connection_.bind(client); }
+  bool has_heard() const override { return answered_ || connection_.arrivals_ != arrivals_before_; }
   std::optional<http::ResetCode> reset_code() const override { return reset_; }
   const Channel& channel() const override { return connection_.channel_; }
   std::chrono::milliseconds idle_timeout() const override { return connection_.context_.idle_timeout; }
@@ -147,7 +165,8 @@ class MuxStream final : public Lane {
   size_t unconsumed_ = 0;                   // bytes the codec gave us and has not got back as window
   std::optional<http::ResetCode> reset_;
   std::optional<Error> failure_;
-  bool has_head_ = false;  // arrived, and not handed out
+  uint64_t arrivals_before_ = 0;  // of the connection, when the request went out
+  bool has_head_ = false;         // arrived, and not handed out
   bool has_trailers_ = false;
   bool complete_ = false;
   bool told_complete_ = false;

@@ -165,6 +165,8 @@ Result<void> MuxStream::send_request(const http::RequestHead& head, http::EndStr
   }
   id_ = *stream;
   --connection_.unsent_lanes_;
+  connection_.served_ = true;
+  arrivals_before_ = connection_.arrivals_;
   connection_.streams_.emplace(id_, this);
   request_ended_ = end == http::EndStream::Yes;
   return {};

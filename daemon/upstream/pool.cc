@@ -21,12 +21,35 @@ Pool::~Pool() {
 }
 
 void Pool::clear() {
-  context_.metrics->add(Gauge::UpstreamIdle, -static_cast<int64_t>(idle_));
+  note_bound(-static_cast<ptrdiff_t>(bound_));
+  note_idle(-static_cast<ptrdiff_t>(idle_));
   by_key_.clear();
-  idle_ = 0;
+  for (auto& [id, client] : clients_) client.bound.clear();
   for (auto& [key, list] : shared_) {
     for (MuxConnection& connection : list) connection.retire();
   }
+}
+
+void Pool::note_idle(ptrdiff_t change) {
+  idle_ += static_cast<size_t>(change);
+  context_.metrics->add(Gauge::UpstreamIdle, change);
+}
+
+void Pool::note_bound(ptrdiff_t change) {
+  bound_ += static_cast<size_t>(change);
+  note_idle(change);
+}
+
+ClientId Pool::enter() {
+  clients_.try_emplace(++last_client_);
+  return last_client_;
+}
+
+void Pool::leave(ClientId client) {
+  const auto known = clients_.extract(client);
+  if (known.empty()) return;
+  note_bound(-static_cast<ptrdiff_t>(known.mapped().bound.size()));
+  for (MuxConnection* connection : known.mapped().shared) connection->dismiss(client);
 }
 
 net::Task<> Pool::close() {
@@ -50,27 +73,72 @@ std::unique_ptr<Connection> Pool::take(const Key& key) {
   while (taken == nullptr && !found->second.empty()) {
     Idle idle = std::move(found->second.back());
     found->second.pop_back();
-    --idle_;
-    context_.metrics->add(Gauge::UpstreamIdle, -1);
-    if (Clock::now() - idle.since < options_.max_idle_time && idle.connection->is_quiet()) {
-      taken = std::move(idle.connection);
-    }
+    note_idle(-1);
+    if (!is_stale(idle, Clock::now()) && idle.connection->is_quiet()) taken = std::move(idle.connection);
   }
   if (found->second.empty()) by_key_.erase(found);
   return taken;
 }
 
-std::unique_ptr<Lane> Pool::reuse(const Key& key) {
-  if (key.may_be_h2()) {
-    // The newest first, so that older ones age out.
-    const auto found = shared_.find(key);
-    if (found != shared_.end()) {
-      const auto open = std::ranges::find_if(found->second, &MuxConnection::can_open);
-      if (open != found->second.end()) return open->open();
+std::unique_ptr<Connection> Pool::take_bound(const Key& key, ClientId client) {
+  const auto known = clients_.find(client);
+  if (known == clients_.end()) return nullptr;
+  auto& bound = known->second.bound;
+  for (auto entry = bound.begin(); entry != bound.end();) {
+    if (entry->connection->channel().key != key) {
+      ++entry;
+      continue;
     }
+    Idle idle = std::move(*entry);
+    entry = bound.erase(entry);
+    note_bound(-1);
+    if (!is_stale(idle, Clock::now()) && idle.connection->is_quiet()) return std::move(idle.connection);
   }
-  auto pooled = take(key);
-  if (pooled != nullptr) pooled->reused = true;
+  return nullptr;
+}
+
+bool Pool::is_stale(const Idle& idle, Clock::time_point now) const {
+  const bool is_orphan = !clients_.contains(idle.connection->client);
+  return now - idle.since >=
+         (is_orphan ? std::min(options_.max_orphan_time, options_.max_idle_time) : options_.max_idle_time);
+}
+
+// The client's own before those of all; the newest first, so that older ones age out.
+MuxConnection* Pool::find_shared(const Key& key, Asker asker) {
+  const auto found = shared_.find(key);
+  if (found == shared_.end()) return nullptr;
+  MuxConnection* any = nullptr;
+  for (MuxConnection& connection : found->second) {
+    if (!connection.can_open()) continue;
+    if (connection.is_bound_to(asker.client)) return &connection;
+    if (any != nullptr || connection.is_bound()) continue;
+    if (asker.bound == Bound::No || connection.is_alone(asker.client)) any = &connection;
+  }
+  return any;
+}
+
+std::unique_ptr<Lane> Pool::lend(MuxConnection& connection, Asker asker) {
+  const auto known = clients_.find(asker.client);
+  const bool is_new = known == clients_.end() || connection.admit(asker.client);
+  if (known != clients_.end() && is_new) known->second.shared.push_back(&connection);
+  auto lane = connection.open(asker.client);
+  lane->reused = lane->reused || is_new;
+  if (asker.bound == Bound::Yes) lane->bind();
+  return lane;
+}
+
+std::unique_ptr<Lane> Pool::reuse(const Key& key, Asker asker) {
+  if (key.may_be_h2()) {
+    MuxConnection* const connection = find_shared(key, asker);
+    if (connection != nullptr) return lend(*connection, asker);
+  }
+  auto pooled = take_bound(key, asker.client);
+  if (pooled == nullptr) pooled = take(key);
+  if (pooled == nullptr) return nullptr;
+  // One that was dialled to learn what to tell this client, and has served nobody, is new to it.
+  pooled->reused = pooled->has_served() || asker.client == 0 || pooled->client != asker.client;
+  pooled->client = asker.client;
+  if (asker.bound == Bound::Yes) pooled->bind();
   return pooled;
 }
 
@@ -94,32 +162,33 @@ net::Task<std::optional<Error>> Pool::wait_for(std::list<Dialing>::iterator dial
   co_return error;
 }
 
-std::unique_ptr<Lane> Pool::try_acquire(const Key& key) {
-  auto lane = reuse(key);
+std::unique_ptr<Lane> Pool::try_acquire(const Key& key, Asker asker) {
+  auto lane = reuse(key, asker);
   if (lane != nullptr && lane->reused) context_.metrics->add(Counter::UpstreamReused);
   return lane;
 }
 
-net::Task<Acquired> Pool::acquire(Key key, Fresh fresh) {
+net::Task<Acquired> Pool::acquire(Key key, Fresh fresh, Asker asker) {
   while (fresh == Fresh::No) {
     Acquired acquired;
-    acquired.lane = try_acquire(key);
+    acquired.lane = try_acquire(key, asker);
     if (acquired.lane != nullptr) co_return acquired;
-    // An origin known to speak h1 needs a connection for each exchange: nothing to wait for.
+    // An origin known to speak h1 needs a connection for each exchange, an identity one of its own: nothing to wait
+    // for.
     const Verdict* known = recent(key);
     const bool speaks_h1 = known != nullptr && known->alpn != "h2";
-    const auto underway = key.may_be_h2() && !speaks_h1 ? dialing(key) : dialing_.end();
+    const auto underway = key.may_be_h2() && !speaks_h1 && asker.bound == Bound::No ? dialing(key) : dialing_.end();
     if (underway == dialing_.end()) break;
     auto failed = co_await wait_for(underway);
     if (!failed) continue;
     acquired.error = std::move(*failed);
     co_return acquired;
   }
-  co_return co_await dial_new(std::move(key));
+  co_return co_await dial_new(std::move(key), asker);
 }
 
-net::Task<Acquired> Pool::dial_new(Key key) {
-  const bool announced = key.may_be_h2();
+net::Task<Acquired> Pool::dial_new(Key key, Asker asker) {
+  const bool announced = key.may_be_h2() && asker.bound == Bound::No;
   const auto mine = announced ? dialing_.emplace(dialing_.end(), key, context_.executor) : dialing_.end();
   auto dialed = co_await dial(context_, key);
   if (key.security == Security::Tls) {
@@ -128,6 +197,8 @@ net::Task<Acquired> Pool::dial_new(Key key) {
       remember(key, {seen.alpn, std::nullopt, seen.certificate_requested, seen.version, seen.certificate});
     } else if (dialed.error.code == Code::TlsVerify && dialed.report) {
       remember(key, {std::string(), dialed.report, false, {}, {}});
+    } else if (dialed.certificate_requested) {
+      remember(key, {std::string(), std::nullopt, true, {}, {}});
     }
   }
   Acquired acquired;
@@ -137,9 +208,12 @@ net::Task<Acquired> Pool::dial_new(Key key) {
     SharedList& list = shared_[key];
     const auto connection = list.emplace(list.begin(), context_, std::move(dialed.channel));
     group_.spawn(keep(list, connection));
-    acquired.lane = connection->open();
+    acquired.lane = lend(*connection, asker);
+    acquired.lane->reused = false;
   } else {
     acquired.lane = std::make_unique<Connection>(context_, std::move(dialed.channel));
+    acquired.lane->client = asker.client;
+    if (asker.bound == Bound::Yes) acquired.lane->bind();
   }
   if (announced) {
     mine->over = true;
@@ -152,6 +226,10 @@ net::Task<Acquired> Pool::dial_new(Key key) {
 
 net::Task<> Pool::keep(SharedList& list, SharedList::iterator connection) {
   co_await connection->run();
+  for (const ClientId client : connection->clients()) {
+    const auto known = clients_.find(client);
+    if (known != clients_.end()) std::erase(known->second.shared, &*connection);
+  }
   list.erase(connection);
 }
 
@@ -160,35 +238,42 @@ void Pool::drop_one() {
   const auto any = by_key_.begin();
   any->second.pop_front();
   if (any->second.empty()) by_key_.erase(any);
-  --idle_;
-  context_.metrics->add(Gauge::UpstreamIdle, -1);
+  note_idle(-1);
 }
 
 void Pool::give_back(std::unique_ptr<Lane> lane) {
   if (lane == nullptr || lane->whole() == nullptr || !lane->whole()->is_reusable()) return;
+  const bool is_bound = lane->whole()->is_bound();
+  const auto known = clients_.find(lane->client);
+  if (is_bound && known == clients_.end()) return;
+  if (!is_bound && idle_ - bound_ >= options_.max_idle) drop_one();
   std::unique_ptr<Connection> connection(lane.release()->whole());
-  if (idle_ >= options_.max_idle) drop_one();
-  const Key key = connection->channel().key;
-  by_key_[key].push_back({std::move(connection), Clock::now()});
-  ++idle_;
-  context_.metrics->add(Gauge::UpstreamIdle, 1);
+  if (is_bound) {
+    known->second.bound.push_front({std::move(connection), Clock::now()});
+    note_bound(1);
+  } else {
+    const Key key = connection->channel().key;
+    by_key_[key].push_back({std::move(connection), Clock::now()});
+    note_idle(1);
+  }
 }
 
 void Pool::sweep() {
   const auto now = Clock::now();
+  const auto is_over = [&](Idle& idle) { return is_stale(idle, now) || !idle.connection->is_quiet(); };
   for (auto entry = by_key_.begin(); entry != by_key_.end();) {
     auto& list = entry->second;
-    while (!list.empty() &&
-           (now - list.front().since >= options_.max_idle_time || !list.front().connection->is_quiet())) {
-      list.pop_front();
-      --idle_;
-      context_.metrics->add(Gauge::UpstreamIdle, -1);
-    }
+    note_idle(-static_cast<ptrdiff_t>(std::erase_if(list, is_over)));
     entry = list.empty() ? by_key_.erase(entry) : std::next(entry);
+  }
+  for (auto& [id, client] : clients_) {
+    if (!client.bound.empty()) note_bound(-static_cast<ptrdiff_t>(std::erase_if(client.bound, is_over)));
   }
   for (auto entry = shared_.begin(); entry != shared_.end();) {
     for (MuxConnection& connection : entry->second) {
-      if (connection.lanes() == 0 && now - connection.idle_since() >= options_.max_idle_time) connection.retire();
+      const auto limit = connection.clients().empty() ? std::min(options_.max_orphan_time, options_.max_idle_time)
+                                                      : options_.max_idle_time;
+      if (connection.lanes() == 0 && now - connection.idle_since() >= limit) connection.retire();
     }
     entry = entry->second.empty() ? shared_.erase(entry) : std::next(entry);
   }

@@ -1,8 +1,11 @@
 // Pool: the upstream connections of one worker, and what recent handshakes proved about their origins.
 //
-// Keyed by (namespace, address, SNI, offer). h1 connections wait here between exchanges, most recently used first, so
-// that idle ones age out; h2 connections live here and lend streams. Bounded in number and age. Simultaneous first
-// exchanges with an origin that may speak h2 share one dial. Owner: the worker. Thread: its own.
+// Keyed by (namespace, address, SNI, offer, target). h1 connections wait here between exchanges, most recently used
+// first, so that idle ones age out; h2 connections live here and lend streams. Bounded in number and age. Simultaneous
+// first exchanges with an origin that may speak h2 share one dial.
+//
+// Client connections of one target take turns on them, until an identity belongs to a connection (bound_auth.h): that
+// one waits for its client alone, and goes with it. Owner: the worker. Thread: its own.
 #pragma once
 
 #include <chrono>
@@ -11,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
 #include "daemon/net/task_group.h"
 #include "daemon/upstream/connection.h"
@@ -19,9 +23,12 @@
 namespace tapdeck::upstream {
 
 struct PoolOptions {
-  size_t max_idle = 1024;  // h1 connections, all keys together
+  size_t max_idle = 1024;  // h1 connections, all keys together, without those that are bound to a client
   // Kept this long unused. Below the 60-75 s of common servers, so that we close first and rarely race them.
   std::chrono::milliseconds max_idle_time{50000};
+  // The same when its client has left: long enough for the next of a row of short connections, too short for an origin
+  // that serves one connection at a time to be missed by a client of another worker. With sweep() below a second.
+  std::chrono::milliseconds max_orphan_time{500};
   std::chrono::milliseconds verify_ttl{60000};  // how long a verdict counts without dialling
 };
 
@@ -34,6 +41,13 @@ struct Verdict {
 };
 
 enum class Fresh { No, Yes };
+enum class Bound { No, Yes };  // Yes: the request carries an identity that its connection keeps
+
+// Who asks for a lane.
+struct Asker {
+  ClientId client = 0;
+  Bound bound = Bound::No;
+};
 
 // A lane, or why there is none.
 struct Acquired {
@@ -43,17 +57,31 @@ struct Acquired {
 
 class Pool {
  public:
+  // A client connection, from its first byte to its last.
+  class Client {
+   public:
+    explicit Client(Pool& pool) : pool_(pool), id_(pool.enter()) {}
+    ~Client() { pool_.leave(id_); }
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+    [[nodiscard]] ClientId id() const { return id_; }
+
+   private:
+    Pool& pool_;
+    ClientId id_;
+  };
+
   Pool(DialContext& context, PoolOptions options);
   ~Pool();
 
   // A lane of a connection still fit for use, else of a new one. Fresh::Yes never reuses (a request that may not be
   // sent twice, or the retry of one that failed on a reused connection).
-  net::Task<Acquired> acquire(Key key, Fresh fresh);
+  net::Task<Acquired> acquire(Key key, Fresh fresh, Asker asker = {});
   // The same without waiting: of a connection that is there, else nullptr.
-  [[nodiscard]] std::unique_ptr<Lane> try_acquire(const Key& key);
+  [[nodiscard]] std::unique_ptr<Lane> try_acquire(const Key& key, Asker asker = {});
   // Takes it back if it can serve again, else closes it.
   void give_back(std::unique_ptr<Lane> lane);
-  // Closes what was idle too long. Call it about once a second.
+  // Closes what was idle too long, or closed by its origin. Call it some times a second.
   void sweep();
   // Closes what is idle; shared connections in use end with their last stream.
   void clear();
@@ -62,7 +90,7 @@ class Pool {
   [[nodiscard]] size_t idle() const { return idle_; }
   [[nodiscard]] size_t shared() const;
 
-  // The verdict of a handshake younger than verify_ttl; one that refused, for a second at most.
+  // The verdict of a handshake younger than verify_ttl, for whatever target; one that refused, for a second at most.
   [[nodiscard]] const Verdict* recent(const Key& key) const;
   void remember(const Key& key, Verdict verdict);
 
@@ -85,12 +113,24 @@ class Pool {
     std::optional<Error> error;
   };
   using SharedList = std::list<MuxConnection>;
+  struct Known {
+    std::list<Idle> bound;               // its own, newest first
+    std::vector<MuxConnection*> shared;  // had a stream of these
+  };
 
-  [[nodiscard]] std::unique_ptr<Lane> reuse(const Key& key);
+  ClientId enter();
+  void leave(ClientId client);
+  [[nodiscard]] std::unique_ptr<Lane> reuse(const Key& key, Asker asker);
+  [[nodiscard]] std::unique_ptr<Lane> lend(MuxConnection& connection, Asker asker);
+  [[nodiscard]] MuxConnection* find_shared(const Key& key, Asker asker);
   [[nodiscard]] std::unique_ptr<Connection> take(const Key& key);
+  [[nodiscard]] std::unique_ptr<Connection> take_bound(const Key& key, ClientId client);
+  [[nodiscard]] bool is_stale(const Idle& idle, exchange::Clock::time_point now) const;
+  void note_idle(ptrdiff_t change);
+  void note_bound(ptrdiff_t change);
   [[nodiscard]] std::list<Dialing>::iterator dialing(const Key& key);
   net::Task<std::optional<Error>> wait_for(std::list<Dialing>::iterator dial);
-  net::Task<Acquired> dial_new(Key key);
+  net::Task<Acquired> dial_new(Key key, Asker asker);
   net::Task<> keep(SharedList& list, SharedList::iterator connection);
   void drop_one();
 
@@ -99,9 +139,12 @@ class Pool {
   std::unordered_map<Key, std::deque<Idle>, KeyHash> by_key_;
   std::unordered_map<Key, SharedList, KeyHash> shared_;
   std::list<Dialing> dialing_;
-  std::unordered_map<Key, Remembered, KeyHash> verdicts_;
+  std::unordered_map<Key, Remembered, OriginHash, SameOrigin> verdicts_;
+  std::unordered_map<ClientId, Known> clients_;
+  ClientId last_client_ = 0;
   net::TaskGroup group_;  // the readers of shared connections
-  size_t idle_ = 0;
+  size_t idle_ = 0;       // all h1 connections that wait here
+  size_t bound_ = 0;      // of these, in clients_
 };
 
 }  // namespace tapdeck::upstream

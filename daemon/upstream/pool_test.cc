@@ -39,10 +39,10 @@ struct PoolRig {
     context.metrics = &metrics;
     pool.emplace(context, options);
   }
-  std::unique_ptr<Lane> acquire(Key wanted, Fresh fresh = Fresh::No) {
+  std::unique_ptr<Lane> acquire(Key wanted, Fresh fresh = Fresh::No, Asker asker = {}) {
     Acquired dialed;
     auto body = [&]() -> net::Task<> {
-      auto result = co_await pool->acquire(wanted, fresh);
+      auto result = co_await pool->acquire(wanted, fresh, asker);
       dialed = std::move(result);
     };
     asio::co_spawn(io, body(), asio::detached);
@@ -164,6 +164,87 @@ TEST(Pool, VerdictsCountOnlyForTheirTimeToLive) {
   PoolRig forgetful(options);
   forgetful.pool->remember(forgetful.key, {"http/1.1", std::nullopt, false, {}, {}});
   EXPECT_EQ(forgetful.pool->recent(forgetful.key), nullptr);
+}
+
+TEST(Pool, TargetsShareVerdictsButNoConnections) {
+  PoolRig rig;
+  Key one = rig.key, other = rig.key, reattached = rig.key;
+  one.target = 1;
+  other.target = 2;
+  reattached.target = 1;
+  reattached.tenant = 1;
+  rig.pool->give_back(rig.acquire(one));
+  EXPECT_FALSE(rig.acquire(other)->reused);
+  EXPECT_FALSE(rig.acquire(reattached)->reused);
+  EXPECT_TRUE(rig.acquire(one)->reused);
+  rig.pool->remember(one, {"http/1.1", std::nullopt, false, {}, {}});
+  EXPECT_NE(rig.pool->recent(other), nullptr);
+  other.netns_cookie = 7;
+  EXPECT_EQ(rig.pool->recent(other), nullptr);
+}
+
+TEST(Pool, ABoundConnectionWaitsForItsClientAloneAndGoesWithIt) {
+  PoolRig rig;
+  std::optional<Pool::Client> owner(*rig.pool);
+  const Pool::Client stranger(*rig.pool);
+  auto lane = rig.acquire(rig.key, Fresh::No, {owner->id(), Bound::Yes});
+  Lane* const identity = lane.get();
+  rig.pool->give_back(std::move(lane));
+  EXPECT_EQ(rig.pool->idle(), 1U);
+  EXPECT_EQ(rig.pool->try_acquire(rig.key, {stranger.id()}), nullptr);
+  EXPECT_EQ(rig.pool->try_acquire(rig.key), nullptr);
+  lane = rig.pool->try_acquire(rig.key, {owner->id()});
+  EXPECT_EQ(lane.get(), identity) << "without credentials as well";
+  rig.pool->give_back(std::move(lane));
+  rig.pool->sweep();
+  EXPECT_EQ(rig.pool->idle(), 1U);
+  owner.reset();
+  EXPECT_EQ(rig.pool->idle(), 0U);
+  EXPECT_EQ(rig.registry.snapshot().value(Gauge::UpstreamIdle), 0);
+}
+
+TEST(Pool, WhatIsBoundAfterAnAnswerIsItsClientsFromThenOn) {
+  PoolRig rig;
+  const Pool::Client owner(*rig.pool), stranger(*rig.pool);
+  rig.pool->give_back(rig.acquire(rig.key, Fresh::No, {stranger.id()}));
+  auto lane = rig.acquire(rig.key, Fresh::No, {owner.id()});
+  EXPECT_TRUE(lane->reused) << "until then they take turns";
+  lane->bind();
+  rig.pool->give_back(std::move(lane));
+  EXPECT_EQ(rig.pool->try_acquire(rig.key, {stranger.id()}), nullptr);
+  EXPECT_NE(rig.pool->try_acquire(rig.key, {owner.id()}), nullptr);
+}
+
+TEST(Pool, ABoundConnectionWhoseClientHasLeftIsClosedInsteadOfKept) {
+  PoolRig rig;
+  std::optional<Pool::Client> owner(*rig.pool);
+  auto lane = rig.acquire(rig.key, Fresh::No, {owner->id(), Bound::Yes});
+  owner.reset();
+  rig.pool->give_back(std::move(lane));
+  EXPECT_EQ(rig.pool->idle(), 0U);
+}
+
+TEST(Pool, AConnectionIsKeptLongOnlyWhileItsClientLives) {
+  PoolOptions options;
+  options.max_orphan_time = 0ms;
+  PoolRig rig(options);
+  std::optional<Pool::Client> owner(*rig.pool);
+  rig.pool->give_back(rig.acquire(rig.key, Fresh::No, {owner->id()}));
+  rig.pool->sweep();
+  EXPECT_EQ(rig.pool->idle(), 1U);
+  owner.reset();
+  rig.pool->sweep();
+  EXPECT_EQ(rig.pool->idle(), 0U);
+}
+
+TEST(Pool, AConnectionMadeForAClientIsNewToItUntilItHasServed) {
+  PoolRig rig;
+  const Pool::Client owner(*rig.pool), stranger(*rig.pool);
+  rig.pool->give_back(rig.acquire(rig.key, Fresh::No, {owner.id()}));
+  rig.pool->give_back(rig.acquire(rig.key, Fresh::Yes, {owner.id()}));
+  EXPECT_FALSE(rig.pool->try_acquire(rig.key, {owner.id()})->reused);
+  EXPECT_TRUE(rig.pool->try_acquire(rig.key, {stranger.id()})->reused);
+  EXPECT_EQ(rig.count(Counter::UpstreamReused), 1U);
 }
 
 }  // namespace

@@ -332,6 +332,16 @@ std::vector<Refusal> Sink::refusals() {
   return refusals_;
 }
 
+void Sink::on_left_cgroup(const Departure& departure) {
+  const std::scoped_lock lock(mutex_);
+  departures_.push_back(departure);
+}
+
+std::vector<Departure> Sink::departures() {
+  const std::scoped_lock lock(mutex_);
+  return departures_;
+}
+
 std::vector<Refusal> Sink::refusals_as_recorded() {
   const std::scoped_lock lock(mutex_);
   return as_recorded_;

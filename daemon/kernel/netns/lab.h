@@ -127,12 +127,14 @@ class Sink final : public ListenerSink {
   void on_cgroup_back(uint32_t target) override;
   void on_refused(const Refusal& refusal) override;
   void on_refused_as_recorded(const Refusal& refusal) override;
+  void on_left_cgroup(const Departure& departure) override;
 
   // Waits up to `milliseconds` for a connection on any listener; fd is empty when none came.
   [[nodiscard]] Accepted accept(int milliseconds = 5000);
   [[nodiscard]] std::vector<Endpoint> addresses();
   [[nodiscard]] std::vector<Refusal> refusals();
   [[nodiscard]] std::vector<Refusal> refusals_as_recorded();
+  [[nodiscard]] std::vector<Departure> departures();
   [[nodiscard]] int gone();
   [[nodiscard]] int back();
   std::function<void(int times)> when_gone;  // by the control thread; set before there is one
@@ -142,6 +144,7 @@ class Sink final : public ListenerSink {
   std::vector<CapturedListener> listeners_;
   std::vector<Refusal> refusals_;
   std::vector<Refusal> as_recorded_;
+  std::vector<Departure> departures_;
   int gone_ = 0;
   int back_ = 0;
 };

@@ -1,8 +1,8 @@
-#include "daemon/server/bypass.h"
+#include "daemon/config/bypass.h"
 
 #include <gtest/gtest.h>
 
-namespace tapdeck::server {
+namespace tapdeck::config {
 namespace {
 
 struct Case {
@@ -12,7 +12,7 @@ struct Case {
   bool matches;
 };
 
-TEST(Bypass, MatchesNamesAddressesNetworksAndPorts) {
+TEST(BypassRules, MatchesNamesAddressesNetworksAndPorts) {
   const Case cases[] = {
       {"api.test", "api.test", "192.0.2.1:443", true},
       {"api.test", "API.Test", "192.0.2.1:443", true},
@@ -40,22 +40,23 @@ TEST(Bypass, MatchesNamesAddressesNetworksAndPorts) {
   for (const Case& each : cases) {
     const auto destination = Endpoint::parse(each.destination);
     ASSERT_TRUE(destination) << each.destination;
-    EXPECT_EQ(bypass_matches(each.rule, each.host, *destination), each.matches) << each.rule << ' ' << each.destination;
+    EXPECT_EQ(BypassRules({each.rule}).match(each.host, *destination), each.matches)
+        << each.rule << ' ' << each.destination;
   }
 }
 
-TEST(Bypass, AMalformedRuleMatchesNothing) {
+TEST(BypassRules, AMalformedRuleMatchesNothing) {
   const Endpoint destination = *Endpoint::parse("192.0.2.1:443");
   for (const char* rule : {"", ":", "a:b", "192.0.2.1:", "192.0.2.0/33", "192.0.2.0/x", "a/8", "192.0.2.1:99999"}) {
-    EXPECT_FALSE(bypass_matches(rule, "a", destination)) << rule;
+    EXPECT_FALSE(BypassRules({rule}).match("a", destination)) << rule;
   }
 }
 
-TEST(Bypass, AnyRuleOfAListCounts) {
+TEST(BypassRules, AnyRuleOfAListCounts) {
   const Endpoint destination = *Endpoint::parse("192.0.2.1:443");
-  EXPECT_TRUE(any_bypass_matches({"x.test", "192.0.2.1"}, "", destination));
-  EXPECT_FALSE(any_bypass_matches({}, "a", destination));
+  EXPECT_TRUE(BypassRules({"x.test", "192.0.2.1"}).match("", destination));
+  EXPECT_FALSE(BypassRules().match("a", destination));
 }
 
 }  // namespace
-}  // namespace tapdeck::server
+}  // namespace tapdeck::config

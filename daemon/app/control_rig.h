@@ -1,0 +1,86 @@
+// The fixture of AppControl's tests: a real store, run-time defaults that are written down, a backend that does
+// nothing.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "daemon/app/control.h"
+#include "daemon/app/json_view.h"
+#include "store/exchange_store.h"
+
+namespace tapdeck::app {
+
+inline Result<std::unique_ptr<store::ExchangeStore>> open_store(const std::filesystem::path& path) {
+  store::StoreOptions options;
+  options.path = path.string();
+  return store::ExchangeStore::open(options, store::Access::ReadWrite);
+}
+
+class FakeRuntime final : public Runtime {
+ public:
+  Defaults defaults() override { return now; }
+  Result<void> set_defaults(const Defaults& defaults) override {
+    if (refuse) return fail(Code::NoSpace, "no take can be opened");
+    now = defaults;
+    return {};
+  }
+  void rewind(std::optional<uint32_t> target) override { rewound.push_back(target); }
+  admin::Readiness readiness() override { return {.ready = true, .reason = ""}; }
+  std::optional<TargetStatus> proxy_target() override { return proxy; }
+  Result<void> update_proxy_target(const std::function<void(TargetSettings&)>& change) override {
+    change(proxy->settings);
+    return {};
+  }
+
+  Defaults now;
+  std::optional<TargetStatus> proxy;
+  bool refuse = false;
+  std::vector<std::optional<uint32_t>> rewound;
+};
+
+class IdleBackend final : public TargetBackend {
+ public:
+  Result<void> attach(uint32_t, const TargetSettings&, const ResolvedTarget&, Why) override { return {}; }
+  Result<void> update(uint32_t, const TargetSettings&) override { return {}; }
+  Result<void> detach(uint32_t) override { return {}; }
+  std::map<std::string, uint64_t> uncaptured(uint32_t) override { return {}; }
+};
+
+class ControlTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/tapdeck-control-XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    directory_ = name;
+    auto store = open_store(directory_ / "store");
+    ASSERT_TRUE(store) << store.error().message();
+    store_ = std::move(*store);
+    control_ = std::make_unique<AppControl>(AppControl::Parts{.store = store_.get(),
+                                                              .targets = nullptr,
+                                                              .runtime = &runtime_,
+                                                              .metrics = &metrics_,
+                                                              .state_dir = directory_,
+                                                              .targets_file = directory_ / "targets.json"});
+  }
+  void TearDown() override {
+    control_.reset();
+    store_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+  static Json parsed(const Result<admin::Json>& result) {
+    EXPECT_TRUE(result) << result.error().message();
+    return Json::parse(result.value_or("null"));
+  }
+  std::filesystem::path directory_;
+  std::unique_ptr<store::ExchangeStore> store_;
+  FakeRuntime runtime_;
+  MetricsRegistry metrics_;
+  std::unique_ptr<AppControl> control_;
+};
+
+}  // namespace tapdeck::app

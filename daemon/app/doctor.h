@@ -1,0 +1,18 @@
+// What `tapdeck doctor` concludes from what kernel::probe() found. Thread: any; values.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "daemon/kernel/probe.h"
+
+namespace tapdeck::app {
+
+struct Verdict {
+  bool by_cgroup = false;      // `run`, containers, units, pids, cgroups
+  bool by_interface = false;   // bridges and veths
+  std::string_view text = {};  // a sentence for people
+};
+[[nodiscard]] Verdict verdict_of(const std::vector<kernel::Finding>& findings);
+
+}  // namespace tapdeck::app

@@ -1,0 +1,30 @@
+// StopExtension: while it lives, systemd is told every so often that the stop goes on (EXTEND_TIMEOUT_USEC), so that
+// TimeoutStopSec of the unit does not cut short what limits.drain_timeout allows. Owner: serve; a thread of its own.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+namespace tapdeck::app {
+
+class StopExtension {
+ public:
+  // Told at once and then each `every`, for `limit`; each time systemd gives `grace` more. So a stop that hangs is
+  // killed `limit` and `grace` after its begin, or when TimeoutStopSec is over, whichever is later. Without systemd
+  // nothing happens. The grace is what the unit's TimeoutStopSec has above the default drain_timeout.
+  explicit StopExtension(std::chrono::milliseconds limit, std::chrono::milliseconds every = std::chrono::seconds(5),
+                         std::chrono::microseconds grace = std::chrono::seconds(15));
+  ~StopExtension();
+  StopExtension(const StopExtension&) = delete;
+  StopExtension& operator=(const StopExtension&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool done_ = false;
+  std::thread thread_;
+};
+
+}  // namespace tapdeck::app

@@ -1,0 +1,83 @@
+// ForwardHandler's part for what follows a 101 or a 2xx to CONNECT: bytes, both ways.
+#include <optional>
+#include <utility>
+
+#include "daemon/modes/forward_attempt.h"
+#include "daemon/net/deadline.h"
+#include "daemon/net/task_group.h"
+#include "daemon/ws/handshake.h"
+
+namespace tapdeck::modes {
+
+using exchange::BodyPiece;
+using exchange::Exchange;
+
+namespace {
+
+// client -> origin of an upgraded connection.
+net::Task<> pump_up(Exchange& exchange, upstream::Lane& lane, net::Deadline& idle, Metrics* metrics) {
+  while (true) {
+    auto piece = co_await exchange.read_body();
+    if (!piece) {
+      if (piece.error().code != Code::Cancelled) lane.abandon(http::ResetCode::Cancel);
+      co_return;
+    }
+    idle.set(lane.idle_timeout());
+    if (metrics != nullptr) metrics->add(Counter::TunnelledBytesUp, piece->bytes.size());
+    Result<void> sent;
+    if (!piece->bytes.empty()) sent = co_await lane.write_tunnel(piece->bytes);
+    if (!sent) co_return;
+    if (piece->end) {
+      lane.end_tunnel();
+      co_return;
+    }
+  }
+}
+
+}  // namespace
+
+net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt& state) {
+  upstream::Lane& lane = *state.lane;
+  Metrics* const counting = state.is_nested ? nullptr : &metrics_;
+  if (counting != nullptr && !ws::is_websocket(exchange.request())) {
+    counting->add(exchange.request().method == "CONNECT" ? Counter::TunnelledConnect : Counter::TunnelledUpgrade);
+  }
+  exchange.become_tunnel();
+  auto answered = co_await exchange.flush();
+  if (!answered) co_return answered;
+  net::TaskGroup up(executor_);
+  // One timer for both directions: a peer that only listens is not idle, one that is gone without a word is.
+  net::Deadline idle(executor_, [&] {
+    metrics_.add(Counter::LimitIdleTimeout);
+    lane.abandon(http::ResetCode::Cancel);
+    up.cancel();
+  });
+  idle.set(lane.idle_timeout());
+  up.spawn(pump_up(exchange, lane, idle, counting));
+  Result<void> result;
+  while (true) {
+    auto piece = co_await lane.read_tunnel();
+    if (!piece) result = std::unexpected(piece.error());
+    if (const auto code = lane.reset_code(); !piece && code) exchange.facts().reset_code = static_cast<uint32_t>(*code);
+    if (!piece || piece->end) break;
+    idle.set(lane.idle_timeout());
+    if (counting != nullptr) counting->add(Counter::TunnelledBytesDown, piece->bytes.size());
+    const BodyPiece passed = *piece;
+    result = co_await exchange.write_body(passed);
+    if (result) result = co_await exchange.flush();
+    if (!result) break;
+  }
+  const http::Headers no_trailers;
+  if (result) result = exchange.end(no_trailers);
+  // A stream's end is only queued, and the client may have more to say before it ends its side. In h1 it is out.
+  if (result && exchange.request().version == http::Version::Http2) result = co_await exchange.flush();
+  if (!result) up.cancel();
+  while (up.size() > 0) co_await up.join();
+  if (!result && idle.is_expired()) {
+    result = fail(Code::Timeout, "no byte either way through the upgraded connection", Origin::Internal);
+  }
+  lane.abandon(result ? http::ResetCode::NoError : http::ResetCode::Cancel);
+  co_return result;
+}
+
+}  // namespace tapdeck::modes

@@ -1,0 +1,39 @@
+// Origins that ask for a client certificate: only the client can answer, so it speaks to them itself.
+#include <gmock/gmock.h>
+
+#include "daemon/server/worker_rig.h"
+
+namespace tapdeck::server {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ClientCertificate : public testing::TestWithParam<int> {};
+
+TEST_P(ClientCertificate, IsLeftToTheClient) {
+  WorkerRig rig;
+  const SslContext context = origin_context(*rig.origin_ca, tls::leaf_for(kHost));
+  SSL_CTX_set_max_proto_version(context.get(), GetParam());
+  const tls::Leaf own = tls::testing::must(tls::mint(*rig.origin_ca, tls::leaf_for("client.test")));
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+                     [](int, X509_STORE_CTX*) { return 1; });
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("for you!"); }), context.get());
+  rig.go_to(origin.endpoint());
+  for (int i = 0; i < 2; ++i) {
+    Wire client = rig.connect();
+    SslOwned ssl = rig.client_ssl(WorkerRig::Trust::Nobody);
+    SSL_set_verify(ssl.get(), SSL_VERIFY_NONE, nullptr);
+    SSL_use_certificate(ssl.get(), own.certificate.get());
+    SSL_use_PrivateKey(ssl.get(), own.key.get());
+    ASSERT_TRUE(client.start_tls(std::move(ssl)));
+    client.write("GET / HTTP/1.1\r\nHost: api.test\r\n\r\n");
+    EXPECT_THAT(client.read_until("!"), HasSubstr("for you!"));
+    client.close();
+  }
+  EXPECT_EQ(rig.count(Counter::TunnelledClientCert), 2U);
+}
+
+INSTANTIATE_TEST_SUITE_P(, ClientCertificate, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION));
+
+}  // namespace
+}  // namespace tapdeck::server

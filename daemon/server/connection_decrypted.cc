@@ -1,0 +1,85 @@
+// Connection's part for clients whose TLS carries something else than HTTP: SMTP, IMAP, Redis, MQTT, LDAP and the like
+// offer no ALPN, so what they speak shows only behind the handshake. It is handed on, by way of the origin's verified
+// TLS connection.
+#include <utility>
+
+#include "daemon/base/log.h"
+#include "daemon/exchange/error_response.h"
+#include "daemon/server/connection.h"
+#include "daemon/server/tls_tunnel.h"
+
+namespace tapdeck::server {
+
+// The connection that was made to learn what the origin is like serves the client that it was made for. Only where
+// that client may need it as a tunnel: all others share the pool.
+void Connection::keep_learned(std::unique_ptr<upstream::Lane> lane) {
+  const bool may_tunnel = lane != nullptr && lane->whole() != nullptr && !lane->reused &&
+                          lane->channel().tls.alpn.empty() && !is_http_by_alpn();
+  if (may_tunnel) {
+    learned_ = std::move(lane);
+  } else {
+    context_.pool.give_back(std::move(lane));
+  }
+}
+
+net::Task<std::unique_ptr<upstream::Lane>> Connection::reach_tls() {
+  if (learned_ != nullptr) co_return std::move(learned_);
+  upstream::Key key = tls_key();
+  key.alpn.clear();  // the client offers none, whatever a route says of HTTP
+  const upstream::Asker asker{flow_.connection};
+  auto acquired = co_await context_.pool.acquire(key, upstream::Fresh::Yes, asker);
+  if (acquired.lane != nullptr && acquired.lane->whole() != nullptr) co_return std::move(acquired.lane);
+  const Error& error = acquired.error;
+  if (error.origin == Origin::Upstream) context_.metrics.add(exchange::counter_of(error));
+  log::peer(log::Level::Info, "tunnel.dial_failed", "the origin of a tunnel could not be reached",
+            {{"destination", flow_.destination_text()}, {"error", error.message()}});
+  co_return nullptr;
+}
+
+net::Task<> Connection::hear(transport::Transport& side, ByteQueue& said, size_t& heard, net::Signal& changed) {
+  auto n = co_await side.read_some(said);
+  if (n || n.error().code != Code::Cancelled) ++heard;
+  changed.notify();
+}
+
+// By what was said, not by what can be read: a server's session tickets are no greeting.
+net::Task<Connection::Heard> Connection::hear_both_decrypted() {
+  auto lane = co_await reach_tls();
+  if (lane == nullptr) co_return Heard::NoOrigin;
+  transport::Transport& origin = *lane->channel().transport;
+  ByteQueue greeting;
+  size_t from_client = 0;
+  size_t from_origin = 0;
+  net::TaskGroup group(context_.executor);
+  net::Signal changed(context_.executor);
+  deadline_.set(context_.limits.idle_timeout);
+  group.spawn(hear(*transport_, received_, from_client, changed));
+  group.spawn(hear(origin, greeting, from_origin, changed));
+  while (from_client + from_origin == 0 && group.size() == 2) co_await changed.wait();
+  group.cancel();
+  while (group.size() > 0) co_await group.join();
+  deadline_.clear();
+  if (from_origin > 0) {
+    co_await tunnel_decrypted_to(std::move(lane), std::move(greeting), Counter::TunnelledServerFirst);
+    co_return Heard::Over;
+  }
+  if (from_client == 0) co_return Heard::Over;
+  learned_ = std::move(lane);
+  co_return Heard::Client;
+}
+
+net::Task<> Connection::tunnel_decrypted(Counter reason) {
+  auto lane = co_await reach_tls();
+  if (lane != nullptr) co_return co_await tunnel_decrypted_to(std::move(lane), ByteQueue(), reason);
+  client().abort();
+}
+
+net::Task<> Connection::tunnel_decrypted_to(std::unique_ptr<upstream::Lane> origin, ByteQueue greeting,
+                                            Counter reason) {
+  begin_tunnel(reason);
+  EarlyBytes early{std::move(received_), std::move(greeting)};
+  co_await run_tls_tunnel(*transport_, *origin->channel().transport, std::move(early), context_.tunnel,
+                          context_.metrics);
+}
+
+}  // namespace tapdeck::server

@@ -1,0 +1,120 @@
+// Connection's part for what a client speaks: its first bytes in clear, or what TLS carries when ALPN did not say; and
+// who speaks first when it keeps silent.
+#include <algorithm>
+#include <utility>
+
+#include "daemon/server/connection.h"
+
+namespace tapdeck::server {
+
+using exchange::Clock;
+
+net::Stream& Connection::client() {
+  return transport_ != nullptr ? transport_->stream() : *stream_;
+}
+
+net::Task<Result<size_t>> Connection::read_client() {
+  if (transport_ == nullptr) co_return co_await stream_->read_some(received_);
+  if (transport_->ended_without_notice()) co_return size_t{0};  // a socket tells of its end once
+  co_return co_await transport_->read_some(received_);
+}
+
+Sniffed Connection::look() {
+  const auto what = transport_ != nullptr ? &sniff_clear : &sniff;
+  return received_.size() <= ByteQueue::kChunkBytes ? what(received_.contiguous(received_.size()))
+                                                    : what(received_.to_string());
+}
+
+// How long to wait for the next byte. Without an origin there is no hurry: a client that is slow to speak may still be
+// on tape.
+Clock::duration Connection::patience(const Sniffed& sniffed, std::optional<Clock::time_point> began) {
+  const Clock::duration for_head = context_.limits.header_timeout;
+  const Clock::duration for_byte = context_.limits.sniff_timeout;
+  if (!began) return is_sealed() ? for_head : for_byte;
+  const auto left = std::max<Clock::duration>(for_head - (Clock::now() - *began), std::chrono::milliseconds(1));
+  const bool may_be_anything = sniffed.nearest == Protocol::Opaque && !is_sealed();
+  return may_be_anything || sniffed.nearest == Protocol::Http1 ? std::min(left, for_byte) : left;
+}
+
+net::Task<std::optional<Sniffed>> Connection::sniff_client() {
+  net::Deadline silence(context_.executor, [this] { client().cancel(); });
+  Sniffed sniffed;
+  std::optional<Clock::time_point> began;
+  silence.set(patience(sniffed, began));
+  bool asked_origin = false;
+  bool came_early = !received_.empty();  // behind a CONNECT
+  while (true) {
+    Result<size_t> n = received_.size();
+    if (!std::exchange(came_early, false)) {
+      auto read = co_await read_client();
+      n = read;
+    }
+    if (n && *n > 0) {
+      sniffed = look();
+      if (sniffed.protocol != Protocol::NeedMore) co_return sniffed;
+      if (!began) began = Clock::now();
+      silence.set(patience(sniffed, began));
+      continue;
+    }
+    const bool silent = !n && n.error().code == Code::Cancelled && silence.is_expired() && client().is_open();
+    client_ended_ = n.has_value();
+    if (client_ended_ && transport_ != nullptr && received_.empty()) transport_->end_output();
+    if (!n && !silent) co_return std::nullopt;
+    if (!received_.empty()) {  // no more comes: what is there has to do
+      sniffed.protocol = sniffed.nearest;
+      const bool is_cut_request = client_ended_ && sniffed.protocol == Protocol::Http1;
+      if (sniffed.protocol == Protocol::NeedMore || is_cut_request) co_return std::nullopt;
+      co_return sniffed;
+    }
+    if (!silent) co_return std::nullopt;
+    if (std::exchange(asked_origin, true)) {  // as without us: its origin cannot be reached
+      client().abort();
+      co_return std::nullopt;
+    }
+    if (is_sealed()) {
+      refuse_opaque(Counter::TunnelledServerFirst);
+      co_return std::nullopt;
+    }
+    const Heard heard = co_await hear_both();
+    if (heard == Heard::Over) co_return std::nullopt;
+    // Who speaks after all may be answered, if only by a 502.
+    if (heard == Heard::NoOrigin) silence.set(context_.limits.header_timeout);
+    came_early = !received_.empty();
+  }
+}
+
+net::Task<Connection::Heard> Connection::hear_both() {
+  if (transport_ != nullptr) co_return co_await hear_both_decrypted();
+  auto origin = co_await reach_plain();
+  if (origin == nullptr) co_return Heard::NoOrigin;
+  const First first = co_await wait_for_either(*origin);
+  if (first == First::Nobody) co_return Heard::Over;
+  if (first == First::Client) {
+    dialed_ = std::move(origin);  // for its first exchange, or for the tunnel
+    co_return Heard::Client;
+  }
+  co_await tunnel_to(std::move(origin), Counter::TunnelledServerFirst);
+  co_return Heard::Over;
+}
+
+net::Task<> Connection::watch(net::Stream& stream, First who, First& first, net::Signal& heard) {
+  auto ready = co_await stream.wait_readable();
+  if (ready && first == First::Nobody) first = who;
+  heard.notify();
+}
+
+net::Task<Connection::First> Connection::wait_for_either(net::Stream& origin) {
+  First first = First::Nobody;
+  net::TaskGroup group(context_.executor);
+  net::Signal heard(context_.executor);
+  deadline_.set(context_.limits.idle_timeout);
+  group.spawn(watch(*stream_, First::Client, first, heard));
+  group.spawn(watch(origin, First::Origin, first, heard));
+  while (first == First::Nobody && group.size() == 2) co_await heard.wait();
+  group.cancel();
+  while (group.size() > 0) co_await group.join();
+  deadline_.clear();
+  co_return first;
+}
+
+}  // namespace tapdeck::server

@@ -55,6 +55,20 @@ bool names_http(std::string_view line, size_t target) {
   return third != std::string_view::npos && begins_with(line.substr(third), "HTTP/");
 }
 
+// Three words in capitals and an empty line: the shape of HTTP/2's preface. One that is not "PRI * HTTP/2.0" is no
+// other protocol's beginning that we know of, and its connection has to be closed (RFC 9113 3.4). NeedMore: the empty
+// line may come yet.
+Protocol sniff_preface_shape(std::string_view bytes, size_t end) {
+  const std::string_view line = bytes.substr(0, end);
+  const bool has_shape = line.ends_with('\r') && std::ranges::count(line, ' ') == 2 &&
+                         std::ranges::all_of(line.substr(0, line.size() - 1),
+                                             [](char byte) { return (byte >= 'A' && byte <= 'Z') || byte == ' '; });
+  if (!has_shape) return Protocol::Opaque;
+  const std::string_view rest = bytes.substr(end + 1);
+  if (rest.starts_with("\r\n")) return Protocol::Http1;
+  return std::string_view("\r\n").starts_with(rest) ? Protocol::NeedMore : Protocol::Opaque;
+}
+
 // RTSP, SIP, IRC and many more begin with a word, a space and something else as well: the whole line tells. One that
 // ends in HTTP is for the parsers to refuse, whatever else is wrong with it.
 Sniffed sniff_request_line(std::string_view bytes) {
@@ -82,8 +96,8 @@ Sniffed sniff_request_line(std::string_view bytes) {
   if (found.protocol == Protocol::Http1) return found;
   if (end == std::string_view::npos) {
     found.protocol = Protocol::NeedMore;
-  } else if (names_http(line, target)) {
-    found.protocol = Protocol::Http1;
+  } else {
+    found.protocol = names_http(line, target) ? Protocol::Http1 : sniff_preface_shape(bytes, end);
   }
   return found;
 }

@@ -93,6 +93,15 @@ TEST(Sniff, KnowsTheHttp2PrefaceButNotItsLookalike) {
   expect_whole_and_cut("PRI * HTTP/1.1\r\n", Protocol::Http1);
 }
 
+TEST(Sniff, LeavesWhatHasThePrefacesShapeToTheParsers) {
+  expect_whole_and_cut("INVALID CONNECTION PREFACE\r\n\r\n", Protocol::Http1);
+  expect_whole_and_cut("SCAN ALL FILES\r\nSCAN", Protocol::Opaque);
+  EXPECT_EQ(sniff("SCAN ALL FILES\r\n").protocol, Protocol::NeedMore);
+  EXPECT_EQ(sniff("SCAN ALL FILES\r\n").nearest, Protocol::Opaque) << "a short wait";
+  EXPECT_EQ(sniff("SCAN ALL FILES\n\n").protocol, Protocol::Opaque);
+  EXPECT_EQ(sniff("SCAN FILES\r\n\r\n").protocol, Protocol::Opaque);
+}
+
 TEST(Sniff, TakesEverythingElseForOpaqueAtOnce) {
   for (const char* bytes : {"\x01\x02", " GET /", "GET\t/", "GET \r\n", "GET \x01", "SSH-2.0-x",
                             "AVERYLONGMETHODNAMETHATISNONE /", "*1\r\n$4\r\nPING\r\n", "EHLO\r\n", "AMQP\x01"}) {

@@ -4,9 +4,10 @@
  * One copy for all targets. It only tells; it neither hinders nor follows anybody.
  *
  * The kernel's tracepoint tells of a move that has happened, and where to, but not where from. So each process carries
- * a mark: which captured cgroups it is in. It gets one when it is forked, when it is moved, and, if it was there
- * before, by the iterator. A child that is put elsewhere at once (CLONE_INTO_CGROUP) is seen by the fork alone. Marks
- * hold ids, which the kernel uses once, so that none becomes wrong when targets come and go. Kernel 5.15 and newer.
+ * a mark: which captured cgroups it is in. It gets one when it is forked, when it is moved, when a thread that is not
+ * its leader executes a program and so becomes the leader, and, if it was there before, by the iterator. A child that
+ * is put elsewhere at once (CLONE_INTO_CGROUP) is seen by the fork alone. Marks hold ids, which the kernel uses once,
+ * so that none becomes wrong when targets come and go. Built for kernel 5.15, run on 6.18.
  */
 #include <linux/bpf.h>
 
@@ -20,6 +21,9 @@
 
 #define MAX_DEPTH 32 /* of cgroups: the way to the root is walked that far. For the verifier, 5.15 */
 #define MAX_NESTED 4 /* captured cgroups around one process; the outer ones count */
+
+/* 100 ms: who moves processes to and fro must not fill the ring that all events share. */
+#define TELL_INTERVAL_NS 100000000ULL
 
 /* What is read of the kernel's own structures. libbpf looks into the running kernel's BTF for where it is in them. */
 #define KERNEL_TYPE __attribute__((preserve_access_index))
@@ -81,6 +85,14 @@ struct {
   __type(value, struct mark);
 } marks SEC(".maps");
 
+/* When a departure of each slot was last told. Programs only. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, TAPDECK_MAX_TARGETS);
+  __type(key, __u32);
+  __type(value, __u64);
+} told SEC(".maps");
+
 static __always_inline struct cgroup* parent_of(struct cgroup* cgroup) {
   return cgroup->self.parent->cgroup;
 }
@@ -126,6 +138,16 @@ GLOBAL __u64 slots_left(const struct mark* before, const struct mark* after) {
   return left;
 }
 
+/* Every departure is counted; an event is sent for the first in a while. Two at once may both be. */
+static __always_inline int is_time_to_tell(__u32 slot) {
+  __u64 now = bpf_ktime_get_ns();
+  __u64* last = bpf_map_lookup_elem(&told, &slot);
+
+  if (!last || (*last && now - *last < TELL_INTERVAL_NS)) return 0;
+  *last = now;
+  return 1;
+}
+
 GLOBAL int tell_each(__u64 left, __u64 to, __u32 pid, __u64 comm0, __u64 comm1) {
   struct tapdeck_event event = {.kind = TAPDECK_EVENT_LEFT_CGROUP, .cgroup_id = to, .pid = pid};
 
@@ -135,7 +157,7 @@ GLOBAL int tell_each(__u64 left, __u64 to, __u32 pid, __u64 comm0, __u64 comm1) 
     if (!(left >> slot & 1)) continue;
     event.target = slot;
     count_one(slot, TAPDECK_LEFT_CGROUP);
-    send_event(&event);
+    if (is_time_to_tell(slot)) send_event(&event);
   }
   return 0;
 }
@@ -174,6 +196,17 @@ int BPF_PROG(tapdeck_forked, struct task_struct* parent, struct task_struct* chi
   look_around(child->cgroups->dfl_cgrp, &after);
   if (of_parent) tell(slots_left(of_parent, &after), child, child->cgroups->dfl_cgrp);
   if (is_process) put_mark(child, &after);
+  return 0;
+}
+
+/* The leader's mark went with the old leader: the thread that executes has its number now, not its storage. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(tapdeck_executed, struct task_struct* task, int old_pid, void* program) {
+  struct mark now = {};
+
+  if (old_pid == task->pid) return 0;
+  look_around(task->cgroups->dfl_cgrp, &now);
+  put_mark(task, &now);
   return 0;
 }
 

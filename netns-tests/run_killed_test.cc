@@ -28,6 +28,25 @@ std::vector<pid_t> numbers(const std::string& text) {
 // The tests that differ by nothing but the flags of the run.
 class Killed : public ::testing::TestWithParam<std::vector<std::string>> {
  protected:
+  // However it ended, `clean` leaves nothing of it.
+  void TearDown() override {
+    if (!run_) return;
+    const auto clean = run_to_end(tapdeck({"clean", "--state-dir", state()}));
+    EXPECT_EQ(clean.status, 0) << clean.err;
+    EXPECT_FALSE(any_alive());
+    EXPECT_EQ(left_of_run(), "");
+  }
+  // Its cgroups, its records and its pins.
+  [[nodiscard]] std::string left_of_run() const {
+    const std::string pid = std::to_string(run_->pid());
+    std::string left = run_to_end({"find", cgroup2_mount().string(), "-name", "tapdeck-run-" + pid + "-*"}).out;
+    for (const auto* name : {"capture-", "run-"}) {
+      const std::string directory = "/run/tapdeck/" + (name + pid);
+      if (std::filesystem::exists(directory)) left += directory + "\n";
+    }
+    if (!pins_.empty() && std::filesystem::exists(pins_)) left += pins_ + "\n";
+    return left;
+  }
   ProcessOptions tapdeck(std::vector<std::string> argv) {
     argv.insert(argv.begin(), tapdeck_binary());
     return seated({.lab = lab_}, argv);
@@ -40,15 +59,20 @@ class Killed : public ::testing::TestWithParam<std::vector<std::string>> {
     argv.insert(argv.end(), command.begin(), command.end());
     run_.emplace(tapdeck(argv));
     ASSERT_TRUE(eventually(15s, [&] { return run_->out().ends_with("\n"); })) << run_->err();
+    know();
+  }
+  void know() {
     family_ = numbers(run_->out());
     ASSERT_FALSE(family_.empty()) << run_->out();
     guard_ = find_guard();
     EXPECT_GT(guard_, 0);
+    pins_ = read_file("/run/tapdeck/capture-" + std::to_string(run_->pid()) + "/kernel/pins");
+    while (pins_.ends_with('\n')) pins_.pop_back();
   }
   [[nodiscard]] pid_t find_guard() const {
     const std::string pid = std::to_string(run_->pid());
     for (const pid_t child : numbers(read_file("/proc/" + pid + "/task/" + pid + "/children"))) {
-      if (read_file("/proc/" + std::to_string(child) + "/comm") == "tapdeck-guard\n") return child;
+      if (read_file("/proc/" + std::to_string(child) + "/comm") == "td-run-guard\n") return child;
     }
     return 0;
   }
@@ -71,7 +95,8 @@ class Killed : public ::testing::TestWithParam<std::vector<std::string>> {
   Topology lab_;
   std::optional<Process> run_;
   std::vector<pid_t> family_;
-  pid_t guard_ = 0;  // 0: none
+  pid_t guard_ = 0;   // 0: none
+  std::string pins_;  // their directory; empty: none
 };
 INSTANTIATE_TEST_SUITE_P(All, Killed,
                          ::testing::Values(std::vector<std::string>{}, std::vector<std::string>{"--sealed"}),
@@ -125,13 +150,43 @@ TEST_P(Killed, WithItsGuardWhoeverCleansFromAnotherCgroupFindsThemToo) {
     options.cgroup = &elsewhere;
     run_.emplace(options);
     ASSERT_TRUE(eventually(15s, [&] { return run_->out().ends_with("\n"); })) << run_->err();
-    family_ = numbers(run_->out());
-    guard_ = find_guard();
+    know();
     kill_guard_and_run();
     const auto clean = run_to_end(tapdeck({"clean", "--state-dir", state()}));
     EXPECT_EQ(clean.status, 0) << clean.err;
     EXPECT_FALSE(any_alive());
   }
+}
+
+// As in the service's sandbox: cgroups are read-only there, and only root's processes can be killed.
+std::vector<std::string> sandboxed(const std::vector<std::string>& argv) {
+  std::vector<std::string> out = {
+      "unshare", "-m", "sh", "-c",
+      "mount -o remount,ro,bind " + cgroup2_mount().string() + " && exec setpriv --bounding-set -kill \"$0\" \"$@\""};
+  out.insert(out.end(), argv.begin(), argv.end());
+  return out;
+}
+
+TEST_P(Killed, AReadOnlyCgroupThatNobodyLivesInKeepsNothingInTheKernel) {
+  start(GetParam(), kFamily);
+  kill_guard_and_run();
+  for (const pid_t pid : family_) ::kill(pid, SIGKILL);
+  ASSERT_TRUE(eventually(10s, [&] { return !any_alive(); }));
+  const auto clean = run_to_end(seated({.lab = lab_}, sandboxed({tapdeck_binary(), "clean", "--state-dir", state()})));
+  EXPECT_EQ(clean.status, 0) << clean.err;
+  EXPECT_FALSE(std::filesystem::exists("/run/tapdeck/capture-" + std::to_string(run_->pid()))) << clean.err;
+  EXPECT_TRUE(pins_.empty() || !std::filesystem::exists(pins_));
+}
+
+TEST_P(Killed, WhomTheServiceCannotKillStaysCapturedAndItSaysWhoCan) {
+  start(GetParam(),
+        {"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "sh", "-c", "echo $$; exec sleep 1000"});
+  kill_guard_and_run();
+  const auto clean = run_to_end(seated({.lab = lab_}, sandboxed({tapdeck_binary(), "clean", "--state-dir", state()})));
+  EXPECT_THAT(clean.err, HasSubstr("sudo tapdeck clean"));
+  EXPECT_TRUE(any_alive());
+  EXPECT_TRUE(std::filesystem::exists("/run/tapdeck/capture-" + std::to_string(run_->pid())));
+  EXPECT_TRUE(pins_.empty() || std::filesystem::exists(pins_));
 }
 
 class KilledOpenRun : public Killed {};
@@ -155,6 +210,25 @@ TEST_F(KilledOpenRun, NobodyConnectsPastItBeforeTheGuardHasEndedThem) {
   EXPECT_TRUE(any_alive());
   signal_guard(SIGCONT);
   EXPECT_TRUE(eventually(10s, [&] { return !any_alive(); }));
+}
+
+// What we open must not become standard descriptors, or what we log goes into it; the command gets them as we did.
+TEST_F(KilledOpenRun, ACommandLivesWhoseStandardDescriptorsAreClosed) {
+  const auto said = lab_.directory() / "said";
+  for (int closed = 1; closed < 8; ++closed) {
+    std::string run =
+        "exec \"$0\" run --state-dir \"$1\" -- sh -c 'a=; for f in 0 1 2; do [ -e /proc/$$/fd/$f ] && a=$a$f; done; "
+        "echo \"$a\" > \"$1\"; exit 5' sh \"$2\"";
+    std::string open;
+    for (const int fd : {0, 1, 2}) {
+      const bool is_closed = (closed & (1 << fd)) != 0;
+      (is_closed ? run : open) += is_closed ? " " + std::to_string(fd) + "<&-" : std::to_string(fd);
+    }
+    const auto ended = run_to_end(seated({.lab = lab_}, {"sh", "-c", run, tapdeck_binary(), state(), said.string()}));
+    EXPECT_EQ(ended.status, 5) << run << ended.err;
+    EXPECT_EQ(read_file(said), open + "\n") << run;
+    std::filesystem::remove(said);
+  }
 }
 
 TEST_F(KilledOpenRun, AnOrderlyEndLeavesNoGuard) {

@@ -27,6 +27,31 @@ constexpr size_t kGatherBytes = 256 << 10;
 constexpr size_t kSpares = 16;
 constexpr size_t kSpareBytes = 256 << 10;
 
+// What takes back, of recordings whose end was refused, the parts handed over before: without them they would stay,
+// and the next start would make recordings of them. Small, and at most one a long recording: no bound holds for them.
+std::vector<PendingWrite> abandons_of(const std::vector<PendingWrite>& refused) {
+  using Step = PendingWrite::Step;
+  std::vector<PendingWrite> abandons;
+  for (const PendingWrite& write : refused) {
+    const bool ends = write.step == Step::Finish || write.step == Step::Abandon;
+    if (!ends || !write.was_begun) continue;
+    PendingWrite& abandon = abandons.emplace_back();
+    abandon.step = Step::Abandon;
+    abandon.was_begun = true;
+    abandon.session_number = write.session_number;
+    abandon.take = write.take;
+    abandon.id = write.id;
+    abandon.references = write.references;
+  }
+  return abandons;
+}
+
+size_t memory_of(const std::vector<PendingWrite>& writes) {
+  size_t bytes = 0;
+  for (const PendingWrite& write : writes) bytes += write.memory();
+  return bytes;
+}
+
 }  // namespace
 
 struct StoreWriter::Impl {
@@ -155,6 +180,14 @@ struct StoreWriter::Impl {
     }
   }
 
+  // mutex held. Nobody is told.
+  void queue_alone(std::vector<PendingWrite> writes) {
+    const size_t bytes = memory_of(writes);
+    stats.queued_bytes += bytes;
+    queue.push_back({std::move(writes), nullptr, 0, bytes});
+    work.notify_one();
+  }
+
   // Its segments are handed over once: without one of them the recording could not be replayed.
   void note_torn() {
     using Step = PendingWrite::Step;
@@ -227,16 +260,18 @@ StoreWriter::~StoreWriter() {
 
 Result<void> StoreWriter::submit(std::vector<PendingWrite>& writes, Completion* completion, uint64_t token,
                                  SpareWrites* spares) {
-  size_t bytes = 0;
-  for (const auto& write : writes) bytes += write.memory();
+  const size_t bytes = memory_of(writes);
   bool is_due = false;
   {
     const std::lock_guard guard(impl_->mutex);
     if (impl_->stats.queued_bytes + bytes > impl_->options.queue_bytes) {
       ++impl_->stats.refused;
-      return fail(Code::Exhausted,
-                  "the store cannot keep up: " + std::to_string(impl_->stats.queued_bytes) + " bytes wait for the disk",
-                  Origin::Store);
+      auto refused =
+          fail(Code::Exhausted,
+               "the store cannot keep up: " + std::to_string(impl_->stats.queued_bytes) + " bytes wait for the disk",
+               Origin::Store);
+      if (auto abandons = abandons_of(writes); !abandons.empty()) impl_->queue_alone(std::move(abandons));
+      return refused;
     }
     const size_t before = impl_->stats.queued_bytes;
     impl_->stats.queued_bytes += bytes;

@@ -51,7 +51,8 @@ class StoreWriter {
 
   // Queues `writes` and empties the vector. What earlier hand-overs were made of is given to `spares`, or freed here,
   // by the thread that allocated it: memory freed on another thread costs an allocator several times as much.
-  // `completion` may be null. Error Exhausted: the queue is full, nothing was taken, the vector is as it was.
+  // `completion` may be null. Error Exhausted: the queue is full, nothing was taken, the vector is as it was. The
+  // recordings that end in it and of which a part was handed over before are given up.
   [[nodiscard]] Result<void> submit(std::vector<PendingWrite>& writes, Completion* completion, uint64_t token,
                                     SpareWrites* spares = nullptr);
   // Blocks until everything submitted before is written or failed. For shutdown and tests, not for workers.

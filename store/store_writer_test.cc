@@ -77,7 +77,11 @@ TEST(StoreWriter, WhatNobodyWaitsForIsGatheredAndWrittenAllTheSame) {
     ASSERT_TRUE(writer->submit(writes, &answers, i));
   };
   for (uint64_t i = 0; i < 100; ++i) submit(i, 100);
-  while (writer->stats().recordings < 100) std::this_thread::yield();  // without a flush
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (writer->stats().recordings < 100 && std::chrono::steady_clock::now() < limit) {
+    std::this_thread::yield();  // without a flush
+  }
+  ASSERT_EQ(writer->stats().recordings, 100u);
   for (uint64_t i = 100; i < 120; ++i) submit(i, 100 << 10);
   writer->flush();
   EXPECT_EQ(writer->stats().recordings, 120u);
@@ -94,6 +98,36 @@ TEST(StoreWriter, RefusesMoreThanItsQueueHolds) {
   EXPECT_EQ(refused.error().code, Code::Exhausted);
   EXPECT_EQ(writes.size(), 1u) << "the caller keeps what was not taken";
   EXPECT_EQ(writer->stats().refused, 1u);
+}
+
+// What is in the store of it already would be there for good, until the next start made a recording of it.
+TEST(StoreWriter, ALongRecordingWhoseEndIsRefusedLeavesNothing) {
+  const TempDirectory dir;
+  Answers answers;
+  {
+    auto store = open_store(dir.path());
+    Recorder recorder(*store, "s");
+    auto writer = *StoreWriter::start(*store, {.queue_bytes = kSegmentBytes + kSegmentBytes / 2});
+    auto builder = recorder.begin("/long");
+    builder.response(Recorder::ok());
+    builder.body(BodySide::Response, body_of(1, kSegmentBytes), 0);
+    std::vector<PendingWrite> writes;
+    builder.take_writes(writes);
+    ASSERT_TRUE(writer->submit(writes, &answers, 1));
+    writer->flush();
+    builder.finish({});
+    builder.take_writes(writes);
+    for (uint64_t i = 0; i < 2; ++i) {
+      auto others = recorder.whole("/other", body_of(2 + i, kSegmentBytes));
+      std::ranges::move(others, std::back_inserter(writes));
+    }
+    const size_t size = writes.size();
+    ASSERT_FALSE(writer->submit(writes, &answers, 2));
+    EXPECT_EQ(writes.size(), size);
+    writer->flush();
+    EXPECT_EQ(answers.tokens, std::vector<uint64_t>{1}) << "the refusal was the answer";
+  }
+  EXPECT_EQ(open_store(dir.path())->stored_recordings(), 0U);
 }
 
 TEST(StoreWriter, ARecordingWhoseSessionWasDeletedMeanwhileIsToldAsDropped) {
@@ -172,13 +206,15 @@ TEST(StoreWriter, WorkersReadersAndDeletionsOverlap) {
 // Hands over until the answer is what is waited for.
 void await_answer(StoreWriter& writer, const std::function<std::vector<PendingWrite>()>& make,
                   const std::function<bool(const Answers&)>& is_it) {
-  while (true) {
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (std::chrono::steady_clock::now() < limit) {
     Answers answers;
     auto writes = make();
     ASSERT_TRUE(writer.submit(writes, &answers, 1));
     writer.flush();
     if (is_it(answers)) return;
   }
+  FAIL() << "the answer never came";
 }
 
 TEST(StoreWriter, WhatIsWrittenIntoADirectoryThatWasMovedAwayIsLostAndSaidToBe) {

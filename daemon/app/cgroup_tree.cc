@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <filesystem>
-#include <fstream>
 #include <string_view>
 
 #include "daemon/base/unique_fd.h"
@@ -28,15 +30,79 @@ int remove_tree(const std::string& path) {
   return ::rmdir(path.c_str()) == 0 || errno == ENOENT ? 0 : errno;
 }
 
-void collect_pids(const std::string& path, std::vector<pid_t>& out) {
-  std::ifstream procs(path + "/cgroup.procs");
-  for (pid_t pid = 0; procs >> pid;) out.push_back(pid);
-  for (const std::string& below : cgroups_below(path)) collect_pids(below, out);
+// The text of one of the kernel's files; 0, or the errno.
+int read_all(const std::string& file, std::string& text) {
+  const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return errno;
+  char buffer[4096];
+  for (;;) {
+    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    if (n == 0) return 0;
+    if (n < 0) return errno;
+    text.append(buffer, static_cast<size_t>(n));
+  }
 }
 
-bool write_word(const std::string& file, std::string_view word) {
+// 0, or the errno of the first file that could not be read. Processes that our process namespace does not show are 0.
+int collect_pids(const std::string& path, std::vector<pid_t>& out) {
+  std::string text;
+  int worst = read_all(path + "/cgroup.procs", text);
+  // Removed meanwhile; or threaded, and the cgroup above lists its processes.
+  if (worst == ENOENT || worst == ENODEV || worst == EOPNOTSUPP) worst = 0;
+  const char* at = text.data();
+  const char* end = at + text.size();
+  for (pid_t pid = 0; at < end; ++at) {
+    const auto parsed = std::from_chars(at, end, pid);
+    if (parsed.ec != std::errc{}) break;
+    out.push_back(pid);
+    at = parsed.ptr;
+  }
+  for (const std::string& below : cgroups_below(path)) {
+    if (const int error = collect_pids(below, out); worst == 0) worst = error;
+  }
+  return worst;
+}
+
+// 0, or the errno.
+int write_word(const std::string& file, std::string_view word) {
   const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
-  return fd && ::write(fd.get(), word.data(), word.size()) == static_cast<ssize_t>(word.size());
+  if (!fd) return errno;
+  return ::write(fd.get(), word.data(), word.size()) == static_cast<ssize_t>(word.size()) ? 0 : errno;
+}
+
+int kill_one(const std::string& cgroup, pid_t pid) {
+  const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!process) return errno == ESRCH ? 0 : errno;
+  // The number may have become another's before we had the descriptor; what it names from here on stays the same.
+  std::vector<pid_t> now;
+  if (const int error = collect_pids(cgroup, now); error != 0) return error;
+  if (std::ranges::find(now, pid) == now.end()) return 0;
+  if (::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) == 0 || errno == ESRCH) return 0;
+  return errno;
+}
+
+// One by one: 0 when at least one of them got its signal or none was there, else the errno of the first that did not.
+int kill_each(const std::string& cgroup) {
+  std::vector<pid_t> pids;
+  if (const int error = collect_pids(cgroup, pids); error != 0) return error;
+  int first = 0;
+  bool some = pids.empty();
+  for (const pid_t pid : pids) {
+    // kill(0) would be our own process group.
+    const int error = pid > 0 ? kill_one(cgroup, pid) : ESRCH;
+    some = some || error == 0;
+    if (first == 0) first = error;
+  }
+  return some ? 0 : first;
+}
+
+Population population(int events) {
+  char text[256];
+  const ssize_t n = ::pread(events, text, sizeof text, 0);
+  if (n < 0) return errno == ENODEV ? Population::Nobody : Population::Unknown;  // ENODEV: somebody removed it
+  const std::string_view all(text, static_cast<size_t>(n));
+  if (all.contains("populated 0")) return Population::Nobody;
+  return all.contains("populated 1") ? Population::Somebody : Population::Unknown;
 }
 
 }  // namespace
@@ -53,39 +119,44 @@ std::vector<std::string> cgroups_below(const std::string& cgroup) {
 
 std::vector<pid_t> pids_in(const std::string& cgroup) {
   std::vector<pid_t> out;
-  collect_pids(cgroup, out);
+  ignore(collect_pids(cgroup, out), "those that may be looked at");
   return out;
 }
 
-bool wait_until_empty(const std::string& cgroup, std::chrono::milliseconds limit) {
+Population wait_until_empty(const std::string& cgroup, std::chrono::milliseconds limit) {
   const auto until = Clock::now() + limit;
   const UniqueFd events(::open((cgroup + "/cgroup.events").c_str(), O_RDONLY | O_CLOEXEC));
-  if (!events) return pids_in(cgroup).empty();
+  if (!events) {
+    struct stat directory{};
+    const bool gone = errno == ENOENT && ::stat(cgroup.c_str(), &directory) != 0 && errno == ENOENT;
+    return gone ? Population::Nobody : Population::Unknown;
+  }
   for (;;) {
-    char text[256];
-    const ssize_t n = ::pread(events.get(), text, sizeof text, 0);
-    if (n <= 0) return true;  // ENODEV: somebody removed it
-    if (std::string_view(text, static_cast<size_t>(n)).find("populated 0") != std::string_view::npos) return true;
+    const Population now = population(events.get());
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
-    if (left <= 0) return false;
+    if (now != Population::Somebody || left <= 0) return now;
     // The kernel raises POLLPRI when "populated" changes.
     pollfd poll_fd{events.get(), POLLPRI, 0};
     ::poll(&poll_fd, 1, static_cast<int>(left));
   }
 }
 
-bool kill_all_in(const std::string& cgroup, std::chrono::milliseconds limit) {
+Result<void> kill_all_in(const std::string& cgroup, std::chrono::milliseconds limit) {
   const auto until = Clock::now() + limit;
-  // Before Linux 5.14 there is no cgroup.kill: one by one, again and again, for they may fork meanwhile.
-  const bool at_once = write_word(cgroup + "/cgroup.kill", "1");
+  // It fails before Linux 5.14, which has no such file, and where cgroups are read-only or not ours, as in the unit's
+  // sandbox: then one by one, again and again, for they may fork meanwhile.
+  const bool at_once = write_word(cgroup + "/cgroup.kill", "1") == 0;
   for (;;) {
-    if (!at_once) {
-      for (const pid_t pid : pids_in(cgroup)) ::kill(pid, SIGKILL);
+    if (const int error = at_once ? 0 : kill_each(cgroup); error != 0) {
+      if (wait_until_empty(cgroup, std::chrono::milliseconds(0)) == Population::Nobody) return {};
+      return fail_errno(error, "kill the processes in " + cgroup, Origin::Kernel);
     }
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
     const std::chrono::milliseconds round(at_once ? left : std::min(left, std::chrono::milliseconds(20)));
-    if (wait_until_empty(cgroup, round)) return true;
-    if (Clock::now() >= until) return false;
+    const Population now = wait_until_empty(cgroup, round);
+    if (now == Population::Nobody) return {};
+    if (now == Population::Unknown) return fail(Code::Internal, "cannot see who lives in " + cgroup, Origin::Kernel);
+    if (Clock::now() >= until) return fail(Code::Timeout, "a process in " + cgroup + " does not end", Origin::Kernel);
   }
 }
 

@@ -20,7 +20,8 @@ namespace {
 template <class Ask>
 int list(const Common& common, const Streams& streams, const std::string& what, std::initializer_list<Column> columns,
          Ask ask, Need need = Need::Read) {
-  if (const auto config = config_for(common.config_file); !config) return print_error(common, streams, config.error());
+  const auto config = config_for(common.config_file, config::NamedFiles::Any);
+  if (!config) return print_error(common, streams, config.error());
   auto control = ControlHandle::open(common, need);
   if (!control && control.error().code == Code::NotFound) {
     if (common.format == Format::Json) {
@@ -247,7 +248,10 @@ int mode_show(const Common& common, Streams streams) {
       common, streams, Need::Daemon, "asking the daemon", [](auto& c) { return c.mode(); },
       [&](const Json& json) {
         streams.out << "default: " << cell_of(json["mode"]) << ", session " << cell_of(json["session"]);
-        if (json.contains("configured") && json["configured"] != json["mode"])
+        if (!json.value("kept", true)) {
+          streams.out << " (until the daemon ends: it could not be kept; the configured mode is "
+                      << cell_of(json["configured"]) << ')';
+        } else if (json.contains("configured") && json["configured"] != json["mode"])
           streams.out << " (kept over restarts; the configured mode is " << cell_of(json["configured"]) << ')';
         streams.out << '\n';
         print_table(streams, json["targets"],

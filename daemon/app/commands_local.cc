@@ -32,7 +32,7 @@ struct Ca {
 enum class NoCa { Make, Fail };
 
 Result<Ca> open_ca(const Common& common, NoCa if_missing) {
-  TRY(config, config_for(common.config_file));
+  TRY(config, config_for(common.config_file, config::NamedFiles::Any));
   Ca out{.paths = paths_of(config, common.state_dir), .authority = nullptr};
   TRY_VOID(check_known(out.paths));
   if (if_missing == NoCa::Fail && ::access(out.paths.ca_cert.c_str(), F_OK) != 0 && errno == ENOENT) {
@@ -148,7 +148,7 @@ int config_check(const Common& common, Streams streams) {
 }
 
 int config_show(const Common& common, Streams streams) {
-  auto config = config_for(common.config_file);
+  auto config = config_for(common.config_file, config::NamedFiles::Any);
   if (!config) return print_error(common, streams, config.error());
   // With the defaults that depend on who runs it filled in: what is in force, not what was written.
   const Paths paths = paths_of(*config, common.state_dir);
@@ -163,7 +163,7 @@ int config_show(const Common& common, Streams streams) {
 }
 
 int clean_leftovers(const Common& common, Streams streams) {
-  const auto config = config_for(common.config_file);
+  const auto config = config_for(common.config_file, config::NamedFiles::Any);
   // A broken configuration must not keep programs in the kernel: the run directory does not need it.
   const Paths paths = paths_of(config ? *config : config::Config{}, common.state_dir);
   // After a crash the unit is started again at once, and that start cleans. Until then what must fail closed does.

@@ -40,13 +40,11 @@ Json view_of(const TargetStatus& target, bool configured) {
 
 // As the backend of a daemon with this configuration would have it.
 bool AppControl::is_closed(const TargetSettings& settings) const {
-  if (settings.sealed || settings.on_lease == LeasePolicy::Closed) return true;
-  if (settings.on_lease == LeasePolicy::Open || parts_.config == nullptr) return false;
-  Mode by_default = parts_.config->proxy.mode;
-  if (const auto kept = load_mode(parts_.mode_file)) {
-    if (*kept && (*kept)->configured == by_default) by_default = (*kept)->mode;
-  }
-  return config::lease_policy(parts_.config->capture, settings.mode.value_or(by_default)) == config::OnLease::Closed;
+  if (settings.sealed) return true;
+  if (parts_.config == nullptr) return settings.on_lease == LeasePolicy::Closed;
+  const Mode configured = parts_.config->proxy.mode;
+  const Mode by_default = mode_of_next_start(parts_.mode_file, configured).value_or(configured);
+  return closes_on_lease(settings, parts_.config->capture, settings.mode.value_or(by_default));
 }
 
 // The state that outlives a daemon, for `tapdeck targets` without one.
@@ -138,7 +136,12 @@ Result<admin::Json> AppControl::mode() {
   if (parts_.runtime == nullptr) return no_daemon("the mode in force");
   const Defaults now = defaults();
   Json out = {{"mode", to_string(now.mode)}, {"session", now.session}, {"targets", Json::array()}};
-  if (parts_.config != nullptr) out["configured"] = to_string(parts_.config->proxy.mode);
+  if (parts_.config != nullptr) {
+    const Mode configured = parts_.config->proxy.mode;
+    const auto next = mode_of_next_start(parts_.mode_file, configured);
+    out["configured"] = to_string(configured);
+    out["kept"] = next && *next == now.mode;
+  }
   for (const TargetStatus& target : all_targets()) {
     out["targets"].push_back({{"id", std::to_string(target.id)},
                               {"name", target.settings.shown()},

@@ -71,7 +71,9 @@ TEST_F(ControlTest, ModeOfTheDaemonIsKept) {
                       .targets_file = {},
                       .config = &config,
                       .mode_file = directory_ / "mode.json"});
-  EXPECT_EQ(parsed(control.set_mode(Mode::Replay, ""))["configured"], "record");
+  const Json set = parsed(control.set_mode(Mode::Replay, ""));
+  EXPECT_EQ(set["configured"], "record");
+  EXPECT_EQ(set["kept"], true);
   EXPECT_EQ(mode_at_start(directory_ / "mode.json", Mode::Record).value(), Mode::Replay);
 }
 
@@ -89,6 +91,9 @@ TEST_F(ControlTest, AModeThatCannotBeKeptIsInForceAndSaysSo) {
   ASSERT_FALSE(set);
   EXPECT_NE(set.error().detail.find("the mode is replay now"), std::string::npos) << set.error().detail;
   EXPECT_EQ(runtime_.now.mode, Mode::Replay);
+  EXPECT_EQ(parsed(control.mode())["kept"], false);
+  runtime_.now.mode = Mode::Record;
+  EXPECT_EQ(parsed(control.mode())["kept"], true) << "the configured one, as the next start has it";
 }
 
 TEST_F(ControlTest, RewindReachesTheCursors) {

@@ -278,10 +278,7 @@ void Engine::renew_lease() {
 }
 
 void Engine::tell_lapse() {
-  uint64_t seen = 0;
-  for (const kernel::TargetStats& target : capture_->stats().targets) {
-    seen += target.uncaptured[static_cast<size_t>(kernel::Uncaptured::Lease)];
-  }
+  const uint64_t seen = capture_->lapsed_flows();  // not stats(): what waits here lets the lease run out again
   const uint64_t before = std::exchange(lapsed_flows_, seen);
   const uint64_t since = seen - std::min(seen, before);  // less: a target with some was detached
   log::line(since > 0 ? log::Level::Warn : log::Level::Info, "lease.ran_out",

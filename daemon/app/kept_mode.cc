@@ -18,6 +18,20 @@ std::optional<Mode> mode_in(const nlohmann::json& json, const char* key) {
   return parse_mode(it->get<std::string>());
 }
 
+// By a file that was read, or does not decode.
+Mode mode_by(const Result<std::optional<KeptMode>>& kept, Mode configured) {
+  if (!kept) return Mode::Replay;
+  return *kept && (*kept)->configured == configured ? (*kept)->mode : configured;
+}
+
+// A full or read-only disk refuses no start: the mode is known, and the next start finds the same file.
+void rewrite(const std::filesystem::path& file, const KeptMode& kept) {
+  const auto saved = save_mode(file, kept);
+  if (saved) return;
+  log::warn("mode.unsaved", "the mode in force could not be written down; the next start decides anew",
+            {{"mode", to_string(kept.mode)}, {"error", saved.error().message()}});
+}
+
 }  // namespace
 
 Result<std::optional<KeptMode>> load_mode(const std::filesystem::path& file) {
@@ -40,32 +54,37 @@ Result<void> save_mode(const std::filesystem::path& file, const KeptMode& kept) 
   return replace_on_disk(file, json.dump() + "\n");
 }
 
+Result<Mode> mode_of_next_start(const std::filesystem::path& file, Mode configured) {
+  const auto kept = load_mode(file);
+  if (!kept && kept.error().code != Code::Corrupt) return std::unexpected(kept.error());
+  return mode_by(kept, configured);
+}
+
 Result<Mode> mode_at_start(const std::filesystem::path& file, Mode configured) {
   const auto kept = load_mode(file);
   if (!kept && kept.error().code != Code::Corrupt) return std::unexpected(kept.error());
+  const Mode mode = mode_by(kept, configured);
   if (!kept) {
-    TRY_VOID(save_mode(file, {.mode = Mode::Replay, .configured = configured}));
+    rewrite(file, {.mode = mode, .configured = configured});
     log::warn(
         "mode.lost",
         "the mode that was set does not decode: replay is in force, so that nothing is recorded over; choose one: "
         "tapdeck mode set MODE",
         {{"problem", kept.error().detail}, {"configured", to_string(configured)}});
-    return Mode::Replay;
+    return mode;
   }
-  if (!*kept) return configured;
+  if (!*kept) return mode;
   if ((*kept)->configured != configured) {
     // Written, not only passed over: else it would come back with the next change of the file.
-    TRY_VOID(save_mode(file, {.mode = configured, .configured = configured}));
+    rewrite(file, {.mode = mode, .configured = configured});
     log::warn("mode.configured",
               "the configured mode was changed since another was set: the configured one is in force",
-              {{"mode", to_string(configured)}, {"was_set", to_string((*kept)->mode)}});
-    return configured;
-  }
-  if ((*kept)->mode != configured) {
+              {{"mode", to_string(mode)}, {"was_set", to_string((*kept)->mode)}});
+  } else if (mode != configured) {
     log::warn("mode.kept", "the mode that was set is in force, not the configured one",
-              {{"mode", to_string((*kept)->mode)}, {"configured", to_string(configured)}});
+              {{"mode", to_string(mode)}, {"configured", to_string(configured)}});
   }
-  return (*kept)->mode;
+  return mode;
 }
 
 }  // namespace tapdeck::app

@@ -21,9 +21,12 @@ struct KeptMode {
 // Replaces the file atomically; on the disk when it returns.
 Result<void> save_mode(const std::filesystem::path& file, const KeptMode& kept);
 
-// What a daemon begins with. The log says why when it is not the configured one, or when a kept one is dropped. In
-// place of a file that does not decode, replay is in force and kept: whatever had been set, that asks no origin and
-// records over nothing. Errors: Permission, Io.
+// What a daemon with this configuration would begin with. Errors: Permission, Io.
+[[nodiscard]] Result<Mode> mode_of_next_start(const std::filesystem::path& file, Mode configured);
+// The same, by the daemon that begins. The log says why when it is not the configured one, or when a kept one is
+// dropped. In place of a file that does not decode, replay is in force and kept: whatever had been set, that asks no
+// origin and records over nothing. A file that cannot be written now (a full disk) is in the log and no reason not to
+// begin.
 [[nodiscard]] Result<Mode> mode_at_start(const std::filesystem::path& file, Mode configured);
 
 }  // namespace tapdeck::app

@@ -53,6 +53,24 @@ TEST_F(KeptModeTest, AFileThatDoesNotDecodeIsReplayUntilAnotherIsSet) {
   }
 }
 
+TEST_F(KeptModeTest, AFileThatCannotBeWrittenRefusesNoStart) {
+  set(Mode::Replay, Mode::Record);
+  std::filesystem::create_directory(file_.string() + ".tmp");  // where the new one would be made
+  EXPECT_EQ(start(Mode::Hybrid), Mode::Hybrid);
+  std::ofstream(file_) << "{";
+  EXPECT_EQ(start(Mode::Record), Mode::Replay);
+}
+
+TEST_F(KeptModeTest, WhatTheNextStartBeginsWithCanBeAskedFor) {
+  EXPECT_EQ(mode_of_next_start(file_, Mode::Hybrid).value(), Mode::Hybrid);
+  set(Mode::Replay, Mode::Record);
+  EXPECT_EQ(mode_of_next_start(file_, Mode::Record).value(), Mode::Replay);
+  EXPECT_EQ(mode_of_next_start(file_, Mode::Hybrid).value(), Mode::Hybrid);
+  std::ofstream(file_) << "{";
+  EXPECT_EQ(mode_of_next_start(file_, Mode::Record).value(), Mode::Replay);
+  EXPECT_EQ(std::filesystem::file_size(file_), 1U) << "asked only";
+}
+
 TEST_F(KeptModeTest, WhatCannotBeKeptIsAnError) {
   EXPECT_FALSE(save_mode(directory_ / "none" / "mode.json", {}));
 }

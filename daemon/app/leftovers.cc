@@ -35,15 +35,20 @@ std::vector<fs::path> of_the_dead(const fs::path& run_dir, std::string_view pref
 }
 
 // What its run recorded may lie where no run of ours would make one: in another login session, say.
-Result<void> remove_cgroup_of(const fs::path& capture_dir) {
+Result<void> clear_cgroup_of(const fs::path& capture_dir) {
+  std::error_code error;
+  if (!fs::exists(capture_dir / kCgroupRecord, error) && !error) return {};
   std::ifstream record(capture_dir / kCgroupRecord);
   std::string cgroup;
+  // "Cannot read it" is not "it had none".
+  if (!record) return fail(Code::Internal, "cannot read " + (capture_dir / kCgroupRecord).string());
   if (!std::getline(record, cgroup) || !cgroup.starts_with('/')) return {};
-  return remove_dead_run_cgroup(cgroup);
+  return clear_dead_run_cgroup(cgroup);
 }
 
 Result<void> clean_dead_run(const fs::path& capture_dir) {
-  TRY_VOID(remove_cgroup_of(capture_dir));
+  // Whoever still lives there must not get past the programs.
+  TRY_VOID(clear_cgroup_of(capture_dir));
   return kernel::clean_leftovers(capture_dir.string());
 }
 
@@ -51,7 +56,7 @@ Result<void> clean_dead_run(const fs::path& capture_dir) {
 
 void clean_dead_runs(const fs::path& run_dir) {
   std::error_code ignored;
-  remove_dead_run_cgroups();
+  clear_dead_run_cgroups();
   for (const fs::path& directory : of_the_dead(run_dir, kRunCapturePrefix)) {
     auto cleaned = clean_dead_run(directory);
     if (!cleaned && cleaned.error().code == Code::Busy) continue;  // alive, in another process namespace

@@ -20,7 +20,7 @@ inline constexpr std::string_view kRunTrustPrefix = "run-";
 inline constexpr std::string_view kCgroupRecord = "cgroup";
 
 // Kernel state, directories and cgroups of runs that are dead. Who outlived such a run is killed before the programs
-// go that still refuse it. What stays is logged and tried again by the next.
+// go that still refuse it; whoever cannot be killed keeps them. What stays is logged and tried again by the next.
 void clean_dead_runs(const std::filesystem::path& run_dir);
 
 struct Cleaned {

@@ -1,4 +1,5 @@
 // tapdeck: one binary for recording, replaying and looking. See cli.h for what it takes.
+#include <fcntl.h>
 #include <malloc.h>
 #include <unistd.h>
 
@@ -13,8 +14,23 @@
 #include "daemon/base/threads.h"
 #include "daemon/tls/record_buffers.h"
 
+namespace {
+
+// What we open must not become one of these, or our log would go into it. The wrong way round, so that reading and
+// writing fails as it does when they are closed; and closed again for whatever we start.
+void hold_standard_descriptors() {
+  for (const int fd : {0, 1, 2}) {
+    if (::fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+    const int opened = ::open("/dev/null", (fd == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+    if (opened >= 0 && opened != fd) ::close(opened);
+  }
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   using namespace tapdeck::app;
+  hold_standard_descriptors();
   tapdeck::end_without_threads(kExitFailure);
   tapdeck::ignore(tapdeck::tls::keep_record_buffers(), "slower, nothing else");
   // Set at all, glibc no longer raises it to the largest block freed: segments of long bodies and memory tables go back

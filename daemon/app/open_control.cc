@@ -48,7 +48,7 @@ ControlHandle& ControlHandle::operator=(ControlHandle&&) noexcept = default;
 ControlHandle::~ControlHandle() = default;
 
 Result<ControlHandle> ControlHandle::open(const Common& common, Need need) {
-  TRY(loaded, config_for(common.config_file));
+  TRY(loaded, config_for(common.config_file, config::NamedFiles::Any));
   ControlHandle out;
   out.config_ = std::make_unique<config::Config>(std::move(loaded));
   const config::Config& config = *out.config_;

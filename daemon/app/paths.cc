@@ -76,20 +76,20 @@ Result<void> make_directories(const Paths& paths) {
 
 namespace {
 
-Result<config::Config> load_config(const fs::path& file) {
-  if (!file.empty()) return config::load(file);
+Result<config::Config> load_config(const fs::path& file, config::NamedFiles files) {
+  if (!file.empty()) return config::load(file, files);
   if (const char* environment = std::getenv("TAPDECK_CONFIG"); environment != nullptr && *environment != '\0') {
-    return config::load(environment);
+    return config::load(environment, files);
   }
   if (::access(std::string(config::kDefaultPath).c_str(), R_OK) != 0) return config::Config{};
-  return config::load(config::kDefaultPath);
+  return config::load(config::kDefaultPath, files);
 }
 
 }  // namespace
 
-Result<config::Config> config_for(const fs::path& file) {
-  TRY(config, load_config(file));
-  TRY_VOID(compile_grpc_rules(config));
+Result<config::Config> config_for(const fs::path& file, config::NamedFiles files) {
+  TRY(config, load_config(file, files));
+  if (files == config::NamedFiles::MustExist) TRY_VOID(compile_grpc_rules(config));
   return config;
 }
 

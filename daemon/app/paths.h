@@ -33,7 +33,9 @@ struct Paths {
 Result<void> make_directories(const Paths& paths);
 
 // The configuration for a command: `file` when given (must exist), else TAPDECK_CONFIG, else /etc/tapdeck/tapdeck.toml
-// when it can be read, else the defaults.
-[[nodiscard]] Result<config::Config> config_for(const std::filesystem::path& file);
+// when it can be read, else the defaults. NamedFiles::Any is for who does not serve by it: a file that was taken away
+// says nothing against a daemon that runs. It compiles no grpc rules.
+[[nodiscard]] Result<config::Config> config_for(const std::filesystem::path& file,
+                                                config::NamedFiles files = config::NamedFiles::MustExist);
 
 }  // namespace tapdeck::app

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 
 namespace tapdeck::app {
 namespace {
@@ -42,6 +44,17 @@ TEST_F(PathsTest, GivenFilesReplaceTheDefaults) {
 TEST_F(PathsTest, RunDirectoryOfSystemdIsHonoured) {
   ::setenv("RUNTIME_DIRECTORY", "/run/one:/run/two", 1);
   EXPECT_EQ(paths_of({}, "/s").admin_socket, "/run/one/admin.sock");
+}
+
+TEST_F(PathsTest, WhoDoesNotServeByItNeedsNoFileThatItNames) {
+  const std::string file = testing::TempDir() + "tapdeck-paths-" + std::to_string(::getpid()) + ".toml";
+  std::ofstream(file) << "[storage]\npath = \"/from/config\"\n[tls]\nupstream_ca = [\"/nonexistent/ca.pem\"]\n"
+                      << "[[routes]]\n[routes.grpc]\nproto_files = [\"/nonexistent/a.proto\"]\n";
+  EXPECT_FALSE(config_for(file));
+  const auto config = config_for(file, config::NamedFiles::Any);
+  std::filesystem::remove(file);
+  ASSERT_TRUE(config) << config.error().message();
+  EXPECT_EQ(paths_of(*config, "").state_dir, "/from/config");
 }
 
 TEST_F(PathsTest, WithoutAHomeNoDirectoryIsGuessed) {

@@ -47,12 +47,14 @@ class RunCgroup {
   UniqueFd fd_;
 };
 
-// Kills what lives in the cgroup of a run that is dead, says so in the log, and removes it. Nothing there is success.
-// Busy: its run lives, or it is no run's. Timeout: a process in it does not end.
-Result<void> remove_dead_run_cgroup(const std::string& cgroup);
-// The same of all `tapdeck-run-PID-*` directly below `parent` whose run is dead; what fails is logged. How many went.
-size_t remove_stale_run_cgroups(const std::string& parent);
+// Kills what lives in the cgroup of a run that is dead and says so in the log: after success nobody lives there. Then
+// it removes it; where it cannot (cgroups are read-only in the service's sandbox), that is only logged. Nothing there:
+// success. Busy: its run lives, or it is no run's. Unsupported: we live in it ourselves. Else: who lives there could
+// not be killed, or not be seen; the detail names the next step.
+Result<void> clear_dead_run_cgroup(const std::string& cgroup);
+// The same of all `tapdeck-run-PID-*` directly below `parent` whose run is dead; what fails is logged. How many it was.
+size_t clear_dead_run_cgroups_below(const std::string& parent);
 // The same wherever a run of ours would make one.
-void remove_dead_run_cgroups();
+void clear_dead_run_cgroups();
 
 }  // namespace tapdeck::app

@@ -156,6 +156,8 @@ Result<Ended> run_child(const RunOptions& options, RunServices& services, const 
   if (const size_t left = cgroup->end_leftovers(); left > 0) {
     say(std::to_string(left) + (left == 1 ? " process" : " processes") + " outlived the command and had to be ended");
   }
+  if (guard.has_died())
+    say("somebody ended the guard of this run (td-run-guard): nothing watched over the command then");
   guard.dismiss();  // it would hold the programs that drain() detaches
   // Its mounts went with the last process that saw them.
   if (binding) binding->abandon();
@@ -165,7 +167,8 @@ Result<Ended> run_child(const RunOptions& options, RunServices& services, const 
 
 // Something was asked for that the tape had not, or has not now.
 bool is_incomplete(const RunOptions& options, const RunSummary& summary) {
-  // Sealed, whatever was not captured was refused, be it listed or only counted.
+  // Sealed, whatever was not captured was refused, be it listed or only counted; but a process that left the cgroup
+  // (left_cgroup) did what it wanted, which is worse.
   const bool refused = !summary.refused.empty() || (options.sealed && uncaptured_flows(summary) > 0);
   return summary.missed > 0 || summary.lost > 0 || refused;
 }

@@ -10,48 +10,62 @@
 #include <cerrno>
 #include <climits>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <sstream>
+#include <filesystem>
+#include <system_error>
 #include <vector>
 
 #include "daemon/app/cgroup_tree.h"
+#include "daemon/base/processes.h"
 #include "daemon/kernel/held_programs.h"
 
 namespace tapdeck::app {
 namespace {
 
-constexpr char kName[] = "tapdeck-guard";
+// Without our name: `pkill -9 tapdeck`, with -f too, must not end it before the run, or with it. Who goes by the
+// executable (pidof, fuser) or by the cgroup still finds it.
+constexpr char kName[] = "td-run-guard";
 constexpr int kSocket = 3;
 // After that only uninterruptible sleep keeps a process, and SIGKILL waits for it there.
 constexpr std::chrono::milliseconds kKillLimit{10000};
 
-// In ps and for pkill, with -f too: who ends runs by their command line must not end the guard first.
 void rename_process() {
   ::prctl(PR_SET_NAME, kName);
-  std::ifstream file("/proc/self/stat");
-  std::string text;
-  std::getline(file, text, '\0');
-  const size_t bracket = text.rfind(')');
-  if (bracket == std::string::npos) return;
-  std::istringstream fields(text.substr(bracket + 1));
-  std::string skipped;
-  for (int field = 3; field < 48; ++field) fields >> skipped;
-  uintptr_t begin = 0;
-  uintptr_t end = 0;
-  if (!(fields >> begin >> end) || begin == 0 || end <= begin + sizeof kName) return;
+  const uintptr_t begin = stat_field("self", 48);  // arg_start and arg_end
+  const uintptr_t end = stat_field("self", 49);
+  if (begin == 0 || end <= begin + sizeof kName) return;
   char* arguments = reinterpret_cast<char*>(begin);
   std::memset(arguments, 0, end - begin);
   std::memcpy(arguments, kName, sizeof kName);
 }
 
+// Under a filter of system calls that knows no close_range().
+void close_listed_from(int first) {
+  std::vector<int> open;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it("/proc/self/fd", error), end; !error && it != end; it.increment(error)) {
+    open.push_back(std::atoi(it->path().filename().c_str()));
+  }
+  for (const int fd : open) {
+    if (fd >= first) ::close(fd);  // that of the listing is closed already
+  }
+}
+
+// Into standard error, closed by the caller, people write.
+UniqueFd above_standard(UniqueFd fd) {
+  if (fd.get() > 2) return fd;
+  return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
+}
+
 void hold_nothing_but(int socket) {
+  ::dup2(socket, kSocket);
   const int null = ::open("/dev/null", O_RDWR);
   for (const int fd : {0, 1, 2}) {
+    if (null == fd) continue;
     if (null >= 0 ? ::dup2(null, fd) < 0 : true) ::close(fd);
   }
-  ::dup2(socket, kSocket);
-  ::close_range(kSocket + 1, ~0U, 0);
+  if (::close_range(kSocket + 1, ~0U, 0) != 0) close_listed_from(kSocket + 1);
   // The directory of the caller could not be unmounted.
   if (::chdir("/") != 0) return;
 }
@@ -62,6 +76,16 @@ ssize_t receive(int fd, char* buffer, size_t size) {
     n = ::recv(fd, buffer, size, 0);
   } while (n < 0 && errno == EINTR);
   return n;
+}
+
+// The other end is closed. Whatever else comes says nothing of that.
+bool has_closed(int fd) {
+  char skipped = 0;
+  ssize_t n = 0;
+  do {
+    n = receive(fd, &skipped, 1);
+  } while (n > 0);
+  return n == 0 || errno == ECONNRESET;  // ECONNRESET: with our answer unread
 }
 
 [[noreturn]] void guard_main(int socket) {
@@ -77,10 +101,10 @@ ssize_t receive(int fd, char* buffer, size_t size) {
   const std::string cgroup(path.data(), static_cast<size_t>(n));
   const std::vector<UniqueFd> held = kernel::hold_programs_on(cgroup);
   ::send(kSocket, "w", 1, MSG_NOSIGNAL);
-  // Nothing more is ever sent: an orderly end kills us first.
-  char nothing = 0;
-  ignore(receive(kSocket, &nothing, 1), "whatever it says, the other end is gone");
-  kill_all_in(cgroup, kKillLimit);
+  // An orderly end kills us first.
+  if (!has_closed(kSocket)) ::_exit(1);
+  // The service's sandbox, which may be the next to look, could not remove it.
+  if (kill_all_in(cgroup, kKillLimit)) ignore(remove_cgroup(cgroup), "the next start does");
   ::_exit(0);
 }
 
@@ -89,11 +113,18 @@ ssize_t receive(int fd, char* buffer, size_t size) {
 Result<std::unique_ptr<RunGuard>> RunGuard::start() {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno(errno, "socketpair");
-  UniqueFd ours(ends[0]);
-  const UniqueFd theirs(ends[1]);
+  // The first descriptor that is free may be 0, 1 or 2.
+  UniqueFd first(ends[0]);
+  UniqueFd second(ends[1]);
+  UniqueFd ours = above_standard(std::move(first));
+  const UniqueFd theirs = above_standard(std::move(second));
+  if (!ours || !theirs) return fail_errno(errno, "move the guard's socket");
   const pid_t pid = ::fork();
   if (pid < 0) return fail_errno(errno, "fork");
-  if (pid == 0) guard_main(theirs.get());
+  if (pid == 0) {
+    ours.reset();  // kept open, it would never be seen to close
+    guard_main(theirs.get());
+  }
   return std::unique_ptr<RunGuard>(new RunGuard(pid, std::move(ours)));
 }
 
@@ -104,6 +135,12 @@ Result<void> RunGuard::watch(const std::string& cgroup) {
   char answer = 0;
   if (receive(socket_.get(), &answer, 1) != 1) return fail(Code::Internal, "the guard of the run has died");
   return {};
+}
+
+bool RunGuard::has_died() const {
+  siginfo_t info{};
+  return pid_ > 0 && ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == pid_;
 }
 
 void RunGuard::dismiss() {

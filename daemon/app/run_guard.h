@@ -4,8 +4,9 @@
 //
 // It has a session of its own, so that neither the terminal nor a signal to our process group reaches it; it holds no
 // descriptor of the caller's, blocks every signal it can, and is not in the run's cgroup. Until all are dead it also
-// holds the programs on that cgroup: none of them connects past us in between. Owner: run_command. Thread: the main
-// one.
+// holds the programs on that cgroup: none of them connects past us in between, as long as the lease holds (those of a
+// run that is not sealed let everybody pass when it ran out). It is not started again when it is killed itself.
+// Owner: run_command. Thread: the main one.
 #pragma once
 
 #include <sys/types.h>
@@ -29,6 +30,8 @@ class RunGuard {
   [[nodiscard]] pid_t pid() const { return pid_; }
   // From its return on, our death is that of all in this cgroup and below. Programs must be attached by now.
   Result<void> watch(const std::string& cgroup);
+  // Somebody ended it: from then on nobody watches.
+  [[nodiscard]] bool has_died() const;
   // It ends and is reaped; nobody else is ended.
   void dismiss();
 

@@ -30,11 +30,22 @@ uint64_t uncaptured_flows(const RunSummary& summary) {
   return uncaptured;
 }
 
+namespace {
+
+// Processes, which the line of their own tells.
+uint64_t departed(const RunSummary& summary) {
+  const auto left = summary.uncaptured.find("left_cgroup");
+  return left == summary.uncaptured.end() ? 0 : left->second;
+}
+
+}  // namespace
+
 std::string summary_line(const RunSummary& summary) {
   return "tapdeck: session " + summary.session + ": " + std::to_string(summary.recorded) + " recorded, " +
          std::to_string(summary.replayed) + " replayed, " + std::to_string(summary.missed) + " missed, " +
-         std::to_string(summary.tunnelled) + " tunnelled, " + std::to_string(uncaptured_flows(summary)) +
-         " not captured" + (summary.forwarded > 0 ? ", " + std::to_string(summary.forwarded) + " forwarded" : "") +
+         std::to_string(summary.tunnelled) + " tunnelled, " +
+         std::to_string(uncaptured_flows(summary) - departed(summary)) + " not captured" +
+         (summary.forwarded > 0 ? ", " + std::to_string(summary.forwarded) + " forwarded" : "") +
          (summary.refused_as_recorded > 0 ? ", " + std::to_string(summary.refused_as_recorded) + " refused as recorded"
                                           : "") +
          (summary.lost > 0 ? ", " + std::to_string(summary.lost) + " LOST" : "");
@@ -69,9 +80,9 @@ std::string refusal_lines(const RunSummary& summary) {
 }
 
 std::string departure_line(const RunSummary& summary) {
-  const auto left = summary.uncaptured.find("left_cgroup");
-  if (left == summary.uncaptured.end() || left->second == 0) return {};
-  return "tapdeck: warning: " + std::to_string(left->second) + (left->second == 1 ? " process" : " processes") +
+  const uint64_t left = departed(summary);
+  if (left == 0) return {};
+  return "tapdeck: warning: " + std::to_string(left) + (left == 1 ? " process" : " processes") +
          " left the cgroup of this run (left_cgroup): what they did was not captured; podman stays in it with "
          "--cgroups=disabled (crun) or --cgroup-parent, see README\n";
 }

@@ -56,6 +56,8 @@ TEST(RunSummary, WarnsOfProcessesThatLeft) {
             "tapdeck: warning: 2 processes left the cgroup of this run (left_cgroup): what they did was not captured; "
             "podman stays in it with --cgroups=disabled (crun) or --cgroup-parent, see README\n");
   EXPECT_NE(summary_json(summary).find("\"left_cgroup\":2"), std::string::npos);
+  EXPECT_TRUE(summary_line(summary).ends_with(" 5 not captured")) << "those are connections";
+  EXPECT_EQ(uncaptured_flows(summary), 7U);
 }
 
 TEST(RunSummary, LossesAreNotOverlooked) {

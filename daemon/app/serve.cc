@@ -119,7 +119,8 @@ int serve(const ServeOptions& options, const ServiceFactory& factory) {
   const sigset_t signals = block_signals();
   auto config = config_for(options.config_file);
   if (!config) {
-    std::fprintf(stderr, "tapdeck: %s\n", config.error().message().c_str());
+    const std::string message = config.error().message();
+    std::fprintf(stderr, "tapdeck: %s\n", (in_unit() ? with_unit_hints(message) : message).c_str());
     return 1;
   }
   configure_log(config->log, LogFor::Daemon);

@@ -214,9 +214,7 @@ class Backend final : public TargetBackend {
 
   [[nodiscard]] kernel::TargetPolicy policy_of(const TargetSettings& settings) const {
     kernel::TargetPolicy policy;
-    const config::OnLease by_mode = config::lease_policy(config_.capture, mode_of(settings));
-    bool closed = by_mode == config::OnLease::Closed;
-    if (settings.on_lease != LeasePolicy::ByMode) closed = settings.on_lease == LeasePolicy::Closed;
+    const bool closed = closes_on_lease(settings, config_.capture, mode_of(settings));
     policy.on_lease = closed ? kernel::OnLease::Closed : kernel::OnLease::Open;
     policy.sealed = settings.sealed ? kernel::Sealed::Yes : kernel::Sealed::No;
     return policy;

@@ -13,7 +13,8 @@ class StopExtension {
  public:
   // Told at once and then each `every`, for `limit`; each time systemd gives `grace` more. So a stop that hangs is
   // killed `limit` and `grace` after its begin, or when TimeoutStopSec is over, whichever is later. Without systemd
-  // nothing happens. The grace is what the unit's TimeoutStopSec has above the default drain_timeout.
+  // nothing happens. Where no thread can be started it is told once, for all of that time. The grace is what the unit's
+  // TimeoutStopSec has above the default drain_timeout.
   explicit StopExtension(std::chrono::milliseconds limit, std::chrono::milliseconds every = std::chrono::seconds(5),
                          std::chrono::microseconds grace = std::chrono::seconds(15));
   ~StopExtension();

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <string>
 
+#include "daemon/base/no_threads.h"
 #include "daemon/base/unique_fd.h"
 
 namespace tapdeck::app {
@@ -53,6 +54,15 @@ TEST_F(StopExtensionTest, ThatWhichHangsIsNotHeldForEver) {
   }
   EXPECT_EQ(message(MSG_DONTWAIT), "EXTEND_TIMEOUT_USEC=2000000");
   EXPECT_EQ(message(MSG_DONTWAIT), "") << "the limit was over";
+}
+
+TEST_F(StopExtensionTest, WithoutAThreadItIsToldOnceForAllOfTheTime) {
+  {
+    const NoThreads none;
+    const StopExtension stop(3s, 1ms, 2s);
+  }
+  EXPECT_EQ(message(MSG_DONTWAIT), "EXTEND_TIMEOUT_USEC=5000000");
+  EXPECT_EQ(message(MSG_DONTWAIT), "");
 }
 
 }  // namespace

@@ -81,6 +81,11 @@ std::optional<std::pair<uint32_t, TargetSettings>> decode(const Json& json) {
 
 }  // namespace
 
+bool closes_on_lease(const TargetSettings& settings, const config::Capture& capture, Mode mode) {
+  if (settings.on_lease != LeasePolicy::ByMode) return settings.on_lease == LeasePolicy::Closed;
+  return config::lease_policy(capture, mode) == config::OnLease::Closed;
+}
+
 TargetSettings settings_of(const config::Target& target) {
   TargetSettings settings;
   switch (target.kind) {

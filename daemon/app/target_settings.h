@@ -15,8 +15,9 @@
 #include "daemon/base/vocabulary.h"
 
 namespace tapdeck::config {
+struct Capture;
 struct Target;
-}
+}  // namespace tapdeck::config
 
 namespace tapdeck::app {
 
@@ -35,6 +36,9 @@ struct TargetSettings {
 
   [[nodiscard]] const std::string& shown() const { return title.empty() ? spec.name : title; }
 };
+
+// Whether connections are refused once the lease is past, in `mode`; of a sealed target they are in any case.
+[[nodiscard]] bool closes_on_lease(const TargetSettings& settings, const config::Capture& capture, Mode mode);
 
 using TargetList = std::map<uint32_t, TargetSettings>;  // by id
 

@@ -6,6 +6,8 @@
 
 #include <fstream>
 
+#include "daemon/config/config.h"
+
 namespace tapdeck::app {
 namespace {
 
@@ -64,6 +66,17 @@ TEST_F(TargetFile, RefusesWhatItDidNotWrite) {
     ASSERT_FALSE(loaded) << text;
     EXPECT_EQ(loaded.error().code, Code::Corrupt) << text;
   }
+}
+
+TEST(ClosesOnLease, WhatTheTargetSaysGoesBeforeItsMode) {
+  const config::Capture capture;
+  TargetSettings settings;
+  EXPECT_FALSE(closes_on_lease(settings, capture, Mode::Record));
+  EXPECT_TRUE(closes_on_lease(settings, capture, Mode::Replay));
+  settings.on_lease = LeasePolicy::Open;
+  EXPECT_FALSE(closes_on_lease(settings, capture, Mode::Replay));
+  settings.on_lease = LeasePolicy::Closed;
+  EXPECT_TRUE(closes_on_lease(settings, capture, Mode::Record));
 }
 
 TEST(ProcessStartTicks, TellsAProcessFromNone) {

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <optional>
+#include <sstream>
 
 #include "daemon/base/endpoint.h"
 
@@ -71,6 +72,18 @@ std::string unit_hint(const Error& error, const fs::path& state_dir) {
            "; put the file into /etc/tapdeck, or show it" + std::string(kEdit) + "BindReadOnlyPaths=" + path.string();
   }
   return "";
+}
+
+std::string with_unit_hints(const std::string& problems) {
+  static constexpr std::string_view kWords = "there is no file ";
+  std::string out;
+  std::istringstream lines(problems);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t at = line.find(kWords);
+    if (at != std::string::npos) line += unit_hint(fail_errno(ENOENT, line.substr(at)).error(), {});
+    out += (out.empty() ? "" : "\n") + line;
+  }
+  return out;
 }
 
 Result<void> check_state_lasts(const fs::path& state_dir, const fs::path& host_root) {

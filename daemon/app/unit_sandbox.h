@@ -16,6 +16,9 @@ namespace tapdeck::app {
 // detail names: a path, or "listen on ADDRESS".
 [[nodiscard]] std::string unit_hint(const Error& error, const std::filesystem::path& state_dir);
 
+// The problems of a configuration, one a line, each with the hint for a file that it names and the unit does not see.
+[[nodiscard]] std::string with_unit_hints(const std::string& problems);
+
 // Error: the directory is in a /home, /root or /tmp that the unit has for itself: recordings and CA would go with the
 // service. Before anything is made there. `host_root`: the host's file system as we see it.
 [[nodiscard]] Result<void> check_state_lasts(const std::filesystem::path& state_dir,

@@ -41,6 +41,15 @@ TEST(UnitSandbox, AFileBelowHomeOrTmpIsNotSeen) {
   EXPECT_EQ(hint(ENOENT, "nothing named"), "");
 }
 
+TEST(UnitSandbox, AConfigurationThatNamesAFileBelowRootSaysSoLineByLine) {
+  const std::string seen = "a.toml:2:16: upstream_ca in [tls]: there is no file /etc/ca.pem";
+  const std::string hidden = "a.toml:3:16: upstream_ca in [tls]: there is no file /root/ca.pem";
+  EXPECT_EQ(with_unit_hints(seen), seen);
+  const std::string both = with_unit_hints(hidden + "\n" + seen);
+  EXPECT_THAT(both, ::testing::StartsWith(hidden + "; the unit does not see the host's /root"));
+  EXPECT_THAT(both, HasSubstr("BindReadOnlyPaths=/root/ca.pem\n" + seen));
+}
+
 TEST(UnitSandbox, AStateDirectoryThatGoesWithTheServiceIsRefused) {
   char name[] = "/tmp/tapdeck-sandbox-XXXXXX";
   ASSERT_NE(::mkdtemp(name), nullptr);

@@ -61,6 +61,7 @@ extern std::atomic<bool> access;
 void write(Level level, std::string_view event, std::string_view message, Fields fields);
 void write_limited(Level level, std::string_view event, std::string_view message, Fields fields);
 void write_access(std::string_view message, Fields fields);
+void forget_limits();  // of write_limited(); for tests
 }  // namespace detail
 
 [[nodiscard]] inline bool enabled(Level level) {

@@ -13,8 +13,8 @@ namespace tapdeck {
 namespace {
 
 // Fields of /proc/PID/stat from the third on: the name before them may hold spaces and brackets.
-std::istringstream stat_of(int pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+std::istringstream stat_of(const std::string& process) {
+  std::ifstream file("/proc/" + process + "/stat");
   std::string text;
   std::getline(file, text, '\0');
   const size_t bracket = text.rfind(')');
@@ -30,19 +30,23 @@ bool is_dead_state(char state) {
 bool is_alive(int pid) {
   if (::kill(pid, 0) != 0 && errno == ESRCH) return false;
   char state = 0;
-  auto fields = stat_of(pid);
+  auto fields = stat_of(std::to_string(pid));
   return !(fields >> state) || !is_dead_state(state);
 }
 
-uint64_t start_time(int pid) {
-  auto fields = stat_of(pid);
+uint64_t stat_field(const std::string& process, int number) {
+  auto fields = stat_of(process);
   char state = 0;
   if (!(fields >> state) || is_dead_state(state)) return 0;
   std::string skipped;
-  for (int field = 4; field < 22; ++field) fields >> skipped;
-  uint64_t ticks = 0;
-  fields >> ticks;
-  return ticks;
+  for (int field = 4; field < number; ++field) fields >> skipped;
+  uint64_t value = 0;
+  fields >> value;
+  return value;
+}
+
+uint64_t start_time(int pid) {
+  return stat_field(std::to_string(pid), 22);
 }
 
 UniqueFd hold(const std::string& path) {
@@ -53,7 +57,8 @@ UniqueFd hold(const std::string& path) {
 
 bool is_held(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  return fd && ::flock(fd.get(), LOCK_SH | LOCK_NB) != 0;
+  if (!fd) return errno != ENOENT && errno != ENOTDIR;
+  return ::flock(fd.get(), LOCK_SH | LOCK_NB) != 0;
 }
 
 }  // namespace tapdeck

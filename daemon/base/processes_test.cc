@@ -1,5 +1,6 @@
 #include "daemon/base/processes.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -43,6 +44,18 @@ TEST(Processes, WhatIsHeldIsSoUntilItsHolderEnds) {
   ::unlink(path);
   EXPECT_FALSE(hold(path));
   EXPECT_FALSE(is_held(path));
+}
+
+TEST(Processes, WhatMayNotBeLookedAtCountsAsHeld) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    while (::open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0) {
+    }
+    ::_exit(is_held("/tmp") ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
 }
 
 }  // namespace

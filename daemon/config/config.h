@@ -306,12 +306,15 @@ inline constexpr const char* kRunTarget = "run";
 
 inline constexpr std::string_view kDefaultPath = "/etc/tapdeck/tapdeck.toml";
 
+// Whether the files that a configuration names (upstream_ca, proto_files) have to be there: for those who read them.
+enum class NamedFiles : uint8_t { MustExist, Any };
+
 // Reads TOML. Error InvalidConfig: one line each problem, "file:line:column: what (did you mean 'key'?)"; all problems
 // are reported at once unless the text is not TOML. Relative paths become relative to `directory`.
 [[nodiscard]] Result<Config> parse(std::string_view text, std::string_view file,
                                    const std::filesystem::path& directory);
 // The same from a file; NotFound, Permission, Io when it cannot be read.
-[[nodiscard]] Result<Config> load(const std::filesystem::path& file);
+[[nodiscard]] Result<Config> load(const std::filesystem::path& file, NamedFiles files = NamedFiles::MustExist);
 // Every key with its value in force, as TOML that parse() reads back to the same Config.
 [[nodiscard]] std::string to_toml(const Config& config);
 

@@ -142,6 +142,9 @@ TEST(Contradictions, FilesThatAreNamedAndMissingAreSaidWithTheRest) {
                                        "2:11: headers in [limits]: must be a whole number from 8 to 10000\n" + at +
                                        "7:16: proto_files in [routes.grpc]: there is no file /nonexistent\n" + at +
                                        "7:32: proto_files in [routes.grpc]: / is a directory, not a file");
+  std::ofstream(file) << "[tls]\nupstream_ca = [\"/nonexistent/a.pem\"]\n";
+  EXPECT_FALSE(load(file));
+  EXPECT_TRUE(load(file, NamedFiles::Any)) << "of who does not read them";
   std::filesystem::remove(file);
 }
 

@@ -118,7 +118,7 @@ Result<Config> parse(std::string_view text, std::string_view file, const std::fi
   return read_text(text, file, Base{directory, NamedFiles::Any});
 }
 
-Result<Config> load(const std::filesystem::path& file) {
+Result<Config> load(const std::filesystem::path& file, NamedFiles files) {
   std::error_code error;
   const auto status = std::filesystem::status(file, error);
   if (error) return fail_errno(error.value(), "read configuration " + file.string());
@@ -133,7 +133,7 @@ Result<Config> load(const std::filesystem::path& file) {
   if (text.size() > kMaxFileBytes)
     return fail(Code::TooLarge, file.string() + " is larger than 1 MiB: not a configuration");
   const auto absolute = std::filesystem::absolute(file, error);
-  return read_text(text, file.string(), Base{(error ? file : absolute).parent_path(), NamedFiles::MustExist});
+  return read_text(text, file.string(), Base{(error ? file : absolute).parent_path(), files});
 }
 
 std::string_view to_string(Durability value) {

@@ -14,6 +14,7 @@
 #include <expected>
 
 #include "daemon/base/units.h"
+#include "daemon/config/config.h"
 #include "daemon/config/problems.h"
 #include "daemon/config/schema.h"
 
@@ -25,9 +26,6 @@ namespace tapdeck::config {
 [[nodiscard]] inline Place place_of(const toml::key& key) {
   return {key.source().begin.line, key.source().begin.column};
 }
-
-// Whether the files that a configuration names are looked for, or only it is read.
-enum class NamedFiles { MustExist, Any };
 
 // What relative paths are relative to.
 struct Base {

@@ -193,6 +193,7 @@ std::string json_of(const Error& error, std::string_view destination) {
 
 net::Task<Result<void>> respond_failure(Exchange& exchange, Error error) {
   note_failure(exchange.facts(), error);
+  if (exchange.response_started()) co_return std::unexpected(error);  // the session has answered in our place
   std::string body = json_of(error, exchange.flow().destination_text());
   co_return co_await respond_json(exchange, status_of(error), std::move(body));
 }

@@ -22,7 +22,7 @@ namespace tapdeck::exchange {
 void note_failure(Facts& facts, const Error& error);
 // {"error":name,"detail":...,"destination":...}; control bytes escaped.
 [[nodiscard]] std::string json_of(const Error& error, std::string_view destination);
-// Tells the client, and notes it: for a request that cannot be read to its end.
+// Tells the client, unless it was answered before, and notes it.
 net::Task<Result<void>> respond_failure(Exchange& exchange, Error error);
 // The counter of an upstream failure.
 [[nodiscard]] Counter counter_of(const Error& error);

@@ -16,7 +16,6 @@ http::ResponseHead json_head(int status, size_t body_bytes) {
 
 net::Task<Result<void>> respond_json(Exchange& exchange, int status, std::string body) {
   const http::ResponseHead head = json_head(status, body.size());
-  exchange.facts().status = status;
   exchange.facts().is_own_answer = true;
   if (exchange.request().method == "HEAD") {
     CO_TRY_VOID(exchange.respond(head, http::EndStream::Yes));

@@ -131,12 +131,12 @@ Result<void> H1Codec::witness(std::string_view bytes) {
   return {};
 }
 
-Result<void> H1Codec::witness_field(std::string_view line) {
-  const std::string_view name = guard_.field_name(line);
-  const std::string_view rest = line.substr(std::min(line.find(':'), line.size()));
-  if (name.size() + rest.size() == line.size()) return witness_line(line);
+// A line that the guard has stored as the last of `stored`: its colon stands behind the name, or some blanks later.
+Result<void> H1Codec::witness_field(std::string_view line, const Headers& stored) {
+  const std::string_view name = stored[stored.size() - 1].name;
+  if (line[name.size()] == ':') return witness_line(line);
   TRY_VOID(witness(name));
-  return witness_line(rest);
+  return witness_line(line.substr(line.find(':')));
 }
 
 // ---- heads
@@ -186,7 +186,7 @@ H1Codec::Step H1Codec::read_fields() {
     if (!text) return wait();
     if (text->empty()) break;
     TRY_VOID(guard_.field(*text, headers));
-    TRY_VOID(witness_field(*text));
+    TRY_VOID(witness_field(*text, headers));
     lines_.release(in_);
   }
   lines_.release(in_);
@@ -317,7 +317,7 @@ H1Codec::Step H1Codec::read_trailer() {
   if (!text) return wait();
   if (!text->empty()) TRY_VOID(guard_.trailer(*text, trailers_));
   const bool last = text->empty();
-  TRY_VOID(last ? witness_line(*text) : witness_field(*text));
+  TRY_VOID(last ? witness_line(*text) : witness_field(*text, trailers_));
   lines_.release(in_);
   if (!last) return std::nullopt;
   if (!witness_.message_complete()) return disagree("end of the trailers");

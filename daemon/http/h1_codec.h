@@ -111,7 +111,7 @@ class H1Codec final : public Codec {
   void begin_message();
   Result<std::optional<std::string_view>> line(size_t limit);
   Result<void> witness(std::string_view bytes);
-  Result<void> witness_field(std::string_view line);
+  Result<void> witness_field(std::string_view line, const Headers& stored);
   Result<void> witness_line(std::string_view line) { return witness({line.data(), line.size() + 2}); }
   std::unexpected<Error> disagree(std::string_view what) const;
   [[nodiscard]] StreamId stream() const;

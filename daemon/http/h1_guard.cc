@@ -133,7 +133,7 @@ Result<void> H1Guard::add_field(std::string_view line, Headers& to) {
   if (line.front() == ' ' || line.front() == '\t') return bad("line folding");
   const size_t colon = line.find(':');
   if (colon == std::string_view::npos) return bad("header line without a colon");
-  const std::string_view name = field_name(line);
+  const std::string_view name = without_padding(line.substr(0, colon));
   if (!is_token(name)) return bad(name.empty() ? "empty header name" : "byte in a header name that may not be there");
   const std::string_view value = line.substr(colon + 1);
   if (!is_field_value(value)) return bad("control byte in a header value");

@@ -59,11 +59,9 @@ class H1Guard {
   Result<ChunkStart> chunk_line(std::string_view line);
   Result<void> trailer(std::string_view line, Headers& trailers);
 
-  // ---- what the second parser is to see of a line: its name or size, without the blanks that some origins put behind
-  // it (RFC 9112 5.1: a proxy takes them out of a response). In a request they are refused.
-  [[nodiscard]] std::string_view field_name(std::string_view line) const {
-    return without_padding(line.substr(0, line.find(':')));
-  }
+  // ---- what the second parser is to see of a line: its size, and of a field the name as it was stored, without the
+  // blanks that some origins put behind it (RFC 9112 5.1: a proxy takes them out of a response). In a request they are
+  // refused.
   [[nodiscard]] std::string_view chunk_digits(std::string_view line) const {
     return without_padding(line.substr(0, line.find(';')));
   }

@@ -151,6 +151,12 @@ LeaseWas CaptureImpl::renew_lease() {
   return ran_out ? LeaseWas::RunOut : LeaseWas::Kept;
 }
 
+uint64_t CaptureImpl::lapsed_flows() const {
+  uint64_t all = 0;
+  for (uint32_t target = 0; target < kMaxTargets; ++target) all += maps_->counters(target).count[TAPDECK_LEASE];
+  return all;
+}
+
 Stats CaptureImpl::stats() const {
   Stats out;
   control_->call([&] {

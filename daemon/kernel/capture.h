@@ -187,7 +187,7 @@ class Capture {
   Capture(const Capture&) = delete;
   Capture& operator=(const Capture&) = delete;
 
-  // The methods below may be called from any thread; attach, detach and prepare wait for the control thread.
+  // The methods below may be called from any thread; attach, detach, prepare and stats wait for the control thread.
 
   // Captures every socket created in this cgroup2 directory and below. Listeners exist in the namespaces of all its
   // processes before the first program is attached, of an empty cgroup: in the daemon's. Attaching an attached slot
@@ -227,6 +227,9 @@ class Capture {
 
   // Extends the deadline to now + options.lease. Call it only after every worker has shown life. No syscall.
   virtual LeaseWas renew_lease() = 0;
+  // Connections that came while the lease was past, of all slots; less than before once a slot was detached. Waits for
+  // nobody, so that who renews may ask.
+  [[nodiscard]] virtual uint64_t lapsed_flows() const = 0;
   // After this the destructor leaves fail-closed and sealed targets attached: they refuse once the lease is past.
   virtual void keep_closed() = 0;
 

@@ -1,7 +1,7 @@
-// CaptureImpl: the Capture behind capture.h. Everything but resolve(), upstream_socket() and renew_lease() happens on
-// the control thread, so that there is one lock in the whole layer (NetnsTable's). Defined in capture.cc (life, what
-// workers call, numbers), capture_targets.cc (attach, detach), capture_processes.cc (namespaces of processes),
-// capture_escapes.cc (who leaves) and capture_events.cc (what happens by itself).
+// CaptureImpl: the Capture behind capture.h. Everything but resolve(), upstream_socket(), renew_lease() and
+// lapsed_flows() happens on the control thread, so that there is one lock in the whole layer (NetnsTable's). Defined in
+// capture.cc (life, what workers call, numbers), capture_targets.cc (attach, detach), capture_processes.cc (namespaces
+// of processes), capture_escapes.cc (who leaves) and capture_events.cc (what happens by itself).
 #pragma once
 
 #include <array>
@@ -56,6 +56,7 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   Result<UniqueFd> upstream_socket(uint64_t netns_cookie, int family) override;
   void hold_predecessor(bool hold) override { holds_predecessor_.store(hold); }
   LeaseWas renew_lease() override;
+  [[nodiscard]] uint64_t lapsed_flows() const override;
   void keep_closed() override { keep_closed_.store(true); }
   [[nodiscard]] Stats stats() const override;
 

@@ -28,6 +28,8 @@ Result<std::unique_ptr<Escapes>> Escapes::watch(const BpfMaps& maps) {
   if (links.tapdeck_moved == nullptr) return fail_libbpf(errno, "attach to the tracepoint cgroup_attach_task");
   links.tapdeck_forked = bpf_program__attach(programs.tapdeck_forked);
   if (links.tapdeck_forked == nullptr) return fail_libbpf(errno, "attach to the tracepoint sched_process_fork");
+  links.tapdeck_executed = bpf_program__attach(programs.tapdeck_executed);
+  if (links.tapdeck_executed == nullptr) return fail_libbpf(errno, "attach to the tracepoint sched_process_exec");
   links.tapdeck_present = bpf_program__attach(programs.tapdeck_present);
   if (links.tapdeck_present == nullptr) return fail_libbpf(errno, "make an iterator over processes");
   return out;

@@ -14,6 +14,13 @@ TEST(KernelClock, TheOffsetOfATimeNamespaceIsThatOfItsMonotonicClock) {
   EXPECT_EQ(monotonic_offset_ns("nonsense\n"), 0);
 }
 
+TEST(KernelClock, TheOffsetOfTheNamespaceForChildrenAloneIsNotOurs) {
+  const char* offsets = "monotonic 100000 0\nboottime 0 0\n";
+  EXPECT_EQ(own_offset_ns(offsets, "time:[4026532500]", "time:[4026532500]"), 100'000'000'000'000);
+  EXPECT_EQ(own_offset_ns(offsets, "time:[4026531834]", "time:[4026532500]"), 0);
+  EXPECT_EQ(own_offset_ns("", "", ""), 0) << "a kernel without them";
+}
+
 TEST(KernelClock, GoesOn) {
   const uint64_t before = monotonic_ns();
   EXPECT_GE(monotonic_ns(), before);

@@ -91,7 +91,8 @@ class Scratch {
 // A cgroup directory, and a child that connects from inside it.
 class ProbeCgroup {
  public:
-  explicit ProbeCgroup(const std::string& mount) : path_(mount + "/tapdeck-probe-" + std::to_string(::getpid())) {
+  explicit ProbeCgroup(const std::string& mount, const char* suffix = "")
+      : path_(mount + "/tapdeck-probe-" + std::to_string(::getpid()) + suffix) {
     made_ = ::mkdir(path_.c_str(), 0755) == 0;
   }
   ~ProbeCgroup() {
@@ -262,15 +263,19 @@ Outcome cgroup_escapes() {
   struct stat info{};
   if (!cgroup.made() || ::stat(cgroup.path().c_str(), &info) != 0) return fail_errno(errno, "make " + cgroup.path());
   TRY_VOID(escapes->add(kSlot, info.st_ino));
+  // Not to the root of the mount: where that is a container's own cgroup, controllers may keep it without processes.
+  const ProbeCgroup elsewhere(mount, "-out");
+  if (!elsewhere.made()) return fail_errno(errno, "make " + elsewhere.path());
   const pid_t client = in_child([&] {
-    for (const std::string& directory : {cgroup.path(), mount}) {
+    for (const std::string& directory : {cgroup.path(), elsewhere.path()}) {
       const int fd = ::open((directory + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC);
-      if (fd < 0 || ::write(fd, "0", 1) != 1) ::_exit(1);
+      if (fd < 0 || ::write(fd, "0", 1) != 1) ::_exit(errno);
     }
   });
   int status = 0;
   ::waitpid(client, &status, 0);
-  if (status != 0) return fail(Code::Permission, "a process may not move itself out of " + cgroup.path());
+  const int error = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+  if (error != 0) return fail_errno(error, "move a process into and out of " + cgroup.path());
   if (maps->counters(kSlot).count[TAPDECK_LEFT_CGROUP] == 0) return fail(Code::Internal, "it went unseen");
   return "a process that left a cgroup was seen";
 }

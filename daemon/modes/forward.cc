@@ -33,10 +33,12 @@ Error settle(Error error) {
 }
 
 // The origin ended an idle connection while the request was on its way to it, and so has not seen it. An answer that we
-// do not take, or a part of one, is an answer: then it has.
+// do not take, or a part of one, is an answer: then it has. A handshake that a bound connection has
+// begun, or the identity that it stands for, is not there on another.
 bool is_lost_race(const upstream::Lane& lane, const Error& error) {
   const bool ended = error.code == Code::Reset || error.code == Code::Closed || error.code == Code::Truncated;
-  return ended && error.origin == Origin::Upstream && lane.reused && !lane.has_heard() && !lane.reset_code();
+  if (!ended || error.origin != Origin::Upstream || lane.was_bound) return false;
+  return lane.reused && !lane.has_heard() && !lane.reset_code();
 }
 
 bool is_code(std::optional<uint32_t> code, http::ResetCode wanted) {
@@ -263,7 +265,9 @@ net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attemp
       CO_TRY_VOID(exchange.inform(lane.response_head()));
     } else if (const auto* head = std::get_if<http::HeadReceived>(&*event)) {
       response_ended = head->end == http::EndStream::Yes;
-      if (upstream::is_bound_challenge(lane.response_head())) lane.bind();
+      // An offer alone names nobody: over HTTP/2, where it would cost all clients of the connection a new dial, the
+      // credentials of a request decide.
+      if (lane.whole() != nullptr && upstream::is_bound_challenge(lane.response_head())) lane.bind();
       if (informed > 0) exchange.facts().upstream_head = exchange::Clock::now() - exchange.facts().began;
       std::optional<http::ResponseHead> opened;
       if (lane.whole() == nullptr && !response_ended && is_opened_by_h2(exchange.request(), lane.response_head())) {
@@ -326,8 +330,7 @@ net::Task<Result<void>> ForwardHandler::answer_failure(Exchange& exchange, const
     }
     co_return std::unexpected(error);
   }
-  std::string body = exchange::json_of(error, exchange.flow().destination_text());
-  auto answered = co_await exchange::respond_json(exchange, exchange::status_of(error), std::move(body));
+  auto answered = co_await exchange::respond_failure(exchange, error);
   ignore(answered, "the upstream failure is the news; a client that left is in the facts of its session");
   co_return std::unexpected(error);
 }

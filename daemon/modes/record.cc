@@ -102,11 +102,17 @@ void RecordHandler::count_redactions(const store::RedactionCounts& redactions) {
 
 net::Task<Result<void>> RecordHandler::keep_failure(store::RecordingBuilder& builder, RecordingExchange& recording,
                                                     const Error& error) {
-  builder.finish({Kind::Failed, 0, std::string(exchange::name_of(error)), code_of(error, recording.facts())});
+  const bool lost = recording.is_lost();
+  if (lost) {
+    builder.abandon();
+  } else {
+    builder.finish({Kind::Failed, 0, std::string(exchange::name_of(error)), code_of(error, recording.facts())});
+  }
   count_redactions(builder.redactions());
   std::vector<store::PendingWrite> writes;
   builder.take_writes(writes);
   auto committed = co_await context_.link->commit(writes);
+  if (lost) committed = std::unexpected(refused_part());
   if (committed || committed.error().code == Code::Cancelled) {
     recording.facts().recording = builder.id();
     context_.metrics->add(Counter::RecordingFailed);
@@ -184,7 +190,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   std::vector<store::PendingWrite> writes;
   builder.take_writes(writes);
   auto committed = co_await context_.link->commit(writes);
-  if (committed && lost) committed = fail(Code::Exhausted, "the store's queue refused a part of it", Origin::Store);
+  if (lost) committed = std::unexpected(refused_part());  // whoever has left meanwhile
   // A client that left meanwhile changes nothing about what the store was given.
   const bool left = !committed && committed.error().code == Code::Cancelled;
   if (committed || left) {
@@ -232,8 +238,7 @@ void RecordHandler::keep_part(store::RecordingBuilder& builder, RecordingExchang
                               bool is_worth_it) {
   if (recording.is_lost()) {
     builder.abandon();
-    note_loss(builder.id(), "an exchange broke off whose recording is not whole",
-              fail(Code::Exhausted, "the store's queue refused a part of it", Origin::Store).error());
+    note_loss(builder.id(), "an exchange broke off whose recording is not whole", refused_part());
   } else if (is_worth_it) {
     builder.finish(outcome_of(error, recording.facts(), builder.recording().response.version));
     context_.metrics->add(Counter::RecordingIncomplete);

@@ -37,11 +37,11 @@ const config::Route* route_for(const std::vector<config::Route>& routes, const E
   return nullptr;
 }
 
-const config::Route* connection_route(const std::vector<config::Route>& routes, std::string_view host, uint16_t port,
-                                      std::string_view target_name) {
+const config::Route* connection_route(const std::vector<config::Route>& routes, config::Scheme scheme,
+                                      std::string_view host, uint16_t port, std::string_view target_name) {
   for (const config::Route& route : routes) {
-    if (route.upstream || route.path || route.path_prefix || route.method || route.scheme == config::Scheme::Http)
-      continue;
+    if (route.upstream || route.path || route.path_prefix || route.method) continue;
+    if (route.scheme && *route.scheme != scheme) continue;
     if (route.host && !glob_match(*route.host, host)) continue;
     if (route.port && *route.port != port) continue;
     if (route.target && *route.target != target_name) continue;
@@ -116,9 +116,7 @@ net::Task<Result<void>> ModeHandler::serve_limited(Exchange& exchange, const Tar
   if (small) {
     served = co_await serve_mode(limited, target, route, route_name);
   } else {
-    exchange.facts().error = exchange::name_of(small.error());
-    auto told = co_await exchange::respond_json(exchange, exchange::status_of(small.error()),
-                                                exchange::json_of(small.error(), "-"));
+    auto told = co_await exchange::respond_failure(exchange, small.error());
     ignore(told, "that the body is too long is the news");
     served = small;
   }

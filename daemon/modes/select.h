@@ -26,9 +26,10 @@ struct ModeOptions {
 // The first route whose conditions hold; nullptr: none.
 [[nodiscard]] const config::Route* route_for(const std::vector<config::Route>& routes,
                                              const exchange::Exchange& exchange, std::string_view target_name);
-// The first route that is about whole connections (no path or method in it) and whose conditions hold for this TLS one.
-[[nodiscard]] const config::Route* connection_route(const std::vector<config::Route>& routes, std::string_view host,
-                                                    uint16_t port, std::string_view target_name);
+// The first route that is about whole connections (no path or method in it) and whose conditions hold for this one, in
+// TLS (https) or in clear (http).
+[[nodiscard]] const config::Route* connection_route(const std::vector<config::Route>& routes, config::Scheme scheme,
+                                                    std::string_view host, uint16_t port, std::string_view target_name);
 // What a route lets us offer the origin (upstream::Key::alpn); nullopt: it leaves that open.
 [[nodiscard]] std::optional<std::string> upstream_offer_of(const config::Route* route, config::Scheme scheme);
 // Something of a target in this mode may be answered from the tape: by its mode, or by a route's.

@@ -28,6 +28,10 @@ Error error_of(store::NotKept why) {
 
 }  // namespace
 
+Error refused_part() {
+  return fail(Code::Exhausted, "the store's queue refused a part of it", Origin::Store).error();
+}
+
 StoreLink::StoreLink(asio::any_io_executor executor, store::StoreWriter& writer, Metrics& metrics,
                      StoreLinkOptions options)
     : executor_(std::move(executor)),
@@ -113,7 +117,7 @@ void StoreLink::hand_over() {
             {{"recordings", turn_.size()}});
   turn_.clear();
   handed_.push_back({token, 0, alone});
-  written(token, std::unexpected(taken.error()));
+  post_answer({token, std::unexpected(taken.error()), true});
 }
 
 void StoreLink::forget_ended() {
@@ -124,8 +128,12 @@ void StoreLink::forget_ended() {
 }
 
 void StoreLink::written(uint64_t token, const Result<void>& result) {
+  post_answer({token, result});
+}
+
+void StoreLink::post_answer(Answer answer) {
   const std::scoped_lock lock(mutex_);
-  answers_.push_back({token, result});
+  answers_.push_back(std::move(answer));
   if (posted_) return;
   posted_ = true;
   asio::post(executor_, [this] { take_answers(); });
@@ -146,20 +154,41 @@ void StoreLink::take_answers() {
     posted_ = false;
   }
   for (const Answer& answer : answers) {
-    while (!handed_.empty() && handed_.front().token <= answer.token) {
-      in_flight_ -= handed_.front().bytes;
-      if (!answer.result && handed_.front().alone > 0) lose(answer.result.error(), handed_.front().alone);
-      handed_.pop_front();
-    }
+    close_accounts(answer);
     room_.notify();
     if (!answer.result) {
       metrics_.add(Counter::StoreErrorWrite);
       log::peer(log::Level::Error, "store.write_failed", "recordings are lost",
                 {{"error", answer.result.error().message()}});
     }
-    this->answer(answer.token, answer.result);
+    if (answer.is_refusal) {
+      answer_refused(answer.token, answer.result);
+    } else {
+      this->answer(answer.token, answer.result);
+    }
   }
   if (waiters_.empty()) hold_.clear();
+}
+
+void StoreLink::close_accounts(const Answer& answer) {
+  const auto is_answered = [&answer](const Handed& one) {
+    return answer.is_refusal ? one.token == answer.token : one.token <= answer.token;
+  };
+  for (const Handed& one : handed_) {
+    if (!is_answered(one)) continue;
+    in_flight_ -= one.bytes;
+    if (!answer.result && one.alone > 0) lose(answer.result.error(), one.alone);
+  }
+  std::erase_if(handed_, is_answered);
+}
+
+void StoreLink::answer_refused(uint64_t token, const Result<void>& result) {
+  std::erase_if(told_, [token](const Told& told) { return told.batch == token; });
+  while (true) {
+    const auto waiter = std::ranges::find(waiters_, token, &Waiter::batch);
+    if (waiter == waiters_.end()) return;
+    answer_one(waiter, result);
+  }
 }
 
 void StoreLink::answer(uint64_t token, const Result<void>& result) {
@@ -176,17 +205,23 @@ void StoreLink::answer(uint64_t token, const Result<void>& result) {
   }
   for (const Dropped& gone : gone_) {
     if (!is_due(gone)) continue;  // its own answer is under way
+    if (std::ranges::find(told_, gone.recording, &Told::recording) != told_.end()) continue;
     const Error why = error_of(gone.why);
     lose(why);
     log::peer(log::Level::Error, "recording.lost", "a recording was not kept",
               {{"recording", gone.recording}, {"reason", why.message()}});
   }
   std::erase_if(gone_, is_due);
+  std::erase_if(told_, [token](const Told& told) { return told.batch <= token; });
 }
 
 void StoreLink::answer_front(Result<void> result) {
-  Waiter waiter = std::move(waiters_.front());
-  waiters_.pop_front();  // before it runs on: it may come back with its next exchange
+  answer_one(waiters_.begin(), std::move(result));
+}
+
+void StoreLink::answer_one(std::deque<Waiter>::iterator which, Result<void> result) {
+  Waiter waiter = std::move(*which);
+  waiters_.erase(which);  // before it runs on: it may come back with its next exchange
   const auto waited = Clock::now() - waiter.began;
   if (result) metrics_.observe(options_.commit_histogram, std::chrono::duration<double>(waited).count());
   waiter.resume(std::move(result));
@@ -196,6 +231,8 @@ void StoreLink::expire() {
   const auto now = Clock::now();
   while (!waiters_.empty() && now - waiters_.front().began >= options_.hold_limit) {
     metrics_.add(Counter::StoreHoldExceeded);
+    const Waiter& late = waiters_.front();
+    if (late.ends) told_.push_back({late.batch, late.recording});
     answer_front(fail(Code::Timeout, "the store did not answer within storage.hold_limit", Origin::Store));
   }
   if (!waiters_.empty()) hold_.set(waiters_.front().began + options_.hold_limit - now);
@@ -263,7 +300,10 @@ net::Task<Result<void>> StoreLink::commit(std::vector<store::PendingWrite>& writ
   if (options_.hold == Hold::No) return at_once({});
   if (options_.hold_limit.count() > 0) return wait_for_answer(recording, ends);
   metrics_.add(Counter::StoreHoldExceeded);
-  if (ends) ++awaited_;  // told here
+  if (ends) {  // told here
+    ++awaited_;
+    told_.push_back({batch_, recording});
+  }
   return at_once(fail(Code::Timeout, "storage.hold_limit is zero", Origin::Store));
 }
 

@@ -99,6 +99,11 @@ class StoreLink final : public store::Completion {
   struct Answer {
     uint64_t token;
     Result<void> result;
+    bool is_refusal = false;  // of this hand-over alone: those before it are still to be answered by the writer
+  };
+  struct Told {
+    uint64_t batch;
+    uint64_t recording;
   };
   struct Dropped {
     uint64_t token;
@@ -109,13 +114,17 @@ class StoreLink final : public store::Completion {
   void hand_over();
   void forget_ended();  // of the recordings whose last writes are in turn_
   void take_answers();
-  void answer(uint64_t token, const Result<void>& result);  // whoever waits for this hand-over or one before it
+  void post_answer(Answer answer);
+  void close_accounts(const Answer& answer);                        // of the hand-overs that it answers
+  void answer(uint64_t token, const Result<void>& result);          // whoever waits for this hand-over or one before it
+  void answer_refused(uint64_t token, const Result<void>& result);  // whoever waits for this one
   void beat();
   net::Task<Result<void>> wait_for_answer(uint64_t recording, bool ends);
   [[nodiscard]] uint64_t* alone_in(uint64_t batch);
   void give_up(uint64_t number);  // cancelled: the recording goes on without its exchange
   void expire();                  // whoever waited for hold_limit
   void answer_front(Result<void> result);
+  void answer_one(std::deque<Waiter>::iterator which, Result<void> result);
 
   asio::any_io_executor executor_;
   store::StoreWriter& writer_;
@@ -139,6 +148,7 @@ class StoreLink final : public store::Completion {
   };
   Ring watched_;               // the start of a ring
   std::vector<Dropped> gone_;  // not told yet
+  std::vector<Told> told_;     // that their end came too late: what becomes of it is no second loss
   net::Deadline beat_;
   bool beats_ = false;
 
@@ -147,5 +157,8 @@ class StoreLink final : public store::Completion {
   std::vector<Dropped> dropped_;
   bool posted_ = false;
 };
+
+// Why a recording of which a part was_refused() is not kept.
+[[nodiscard]] Error refused_part();
 
 }  // namespace tapdeck::modes

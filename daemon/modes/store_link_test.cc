@@ -18,8 +18,9 @@ namespace {
 using namespace std::chrono_literals;
 
 struct LinkRig {
-  explicit LinkRig(StoreLinkOptions options = {}, store::WriterOptions writer_options = {})
-      : store(store::open_store(directory.path())),
+  explicit LinkRig(StoreLinkOptions options = {}, store::WriterOptions writer_options = {},
+                   store::Durability durability = store::Durability::Wal)
+      : store(open(directory.path(), durability)),
         writer(*store::StoreWriter::start(*store, writer_options)),
         metrics(registry.create()),
         link(io.get_executor(), *writer, metrics, options) {}
@@ -49,6 +50,12 @@ struct LinkRig {
     return told.value_or(fail(Code::Internal, "commit() hangs"));
   }
   uint64_t count(Counter counter) { return registry.snapshot().value(counter); }
+  static std::unique_ptr<store::ExchangeStore> open(const std::string& path, store::Durability durability) {
+    store::StoreOptions options;
+    options.path = path;
+    options.durability = durability;
+    return store::open_store(options);
+  }
 
   bool session_goes = false;  // while the exchange goes on
   store::TempDirectory directory;
@@ -138,6 +145,49 @@ TEST(StoreLink, WhatIsLostAfterItsExchangeLeftIsCountedOnce) {
   rig.io.poll();
   ASSERT_FALSE(told);
   EXPECT_EQ(rig.count(Counter::RecordingDropped) + (told.error().code == Code::Cancelled ? 0U : 1U), 1U);
+}
+
+// What is written asynchronously is gathered for a moment: the first still waits in the queue when the second comes.
+TEST(StoreLink, ARefusalIsAboutItsOwnHandOverOnly) {
+  for (const Hold hold : {Hold::UntilWritten, Hold::No}) {
+    LinkRig rig({.hold = hold, .hold_limit = 10s}, {.queue_bytes = 64 << 10}, store::Durability::Async);
+    store::Recorder recorder(*rig.store, "default");
+    std::vector<std::vector<store::PendingWrite>> writes;
+    writes.push_back(recorder.whole("/fits", "x"));
+    writes.push_back(recorder.whole("/too-long", std::string(100'000, 'x')));
+    std::optional<Result<void>> told[2];
+    net::TaskGroup group(rig.io.get_executor());
+    auto commit = [&](size_t i) -> net::Task<> {
+      std::vector<store::PendingWrite>& mine = writes[i];
+      auto result = co_await rig.link.commit(mine);
+      told[i] = result;
+    };
+    for (const size_t i : {0U, 1U}) {
+      group.spawn(commit(i));
+      rig.io.poll();  // one hand-over each
+      rig.io.restart();
+    }
+    const auto limit = std::chrono::steady_clock::now() + 10s;
+    while (group.size() > 0 && std::chrono::steady_clock::now() < limit) rig.io.run_one_for(100ms);
+    rig.link.close();
+    rig.io.restart();
+    rig.io.poll();
+    ASSERT_TRUE(told[0] && told[1]);
+    EXPECT_TRUE(*told[0]) << told[0]->error().message();
+    EXPECT_EQ(told[1]->has_value(), hold == Hold::No);
+    EXPECT_EQ(rig.count(Counter::RecordingDropped), hold == Hold::No ? 1U : 0U) << "who waits counts it";
+    EXPECT_EQ(rig.store->stored_recordings(), 1U);
+    EXPECT_TRUE(rig.link.has_room());
+  }
+}
+
+TEST(StoreLink, WhatWasToldAtTheLimitIsNotCountedAgainWhenItIsDropped) {
+  for (const auto limit : {0ms, 1ms}) {
+    LinkRig rig({.hold_limit = limit}, {}, store::Durability::Async);
+    rig.session_goes = true;
+    EXPECT_FALSE(rig.commit_one());
+    EXPECT_EQ(rig.count(Counter::RecordingDropped), 0U) << "who was told counts it";
+  }
 }
 
 TEST(StoreLink, AStoreThatFailsIsAnotherReasonThanASlowOne) {

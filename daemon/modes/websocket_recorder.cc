@@ -171,9 +171,9 @@ net::Task<> WebSocketRecorder::finish(const Result<void>& served) {
   }
   builder_.take_writes(writes_);
   auto committed = co_await link_.commit(writes_);
-  if (committed && lost) committed = fail(Code::Exhausted, "the store's queue refused a part of it", Origin::Store);
+  if (lost) committed = std::unexpected(refused_part());
   // A client that left cancels the wait, not the write.
-  if (committed || (committed.error().code == Code::Cancelled && !lost)) {
+  if (committed || committed.error().code == Code::Cancelled) {
     facts_.recording = builder_.id();
     facts_.outcome = Outcome::Recorded;
     link_.metrics().add(incomplete ? Counter::RecordingIncomplete : Counter::RecordingComplete);

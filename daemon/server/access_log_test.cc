@@ -25,6 +25,7 @@ class AccessLines : public testing::Test {
     file_ = UniqueFd(::mkstemp(name));
     ASSERT_TRUE(file_);
     ::unlink(name);
+    log::detail::forget_limits();  // other tests of this process have written the same events
     log::configure(
         {.level = log::Level::Info, .format = log::Format::Json, .access = log::AccessLines::On, .fd = file_.get()});
   }
@@ -52,7 +53,6 @@ size_t exchanges_of(WorkerRig& rig, Mode mode) {
   return sum;
 }
 
-// First: these lines are limited in number for the whole process.
 TEST_F(AccessLines, SayWhyAClientGot400Or431) {
   WorkerRig rig;
   ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }));
@@ -117,6 +117,29 @@ TEST_F(AccessLines, AreOneAnExchangeAndCountedOnce) {
   EXPECT_EQ(lines()[0]["outcome"], "recorded");
   EXPECT_EQ(lines()[0]["http.response.status_code"], 200);
   EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 3; }));
+}
+
+// The session answers in the place of a handler that waits for the body, and stops it then.
+TEST_F(AccessLines, SayTheStatusAClientGotWhoseBodyStalled) {
+  const std::string half = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n" + std::string(20, 'x');
+  size_t before = 0;
+  for (const Mode mode : {Mode::Replay, Mode::Hybrid, Mode::Record}) {
+    for (const int status : {408, 504}) {
+      RigOptions options;
+      options.mode = mode;
+      auto& limits = options.config.limits;
+      (status == 408 ? limits.idle_timeout : limits.request_timeout) = std::chrono::milliseconds(50);
+      WorkerRig rig(std::move(options));
+      ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }));
+      rig.go_to(origin.endpoint());
+      Wire wire = rig.connect();
+      wire.write(half);
+      EXPECT_THAT(wire.rest(), HasSubstr(" " + std::to_string(status) + " "));
+      ASSERT_TRUE(WorkerRig::eventually([&] { return lines().size() == before + 1; }));
+      EXPECT_EQ(lines()[before]["http.response.status_code"], status) << to_string(mode);
+      ++before;
+    }
+  }
 }
 
 }  // namespace

@@ -33,6 +33,32 @@ TEST_P(ClientCertificate, IsLeftToTheClient) {
   EXPECT_EQ(rig.count(Counter::TunnelledClientCert), 2U);
 }
 
+TEST_P(ClientCertificate, IsNotAskedForOnAConnectionThatIsKeptBesides) {
+  WorkerRig rig;
+  const SslContext context = origin_context(*rig.origin_ca, tls::leaf_for(kHost));
+  SSL_CTX_set_max_proto_version(context.get(), GetParam());
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, [](int, X509_STORE_CTX*) { return 1; });
+  std::atomic<int> begun{0};
+  std::atomic<bool> left{false};
+  ScriptedOrigin origin(
+      [&](Wire& wire) {
+        const bool learned_from = ++begun == 1;
+        const timeval patience{60, 0};  // longer than the test waits
+        setsockopt(wire.fd(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        wire.rest();
+        if (learned_from) left = true;
+        return ScriptedOrigin::End::Close;
+      },
+      context.get());
+  rig.go_to(origin.endpoint());
+  Wire client = rig.connect();
+  SslOwned ssl = rig.client_ssl(WorkerRig::Trust::Nobody, "");
+  SSL_set_verify(ssl.get(), SSL_VERIFY_NONE, nullptr);
+  ASSERT_TRUE(client.start_tls(std::move(ssl)));
+  EXPECT_TRUE(WorkerRig::eventually([&] { return left.load(); }));
+  client.close();
+}
+
 INSTANTIATE_TEST_SUITE_P(, ClientCertificate, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION));
 
 }  // namespace

@@ -92,7 +92,7 @@ net::Task<bool> Connection::serve_connect() {
   }
   destination->apply(flow_, {});
   const bool bypassed = is_bypassed(flow_.route->host);
-  if (bypassed && target().mode == Mode::Replay) {
+  if (bypassed && is_sealed()) {
     context_.metrics.add(Counter::MissOpaque);
     co_await refuse_connect(502,
                             "{\"error\":\"not_recorded\",\"hint\":\"the host is bypassed, so nothing of it is "
@@ -164,6 +164,8 @@ upstream::Key Connection::asked_key() const {
   upstream::Key key;
   key.netns_cookie = flow_.identity.netns_cookie;
   key.address = flow_.destination;
+  key.target = flow_.identity.target;
+  key.tenant = flow_.identity.tenant;
   modes::follow_route(key, flow_);
   return key;
 }

@@ -103,6 +103,16 @@ TEST(Proxy, WhatIsNeitherTlsNorHttpIsTunnelledWhoeverSpeaksFirst) {
   EXPECT_EQ(banner.connections(), 1U);
 }
 
+TEST(Proxy, ConnectToABypassedHostWhoseRouteIsInReplayIsRefused) {
+  config::Route sealed;
+  sealed.host = "web.test";
+  sealed.mode = Mode::Replay;
+  ProxyRig proxy(Mode::Record, {sealed}, {"web.test"});
+  EXPECT_THAT(proxy.ask("CONNECT web.test:443 HTTP/1.1\r\nHost: web.test\r\n\r\n"), StartsWith("HTTP/1.1 502 "));
+  EXPECT_EQ(proxy.rig.count(Counter::MissOpaque), 1U);
+  EXPECT_EQ(proxy.rig.sockets.made, 0);
+}
+
 TEST(Proxy, ClearHttpInsideATunnelIsRecordedToo) {
   ProxyRig proxy;
   ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("clear"); }));

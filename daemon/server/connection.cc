@@ -7,6 +7,7 @@
 #include "daemon/exchange/h2_setup.h"
 #include "daemon/http/h1_codec.h"
 #include "daemon/modes/origin.h"
+#include "daemon/modes/select.h"
 
 namespace tapdeck::server {
 
@@ -42,8 +43,16 @@ const modes::TargetState& Connection::target() {
   return context_.view.get().targets[flow_.identity.target];
 }
 
+const config::Route* Connection::route() {
+  if (context_.routes.empty()) return nullptr;
+  return modes::connection_route(context_.routes, secure_ ? config::Scheme::Https : config::Scheme::Http,
+                                 tls_.sni.empty() ? asked_host() : tls_.sni, flow_.destination.port, target().name);
+}
+
 bool Connection::is_sealed() {
-  return target().mode == Mode::Replay;
+  if (target().mode == Mode::Replay) return true;
+  const config::Route* found = route();
+  return found != nullptr && found->mode == Mode::Replay;
 }
 
 std::string Connection::asked_host() const {
@@ -59,6 +68,7 @@ void Connection::drain() {
   if (session_ != nullptr) {
     session_->drain();
   } else if (!tunnelling_) {
+    if (transport_ != nullptr) transport_->end_output();  // behind its handshake a client is told by TLS
     abort();
   }
 }
@@ -110,6 +120,11 @@ void Connection::refuse_opaque(Counter reason) {
   client().abort();
 }
 
+void Connection::end_silent() {
+  context_.metrics.add(Counter::LimitIdleTimeout);
+  transport_->end_output();
+}
+
 net::Task<std::unique_ptr<net::Stream>> Connection::reach_plain() {
   if (dialed_ != nullptr) co_return std::move(dialed_);
   const upstream::Key key = asked_key();
@@ -127,6 +142,7 @@ net::Task<> Connection::tunnel(Counter reason) {
     co_return;
   }
   if (transport_ != nullptr) co_return co_await tunnel_decrypted(reason);
+  learned_.reset();  // the client makes its own TLS connection
   auto origin = co_await reach_plain();
   if (origin != nullptr) co_return co_await tunnel_to(std::move(origin), reason);
   stream_->abort();  // the client sees a broken connection, as it would without us
@@ -138,7 +154,12 @@ void Connection::begin_tunnel(Counter reason) {
   tunnelling_ = true;
 }
 
+// The mode may have changed while the origin was reached or listened to.
 net::Task<> Connection::tunnel_to(std::unique_ptr<net::Stream> origin, Counter reason) {
+  if (is_sealed()) {
+    refuse_opaque(reason);
+    co_return;
+  }
   begin_tunnel(reason);
   TunnelOptions options = context_.tunnel;
   options.client_has_ended = client_ended_;

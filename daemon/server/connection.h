@@ -38,6 +38,7 @@ class Connection {
   enum class First { Client, Origin, Nobody };
   // Who spoke while the client was silent. Over: the flow was dealt with.
   enum class Heard { Client, NoOrigin, Over };
+  enum class Said { Nothing, Bytes, End, Failure };
   struct Intercept {
     tls::LeafSpec leaf;
     std::string alpn;      // to agree with the client
@@ -47,7 +48,9 @@ class Connection {
   };
 
   [[nodiscard]] const modes::TargetState& target();
-  // Never forwards and never dials: what is not on tape is an error.
+  // The route of the connection as a whole, as far as its name is known by now; null: none.
+  [[nodiscard]] const config::Route* route();
+  // What is not on tape is an error: never a tunnel. By the target's mode, or by its route's.
   [[nodiscard]] bool is_sealed();
   // ---- connection_sniff.cc: what the client speaks, in clear or in its TLS
   [[nodiscard]] net::Stream& client();
@@ -75,7 +78,7 @@ class Connection {
   // ---- connection_decrypted.cc: TLS that carries something else than HTTP
   void keep_learned(std::unique_ptr<upstream::Lane> lane);
   net::Task<std::unique_ptr<upstream::Lane>> reach_tls();  // null: told to log and metrics
-  static net::Task<> hear(transport::Transport& side, ByteQueue& said, size_t& heard, net::Signal& changed);
+  static net::Task<> hear(transport::Transport& side, ByteQueue& bytes, Said& said, net::Signal& changed);
   net::Task<Heard> hear_both_decrypted();
   net::Task<> tunnel_decrypted(Counter reason);
   net::Task<> tunnel_decrypted_to(std::unique_ptr<upstream::Lane> origin, ByteQueue greeting, Counter reason);
@@ -89,6 +92,7 @@ class Connection {
   [[nodiscard]] std::string asked_host() const;
   [[nodiscard]] bool is_bypassed(std::string_view host);
   void refuse_opaque(Counter reason);  // replay: cannot be on tape
+  void end_silent();                   // replay: nothing was asked, so nothing was missed
 
   // ---- connect.cc: clients of the explicit listener
   // False: the connection was served, or has ended. True: a tunnel is open and what comes is meant for its end.

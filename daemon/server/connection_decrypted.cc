@@ -14,7 +14,7 @@ namespace tapdeck::server {
 // that client may need it as a tunnel: all others share the pool.
 void Connection::keep_learned(std::unique_ptr<upstream::Lane> lane) {
   const bool may_tunnel = lane != nullptr && lane->whole() != nullptr && !lane->reused &&
-                          lane->channel().tls.alpn.empty() && !is_http_by_alpn();
+                          lane->channel().tls.alpn.empty() && !is_http_by_alpn() && !is_sealed();
   if (may_tunnel) {
     learned_ = std::move(lane);
   } else {
@@ -36,9 +36,13 @@ net::Task<std::unique_ptr<upstream::Lane>> Connection::reach_tls() {
   co_return nullptr;
 }
 
-net::Task<> Connection::hear(transport::Transport& side, ByteQueue& said, size_t& heard, net::Signal& changed) {
-  auto n = co_await side.read_some(said);
-  if (n || n.error().code != Code::Cancelled) ++heard;
+net::Task<> Connection::hear(transport::Transport& side, ByteQueue& bytes, Said& said, net::Signal& changed) {
+  auto n = co_await side.read_some(bytes);
+  if (n) {
+    said = *n > 0 ? Said::Bytes : Said::End;
+  } else if (n.error().code != Code::Cancelled) {
+    said = Said::Failure;
+  }
   changed.notify();
 }
 
@@ -48,22 +52,30 @@ net::Task<Connection::Heard> Connection::hear_both_decrypted() {
   if (lane == nullptr) co_return Heard::NoOrigin;
   transport::Transport& origin = *lane->channel().transport;
   ByteQueue greeting;
-  size_t from_client = 0;
-  size_t from_origin = 0;
+  Said of_client = Said::Nothing;
+  Said of_origin = Said::Nothing;
   net::TaskGroup group(context_.executor);
   net::Signal changed(context_.executor);
   deadline_.set(context_.limits.idle_timeout);
-  group.spawn(hear(*transport_, received_, from_client, changed));
-  group.spawn(hear(origin, greeting, from_origin, changed));
-  while (from_client + from_origin == 0 && group.size() == 2) co_await changed.wait();
+  group.spawn(hear(*transport_, received_, of_client, changed));
+  group.spawn(hear(origin, greeting, of_origin, changed));
+  while (of_client == Said::Nothing && of_origin == Said::Nothing && group.size() == 2) co_await changed.wait();
   group.cancel();
   while (group.size() > 0) co_await group.join();
   deadline_.clear();
-  if (from_origin > 0) {
+  const bool origin_is_over = of_origin == Said::End || of_origin == Said::Failure;
+  // An idle connection that its origin gave up is not where a request goes that came at the same time.
+  if (of_client == Said::Bytes && origin_is_over) co_return Heard::Client;
+  if (of_client == Said::Failure || of_origin == Said::Failure) {
+    transport_->abort();
+    origin.abort();
+    co_return Heard::Over;
+  }
+  if (of_origin != Said::Nothing) {
     co_await tunnel_decrypted_to(std::move(lane), std::move(greeting), Counter::TunnelledServerFirst);
     co_return Heard::Over;
   }
-  if (from_client == 0) co_return Heard::Over;
+  if (of_client == Said::Nothing) co_return Heard::Over;
   learned_ = std::move(lane);
   co_return Heard::Client;
 }
@@ -74,8 +86,13 @@ net::Task<> Connection::tunnel_decrypted(Counter reason) {
   client().abort();
 }
 
+// As tunnel_to().
 net::Task<> Connection::tunnel_decrypted_to(std::unique_ptr<upstream::Lane> origin, ByteQueue greeting,
                                             Counter reason) {
+  if (is_sealed()) {
+    refuse_opaque(reason);
+    co_return;
+  }
   begin_tunnel(reason);
   EarlyBytes early{std::move(received_), std::move(greeting)};
   co_await run_tls_tunnel(*transport_, *origin->channel().transport, std::move(early), context_.tunnel,

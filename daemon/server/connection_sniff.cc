@@ -26,11 +26,12 @@ Sniffed Connection::look() {
 }
 
 // How long to wait for the next byte. Without an origin there is no hurry: a client that is slow to speak may still be
-// on tape.
+// on tape. Behind a handshake a silent one is as idle as between two requests.
 Clock::duration Connection::patience(const Sniffed& sniffed, std::optional<Clock::time_point> began) {
   const Clock::duration for_head = context_.limits.header_timeout;
   const Clock::duration for_byte = context_.limits.sniff_timeout;
-  if (!began) return is_sealed() ? for_head : for_byte;
+  if (!began && is_sealed()) return transport_ != nullptr ? context_.limits.idle_timeout : for_head;
+  if (!began) return for_byte;
   const auto left = std::max<Clock::duration>(for_head - (Clock::now() - *began), std::chrono::milliseconds(1));
   const bool may_be_anything = sniffed.nearest == Protocol::Opaque && !is_sealed();
   return may_be_anything || sniffed.nearest == Protocol::Http1 ? std::min(left, for_byte) : left;
@@ -72,7 +73,7 @@ net::Task<std::optional<Sniffed>> Connection::sniff_client() {
       co_return std::nullopt;
     }
     if (is_sealed()) {
-      refuse_opaque(Counter::TunnelledServerFirst);
+      transport_ != nullptr ? end_silent() : refuse_opaque(Counter::TunnelledServerFirst);
       co_return std::nullopt;
     }
     const Heard heard = co_await hear_both();
@@ -83,12 +84,22 @@ net::Task<std::optional<Sniffed>> Connection::sniff_client() {
   }
 }
 
+namespace {
+
+bool has_spoken(const net::Stream& stream) {
+  return !stream.is_quiet() && !stream.has_ended();
+}
+
+}  // namespace
+
 net::Task<Connection::Heard> Connection::hear_both() {
   if (transport_ != nullptr) co_return co_await hear_both_decrypted();
   auto origin = co_await reach_plain();
   if (origin == nullptr) co_return Heard::NoOrigin;
   const First first = co_await wait_for_either(*origin);
   if (first == First::Nobody) co_return Heard::Over;
+  // An idle connection that its origin gave up is not where a request goes that came at the same time.
+  if (has_spoken(*stream_) && origin->has_ended()) co_return Heard::Client;
   if (first == First::Client) {
     dialed_ = std::move(origin);  // for its first exchange, or for the tunnel
     co_return Heard::Client;

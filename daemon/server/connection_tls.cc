@@ -21,9 +21,7 @@ net::Task<> Connection::serve_tls(tls::ClientHello hello) {
     if (protocol != "h2" && protocol != "http/1.1") continue;
     tls_.client_offer += (tls_.client_offer.empty() ? "" : ",") + protocol;
   }
-  const config::Route* route = modes::connection_route(context_.routes, hello.sni.empty() ? asked_host() : hello.sni,
-                                                       flow_.destination.port, target().name);
-  const auto fixed = modes::upstream_offer_of(route, config::Scheme::Https);
+  const auto fixed = modes::upstream_offer_of(route(), config::Scheme::Https);
   tls_.upstream_offer = fixed.value_or(tls_.client_offer);
   follows_origin_ = !fixed;
   if (!hello.alpn.empty() && tls_.client_offer.empty()) co_return co_await tunnel(Counter::TunnelledAlpn);

@@ -14,7 +14,8 @@ constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 constexpr std::string_view kPrefaceAlone = "PRI * ";
 // Longer than any registered method (UPDATEREDIRECTREF has 17).
 constexpr size_t kMaxMethod = 24;
-// A first line is waited for until it is this long; then its beginning has to do.
+// A first line is waited for until it is this long; then its beginning has to do. Nothing behind is looked at, or what
+// comes in one piece would be judged by more than what comes in many.
 constexpr size_t kMaxFirstLine = 8192;
 
 bool is_method_byte(char byte) {
@@ -89,12 +90,12 @@ Sniffed sniff_request_line(std::string_view bytes) {
   if (begins_as_target(bytes.substr(0, method), bytes.substr(target))) found.nearest = Protocol::Http1;
   const size_t end = bytes.find('\n');
   const std::string_view line = bytes.substr(0, end);
-  // To some a CR alone is the end of a line.
-  for (size_t cr = line.find('\r'); cr != std::string_view::npos; cr = line.find('\r', cr + 1)) {
-    if (names_http(line.substr(0, cr), target)) found.protocol = Protocol::Http1;
-  }
-  if (found.protocol == Protocol::Http1) return found;
-  if (end == std::string_view::npos) {
+  // To some a CR alone is the end of a line. The first one only: a look at each would let a client that sends nothing
+  // else cost as much as the square of what it sends.
+  const size_t cr = line.find('\r');
+  if (cr != std::string_view::npos && names_http(line.substr(0, cr), target)) {
+    found.protocol = Protocol::Http1;
+  } else if (end == std::string_view::npos) {
     found.protocol = Protocol::NeedMore;
   } else {
     found.protocol = names_http(line, target) ? Protocol::Http1 : sniff_preface_shape(bytes, end);
@@ -107,6 +108,7 @@ Sniffed sniff_request_line(std::string_view bytes) {
 Sniffed sniff_clear(std::string_view bytes) {
   Sniffed found;
   const bool is_long = bytes.size() > kMaxFirstLine;
+  bytes = bytes.substr(0, kMaxFirstLine);
   // Empty lines before a request are tolerated (RFC 9112 2.2).
   while (bytes.starts_with("\r\n")) bytes.remove_prefix(2);
   if (bytes.starts_with(kPreface)) {

@@ -29,7 +29,8 @@ TEST(Sniff, LeavesMalformedRequestsToTheParsers) {
   for (const char* head : {"GET  / HTTP/1.1\r\n", "GET /  HTTP/1.1\r\n", "GET / HTTP/1.1 \r\n", "get / HTTP/1.1\r\n",
                            "NOSUCH /x HTTP/1.1\r\n", "GET / HTTP/2.7\r\n", "GET / HTTP/1.10\r\n", "GET / http/1.1\r\n",
                            "GET /a b c HTTP/1.1\r\n", "GET / HTTP/1.1 more\r\n", "GET /\tHTTP/1.1\r\n",
-                           "GET / HTTP/1.1\rHost: a\r\n\r\n", "GET /a\rb HTTP/1.1\r\n", "GET /\x01 HTTP/1.1\r\n"}) {
+                           "GET / HTTP/1.1\rHost: a\r\n\r\n", "GET /a\rb HTTP/1.1\r\n", "GET /\x01 HTTP/1.1\r\n",
+                           "GET /a\r\r\rb\r c HTTP/1.1\r\n", "GET /a\rb HTTP/1.1\rHost: a\r\n"}) {
     expect_whole_and_cut(head, Protocol::Http1);
   }
 }
@@ -86,6 +87,18 @@ TEST(Sniff, WaitsForNoLineWithoutEnd) {
   std::string empty_lines;
   while (empty_lines.size() < 9000) empty_lines += "\r\n";
   EXPECT_EQ(sniff(empty_lines).protocol, Protocol::Opaque);
+}
+
+TEST(Sniff, JudgesALongLineByTheSameBytesHoweverItIsCut) {
+  expect_whole_and_cut("GET foo" + std::string(8500, 'x') + " HTTP/1.1\r\n", Protocol::Opaque);
+  expect_whole_and_cut("GET /" + std::string(8500, 'x') + " ICE/1.0\r\n", Protocol::Http1);
+}
+
+// A look at every CR, again after each byte, would take many minutes here.
+TEST(Sniff, LooksAtTheFirstBareCrOnly) {
+  expect_whole_and_cut("GET /" + std::string(16000, '\r'), Protocol::Http1);
+  expect_whole_and_cut("GET foo" + std::string(16000, '\r'), Protocol::Opaque);
+  expect_whole_and_cut("GET /a\rb c HTTP/1.1\rHost: a\r\n", Protocol::Opaque);
 }
 
 TEST(Sniff, KnowsTheHttp2PrefaceButNotItsLookalike) {

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "daemon/server/proxy_rig.h"
+#include "daemon/server/waiting_origin.h"
 
 namespace tapdeck::server {
 namespace {
@@ -27,7 +28,8 @@ ScriptedOrigin::End greet_over_tls(Wire& wire) {
 
 // A rig with an origin that speaks TLS.
 struct TlsRig {
-  explicit TlsRig(ScriptedOrigin::Script script, Mode mode = Mode::Record) : rig(in_mode(mode)) {
+  explicit TlsRig(ScriptedOrigin::Script script, Mode mode = Mode::Record) : TlsRig(std::move(script), in_mode(mode)) {}
+  TlsRig(ScriptedOrigin::Script script, RigOptions options) : rig(std::move(options)) {
     origin.emplace(std::move(script), context.get());
     rig.go_to(origin->endpoint());
   }
@@ -132,20 +134,91 @@ TEST(TlsTunnelled, AResetOfTheOriginIsOneOfTheClient) {
 }
 
 TEST(TlsTunnelled, ReplayResetsItAndCountsAMiss) {
-  RigOptions options = TlsRig::in_mode(Mode::Replay);
-  options.config.limits.header_timeout = 100ms;
-  WorkerRig rig(std::move(options));
+  WorkerRig rig(TlsRig::in_mode(Mode::Replay));
   ScriptedOrigin origin(greet_over_tls);
   rig.go_to(origin.endpoint());
   Wire opaque = rig.connect();
   ASSERT_TRUE(opaque.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa, "")));
   opaque.write(kRedisPing);
   EXPECT_EQ(opaque.rest(), "<RST>");
-  Wire silent = rig.connect();
-  ASSERT_TRUE(silent.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa, "")));
-  EXPECT_EQ(silent.rest(), "<RST>");
-  EXPECT_EQ(rig.count(Counter::MissOpaque), 2U);
+  EXPECT_EQ(rig.count(Counter::MissOpaque), 1U);
   EXPECT_EQ(rig.sockets.made, 0);
+}
+
+TEST(TlsTunnelled, ReplayEndsASilentOneAsAnIdleConnectionWithoutAMiss) {
+  RigOptions options = TlsRig::in_mode(Mode::Replay);
+  options.config.limits.header_timeout = 20ms;
+  options.config.limits.idle_timeout = 100ms;
+  TlsRig tls(greet_over_tls, std::move(options));
+  Wire silent = tls.connect();
+  EXPECT_EQ(silent.rest(), "<EOF>");
+  EXPECT_NE(SSL_get_shutdown(silent.ssl()) & SSL_RECEIVED_SHUTDOWN, 0);
+  EXPECT_TRUE(WorkerRig::eventually([&] { return tls.rig.count(Counter::LimitIdleTimeout) == 1; }));
+  EXPECT_EQ(tls.rig.count(Counter::MissOpaque), 0U);
+  EXPECT_EQ(tls.rig.outcomes(Mode::Replay, Outcome::Missed), 0U);
+}
+
+TEST(TlsTunnelled, ARouteInReplayKeepsItFromItsOrigin) {
+  RigOptions options = TlsRig::in_mode(Mode::Record);
+  options.config.limits.idle_timeout = 200ms;
+  config::Route sealed;
+  sealed.host = "*.test";
+  sealed.mode = Mode::Replay;
+  options.config.routes = {sealed};
+  TlsRig tls(greet_over_tls, std::move(options));
+  Wire opaque = tls.connect();
+  opaque.write(kRedisPing);
+  EXPECT_EQ(opaque.rest(), "<RST>");
+  Wire silent = tls.connect();
+  EXPECT_EQ(silent.rest(), "<EOF>") << "and no greeting";
+  EXPECT_EQ(tls.rig.count(Counter::MissOpaque), 1U);
+  EXPECT_EQ(tls.rig.count(Counter::TunnelledNotHttp), 0U);
+  EXPECT_EQ(tls.rig.count(Counter::TunnelledServerFirst), 0U);
+}
+
+// A silent client that is listened to together with its origin.
+Wire connect_silent(TlsRig& tls, const WaitingOrigin& origin) {
+  tls.connect().close();  // it is known from here on
+  EXPECT_TRUE(WorkerRig::eventually([&] { return origin.begun == 1; }));
+  Wire silent = tls.connect();
+  EXPECT_TRUE(WorkerRig::eventually([&] { return origin.begun == 2; }));
+  return silent;
+}
+
+TEST(TlsTunnelled, AGreetingAfterAChangeToReplayIsNotHandedOn) {
+  WaitingOrigin waiting(2);
+  TlsRig tls(waiting.script([](Wire& wire) { wire.write("220 ready\r\n"); }));
+  Wire silent = connect_silent(tls, waiting);
+  tls.rig.set_mode(Mode::Replay);
+  waiting.go = true;
+  EXPECT_EQ(silent.rest(), "<RST>");
+  EXPECT_EQ(tls.rig.count(Counter::MissOpaque), 1U);
+}
+
+TEST(TlsTunnelled, ARequestThatMeetsTheEndOfAnIdleOriginIsStillServed) {
+  WaitingOrigin waiting(2);
+  TlsRig tls(waiting.script([](Wire& wire) {
+    SSL_shutdown(wire.ssl());
+    ::shutdown(wire.fd(), SHUT_WR);
+  }));
+  Wire client = connect_silent(tls, waiting);
+  waiting.meet(tls.rig, client, kPlainGet);
+  const std::string answer = with_length("after all");
+  EXPECT_EQ(client.read_n(answer.size()), answer);
+  EXPECT_EQ(tls.rig.count(Counter::TunnelledServerFirst), 0U);
+  client.close();
+}
+
+TEST(TlsTunnelled, ADrainEndsASilentOneByCloseNotify) {
+  TlsRig tls([](Wire& wire) {
+    wire.rest();
+    return ScriptedOrigin::End::Close;
+  });
+  Wire silent = tls.connect();
+  ASSERT_TRUE(WorkerRig::eventually([&] { return tls.rig.count(Counter::TlsDownOk) == 1; }));
+  tls.rig.worker->drain();
+  EXPECT_EQ(silent.rest(), "<EOF>");
+  EXPECT_NE(SSL_get_shutdown(silent.ssl()) & SSL_RECEIVED_SHUTDOWN, 0);
 }
 
 TEST(TlsTunnelled, AnOriginThatDoesNotVerifyIsNeverSpokenTo) {

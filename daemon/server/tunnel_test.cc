@@ -1,7 +1,7 @@
 // Flows that are not HTTP, or may not be looked into: what passes as bytes, and what replay refuses.
 #include <gmock/gmock.h>
 
-#include "daemon/server/worker_rig.h"
+#include "daemon/server/waiting_origin.h"
 
 namespace tapdeck::server {
 namespace {
@@ -119,6 +119,64 @@ TEST(Tunnel, ReplayResetsWhatCannotBeOnTapeAndCountsAMiss) {
   EXPECT_EQ(rig.count(Counter::MissOpaque), 2U);
   EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Missed) == 2; }));
   EXPECT_EQ(rig.sockets.made, 0);
+}
+
+TEST(Tunnel, ARouteInReplayRefusesItByItsAddress) {
+  RigOptions options = in_mode(Mode::Record);
+  options.config.limits.header_timeout = 100ms;
+  config::Route sealed;
+  sealed.host = "127.0.0.*";
+  sealed.mode = Mode::Replay;
+  options.config.routes = {sealed};
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(greet_first);
+  rig.go_to(origin.endpoint());
+  Wire opaque = rig.connect();
+  opaque.write("\x01opaque");
+  EXPECT_EQ(opaque.rest(), "<RST>");
+  Wire silent = rig.connect();
+  EXPECT_EQ(silent.rest(), "<RST>");
+  EXPECT_EQ(rig.count(Counter::MissOpaque), 2U);
+  EXPECT_EQ(rig.sockets.made, 0);
+}
+
+TEST(Tunnel, ARouteForHttpsIsNotAboutOneInClear) {
+  RigOptions options = in_mode(Mode::Record);
+  config::Route sealed;
+  sealed.scheme = config::Scheme::Https;
+  sealed.mode = Mode::Replay;
+  options.config.routes = {sealed};
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(echo_lines);
+  rig.go_to(origin.endpoint());
+  EXPECT_EQ(rig.ask("\x01opaque"), "origin got \x01opaque<EOF><EOF>");
+}
+
+TEST(Tunnel, AGreetingAfterAChangeToReplayIsNotHandedOn) {
+  WaitingOrigin waiting(1);
+  WorkerRig rig(in_mode(Mode::Record));
+  ScriptedOrigin origin(waiting.script([](Wire& wire) { wire.write("220 ready\r\n"); }));
+  rig.go_to(origin.endpoint());
+  Wire silent = rig.connect();
+  ASSERT_TRUE(WorkerRig::eventually([&] { return waiting.begun == 1; }));
+  rig.set_mode(Mode::Replay);
+  waiting.go = true;
+  EXPECT_EQ(silent.rest(), "<RST>");
+  EXPECT_EQ(rig.count(Counter::MissOpaque), 1U);
+}
+
+TEST(Tunnel, ARequestThatMeetsTheEndOfAnIdleOriginIsStillServed) {
+  WaitingOrigin waiting(1);
+  WorkerRig rig(in_mode(Mode::Record));
+  ScriptedOrigin origin(waiting.script([](Wire& wire) { wire.half_close(); }));
+  rig.go_to(origin.endpoint());
+  Wire client = rig.connect();
+  ASSERT_TRUE(WorkerRig::eventually([&] { return waiting.begun == 1; }));
+  waiting.meet(rig, client, "GET /a HTTP/1.1\r\nHost: api.test\r\n\r\n");
+  const std::string answer = with_length("after all");
+  EXPECT_EQ(client.read_n(answer.size()), answer);
+  EXPECT_EQ(rig.count(Counter::TunnelledServerFirst), 0U);
+  client.close();
 }
 
 TEST(Tunnel, ABypassRuleKeepsAFlowFromBeingRead) {

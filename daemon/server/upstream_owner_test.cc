@@ -78,6 +78,46 @@ TEST(UpstreamOwner, TwoHandshakesAtATimeDoNotGetIntoEachOthersConnections) {
   for (Wire& wire : clients) wire.close();
 }
 
+// Ends its connection without a word on a request with `word`, the first time; challenges all others that bring
+// credentials.
+ScriptedOrigin::Script ends_once_on(std::string word, std::atomic<int>& asked) {
+  return [word = std::move(word), &asked](Wire& wire) {
+    while (true) {
+      const std::string request = wire.read_until("\r\n\r\n");
+      if (!request.ends_with("\r\n\r\n")) return ScriptedOrigin::End::Close;
+      if (request.contains(word) && asked++ == 0) return ScriptedOrigin::End::Close;
+      wire.write(request.contains("NTLM") ? "HTTP/1.1 401 U\r\nWWW-Authenticate: NTLM two\r\nContent-Length: 0\r\n\r\n"
+                                          : with_length("x!"));
+    }
+  };
+}
+
+TEST(UpstreamOwner, AHandshakeThatLosesItsConnectionIsNotContinuedOnAnother) {
+  WorkerRig rig;
+  std::atomic<int> asked{0};
+  ScriptedOrigin origin(ends_once_on("NTLM three", asked));
+  rig.go_to(origin.endpoint());
+  Wire alice = rig.connect();
+  EXPECT_THAT(ask_on(alice, get("/", "Authorization: NTLM one\r\n")), HasSubstr("NTLM two"));
+  EXPECT_THAT(ask_on(alice, get("/", "Authorization: NTLM three-alice\r\n")), HasSubstr(" 502 "));
+  EXPECT_EQ(asked, 1);
+  EXPECT_EQ(origin.connections(), 1U);
+  alice.close();
+}
+
+TEST(UpstreamOwner, AHandshakeThatLosesTheConnectionItWouldBeginOnBeginsOnAnother) {
+  WorkerRig rig;
+  std::atomic<int> asked{0};
+  ScriptedOrigin origin(ends_once_on("NTLM one", asked));
+  rig.go_to(origin.endpoint());
+  Wire alice = rig.connect();
+  EXPECT_EQ(ask_on(alice, get("/")), "x!");
+  EXPECT_THAT(ask_on(alice, get("/", "Authorization: NTLM one\r\n")), HasSubstr("NTLM two"));
+  EXPECT_EQ(asked, 2);
+  EXPECT_EQ(origin.connections(), 2U);
+  alice.close();
+}
+
 TEST(UpstreamOwner, AnHttp2ClientOwnsItsIdentityAlike) {
   RigOptions options;
   config::Route route;
@@ -132,6 +172,37 @@ TEST(UpstreamOwner, AnIdentityGetsAnHttp2ConnectionOfItsOwn) {
   EXPECT_THAT(alice.until("END 5"), HasSubstr("connection 2")) << "its own, also without credentials";
   bob.request("GET", "/");
   EXPECT_THAT(bob.until("END 3"), HasSubstr("connection 1"));
+  first.close();
+  second.close();
+}
+
+TEST(UpstreamOwner, AnOfferAloneLeavesAnHttp2ConnectionToAll) {
+  WorkerRig rig;
+  ScriptedOrigin origin([](Wire& raw) {
+    H2Wire wire(raw, http::Role::Server);
+    while (true) {
+      const std::string what = wire.next();
+      if (what == "EOF" || what.starts_with("ERROR")) return ScriptedOrigin::End::Close;
+      if (!what.starts_with("END")) continue;
+      http::ResponseHead head;
+      head.status = 401;
+      head.version = http::Version::Http2;
+      head.headers.add("www-authenticate", "Negotiate");
+      EXPECT_TRUE(wire.codec().send_response(static_cast<http::StreamId>(std::stoul(what.substr(4))), head,
+                                             http::EndStream::Yes));
+      wire.flush();
+    }
+  });
+  rig.go_to(origin.endpoint());
+  Wire first = rig.connect(), second = rig.connect();
+  H2Wire alice(first, http::Role::Client), bob(second, http::Role::Client);
+  for (const http::StreamId stream : {1U, 3U}) {
+    for (H2Wire* wire : {&alice, &bob}) {
+      wire->request("GET", "/");
+      EXPECT_THAT(wire->until("END"), HasSubstr("HEAD " + std::to_string(stream) + " 401"));
+    }
+  }
+  EXPECT_EQ(origin.connections(), 1U);
   first.close();
   second.close();
 }

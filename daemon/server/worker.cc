@@ -26,6 +26,8 @@
 namespace tapdeck::server {
 
 namespace {
+// Whatever the tick is: short against the times that the pool keeps a connection.
+constexpr std::chrono::milliseconds kSweepEvery{200};
 
 modes::StoreLinkOptions link_options(const config::Storage& storage) {
   modes::StoreLinkOptions options;
@@ -231,8 +233,8 @@ struct Worker::Impl {
   }
 
   net::Task<> tick() {
-    unsigned count = 0;
     auto due = exchange::Clock::now() + parts.tick;
+    auto sweep_due = due;
     while (!stopping) {
       tick_timer.expires_at(due);
       auto [error] = co_await tick_timer.async_wait(net::kToken);
@@ -240,7 +242,10 @@ struct Worker::Impl {
       const auto now = exchange::Clock::now();
       metrics.observe(Histogram::LoopLag, std::chrono::duration<double>(now - due).count());
       worker.ticks_.fetch_add(1, std::memory_order_relaxed);
-      if (++count % 2 == 0) pool.sweep();
+      if (due >= sweep_due) {
+        pool.sweep();
+        sweep_due = due + kSweepEvery;
+      }
       due = std::max(due + parts.tick, now);
     }
   }

@@ -133,8 +133,10 @@ net::Task<Connected> connect_to(DialContext& context, const Key& key) {
 
 namespace {
 
+// Whose it is belongs to it, as with pooled connections (Key).
 std::string place_of(const Key& key) {
-  return std::to_string(key.netns_cookie) + '|' + key.where();
+  return std::to_string(key.netns_cookie) + '|' + std::to_string(key.target) + '|' + std::to_string(key.tenant) + '|' +
+         key.where();
 }
 
 }  // namespace

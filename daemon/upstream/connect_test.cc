@@ -167,6 +167,12 @@ TEST_F(ConnectTo, ParkedStreamIsUsedOnceByWhoGoesToTheSamePlace) {
   const int fd = (*first)->native_handle();
   const auto ticket = parked.park(key, std::move(*first));
   EXPECT_EQ(parked.take(named("other.test", port.endpoint.port)), nullptr);
+  Key of_another_target = key;
+  of_another_target.target = 7;
+  Key of_another_tenant = key;
+  of_another_tenant.tenant = 7;
+  EXPECT_EQ(parked.take(of_another_target), nullptr);
+  EXPECT_EQ(parked.take(of_another_tenant), nullptr);
   auto again = connect(key);
   ASSERT_TRUE(again);
   EXPECT_EQ((*again)->native_handle(), fd);

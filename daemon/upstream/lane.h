@@ -60,7 +60,8 @@ class Lane {
   // Breaks the exchange off, so that the origin never takes a part for the whole. Pending waits end with an error.
   // NoError: both directions have ended, and all that was written still arrives.
   virtual void abandon(http::ResetCode code) = 0;
-  // An identity belongs to this connection (bound_auth.h): from now on it serves no client but this one.
+  // An identity belongs to this connection (bound_auth.h): from now on it serves no client but this one. A shared one
+  // that has served others already takes no further exchanges instead.
   virtual void bind() = 0;
   // Whatever came since the request went out may be a part of its answer. The whole connection counts: an origin that
   // still speaks on it has not ended an idle one.
@@ -72,8 +73,9 @@ class Lane {
   [[nodiscard]] virtual std::optional<http::ResetCode> reset_code() const { return std::nullopt; }
   [[nodiscard]] virtual const Channel& channel() const = 0;
   [[nodiscard]] virtual std::chrono::milliseconds idle_timeout() const = 0;
-  bool reused = false;  // its connection served before, or was made for another client
-  ClientId client = 0;  // for whom it was acquired
+  bool reused = false;     // its connection served before, or was made for another client
+  bool was_bound = false;  // its connection was this client's alone before this exchange
+  ClientId client = 0;     // for whom it was acquired
 };
 
 }  // namespace tapdeck::upstream

@@ -13,18 +13,18 @@ constexpr std::chrono::milliseconds kRefusalTtl{1000};
 constexpr size_t kMaxVerdicts = 8192;
 }  // namespace
 
-Pool::Pool(DialContext& context, PoolOptions options)
-    : context_(context), options_(options), group_(context.executor) {}
+Pool::Pool(DialContext& context, PoolOptions options) : context_(context), options_(options), group_(context.executor) {
+  options_.max_orphan_time = std::min(options_.max_orphan_time, options_.max_idle_time);
+}
 
 Pool::~Pool() {
   clear();
 }
 
 void Pool::clear() {
-  note_bound(-static_cast<ptrdiff_t>(bound_));
   note_idle(-static_cast<ptrdiff_t>(idle_));
   by_key_.clear();
-  for (auto& [id, client] : clients_) client.bound.clear();
+  while (!bound_.empty()) release(bound_.begin());
   for (auto& [key, list] : shared_) {
     for (MuxConnection& connection : list) connection.retire();
   }
@@ -35,11 +35,6 @@ void Pool::note_idle(ptrdiff_t change) {
   context_.metrics->add(Gauge::UpstreamIdle, change);
 }
 
-void Pool::note_bound(ptrdiff_t change) {
-  bound_ += static_cast<size_t>(change);
-  note_idle(change);
-}
-
 ClientId Pool::enter() {
   clients_.try_emplace(++last_client_);
   return last_client_;
@@ -48,7 +43,8 @@ ClientId Pool::enter() {
 void Pool::leave(ClientId client) {
   const auto known = clients_.extract(client);
   if (known.empty()) return;
-  note_bound(-static_cast<ptrdiff_t>(known.mapped().bound.size()));
+  for (const auto bound : known.mapped().bound) bound_.erase(bound);
+  note_idle(-static_cast<ptrdiff_t>(known.mapped().bound.size()));
   for (MuxConnection* connection : known.mapped().shared) connection->dismiss(client);
 }
 
@@ -80,18 +76,24 @@ std::unique_ptr<Connection> Pool::take(const Key& key) {
   return taken;
 }
 
+Pool::Idle Pool::release(IdleList::iterator bound) {
+  const auto client = clients_.find(bound->connection->client);
+  if (client != clients_.end()) std::erase(client->second.bound, bound);
+  Idle idle = std::move(*bound);
+  bound_.erase(bound);
+  return idle;
+}
+
+// The newest first, as take().
 std::unique_ptr<Connection> Pool::take_bound(const Key& key, ClientId client) {
+  if (bound_.empty()) return nullptr;
   const auto known = clients_.find(client);
   if (known == clients_.end()) return nullptr;
-  auto& bound = known->second.bound;
-  for (auto entry = bound.begin(); entry != bound.end();) {
-    if (entry->connection->channel().key != key) {
-      ++entry;
-      continue;
-    }
-    Idle idle = std::move(*entry);
-    entry = bound.erase(entry);
-    note_bound(-1);
+  const auto& bound = known->second.bound;
+  for (size_t i = bound.size(); i-- > 0;) {
+    if (bound[i]->connection->channel().key != key) continue;
+    Idle idle = release(bound[i]);
+    note_idle(-1);
     if (!is_stale(idle, Clock::now()) && idle.connection->is_quiet()) return std::move(idle.connection);
   }
   return nullptr;
@@ -99,22 +101,25 @@ std::unique_ptr<Connection> Pool::take_bound(const Key& key, ClientId client) {
 
 bool Pool::is_stale(const Idle& idle, Clock::time_point now) const {
   const bool is_orphan = !clients_.contains(idle.connection->client);
-  return now - idle.since >=
-         (is_orphan ? std::min(options_.max_orphan_time, options_.max_idle_time) : options_.max_idle_time);
+  return now - idle.since >= (is_orphan ? options_.max_orphan_time : options_.max_idle_time);
 }
 
 // The client's own before those of all; the newest first, so that older ones age out.
 MuxConnection* Pool::find_shared(const Key& key, Asker asker) {
   const auto found = shared_.find(key);
   if (found == shared_.end()) return nullptr;
-  MuxConnection* any = nullptr;
-  for (MuxConnection& connection : found->second) {
-    if (!connection.can_open()) continue;
-    if (connection.is_bound_to(asker.client)) return &connection;
-    if (any != nullptr || connection.is_bound()) continue;
-    if (asker.bound == Bound::No || connection.is_alone(asker.client)) any = &connection;
+  const auto known = clients_.find(asker.client);
+  if (known != clients_.end()) {
+    for (MuxConnection* connection : known->second.shared) {
+      const bool is_own = connection->is_bound_to(asker.client) && connection->channel().key == key;
+      if (is_own && connection->can_open()) return connection;
+    }
   }
-  return any;
+  for (MuxConnection& connection : found->second) {
+    if (connection.is_bound() || !connection.can_open()) continue;
+    if (asker.bound == Bound::No || connection.is_alone(asker.client)) return &connection;
+  }
+  return nullptr;
 }
 
 std::unique_ptr<Lane> Pool::lend(MuxConnection& connection, Asker asker) {
@@ -123,6 +128,7 @@ std::unique_ptr<Lane> Pool::lend(MuxConnection& connection, Asker asker) {
   if (known != clients_.end() && is_new) known->second.shared.push_back(&connection);
   auto lane = connection.open(asker.client);
   lane->reused = lane->reused || is_new;
+  lane->was_bound = connection.is_bound_to(asker.client);
   if (asker.bound == Bound::Yes) lane->bind();
   return lane;
 }
@@ -138,6 +144,7 @@ std::unique_ptr<Lane> Pool::reuse(const Key& key, Asker asker) {
   // One that was dialled to learn what to tell this client, and has served nobody, is new to it.
   pooled->reused = pooled->has_served() || asker.client == 0 || pooled->client != asker.client;
   pooled->client = asker.client;
+  pooled->was_bound = pooled->is_bound();
   if (asker.bound == Bound::Yes) pooled->bind();
   return pooled;
 }
@@ -233,11 +240,16 @@ net::Task<> Pool::keep(SharedList& list, SharedList::iterator connection) {
   list.erase(connection);
 }
 
-void Pool::drop_one() {
-  if (by_key_.empty()) return;
-  const auto any = by_key_.begin();
-  any->second.pop_front();
-  if (any->second.empty()) by_key_.erase(any);
+// One that is nobody's goes first: the client that an identity was proved for would have to prove it again.
+void Pool::make_room() {
+  if (idle_ < options_.max_idle || idle_ == 0) return;
+  if (by_key_.empty()) {
+    release(bound_.begin());
+  } else {
+    const auto any = by_key_.begin();
+    any->second.pop_front();
+    if (any->second.empty()) by_key_.erase(any);
+  }
   note_idle(-1);
 }
 
@@ -246,33 +258,40 @@ void Pool::give_back(std::unique_ptr<Lane> lane) {
   const bool is_bound = lane->whole()->is_bound();
   const auto known = clients_.find(lane->client);
   if (is_bound && known == clients_.end()) return;
-  if (!is_bound && idle_ - bound_ >= options_.max_idle) drop_one();
-  std::unique_ptr<Connection> connection(lane.release()->whole());
-  if (is_bound) {
-    known->second.bound.push_front({std::move(connection), Clock::now()});
-    note_bound(1);
-  } else {
-    const Key key = connection->channel().key;
-    by_key_[key].push_back({std::move(connection), Clock::now()});
-    note_idle(1);
+  if (is_bound && known->second.bound.size() >= options_.max_bound_idle) {
+    release(known->second.bound.front());
+    note_idle(-1);
   }
+  make_room();
+  Idle idle{std::unique_ptr<Connection>(lane.release()->whole()), Clock::now()};
+  if (is_bound) {
+    known->second.bound.push_back(bound_.insert(bound_.end(), std::move(idle)));
+  } else {
+    const Key key = idle.connection->channel().key;
+    by_key_[key].push_back(std::move(idle));
+  }
+  note_idle(1);
 }
 
 void Pool::sweep() {
   const auto now = Clock::now();
-  const auto is_over = [&](Idle& idle) { return is_stale(idle, now) || !idle.connection->is_quiet(); };
+  const bool is_probed = now >= probe_due_;
+  if (is_probed) probe_due_ = now + options_.probe_every;
+  const auto is_over = [&](Idle& idle) { return is_stale(idle, now) || (is_probed && !idle.connection->is_quiet()); };
   for (auto entry = by_key_.begin(); entry != by_key_.end();) {
     auto& list = entry->second;
     note_idle(-static_cast<ptrdiff_t>(std::erase_if(list, is_over)));
     entry = list.empty() ? by_key_.erase(entry) : std::next(entry);
   }
-  for (auto& [id, client] : clients_) {
-    if (!client.bound.empty()) note_bound(-static_cast<ptrdiff_t>(std::erase_if(client.bound, is_over)));
+  for (auto bound = bound_.begin(); bound != bound_.end();) {
+    const auto current = bound++;
+    if (!is_over(*current)) continue;
+    release(current);
+    note_idle(-1);
   }
   for (auto entry = shared_.begin(); entry != shared_.end();) {
     for (MuxConnection& connection : entry->second) {
-      const auto limit = connection.clients().empty() ? std::min(options_.max_orphan_time, options_.max_idle_time)
-                                                      : options_.max_idle_time;
+      const auto limit = connection.clients().empty() ? options_.max_orphan_time : options_.max_idle_time;
       if (connection.lanes() == 0 && now - connection.idle_since() >= limit) connection.retire();
     }
     entry = entry->second.empty() ? shared_.erase(entry) : std::next(entry);

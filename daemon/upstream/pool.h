@@ -23,12 +23,16 @@
 namespace tapdeck::upstream {
 
 struct PoolOptions {
-  size_t max_idle = 1024;  // h1 connections, all keys together, without those that are bound to a client
+  size_t max_idle = 1024;      // h1 connections, all keys together; those bound to a client go last
+  size_t max_bound_idle = 32;  // of these, bound to one client; at least 1
   // Kept this long unused. Below the 60-75 s of common servers, so that we close first and rarely race them.
   std::chrono::milliseconds max_idle_time{50000};
   // The same when its client has left: long enough for the next of a row of short connections, too short for an origin
-  // that serves one connection at a time to be missed by a client of another worker. With sweep() below a second.
-  std::chrono::milliseconds max_orphan_time{500};
+  // that serves one connection at a time to be missed by a client of another worker. At most max_idle_time.
+  std::chrono::milliseconds max_orphan_time{1000};
+  // How often sweep() asks each socket whether its origin closed it, which is a syscall; one that is taken is asked
+  // too.
+  std::chrono::milliseconds probe_every{1000};
   std::chrono::milliseconds verify_ttl{60000};  // how long a verdict counts without dialling
 };
 
@@ -81,7 +85,7 @@ class Pool {
   [[nodiscard]] std::unique_ptr<Lane> try_acquire(const Key& key, Asker asker = {});
   // Takes it back if it can serve again, else closes it.
   void give_back(std::unique_ptr<Lane> lane);
-  // Closes what was idle too long, or closed by its origin. Call it some times a second.
+  // Closes what was idle too long, and now and then (probe_every) what its origin closed. Call it some times a second.
   void sweep();
   // Closes what is idle; shared connections in use end with their last stream.
   void clear();
@@ -99,6 +103,7 @@ class Pool {
     std::unique_ptr<Connection> connection;
     exchange::Clock::time_point since;
   };
+  using IdleList = std::list<Idle>;
   struct Remembered {
     Verdict verdict;
     exchange::Clock::time_point at;
@@ -114,8 +119,8 @@ class Pool {
   };
   using SharedList = std::list<MuxConnection>;
   struct Known {
-    std::list<Idle> bound;               // its own, newest first
-    std::vector<MuxConnection*> shared;  // had a stream of these
+    std::vector<IdleList::iterator> bound;  // its own, oldest first
+    std::vector<MuxConnection*> shared;     // had a stream of these
   };
 
   ClientId enter();
@@ -125,14 +130,14 @@ class Pool {
   [[nodiscard]] MuxConnection* find_shared(const Key& key, Asker asker);
   [[nodiscard]] std::unique_ptr<Connection> take(const Key& key);
   [[nodiscard]] std::unique_ptr<Connection> take_bound(const Key& key, ClientId client);
+  Idle release(IdleList::iterator bound);  // no longer its client's
   [[nodiscard]] bool is_stale(const Idle& idle, exchange::Clock::time_point now) const;
   void note_idle(ptrdiff_t change);
-  void note_bound(ptrdiff_t change);
   [[nodiscard]] std::list<Dialing>::iterator dialing(const Key& key);
   net::Task<std::optional<Error>> wait_for(std::list<Dialing>::iterator dial);
   net::Task<Acquired> dial_new(Key key, Asker asker);
   net::Task<> keep(SharedList& list, SharedList::iterator connection);
-  void drop_one();
+  void make_room();
 
   DialContext& context_;
   PoolOptions options_;
@@ -140,11 +145,12 @@ class Pool {
   std::unordered_map<Key, SharedList, KeyHash> shared_;
   std::list<Dialing> dialing_;
   std::unordered_map<Key, Remembered, OriginHash, SameOrigin> verdicts_;
+  IdleList bound_;  // of all clients, oldest first
   std::unordered_map<ClientId, Known> clients_;
   ClientId last_client_ = 0;
   net::TaskGroup group_;  // the readers of shared connections
   size_t idle_ = 0;       // all h1 connections that wait here
-  size_t bound_ = 0;      // of these, in clients_
+  exchange::Clock::time_point probe_due_{};
 };
 
 }  // namespace tapdeck::upstream

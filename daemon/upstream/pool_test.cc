@@ -132,6 +132,25 @@ TEST(Pool, SweepClosesWhatWasIdleTooLong) {
   EXPECT_EQ(rig.pool->idle(), 0U);
 }
 
+TEST(Pool, SweepAsksTheSocketsOnlyOnceInAWhile) {
+  PoolOptions options;
+  options.probe_every = 1h;
+  PoolRig rare(options);
+  rare.pool->sweep();
+  rare.pool->give_back(rare.acquire(rare.key));
+  rare.accepted.back().reset();
+  rare.pool->sweep();
+  EXPECT_EQ(rare.pool->idle(), 1U);
+  EXPECT_EQ(rare.pool->try_acquire(rare.key), nullptr) << "whoever takes it asks";
+  options.probe_every = 0ms;
+  PoolRig eager(options);
+  eager.pool->sweep();
+  eager.pool->give_back(eager.acquire(eager.key));
+  eager.accepted.back().reset();
+  eager.pool->sweep();
+  EXPECT_EQ(eager.pool->idle(), 0U);
+}
+
 TEST(Pool, AConnectionInsideAnExchangeIsClosedInsteadOfKept) {
   PoolRig rig;
   auto connection = rig.acquire(rig.key);
@@ -222,6 +241,48 @@ TEST(Pool, ABoundConnectionWhoseClientHasLeftIsClosedInsteadOfKept) {
   owner.reset();
   rig.pool->give_back(std::move(lane));
   EXPECT_EQ(rig.pool->idle(), 0U);
+}
+
+TEST(Pool, AClientKeepsNoMoreThanItsShareOfBoundConnections) {
+  PoolRig rig;
+  const Pool::Client owner(*rig.pool);
+  std::list<std::unique_ptr<Lane>> open;
+  for (int i = 0; i < 33; ++i) open.push_back(rig.acquire(rig.key, Fresh::No, {owner.id(), Bound::Yes}));
+  const Lane* const newest = open.back().get();
+  for (auto& lane : open) rig.pool->give_back(std::move(lane));
+  EXPECT_EQ(rig.pool->idle(), 32U);
+  EXPECT_EQ(rig.registry.snapshot().value(Gauge::UpstreamIdle), 32);
+  EXPECT_EQ(rig.pool->try_acquire(rig.key, {owner.id()}).get(), newest) << "the oldest goes";
+}
+
+TEST(Pool, BoundConnectionsCountTowardsItsBound) {
+  PoolOptions options;
+  options.max_idle = 2;
+  PoolRig rig(options);
+  const Pool::Client one(*rig.pool), two(*rig.pool), three(*rig.pool);
+  rig.pool->give_back(rig.acquire(rig.key));
+  rig.pool->give_back(rig.acquire(rig.key, Fresh::Yes, {one.id(), Bound::Yes}));
+  rig.pool->give_back(rig.acquire(rig.key, Fresh::Yes, {two.id(), Bound::Yes}));
+  EXPECT_EQ(rig.pool->idle(), 2U);
+  EXPECT_EQ(rig.pool->try_acquire(rig.key), nullptr) << "one that is nobody's goes first";
+  rig.pool->give_back(rig.acquire(rig.key, Fresh::Yes, {three.id(), Bound::Yes}));
+  EXPECT_EQ(rig.pool->idle(), 2U);
+  EXPECT_EQ(rig.registry.snapshot().value(Gauge::UpstreamIdle), 2);
+  EXPECT_EQ(rig.pool->try_acquire(rig.key, {one.id()}), nullptr) << "then the oldest";
+  EXPECT_NE(rig.pool->try_acquire(rig.key, {two.id()}), nullptr);
+  EXPECT_NE(rig.pool->try_acquire(rig.key, {three.id()}), nullptr);
+}
+
+TEST(Pool, SweepClosesBoundConnectionsThatWereIdleTooLong) {
+  PoolOptions options;
+  options.max_idle_time = 0ms;
+  PoolRig rig(options);
+  const Pool::Client owner(*rig.pool);
+  for (int i = 0; i < 2; ++i) rig.pool->give_back(rig.acquire(rig.key, Fresh::Yes, {owner.id(), Bound::Yes}));
+  EXPECT_EQ(rig.pool->idle(), 2U);
+  rig.pool->sweep();
+  EXPECT_EQ(rig.pool->idle(), 0U);
+  EXPECT_EQ(rig.pool->try_acquire(rig.key, {owner.id()}), nullptr);
 }
 
 TEST(Pool, AConnectionIsKeptLongOnlyWhileItsClientLives) {

@@ -167,6 +167,23 @@ TEST_F(TwoCaptures, ACgroupThatComesBackIsLeftToWhoTookItMeanwhile) {
   EXPECT_TRUE(eventually([&] { return sink_.back() == 2; }));
 }
 
+// Whoever renews may not wait for the control thread, which may be loading programs.
+TEST_F(TwoCaptures, WhatALapseLetPassIsKnownWhileTheControlThreadIsBusy) {
+  std::promise<void> is_busy, go;
+  sink_.when_gone = [&](int) {
+    is_busy.set_value();
+    go.get_future().wait();
+  };
+  attach(kOpen);
+  resident_.reset();
+  cgroup_.remove();
+  is_busy.get_future().wait();
+  EXPECT_EQ(capture_->renew_lease(), LeaseWas::Kept);
+  EXPECT_EQ(capture_->lapsed_flows(), 0U);
+  go.set_value();
+  cgroup_.make();
+}
+
 TEST_F(TwoCaptures, AtDifferentHeightsBothAreAttachedAndSayWhoSeesWhat) {
   const std::string inner = cgroup_.path() + "/inner";
   lab::sh("mkdir " + inner);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/sched.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <string>
 
 #include "daemon/kernel/cgroup.h"
@@ -41,6 +43,23 @@ int start_in(const std::string& cgroup) {
   return child > 0 && ::waitpid(static_cast<pid_t>(child), nullptr, 0) == child ? 0 : errno;
 }
 
+// What a child returns whose second thread, not its leader, becomes `sh -c script`. wait status.
+int script_by_second_thread(const char* script) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    pthread_t thread{};
+    const auto execute = [](void* text) -> void* {
+      ::execl("/bin/sh", "sh", "-c", static_cast<const char*>(text), nullptr);
+      ::_exit(96);
+    };
+    if (::pthread_create(&thread, nullptr, execute, const_cast<char*>(script)) != 0) ::_exit(97);
+    ::pthread_join(thread, nullptr);
+    ::_exit(98);
+  }
+  int status = -1;
+  return ::waitpid(child, &status, 0) == child ? status : -1;
+}
+
 class Leaving : public CgroupCapture {
  protected:
   void SetUp() override {
@@ -50,6 +69,7 @@ class Leaving : public CgroupCapture {
     ASSERT_TRUE(maps) << maps.error().message();
     if (const auto escapes = Escapes::watch(**maps); !escapes) GTEST_SKIP() << "NOT RUN: " << escapes.error().message();
   }
+  void TearDown() override { resident_.reset(); }  // wherever it went: cgroups are removed next
   std::string below(const char* name) {
     const std::string path = cgroup_.path() + "/" + name;
     EXPECT_EQ(::mkdir(path.c_str(), 0755), 0);
@@ -58,6 +78,7 @@ class Leaving : public CgroupCapture {
   uint64_t left() { return uncaptured(Uncaptured::LeftCgroup); }
 
   lab::TestCgroup elsewhere_;
+  lab::TestCgroup further_;  // not the root of the mount, which may be kept without processes
 };
 
 TEST_F(Leaving, AProcessThatMovesItselfIsCountedAndNamed) {
@@ -79,7 +100,7 @@ TEST_F(Leaving, AProcessOfBeforeTheAttachThatAnotherMovesIsCounted) {
   ASSERT_EQ(move_to(elsewhere_.path(), std::to_string(resident_->pid()).c_str()), 0);
   EXPECT_EQ(left(), 1U);
   // It is out already: where it goes now is its own affair.
-  ASSERT_EQ(move_to(find_cgroup2_mount().value(), std::to_string(resident_->pid()).c_str()), 0);
+  ASSERT_EQ(move_to(further_.path(), std::to_string(resident_->pid()).c_str()), 0);
   EXPECT_EQ(left(), 1U);
   ASSERT_TRUE(eventually([&] { return !sink_.departures().empty(); }));
   EXPECT_THAT(sink_.departures(), SizeIs(1));
@@ -103,6 +124,39 @@ TEST_F(Leaving, AChildOfAProcessInItIsCountedWhenItLeaves) {
   });
   ASSERT_EQ(client.report().error, 0);
   EXPECT_EQ(left(), 1U);
+}
+
+TEST_F(Leaving, AThreadThatBecomesAnotherProgramAndItsChildrenAreCounted) {
+  attach(kOpen);
+  const std::string leave = "echo $$ > " + elsewhere_.path() + "/cgroup.procs";
+  const std::string script = "sh -c '" + leave + "' && " + leave;
+  Client client(cgroup_.path(), -1, [&](Report& report) { report.error = script_by_second_thread(script.c_str()); });
+  ASSERT_EQ(client.report().error, 0);
+  EXPECT_EQ(left(), 2U);
+}
+
+TEST_F(Leaving, AThreadThatBecomesAnotherProgramElsewhereIsNotCounted) {
+  attach(kOpen);
+  const std::string script = "echo $$ > " + further_.path() + "/cgroup.procs";
+  Client client(elsewhere_.path(), -1, [&](Report& report) { report.error = script_by_second_thread(script.c_str()); });
+  ASSERT_EQ(client.report().error, 0);
+  EXPECT_EQ(left(), 0U);
+}
+
+// Events of departures share a ring with those that ask for listeners.
+TEST_F(Leaving, OfManyAtOnceAllAreCountedAndFewAreTold) {
+  constexpr int kMany = 200;
+  attach(kOpen);
+  const auto begin = std::chrono::steady_clock::now();
+  Client client(cgroup_.path(), -1, [&](Report& report) {
+    for (int i = 0; i < kMany && report.error == 0; ++i) report.error = start_in(elsewhere_.path());
+  });
+  ASSERT_EQ(client.report().error, 0);
+  const auto intervals = (std::chrono::steady_clock::now() - begin) / std::chrono::milliseconds(100);
+  EXPECT_EQ(left(), uint64_t{kMany});
+  ASSERT_TRUE(eventually([&] { return !sink_.departures().empty(); }));
+  EXPECT_EQ(left(), uint64_t{kMany});  // the control thread answers: it has been through the ring
+  EXPECT_LE(sink_.departures().size(), static_cast<size_t>(intervals) + 1);
 }
 
 TEST_F(Leaving, WhoStaysBelowIsNotCountedUntilItLeaves) {
@@ -129,7 +183,7 @@ TEST_F(Leaving, WhoStaysBelowIsNotCountedUntilItLeaves) {
 TEST_F(Leaving, WhoWasNeverInItIsNotCounted) {
   attach(kOpen);
   Client client(elsewhere_.path(), -1, [&](Report& report) {
-    report.error = move_to(find_cgroup2_mount().value(), "0");
+    report.error = move_to(further_.path(), "0");
     if (report.error == 0) report.error = start_in(elsewhere_.path());
     if (report.error == 0) report.error = start_in(cgroup_.path());
     if (report.error == 0) report.error = move_to(cgroup_.path(), "0");
@@ -171,7 +225,7 @@ TEST_F(Leaving, ADetachedTargetIsLeftByNobody) {
   ASSERT_TRUE(capture_->detach(kSlot));
   // The slot has another cgroup now, which the process was never in.
   ASSERT_TRUE(capture_->attach_cgroup(kSlot, elsewhere_.path(), kOpen));
-  ASSERT_EQ(move_to(find_cgroup2_mount().value(), std::to_string(resident_->pid()).c_str()), 0);
+  ASSERT_EQ(move_to(further_.path(), std::to_string(resident_->pid()).c_str()), 0);
   EXPECT_EQ(left(), 0U);
 }
 

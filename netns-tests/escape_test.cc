@@ -1,6 +1,10 @@
 // Processes that leave the cgroup of their target: a container of podman's below `tapdeck run` above all.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "netns-tests/captured.h"
 #include "netns-tests/container.h"
@@ -13,8 +17,22 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 
+// Where v1 hierarchies are mounted too, runc makes a container's parent in each of them and leaves it there, empty.
+void remove_parents_by_runc() {
+  std::ifstream mounts("/proc/self/mounts");
+  std::string source, mount, type, rest;
+  while (mounts >> source >> mount >> type && std::getline(mounts, rest)) {
+    if (type != "cgroup") continue;
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator(mount, ignored)) {
+      if (entry.path().filename().string().starts_with("tapdeck-run-")) ::rmdir(entry.path().c_str());
+    }
+  }
+}
+
 class Escape : public ::testing::Test {
  protected:
+  void TearDown() override { remove_parents_by_runc(); }
   Output run(const std::vector<std::string>& flags, const std::string& script) {
     std::vector<std::string> argv = {tapdeck_binary(), "run",
                                      "--state-dir",    lab_.directory() / "run-state",

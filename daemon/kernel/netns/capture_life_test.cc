@@ -6,6 +6,7 @@
 #include <cstring>
 #include <future>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "daemon/kernel/netns/capture_rig.h"
@@ -169,18 +170,23 @@ TEST_F(TwoCaptures, ACgroupThatComesBackIsLeftToWhoTookItMeanwhile) {
 
 // Whoever renews may not wait for the control thread, which may be loading programs.
 TEST_F(TwoCaptures, WhatALapseLetPassIsKnownWhileTheControlThreadIsBusy) {
-  std::promise<void> is_busy, go;
-  sink_.when_gone = [&](int) {
-    is_busy.set_value();
-    go.get_future().wait();
+  struct Gate {
+    std::promise<void> is_busy, go;
+    bool is_first = true;
+  };
+  const auto gate = std::make_shared<Gate>();  // the control thread may leave it after the test
+  sink_.when_gone = [gate](int) {
+    if (!std::exchange(gate->is_first, false)) return;
+    gate->is_busy.set_value();
+    gate->go.get_future().wait();
   };
   attach(kOpen);
   resident_.reset();
   cgroup_.remove();
-  is_busy.get_future().wait();
+  gate->is_busy.get_future().wait();
   EXPECT_EQ(capture_->renew_lease(), LeaseWas::Kept);
   EXPECT_EQ(capture_->lapsed_flows(), 0U);
-  go.set_value();
+  gate->go.set_value();
   cgroup_.make();
 }
 

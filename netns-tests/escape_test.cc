@@ -25,7 +25,9 @@ void remove_parents_by_runc() {
     if (type != "cgroup") continue;
     std::error_code ignored;
     for (const auto& entry : std::filesystem::directory_iterator(mount, ignored)) {
-      if (entry.path().filename().string().starts_with("tapdeck-run-")) ::rmdir(entry.path().c_str());
+      if (!entry.path().filename().string().starts_with("tapdeck-run-")) continue;
+      for (const auto& below : std::filesystem::directory_iterator(entry, ignored)) ::rmdir(below.path().c_str());
+      ::rmdir(entry.path().c_str());  // not one in which something lives
     }
   }
 }

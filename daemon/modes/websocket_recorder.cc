@@ -159,7 +159,7 @@ store::Outcome WebSocketRecorder::outcome(const Result<void>& served) const {
   return {OutcomeKind::Reset, bytes, reason, facts_.reset_code.value_or(otherwise)};
 }
 
-net::Task<> WebSocketRecorder::finish(const Result<void>& served) {
+net::Task<> WebSocketRecorder::finish(Result<void> served) {
   save_timer_.clear();
   store::Outcome ended = outcome(served);
   const bool incomplete = ended.kind == OutcomeKind::Incomplete;

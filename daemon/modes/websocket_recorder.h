@@ -41,7 +41,7 @@ class WebSocketRecorder {
   [[nodiscard]] bool must_settle() const { return must_settle_; }
   net::Task<> settle();
   // The connection is over, `served` says how: ends the recording and fills in facts and metrics.
-  net::Task<> finish(const Result<void>& served);
+  net::Task<> finish(Result<void> served);
 
  private:
   struct Side {

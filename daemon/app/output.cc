@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <ostream>
 #include <vector>
 
 #include "daemon/base/json_text.h"
-#include "daemon/base/threads.h"
 
 namespace tapdeck::app {
 
@@ -100,25 +100,14 @@ int print_error(const Common& common, const Streams& streams, const Error& error
 }
 
 Patience::Patience(const Streams& streams, std::string what) {
-  auto started = start_thread([this, &err = streams.err, text = std::move(what)] {
-    using namespace std::chrono_literals;
-    const auto begun = std::chrono::steady_clock::now();
-    std::unique_lock lock(mutex_);
-    for (auto pause = 2s; !wake_.wait_for(lock, pause, [this] { return done_; }); pause = 5s) {
-      const auto waited = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begun);
-      err << "tapdeck: " << text << " (" << waited.count() << " s)" << std::endl;
-    }
+  using namespace std::chrono_literals;
+  const auto begun = std::chrono::steady_clock::now();
+  const auto started = telling_.start("patience", 2s, [begun, &err = streams.err, text = std::move(what)] {
+    const auto waited = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begun);
+    err << "tapdeck: " << text << " (" << waited.count() << " s)" << std::endl;
+    return std::optional<std::chrono::milliseconds>(5s);
   });
-  if (started) thread_ = std::move(*started);  // else it is waited for in silence
-}
-
-Patience::~Patience() {
-  {
-    const std::lock_guard lock(mutex_);
-    done_ = true;
-  }
-  wake_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  ignore(started, "it is waited for in silence");
 }
 
 }  // namespace tapdeck::app

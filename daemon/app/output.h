@@ -1,15 +1,13 @@
 // How the listing commands talk: tables, JSON, errors, and a sign of life when something takes long. Thread: main.
 #pragma once
 
-#include <condition_variable>
 #include <initializer_list>
-#include <mutex>
 #include <string>
 #include <string_view>
-#include <thread>
 
 #include "daemon/app/commands.h"
 #include "daemon/app/json_view.h"
+#include "daemon/app/repeated.h"
 
 namespace tapdeck::app {
 
@@ -32,15 +30,9 @@ int print_error(const Common& common, const Streams& streams, const Error& error
 class Patience {
  public:
   Patience(const Streams& streams, std::string what);
-  ~Patience();
-  Patience(const Patience&) = delete;
-  Patience& operator=(const Patience&) = delete;
 
  private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool done_ = false;
-  std::thread thread_;
+  Repeated telling_;
 };
 
 }  // namespace tapdeck::app

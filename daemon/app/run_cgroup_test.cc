@@ -20,21 +20,13 @@
 #include "daemon/app/cgroup2.h"
 #include "daemon/app/cgroup_tree.h"
 #include "daemon/app/child.h"
+#include "daemon/app/eventually.h"
 #include "daemon/base/processes.h"
 
 namespace tapdeck::app {
 namespace {
 
 using std::chrono::milliseconds;
-
-bool eventually(const auto& condition) {
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > until) return false;
-    ::sched_yield();
-  }
-  return true;
-}
 
 class Cgroup : public testing::Test {
  protected:

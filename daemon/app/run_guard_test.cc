@@ -25,18 +25,10 @@
 
 #include "daemon/app/cgroup2.h"
 #include "daemon/app/cgroup_tree.h"
+#include "daemon/app/eventually.h"
 
 namespace tapdeck::app {
 namespace {
-
-bool eventually(const auto& condition) {
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > until) return false;
-    ::sched_yield();
-  }
-  return true;
-}
 
 std::string text_of(const std::string& file) {
   std::ifstream in(file);

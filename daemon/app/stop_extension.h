@@ -3,9 +3,8 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
-#include <thread>
+
+#include "daemon/app/repeated.h"
 
 namespace tapdeck::app {
 
@@ -17,15 +16,9 @@ class StopExtension {
   // TimeoutStopSec has above the default drain_timeout.
   explicit StopExtension(std::chrono::milliseconds limit, std::chrono::milliseconds every = std::chrono::seconds(5),
                          std::chrono::microseconds grace = std::chrono::seconds(15));
-  ~StopExtension();
-  StopExtension(const StopExtension&) = delete;
-  StopExtension& operator=(const StopExtension&) = delete;
 
  private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool done_ = false;
-  std::thread thread_;
+  Repeated telling_;
 };
 
 }  // namespace tapdeck::app

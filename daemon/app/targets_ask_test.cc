@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include "daemon/app/eventually.h"
 #include "daemon/app/targets_rig.h"
 #include "daemon/base/log.h"
 
@@ -30,15 +31,6 @@ class TargetsAsk : public Targets {
     std::ifstream in(asked_file());
     for (std::string line; std::getline(in, line);) lines.push_back(line);
     return lines;
-  }
-  template <class Condition>
-  static bool eventually(Condition condition) {
-    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > until) return false;
-      std::this_thread::yield();
-    }
-    return true;
   }
 };
 

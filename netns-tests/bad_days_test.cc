@@ -141,7 +141,7 @@ TEST_F(BadDay, WithoutThreadsItSaysSoInOneLineAndDoesNotStart) {
 }
 
 TEST_F(BadDay, WithoutDescriptorsItSaysSoAndNothingOfPrivileges) {
-  for (int limit = 12; limit <= 48; limit += 4) {
+  for (int limit = 12; limit <= 40; limit += 4) {
     const Output served = tapdeck("serve", "ulimit -n " + std::to_string(limit));
     EXPECT_EQ(served.status, 1) << limit << ": " << served.err;
     EXPECT_THAT(served.err, testing::ContainsRegex("Too many open files|Bad file descriptor")) << limit;

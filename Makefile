@@ -5,9 +5,10 @@ JOBS ?= $(shell nproc)
 CHAOS ?= 1000
 LONG_BODY ?= 10240
 FUZZ_SECONDS ?= 30
+TIDY ?= $(shell git diff --name-only --diff-filter=d HEAD -- '*.cc')
 CTEST = cd $(BUILD) && ctest --output-on-failure --no-tests=error
 
-.PHONY: help build demo test bench profile chaos long-body fuzz lint format install uninstall packages-build packages-demo packages-test configure daemon clean
+.PHONY: help build demo test bench profile chaos long-body fuzz lint tidy format install uninstall packages-build packages-demo packages-test configure daemon clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -74,6 +75,9 @@ fuzz: packages-test ## each libFuzzer target for FUZZ_SECONDS (30) from its corp
 
 lint: packages-test configure ## include directions, formatting, file budgets, missing tests, undocumented metrics
 	@$(CTEST) -L lint
+
+tidy: packages-test configure ## clang-tidy over the C++ sources that differ from the last commit (TIDY="FILE..." for others)
+	@[ -z "$(strip $(TIDY))" ] || clang-tidy-19 -p $(BUILD) --quiet $(TIDY)
 
 format: packages-test ## clang-format every C++ and BPF source in place
 	@git ls-files '*.cc' '*.h' '*.c' | xargs clang-format-19 -i

@@ -2,8 +2,8 @@
 /*
  * cgroup.bpf.c: the cgroup path. connect4/6 send a TCP socket of the target to one of our loopback listeners in its
  * own network namespace; sock_ops notes, before the SYN leaves, who it is and where it wanted to go; getpeername and
- * getsockname hide the rewrite; sendmsg and sock_create see what is not TCP, egress all packets of a
- * sealed target. Kernel 5.15 and newer.
+ * getsockname hide the rewrite; sendmsg and sock_create see what is not TCP, egress all packets of a sealed target.
+ * Kernel 5.15 and newer.
  *
  * Verdicts of cgroup hooks: 1 = go on, 0 = refuse.
  */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * maps.bpf.h: every map, one line of purpose, who writes, who reads. Each target has its own copy of the programs
- * (its slot is a constant in them); the daemon makes them share these maps with bpf_map__reuse_fd.
+ * maps.bpf.h: the maps that all programs share, one line of purpose, who writes, who reads. Each target has its own
+ * copy of the programs (its slot is a constant in them); the daemon makes them share these maps with bpf_map__reuse_fd.
+ * Maps of one path stand beside its programs: flows and sockets in cgroup_state.bpf.h, tc_listeners and seen in
+ * tc.bpf.c, captured_cgroups, marks and told in escape.bpf.c.
  */
 #ifndef TAPDECK_MAPS_BPF_H
 #define TAPDECK_MAPS_BPF_H
@@ -73,7 +75,10 @@ struct {
   __type(value, __u64);
 } netns_asked SEC(".maps");
 
-/* Programs to daemon: namespaces that need listeners, refusals of sealed targets, refusals as recorded. */
+/*
+ * Programs to daemon, enum tapdeck_event_kind: namespaces that need listeners or seem to have no address, refusals of
+ * sealed targets, refusals as recorded, processes that left a captured cgroup.
+ */
 struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);
   __uint(max_entries, 256 * 1024);

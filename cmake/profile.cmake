@@ -1,6 +1,7 @@
-# Profile-guided optimisation: what is hot is laid out together and inlined, what is not is kept out of the way. The profile
-# is in the repository (cmake/tapdeck.profdata), so a build needs nothing but the compiler; `make profile` records a new one.
-# A function that has changed since is compiled as without a profile. See docs/decisions/0020-a-profile-in-the-repository.md.
+# Profile-guided optimisation: what is hot is laid out together and inlined, what is not is kept out of the way. The
+# profile is in the repository (cmake/tapdeck.profdata), so a build needs nothing but the compiler; `make profile`
+# records a new one. A function that has changed since is compiled as without a profile. See
+# docs/decisions/0020-a-profile-in-the-repository.md.
 #
 # Libraries link tapdeck_profile privately; tests are not optimised and know nothing of it.
 set(TAPDECK_PROFILE use CACHE STRING "use: the recorded profile, generate: record one into the build directory, off")

@@ -1,6 +1,6 @@
-# Several sources compiled as one: a coroutine's frames and Asio's templates are instantiated once for four files instead
-# of four times, which is a third of their compile time. Sources of one target therefore share their unnamed namespaces: two
-# that name the same thing do not compile together.
+# Several sources compiled as one: a coroutine's frames and Asio's templates are instantiated once for four files
+# instead of four times, which is a third of their compile time. Sources of one target therefore share their unnamed
+# namespaces: two that name the same thing do not compile together.
 option(TAPDECK_TOGETHER "compile several sources as one where it pays" ON)
 
 # For tests, and for folders that are not hot: four at a time as they come.
@@ -10,9 +10,9 @@ function(tapdeck_together target)
   endif()
 endfunction()
 
-# For hot folders, whose functions the recorded profile (cmake/profile.cmake) knows by the file they are compiled in: one
-# group a prefix (a regular expression), named by it, so that a new source leaves the other groups as they are. A source
-# without a group is compiled alone.
+# For hot folders, whose functions the recorded profile (cmake/profile.cmake) knows by the file they are compiled in:
+# one group a prefix (a regular expression), named by it, so that a new source leaves the other groups as they are. A
+# source without a group is compiled alone.
 function(tapdeck_together_by_prefix target)
   if(NOT TAPDECK_TOGETHER)
     return()

@@ -34,7 +34,7 @@ uint64_t blob_bytes_on_disk(const std::string& path) {
 }
 
 TEST(BlobFiles, TheSpaceOfADeletedSessionComesBackWhileOthersRecord) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   uint64_t body = 0;
   Recorder kept(*store, "kept");

@@ -36,7 +36,7 @@ std::string payload_of(const ExchangeStore& store, const Recording& recording, c
 }
 
 TEST(Checkpoint, MessagesOfADeadProcessAreFoundAsAMarkedPrefix) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   uint64_t id = 0;
   Key key;
   {
@@ -70,7 +70,7 @@ TEST(Checkpoint, MessagesOfADeadProcessAreFoundAsAMarkedPrefix) {
 }
 
 TEST(Checkpoint, SegmentsAndJournalJoinWithoutAHole) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   uint64_t id = 0;
   std::string sent;
   {
@@ -95,7 +95,7 @@ TEST(Checkpoint, SegmentsAndJournalJoinWithoutAHole) {
 }
 
 TEST(Checkpoint, AFinishedRecordingIsTheSameAsWithoutCheckpoints) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   std::vector<uint64_t> ids;
   {
     auto store = open_store(dir.path());
@@ -122,7 +122,7 @@ TEST(Checkpoint, AFinishedRecordingIsTheSameAsWithoutCheckpoints) {
 }
 
 TEST(Checkpoint, AKeyThatWasOnlyKnownLaterReplacesTheFirst) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   uint64_t id = 0;
   Key early, whole;
   {
@@ -156,7 +156,7 @@ TEST(Checkpoint, AKeyThatWasOnlyKnownLaterReplacesTheFirst) {
 
 TEST(Checkpoint, WhatIsGivenUpLeavesNothing) {
   for (const bool in_one_batch : {false, true}) {
-    const TempDirectory dir;
+    const TestDirectory dir;
     {
       auto store = open_store(dir.path());
       Recorder recorder(*store, "s");

@@ -53,7 +53,7 @@ std::vector<uint64_t> kill_after(const Child& child, size_t acknowledged) {
 TEST(Crash, EveryAcknowledgedRecordingOutlivesKillMinusNine) {
   std::mt19937 random(1);
   size_t promised = 0;
-  std::optional<TempDirectory> dir;
+  std::optional<TestDirectory> dir;
   for (int round = 0; round < 50; ++round) {
     // Ten kills in a row on one store; more would only replay the same old log again and again.
     if (round % 10 == 0) dir.emplace();
@@ -72,7 +72,7 @@ TEST(Crash, EveryAcknowledgedRecordingOutlivesKillMinusNine) {
 }
 
 TEST(Crash, ALongBodyLeavesAMarkedPrefixThatIsFound) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   const auto ids = kill_after(spawn_child("long-body", dir.path()), 1);
   ASSERT_EQ(ids.size(), 1u);
   auto store = open_store(dir.path());

@@ -45,7 +45,7 @@ rocksdb::ColumnFamilyOptions family_options(const std::string& name, const rocks
   rocksdb::ColumnFamilyOptions options(base);
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = cache;
-  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(16));  // bits a key; docs/PERFORMANCE.md has it and 10
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(16));  // bits a key; decision 23 has it and 10
   // Indexes stay in memory. Sharing prefixes makes them smaller by half, and a search meets fewer cold cache lines.
   table.index_block_restart_interval = 16;
   options.write_buffer_size = 32ull << 20;

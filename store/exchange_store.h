@@ -10,7 +10,6 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -29,7 +28,6 @@ struct PendingWrite;
 
 enum class Access { ReadWrite, ReadOnly };
 enum class Append { No, Yes };
-enum class Overwrite { No, Yes };
 enum class Durability {
   Wal,    // in RocksDB's log, handed to the kernel: survives the death of the process
   Fsync,  // and on the disk: survives the death of the machine
@@ -208,9 +206,9 @@ class ExchangeStore {
   // One session as one file; format in docs/EXPORT_FORMAT.md. The file carries the session's match secret, so that
   // keys work elsewhere, but not the redaction secret. `file` is created 0600, never overwritten.
   [[nodiscard]] Result<SessionInfo> export_session(std::string_view name, const std::string& file) const;
-  // `as` empty = the name in the file. AlreadyExists unless Overwrite::Yes. Truncated, Corrupt, Unsupported (newer)
-  // leave the store as it was.
-  [[nodiscard]] Result<ImportResult> import_session(const std::string& file, std::string_view as, Overwrite overwrite);
+  // `as` empty = the name in the file. AlreadyExists, Truncated, Corrupt and Unsupported (newer) leave the store as it
+  // was.
+  [[nodiscard]] Result<ImportResult> import_session(const std::string& file, std::string_view as);
   // Copies every recording of a closed pending store into this one, as takes of the same sessions (a take that was
   // opened with Append::Yes extends the last), and removes the directory; a MergeReceipt there is told. Where the
   // session of that name has other match secrets by now, as a session "name-2": under the keys of the first nothing
@@ -237,8 +235,5 @@ class ExchangeStore {
 
 // ---- names, also for other lists (targets, modes)
 [[nodiscard]] bool is_valid_session_name(std::string_view name);
-// The candidate with the smallest edit distance to `name`, if that is at most a third of its length plus one.
-[[nodiscard]] std::optional<std::string> nearest_name(std::string_view name,
-                                                      const std::vector<std::string>& candidates);
 
 }  // namespace tapdeck::store

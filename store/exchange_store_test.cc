@@ -23,7 +23,7 @@ std::string slurp(const fs::path& path) {
 }
 
 TEST(ExchangeStore, GivesARecordingAndItsBodiesBackAfterReopening) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   const std::string small = "small", large(700'000, 'L');
   uint64_t a = 0, b = 0;
   {
@@ -48,7 +48,7 @@ TEST(ExchangeStore, GivesARecordingAndItsBodiesBackAfterReopening) {
 }
 
 TEST(ExchangeStore, LookupAnswersTheNewestTakeInRequestOrder) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder old(*store, "s");
   const auto only_old = old.record("/old", "1");
@@ -66,7 +66,7 @@ TEST(ExchangeStore, LookupAnswersTheNewestTakeInRequestOrder) {
 }
 
 TEST(ExchangeStore, RequestsThatFinishOutOfOrderStayInRequestOrder) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder recorder(*store, "s");
   auto first = recorder.whole("/x", "1");
@@ -77,7 +77,7 @@ TEST(ExchangeStore, RequestsThatFinishOutOfOrderStayInRequestOrder) {
 }
 
 TEST(ExchangeStore, AnUnfinishedRecordingIsUsedOnlyWhenThereIsNoFinishedOne) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder old(*store, "s");
   const auto whole = old.record("/x", "1");
@@ -93,7 +93,7 @@ TEST(ExchangeStore, AnUnfinishedRecordingIsUsedOnlyWhenThereIsNoFinishedOne) {
 }
 
 TEST(ExchangeStore, SessionsAreCreatedListedActivatedAndDeleted) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   ASSERT_TRUE(store->create_session("beta"));
   ASSERT_TRUE(store->create_session("alpha"));
@@ -122,7 +122,7 @@ TEST(ExchangeStore, SessionsAreCreatedListedActivatedAndDeleted) {
 }
 
 TEST(ExchangeStore, DeletingASessionKeepsBodiesThatOthersShare) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   const std::string shared(5000, 's'), own(6000, 'o');
   Recorder keeps(*store, "keeps"), goes(*store, "goes");
@@ -145,7 +145,7 @@ TEST(ExchangeStore, DeletingASessionKeepsBodiesThatOthersShare) {
 }
 
 TEST(ExchangeStore, ListsInPagesAndFilters) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder recorder(*store, "s");
   for (int i = 0; i < 25; ++i) ignore(recorder.record("/item/" + std::to_string(i), "x"), "counted below");
@@ -176,7 +176,7 @@ TEST(ExchangeStore, ListsInPagesAndFilters) {
 }
 
 TEST(ExchangeStore, NearestExplainsTheSmallestDifferenceFirst) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder recorder(*store, "s");
   ignore(recorder.record("/other", "x"), "far");
@@ -191,7 +191,7 @@ TEST(ExchangeStore, NearestExplainsTheSmallestDifferenceFirst) {
 }
 
 TEST(ExchangeStore, RemembersWhatTheOriginSpokeAndHowItsCertificateFailed) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder recorder(*store, "s");
   auto builder = recorder.begin("/");
@@ -210,7 +210,7 @@ TEST(ExchangeStore, RemembersWhatTheOriginSpokeAndHowItsCertificateFailed) {
 }
 
 TEST(ExchangeStore, ClientsThatOfferTheSameAreToldTheSame) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder recorder(*store, "s");
   const auto record = [&](std::string_view offered, std::string_view agreed) {
@@ -246,7 +246,7 @@ TEST(ExchangeStore, ClientsThatOfferTheSameAreToldTheSame) {
 }
 
 TEST(ExchangeStore, NoFileHoldsARedactedSecret) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   {
     StoreOptions options;
     options.path = dir.path();
@@ -289,7 +289,7 @@ TEST(ExchangeStore, NoFileHoldsARedactedSecret) {
 }
 
 TEST(ExchangeStore, ASecondWriterIsToldWhoHoldsTheStoreAndReadersGetIn) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path();
   options.admin_socket = "/run/x/admin.sock";
@@ -317,7 +317,7 @@ TEST(ExchangeStore, ASecondWriterIsToldWhoHoldsTheStoreAndReadersGetIn) {
 }
 
 TEST(ExchangeStore, ReadingAStoreThatIsBeingMadeIsNotFound) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path();
   ASSERT_TRUE(ExchangeStore::open(options, Access::ReadWrite));  // secrets
@@ -335,7 +335,7 @@ TEST(ExchangeStore, ReadingAStoreThatIsBeingMadeIsNotFound) {
 }
 
 TEST(ExchangeStore, ReadingANewDirectoryIsNotFound) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path() + "/none";
   EXPECT_EQ(ExchangeStore::open(options, Access::ReadOnly).error().code, Code::NotFound);
@@ -343,7 +343,7 @@ TEST(ExchangeStore, ReadingANewDirectoryIsNotFound) {
 }
 
 TEST(Retention, RemovesTheOldestUntilTheBoundsHold) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path();
   options.max_recordings = 10;
@@ -363,7 +363,7 @@ TEST(Retention, RemovesTheOldestUntilTheBoundsHold) {
 }
 
 TEST(Retention, RemovesWhatIsTooOldAndNothingElse) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path();
   options.max_age = std::chrono::seconds(60);
@@ -375,11 +375,6 @@ TEST(Retention, RemovesWhatIsTooOldAndNothingElse) {
   ignore(recorder.record("/new", "x"), "stays");
   EXPECT_EQ(store->prune(1'120'000'000)->by_age, 1u);
   EXPECT_EQ(store->list_recordings({})->items.at(0).request.target, "/new");
-}
-
-TEST(Names, SuggestsOnlyWhatIsNear) {
-  EXPECT_EQ(nearest_name("defualt", {"default", "prod"}), "default");
-  EXPECT_EQ(nearest_name("zzzz", {"default", "prod"}), std::nullopt);
 }
 
 }  // namespace

@@ -67,7 +67,7 @@ bool ExchangeStore::Impl::fill_filter(uint32_t session, KeyFilter& filter, uint6
   while (!closing && filter.state() == KeyFilter::State::Filling) {
     const auto guard = use();
     if (!need_open()) return false;
-    const auto rows = iterate(Family::Match, false);
+    const auto rows = iterate(Family::Match, Cached::No);
     size_t count = 0;
     for (rows->Seek(from); rows->Valid() && rows->key().starts_with(prefix) && count < kRowsAtATime; rows->Next()) {
       ByteReader reader(rows->key().ToStringView().substr(prefix.size()));

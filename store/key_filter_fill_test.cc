@@ -19,7 +19,7 @@ const KeyFilter& filled(ExchangeStore& store, const Recorder& recorder, const Ke
 }
 
 TEST(KeyFilterFill, AKeyFilterKnowsWhatWasStoredBeforeWhileAndAfterItWasFilled) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   {
     auto store = open_store(dir.path());
     Recorder recorder(*store, "s");
@@ -41,7 +41,7 @@ TEST(KeyFilterFill, AKeyFilterKnowsWhatWasStoredBeforeWhileAndAfterItWasFilled) 
 }
 
 TEST(KeyFilterFill, AKeyFilterOfADeletedSessionSendsEverybodyToTheStore) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder recorder(*store, "s");
   const auto filter = store->key_filter(recorder.take().session_number);
@@ -54,7 +54,7 @@ TEST(KeyFilterFill, AKeyFilterOfADeletedSessionSendsEverybodyToTheStore) {
 }
 
 TEST(KeyFilterFill, AReaderOfAnotherProcessesStoreHasNoKeyFilter) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto owner = open_store(dir.path());
   Recorder recorder(*owner, "s");
   auto reader = open_store(dir.path(), Access::ReadOnly);
@@ -62,7 +62,7 @@ TEST(KeyFilterFill, AReaderOfAnotherProcessesStoreHasNoKeyFilter) {
 }
 
 TEST(KeyFilterFill, WithoutAThreadMissesAskTheStoreAndTheFilterIsFilledLater) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder recorder(*store, "s");
   recorder.record("/there", "x");

@@ -183,7 +183,7 @@ Result<std::vector<Nearest>> ExchangeStore::nearest(std::string_view session, co
   std::vector<Candidate> best;  // sorted, at most `limit`, one a key
   const auto guard = impl_->use();
   TRY_VOID(impl_->need_open());
-  auto rows = impl_->iterate(Family::Recordings, false);
+  auto rows = impl_->iterate(Family::Recordings, Cached::No);
   const std::string prefix = session_prefix(found.first);
   size_t scanned = 0;
   for (rows->SeekForPrev(recording_key(found.first, ~0ull));

@@ -13,7 +13,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 TEST(Lookup, SeesWhatWasWrittenAndRemovedSinceTheLastOne) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder recorder(*store, "s");
   for (int i = 0; i < 100; ++i) {
@@ -35,7 +35,7 @@ TEST(Lookup, SeesWhatWasWrittenAndRemovedSinceTheLastOne) {
 }
 
 TEST(Lookup, AReaderSeesWhatItRefreshedTo) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder recorder(*store, "s");
   const auto first = recorder.record("/a", "x");
@@ -48,7 +48,7 @@ TEST(Lookup, AReaderSeesWhatItRefreshedTo) {
 }
 
 TEST(Lookup, StoresThatDoNotFitIntoTheCacheAnswerTheSame) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path();
   options.cache_bytes = 1;
@@ -68,7 +68,7 @@ TEST(Lookup, StoresThatDoNotFitIntoTheCacheAnswerTheSame) {
 }
 
 TEST(Lookup, OverlapsWithOthersAndWithWrites) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder recorder(*store, "s");
   constexpr uint64_t kRecordings = 2000;

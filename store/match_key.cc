@@ -126,25 +126,10 @@ Digest KeyHasher::of(std::string_view bytes) const {
   return finish(sha);
 }
 
-PathAndQuery split_target(std::string_view target) {
-  const auto scheme = target.find("://");
-  if (scheme != std::string_view::npos && scheme < target.find_first_of("/?#")) {
-    const auto authority = scheme + 3;
-    const auto end = target.find_first_of("/?#", authority);
-    target = end == std::string_view::npos ? std::string_view{} : target.substr(end);
-  }
-  target = target.substr(0, target.find('#'));
-  const auto mark = target.find('?');
-  PathAndQuery out{target.substr(0, mark), {}};
-  if (mark != std::string_view::npos) out.query = target.substr(mark + 1);
-  if (out.path.empty()) out.path = "/";
-  return out;
-}
-
 KeyBuilder::KeyBuilder(const KeyHasher& hasher, std::string_view scheme, std::string_view host, uint16_t port,
                        std::string_view method, std::string_view target)
     : hasher_(hasher), body_(hasher.begin()) {
-  const auto [path, query] = split_target(target);
+  const auto [path, query] = http::split_target(target);
   parts_.scheme = scheme;
   parts_.host = lowered(host);
   parts_.port = port;
@@ -194,7 +179,7 @@ std::string_view key_method(const http::RequestHead& head) {
 }
 
 KeyParts parts_of(const Recording& recording) {
-  const auto [path, query] = split_target(recording.request.target);
+  const auto [path, query] = http::split_target(recording.request.target);
   // The messages of a WebSocket lie in the request's body, but are no part of the request.
   const bool has_body = recording.request_body_digest != Digest{};
   return {recording.scheme,

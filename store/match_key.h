@@ -88,12 +88,6 @@ class KeyBuilder {
   std::optional<Digest> canonical_;
 };
 
-// Cuts a request target into path and query as KeyParts defines them. Views into `target`.
-struct PathAndQuery {
-  std::string_view path, query;
-};
-[[nodiscard]] PathAndQuery split_target(std::string_view target);
-
 // The method a request is matched by: an extended CONNECT (RFC 8441) by the GET that it stands for, so that a WebSocket
 // recorded over one version of HTTP answers over the other.
 [[nodiscard]] std::string_view key_method(const http::RequestHead& head);

@@ -6,7 +6,7 @@ namespace tapdeck::store {
 namespace {
 
 TEST(MergeReceipt, IsReadAfterItsDirectoryIsGone) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   const std::string pending = dir.path() + "/1-2";
   std::filesystem::create_directory(pending);
   const auto receipt = MergeReceipt::place(pending);
@@ -22,7 +22,7 @@ TEST(MergeReceipt, IsReadAfterItsDirectoryIsGone) {
 }
 
 TEST(MergeReceipt, NobodyHasToAskForOne) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   MergeReceipt::write(dir.path(), "s", {"s", 1});
   EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
 }

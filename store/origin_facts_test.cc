@@ -26,7 +26,7 @@ class OriginFactsAlone : public testing::Test {
     builder.take_writes(writes);
     ASSERT_TRUE(store_->write(writes, Durability::Wal));
   }
-  TempDirectory dir_;
+  TestDirectory dir_;
   std::unique_ptr<ExchangeStore> store_ = open_store(dir_.path());
   Recorder recorder_{*store_, "s"};
 };

@@ -79,7 +79,7 @@ Result<std::unique_ptr<ExchangeStore>> ExchangeStore::open_pending(const StoreOp
   for (const auto& [number, row] : (*reader)->impl_->live_sessions()) {
     if (!row.secret) continue;
     const std::lock_guard guard(store->impl_->write_mutex);
-    TRY_VOID(store->impl_->create_locked(row.name, false, row.secret));
+    TRY_VOID(store->impl_->create_locked(row.name, Visibility::Listed, row.secret));
   }
   if (answers == Answers::Too) store->impl_->older = std::move(*reader);
   return store;
@@ -88,7 +88,7 @@ Result<std::unique_ptr<ExchangeStore>> ExchangeStore::open_pending(const StoreOp
 Result<void> ExchangeStore::Impl::take_over_origins(const Impl& from, uint32_t session, uint32_t as_session) {
   rocksdb::WriteBatch batch;
   const std::string prefix = session_prefix(session);
-  auto rows = from.iterate(Family::Origins, false);
+  auto rows = from.iterate(Family::Origins, Cached::No);
   for (rows->Seek(prefix); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
     const std::string key = session_prefix(as_session) + rows->key().ToString().substr(prefix.size());
     batch.Put(cf(Family::Origins), key, rows->value()).PermitUncheckedError();
@@ -114,7 +114,7 @@ Result<Take> ExchangeStore::Impl::open_merged_take(const std::string& name, cons
     if (known && secret_of(known->second) != keys) continue;
     if (!known) {
       const bool is_own = derive("session", candidate) == keys;
-      TRY(created, create_locked(candidate, false, is_own ? std::nullopt : std::optional(keys)));
+      TRY(created, create_locked(candidate, Visibility::Listed, is_own ? std::nullopt : std::optional(keys)));
       const std::lock_guard table(table_mutex);
       known = Row{created, sessions.at(created)};
     }
@@ -178,24 +178,16 @@ Result<void> Merge::open_take(const SessionRow& row) {
 }
 
 Result<void> Merge::add(Recording& recording, std::vector<PendingWrite>& writes, size_t& bytes) {
-  PendingWrite write;
-  write.session_number = take_.session_number;
-  write.take = take_.number;
-  write.id = to_.self.allocate_id();
-  write.key = recording.key;
-  write.started_unix_us = recording.started_unix_us;
-  write.finished = recording.outcome.kind != Outcome::Kind::Incomplete;
+  recording.take = take_.number;
+  PendingWrite write = finish_of(recording, take_.session_number, to_.self.allocate_id());
   for (const auto* body : {&recording.request_body, &recording.response_body}) {
-    write.body_bytes += body->size;
     for (const auto& segment : body->segments) {
-      write.references.push_back(segment.digest);
       TRY(blob, from_.read(Family::Blobs, view(segment.digest)));
       if (!blob) continue;  // lost there already; reading it here says so as well
       bytes += blob->size();
       write.blobs.push_back({segment, std::make_shared<const std::string>(std::move(*blob))});
     }
   }
-  recording.take = take_.number;
   encode_record(recording, write.encoded);
   bytes += write.encoded.size();
   writes.push_back(std::move(write));
@@ -220,7 +212,7 @@ Result<void> Merge::write(std::vector<PendingWrite>& writes, const std::string& 
 Result<void> Merge::session(uint32_t number, const SessionRow& row) {
   const std::string marker = progress_ + row.name;
   TRY_VOID(resume(marker));
-  auto rows = from_.iterate(Family::Recordings, false);
+  auto rows = from_.iterate(Family::Recordings, Cached::No);
   rows->Seek(recording_key(number, last_ + 1));
   const std::string prefix = session_prefix(number);
   const auto is_any_left = [&] { return rows->Valid() && rows->key().starts_with(prefix); };
@@ -242,7 +234,7 @@ Result<void> Merge::session(uint32_t number, const SessionRow& row) {
   }
   if (!rows->status().ok()) return fail_status(rows->status(), "merge " + directory_);
   if (take_.number == 0) {  // nothing was recorded, which leaves what was learnt of origins
-    const auto origins = from_.iterate(Family::Origins, false);
+    const auto origins = from_.iterate(Family::Origins, Cached::No);
     origins->Seek(prefix);
     if (!origins->Valid() || !origins->key().starts_with(prefix)) return {};
     source_take_ = 1;

@@ -48,7 +48,7 @@ class Beside : public testing::Test {
   }
   using Bodies = std::vector<std::string>;
 
-  TempDirectory dir_, other_;
+  TestDirectory dir_, other_;
   StoreOptions options_;
   std::unique_ptr<ExchangeStore> store_, beside_;
   std::string path_;
@@ -59,7 +59,7 @@ TEST_F(Beside, ASessionThatWasImportedMeanwhileIsNotJoined) {
   open_beside();
   Recorder recorder(*beside_, "q");
   ignore(recorder.record("/ours", "ours"), "");
-  ASSERT_TRUE(store_->import_session(exported("q"), {}, Overwrite::No));
+  ASSERT_TRUE(store_->import_session(exported("q"), {}));
   merge(1);
   EXPECT_EQ(replayed("q", "/theirs"), Bodies{"theirs"});
   EXPECT_EQ(store_->session("q")->recordings, 1U);
@@ -89,7 +89,7 @@ TEST_F(Beside, WhatTwoRunsRecordedForTheLostSessionComesTogether) {
   auto second = *ExchangeStore::open_pending(options_);
   ignore(Recorder(*beside_, "q").record("/x", "one"), "");
   ignore(Recorder(*second, "q").record("/x", "two"), "");
-  ASSERT_TRUE(store_->import_session(exported("q"), {}, Overwrite::No));
+  ASSERT_TRUE(store_->import_session(exported("q"), {}));
   ASSERT_TRUE(store_->create_session("q-2")) << "it has a secret of its own name";
   merge(1);
   path_ = second->options().path;
@@ -101,7 +101,7 @@ TEST_F(Beside, WhatTwoRunsRecordedForTheLostSessionComesTogether) {
 }
 
 TEST_F(Beside, AnImportedSessionThatWasDeletedMeanwhileKeepsItsSecret) {
-  ASSERT_TRUE(store_->import_session(exported("q"), {}, Overwrite::No));
+  ASSERT_TRUE(store_->import_session(exported("q"), {}));
   open_beside();
   ignore(Recorder(*beside_, "q").record("/ours", "ours"), "");
   ASSERT_TRUE(store_->delete_session("q"));
@@ -111,7 +111,7 @@ TEST_F(Beside, AnImportedSessionThatWasDeletedMeanwhileKeepsItsSecret) {
 }
 
 TEST_F(Beside, AnImportedSessionThatWasMadeAnewMeanwhileIsNotJoined) {
-  ASSERT_TRUE(store_->import_session(exported("q"), {}, Overwrite::No));
+  ASSERT_TRUE(store_->import_session(exported("q"), {}));
   open_beside();
   ignore(Recorder(*beside_, "q").record("/ours", "ours"), "");
   ASSERT_TRUE(store_->delete_session("q"));
@@ -125,7 +125,7 @@ TEST_F(Beside, ANameOfFullLengthFindsAnother) {
   const std::string longest(64, 'n');
   open_beside();
   ignore(Recorder(*beside_, longest).record("/ours", "ours"), "");
-  ASSERT_TRUE(store_->import_session(exported("q"), longest, Overwrite::No));
+  ASSERT_TRUE(store_->import_session(exported("q"), longest));
   merge(1);
   EXPECT_EQ(replayed(longest.substr(0, 62) + "-2", "/ours"), Bodies{"ours"});
 }

@@ -34,7 +34,7 @@ uint64_t recordings(const std::string& path) {
 }
 
 TEST(ReaderRecovery, AReaderSeesWhatACrashedProcessHadBegun) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   const uint64_t id = begin_one(*open_store(dir.path()));
   const auto reader = open_store(dir.path(), Access::ReadOnly);
   const auto recording = reader->get("s", id);
@@ -48,7 +48,7 @@ TEST(ReaderRecovery, AReaderSeesWhatACrashedProcessHadBegun) {
 }
 
 TEST(ReaderRecovery, WhatALivingOwnerHasBegunIsLeftToIt) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto owner = open_store(dir.path());
   begin_one(*owner);
   EXPECT_EQ(recordings(dir.path()), 0U);
@@ -56,7 +56,7 @@ TEST(ReaderRecovery, WhatALivingOwnerHasBegunIsLeftToIt) {
 }
 
 TEST(ReaderRecovery, WithoutUnfinishedRecordingsNothingIsWritten) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   {
     auto store = open_store(dir.path());
     Recorder(*store, "s").record("/a", "body");
@@ -68,7 +68,7 @@ TEST(ReaderRecovery, WithoutUnfinishedRecordingsNothingIsWritten) {
 
 TEST(ReaderRecovery, AStoreOfAnotherUserIsOnlyRead) {
   if (::geteuid() != 0) GTEST_SKIP() << "NOT TESTED: needs root to give a directory away";
-  const TempDirectory dir;
+  const TestDirectory dir;
   begin_one(*open_store(dir.path()));
   ASSERT_EQ(::chown(dir.path().c_str(), 65534, 65534), 0);
   EXPECT_EQ(recordings(dir.path()), 0U) << "files of root in it would keep its user out";
@@ -77,7 +77,7 @@ TEST(ReaderRecovery, AStoreOfAnotherUserIsOnlyRead) {
 }
 
 TEST(ReaderRecovery, AnOwnerWaitsForAReaderThatRecovers) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   open_store(dir.path()).reset();
   const int lock = ::open((dir.path() + "/owner.lock").c_str(), O_RDWR | O_CLOEXEC);
   ASSERT_EQ(::flock(lock, LOCK_EX | LOCK_NB), 0);

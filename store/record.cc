@@ -2,17 +2,6 @@
 
 namespace tapdeck::store {
 
-std::string to_hex(const Digest& digest) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string out;
-  out.reserve(digest.size() * 2);
-  for (const uint8_t byte : digest) {
-    out.push_back(kDigits[byte >> 4]);
-    out.push_back(kDigits[byte & 15]);
-  }
-  return out;
-}
-
 std::string_view to_string(Message::Kind kind) {
   switch (kind) {
     case Message::Kind::Text:

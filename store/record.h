@@ -11,12 +11,13 @@
 #include <vector>
 
 #include "daemon/base/endpoint.h"
+#include "daemon/base/hex.h"
 #include "daemon/http/message.h"
 
 namespace tapdeck::store {
 
 using Digest = std::array<uint8_t, 32>;
-[[nodiscard]] std::string to_hex(const Digest& digest);
+using tapdeck::to_hex;
 [[nodiscard]] inline std::string_view view(const Digest& digest) {
   return {reinterpret_cast<const char*>(digest.data()), digest.size()};
 }

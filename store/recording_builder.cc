@@ -98,6 +98,20 @@ RecordingBuilder::RecordingBuilder(const BuilderContext& context, uint64_t id, i
   recording_.request = head;
 }
 
+// noexcept: finish() gets no further way out, and stays the function that the recorded profile knows.
+void RecordingBuilder::address(PendingWrite& write) const noexcept {
+  write.session_number = context_.take.session_number;
+  write.take = recording_.take;
+  write.id = recording_.id;
+}
+
+PendingWrite RecordingBuilder::new_write(PendingWrite::Step step) const {
+  PendingWrite write;
+  write.step = step;
+  address(write);
+  return write;
+}
+
 BodyRef& RecordingBuilder::body_of(BodySide side) {
   return side == BodySide::Request ? recording_.request_body : recording_.response_body;
 }
@@ -171,11 +185,7 @@ void RecordingBuilder::checkpoint(const KeyBuilder* key) {
                         recording_.messages.end());
   saved_messages_ = recording_.messages.size();
   if (entry.messages.empty() && entry.bytes[0].empty() && entry.bytes[1].empty()) return;
-  PendingWrite write;
-  write.step = PendingWrite::Step::Journal;
-  write.session_number = context_.take.session_number;
-  write.take = recording_.take;
-  write.id = recording_.id;
+  PendingWrite write = new_write(PendingWrite::Step::Journal);
   write.part = parts_++;
   encode_journal(entry, write.encoded);
   ready_.push_back(std::move(write));
@@ -209,11 +219,7 @@ void RecordingBuilder::mark(KeyBuilder key) {
   sofar.messages.clear();
   sofar.outcome = {Outcome::Kind::Incomplete, 0, "crash"};
   ignore(context_.redactor.redact(sofar), "counted once, by finish()");
-  PendingWrite write;
-  write.step = PendingWrite::Step::Begin;
-  write.session_number = context_.take.session_number;
-  write.take = recording_.take;
-  write.id = recording_.id;
+  PendingWrite write = new_write(PendingWrite::Step::Begin);
   write.key = sofar.key;
   write.started_unix_us = recording_.started_unix_us;
   encode_record(sofar, write.encoded);
@@ -229,12 +235,8 @@ void RecordingBuilder::begin() {
 
 void RecordingBuilder::flush_segment(BodySide side) {
   std::string& partial = partial_[static_cast<size_t>(side)];
-  PendingWrite write;
-  write.step = PendingWrite::Step::Segment;
+  PendingWrite write = new_write(PendingWrite::Step::Segment);
   write.request_side = side == BodySide::Request;
-  write.session_number = context_.take.session_number;
-  write.take = recording_.take;
-  write.id = recording_.id;
   write.part = parts_++;
   HashedBody body = hashed(std::exchange(partial, {}));
   const Segment segment{body.digest, body.bytes->size()};
@@ -273,9 +275,7 @@ void RecordingBuilder::finish(Outcome outcome) {
   redactions_ = context_.redactor.redact(recording_);
   write.finished = recording_.outcome.kind != Outcome::Kind::Incomplete;
   write.was_begun = begun_;
-  write.session_number = context_.take.session_number;
-  write.take = recording_.take;
-  write.id = recording_.id;
+  address(write);
   write.started_unix_us = recording_.started_unix_us;
   write.key = recording_.key;
   write.host = recording_.host;
@@ -295,12 +295,8 @@ void RecordingBuilder::abandon() {
   finished_ = true;
   ready_.clear();  // not handed over yet
   if (!begun_) return;
-  PendingWrite write;
-  write.step = PendingWrite::Step::Abandon;
+  PendingWrite write = new_write(PendingWrite::Step::Abandon);
   write.was_begun = true;
-  write.session_number = context_.take.session_number;
-  write.take = recording_.take;
-  write.id = recording_.id;
   for (const BodySide side : {BodySide::Request, BodySide::Response}) {
     for (const auto& segment : body_of(side).segments) write.references.push_back(segment.digest);
   }

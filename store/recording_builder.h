@@ -134,6 +134,8 @@ class RecordingBuilder {
   [[nodiscard]] const RedactionCounts& redactions() const { return redactions_; }
 
  private:
+  void address(PendingWrite& write) const noexcept;  // says whose it is
+  [[nodiscard]] PendingWrite new_write(PendingWrite::Step step) const;
   void append(BodySide side, std::string_view bytes);
   void flush_segment(BodySide side);
   void mark(KeyBuilder key);

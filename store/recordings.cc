@@ -26,7 +26,7 @@ bool matches(const RecordingFilter& filter, const Recording& recording) {
   if (filter.status != 0 && filter.status != recording.response.status) return false;
   if (recording.started_unix_us < filter.since_unix_us) return false;
   if (!filter.path_contains.empty() &&
-      split_target(recording.request.target).path.find(filter.path_contains) == std::string_view::npos)
+      http::split_target(recording.request.target).path.find(filter.path_contains) == std::string_view::npos)
     return false;
   if (filter.text.empty()) return true;
   const std::string text = lowered(filter.text);
@@ -64,7 +64,7 @@ Result<RecordingPage> ExchangeStore::list_recordings(const RecordingFilter& filt
   size_t looked_at = 0;
   const auto guard = impl_->use();
   TRY_VOID(impl_->need_open());
-  auto rows = impl_->iterate(Family::Recordings, false);
+  auto rows = impl_->iterate(Family::Recordings, Cached::No);
   for (const auto& [number, row] : sessions) {
     if (number < start.first) continue;
     const std::string prefix = session_prefix(number);

@@ -88,7 +88,7 @@ Result<void> ExchangeStore::Impl::erase_session_rows(uint32_t number) {
     // Taken anew for each batch, so that recording goes on in between.
     const std::lock_guard guard(write_mutex);
     Removal removal;
-    auto rows = iterate(Family::Recordings, false);
+    auto rows = iterate(Family::Recordings, Cached::No);
     for (rows->Seek(from); rows->Valid() && rows->key().starts_with(prefix) && removal.ids.size() < kRemovalsPerBatch;
          rows->Next())
       remove_recording(removal, number, id_of_row(rows->key().ToStringView()), rows->value().ToStringView());
@@ -143,7 +143,7 @@ class ByEnd {
 
   explicit ByEnd(ExchangeStore::Impl& store) {
     for (const auto& [number, row] : store.live_sessions()) {
-      auto rows = store.iterate(Family::Recordings, false);
+      auto rows = store.iterate(Family::Recordings, Cached::No);
       rows->Seek(recording_key(number, row.first_id));
       cursors_.push_back({number, row.first_id, std::move(rows)});
     }

@@ -34,7 +34,7 @@ std::vector<std::string> targets_in(ExchangeStore& store) {
 using Targets = std::vector<std::string>;
 
 TEST(Retention, WhatEndedLastStaysHoweverLongAgoItBegan) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path();
   options.max_recordings = 3;
@@ -60,7 +60,7 @@ TEST(Retention, WhatEndedLastStaysHoweverLongAgoItBegan) {
 }
 
 TEST(Retention, AgeCountsFromTheEnd) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path();
   options.max_age = std::chrono::seconds(60);
@@ -76,7 +76,7 @@ TEST(Retention, AgeCountsFromTheEnd) {
 }
 
 TEST(Retention, TheOldestOfAllSessionsGoes) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path();
   options.max_recordings = 40;
@@ -95,7 +95,7 @@ TEST(Retention, TheOldestOfAllSessionsGoes) {
 }
 
 TEST(Retention, IsSaidInTheLogOnceForMany) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path();
   options.max_recordings = 1;
@@ -119,7 +119,7 @@ TEST(Retention, IsSaidInTheLogOnceForMany) {
 }
 
 TEST(Retention, AnImportTellsWhatItWillRemoveNext) {
-  const TempDirectory dir, other;
+  const TestDirectory dir, other;
   const std::string file = other.path() + "/s.tapdeck";
   {
     auto store = open_store(other.path());
@@ -133,13 +133,13 @@ TEST(Retention, AnImportTellsWhatItWillRemoveNext) {
   }
   StoreOptions options;
   options.path = dir.path();
-  EXPECT_EQ(open_store(options)->import_session(file, "unbounded", Overwrite::No)->too_old, 0U);
+  EXPECT_EQ(open_store(options)->import_session(file, "unbounded")->too_old, 0U);
   options.max_age = std::chrono::hours(24);
-  EXPECT_EQ(open_store(options)->import_session(file, "bounded", Overwrite::No)->too_old, 1U);
+  EXPECT_EQ(open_store(options)->import_session(file, "bounded")->too_old, 1U);
 }
 
 TEST(Retention, AnImportCountsAgeFromTheEndToo) {
-  const TempDirectory dir, other;
+  const TestDirectory dir, other;
   const std::string file = other.path() + "/s.tapdeck";
   const auto now =
       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch());
@@ -154,7 +154,7 @@ TEST(Retention, AnImportCountsAgeFromTheEndToo) {
   options.path = dir.path();
   options.max_age = std::chrono::hours(24);
   auto store = open_store(options);
-  EXPECT_EQ(store->import_session(file, {}, Overwrite::No)->too_old, 0U);
+  EXPECT_EQ(store->import_session(file, {})->too_old, 0U);
   ASSERT_TRUE(store->prune(now.count()));
   EXPECT_EQ(targets_in(*store), Targets{"/slow"});
 }

@@ -155,7 +155,7 @@ std::unexpected<Error> fail_status(const rocksdb::Status& status, const std::str
   if (status.IsCorruption()) code = Code::Corrupt;
   if (text.find("Permission denied") != std::string::npos) code = Code::Permission;
   std::string detail = what + ": " + text;
-  if (code == Code::NoSpace) detail += "; free some space, the store goes on by itself";
+  if (code == Code::NoSpace) detail += kFreeSpace;
   return fail(code, std::move(detail), Origin::Store);
 }
 

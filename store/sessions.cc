@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "daemon/base/clock.h"
+#include "daemon/base/nearest.h"
 #include "store/store_impl.h"
 
 namespace tapdeck::store {
@@ -29,7 +30,8 @@ Result<ExchangeStore::Impl::Row> ExchangeStore::Impl::find_session(std::string_v
     if (!row.hidden) names.push_back(row.name);
   }
   std::string detail = "no session '" + std::string(name) + "' in " + options.path;
-  if (const auto nearest = nearest_name(name, names)) detail += "; did you mean '" + *nearest + "'?";
+  if (const auto near = tapdeck::nearest(name, names); !near.empty())
+    detail += "; did you mean '" + std::string(near) + "'?";
   return fail(Code::NotFound, std::move(detail), Origin::Store);
 }
 
@@ -54,7 +56,7 @@ Result<void> ExchangeStore::Impl::put_session(uint32_t number, const SessionRow&
   return {};
 }
 
-Result<uint32_t> ExchangeStore::Impl::create_locked(std::string_view name, bool hidden,
+Result<uint32_t> ExchangeStore::Impl::create_locked(std::string_view name, Visibility visibility,
                                                     std::optional<Secret> with_secret) {
   if (!is_valid_session_name(name)) {
     return fail(Code::InvalidArgument,
@@ -65,14 +67,14 @@ Result<uint32_t> ExchangeStore::Impl::create_locked(std::string_view name, bool 
   uint32_t number = 0;
   {
     const std::lock_guard table(table_mutex);
-    if (!hidden && number_of(name))
+    if (visibility == Visibility::Listed && number_of(name))
       return fail(Code::AlreadyExists, "session '" + std::string(name) + "' exists", Origin::Store);
     number = next_session++;
   }
   SessionRow row;
   row.name = name;
   row.created_unix_us = unix_now_us();
-  row.hidden = hidden;
+  row.hidden = visibility == Visibility::Hidden;
   row.secret = with_secret;
   TRY_VOID(put_session(number, row));
   return number;
@@ -81,7 +83,7 @@ Result<uint32_t> ExchangeStore::Impl::create_locked(std::string_view name, bool 
 Result<SessionInfo> ExchangeStore::create_session(std::string_view name) {
   TRY_VOID(impl_->need_writable());
   const std::lock_guard guard(impl_->write_mutex);
-  TRY(number, impl_->create_locked(name, false, std::nullopt));
+  TRY(number, impl_->create_locked(name, Visibility::Listed, std::nullopt));
   const std::lock_guard table(impl_->table_mutex);
   return impl_->info(number, impl_->sessions.at(number));
 }
@@ -126,10 +128,7 @@ Result<void> ExchangeStore::delete_session(std::string_view name) {
 
 Result<void> ExchangeStore::activate_session(std::string_view name, std::string_view target) {
   TRY_VOID(impl_->need_writable());
-  if (!name.empty()) {
-    TRY(found, impl_->find_session(name));
-    ignore(found, "only its existence matters");
-  }
+  if (!name.empty()) TRY_VOID(impl_->find_session(name));
   const std::lock_guard guard(impl_->write_mutex);
   rocksdb::WriteBatch batch;
   const std::string key = "active/" + std::string(target);
@@ -166,7 +165,7 @@ Result<ExchangeStore::Impl::Row> ExchangeStore::Impl::ensure_locked(std::string_
     number = number_of(name);
   }
   if (!number) {
-    TRY(created, create_locked(name, false, std::nullopt));
+    TRY(created, create_locked(name, Visibility::Listed, std::nullopt));
     number = created;
   }
   const std::lock_guard table(table_mutex);

@@ -1,8 +1,4 @@
-// Takes of those who go on after a restart, and of those who begin while a session is replaced. Sessions themselves:
-// exchange_store_test.cc.
-#include <atomic>
-#include <thread>
-
+// Takes of those who go on after a restart. Sessions themselves: exchange_store_test.cc.
 #include "store/test_support.h"
 
 namespace tapdeck::store {
@@ -13,7 +9,7 @@ const Holder kWeb{"container:web", "record"};
 const Holder kMail{"container:mail", "record"};
 
 TEST(Takes, EachHolderGoesOnWithItsOwnAfterARestart) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   {
     auto store = open_store(dir.path());
     EXPECT_EQ(store->open_take_of(kWeb, "s", Append::Yes)->number, 1U) << "it had none";
@@ -29,7 +25,7 @@ TEST(Takes, EachHolderGoesOnWithItsOwnAfterARestart) {
 }
 
 TEST(Takes, AskedForANewOneAHolderGoesOnWithThat) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   ASSERT_TRUE(store->open_take_of(kWeb, "s", Append::Yes));
   EXPECT_EQ(store->open_take_of(kWeb, "s", Append::No)->number, 2U);
@@ -38,7 +34,7 @@ TEST(Takes, AskedForANewOneAHolderGoesOnWithThat) {
 }
 
 TEST(Takes, AnotherModeOrSessionIsANewOne) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   ASSERT_TRUE(store->open_take_of(kWeb, "s", Append::Yes));
   EXPECT_EQ(store->open_take_of({kWeb.name, "hybrid"}, "s", Append::Yes)->number, 2U);
@@ -47,7 +43,7 @@ TEST(Takes, AnotherModeOrSessionIsANewOne) {
 }
 
 TEST(Takes, OfADeletedSessionNoneIsContinued) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   {
     auto store = open_store(dir.path());
     ASSERT_TRUE(store->open_take_of(kWeb, "s", Append::Yes));
@@ -56,27 +52,6 @@ TEST(Takes, OfADeletedSessionNoneIsContinued) {
   auto store = open_store(dir.path());  // numbers of sessions are used again
   ASSERT_TRUE(store->open_take("s", Append::No));
   EXPECT_EQ(store->open_take_of(kWeb, "s", Append::Yes)->number, 2U);
-}
-
-TEST(Takes, OverwritingLosesNeitherSideToWhoOpensATakeMeanwhile) {
-  const TempDirectory dir, other;
-  const std::string file = other.path() + "/s.tapdeck";
-  auto store = open_store(dir.path());
-  {
-    Recorder recorder(*store, "s");
-    for (int i = 0; i < 2000; ++i) ignore(recorder.record("/imported/" + std::to_string(i), "x"), "");
-    ASSERT_TRUE(store->export_session("s", file));
-  }
-  std::atomic<bool> over{false};
-  std::thread opener([&] {
-    while (!over) ASSERT_TRUE(store->open_take("s", Append::Yes));
-  });
-  const auto imported = store->import_session(file, {}, Overwrite::Yes);
-  over = true;
-  opener.join();
-  ASSERT_TRUE(imported) << imported.error().message();
-  EXPECT_EQ(store->session("s")->recordings, 2000U);
-  EXPECT_EQ(store->list_sessions()->size(), 1U);
 }
 
 }  // namespace

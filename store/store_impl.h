@@ -51,6 +51,11 @@ inline const std::string kAnchor(48, '\xff');  // no shorter than the prefix of 
 inline constexpr size_t kFamilies = static_cast<size_t>(Family::Count);
 [[nodiscard]] const char* name_of(Family family);
 
+// Whether what an iterator reads goes into the block cache.
+enum class Cached : uint8_t { No, Yes };
+// Hidden: being filled, and not there for anybody.
+enum class Visibility : uint8_t { Listed, Hidden };
+
 struct SessionRow {
   std::string name;
   uint64_t takes = 0;
@@ -93,6 +98,11 @@ inline void count_nothing() {
   rocksdb::SetPerfLevel(rocksdb::PerfLevel::kDisable);
 }
 
+// What ends this recording: all but its bytes and what was learnt of its origin. transfer.cc
+[[nodiscard]] PendingWrite finish_of(const Recording& recording, uint32_t session, uint64_t id);
+
+// The next step after Code::NoSpace, for the end of its detail.
+inline constexpr const char* kFreeSpace = "; free some space, the store goes on by itself";
 // What a rocksdb status means, with `what` in front.
 [[nodiscard]] std::unexpected<Error> fail_status(const rocksdb::Status& status, const std::string& what);
 
@@ -213,7 +223,7 @@ struct ExchangeStore::Impl {
   [[nodiscard]] Guard use() const { return Guard(handle_mutex); }
   [[nodiscard]] Result<void> need_writable() const;
   [[nodiscard]] Result<void> need_open() const;
-  [[nodiscard]] std::unique_ptr<rocksdb::Iterator> iterate(Family family, bool fill_cache = true) const;
+  [[nodiscard]] std::unique_ptr<rocksdb::Iterator> iterate(Family family, Cached cached = Cached::Yes) const;
   [[nodiscard]] Result<std::optional<std::string>> read(Family family, std::string_view key) const;
   // A live session by name; NotFound names the nearest.
   [[nodiscard]] Result<Row> find_session(std::string_view name) const;
@@ -253,7 +263,8 @@ struct ExchangeStore::Impl {
                                           const Extra& extra);
   [[nodiscard]] Result<void> write_locked(std::vector<PendingWrite>& writes, Durability durability, const Extra& extra);
   [[nodiscard]] Result<void> put_session(uint32_t number, const SessionRow& row);
-  [[nodiscard]] Result<uint32_t> create_locked(std::string_view name, bool hidden, std::optional<Secret> with_secret);
+  [[nodiscard]] Result<uint32_t> create_locked(std::string_view name, Visibility visibility,
+                                               std::optional<Secret> with_secret);
 
   // ---- retention.cc; the caller holds write
   // Gathers the removal of recordings into one batch.

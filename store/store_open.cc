@@ -13,6 +13,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/threads.h"
+#include "daemon/base/whole_file.h"
 #include "store/store_impl.h"
 #include "store/store_repair.h"
 
@@ -28,8 +29,12 @@ bool fill_random(Secret& out) {
   return getrandom(out.data(), out.size(), 0) == static_cast<ssize_t>(out.size());
 }
 
-bool write_whole(int fd, std::string_view bytes) {
-  return ::write(fd, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
+Result<void> put_file(const std::string& path, std::string_view bytes, mode_t mode, Sync sync) {
+  auto done = replace_file(path, bytes, mode, sync);
+  if (done) return done;
+  done.error().origin = Origin::Store;
+  if (done.error().code == Code::NoSpace) done.error().detail += kFreeSpace;
+  return done;
 }
 
 // Each open for writing begins a log of its own and writes no tables, so that many short commands would leave as many
@@ -148,17 +153,13 @@ Result<void> ExchangeStore::Impl::take_lock() {
     if (!owner.admin_socket.empty()) who += " (admin socket " + owner.admin_socket + ")";
     return fail(Code::Busy, "store " + options.path + " is open for writing in " + who, Origin::Store);
   }
-  // Under the lock, by rename: readers see one owner or the other, never half a file.
-  const std::string temporary = options.path + "/owner.new";
-  {
-    std::ofstream file(temporary, std::ios::trunc);
-    file << "pid " << ::getpid() << "\n";
-    if (recovers) file << "recovers\n";
-    if (!options.admin_socket.empty()) file << "socket " << options.admin_socket << "\n";
-  }
-  if (::rename(temporary.c_str(), (options.path + "/owner").c_str()) != 0)
-    return fail_errno(errno, "write " + options.path + "/owner", Origin::Store);
-  return {};
+  // Under the lock: readers see one owner or the other, never half a file.
+  std::string text = "pid " + std::to_string(::getpid()) + "\n";
+  if (recovers) text += "recovers\n";
+  if (!options.admin_socket.empty()) text += "socket " + options.admin_socket + "\n";
+  remove_unfinished(options.path + "/owner");
+  remove_unfinished(options.path + "/match.secret");
+  return put_file(options.path + "/owner", text, 0600, Sync::No);
 }
 
 Result<void> ExchangeStore::Impl::load_secret() {
@@ -167,12 +168,7 @@ Result<void> ExchangeStore::Impl::load_secret() {
   if (access == Access::ReadWrite && is_new) {
     Secret fresh;
     if (!fill_random(fresh)) return fail_errno(errno, "read random bytes", Origin::Store);
-    const std::string temporary = path + ".new";
-    ::unlink(temporary.c_str());
-    const UniqueFd file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (!file || !write_whole(file.get(), view(fresh)) || ::fsync(file.get()) != 0 ||
-        ::rename(temporary.c_str(), path.c_str()) != 0)
-      return fail_errno(errno, "create " + path, Origin::Store);
+    TRY_VOID(put_file(path, view(fresh), 0600, Sync::Content));
   }
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file && errno == ENOENT) {

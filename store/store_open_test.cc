@@ -19,7 +19,7 @@ size_t logs_below(const std::string& path) {
 }
 
 TEST(StoreOpen, ManyShortOpensDoNotLeaveAsManyLogs) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   size_t most = 0;
   constexpr int kOpens = 40;
   for (int i = 0; i < kOpens; ++i) {

@@ -26,9 +26,9 @@ Result<void> ExchangeStore::Impl::need_open() const {
               Origin::Store);
 }
 
-std::unique_ptr<rocksdb::Iterator> ExchangeStore::Impl::iterate(Family family, bool fill_cache) const {
+std::unique_ptr<rocksdb::Iterator> ExchangeStore::Impl::iterate(Family family, Cached cached) const {
   rocksdb::ReadOptions read_options;
-  read_options.fill_cache = fill_cache;
+  read_options.fill_cache = cached == Cached::Yes;
   read_options.total_order_seek = true;
   return std::unique_ptr<rocksdb::Iterator>(db->NewIterator(read_options, cf(family)));
 }
@@ -126,12 +126,7 @@ Result<void> ExchangeStore::Impl::recover_for_reader() {
 // A begun recording becomes an Incomplete one that holds the body segments and journal entries which reached the log.
 Result<void> ExchangeStore::Impl::recover_partial(uint64_t id, std::string_view begun) {
   ByteReader reader(begun);
-  PendingWrite write;
-  write.step = PendingWrite::Step::Finish;
-  write.finished = false;
-  write.was_begun = true;
-  write.id = id;
-  write.session_number = reader.u32();
+  const uint32_t session = reader.u32();
   TRY(recording, decode_record(reader.rest()));
   auto rows = iterate(Family::Partial);
   const std::string prefix = partial_row(id).substr(0, 8);
@@ -151,9 +146,8 @@ Result<void> ExchangeStore::Impl::recover_partial(uint64_t id, std::string_view 
     if (!part.ok()) return fail(Code::Corrupt, "unfinished recording does not decode", Origin::Store);
     body.segments.push_back(segment);
     body.size += segment.size;
-    write.references.push_back(segment.digest);
-    write.body_bytes += segment.size;
   }
+  std::vector<PendingWrite::Blob> blobs;
   for (const BodySide side : {BodySide::Request, BodySide::Response}) {
     BodyRef& body = side == BodySide::Request ? recording.request_body : recording.response_body;
     std::string tail = journal.tail(side, body.size);
@@ -162,15 +156,13 @@ Result<void> ExchangeStore::Impl::recover_partial(uint64_t id, std::string_view 
     const Segment segment{last.digest, last.bytes->size()};
     body.segments.push_back(segment);
     body.size += segment.size;
-    write.references.push_back(segment.digest);
-    write.body_bytes += segment.size;
-    write.blobs.push_back({segment, std::move(last.bytes)});
+    blobs.push_back({segment, std::move(last.bytes)});
   }
   recording.messages = journal.messages(recording.request_body.size, recording.response_body.size);
   recording.outcome = {Outcome::Kind::Incomplete, recording.response_body.size, "crash"};
-  write.take = recording.take;
-  write.key = recording.key;
-  write.started_unix_us = recording.started_unix_us;
+  PendingWrite write = finish_of(recording, session, id);
+  write.was_begun = true;
+  write.blobs = std::move(blobs);
   write.host = recording.host;
   write.port = recording.port;
   encode_record(recording, write.encoded);

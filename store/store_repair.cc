@@ -6,7 +6,8 @@
 #include <cinttypes>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
+
+#include "daemon/base/whole_file.h"
 
 namespace tapdeck::store {
 
@@ -32,14 +33,8 @@ bool point_current_at_newest_manifest(const std::string& db_path) {
     if (name.size() > newest.size() || (name.size() == newest.size() && name > newest)) newest = name;
   }
   if (newest.empty()) return false;
-  const std::string temporary = db_path + "/CURRENT.new";
-  {
-    std::ofstream file(temporary, std::ios::trunc);
-    file << newest << "\n" << std::flush;
-    if (!file) return false;  // a full disk: an empty CURRENT would be worse than none
-  }
-  fs::rename(temporary, db_path + "/CURRENT", error);
-  return !error;
+  // As a whole: on a full disk an empty CURRENT would be worse than none.
+  return replace_file(db_path + "/CURRENT", newest + "\n", 0600, Sync::No).has_value();
 }
 
 std::string keep_aside(const std::string& db_path) {

@@ -164,8 +164,6 @@ struct StoreWriter::Impl {
         for (const auto& write : taken[i].writes) {
           if (write.dropped) lost.push_back({i, write.id, NotKept::SessionDeleted});
         }
-      }
-      for (size_t i = first; i < last; ++i) {
         if (taken[i].bytes > kSpareBytes) taken[i].writes.clear();
       }
       account(taken, first, last, static_cast<uint64_t>(finished), result, bytes);

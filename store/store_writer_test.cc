@@ -41,7 +41,7 @@ class Answers final : public Completion {
 };
 
 TEST(StoreWriter, AnswersEveryHandoverInOrderOnceItCanBeRead) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder recorder(*store, "s");
   Answers answers;
@@ -64,7 +64,7 @@ TEST(StoreWriter, AnswersEveryHandoverInOrderOnceItCanBeRead) {
 }
 
 TEST(StoreWriter, WhatNobodyWaitsForIsGatheredAndWrittenAllTheSame) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path();
   options.durability = Durability::Async;
@@ -89,7 +89,7 @@ TEST(StoreWriter, WhatNobodyWaitsForIsGatheredAndWrittenAllTheSame) {
 }
 
 TEST(StoreWriter, RefusesMoreThanItsQueueHolds) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder recorder(*store, "s");
   auto writer = *StoreWriter::start(*store, {.queue_bytes = 100});
@@ -102,7 +102,7 @@ TEST(StoreWriter, RefusesMoreThanItsQueueHolds) {
 
 // What is in the store of it already would be there for good, until the next start made a recording of it.
 TEST(StoreWriter, ALongRecordingWhoseEndIsRefusedLeavesNothing) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   Answers answers;
   {
     auto store = open_store(dir.path());
@@ -131,7 +131,7 @@ TEST(StoreWriter, ALongRecordingWhoseEndIsRefusedLeavesNothing) {
 }
 
 TEST(StoreWriter, ARecordingWhoseSessionWasDeletedMeanwhileIsToldAsDropped) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder gone(*store, "gone"), kept(*store, "kept");
   Answers answers;
@@ -151,7 +151,7 @@ TEST(StoreWriter, ARecordingWhoseSessionWasDeletedMeanwhileIsToldAsDropped) {
 }
 
 TEST(StoreWriter, TheDestructorWritesWhatIsQueued) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder recorder(*store, "s");
   {
@@ -165,7 +165,7 @@ TEST(StoreWriter, TheDestructorWritesWhatIsQueued) {
 }
 
 TEST(StoreWriter, WorkersReadersAndDeletionsOverlap) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   auto writer = *StoreWriter::start(*store);
   std::atomic<bool> stop{false};
@@ -218,7 +218,7 @@ void await_answer(StoreWriter& writer, const std::function<std::vector<PendingWr
 }
 
 TEST(StoreWriter, WhatIsWrittenIntoADirectoryThatWasMovedAwayIsLostAndSaidToBe) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   const std::string path = dir.path() + "/store";
   auto store = open_store(path);
   Recorder recorder(*store, "s");
@@ -242,7 +242,7 @@ TEST(StoreWriter, WhatIsWrittenIntoADirectoryThatWasMovedAwayIsLostAndSaidToBe) 
 }
 
 TEST(StoreWriter, ARecordingOfWhichAPartWasNotWrittenIsNotKept) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   const std::string path = dir.path() + "/store";
   auto store = open_store(path);
   Recorder recorder(*store, "s");
@@ -272,7 +272,7 @@ TEST(StoreWriter, ARecordingOfWhichAPartWasNotWrittenIsNotKept) {
 }
 
 TEST(StoreWriter, WithoutAThreadItAndTheDatabaseDoNotStart) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path() + "/open");
   StoreOptions other;
   other.path = dir.path() + "/other";
@@ -326,7 +326,7 @@ void expect_recovery(const std::string& path, std::optional<Code> expected, cons
 }
 
 TEST(FullDisk, NothingAcknowledgedIsLostAndWritingGoesOnWhenSpaceReturns) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   if (::mount("tapdeck-test", dir.path().c_str(), "tmpfs", 0, "size=32m") != 0) GTEST_SKIP() << "cannot mount a tmpfs";
   const std::string filler = dir.path() + "/filler";
   std::ofstream(filler) << std::string(20 << 20, 'f');
@@ -335,7 +335,7 @@ TEST(FullDisk, NothingAcknowledgedIsLostAndWritingGoesOnWhenSpaceReturns) {
 }
 
 TEST(FullDisk, IsNoDamageHoweverOftenItRefuses) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   if (::mount("tapdeck-test", dir.path().c_str(), "tmpfs", 0, "size=12m") != 0) GTEST_SKIP() << "cannot mount a tmpfs";
   const std::string filler = dir.path() + "/filler";
   {
@@ -362,7 +362,7 @@ TEST(FullDisk, IsNoDamageHoweverOftenItRefuses) {
 
 // A log that may not grow is put aside by starting another; whether a write fails meanwhile is RocksDB's timing.
 TEST(FullDisk, AFileSizeLimitIsNotTheEnd) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   ::signal(SIGXFSZ, SIG_IGN);
   rlimit old{};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old), 0);

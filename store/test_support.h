@@ -4,33 +4,15 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "daemon/base/test_directory.h"
 #include "store/exchange_store.h"
 #include "store/recording_builder.h"
 
 namespace tapdeck::store {
-
-class TempDirectory {
- public:
-  TempDirectory() {
-    char name[] = "/tmp/tapdeck-store-XXXXXX";
-    path_ = ::mkdtemp(name);
-  }
-  TempDirectory(const TempDirectory&) = delete;
-  TempDirectory& operator=(const TempDirectory&) = delete;
-  ~TempDirectory() {
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
-  }
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // `size` bytes that belong to `id` alone.
 inline std::string body_of(uint64_t id, size_t size) {

@@ -7,6 +7,21 @@
 #include "store/store_impl.h"
 
 namespace tapdeck::store {
+PendingWrite finish_of(const Recording& recording, uint32_t session, uint64_t id) {
+  PendingWrite write;
+  write.session_number = session;
+  write.take = recording.take;
+  write.id = id;
+  write.started_unix_us = recording.started_unix_us;
+  write.key = recording.key;
+  write.finished = recording.outcome.kind != Outcome::Kind::Incomplete;
+  write.body_bytes = recording.request_body.size + recording.response_body.size;
+  for (const auto* body : {&recording.request_body, &recording.response_body}) {
+    for (const auto& segment : body->segments) write.references.push_back(segment.digest);
+  }
+  return write;
+}
+
 namespace {
 
 constexpr size_t kImportBatchBytes = 8 << 20;
@@ -38,21 +53,6 @@ Result<ExportHeader> decode_header(const ExportReader::Item& item, const std::st
   if (item.type != Frame::Session || !reader.ok() || reader.left() != 0)
     return fail(Code::Corrupt, file + " does not begin with a session", Origin::Store);
   return header;
-}
-
-PendingWrite finish_of(const Recording& recording, uint32_t session, uint64_t id) {
-  PendingWrite write;
-  write.session_number = session;
-  write.take = recording.take;
-  write.id = id;
-  write.started_unix_us = recording.started_unix_us;
-  write.key = recording.key;
-  write.finished = recording.outcome.kind != Outcome::Kind::Incomplete;
-  write.body_bytes = recording.request_body.size + recording.response_body.size;
-  for (const auto* body : {&recording.request_body, &recording.response_body}) {
-    for (const auto& segment : body->segments) write.references.push_back(segment.digest);
-  }
-  return write;
 }
 
 // Reads a whole export and hands its parts on. The first of the two passes of an import has no hands and only checks.
@@ -133,7 +133,7 @@ Result<SessionInfo> ExchangeStore::export_session(std::string_view name, const s
   TRY_VOID(writer.frame(Frame::Session,
                         encode_header({found.second.name, found.second.takes, found.second.created_unix_us, secret})));
   const std::string prefix = session_prefix(found.first);
-  auto origins = impl_->iterate(Family::Origins, false);
+  auto origins = impl_->iterate(Family::Origins, Cached::No);
   for (origins->Seek(prefix); origins->Valid() && origins->key().starts_with(prefix); origins->Next()) {
     std::string payload;
     ByteWriter(payload).string(origins->key().ToStringView().substr(4));
@@ -142,7 +142,7 @@ Result<SessionInfo> ExchangeStore::export_session(std::string_view name, const s
   }
   std::set<Digest> written;
   uint64_t recordings = 0;
-  auto rows = impl_->iterate(Family::Recordings, false);
+  auto rows = impl_->iterate(Family::Recordings, Cached::No);
   for (rows->Seek(prefix); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
     TRY(recording, decode_record(rows->value().ToStringView()));
     for (const auto& digest : finish_of(recording, 0, 0).references) {
@@ -169,54 +169,33 @@ Result<SessionInfo> ExchangeStore::export_session(std::string_view name, const s
 
 namespace {
 
-// A session that was filled out of sight takes its name, and the one that had it is hidden, by one write: whatever
-// happens on the way leaves one of the two. The number of the old one: its rows are to be erased.
-Result<std::optional<uint32_t>> show(ExchangeStore::Impl& store, uint32_t number, const ExportHeader& header,
-                                     Overwrite overwrite) {
+// A session that was filled out of sight takes its name.
+Result<void> show(ExchangeStore::Impl& store, uint32_t number, const ExportHeader& header) {
   const std::lock_guard guard(store.write_mutex);
-  SessionRow row, old_row;
-  std::optional<uint32_t> old;
+  SessionRow row;
   {
     const std::lock_guard table(store.table_mutex);
     row = store.sessions.at(number);
-    old = store.number_of(row.name);
-    if (old) old_row = store.sessions.at(*old);
-  }
-  // Somebody records into one by now: under two secrets, one half could never be replayed.
-  if (old && overwrite == Overwrite::No) {
-    return fail(Code::AlreadyExists, "session '" + row.name + "' was made meanwhile; import under another name",
-                Origin::Store);
+    // Somebody records into one by now: under two secrets, one half could never be replayed.
+    if (store.number_of(row.name)) {
+      return fail(Code::AlreadyExists, "session '" + row.name + "' was made meanwhile; import under another name",
+                  Origin::Store);
+    }
   }
   row.hidden = false;
   row.takes = header.takes;
   row.created_unix_us = header.created_unix_us;
-  rocksdb::WriteBatch batch;
-  std::string value;
-  encode_session(row, value);
-  batch.Put(store.cf(Family::Sessions), session_prefix(number), value).PermitUncheckedError();
-  if (old) {
-    old_row.hidden = true;
-    value.clear();
-    encode_session(old_row, value);
-    batch.Put(store.cf(Family::Sessions), session_prefix(*old), value).PermitUncheckedError();
-  }
-  TRY_VOID(store.commit(batch, store.options.durability));
-  if (old) store.drop_filter(*old);
-  const std::lock_guard table(store.table_mutex);
-  store.sessions[number] = std::move(row);
-  if (old) store.sessions.erase(*old);
-  return old;
+  return store.put_session(number, row);
 }
 
 }  // namespace
 
-Result<ImportResult> ExchangeStore::import_session(const std::string& file, std::string_view as, Overwrite overwrite) {
+Result<ImportResult> ExchangeStore::import_session(const std::string& file, std::string_view as) {
   TRY_VOID(impl_->need_writable());
   Import import(file);
   TRY(header, import.run(accept_blob, accept_recording, accept_origin));
   const std::string name(as.empty() ? std::string_view(header.name) : as);
-  const bool exists = impl_->find_session(name).has_value();
-  if (exists && overwrite == Overwrite::No) {
+  if (impl_->find_session(name)) {
     return fail(Code::AlreadyExists, "session '" + name + "' exists; import under another name, or delete it first",
                 Origin::Store);
   }
@@ -226,7 +205,7 @@ Result<ImportResult> ExchangeStore::import_session(const std::string& file, std:
   uint32_t number = 0;
   {
     const std::lock_guard guard(impl_->write_mutex);
-    TRY(created, impl_->create_locked(name, true, header.secret));
+    TRY(created, impl_->create_locked(name, Visibility::Hidden, header.secret));
     number = created;
   }
   ImportResult result{.session = name};
@@ -270,18 +249,12 @@ Result<ImportResult> ExchangeStore::import_session(const std::string& file, std:
       });
   Result<void> done = filled ? Result<void>{} : std::unexpected(filled.error());
   if (done && !batch.empty()) done = write(batch, Durability::Wal);
-  std::optional<uint32_t> old;
-  if (done) {
-    auto shown = show(*impl_, number, header, overwrite);
-    if (shown) old = *shown;
-    if (!shown) done = std::unexpected(shown.error());
-  }
+  if (done) done = show(*impl_, number, header);
   if (!done) {
     ignore(impl_->erase_session_rows(number), "the next open removes hidden sessions too");
     return std::unexpected(done.error());
   }
   impl_->bump();
-  if (old) ignore(impl_->erase_session_rows(*old), "the next open removes hidden sessions too");
   return result;
 }
 

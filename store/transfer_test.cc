@@ -32,7 +32,7 @@ Code code_of(const std::string& path) {
 }
 
 TEST(Transfer, AnExportedSessionMatchesAndReplaysOnAnotherInstall) {
-  const TempDirectory from, to, work;
+  const TestDirectory from, to, work;
   const std::string file = work.path() + "/s.tapdeck", large(600'000, 'L');
   {
     auto store = open_store(from.path());
@@ -47,7 +47,7 @@ TEST(Transfer, AnExportedSessionMatchesAndReplaysOnAnotherInstall) {
   }
   EXPECT_LT(fs::file_size(file), 620'000u);
   auto store = open_store(to.path());
-  const auto imported = store->import_session(file, "copy", Overwrite::No);
+  const auto imported = store->import_session(file, "copy");
   ASSERT_TRUE(imported) << imported.error().message();
   EXPECT_EQ(imported->recordings, 3u);
   const KeyHasher hasher(*store->key_secret("copy"));
@@ -57,14 +57,15 @@ TEST(Transfer, AnExportedSessionMatchesAndReplaysOnAnotherInstall) {
   ASSERT_EQ(ids.size(), 1u);
   EXPECT_TRUE(*store->read_body(store->get("copy", ids[0])->response_body) == large);
   EXPECT_EQ(store->session("copy")->takes, 2u);
-  EXPECT_EQ(store->import_session(file, "copy", Overwrite::No).error().code, Code::AlreadyExists);
-  ASSERT_TRUE(store->import_session(file, "copy", Overwrite::Yes));
+  EXPECT_EQ(store->import_session(file, "copy").error().code, Code::AlreadyExists);
+  ASSERT_TRUE(store->delete_session("copy"));
+  ASSERT_TRUE(store->import_session(file, "copy"));
   EXPECT_EQ(store->stored_recordings(), 3u);
-  EXPECT_EQ(store->import_session(file, "bad/name", Overwrite::No).error().code, Code::InvalidArgument);
+  EXPECT_EQ(store->import_session(file, "bad/name").error().code, Code::InvalidArgument);
 }
 
 TEST(Transfer, EveryTruncatedOrChangedFileIsRefusedAndLeavesNothing) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder recorder(*store, "s");
   ignore(recorder.record("/x", std::string(600, 'b')), "one body in a frame of its own");
@@ -73,7 +74,7 @@ TEST(Transfer, EveryTruncatedOrChangedFileIsRefusedAndLeavesNothing) {
   const std::string whole = slurp(file);
   for (size_t n = 0; n < whole.size(); ++n) {
     spit(bad, whole.substr(0, n));
-    const auto result = store->import_session(bad, "t", Overwrite::No);
+    const auto result = store->import_session(bad, "t");
     ASSERT_FALSE(result) << n;
     ASSERT_TRUE(result.error().code == Code::Truncated || result.error().code == Code::Corrupt) << n;
   }
@@ -81,16 +82,16 @@ TEST(Transfer, EveryTruncatedOrChangedFileIsRefusedAndLeavesNothing) {
     std::string changed = whole;
     changed[n] = static_cast<char>(changed[n] ^ 0x41);
     spit(bad, changed);
-    ASSERT_FALSE(store->import_session(bad, "t", Overwrite::No)) << n;
+    ASSERT_FALSE(store->import_session(bad, "t")) << n;
   }
   spit(bad, whole + "x");
-  EXPECT_EQ(store->import_session(bad, "t", Overwrite::No).error().code, Code::Corrupt);
+  EXPECT_EQ(store->import_session(bad, "t").error().code, Code::Corrupt);
   EXPECT_EQ(store->list_sessions()->size(), 1u);
   EXPECT_EQ(store->stored_recordings(), 1u);
 }
 
 TEST(Transfer, OfTwoImportsUnderOneNameAtOnceOneIsRefused) {
-  const TempDirectory dir, other;
+  const TestDirectory dir, other;
   const std::string file = other.path() + "/s.tapdeck";
   {
     auto from = open_store(other.path() + "/store");
@@ -101,7 +102,7 @@ TEST(Transfer, OfTwoImportsUnderOneNameAtOnceOneIsRefused) {
   auto store = open_store(dir.path());
   std::atomic<int> imported = 0;
   const auto import = [&] {
-    if (const auto done = store->import_session(file, {}, Overwrite::No)) {
+    if (const auto done = store->import_session(file, {})) {
       ++imported;
     } else {
       EXPECT_EQ(done.error().code, Code::AlreadyExists);
@@ -116,7 +117,7 @@ TEST(Transfer, OfTwoImportsUnderOneNameAtOnceOneIsRefused) {
 }
 
 TEST(Pending, ASecondRecorderIsMergedAsNewTakes) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path();
   auto store = open_store(options);
@@ -142,7 +143,7 @@ TEST(Pending, ASecondRecorderIsMergedAsNewTakes) {
 }
 
 TEST(Pending, ASecondRecorderMayAnswerWithWhatTheFirstHas) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path();
   auto store = open_store(options);
@@ -177,7 +178,7 @@ TEST(Pending, ASecondRecorderMayAnswerWithWhatTheFirstHas) {
 }
 
 TEST(Pending, OneThatIsBeingMadeIsNotTakenForOneThatWasLeft) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path();
   auto store = open_store(options);
@@ -199,7 +200,7 @@ TEST(Pending, OneThatIsBeingMadeIsNotTakenForOneThatWasLeft) {
 }
 
 TEST(Pending, OneWhoseMakerWasKilledAtOnceIsRemoved) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path();
   auto store = open_store(options);
@@ -209,7 +210,7 @@ TEST(Pending, OneWhoseMakerWasKilledAtOnceIsRemoved) {
 }
 
 TEST(Pending, WhatAKilledRecorderLeftIsMergedByTheNextOpen) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   StoreOptions options;
   options.path = dir.path();
   {
@@ -246,7 +247,7 @@ void expect_kept(const std::string& path, uint64_t id) {
 }
 
 TEST(Damage, AMissingOrGarbledCurrentIsWrittenAnew) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   const auto id = record_one(dir.path());
   for (const char* content : {"", "garbage", "MANIFEST-999999\n"}) {
     spit(dir.path() + "/db/CURRENT", content);
@@ -257,7 +258,7 @@ TEST(Damage, AMissingOrGarbledCurrentIsWrittenAnew) {
 }
 
 TEST(Damage, AGarbledManifestIsRebuilt) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   const auto id = record_one(dir.path());
   std::string bytes = slurp(manifest_of(dir.path()));
   for (size_t i = 10; i < bytes.size(); i += 3) bytes[i] = static_cast<char>(bytes[i] ^ 0x55);
@@ -268,7 +269,7 @@ TEST(Damage, AGarbledManifestIsRebuilt) {
 // A log is kept until all of it is in tables. A repair makes tables of all of it, and stumbles where there are some.
 TEST(Damage, TablesThatALogIsStillKeptForAreNotInTheWayOfARepair) {
   for (const int recordings : {1, 7}) {  // families with one row are complained of in other words
-    const TempDirectory dir;
+    const TestDirectory dir;
     std::vector<uint64_t> ids;
     {
       auto store = open_store(dir.path());
@@ -299,7 +300,7 @@ TEST(Damage, TablesThatALogIsStillKeptForAreNotInTheWayOfARepair) {
 }
 
 TEST(Damage, WhatTheLogHeldBeforeItsDamageIsThereAndRecordingGoesOn) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   std::vector<uint64_t> ids;
   {
     auto store = open_store(dir.path());
@@ -328,7 +329,7 @@ TEST(Damage, WhatTheLogHeldBeforeItsDamageIsThereAndRecordingGoesOn) {
 }
 
 TEST(Damage, WhatCannotBeRepairedIsNamedAndLeftAlone) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   ignore(record_one(dir.path()), "will be unreadable");
   fs::remove_all(dir.path() + "/db");
   spit(dir.path() + "/db", "a file where a directory was");
@@ -341,7 +342,7 @@ TEST(Damage, WhatCannotBeRepairedIsNamedAndLeftAlone) {
 }
 
 TEST(Damage, AStoreOfWhichNothingCanBeSavedIsNotSilentlyBegunAnew) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   ignore(record_one(dir.path()), "will be unreadable");
   for (const auto& entry : fs::directory_iterator(dir.path() + "/db")) spit(entry.path(), "not a database");
   StoreOptions options;
@@ -355,7 +356,7 @@ TEST(Damage, AStoreOfWhichNothingCanBeSavedIsNotSilentlyBegunAnew) {
 }
 
 TEST(Damage, ANewerSchemaIsRefusedWithAClearWord) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   ignore(record_one(dir.path()), "");
   {
     rocksdb::DB* raw = nullptr;
@@ -371,7 +372,7 @@ TEST(Damage, ANewerSchemaIsRefusedWithAClearWord) {
 }
 
 TEST(Damage, ASecretOfAnotherStoreIsNoticed) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   ignore(record_one(dir.path()), "");
   spit(dir.path() + "/match.secret", std::string(32, 'x'));
   EXPECT_EQ(code_of(dir.path()), Code::Corrupt);

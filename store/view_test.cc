@@ -5,7 +5,7 @@ namespace tapdeck::store {
 namespace {
 
 TEST(View, ABodyIsReadToItsEndWhateverIsDeletedMeanwhile) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   Recorder recorder(*store, "s");
   std::string body;
@@ -32,7 +32,7 @@ TEST(View, ABodyIsReadToItsEndWhateverIsDeletedMeanwhile) {
 }
 
 TEST(View, AReaderOfAnotherProcessesStoreNeedsNone) {
-  const TempDirectory dir;
+  const TestDirectory dir;
   auto store = open_store(dir.path());
   ignore(Recorder(*store, "s").record("/x", "x"), "");
   const auto reader = open_store(dir.path(), Access::ReadOnly);

@@ -1,78 +1,67 @@
 #!/usr/bin/env python3
-"""Each folder may include only the folders and libraries listed here (docs/ARCHITECTURE.md shows the same table)."""
+"""Each folder may include only what the table "Folders" of docs/ARCHITECTURE.md says: our folders; libraries."""
 import re
 
 from common import finish, read, sources
 
-# folder: (project folders it may include, third-party header prefixes it may include)
-ASIO = ("asio.hpp", "asio/")
-OPENSSL = ("openssl/",)
-JSON = ("nlohmann/",)
-LOG = ("spdlog/", "fmt/")
-TABLE = {
-    "bpf": ((), ("bpf/", "linux/", "vmlinux.h")),
-    "daemon/base": ((), LOG + ("prometheus/",)),
-    "daemon/tls": (("daemon/base",), OPENSSL),
-    "daemon/http": (("daemon/base",), ("llhttp", "nghttp2/")),
-    "daemon/grpc": (("daemon/base", "daemon/config/field_path.h", "daemon/http/message.h"), ("google/protobuf/",)),
-    "daemon/ws": (("daemon/base", "daemon/http/message.h"), OPENSSL + ("zlib.h",)),
-    "daemon/coding": (("daemon/base", "daemon/http/message.h"), ("zlib.h", "brotli/", "zstd.h")),
-    "daemon/net": (("daemon/base",), ASIO),
-    "daemon/transport": (("daemon/base", "daemon/net", "daemon/tls"), ASIO + OPENSSL),
-    "daemon/kernel": (("daemon/base", "bpf"), ("bpf/", "libmnl/", "nftables/", "linux/")),
-    "daemon/config": (("daemon/base",), ("toml++/",) + JSON),
-    "daemon/trust": (("daemon/base",), OPENSSL + ("linux/",)),
-    "store": (("daemon/base", "daemon/http/message.h"), ("rocksdb/",) + OPENSSL + JSON),
-    "daemon/exchange": (("daemon/base", "daemon/http", "daemon/net", "store"), JSON),
-    "daemon/modes": (
-        ("daemon/base", "daemon/http", "daemon/coding", "daemon/exchange", "daemon/upstream", "daemon/net", "store",
-         "daemon/config/config.h", "daemon/config/bypass.h", "daemon/config/json_path.h", "daemon/grpc", "daemon/ws"), JSON),
-    "daemon/upstream": (
-        ("daemon/base", "daemon/net", "daemon/transport", "daemon/tls", "daemon/http", "daemon/exchange"),
-        ASIO + OPENSSL + ("ares.h",)),
-    "daemon/proxy": (("daemon/base", "daemon/http", "daemon/net", "daemon/exchange", "daemon/config"), ()),
-    "daemon/server": (
-        ("daemon/base", "daemon/net", "daemon/transport", "daemon/tls", "daemon/http", "daemon/exchange", "daemon/modes",
-         "daemon/upstream", "daemon/coding", "daemon/config", "daemon/grpc", "daemon/kernel", "daemon/proxy", "daemon/ws", "store"),
-        ASIO + JSON),
-    "daemon/admin": (
-        ("daemon/base", "daemon/net", "daemon/http", "daemon/config", "store"),
-        ASIO + JSON + ("prometheus/",) + OPENSSL),
-    "daemon/app": (("daemon", "store", "bpf"), None),
-    "netns-tests": (("netns-tests", "daemon/base"), None),
+DOCUMENT = "docs/ARCHITECTURE.md"
+# What the table calls a library, and how its headers begin.
+LIBRARIES = {
+    "Asio": ("asio.hpp", "asio/"),
+    "OpenSSL": ("openssl/",),
+    "spdlog": ("spdlog/",),
+    "nlohmann-json": ("nlohmann/",),
+    "prometheus-cpp": ("prometheus/",),
+    "RocksDB": ("rocksdb/",),
+    "libbpf": ("bpf/",),
+    "llhttp": ("llhttp",),
+    "nghttp2": ("nghttp2/",),
+    "zlib": ("zlib.h",),
+    "brotli": ("brotli/",),
+    "zstd": ("zstd.h",),
+    "toml++": ("toml++/",),
+    "CLI11": ("CLI/",),
+    "protobuf": ("google/protobuf/",),
+    "c-ares": ("ares.h",),
+    "libsystemd": ("systemd/",),
 }
-THIRD_PARTY = ("asio", "openssl/", "nlohmann/", "prometheus/", "rocksdb/", "bpf/libbpf", "bpf/bpf", "llhttp", "nghttp2/",
-               "zlib.h", "brotli/", "zstd.h", "toml++/", "CLI/", "google/protobuf/", "ares.h", "libmnl/", "nftables/")
-# Headers that only tests include: judged like tests.
-TEST_SUPPORT = {"daemon/server/wire.h", "daemon/server/websocket_rig.h"}
-# Not a test build: tests may include anything below their folder and GoogleTest.
-INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
+THIRD_PARTY = tuple(prefix for prefixes in LIBRARIES.values() for prefix in prefixes)
+# Tests may use any library, the rest of the table binds them too. Their helpers are known by name.
+TEST = re.compile(r"(_test|_fuzz|_bench)\.cc$|(_rig|test_support|_transcript|wire)\.h$|/(test|fake)_\w+\.h$")
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)  # how it is quoted, the header's name
+ROW = re.compile(r"^\| `([\w/-]+)` \|[^|]*\| ([^|]+) \|$", re.M)  # | `folder` | what it is | ours; libraries |
 
 
-def folder_of(path):
-    name = path.as_posix()
-    return max((f for f in TABLE if name.startswith(f + "/")), key=len, default=None)
+def table():
+    """Folder -> (our folders and headers it may include, prefixes of libraries; None: any)."""
+    rows = {}
+    for folder, allowed in ROW.findall(read(DOCUMENT).split("\n## Folders\n")[1].split("\n## ")[0]):
+        ours, _, libraries = allowed.partition("; ")
+        names = [] if ours == "nothing of ours" else [name.strip("` ") for name in ours.split(",")]
+        names = ["daemon", "store", "bpf"] if ours == "everything" else [
+            name if name in ("store", "bpf") else f"daemon/{name}" for name in names]
+        any_library = "everything" in (ours, libraries)
+        rows[folder] = names, None if any_library else tuple(
+            prefix for name in filter(None, libraries.split(", ")) for prefix in LIBRARIES[name])
+    return rows
 
 
 def problems():
+    rows = table()
     for path in sources(".cc", ".h", ".c"):
-        folder = folder_of(path)
+        name = path.as_posix()
+        folder = max((f for f in rows if name.startswith(f + "/")), key=len, default=None)
         if folder is None:
-            if path.as_posix() != "daemon/main.cc":
-                yield f"{path}: a folder without a row in .ci/lint/include_directions.py; add it on purpose"
+            yield f"{path}: a folder without a row in {DOCUMENT}; add it on purpose"
             continue
-        folders, libraries = TABLE[folder]
-        is_test = path.stem.endswith(("_test", "_fuzz", "_bench")) or path.as_posix() in TEST_SUPPORT
-        for quote, name in INCLUDE.findall(read(path)):
-            if quote == '"' and name.startswith(("daemon/", "store/", "bpf/", "netns-tests/")):
-                target = name
-                if target.startswith(folder + "/"):
-                    continue
-                if not any(target == f or target.startswith(f + "/") for f in folders):
-                    yield f"{path}: includes {name}, but {folder} may include only {', '.join(folders) or 'itself'}"
-            elif libraries is not None and not is_test and name.startswith(THIRD_PARTY):
-                if not name.startswith(tuple(libraries)):
-                    yield f"{path}: includes <{name}>, a library that {folder} does not use"
+        ours, libraries = rows[folder]
+        for quote, target in INCLUDE.findall(read(path)):
+            if quote == '"' and target.startswith(("daemon/", "store/", "bpf/", "netns-tests/")):
+                if not any(target == f or target.startswith(f + "/") for f in (folder, *ours)):
+                    yield f"{path}: includes {target}, but {folder} may include only {', '.join(ours) or 'itself'}"
+            elif libraries is not None and target.startswith(THIRD_PARTY) and not TEST.search(name):
+                if not target.startswith(libraries):
+                    yield f"{path}: includes {target}, a library that {folder} does not use"
 
 
 finish(list(problems()), "a folder that knows only what it needs can be tested, fuzzed and replaced alone.")

@@ -7,6 +7,7 @@
 #include "daemon/admin/exporter.h"
 #include "daemon/base/endpoint.h"
 #include "daemon/base/json_text.h"
+#include "daemon/http/message.h"
 
 namespace tapdeck::admin {
 namespace {
@@ -114,10 +115,6 @@ std::string_view host_name(std::string_view authority) {
   return authority.substr(0, authority.rfind(':'));
 }
 
-bool iequals(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, [](char x, char y) { return (x | 32) == (y | 32); });
-}
-
 // The members a body may have, each a string, or (sealed) a boolean. The error names what is wrong.
 Result<json> parse_body(const Request& request, std::initializer_list<std::string_view> known) {
   if (request.body.empty()) return json::object();
@@ -210,12 +207,12 @@ std::optional<Response> Router::refuse(const Request& request) const {
   if (request.via == Via::Unix) return std::nullopt;
   const auto allowed = [&](std::string_view authority) {
     const std::string_view name = host_name(authority);
-    if (iequals(name, "localhost")) return true;
+    if (http::iequals(name, "localhost")) return true;
     if (const auto address = Endpoint::parse(name.starts_with('[') ? name.substr(1, name.size() - 2) : name)) {
       return address->is_loopback();
     }
     return std::ranges::any_of(options_.allowed_hosts, [&](const std::string& host) {
-      return iequals(host, name) || iequals(host, authority);
+      return http::iequals(host, name) || http::iequals(host, authority);
     });
   };
   if (!allowed(request.host)) {
@@ -232,7 +229,7 @@ std::optional<Response> Router::refuse(const Request& request) const {
   if (is_read(request)) return std::nullopt;
   constexpr std::string_view kBearer = "Bearer ";
   const std::string_view given = request.authorization;
-  if (!iequals(given.substr(0, kBearer.size()), kBearer) ||
+  if (!http::iequals(given.substr(0, kBearer.size()), kBearer) ||
       !equal_secret(given.substr(std::min(kBearer.size(), given.size())), options_.token)) {
     return error_response(
         401, "token_required", "changes over TCP need the bearer token",

@@ -97,7 +97,9 @@ TEST_F(RouterTest, UnixSocketNeedsNeitherTokenNorHost) {
 
 TEST_F(RouterTest, ReboundNamesAreRefusedEvenForReading) {
   for (const char* host : {"evil.example", "evil.example:9909", "", "127.0.0.1.evil.example", "10.0.0.1:9909",
-                           "[2001:db8::1]:9909", "localhost.evil"}) {
+                           "[2001:db8::1]:9909", "localhost.evil",
+                           "tap\x0e"
+                           "example"}) {
     Request request = make("GET", "/metrics");
     request.host = host;
     EXPECT_EQ(router_.respond(request).status, 403) << host;

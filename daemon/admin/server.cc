@@ -119,19 +119,17 @@ bool AdminServer::Impl::make_room(Via via) {
 }
 
 net::Task<> AdminServer::Impl::serve(UniqueFd fd, Via via) {
-  {
-    net::Stream stream(io.get_executor(), std::move(fd), Origin::Downstream);
-    const auto own = connections[via].insert(connections[via].end(), Open{&stream});
-    net::Deadline deadline(io.get_executor(), [&stream] { stream.close(); });
-    const auto codec = http::make_h1_codec(http::Role::Server, kHeadLimits);
-    bool more = true;
-    while (more) {
-      own->waits = true;
-      more = co_await exchange(*own, *codec, deadline, via);
-    }
-    stream.shutdown_send();
-    connections[via].erase(own);
+  net::Stream stream(io.get_executor(), std::move(fd), Origin::Downstream);
+  const auto own = connections[via].insert(connections[via].end(), Open{&stream});
+  net::Deadline deadline(io.get_executor(), [&stream] { stream.close(); });
+  const auto codec = http::make_h1_codec(http::Role::Server, kHeadLimits);
+  bool more = true;
+  while (more) {
+    own->waits = true;
+    more = co_await exchange(*own, *codec, deadline, via);
   }
+  stream.shutdown_send();
+  connections[via].erase(own);
 }
 
 // Ok(false): the client is done. A whole request is in `request` when Ok(true).

@@ -13,6 +13,7 @@
 
 #include "daemon/admin/fake_control.h"
 #include "daemon/admin/token.h"
+#include "daemon/base/test_directory.h"
 #include "daemon/base/unique_fd.h"
 
 namespace tapdeck::admin {
@@ -21,17 +22,10 @@ namespace {
 class ServerTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/tapdeck-admin-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    directory_ = name;
     options_ = {.listen = Endpoint::parse("127.0.0.1:0"),
                 .socket = directory_ / "s",
                 .token_file = directory_ / "t",
                 .allowed_hosts = {}};
-  }
-  void TearDown() override {
-    server_.reset();
-    std::filesystem::remove_all(directory_);
   }
   void start() {
     auto server = AdminServer::start(options_, control_, metrics_);
@@ -66,7 +60,7 @@ class ServerTest : public ::testing::Test {
     for (ssize_t n; (n = ::recv(fd.get(), buffer, sizeof buffer, 0)) > 0;) out.append(buffer, static_cast<size_t>(n));
     return out;
   }
-  std::filesystem::path directory_;
+  TestDirectory directory_;
   ServerOptions options_;
   FakeControl control_;
   MetricsRegistry metrics_;

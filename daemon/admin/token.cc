@@ -7,7 +7,10 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
+#include <utility>
+
+#include "daemon/base/hex.h"
+#include "daemon/base/whole_file.h"
 
 namespace tapdeck::admin {
 
@@ -20,25 +23,13 @@ Result<Token> make_token(const std::filesystem::path& file) {
   std::array<unsigned char, 32> bytes{};
   if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
     return fail_errno(errno, "getrandom");
-  std::string token;
-  for (const unsigned char byte : bytes) {
-    char text[3];
-    std::snprintf(text, sizeof text, "%02x", byte);
-    token += text;
+  std::string token = to_hex(bytes);
+  auto held = replace_and_hold(file, token + "\n", 0600);
+  if (!held) {
+    held.error().detail = "admin token: " + held.error().detail;
+    return std::unexpected(std::move(held).error());
   }
-  const std::string partial = file.string() + "." + std::to_string(::getpid());
-  ::unlink(partial.c_str());
-  UniqueFd fd(::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (fd.get() < 0) return fail_errno(errno, "create admin token " + partial);
-  const std::string line = token + "\n";
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0 ||
-      ::write(fd.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()) ||
-      ::rename(partial.c_str(), file.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(partial.c_str());
-    return fail_errno(error, "write admin token " + file.string());
-  }
-  return Token{std::move(token), std::move(fd)};
+  return Token{std::move(token), std::move(*held)};
 }
 
 Result<std::string> read_token(const std::filesystem::path& file) {

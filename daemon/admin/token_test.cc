@@ -4,14 +4,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <fstream>
+#include "daemon/base/test_directory.h"
 
 namespace tapdeck::admin {
 namespace {
 
 TEST(AdminToken, IsNewAtEveryStartLongAndOnlyOursToRead) {
-  const auto file = std::filesystem::path(::testing::TempDir()) / ("token-" + std::to_string(::getpid()));
-  std::ofstream(file) << "left by an older daemon\n";
+  const TestDirectory directory;
+  const auto file = directory.write("token", "left by an older daemon\n");
   const std::string first = make_token(file).value().text;
   EXPECT_EQ(first.size(), 64u);
   EXPECT_EQ(read_token(file).value(), first);
@@ -19,11 +19,11 @@ TEST(AdminToken, IsNewAtEveryStartLongAndOnlyOursToRead) {
   ASSERT_EQ(::stat(file.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
   EXPECT_NE(make_token(file).value().text, first);
-  std::filesystem::remove(file);
 }
 
 TEST(AdminToken, OfARunningDaemonIsNotTaken) {
-  const auto file = std::filesystem::path(::testing::TempDir()) / ("held-" + std::to_string(::getpid()));
+  const TestDirectory directory;
+  const auto file = directory / "held";
   auto first = make_token(file);
   ASSERT_TRUE(first);
   const auto second = make_token(file);
@@ -32,7 +32,6 @@ TEST(AdminToken, OfARunningDaemonIsNotTaken) {
   EXPECT_EQ(read_token(file).value(), first->text);
   first->held.reset();
   EXPECT_TRUE(make_token(file));
-  std::filesystem::remove(file);
 }
 
 TEST(AdminToken, MissingDirectoryIsNamed) {

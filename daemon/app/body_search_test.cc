@@ -26,7 +26,7 @@ TEST(TextFinder, FindsATextAcrossPiecesInAnyCase) {
 
 // A stored recording whose response body is `body`, in `coding`.
 bool found_in(const std::string& coding, const std::string& body, const std::string& text) {
-  store::TempDirectory directory;
+  TestDirectory directory;
   auto store = store::open_store(directory.path());
   store::Recorder recorder(*store, "default");
   store::RecordingBuilder builder = recorder.begin("/a");

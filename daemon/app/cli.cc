@@ -7,7 +7,7 @@
 
 #include "daemon/app/child.h"
 #include "daemon/app/cli_help.h"
-#include "daemon/base/units.h"
+#include "daemon/base/nearest.h"
 #include "daemon/config/config.h"
 
 namespace tapdeck::app {
@@ -85,7 +85,7 @@ class Builder {
     sub->add_option("--config", a_.common.config_file, "configuration file (default /etc/tapdeck/tapdeck.toml)");
     sub->add_option("--state-dir", a_.common.state_dir,
                     "state directory (default ~/.local/share/tapdeck, root: /var/lib/tapdeck)")
-        ->check([](const std::string& given) { return given.empty() ? "must not be empty" : ""; });
+        ->check(not_empty);
     sub->footer(examples.empty() ? "" : "Examples:\n" + examples);  // else it would show its parent's
     sub->callback([this, action = std::move(action)] { action_ = action; });
     return sub;

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "daemon/base/units.h"
+#include "daemon/base/nearest.h"
 
 namespace tapdeck::app {
 namespace {

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "daemon/app/output.h"
+#include "daemon/base/test_directory.h"
 #include "store/exchange_store.h"
 
 namespace tapdeck::app {
@@ -17,15 +18,6 @@ using ::testing::HasSubstr;
 
 class CliTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/tapdeck-cli-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    directory_ = name;
-    config_ = directory_ / "empty.toml";
-    std::ofstream(config_) << "";
-  }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
-
   int call(std::vector<std::string> arguments) {
     out_.str("");
     err_.str("");
@@ -50,7 +42,8 @@ class CliTest : public ::testing::Test {
                      {"--state-dir", (directory_ / "state").string(), "--config", config_.string()});
     return call(std::move(arguments));
   }
-  std::filesystem::path directory_, config_;
+  TestDirectory directory_;
+  std::filesystem::path config_ = directory_.write("empty.toml", "");
   std::ostringstream out_, err_;
   RunOptions run_;
   ServeOptions serve_;
@@ -201,7 +194,7 @@ TEST_F(CliTest, ServeGetsItsFiles) {
 TEST_F(CliTest, CleanAfterAServiceThatFailedSaysWhatIsRefusedMeanwhile) {
   const auto kernel = directory_ / "kernel";
   std::filesystem::create_directories(kernel);
-  ::setenv("RUNTIME_DIRECTORY", directory_.c_str(), 1);
+  ::setenv("RUNTIME_DIRECTORY", directory_.path().c_str(), 1);
   ::setenv("SERVICE_RESULT", "exit-code", 1);
   EXPECT_EQ(here({"clean"}), kExitOk);
   EXPECT_THAT(err_.str(), HasSubstr("'exit-code'; it left nothing in the kernel"));
@@ -215,9 +208,9 @@ TEST_F(CliTest, CleanAfterAServiceThatFailedSaysWhatIsRefusedMeanwhile) {
   ::unsetenv("SERVICE_RESULT");
   std::filesystem::remove(kernel / "pins");
   EXPECT_EQ(here({"clean"}), kExitOk) << err_.str();
-  EXPECT_THAT(out_.str(), HasSubstr("removed what was left in " + directory_.string() + ": what refused"));
+  EXPECT_THAT(out_.str(), HasSubstr("removed what was left in " + directory_.path() + ": what refused"));
   EXPECT_EQ(here({"clean"}), kExitOk) << err_.str();
-  EXPECT_THAT(out_.str(), HasSubstr("nothing was left in " + directory_.string()));
+  EXPECT_THAT(out_.str(), HasSubstr("nothing was left in " + directory_.path()));
   ::unsetenv("RUNTIME_DIRECTORY");
 }
 

@@ -6,6 +6,7 @@
 
 #include "daemon/admin/fake_control.h"
 #include "daemon/admin/server.h"
+#include "daemon/base/test_directory.h"
 
 namespace tapdeck::app {
 namespace {
@@ -13,9 +14,6 @@ namespace {
 class ClientTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/tapdeck-client-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    directory_ = name;
     admin::ServerOptions options;
     options.socket = directory_ / "s";
     auto server = admin::AdminServer::start(options, control_, metrics_);
@@ -25,12 +23,7 @@ class ClientTest : public ::testing::Test {
     ASSERT_TRUE(client) << client.error().message();
     client_ = std::move(*client);
   }
-  void TearDown() override {
-    client_.reset();
-    server_.reset();
-    std::filesystem::remove_all(directory_);
-  }
-  std::filesystem::path directory_;
+  TestDirectory directory_;
   admin::FakeControl control_;
   MetricsRegistry metrics_;
   std::unique_ptr<admin::AdminServer> server_;

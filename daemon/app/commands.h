@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <iosfwd>
-#include <optional>
 #include <string>
 
 #include "daemon/admin/control.h"
@@ -78,8 +77,7 @@ int config_show(const Common& common, Streams streams);
 
 // Removes kernel attachments that a dead daemon left under the run directory. ExecStopPost of the service.
 int clean_leftovers(const Common& common, Streams streams);
-// What this host can do and what is missing; status 0 when at least one capture path works: the last
-// line says which.
+// What this host can do and what is missing; status 0 when at least one capture path works: the last line says which.
 int doctor(const Common& common, Streams streams);
 
 }  // namespace tapdeck::app

@@ -10,7 +10,7 @@
 
 #include "daemon/app/command_answer.h"
 #include "daemon/base/unique_fd.h"
-#include "daemon/trust/files.h"
+#include "daemon/base/whole_file.h"
 
 namespace tapdeck::app {
 
@@ -80,7 +80,7 @@ Result<void> copy_to(const std::filesystem::path& staged, const std::string& fro
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return fail_errno(errno, "read " + shown);
     if (n == 0) return {};
-    auto written = trust::write_all(out.get(), {buffer.data(), static_cast<size_t>(n)});
+    auto written = write_all(out.get(), {buffer.data(), static_cast<size_t>(n)});
     if (!written) return written;
   }
 }

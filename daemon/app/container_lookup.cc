@@ -4,10 +4,11 @@
 #include <array>
 #include <cctype>
 #include <nlohmann/json.hpp>
+#include <optional>
 
-#include "daemon/app/cgroup2.h"
 #include "daemon/app/resolve_parts.h"
 #include "daemon/app/tool.h"
+#include "daemon/kernel/cgroup.h"
 
 namespace tapdeck::app {
 namespace {
@@ -80,8 +81,8 @@ Result<ResolvedTarget> resolve_inspected(const std::string& tool, const Inspecte
   if (container.pid <= 0 || container.state == "exited" || container.state == "stopped" || container.state == "dead") {
     return fail(Code::Busy, what + " is not running (" + container.state + ")");
   }
-  TRY(mount, find_cgroup2_mount(options.mounts_file));
-  const Result<std::string> line = cgroup2_line("/proc/" + std::to_string(container.pid) + "/cgroup");
+  TRY(mount, kernel::find_cgroup2_mount(options.mounts_file));
+  const Result<std::string> line = kernel::cgroup2_line("/proc/" + std::to_string(container.pid) + "/cgroup");
   if (!line) return fail(Code::Busy, what + ": its process " + std::to_string(container.pid) + " is gone");
   ResolvedTarget target;
   target.display = what;

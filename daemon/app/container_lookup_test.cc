@@ -7,8 +7,9 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
+
+#include "daemon/base/test_directory.h"
 
 namespace tapdeck::app {
 namespace {
@@ -20,22 +21,17 @@ class Lookup : public testing::Test {
  protected:
   void SetUp() override {
     old_path_ = std::getenv("PATH");
-    directory_ = testing::TempDir() + "tapdeck-lookup-" + std::to_string(::getpid());
-    std::filesystem::create_directories(directory_ + "/bin");
-    ::setenv("PATH", (directory_ + "/bin").c_str(), 1);
+    ::setenv("PATH", (directory_ / "bin").c_str(), 1);
   }
-  void TearDown() override {
-    ::setenv("PATH", old_path_.c_str(), 1);
-    std::filesystem::remove_all(directory_);
-  }
+  void TearDown() override { ::setenv("PATH", old_path_.c_str(), 1); }
   void tool(const std::string& name, const std::string& script) const {
-    const std::string path = directory_ + "/bin/" + name;
-    std::ofstream(path) << "#!/bin/sh\necho \"" << name << " $*\" >>'" << directory_ << "/asked'\n" << script << "\n";
+    const auto path = directory_.write(
+        "bin/" + name, "#!/bin/sh\necho \"" + name + " $*\" >>'" + directory_.path() + "/asked'\n" + script + "\n");
     ::chmod(path.c_str(), 0755);
   }
   [[nodiscard]] std::vector<std::string> asked() const {
     std::vector<std::string> lines;
-    std::ifstream in(directory_ + "/asked");
+    std::ifstream in(directory_ / "asked");
     for (std::string line; std::getline(in, line);) lines.push_back(line);
     return lines;
   }
@@ -55,7 +51,7 @@ class Lookup : public testing::Test {
   }
 
   std::string old_path_;
-  std::string directory_;
+  TestDirectory directory_;
 };
 
 TEST_F(Lookup, TellsWhatIsStoppedFromWhatIsMissingInOneQuestionARuntime) {

@@ -161,7 +161,7 @@ Result<admin::Json> AppControl::export_session(const std::string& name, const st
 
 Result<admin::Json> AppControl::import_session(const std::string& name, const std::string& path) {
   if (path.empty()) return fail(Code::InvalidArgument, "the file to read is missing");
-  TRY(result, parts_.store->import_session(path, name, store::Overwrite::No));
+  TRY(result, parts_.store->import_session(path, name));
   if (result.too_old > 0 && parts_.runtime != nullptr) {
     log::warn("store.import_too_old", "imported recordings are older than storage.max_age and are removed next",
               {{"session", result.session}, {"too_old", result.too_old}, {"recordings", result.recordings}});

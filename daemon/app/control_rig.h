@@ -11,6 +11,7 @@
 
 #include "daemon/app/control.h"
 #include "daemon/app/json_view.h"
+#include "daemon/base/test_directory.h"
 #include "store/exchange_store.h"
 
 namespace tapdeck::app {
@@ -54,9 +55,6 @@ class IdleBackend final : public TargetBackend {
 class ControlTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/tapdeck-control-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    directory_ = name;
     auto store = open_store(directory_ / "store");
     ASSERT_TRUE(store) << store.error().message();
     store_ = std::move(*store);
@@ -64,19 +62,14 @@ class ControlTest : public ::testing::Test {
                                                               .targets = nullptr,
                                                               .runtime = &runtime_,
                                                               .metrics = &metrics_,
-                                                              .state_dir = directory_,
+                                                              .state_dir = directory_.path(),
                                                               .targets_file = directory_ / "targets.json"});
-  }
-  void TearDown() override {
-    control_.reset();
-    store_.reset();
-    std::filesystem::remove_all(directory_);
   }
   static Json parsed(const Result<admin::Json>& result) {
     EXPECT_TRUE(result) << result.error().message();
     return Json::parse(result.value_or("null"));
   }
-  std::filesystem::path directory_;
+  TestDirectory directory_;
   std::unique_ptr<store::ExchangeStore> store_;
   FakeRuntime runtime_;
   MetricsRegistry metrics_;

@@ -21,7 +21,7 @@ class TargetsControlTest : public ControlTest {
                                                               .targets = targets_.get(),
                                                               .runtime = &runtime_,
                                                               .metrics = &metrics_,
-                                                              .state_dir = directory_,
+                                                              .state_dir = directory_.path(),
                                                               .targets_file = {},
                                                               .config = &config_,
                                                               .mode_file = directory_ / "mode.json"});
@@ -144,11 +144,11 @@ TEST_F(ControlTest, ClosedTargetsOfADeadDaemonSayThatTheyAreRefused) {
                       .targets = nullptr,
                       .runtime = nullptr,
                       .metrics = nullptr,
-                      .state_dir = directory_,
+                      .state_dir = directory_.path(),
                       .targets_file = directory_ / "targets.json",
                       .config = &config,
                       .mode_file = directory_ / "mode.json",
-                      .run_dir = directory_});
+                      .run_dir = directory_.path()});
   EXPECT_EQ(parsed(control.targets())["items"][0]["detail"], "no daemon runs") << "nothing is left in the kernel";
   std::filesystem::create_directories(directory_ / "kernel");
   std::ofstream(directory_ / "kernel" / "filter-1") << "record\n";
@@ -162,7 +162,7 @@ TEST_F(ControlTest, ClosedTargetsOfADeadDaemonSayThatTheyAreRefused) {
 
 TEST_F(ControlTest, WithoutAStoreOnlyADaemonIsMissing) {
   AppControl::Parts parts;
-  parts.state_dir = directory_;
+  parts.state_dir = directory_.path();
   AppControl control(parts);
   EXPECT_EQ(parsed(control.status())["reason"], "no daemon runs");
   for (const auto& answer : {control.mode(), control.set_mode(Mode::Replay, ""), control.set_mode(Mode::Replay, "web"),

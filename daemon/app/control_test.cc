@@ -67,7 +67,7 @@ TEST_F(ControlTest, ModeOfTheDaemonIsKept) {
                       .targets = nullptr,
                       .runtime = &runtime_,
                       .metrics = nullptr,
-                      .state_dir = directory_,
+                      .state_dir = directory_.path(),
                       .targets_file = {},
                       .config = &config,
                       .mode_file = directory_ / "mode.json"});
@@ -83,7 +83,7 @@ TEST_F(ControlTest, AModeThatCannotBeKeptIsInForceAndSaysSo) {
                       .targets = nullptr,
                       .runtime = &runtime_,
                       .metrics = nullptr,
-                      .state_dir = directory_,
+                      .state_dir = directory_.path(),
                       .targets_file = {},
                       .config = &config,
                       .mode_file = directory_ / "none" / "mode.json"});

@@ -3,7 +3,6 @@
 // A hung loop, SIGSTOP and SIGKILL all end it; what the kernel does then is the target's policy. Owner: the Engine.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <functional>

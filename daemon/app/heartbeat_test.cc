@@ -18,33 +18,33 @@ TEST(Heartbeat, RenewsWhileTheWorkerTurnsAndStopsWhenItHangs) {
   std::atomic<int> clock{0};  // beats of a worker that is well: what time it is
   Heartbeat heartbeat({rig.worker.get()}, 250ms, [&] { ++renewed; });
   Heartbeat other({healthy.worker.get()}, 250ms, [&] { ++clock; });
-  EXPECT_TRUE(WorkerRig::eventually([&] { return renewed >= 2; }));
+  EXPECT_TRUE(eventually([&] { return renewed >= 2; }));
   EXPECT_TRUE(heartbeat.all_turned());
   {
     const std::scoped_lock hang(rig.flows.mutex);  // the loop stops in the flow lookup of the next connection
     server::Wire wire = rig.connect();
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.flows.asked == 1; }));
+    EXPECT_TRUE(eventually([&] { return rig.flows.asked == 1; }));
     // A tick that was counted just before may still renew once.
     const int at_hang = renewed;
     const int began = clock;
-    EXPECT_TRUE(WorkerRig::eventually([&] { return clock >= began + 4; }));
+    EXPECT_TRUE(eventually([&] { return clock >= began + 4; }));
     EXPECT_LE(renewed, at_hang + 1);
     ignore(heartbeat.all_turned(), "takes in what turned before the hang");
     EXPECT_FALSE(heartbeat.all_turned());
   }
   const int freed = renewed;
-  EXPECT_TRUE(WorkerRig::eventually([&] { return renewed > freed; })) << "a worker that goes on is trusted again";
+  EXPECT_TRUE(eventually([&] { return renewed > freed; })) << "a worker that goes on is trusted again";
 }
 
 struct TapesRig {
-  tls::testing::TemporaryFolder folder;
+  TestDirectory folder;
   std::unique_ptr<store::ExchangeStore> store;
   modes::RuntimeState runtime;
   MetricsRegistry registry;
   std::optional<Tapes> tapes;
   TapesRig() {
     store::StoreOptions options;
-    options.path = folder.file("store");
+    options.path = folder.path() + "/store";
     store = tls::testing::must(store::ExchangeStore::open(options, store::Access::ReadWrite));
     tapes.emplace(*store, runtime, registry, Tapes::RoutesRecord::No);
   }

@@ -1,6 +1,5 @@
 #include "daemon/app/host_trust.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <array>
@@ -9,7 +8,7 @@
 #include <vector>
 
 #include "daemon/app/tool.h"
-#include "daemon/base/unique_fd.h"
+#include "daemon/base/whole_file.h"
 
 namespace tapdeck::app {
 namespace {
@@ -51,26 +50,14 @@ Result<void> refresh(const fs::path& root, const char* tool, const std::string& 
   return fail(Code::Io, argv.front() + " failed with status " + std::to_string(output.status) + ": " + output.err);
 }
 
-Result<void> write_whole(const fs::path& file, std::string_view text) {
-  // Through a new file: a bundle rebuilt meanwhile never sees half a certificate.
-  const fs::path next = file.string() + ".new";
-  const UniqueFd fd(::open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644));
-  if (!fd) return fail_errno(errno, "write " + next.string());
-  if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || ::fsync(fd.get()) != 0 ||
-      ::rename(next.c_str(), file.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(next.c_str());
-    return fail_errno(error, "write " + file.string());
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<fs::path> install_in_host(std::string_view pem, std::string_view fingerprint, const fs::path& root) {
   TRY(distribution, distribution_of(root));
   const fs::path file = file_of(root, *distribution, fingerprint);
-  TRY_VOID(write_whole(file, pem));
+  remove_unfinished(file);
+  // A bundle rebuilt meanwhile never sees half a certificate.
+  TRY_VOID(replace_file(file, pem, 0644, Sync::Content));
   if (auto done = refresh(root, distribution->tool, distribution->refresh_flag); !done) {
     ::unlink(file.c_str());
     return std::unexpected(std::move(done).error());
@@ -81,6 +68,7 @@ Result<fs::path> install_in_host(std::string_view pem, std::string_view fingerpr
 Result<fs::path> remove_from_host(std::string_view fingerprint, const fs::path& root) {
   TRY(distribution, distribution_of(root));
   const fs::path file = file_of(root, *distribution, fingerprint);
+  remove_unfinished(file);  // some distributions trust whatever lies there
   if (::unlink(file.c_str()) != 0) {
     if (errno == ENOENT) return fail(Code::NotFound, "this CA is not installed: there is no " + file.string());
     return fail_errno(errno, "remove " + file.string());

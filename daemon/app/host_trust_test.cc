@@ -6,6 +6,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "daemon/base/test_directory.h"
+
 namespace tapdeck::app {
 namespace {
 
@@ -15,12 +17,6 @@ using ::testing::HasSubstr;
 // A root file system of a distribution with a refresh tool that writes down how it was called.
 class HostTrust : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/tapdeck-hosttrust-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    root_ = name;
-  }
-  void TearDown() override { fs::remove_all(root_); }
   void distribution(const std::string& anchors, const std::string& tool, const std::string& script = "exit 0") {
     fs::create_directories(root_ / anchors);
     fs::create_directories((root_ / tool).parent_path());
@@ -34,7 +30,8 @@ class HostTrust : public ::testing::Test {
     return all.str();
   }
 
-  fs::path root_;
+  TestDirectory directory_;
+  fs::path root_ = directory_.path();
   const std::string print_ = "0123456789abcdef0123456789abcdef";
 };
 

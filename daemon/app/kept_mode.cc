@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "daemon/app/kept_file.h"
 #include "daemon/base/log.h"
+#include "daemon/base/whole_file.h"
 
 namespace tapdeck::app {
 namespace {
@@ -51,7 +51,7 @@ Result<std::optional<KeptMode>> load_mode(const std::filesystem::path& file) {
 
 Result<void> save_mode(const std::filesystem::path& file, const KeptMode& kept) {
   const nlohmann::json json = {{"mode", to_string(kept.mode)}, {"configured", to_string(kept.configured)}};
-  return replace_on_disk(file, json.dump() + "\n");
+  return replace_file(file, json.dump() + "\n", 0600, Sync::Name);
 }
 
 Result<Mode> mode_of_next_start(const std::filesystem::path& file, Mode configured) {

@@ -3,15 +3,16 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <climits>
 #include <fstream>
+
+#include "daemon/base/test_directory.h"
 
 namespace tapdeck::app {
 namespace {
 
 class KeptModeTest : public testing::Test {
  protected:
-  void SetUp() override { std::filesystem::create_directories(directory_); }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
   void set(Mode mode, Mode configured) {
     const auto saved = save_mode(file_, {.mode = mode, .configured = configured});
     ASSERT_TRUE(saved) << saved.error().message();
@@ -21,7 +22,7 @@ class KeptModeTest : public testing::Test {
     EXPECT_TRUE(mode) << mode.error().message();
     return mode.value_or(Mode::Passthrough);
   }
-  std::filesystem::path directory_ = testing::TempDir() + "tapdeck-mode-" + std::to_string(::getpid());
+  TestDirectory directory_;
   std::filesystem::path file_ = directory_ / "mode.json";
 };
 
@@ -54,9 +55,11 @@ TEST_F(KeptModeTest, AFileThatDoesNotDecodeIsReplayUntilAnotherIsSet) {
 }
 
 TEST_F(KeptModeTest, AFileThatCannotBeWrittenRefusesNoStart) {
-  set(Mode::Replay, Mode::Record);
-  std::filesystem::create_directory(file_.string() + ".tmp");  // where the new one would be made
+  file_ = directory_ / std::string(NAME_MAX, 'm');  // no room for the name of the new one beside it
+  std::ofstream(file_) << R"({"mode":"replay","configured":"record"})";
+  EXPECT_EQ(start(Mode::Record), Mode::Replay);
   EXPECT_EQ(start(Mode::Hybrid), Mode::Hybrid);
+  EXPECT_EQ(start(Mode::Record), Mode::Replay) << "it could not be forgotten";
   std::ofstream(file_) << "{";
   EXPECT_EQ(start(Mode::Record), Mode::Replay);
 }

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "daemon/base/test_directory.h"
 #include "daemon/base/unique_fd.h"
 
 namespace tapdeck::app {
@@ -33,20 +34,17 @@ TEST(MadeCgroups, ContainersAreKnownByTheIdInTheirName) {
 class MadeCgroupsIn : public testing::Test {
  protected:
   void SetUp() override {
-    directory_ = testing::TempDir() + "tapdeck-made-" + std::to_string(::getpid());
-    std::filesystem::create_directories(directory_);
     inotify_ = UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     ASSERT_TRUE(inotify_);
-    for (const std::string& place : container_places(directory_)) watch_for_cgroups(inotify_.get(), place);
+    for (const std::string& place : container_places(directory_.path())) watch_for_cgroups(inotify_.get(), place);
   }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
 
-  std::string directory_;
+  TestDirectory directory_;
   UniqueFd inotify_;
 };
 
 TEST_F(MadeCgroupsIn, NamesWhatWasMadeSinceTheLastCall) {
-  std::filesystem::create_directory(directory_ + "/jobs");
+  std::filesystem::create_directory(directory_ / "jobs");
   const MadeCgroups made = read_made_cgroups(inotify_.get());
   EXPECT_THAT(made.names, ElementsAre("jobs"));
   EXPECT_TRUE(made.any);
@@ -55,7 +53,7 @@ TEST_F(MadeCgroupsIn, NamesWhatWasMadeSinceTheLastCall) {
 }
 
 TEST_F(MadeCgroupsIn, APlaceOfContainersThatIsMadeMayHoldOneAlready) {
-  std::filesystem::create_directories(directory_ + "/machine.slice/libpod-" + kMadeId + ".scope");
+  std::filesystem::create_directories(directory_.path() + "/machine.slice/libpod-" + kMadeId + ".scope");
   EXPECT_TRUE(read_made_cgroups(inotify_.get()).container);
 }
 
@@ -64,7 +62,7 @@ TEST_F(MadeCgroupsIn, TellsThatEventsWereLost) {
   std::ifstream("/proc/sys/fs/inotify/max_queued_events") >> most;
   ASSERT_GT(most, 0U);
   for (size_t i = 0; i <= most; ++i) {  // two names: the same event twice is one
-    const std::string path = directory_ + (i % 2 == 0 ? "/a" : "/b");
+    const std::string path = directory_.path() + (i % 2 == 0 ? "/a" : "/b");
     ASSERT_EQ(::mkdir(path.c_str(), 0755), 0);
     ASSERT_EQ(::rmdir(path.c_str()), 0);
   }

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
+
+#include "daemon/base/test_directory.h"
 
 namespace tapdeck::app {
 namespace {
@@ -47,12 +47,13 @@ TEST_F(PathsTest, RunDirectoryOfSystemdIsHonoured) {
 }
 
 TEST_F(PathsTest, WhoDoesNotServeByItNeedsNoFileThatItNames) {
-  const std::string file = testing::TempDir() + "tapdeck-paths-" + std::to_string(::getpid()) + ".toml";
-  std::ofstream(file) << "[storage]\npath = \"/from/config\"\n[tls]\nupstream_ca = [\"/nonexistent/ca.pem\"]\n"
-                      << "[[routes]]\n[routes.grpc]\nproto_files = [\"/nonexistent/a.proto\"]\n";
+  const TestDirectory directory;
+  const auto file =
+      directory.write("t.toml",
+                      "[storage]\npath = \"/from/config\"\n[tls]\nupstream_ca = [\"/nonexistent/ca.pem\"]\n"
+                      "[[routes]]\n[routes.grpc]\nproto_files = [\"/nonexistent/a.proto\"]\n");
   EXPECT_FALSE(config_for(file));
   const auto config = config_for(file, config::NamedFiles::Any);
-  std::filesystem::remove(file);
   ASSERT_TRUE(config) << config.error().message();
   EXPECT_EQ(paths_of(*config, "").state_dir, "/from/config");
 }
@@ -73,9 +74,7 @@ TEST_F(PathsTest, WithoutAHomeNoDirectoryIsGuessed) {
 }
 
 TEST_F(PathsTest, StateDirectoryIsPrivateAndAFileInItsPlaceIsNamed) {
-  char name[] = "/tmp/tapdeck-paths-XXXXXX";
-  ASSERT_NE(::mkdtemp(name), nullptr);
-  const std::filesystem::path base = name;
+  const TestDirectory base;
   ::setenv("RUNTIME_DIRECTORY", (base / "run").c_str(), 1);
   const Paths paths = paths_of({}, base / "deep" / "state");
   ASSERT_TRUE(make_directories(paths));
@@ -86,7 +85,6 @@ TEST_F(PathsTest, StateDirectoryIsPrivateAndAFileInItsPlaceIsNamed) {
   const auto blocked = make_directories(paths_of({}, "/proc/version"));
   ASSERT_FALSE(blocked);
   EXPECT_NE(blocked.error().message().find("/proc/version"), std::string::npos);
-  std::filesystem::remove_all(base);
 }
 
 }  // namespace

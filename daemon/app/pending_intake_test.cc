@@ -17,7 +17,7 @@ class Intake : public testing::Test {
     store::Recorder recorder(**beside, "s");
     ASSERT_GT(recorder.record("/x", "beside"), 0U);
   }
-  store::TempDirectory dir_;
+  TestDirectory dir_;
   store::StoreOptions options_;
 };
 

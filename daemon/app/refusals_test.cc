@@ -40,7 +40,7 @@ class RefusalsTest : public testing::Test {
     record(to, path, {store::Outcome::Kind::Failed, 0, "upstream_connect", ECONNREFUSED});
   }
 
-  store::TempDirectory directory_;
+  TestDirectory directory_;
   std::unique_ptr<store::ExchangeStore> store_ = store::open_store(directory_.path());
   store::Recorder recorder_{*store_, "s"};
   config::Config config_;

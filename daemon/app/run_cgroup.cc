@@ -13,9 +13,9 @@
 #include <optional>
 #include <string_view>
 
-#include "daemon/app/cgroup2.h"
 #include "daemon/app/cgroup_tree.h"
 #include "daemon/base/log.h"
+#include "daemon/kernel/cgroup.h"
 
 namespace tapdeck::app {
 namespace {
@@ -62,8 +62,8 @@ Result<bool> lock_as_the_living(const UniqueFd& fd, const std::string& path) {
 
 // Where a run makes its cgroup, the better place first: below its own, else below the root of the mount.
 Result<std::vector<std::string>> parents() {
-  TRY(mount, find_cgroup2_mount());
-  TRY(own, cgroup2_line("/proc/self/cgroup"));
+  TRY(mount, kernel::find_cgroup2_mount());
+  TRY(own, kernel::cgroup2_line("/proc/self/cgroup"));
   // With a cgroup namespace entered after mounting, our path is "/../..": only the root of the mount is ours to name.
   if (own == "/" || own.contains("..")) return std::vector<std::string>{mount};
   return std::vector<std::string>{mount + own, mount};

@@ -17,11 +17,11 @@
 #include <csignal>
 #include <filesystem>
 
-#include "daemon/app/cgroup2.h"
 #include "daemon/app/cgroup_tree.h"
 #include "daemon/app/child.h"
-#include "daemon/app/eventually.h"
+#include "daemon/base/eventually.h"
 #include "daemon/base/processes.h"
+#include "daemon/kernel/cgroup.h"
 
 namespace tapdeck::app {
 namespace {
@@ -31,7 +31,7 @@ using std::chrono::milliseconds;
 class Cgroup : public testing::Test {
  protected:
   void SetUp() override {
-    const auto mount = find_cgroup2_mount();
+    const auto mount = kernel::find_cgroup2_mount();
     if (!mount || ::geteuid() != 0) GTEST_SKIP() << "needs root and a cgroup2 mount";
     parent_ = *mount + "/tapdeck-test-" + std::to_string(::getpid());
     ASSERT_EQ(::mkdir(parent_.c_str(), 0755), 0) << std::strerror(errno);
@@ -276,7 +276,8 @@ int status_in_sandbox(const std::string& mount, const Then& then) {
 TEST_F(Cgroup, AnEmptyOneThatCannotBeRemovedIsInNobodysWay) {
   const std::string stale = parent_ + "/tapdeck-run-" + std::to_string(of_the_dead()) + "-0";
   ASSERT_EQ(::mkdir(stale.c_str(), 0755), 0);
-  EXPECT_EQ(status_in_sandbox(*find_cgroup2_mount(), [&] { return clear_dead_run_cgroup(stale).has_value(); }), 0);
+  EXPECT_EQ(status_in_sandbox(*kernel::find_cgroup2_mount(), [&] { return clear_dead_run_cgroup(stale).has_value(); }),
+            0);
   EXPECT_TRUE(std::filesystem::exists(stale)) << "this test's sandbox let it";
   EXPECT_EQ(clear_dead_run_cgroups_below(parent_), 1U);
 }
@@ -288,7 +289,7 @@ TEST_F(Cgroup, WhoCannotBeKilledIsNamedAtOnceAndStays) {
   const pid_t others = sleep_in(stale, 65534);
   ASSERT_TRUE(eventually([&] { return pids_in(stale).size() >= 2; }));
   // Whom it can kill, it does: one by one.
-  EXPECT_EQ(status_in_sandbox(*find_cgroup2_mount(),
+  EXPECT_EQ(status_in_sandbox(*kernel::find_cgroup2_mount(),
                               [&] {
                                 const auto cleared = clear_dead_run_cgroup(stale);
                                 return !cleared && cleared.error().code == Code::Permission &&

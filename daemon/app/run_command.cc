@@ -17,7 +17,6 @@
 #include "daemon/base/processes.h"
 #include "daemon/trust/bind.h"
 #include "daemon/trust/env.h"
-#include "daemon/trust/files.h"
 
 namespace tapdeck::app {
 namespace {

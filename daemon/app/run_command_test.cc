@@ -16,7 +16,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "daemon/app/cgroup2.h"
+#include "daemon/base/test_directory.h"
+#include "daemon/kernel/cgroup.h"
 #include "daemon/trust/test_certificates.h"
 
 namespace tapdeck::app {
@@ -26,7 +27,7 @@ using testing::HasSubstr;
 using testing::Not;
 
 struct Fake {
-  std::filesystem::path directory;
+  TestDirectory directory;
   RunSummary summary;
   bool refuse_attach = false;
 };
@@ -36,7 +37,7 @@ class FakeServices : public RunServices {
   explicit FakeServices(const Fake& fake) : fake_(fake) { note("open"); }
   ~FakeServices() override { note("close"); }
   [[nodiscard]] std::string ca_pem() const override { return trust::kOurPem; }
-  [[nodiscard]] std::filesystem::path run_dir() const override { return fake_.directory; }
+  [[nodiscard]] std::filesystem::path run_dir() const override { return fake_.directory.path(); }
   Result<void> attach(const std::string& cgroup_path) override {
     if (fake_.refuse_attach) return fail(Code::Permission, "no CAP_BPF");
     std::ifstream procs(cgroup_path + "/cgroup.procs");
@@ -54,16 +55,10 @@ class FakeServices : public RunServices {
 class Run : public testing::Test {
  protected:
   void SetUp() override {
-    if (!find_cgroup2_mount() || ::geteuid() != 0) GTEST_SKIP() << "needs root and cgroup2";
-    fake_.directory = testing::TempDir() + "tapdeck-run-test-" + std::to_string(::getpid());
-    std::filesystem::create_directories(fake_.directory);
+    if (!kernel::find_cgroup2_mount() || ::geteuid() != 0) GTEST_SKIP() << "needs root and cgroup2";
     for (const char* name : {"SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"}) ::unsetenv(name);
     fake_.summary.session = "s";
     options_.session = "s";
-  }
-  void TearDown() override {
-    std::error_code error;
-    if (!fake_.directory.empty()) std::filesystem::remove_all(fake_.directory, error);
   }
   // The wait status; outputs are read with out() and err().
   int run(const std::string& script) {
@@ -87,17 +82,14 @@ class Run : public testing::Test {
     ::waitpid(pid, &status, 0);
     return status;
   }
-  [[nodiscard]] std::string read(const std::string& name) const {
-    std::ifstream in(fake_.directory / name);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
+  [[nodiscard]] std::string read(const std::string& name) const { return fake_.directory.read(name); }
   [[nodiscard]] std::vector<std::string> leftovers() const {
     std::vector<std::string> found;
-    for (const auto& entry : std::filesystem::directory_iterator(fake_.directory)) {
+    for (const auto& entry : std::filesystem::directory_iterator(fake_.directory.path())) {
       const std::string name = entry.path().filename().string();
       if (name.starts_with("run-")) found.push_back(name);
     }
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(fake_.directory)) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(fake_.directory.path())) {
       if (entry.path().extension() == ".manifest") found.push_back(entry.path().string());
     }
     return found;

@@ -28,7 +28,7 @@ namespace {
 constexpr char kName[] = "td-run-guard";
 constexpr int kSocket = 3;
 // After that only uninterruptible sleep keeps a process, and SIGKILL waits for it there.
-constexpr std::chrono::milliseconds kKillLimit{10000};
+constexpr std::chrono::milliseconds kGuardKillLimit{10000};
 
 void rename_process() {
   ::prctl(PR_SET_NAME, kName);
@@ -104,7 +104,7 @@ bool has_closed(int fd) {
   // An orderly end kills us first.
   if (!has_closed(kSocket)) ::_exit(1);
   // The service's sandbox, which may be the next to look, could not remove it.
-  if (kill_all_in(cgroup, kKillLimit)) ignore(remove_cgroup(cgroup), "the next start does");
+  if (kill_all_in(cgroup, kGuardKillLimit)) ignore(remove_cgroup(cgroup), "the next start does");
   ::_exit(0);
 }
 

@@ -23,9 +23,9 @@
 #include <fstream>
 #include <iterator>
 
-#include "daemon/app/cgroup2.h"
 #include "daemon/app/cgroup_tree.h"
-#include "daemon/app/eventually.h"
+#include "daemon/base/eventually.h"
+#include "daemon/kernel/cgroup.h"
 
 namespace tapdeck::app {
 namespace {
@@ -38,7 +38,7 @@ std::string text_of(const std::string& file) {
 class Guard : public testing::Test {
  protected:
   void SetUp() override {
-    const auto mount = find_cgroup2_mount();
+    const auto mount = kernel::find_cgroup2_mount();
     if (!mount || ::geteuid() != 0) GTEST_SKIP() << "needs root and a cgroup2 mount";
     cgroup_ = *mount + "/tapdeck-test-guard-" + std::to_string(::getpid());
     ASSERT_EQ(::mkdir(cgroup_.c_str(), 0755), 0) << std::strerror(errno);

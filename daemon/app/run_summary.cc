@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
-#include "daemon/trust/files.h"
+#include "daemon/base/whole_file.h"
 
 namespace tapdeck::app {
 
@@ -133,7 +133,7 @@ Result<void> SummaryFile::write(std::string_view text) const {
   if (::fstat(fd_.get(), &status) == 0 && S_ISREG(status.st_mode) && ::ftruncate(fd_.get(), 0) != 0) {
     return fail_errno(errno, "truncate the file");
   }
-  return trust::write_all(fd_.get(), text);
+  return write_all(fd_.get(), text);
 }
 
 }  // namespace tapdeck::app

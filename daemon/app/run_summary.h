@@ -1,4 +1,4 @@
-// What a run did, as its last line on stderr and as the JSON of --summary (design, section 4 and appendix).
+// What a run did, as its last line on stderr and as the JSON of --summary.
 // Thread: any; values.
 #pragma once
 
@@ -44,8 +44,7 @@ struct RunSummary {
 // All reasons together, processes that left too.
 [[nodiscard]] uint64_t uncaptured_flows(const RunSummary& summary);
 // "tapdeck: session S: R recorded, H replayed, M missed, T tunnelled, U not captured" (connections), without a newline;
-// and
-// ", F forwarded", ", N refused as recorded" and ", L LOST" when there are any.
+// and ", F forwarded", ", N refused as recorded" and ", L LOST" when there are any.
 [[nodiscard]] std::string summary_line(const RunSummary& summary);
 // Why the recordings are in another session than was asked for, a line; empty: they are not.
 [[nodiscard]] std::string other_session_line(const RunSummary& summary);

@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "daemon/base/test_directory.h"
+
 namespace tapdeck::app {
 namespace {
 
@@ -92,14 +94,8 @@ TEST(RunSummary, SaysWhatWasRefusedOnceEach) {
 
 class SummaryFileTest : public testing::Test {
  protected:
-  SummaryFileTest() { std::filesystem::create_directory(directory_); }
-  ~SummaryFileTest() override { std::filesystem::remove_all(directory_); }
-  [[nodiscard]] std::string read(const std::string& name) const {
-    std::ifstream in(directory_ / name);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
-  const std::filesystem::path directory_ =
-      std::filesystem::temp_directory_path() / ("tapdeck-summary-" + std::to_string(::getpid()));
+  [[nodiscard]] std::string read(const std::string& name) const { return directory_.read(name); }
+  const TestDirectory directory_;
 };
 
 TEST_F(SummaryFileTest, WritesOverWhatIsThereAndThroughLinks) {

@@ -13,6 +13,7 @@
 #include <fstream>
 
 #include "daemon/app/client.h"
+#include "daemon/base/test_directory.h"
 #include "daemon/base/unique_fd.h"
 
 namespace tapdeck::app {
@@ -53,9 +54,6 @@ class FakeService final : public Service {
 class ServeTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/tapdeck-serve-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    directory_ = name;
     std::ofstream(directory_ / "c.toml") << "[admin]\nlisten = \"127.0.0.1:0\"\nsocket = \"s\"\ntoken_file = \"t\"\n"
                                             "[limits]\ndrain_timeout = \"123ms\"\n[log]\nlevel = \"off\"\n";
     notify_ = UniqueFd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -71,7 +69,6 @@ class ServeTest : public ::testing::Test {
       ::kill(child_, SIGKILL);
       ::waitpid(child_, nullptr, 0);
     }
-    std::filesystem::remove_all(directory_);
   }
   void start(Alive alive = Alive::Yes) {
     child_ = ::fork();
@@ -79,8 +76,8 @@ class ServeTest : public ::testing::Test {
     if (!said_.empty()) ::dup2(::open(said_.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600), 2);
     ::setenv("NOTIFY_SOCKET", (directory_ / "notify").c_str(), 1);
     ::setenv("WATCHDOG_USEC", "200000", 1);
-    ::setenv("XDG_RUNTIME_DIR", directory_.c_str(), 1);
-    ::setenv("RUNTIME_DIRECTORY", directory_.c_str(), 1);
+    ::setenv("XDG_RUNTIME_DIR", directory_.path().c_str(), 1);
+    ::setenv("RUNTIME_DIRECTORY", directory_.path().c_str(), 1);
     const int status =
         serve({.config_file = directory_ / "c.toml", .state_dir = directory_ / "state"},
               [&](const config::Config&, const Paths&, MetricsRegistry&) -> Result<std::unique_ptr<Service>> {
@@ -103,7 +100,7 @@ class ServeTest : public ::testing::Test {
     ::waitpid(std::exchange(child_, 0), &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
-  std::filesystem::path directory_;
+  TestDirectory directory_;
   std::filesystem::path said_;  // where stderr of the child goes; empty: where ours goes
   UniqueFd notify_;
   std::string others_;

@@ -11,13 +11,13 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <numeric>
 #include <sstream>
 
-#include "daemon/app/cgroup2.h"
 #include "daemon/app/container_lookup.h"
 #include "daemon/app/resolve_parts.h"
 #include "daemon/app/tool.h"
+#include "daemon/base/nearest.h"
+#include "daemon/kernel/cgroup.h"
 #include "daemon/trust/bind.h"
 
 namespace tapdeck::app {
@@ -58,7 +58,7 @@ Result<void> refuse_our_own(const std::string& mount, const std::string& path, c
                     "with 'tapdeck run', or attach an interface",
                 Origin::Kernel);
   }
-  const Result<std::string> own = cgroup2_line("/proc/self/cgroup");
+  const Result<std::string> own = kernel::cgroup2_line("/proc/self/cgroup");
   if (!own) return {};
   const std::string ours = mount + *own;
   if (ours == path || ours.starts_with(path + "/")) {
@@ -140,7 +140,7 @@ Result<ResolvedTarget> resolve_unit(const std::string& given, const ResolveOptio
   if (values["ControlGroup"].size() < 2) {
     return fail(Code::Busy, "unit " + name + " is not running (" + values["ActiveState"] + ")");
   }
-  TRY(mount, find_cgroup2_mount(options.mounts_file));
+  TRY(mount, kernel::find_cgroup2_mount(options.mounts_file));
   ResolvedTarget target;
   target.display = "unit " + name;
   target.cgroup_path = mount + values["ControlGroup"];
@@ -165,11 +165,11 @@ Result<ResolvedTarget> resolve_pid(const std::string& text, const ResolveOptions
   if (parsed.ec != std::errc{} || parsed.ptr != text.data() + text.size() || pid <= 0) {
     return fail(Code::InvalidArgument, "not a process id: '" + text + "'");
   }
-  TRY(mount, find_cgroup2_mount(options.mounts_file));
+  TRY(mount, kernel::find_cgroup2_mount(options.mounts_file));
   const std::string base = "/proc/" + text;
   std::string comm;
   std::getline(std::ifstream(base + "/comm"), comm);
-  const Result<std::string> line = cgroup2_line(base + "/cgroup");
+  const Result<std::string> line = kernel::cgroup2_line(base + "/cgroup");
   if (!line) return fail(Code::NotFound, "no process " + text);
   ResolvedTarget target;
   target.display = "pid " + text + " (" + comm + ")";
@@ -180,7 +180,7 @@ Result<ResolvedTarget> resolve_pid(const std::string& text, const ResolveOptions
 }
 
 Result<ResolvedTarget> resolve_cgroup(const std::string& given, const ResolveOptions& options) {
-  TRY(mount, find_cgroup2_mount(options.mounts_file));
+  TRY(mount, kernel::find_cgroup2_mount(options.mounts_file));
   const std::filesystem::path normal = std::filesystem::path(given).lexically_normal();
   if (given.empty() || std::find(normal.begin(), normal.end(), "..") != normal.end()) {
     return fail(Code::InvalidArgument, "not a cgroup path: '" + given + "'");
@@ -223,21 +223,6 @@ Result<ResolvedTarget> resolve_interface(const std::string& name) {
   target.display = "interface " + name;
   target.interface = name;
   return target;
-}
-
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t next = std::min({row[j] + 1, row[j + 1] + 1, diagonal + (a[i] == b[j] ? 0U : 1U)});
-      diagonal = row[j + 1];
-      row[j + 1] = next;
-    }
-  }
-  return row.back();
 }
 
 }  // namespace

@@ -12,7 +12,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "daemon/app/cgroup2.h"
+#include "daemon/base/test_directory.h"
+#include "daemon/kernel/cgroup.h"
 
 namespace tapdeck::app {
 namespace {
@@ -27,14 +28,11 @@ class Resolve : public testing::Test {
  protected:
   void SetUp() override {
     old_path_ = std::getenv("PATH");
-    tools_ = testing::TempDir() + "tapdeck-tools-" + std::to_string(::getpid());
-    std::filesystem::create_directories(tools_);
     // Only /bin/sh, by its full name: the real podman and docker must not answer.
-    ::setenv("PATH", tools_.c_str(), 1);
+    ::setenv("PATH", tools_.path().c_str(), 1);
   }
   void TearDown() override {
     ::setenv("PATH", old_path_.c_str(), 1);
-    std::filesystem::remove_all(tools_);
     if (pid_ > 0) {
       ::kill(pid_, SIGKILL);
       ::waitpid(pid_, nullptr, 0);
@@ -42,13 +40,12 @@ class Resolve : public testing::Test {
     for (auto it = cgroups_.rbegin(); it != cgroups_.rend(); ++it) ::rmdir(it->c_str());
   }
   void tool(const std::string& name, const std::string& script) const {
-    const std::string path = tools_ + "/" + name;
-    std::ofstream(path) << "#!/bin/sh\n" << script << "\n";
+    const auto path = tools_.write(name, "#!/bin/sh\n" + script + "\n");
     ::chmod(path.c_str(), 0755);
   }
   // A process that sleeps in <mount>/tapdeck-test-PID/<below>; false when this host cannot.
   bool process_in(const std::string& below) {
-    const auto mount = find_cgroup2_mount();
+    const auto mount = kernel::find_cgroup2_mount();
     if (!mount || ::geteuid() != 0) return false;
     mount_ = *mount;
     top_ = "/tapdeck-test-" + std::to_string(::getpid());
@@ -69,7 +66,7 @@ class Resolve : public testing::Test {
   }
 
   std::string old_path_;
-  std::string tools_;
+  TestDirectory tools_;
   std::string mount_;
   std::string top_;
   std::vector<std::string> cgroups_;

@@ -1,13 +1,11 @@
 #include "daemon/app/target_settings.h"
 
 #include <cerrno>
-#include <charconv>
 #include <fstream>
 #include <iterator>
-#include <sstream>
 
 #include "daemon/app/json_view.h"
-#include "daemon/app/kept_file.h"
+#include "daemon/base/whole_file.h"
 #include "daemon/config/config.h"
 
 namespace tapdeck::app {
@@ -143,22 +141,8 @@ Result<void> save_targets(const std::filesystem::path& file, const TargetList& t
   Json items = Json::array();
   for (const auto& [id, settings] : targets) items.push_back(encode(id, settings));
   const Json json = {{"version", 1}, {"targets", std::move(items)}};
-  return replace_on_disk(file, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
-}
-
-uint64_t process_start_ticks(pid_t pid) {
-  std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
-  std::string line;
-  if (!std::getline(in, line)) return 0;
-  // The name in field 2 may hold anything; the last bracket ends it.
-  const size_t bracket = line.rfind(')');
-  if (bracket == std::string::npos) return 0;
-  std::istringstream fields(line.substr(bracket + 1));
-  std::string field;
-  for (int number = 3; number <= 22; ++number) fields >> field;
-  uint64_t ticks = 0;
-  std::from_chars(field.data(), field.data() + field.size(), ticks);
-  return ticks;
+  const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return replace_file(file, text, 0600, Sync::Name);
 }
 
 }  // namespace tapdeck::app

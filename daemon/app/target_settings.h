@@ -50,7 +50,4 @@ using TargetList = std::map<uint32_t, TargetSettings>;  // by id
 // Replaces the file atomically; on the disk when it returns. 0600.
 Result<void> save_targets(const std::filesystem::path& file, const TargetList& targets);
 
-// Field 22 of /proc/PID/stat; 0 when there is no such process.
-[[nodiscard]] uint64_t process_start_ticks(pid_t pid);
-
 }  // namespace tapdeck::app

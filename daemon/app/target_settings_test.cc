@@ -6,6 +6,7 @@
 
 #include <fstream>
 
+#include "daemon/base/test_directory.h"
 #include "daemon/config/config.h"
 
 namespace tapdeck::app {
@@ -13,9 +14,7 @@ namespace {
 
 class TargetFile : public testing::Test {
  protected:
-  void SetUp() override { std::filesystem::create_directories(directory_); }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
-  std::filesystem::path directory_ = testing::TempDir() + "tapdeck-settings-" + std::to_string(::getpid());
+  TestDirectory directory_;
   std::filesystem::path file_ = directory_ / "targets.json";
 };
 
@@ -77,11 +76,6 @@ TEST(ClosesOnLease, WhatTheTargetSaysGoesBeforeItsMode) {
   EXPECT_FALSE(closes_on_lease(settings, capture, Mode::Replay));
   settings.on_lease = LeasePolicy::Closed;
   EXPECT_TRUE(closes_on_lease(settings, capture, Mode::Record));
-}
-
-TEST(ProcessStartTicks, TellsAProcessFromNone) {
-  EXPECT_GT(process_start_ticks(::getpid()), 0U);
-  EXPECT_EQ(process_start_ticks(2147483646), 0U);
 }
 
 }  // namespace

@@ -10,9 +10,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/app/cgroup2.h"
+#include "daemon/base/test_directory.h"
+#include "daemon/kernel/cgroup.h"
 #include "daemon/trust/test_certificates.h"
-#include "daemon/trust/test_directory.h"
 
 namespace tapdeck::app {
 namespace {
@@ -22,7 +22,7 @@ enum class Mounts { Shared, Own };
 class CgroupTrust : public testing::Test {
  protected:
   void SetUp() override {
-    const auto mount = find_cgroup2_mount();
+    const auto mount = kernel::find_cgroup2_mount();
     if (!mount || ::geteuid() != 0) GTEST_SKIP() << "needs root and cgroup2";
     path_ = *mount + "/tapdeck-test-" + std::to_string(::getpid());
     ASSERT_EQ(::mkdir(path_.c_str(), 0755), 0);
@@ -80,7 +80,7 @@ TEST_F(CgroupTrust, BindsOncePerMountNamespaceAndNeverTheHosts) {
 
 TEST_F(CgroupTrust, ACgroupAndTheOneAboveItComeOffInEitherOrder) {
   const pid_t pid = process_in(path_ + "/below", Mounts::Own);
-  const trust::TestDirectory run_dir;
+  const TestDirectory run_dir;
   const auto bind = [&](int who) {
     trust::BindOptions options;
     options.run_dir = run_dir.path();
@@ -89,7 +89,7 @@ TEST_F(CgroupTrust, ACgroupAndTheOneAboveItComeOffInEitherOrder) {
     return trust::bind_into(who, options);
   };
   const auto is_covered = [&] {
-    const std::string mounts = trust::TestDirectory::read_file("/proc/" + std::to_string(pid) + "/mountinfo");
+    const std::string mounts = TestDirectory::read_file("/proc/" + std::to_string(pid) + "/mountinfo");
     return mounts.find("tapdeck-trust") != std::string::npos;
   };
   for (const bool above_first : {true, false}) {

@@ -9,11 +9,12 @@
 #include <charconv>
 #include <cstdio>
 
-#include "daemon/app/cgroup2.h"
 #include "daemon/app/made_cgroups.h"
 #include "daemon/app/targets_entry.h"
 #include "daemon/base/log.h"
+#include "daemon/base/processes.h"
 #include "daemon/config/config.h"
+#include "daemon/kernel/cgroup.h"
 
 namespace tapdeck::app {
 namespace {
@@ -57,7 +58,8 @@ TargetRegistry::TargetRegistry(Options options, TargetBackend& backend, UniqueFd
       stop_(std::move(stop)),
       inotify_(std::move(inotify)),
       lookup_(options_.resolve) {
-  if (const auto mount = find_cgroup2_mount(options_.resolve.mounts_file)) container_places_ = container_places(*mount);
+  if (const auto mount = kernel::find_cgroup2_mount(options_.resolve.mounts_file))
+    container_places_ = container_places(*mount);
 }
 
 Result<std::unique_ptr<TargetRegistry>> TargetRegistry::open(Options options, TargetBackend& backend) {
@@ -114,7 +116,7 @@ Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing i
   if (!resolved) {
     if (if_missing == IfMissing::Fail || is_for_good(resolved.error())) return std::unexpected(resolved.error());
   } else if (settings.spec.kind == TargetKind::Pid) {
-    settings.pid_start = process_start_ticks(resolved->pid);
+    settings.pid_start = start_time(resolved->pid);
   }
 
   const std::lock_guard lock(work_mutex_);

@@ -8,8 +8,8 @@
 #include <mutex>
 #include <thread>
 
-#include "daemon/app/eventually.h"
 #include "daemon/app/targets_rig.h"
+#include "daemon/base/eventually.h"
 #include "daemon/base/log.h"
 
 namespace tapdeck::app {

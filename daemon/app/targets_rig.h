@@ -15,8 +15,9 @@
 #include <fstream>
 #include <functional>
 
-#include "daemon/app/cgroup2.h"
 #include "daemon/app/targets.h"
+#include "daemon/base/test_directory.h"
+#include "daemon/kernel/cgroup.h"
 
 namespace tapdeck::app {
 
@@ -81,11 +82,10 @@ class FakeBackend : public TargetBackend {
 class Targets : public testing::Test {
  protected:
   void SetUp() override {
-    const auto mount = find_cgroup2_mount();
+    const auto mount = kernel::find_cgroup2_mount();
     if (!mount || ::geteuid() != 0) GTEST_SKIP() << "needs root and cgroup2";
     top_ = *mount + "/tapdeck-test-" + std::to_string(::getpid());
     ASSERT_EQ(::mkdir(top_.c_str(), 0755), 0);
-    directory_ = testing::TempDir() + "tapdeck-targets-" + std::to_string(::getpid());
     std::filesystem::create_directories(directory_ / "bin");
     old_path_ = std::getenv("PATH");
   }
@@ -97,7 +97,6 @@ class Targets : public testing::Test {
       if (entry.is_directory()) ::rmdir(entry.path().c_str());
     }
     ::rmdir(top_.c_str());
-    std::filesystem::remove_all(directory_);
   }
   std::string cgroup(const std::string& name) {
     const std::string path = top_ + "/" + name;
@@ -151,7 +150,7 @@ class Targets : public testing::Test {
   FakeBackend backend_;
   std::chrono::milliseconds deadline_ = std::chrono::minutes(10);  // of podman and docker
   std::string top_;
-  std::filesystem::path directory_;
+  TestDirectory directory_;
   std::string old_path_;
   std::vector<pid_t> pids_;
 };

@@ -15,6 +15,7 @@
 #include "daemon/app/made_cgroups.h"
 #include "daemon/app/targets_entry.h"
 #include "daemon/base/log.h"
+#include "daemon/base/processes.h"
 
 namespace tapdeck::app {
 namespace {
@@ -31,7 +32,7 @@ int64_t unix_ms() {
 
 // How long ago the process began.
 milliseconds age_of(pid_t pid) {
-  const uint64_t start = process_start_ticks(pid);
+  const uint64_t start = start_time(pid);
   timespec now{};
   if (start == 0 || ::clock_gettime(CLOCK_BOOTTIME, &now) != 0) return milliseconds(0);
   const int64_t now_ms = static_cast<int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
@@ -208,7 +209,7 @@ bool TargetRegistry::needs_resolving(Entry& entry) {
 // Second half: what its name stands for now.
 void TargetRegistry::take_up(Entry& entry, const Result<ResolvedTarget>& resolved) {
   const bool is_pid = entry.settings.spec.kind == TargetKind::Pid;
-  if (is_pid && (!resolved || process_start_ticks(resolved->pid) != entry.settings.pid_start)) {
+  if (is_pid && (!resolved || start_time(resolved->pid) != entry.settings.pid_start)) {
     end(entry);
     return;
   }

@@ -4,7 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
-#include <cstdlib>
+
+#include "daemon/base/test_directory.h"
 
 namespace tapdeck::app {
 namespace {
@@ -51,9 +52,8 @@ TEST(UnitSandbox, AConfigurationThatNamesAFileBelowRootSaysSoLineByLine) {
 }
 
 TEST(UnitSandbox, AStateDirectoryThatGoesWithTheServiceIsRefused) {
-  char name[] = "/tmp/tapdeck-sandbox-XXXXXX";
-  ASSERT_NE(::mkdtemp(name), nullptr);
-  const fs::path other = name;  // a "host" with another /tmp
+  const TestDirectory directory;
+  const fs::path other = directory.path();  // a "host" with another /tmp
   fs::create_directories(other / "tmp");
   const auto lost = check_state_lasts("/tmp/tapdeck-not-there/state", other);
   ASSERT_FALSE(lost);
@@ -62,7 +62,6 @@ TEST(UnitSandbox, AStateDirectoryThatGoesWithTheServiceIsRefused) {
   EXPECT_TRUE(check_state_lasts("/tmp/tapdeck-not-there/state", "/")) << "the host's own";
   EXPECT_FALSE(check_state_lasts(other, other)) << "there, but not on the host";
   EXPECT_TRUE(check_state_lasts("/var/lib/tapdeck", other)) << "no such place";
-  fs::remove_all(other);
 }
 
 }  // namespace

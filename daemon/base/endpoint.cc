@@ -28,6 +28,10 @@ bool Endpoint::is_loopback() const {
   return family == Family::V6 && address == kLoopback6;
 }
 
+bool Endpoint::is_unspecified() const {
+  return address == std::array<uint8_t, 16>{};
+}
+
 Endpoint Endpoint::from_sockaddr(const sockaddr* raw) {
   Endpoint endpoint;
   if (raw->sa_family == AF_INET) {

@@ -27,6 +27,8 @@ struct Endpoint {
   // "192.0.2.1" or "2001:db8::1", without port and brackets.
   [[nodiscard]] std::string ip() const;
   [[nodiscard]] bool is_loopback() const;
+  // 0.0.0.0 or [::]; also when family is None.
+  [[nodiscard]] bool is_unspecified() const;
 
   [[nodiscard]] static Endpoint from_sockaddr(const sockaddr* address);
   // Fills `out`, returns its length; 0 for Family::None.

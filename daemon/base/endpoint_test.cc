@@ -34,6 +34,13 @@ TEST(Endpoint, RefusesNonsense) {
   }
 }
 
+TEST(Endpoint, KnowsTheUnspecifiedAddress) {
+  EXPECT_TRUE(Endpoint::parse("0.0.0.0:1")->is_unspecified());
+  EXPECT_TRUE(Endpoint::parse("[::]:1")->is_unspecified());
+  EXPECT_TRUE(Endpoint().is_unspecified());
+  EXPECT_FALSE(Endpoint::parse("[::1]:1")->is_unspecified());
+}
+
 TEST(Endpoint, KnowsLoopback) {
   EXPECT_TRUE(Endpoint::parse("127.9.9.9:1")->is_loopback());
   EXPECT_TRUE(Endpoint::parse("[::1]:1")->is_loopback());

@@ -23,7 +23,7 @@ namespace tapdeck {
 
 // Monotonic counts. The rows of metrics_table.cc say which family and labels each is.
 enum class Counter : uint16_t {
-  // Flows of a target that were not captured (design section 1, "Nothing silent").
+  // Flows of a target that were not captured.
   UncapturedPreExisting,
   UncapturedUdp,
   UncapturedQuic,
@@ -105,7 +105,7 @@ enum class Counter : uint16_t {
   LimitTlsTimeout,
   LimitDescriptors,
   PortsExhausted,
-  // Upstream failures (design appendix: the JSON error names).
+  // Upstream failures, as the JSON error names of exchange/error_response.h.
   UpstreamRefused,
   UpstreamTimeout,
   UpstreamReset,

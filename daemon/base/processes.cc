@@ -5,6 +5,7 @@
 #include <sys/file.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -12,37 +13,47 @@
 namespace tapdeck {
 namespace {
 
-// Fields of /proc/PID/stat from the third on: the name before them may hold spaces and brackets.
-std::istringstream stat_of(const std::string& process) {
-  std::ifstream file("/proc/" + process + "/stat");
-  std::string text;
-  std::getline(file, text, '\0');
-  const size_t bracket = text.rfind(')');
-  return std::istringstream(bracket == std::string::npos ? std::string() : text.substr(bracket + 1));
-}
+// A process as proc(5) numbers the fields of /proc/PROCESS/stat, from the third on.
+class Stat {
+ public:
+  explicit Stat(const std::string& process) {
+    std::ifstream file("/proc/" + process + "/stat");
+    std::string text;
+    std::getline(file, text, '\0');
+    // The name before them may hold spaces and brackets.
+    const size_t bracket = text.rfind(')');
+    if (bracket != std::string::npos) fields_ = text.substr(bracket + 1);
+  }
+  [[nodiscard]] bool exists() const { return !fields_.empty(); }
+  // A zombie whose main thread alone has ended lives on in its others.
+  [[nodiscard]] bool is_dead() const {
+    const std::string state = word(3);
+    return state == "X" || (state == "Z" && number(20) <= 1);
+  }
+  [[nodiscard]] uint64_t number(int field) const { return std::strtoull(word(field).c_str(), nullptr, 10); }
 
-bool is_dead_state(char state) {
-  return state == 'Z' || state == 'X';
-}
+ private:
+  [[nodiscard]] std::string word(int field) const {
+    std::istringstream in(fields_);
+    std::string found;
+    for (int at = 3; at <= field; ++at) in >> found;
+    return in ? found : std::string();
+  }
+
+  std::string fields_;
+};
 
 }  // namespace
 
 bool is_alive(int pid) {
   if (::kill(pid, 0) != 0 && errno == ESRCH) return false;
-  char state = 0;
-  auto fields = stat_of(std::to_string(pid));
-  return !(fields >> state) || !is_dead_state(state);
+  const Stat stat(std::to_string(pid));
+  return !stat.exists() || !stat.is_dead();
 }
 
 uint64_t stat_field(const std::string& process, int number) {
-  auto fields = stat_of(process);
-  char state = 0;
-  if (!(fields >> state) || is_dead_state(state)) return 0;
-  std::string skipped;
-  for (int field = 4; field < number; ++field) fields >> skipped;
-  uint64_t value = 0;
-  fields >> value;
-  return value;
+  const Stat stat(process);
+  return stat.exists() && !stat.is_dead() ? stat.number(number) : 0;
 }
 
 uint64_t start_time(int pid) {

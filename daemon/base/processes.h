@@ -8,7 +8,8 @@
 
 namespace tapdeck {
 
-// Runs, or could run again: a zombie that nobody has waited for yet is dead. Also true of what may not be looked at.
+// Runs, or could run again: a zombie that nobody has waited for yet is dead, unless only its main thread ended. Also
+// true of what may not be looked at.
 [[nodiscard]] bool is_alive(int pid);
 
 // When it was started, in clock ticks since boot: tells a process from a later one of the same number. 0: not alive.

@@ -3,8 +3,15 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <fstream>
+#include <string>
+#include <thread>
+
+#include "daemon/base/eventually.h"
 
 namespace tapdeck {
 namespace {
@@ -25,6 +32,26 @@ TEST(Processes, AZombieIsDeadAndSoIsWhatIsGone) {
   EXPECT_EQ(start_time(child), 0U);
   ASSERT_EQ(::waitpid(child, nullptr, 0), child);
   EXPECT_FALSE(is_alive(child));
+  EXPECT_EQ(start_time(child), 0U);
+}
+
+TEST(Processes, OneWhoseMainThreadAloneHasEndedLives) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::thread([] { ::pause(); }).detach();
+    ::syscall(SYS_exit, 0);  // of this thread
+  }
+  const auto is_zombie = [&] {
+    std::ifstream stat("/proc/" + std::to_string(child) + "/stat");
+    std::string number, name, state;
+    stat >> number >> name >> state;
+    return state == "Z";
+  };
+  ASSERT_TRUE(eventually(is_zombie));
+  EXPECT_TRUE(is_alive(child));
+  EXPECT_GT(start_time(child), 0U);
+  ::kill(child, SIGKILL);
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
   EXPECT_EQ(start_time(child), 0U);
 }
 

@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <limits>
 #include <optional>
-#include <vector>
 
 namespace tapdeck {
 namespace {
@@ -120,21 +119,6 @@ std::string human_size(uint64_t bytes) {
     return out;
   }
   return std::to_string(bytes) + " B";
-}
-
-size_t detail::edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row[b.size()];
 }
 
 }  // namespace tapdeck

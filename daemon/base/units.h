@@ -24,27 +24,4 @@ namespace tapdeck {
 // Rounded for people: "1.4 MiB".
 [[nodiscard]] std::string human_size(uint64_t bytes);
 
-// The candidate nearest to `word` by edit distance, when near enough to be a likely slip; empty otherwise. For
-// "did you mean" hints. The view points into `candidates`.
-template <class Range>
-[[nodiscard]] std::string_view nearest(std::string_view word, const Range& candidates);
-
-namespace detail {
-[[nodiscard]] size_t edit_distance(std::string_view a, std::string_view b);
-}
-
-template <class Range>
-std::string_view nearest(std::string_view word, const Range& candidates) {
-  std::string_view best;
-  size_t best_distance = word.size() / 3 + 2;  // a third of the letters and one slip more
-  for (const auto& candidate : candidates) {
-    const size_t distance = detail::edit_distance(word, candidate);
-    if (distance < best_distance) {
-      best = candidate;
-      best_distance = distance;
-    }
-  }
-  return best;
-}
-
 }  // namespace tapdeck

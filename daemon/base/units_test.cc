@@ -48,12 +48,5 @@ TEST(Units, SizesReadBackAsPrinted) {
   EXPECT_EQ(human_size(1500000), "1.4 MiB");
 }
 
-TEST(Units, NearestNameIsFoundAndFarOnesAreNot) {
-  const std::array<std::string_view, 3> names = {"durability", "hold_limit", "path"};
-  EXPECT_EQ(nearest("durabilty", names), "durability");
-  EXPECT_EQ(nearest("holdlimit", names), "hold_limit");
-  EXPECT_EQ(nearest("zzzzzz", names), "");
-}
-
 }  // namespace
 }  // namespace tapdeck

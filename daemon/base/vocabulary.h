@@ -11,7 +11,7 @@
 
 namespace tapdeck {
 
-// What is done with an exchange (design section 4, "Modes").
+// What is done with an exchange.
 enum class Mode : uint8_t {
   Record,       // always forward, always store
   Replay,       // never forward; what is not recorded is an error
@@ -20,7 +20,7 @@ enum class Mode : uint8_t {
 };
 inline constexpr size_t kModeCount = 4;
 
-// How a flow came to us (design section 1).
+// How a flow came to us: docs/ARCHITECTURE.md, "Capture".
 enum class CapturePath : uint8_t { Cgroup, Tc, Netns, Explicit };
 inline constexpr size_t kCapturePathCount = 4;
 

@@ -7,12 +7,6 @@ namespace {
 
 constexpr int kFull = 1000;
 
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 // Calls `each` for the members of every field of that name, empty ones left out.
 template <class Each>
 void members(const http::Headers& headers, std::string_view name, Each each) {
@@ -21,7 +15,7 @@ void members(const http::Headers& headers, std::string_view name, Each each) {
     std::string_view rest = headers[i].value;
     while (!rest.empty()) {
       const size_t comma = rest.find(',');
-      const std::string_view member = trim(rest.substr(0, comma));
+      const std::string_view member = http::trim_ows(rest.substr(0, comma));
       if (!member.empty()) each(member);
       rest = comma == std::string_view::npos ? std::string_view{} : rest.substr(comma + 1);
     }
@@ -89,13 +83,13 @@ Accepted::Accepted(const http::Headers& request) {
   named.fill(-1);
   members(request, "accept-encoding", [&](std::string_view member) {
     const size_t semicolon = member.find(';');
-    const std::string_view token = trim(member.substr(0, semicolon));
+    const std::string_view token = http::trim_ows(member.substr(0, semicolon));
     int weight = kFull;
     if (semicolon != std::string_view::npos) {
-      const std::string_view parameter = trim(member.substr(semicolon + 1));
+      const std::string_view parameter = http::trim_ows(member.substr(semicolon + 1));
       if (parameter.size() >= 2 && (parameter[0] | 0x20) == 'q') {
         const size_t equals = parameter.find('=');
-        if (equals != std::string_view::npos) weight = parse_weight(trim(parameter.substr(equals + 1)));
+        if (equals != std::string_view::npos) weight = parse_weight(http::trim_ows(parameter.substr(equals + 1)));
       }
     }
     if (token == "*") star = weight;

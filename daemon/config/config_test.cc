@@ -3,9 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-
 #include "daemon/base/glob.h"
+#include "daemon/base/test_directory.h"
 #include "daemon/config/bypass.h"
 
 namespace tapdeck::config {
@@ -240,10 +239,9 @@ TEST(Config, MissingFileIsNotFoundAndDirectoryIsNoFile) {
 }
 
 TEST(Config, RelativePathsFollowTheFile) {
-  const auto file = std::filesystem::path(::testing::TempDir()) / "relative.toml";
-  std::ofstream(file) << "[storage]\npath = \"state\"\n";
+  const TestDirectory directory;
+  const auto file = directory.write("relative.toml", "[storage]\npath = \"state\"\n");
   const auto config = load(file);
-  std::filesystem::remove(file);
   ASSERT_TRUE(config) << config.error().detail;
   EXPECT_EQ(config->storage.path, file.parent_path().lexically_normal() / "state");
 }

@@ -4,7 +4,7 @@
 
 #include "daemon/base/ascii.h"
 #include "daemon/base/endpoint.h"
-#include "daemon/base/units.h"
+#include "daemon/base/nearest.h"
 #include "daemon/config/problems.h"
 #include "daemon/config/schema.h"
 #include "daemon/config/upstream_url.h"
@@ -12,15 +12,11 @@
 namespace tapdeck::config {
 namespace {
 
-bool is_unspecified(const Endpoint& endpoint) {
-  return std::ranges::all_of(endpoint.address, [](uint8_t byte) { return byte == 0; });
-}
-
 // Both cannot be listened on. [::] takes IPv4 too.
 bool overlap(const Endpoint& a, const Endpoint& b) {
   if (a.port != b.port || a.port == 0) return false;
   const auto takes = [](const Endpoint& all, const Endpoint& one) {
-    return is_unspecified(all) && (all.family == one.family || all.family == Endpoint::Family::V6);
+    return all.is_unspecified() && (all.family == one.family || all.family == Endpoint::Family::V6);
   };
   return (a.family == b.family && a.address == b.address) || takes(a, b) || takes(b, a);
 }
@@ -29,9 +25,9 @@ bool overlap(const Endpoint& a, const Endpoint& b) {
 bool leads_to(const Endpoint& listener, const UpstreamUrl& url) {
   const auto reaches = [&](Endpoint to) {
     to.port = url.port;
-    const bool is_same = overlap(listener, to) && (to.is_loopback() || !is_unspecified(listener));
+    const bool is_same = overlap(listener, to) && (to.is_loopback() || !listener.is_unspecified());
     return is_same ||
-           (listener.port == to.port && is_unspecified(to) && (listener.is_loopback() || is_unspecified(listener)));
+           (listener.port == to.port && to.is_unspecified() && (listener.is_loopback() || listener.is_unspecified()));
   };
   if (const auto address = Endpoint::parse(url.host)) return reaches(*address);
   const std::string name = lowered(url.host);

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <fstream>
 
+#include "daemon/base/test_directory.h"
 #include "daemon/config/config.h"
 
 namespace tapdeck::config {
@@ -129,7 +130,8 @@ TEST(Contradictions, SelectorsThatCanMatchNothingAreSaid) {
 }
 
 TEST(Contradictions, FilesThatAreNamedAndMissingAreSaidWithTheRest) {
-  const std::filesystem::path file = std::filesystem::path(::testing::TempDir()) / "named_files.toml";
+  const TestDirectory directory;
+  const std::filesystem::path file = directory / "named_files.toml";
   std::ofstream(file)
       << "[limits]\nheaders = 1\n[tls]\nupstream_ca = [\"" << file.string()
       << "\", \"/nonexistent/a.pem\"]\n[[routes]]\n[routes.grpc]\nproto_files = [\"/nonexistent\", \"/\"]\n";
@@ -145,7 +147,6 @@ TEST(Contradictions, FilesThatAreNamedAndMissingAreSaidWithTheRest) {
   std::ofstream(file) << "[tls]\nupstream_ca = [\"/nonexistent/a.pem\"]\n";
   EXPECT_FALSE(load(file));
   EXPECT_TRUE(load(file, NamedFiles::Any)) << "of who does not read them";
-  std::filesystem::remove(file);
 }
 
 }  // namespace

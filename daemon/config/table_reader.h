@@ -13,6 +13,7 @@
 #include <concepts>
 #include <expected>
 
+#include "daemon/base/nearest.h"
 #include "daemon/base/units.h"
 #include "daemon/config/config.h"
 #include "daemon/config/problems.h"

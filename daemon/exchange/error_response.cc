@@ -5,7 +5,18 @@
 #include <cstdint>
 #include <utility>
 
+#include "daemon/base/json_text.h"
+
 namespace tapdeck::exchange {
+
+Error body_limit(Origin whose) {
+  const std::string what = whose == Origin::Upstream ? "the response body" : "the request body";
+  return {Code::TooLarge, what + " is longer than limits.max_body", whose, Retry::No, EMSGSIZE};
+}
+
+bool is_body_limit(const Error& error) {
+  return error.code == Code::TooLarge && error.sys_errno == EMSGSIZE;
+}
 
 int status_of(const Error& error) {
   const bool upstream = error.origin == Origin::Upstream;
@@ -25,8 +36,7 @@ int status_of(const Error& error) {
     case Code::Protocol:
       return upstream ? 502 : 400;
     case Code::TooLarge:
-      // EMSGSIZE: a body beyond limits.max_body; else a head.
-      return upstream ? 502 : error.sys_errno == EMSGSIZE ? 413 : 431;
+      return upstream ? 502 : is_body_limit(error) ? 413 : 431;
     case Code::Unsupported:
       return upstream ? 502 : 501;
     case Code::InvalidArgument:
@@ -69,7 +79,7 @@ std::string_view name_of(const Error& error) {
     case Code::Protocol:
       return upstream ? "upstream_protocol" : "bad_request";
     case Code::TooLarge:
-      if (error.sys_errno == EMSGSIZE) return upstream ? "upstream_too_large" : "body_too_large";
+      if (is_body_limit(error)) return upstream ? "upstream_too_large" : "body_too_large";
       return upstream ? "upstream_protocol" : "too_large";
     case Code::Unsupported:
       return upstream ? "upstream_protocol" : "unknown_method";
@@ -123,39 +133,9 @@ Counter counter_of(const Error& error) {
 }
 
 std::string json_string(std::string_view text) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string out = "\"";
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    if (byte == '"' || byte == '\\') {
-      out += '\\';
-      out += text[i];
-    } else if (byte < 0x20 || byte == 0x7f) {
-      out += "\\u00";
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-    } else if (byte < 0x80) {
-      out += text[i];
-    } else {
-      const size_t size = byte >= 0xf0 && byte < 0xf5   ? 4
-                          : byte >= 0xe0 && byte < 0xf0 ? 3
-                          : byte >= 0xc2 && byte < 0xe0 ? 2
-                                                        : 0;
-      bool valid = size > 0 && i + size <= text.size();
-      for (size_t k = 1; valid && k < size; ++k) valid = (static_cast<unsigned char>(text[i + k]) & 0xc0) == 0x80;
-      if (valid && size == 3 && byte == 0xe0) valid = static_cast<unsigned char>(text[i + 1]) >= 0xa0;
-      if (valid && size == 3 && byte == 0xed) valid = static_cast<unsigned char>(text[i + 1]) < 0xa0;
-      if (valid && size == 4 && byte == 0xf0) valid = static_cast<unsigned char>(text[i + 1]) >= 0x90;
-      if (valid && size == 4 && byte == 0xf4) valid = static_cast<unsigned char>(text[i + 1]) < 0x90;
-      if (valid) {
-        out.append(text.substr(i, size));
-        i += size - 1;
-      } else {
-        out += "\xef\xbf\xbd";
-      }
-    }
-  }
-  return out += '"';
+  std::string out;
+  append_json_string(out, text);
+  return out;
 }
 
 namespace {

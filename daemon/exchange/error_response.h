@@ -11,10 +11,15 @@
 
 namespace tapdeck::exchange {
 
+// A body that is longer than limits.max_body: the request's (Downstream) or the response's (Upstream). Of the other
+// limits that are TooLarge, those of heads, is_body_limit() is false.
+[[nodiscard]] Error body_limit(Origin whose);
+[[nodiscard]] bool is_body_limit(const Error& error);
+
 // 502, 504, 400, 413, 431, 501, 408, 503 or 500.
 [[nodiscard]] int status_of(const Error& error);
 // "upstream_connect", "upstream_timeout", "upstream_tls", "upstream_reset", "upstream_truncated", "upstream_dns",
-// "bad_request", ... (design, appendix).
+// "bad_request", ...: stable, in facts, logs and the JSON that clients get.
 [[nodiscard]] std::string_view name_of(const Error& error);
 // The same, when the exchange was stopped because its client had left.
 [[nodiscard]] std::string_view name_of(const Error& error, const Facts& facts);

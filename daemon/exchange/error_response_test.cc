@@ -27,15 +27,30 @@ TEST(ErrorResponse, BlamesTheClientForItsOwnMistakes) {
   EXPECT_EQ(of(Code::Protocol), 400);
   EXPECT_EQ(of(Code::Truncated), 400);
   EXPECT_EQ(of(Code::TooLarge), 431);
-  EXPECT_EQ(status_of(Error{Code::TooLarge, "", Origin::Downstream, Retry::No, EMSGSIZE}), 413) << "a body, not a head";
   EXPECT_EQ(of(Code::Unsupported), 501);
   EXPECT_EQ(of(Code::Timeout), 408);
   EXPECT_EQ(of(Code::Permission), 403);
   EXPECT_EQ(name_of(Error{Code::Permission, "", Origin::Downstream, Retry::No, 0}), "refused_destination");
 }
 
+TEST(ErrorResponse, ABodyBeyondItsLimitIsNoHeadBeyondIts) {
+  const Error request = body_limit(Origin::Downstream);
+  const Error response = body_limit(Origin::Upstream);
+  const Error head{Code::TooLarge, "", Origin::Downstream, Retry::No, 0};
+  EXPECT_TRUE(is_body_limit(request));
+  EXPECT_TRUE(is_body_limit(response));
+  EXPECT_FALSE(is_body_limit(head));
+  EXPECT_FALSE(is_body_limit(http::field_limit(Origin::Downstream)));
+  EXPECT_EQ(status_of(request), 413);
+  EXPECT_EQ(name_of(request), "body_too_large");
+  EXPECT_EQ(status_of(response), 502);
+  EXPECT_EQ(name_of(response), "upstream_too_large");
+  EXPECT_EQ(status_of(head), 431);
+  EXPECT_EQ(status_of(http::field_limit(Origin::Downstream)), 431);
+}
+
 TEST(ErrorResponse, JsonStringsCannotBeBrokenByPeers) {
-  EXPECT_EQ(json_string("a\"b\\c\n\x01"), R"("a\"b\\c\u000a\u0001")");
+  EXPECT_EQ(json_string("a\"b\\c\n\x01"), R"("a\"b\\c\n\u0001")");
   EXPECT_EQ(json_string("gr\xc3\xbc\xc3\x9f"), "\"gr\xc3\xbc\xc3\x9f\"");
   EXPECT_EQ(json_string("\xff\xc3"), "\"\xef\xbf\xbd\xef\xbf\xbd\"");
   EXPECT_EQ(json_string("\xed\xa0\x80"), "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");

@@ -1,5 +1,5 @@
 // Exchange: one request and its response, streaming both ways, and the facts about it. Version-free: h1 and h2 sessions
-// implement it, Handlers use it, decorators (recording) wrap it.
+// implement it, Handlers use it, decorators (exchange_decorator.h) wrap it.
 //
 // Not a message store: body pieces pass through and are gone. Owner: the downstream session; a Handler holds a
 // reference until serve() returns. Thread: the session's worker.
@@ -91,21 +91,21 @@ class Exchange {
   // Sends what is queued now instead of at the end of the loop turn.
   virtual net::Task<Result<void>> flush() = 0;
   // The same as far as it goes without waiting, and without a coroutine. False: something may be left, call flush().
-  virtual Result<bool> try_flush() { return false; }
+  virtual Result<bool> try_flush() = 0;
   // Breaks the response off so that the client cannot take it for whole (h1: RST; h2: RST_STREAM).
   virtual void reset(http::ResetCode code) = 0;
   // The same by an orderly end where the framing tells that something is missing (h1 with a length or chunks), as of an
   // origin that closed in the middle; flush() before. Else as reset().
-  virtual void cut(http::ResetCode code) { reset(code); }
+  virtual void cut(http::ResetCode code) = 0;
   // Breaks the client's whole connection off by a RST, whatever else it carries.
-  virtual void reset_connection() { reset(http::ResetCode::InternalError); }
+  virtual void reset_connection() = 0;
   // After a 101 or 2xx to CONNECT was sent with EndStream::No: the connection's raw bytes, both ways. read_body()
   // then yields raw bytes, write_body() writes raw bytes, `end` is a half-close.
   virtual void become_tunnel() = 0;
 
   [[nodiscard]] virtual bool response_started() const = 0;
-  // Body bytes that write_now() would take; h2 bounds what one stream may queue.
-  [[nodiscard]] virtual size_t writable_now() const { return SIZE_MAX; }
+  // Body bytes that write_now() would take; h2 bounds what one stream may queue. SIZE_MAX: any number.
+  [[nodiscard]] virtual size_t writable_now() const = 0;
 
   // ---- facts
   [[nodiscard]] virtual const CapturedFlow& flow() const = 0;

@@ -1,4 +1,4 @@
-// CapturedFlow: the one value the capture layer hands upwards for every accepted connection (design section 1).
+// CapturedFlow: the one value the capture layer hands upwards for every accepted connection.
 //
 // A plain value; knows nothing of BPF, sockets or namespaces beyond the numbers that name them. Thread: any.
 #pragma once

@@ -14,12 +14,6 @@ std::optional<T> number(std::string_view text) {
   return value;
 }
 
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 constexpr std::string_view kHex = "0123456789ABCDEF";
 
 int hex_value(char c) {
@@ -32,7 +26,7 @@ int hex_value(char c) {
 
 bool is_grpc_content_type(std::string_view content_type) {
   constexpr std::string_view kType = "application/grpc";
-  content_type = trimmed(content_type);
+  content_type = http::trim_ows(content_type);
   if (!http::iequals(content_type.substr(0, kType.size()), kType)) return false;
   const std::string_view rest = content_type.substr(kType.size());
   return rest.empty() || rest.front() == '+' || rest.front() == ';' || rest.front() == ' ';
@@ -46,12 +40,12 @@ bool is_call(const http::RequestHead& head) {
 
 std::string_view message_encoding(const http::Headers& headers) {
   const auto encoding = headers.find("grpc-encoding");
-  return encoding ? trimmed(*encoding) : std::string_view("identity");
+  return encoding ? http::trim_ows(*encoding) : std::string_view("identity");
 }
 
 std::optional<std::chrono::nanoseconds> parse_timeout(std::string_view text) {
   using namespace std::chrono;
-  text = trimmed(text);
+  text = http::trim_ows(text);
   if (text.size() < 2 || text.size() > 9) return std::nullopt;
   const auto amount = number<uint32_t>(text.substr(0, text.size() - 1));
   if (!amount) return std::nullopt;
@@ -81,7 +75,7 @@ std::optional<std::chrono::nanoseconds> timeout_of(const http::Headers& headers)
 
 std::optional<uint32_t> status_of(const http::Headers& fields) {
   const auto text = fields.find("grpc-status");
-  return text ? number<uint32_t>(trimmed(*text)) : std::nullopt;
+  return text ? number<uint32_t>(http::trim_ows(*text)) : std::nullopt;
 }
 
 std::string encode_message(std::string_view text) {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
-#include <fstream>
+#include "daemon/base/test_directory.h"
 
 namespace tapdeck::grpc {
 namespace {
@@ -29,17 +29,8 @@ service Shop { rpc Buy(Order) returns (Receipt); rpc Cancel(Receipt) returns (Re
 
 class GrpcMessageRules : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = ::testing::TempDir() + "/tapdeck_rulesXXXXXX";
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    directory_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
-
   std::filesystem::path write(const std::string& name, std::string_view text) const {
-    std::filesystem::create_directories((directory_ / name).parent_path());
-    std::ofstream(directory_ / name) << text;
-    return directory_ / name;
+    return directory_.write(name, text);
   }
   static std::string canonical(const MessageRules& rules, std::string_view message, size_t index = 0,
                                std::string_view method = "/shop.v1.Shop/Buy") {
@@ -55,7 +46,7 @@ class GrpcMessageRules : public ::testing::Test {
     return rules ? "none" : rules.error().detail;
   }
 
-  std::filesystem::path directory_;
+  TestDirectory directory_;
 };
 
 // user {id "u1" region "eu"}, items {sku "a" count 1}, items {sku "b"}

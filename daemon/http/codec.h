@@ -52,6 +52,11 @@ struct Limits {
   size_t headers = 256;       // fields in a head, and in the trailers
 };
 
+// Of the TooLarge errors the one for more than Limits::headers fields (of h1: h2 answers a stream with it, and goes
+// on); the others are about bytes.
+[[nodiscard]] Error field_limit(Origin origin);
+[[nodiscard]] bool is_field_limit(const Error& error);
+
 // Where an h1 origin began a chunk; replay and forwarding write the same chunk sizes and extensions again.
 struct ChunkStart {
   uint64_t size = 0;

@@ -233,7 +233,8 @@ H1Codec::Step H1Codec::finish_response() {
   const int status = response_.status;
   const bool tunnel = status == 101 || (asked.connect && status / 100 == 2);
   if (status == 101 && !asked.upgrade) return fail(Code::Protocol, "101 that nobody asked for", origin_);
-  TRY_VOID(guard_.finish_response(response_, asked.head || tunnel));
+  const auto body = asked.head || tunnel ? H1Guard::Body::None : H1Guard::Body::AsFramed;
+  TRY_VOID(guard_.finish_response(response_, body));
   const bool none = guard_.framing() == H1Guard::Framing::None;
   witness_.expect(tunnel ? H1Witness::AfterHead::Upgrade
                   : none ? H1Witness::AfterHead::NoBody

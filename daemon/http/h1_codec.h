@@ -18,11 +18,9 @@
 //   sent to HTTP/1.0 clients.
 // - send_request: a head without Host but with an authority gets a Host line in front.
 // - Heads of HTTP/2 are translated (translate.h): a body without length is chunked, an extended CONNECT for WebSocket
-// is
-//   GET with Upgrade, the 2xx that accepts a WebSocket and has its Sec-WebSocket-Accept is 101.
+//   is GET with Upgrade, the 2xx that accepts a WebSocket and has its Sec-WebSocket-Accept is 101.
 // - must_close() forbids new exchanges; what is open may still end. After an Error, next() repeats it. A server may
-// then
-//   still send one response, on the open stream or, if none is, on any id but 0: the 400 or 501 that explains the
+//   then still send one response, on the open stream or, if none is, on any id but 0: the 400 or 501 that explains the
 //   close.
 #pragma once
 

@@ -1,6 +1,7 @@
 #include "daemon/http/h1_guard.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "daemon/http/h1_syntax.h"
@@ -122,6 +123,14 @@ Result<void> H1Guard::status_line(std::string_view line, ResponseHead& head) {
   return {};
 }
 
+Error field_limit(Origin origin) {
+  return {Code::TooLarge, "more header fields than the limit", origin, Retry::No, E2BIG};
+}
+
+bool is_field_limit(const Error& error) {
+  return error.code == Code::TooLarge && error.sys_errno == E2BIG;
+}
+
 std::string_view H1Guard::without_padding(std::string_view text) const {
   while (role_ == Role::Client && (text.ends_with(' ') || text.ends_with('\t'))) text.remove_suffix(1);
   return text;
@@ -129,7 +138,7 @@ std::string_view H1Guard::without_padding(std::string_view text) const {
 
 Result<void> H1Guard::add_field(std::string_view line, Headers& to) {
   used_ += line.size() + 2;
-  if (to.size() >= limits_.headers) return fail(Code::TooLarge, "more header fields than the limit", origin_);
+  if (to.size() >= limits_.headers) return std::unexpected(field_limit(origin_));
   if (line.front() == ' ' || line.front() == '\t') return bad("line folding");
   const size_t colon = line.find(':');
   if (colon == std::string_view::npos) return bad("header line without a colon");
@@ -207,13 +216,13 @@ Result<void> H1Guard::finish_request(RequestHead& head, std::string_view scheme)
   return {};
 }
 
-Result<void> H1Guard::finish_response(const ResponseHead& head, bool no_body) {
+Result<void> H1Guard::finish_response(const ResponseHead& head, Body body) {
   used_ += 2;
   if (chunked_ && length_) return bad("Transfer-Encoding together with Content-Length");
   if (chunked_ && version_ == Version::Http10) return bad("Transfer-Encoding in HTTP/1.0");
   const bool never_a_body = head.status < 200 || head.status == 204;
   if (never_a_body && (chunked_ || length() > 0)) return bad("1xx or 204 that announces a body");
-  if (never_a_body || head.status == 304 || no_body) {
+  if (never_a_body || head.status == 304 || body == Body::None) {
     framing_ = Framing::None;
   } else if (chunked_) {
     framing_ = Framing::Chunked;

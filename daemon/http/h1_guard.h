@@ -54,8 +54,9 @@ class H1Guard {
   Result<void> field(std::string_view line, Headers& headers);
   // After the empty line: Host, target form and framing rules. `scheme` is what origin-form requests get.
   Result<void> finish_request(RequestHead& head, std::string_view scheme);
-  // `no_body`: the answer to HEAD, or 2xx to CONNECT.
-  Result<void> finish_response(const ResponseHead& head, bool no_body);
+  // Body::None: the answer to HEAD, or 2xx to CONNECT.
+  enum class Body : uint8_t { AsFramed, None };
+  Result<void> finish_response(const ResponseHead& head, Body body);
   Result<ChunkStart> chunk_line(std::string_view line);
   Result<void> trailer(std::string_view line, Headers& trailers);
 

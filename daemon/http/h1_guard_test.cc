@@ -47,6 +47,19 @@ TEST(H1Guard, LineEndsOtherThanCrlfAreRefused) {
   expect_refused("HTTP/1.1 200 OK\rContent-Length: 0\r\n\r\n", client());
 }
 
+TEST(H1Guard, TooManyFieldsAreToldFromTooManyBytes) {
+  const auto error_of = [](const std::string& bytes) {
+    auto codec = make_h1_codec(Role::Server, {.head_bytes = 100, .headers = 2});
+    codec->input().append(bytes);
+    const auto event = codec->next();
+    return event ? Error{} : event.error();
+  };
+  EXPECT_TRUE(is_field_limit(error_of(get("A: b\r\nC: d\r\n"))));
+  const Error bytes = error_of(get("A: " + std::string(100, 'b') + "\r\n"));
+  EXPECT_EQ(bytes.code, Code::TooLarge);
+  EXPECT_FALSE(is_field_limit(bytes));
+}
+
 TEST(H1Guard, FoldedLinesAndSpacesAroundNamesAreRefused) {
   expect_refused(get("A: b\r\n c\r\n"));
   expect_refused(get("A: b\r\n\tc\r\n"));

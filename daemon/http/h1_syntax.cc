@@ -59,12 +59,6 @@ bool is_host(std::string_view host) {
 
 constinit const std::array<uint8_t, 256> kByteClass = make_table();
 
-std::string_view trim_ows(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 std::optional<uint64_t> parse_length(std::string_view text) {
   if (text.empty() || !all_bytes(text, kDigitByte)) return std::nullopt;
   uint64_t value = 0;

@@ -40,8 +40,6 @@ extern const std::array<uint8_t, 256> kByteClass;
   return !text.empty() && all_bytes(text, kTokenByte);
 }
 
-[[nodiscard]] std::string_view trim_ows(std::string_view text);
-
 // Digits only, at most 2^63-1 so that no later arithmetic can overflow. "+3", "3,3", "" and " 3" are nullopt.
 [[nodiscard]] std::optional<uint64_t> parse_length(std::string_view text);
 // 1 to 16 hex digits and at most 2^63-1; no sign, no "0x", no blank.

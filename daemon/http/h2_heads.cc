@@ -94,7 +94,7 @@ std::optional<std::string_view> H2HeadReader::finish_request() {
   }
   if (!is_authority(head.authority)) return "no proper :authority";
   if (head.method == "CONNECT" && framing_field_) return "CONNECT with a length";  // a tunnel's bytes are no body
-  if (head.method == "CONNECT" && head.protocol.empty()) {
+  if (asks_for_tunnel(head)) {
     if (!is_authority_with_port(head.authority)) return "CONNECT without a port";
     head.target = head.authority;
     return std::nullopt;

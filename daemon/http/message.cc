@@ -4,8 +4,6 @@
 #include <iterator>
 #include <utility>
 
-#include "daemon/http/h1_syntax.h"
-
 namespace tapdeck::http {
 
 namespace {
@@ -23,6 +21,12 @@ bool iequals(std::string_view a, std::string_view b) {
     if (a[i] != b[i] && fold(a[i]) != fold(b[i])) return false;
   }
   return true;
+}
+
+std::string_view trim_ows(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
 }
 
 void Headers::add(std::string_view name, std::string_view value) {
@@ -109,12 +113,38 @@ bool Headers::has_token(std::string_view name, std::string_view token) const {
   return false;
 }
 
+PathAndQuery split_target(std::string_view target) {
+  const auto scheme = target.find("://");
+  if (scheme != std::string_view::npos && scheme < target.find_first_of("/?#")) {
+    const auto authority = scheme + 3;
+    const auto end = target.find_first_of("/?#", authority);
+    target = end == std::string_view::npos ? std::string_view{} : target.substr(end);
+  }
+  target = target.substr(0, target.find('#'));
+  const auto mark = target.find('?');
+  PathAndQuery out{target.substr(0, mark), {}};
+  if (mark != std::string_view::npos) out.query = target.substr(mark + 1);
+  if (out.path.empty()) out.path = "/";
+  return out;
+}
+
 bool operator==(const Headers& a, const Headers& b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i) {
     if (a[i].name != b[i].name || a[i].value != b[i].value) return false;
   }
   return true;
+}
+
+bool asks_for_tunnel(const RequestHead& head) {
+  return head.method == "CONNECT" && head.protocol.empty();
+}
+
+bool is_websocket(const RequestHead& head) {
+  if (head.method == "CONNECT") return iequals(head.protocol, "websocket");
+  return head.method == "GET" && head.version == Version::Http11 && head.headers.has_token("upgrade", "websocket") &&
+         head.headers.has_token("connection", "upgrade") && !head.headers.find("transfer-encoding") &&
+         head.headers.find("content-length").value_or("0") == "0";
 }
 
 std::string_view reason_phrase(int status) {

@@ -52,8 +52,18 @@ class Headers {
   std::vector<Span> fields_;
 };
 
+// A request target without the origin of an absolute form and without a fragment, cut at the first '?'; "/" where there
+// is no path. Views into `target`.
+struct PathAndQuery {
+  std::string_view path, query;
+};
+[[nodiscard]] PathAndQuery split_target(std::string_view target);
+
 // ASCII case-insensitive equality, the rule for header names and tokens.
 [[nodiscard]] bool iequals(std::string_view a, std::string_view b);
+
+// Without the blanks and tabs around it (OWS, RFC 9110 5.6.3).
+[[nodiscard]] std::string_view trim_ows(std::string_view text);
 
 enum class Version : uint8_t { Http10, Http11, Http2 };
 
@@ -67,6 +77,12 @@ struct RequestHead {
   Headers headers;        // h1: all fields with Host at its place; h2: regular fields only
   void clear();
 };
+
+// A CONNECT for a tunnel. An extended one (RFC 8441) names a scheme and a path, and is a request like any other.
+[[nodiscard]] bool asks_for_tunnel(const RequestHead& head);
+// A WebSocket handshake in either form: an HTTP/1.1 GET with Upgrade: websocket and no body (with one it is a GET that
+// offers an upgrade, and nothing more), or an extended CONNECT with :protocol websocket.
+[[nodiscard]] bool is_websocket(const RequestHead& head);
 
 // The standard phrase of RFC 9110 section 15, empty for a status that has none. HTTP/2 carries no phrase.
 [[nodiscard]] std::string_view reason_phrase(int status);

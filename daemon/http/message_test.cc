@@ -82,5 +82,69 @@ TEST(Headers, ClearKeepsNothingOfTheMessageBefore) {
   EXPECT_EQ(headers[0].name, "A");
 }
 
+RequestHead upgrade(std::string_view upgrade_value = "websocket", std::string_view connection = "Upgrade") {
+  RequestHead head;
+  head.method = "GET";
+  head.headers.add("Upgrade", upgrade_value);
+  head.headers.add("Connection", connection);
+  return head;
+}
+
+TEST(RequestHead, AWebSocketHandshakeIsAGetWithUpgradeAndNoBody) {
+  EXPECT_TRUE(is_websocket(upgrade()));
+  EXPECT_TRUE(is_websocket(upgrade("h2c, WebSocket", "keep-alive, upgrade")));
+  EXPECT_FALSE(is_websocket(upgrade("h2c")));
+  EXPECT_FALSE(is_websocket(upgrade("websocket", "close")));
+  RequestHead post = upgrade();
+  post.method = "POST";
+  EXPECT_FALSE(is_websocket(post));
+  RequestHead old = upgrade();
+  old.version = Version::Http10;
+  EXPECT_FALSE(is_websocket(old)) << "RFC 6455 4.1";
+  RequestHead empty = upgrade();
+  empty.headers.add("Content-Length", "0");
+  EXPECT_TRUE(is_websocket(empty));
+  RequestHead sized = upgrade();
+  sized.headers.add("Content-Length", "2");
+  EXPECT_FALSE(is_websocket(sized));
+  RequestHead chunked = upgrade();
+  chunked.headers.add("Transfer-Encoding", "chunked");
+  EXPECT_FALSE(is_websocket(chunked));
+}
+
+TEST(RequestHead, AConnectIsForATunnelOrForAProtocol) {
+  RequestHead connect;
+  connect.method = "CONNECT";
+  EXPECT_TRUE(asks_for_tunnel(connect));
+  EXPECT_FALSE(is_websocket(connect));
+  connect.version = Version::Http2;
+  connect.protocol = "WebSocket";
+  EXPECT_FALSE(asks_for_tunnel(connect));
+  EXPECT_TRUE(is_websocket(connect));
+  connect.protocol = "other";
+  EXPECT_FALSE(asks_for_tunnel(connect));
+  EXPECT_FALSE(is_websocket(connect));
+  connect.protocol.clear();
+  connect.method = "GET";
+  EXPECT_FALSE(asks_for_tunnel(connect));
+}
+
+TEST(Target, IsCutIntoPathAndQueryInEveryForm) {
+  const struct {
+    std::string_view target, path, query;
+  } table[] = {{"/a?b=c?d", "/a", "b=c?d"},
+               {"/", "/", ""},
+               {"http://a.test/x?y#z", "/x", "y"},
+               {"http://a.test", "/", ""},
+               {"http://a.test?q", "/", "q"},
+               {"*", "*", ""},
+               {"/go?to=http://b.test/", "/go", "to=http://b.test/"},
+               {"a.test:443", "a.test:443", ""}};
+  for (const auto& row : table) {
+    EXPECT_EQ(split_target(row.target).path, row.path) << row.target;
+    EXPECT_EQ(split_target(row.target).query, row.query) << row.target;
+  }
+}
+
 }  // namespace
 }  // namespace tapdeck::http

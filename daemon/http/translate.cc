@@ -116,24 +116,16 @@ std::string_view authority_of(const RequestHead& head) {
 
 }  // namespace
 
-bool is_websocket(const RequestHead& head) {
-  if (head.version == Version::Http2) return head.method == "CONNECT" && iequals(head.protocol, "websocket");
-  // With a body it is a GET that offers an upgrade, and nothing more.
-  return head.method == "GET" && head.version == Version::Http11 && head.headers.has_token("upgrade", "websocket") &&
-         head.headers.has_token("connection", "upgrade") && !head.headers.find("transfer-encoding") &&
-         head.headers.find("content-length").value_or("0") == "0";
-}
-
 bool accepts_websocket(const RequestHead& request, int status) {
   if (!is_websocket(request)) return false;
-  return request.version == Version::Http2 ? status / 100 == 2 : status == 101;
+  return request.method == "CONNECT" ? status / 100 == 2 : status == 101;
 }
 
 Result<void> to_h2(const RequestHead& head, std::string_view scheme, Headers& fields) {
   fields.clear();
   if (!is_token(head.method)) return refuse_request("the method");
   const bool websocket = is_websocket(head);
-  const bool tunnel = head.method == "CONNECT" && head.protocol.empty();
+  const bool tunnel = asks_for_tunnel(head);
   const Target target = split(head);
   std::string_view authority = authority_of(head);
   std::string lower_scheme;

@@ -11,8 +11,6 @@
 
 namespace tapdeck::http {
 
-// A WebSocket handshake in either form: GET with Upgrade: websocket, or CONNECT with :protocol websocket.
-[[nodiscard]] bool is_websocket(const RequestHead& head);
 // The status that answers a WebSocket handshake with yes: 101 to an h1 request, 2xx to an extended CONNECT.
 [[nodiscard]] bool accepts_websocket(const RequestHead& request, int status);
 
@@ -32,7 +30,8 @@ Result<void> to_h2_trailers(const Headers& trailers, Headers& fields);
 // extended CONNECT for WebSocket becomes GET with Upgrade and Connection; Sec-WebSocket-Key must be among its headers
 // or be added before. Error Protocol where there is no authority, Unsupported for another :protocol.
 Result<RequestHead> to_h1(const RequestHead& head);
-// The answer to `upgrades` (a WebSocket GET): a 2xx with Sec-WebSocket-Accept becomes 101 with Upgrade and Connection.
+// What a response answers. WebSocket: a GET that asks for one; a 2xx with Sec-WebSocket-Accept then becomes 101 with
+// Upgrade and Connection.
 enum class Answers { Plain, WebSocket };
 Result<ResponseHead> to_h1(const ResponseHead& head, Answers answers);
 

@@ -57,16 +57,13 @@ Result<void> BpfMaps::need_tc() {
   tapdeck_tc* tc = tapdeck_tc__open();
   if (tc == nullptr) return fail_libbpf(errno, "open BPF object");
   load_no_program(tc->obj);
-  bpf_map* map = nullptr;
-  int error = 0;
-  bpf_object__for_each_map(map, tc->obj) {
-    const int fd = bpf_map__is_internal(map) ? -1 : map_fd(bpf_map__name(map));
-    if (fd >= 0 && error == 0) error = bpf_map__reuse_fd(map, fd);
+  auto done = share_maps(tc->obj, [this](const char* name) { return map_fd(name); }, OwnMaps::Yes);
+  if (const int error = done ? tapdeck_tc__load(tc) : 0; error != 0) {
+    done = fail_libbpf(error, "create BPF maps of the tc path");
   }
-  if (error == 0) error = tapdeck_tc__load(tc);
-  if (error != 0) {
+  if (!done) {
     tapdeck_tc__destroy(tc);
-    return fail_libbpf(error, "create BPF maps of the tc path");
+    return done;
   }
   tc_ = tc;
   return {};
@@ -158,8 +155,8 @@ uint64_t BpfMaps::sweep_flows(uint64_t now_ns, uint64_t max_age_ns) const {
   return removed;
 }
 
-Result<void> BpfMaps::set_tc_listener(uint32_t slot, bool v6, unsigned worker, int listener_fd) const {
-  const uint32_t index = (slot * 2 + (v6 ? 1 : 0)) * TAPDECK_MAX_WORKERS + worker;
+Result<void> BpfMaps::set_tc_listener(uint32_t slot, Endpoint::Family family, unsigned worker, int listener_fd) const {
+  const uint32_t index = (slot * 2 + (family == Endpoint::Family::V6 ? 1 : 0)) * TAPDECK_MAX_WORKERS + worker;
   const auto value = static_cast<uint64_t>(listener_fd);
   if (bpf_map_update_elem(bpf_map__fd(tc_->maps.tc_listeners), &index, &value, BPF_ANY) != 0) {
     return fail_errno(errno, "put listener into the sockmap", Origin::Kernel);

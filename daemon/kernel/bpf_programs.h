@@ -9,11 +9,10 @@
 #include <vector>
 
 #include "bpf/shared.h"
+#include "daemon/base/endpoint.h"
 #include "daemon/base/result.h"
 #include "daemon/base/unique_fd.h"
 
-struct bpf_object;
-struct bpf_map;
 struct tapdeck_cgroup;
 struct tapdeck_tc;
 
@@ -53,7 +52,8 @@ class BpfMaps {
 
   // The maps only the tc path needs exist after this.
   [[nodiscard]] Result<void> need_tc();
-  [[nodiscard]] Result<void> set_tc_listener(uint32_t slot, bool v6, unsigned worker, int listener_fd) const;
+  [[nodiscard]] Result<void> set_tc_listener(uint32_t slot, Endpoint::Family family, unsigned worker,
+                                             int listener_fd) const;
 
  private:
   friend class CgroupPrograms;

@@ -177,9 +177,8 @@ class Capture {
  public:
   // Loads maps; nothing is attached. What a crashed predecessor left attached in run_dir keeps refusing until the same
   // cgroup or interface is attached again, 5 s at most (hold_predecessor), so that closed targets have no open moment.
-  // Errors: Permission
-  // (detail names the capability), Unsupported (kernel feature), Io (run_dir). Several instances may share a run_dir.
-  // `sink` outlives the Capture. The lease starts expired: call renew_lease() before attaching.
+  // Errors: Permission (detail names the capability), Unsupported (kernel feature), Io (run_dir). Several instances may
+  // share a run_dir. `sink` outlives the Capture. The lease starts expired: call renew_lease() before attaching.
   [[nodiscard]] static Result<std::unique_ptr<Capture>> create(CaptureOptions options, ListenerSink& sink);
 
   // Detaches everything, except that fail-closed targets stay attached, refusing, after keep_closed().

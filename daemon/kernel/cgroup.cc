@@ -8,11 +8,12 @@
 
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <memory>
 #include <sstream>
+
+#include "daemon/base/mount_path.h"
 
 namespace tapdeck::kernel {
 namespace {
@@ -55,22 +56,6 @@ void collect(int directory, std::vector<int>& out) {
   }
 }
 
-// /proc/mounts writes space, tab, newline and backslash as \ooo.
-std::string unescape(const std::string& text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    unsigned value = 0;
-    if (text[i] == '\\' && i + 3 < text.size() &&
-        std::from_chars(&text[i + 1], &text[i + 1] + 3, value, 8).ptr == &text[i + 1] + 3) {
-      out.push_back(static_cast<char>(value));
-      i += 3;
-    } else {
-      out.push_back(text[i]);
-    }
-  }
-  return out;
-}
-
 }  // namespace
 
 std::optional<std::string> parse_cgroup2_mount(const std::string& proc_mounts) {
@@ -80,7 +65,7 @@ std::optional<std::string> parse_cgroup2_mount(const std::string& proc_mounts) {
     std::istringstream fields(line);
     std::string device, directory, type;
     fields >> device >> directory >> type;
-    if (type == "cgroup2") return unescape(directory);
+    if (type == "cgroup2") return unescape_mount_path(directory);
   }
   return std::nullopt;
 }
@@ -89,24 +74,23 @@ std::optional<std::string> parse_cgroup2_path(const std::string& proc_pid_cgroup
   std::istringstream lines(proc_pid_cgroup);
   std::string line;
   while (std::getline(lines, line)) {
-    if (line.starts_with("0::")) return line.substr(3);
+    if (line.starts_with("0::/")) return line.substr(3);
   }
   return std::nullopt;
 }
 
-Result<std::string> find_cgroup2_mount() {
-  TRY(mounts, read_whole("/proc/self/mounts"));
+Result<std::string> find_cgroup2_mount(const std::string& mounts_file) {
+  TRY(mounts, read_whole(mounts_file));
   if (auto path = parse_cgroup2_mount(mounts)) return *path;
-  return fail(Code::Unsupported, "no cgroup2 file system is mounted (mount -t cgroup2 none /sys/fs/cgroup)",
+  return fail(Code::Unsupported,
+              "cgroup2 is not mounted (" + mounts_file + "); mount it: mount -t cgroup2 none /sys/fs/cgroup",
               Origin::Kernel);
 }
 
-Result<std::string> cgroup2_of(int pid) {
-  TRY(mount, find_cgroup2_mount());
-  TRY(text, read_whole(pid == 0 ? "/proc/self/cgroup" : "/proc/" + std::to_string(pid) + "/cgroup"));
-  const auto path = parse_cgroup2_path(text);
-  if (!path) return fail(Code::Unsupported, "process is in no cgroup2", Origin::Kernel);
-  return *path == "/" ? mount : mount + *path;
+Result<std::string> cgroup2_line(const std::string& cgroup_file) {
+  TRY(text, read_whole(cgroup_file));
+  if (auto path = parse_cgroup2_path(text)) return *path;
+  return fail(Code::NotFound, cgroup_file + " has no cgroup2 line", Origin::Kernel);
 }
 
 Result<std::string> cgroup2_with_id(uint64_t id) {

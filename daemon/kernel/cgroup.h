@@ -11,10 +11,11 @@
 
 namespace tapdeck::kernel {
 
-// Mount point of cgroup2, wherever it is (hybrid layouts put it below a v1 hierarchy). Unsupported when there is none.
-[[nodiscard]] Result<std::string> find_cgroup2_mount();
-// Directory in that mount of the cgroup2 in which process `pid` is; 0 means ourselves.
-[[nodiscard]] Result<std::string> cgroup2_of(int pid);
+// The first mount point of cgroup2, wherever it is (hybrid layouts put it below a v1 hierarchy). Unsupported when there
+// is none.
+[[nodiscard]] Result<std::string> find_cgroup2_mount(const std::string& mounts_file = "/proc/self/mounts");
+// The path of the 0:: line of a /proc/PID/cgroup file; begins with '/'. NotFound: no such process, or no cgroup2 line.
+[[nodiscard]] Result<std::string> cgroup2_line(const std::string& cgroup_file);
 // The directory of the cgroup with this id, as BPF programs and inodes have it. NotFound: it is gone, or may not be
 // looked for (CAP_DAC_READ_SEARCH).
 [[nodiscard]] Result<std::string> cgroup2_with_id(uint64_t id);

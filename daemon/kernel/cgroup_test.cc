@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "daemon/base/test_directory.h"
+
 namespace tapdeck::kernel {
 namespace {
 
@@ -26,6 +28,34 @@ TEST(Cgroup, NoCgroup2IsAbsence) {
 TEST(Cgroup, PathOfAProcessIsTheLineOfHierarchyZero) {
   EXPECT_EQ(parse_cgroup2_path("9:name=systemd:/a\n0::/machine.slice/x.scope\n"), "/machine.slice/x.scope");
   EXPECT_FALSE(parse_cgroup2_path("9:name=systemd:/a\n"));
+}
+
+class CgroupFiles : public testing::Test {
+ protected:
+  [[nodiscard]] std::string write(const std::string& text) const { return directory_.write("f", text); }
+  TestDirectory directory_;
+};
+
+TEST_F(CgroupFiles, MountIsFoundInTheGivenTable) {
+  EXPECT_EQ(find_cgroup2_mount(write("tmpfs /sys/fs/cgroup tmpfs rw 0 0\n"
+                                     "cgroup2 /sys/fs/cgroup/a\\040b cgroup2 rw 0 0\n"))
+                .value(),
+            "/sys/fs/cgroup/a b");
+  EXPECT_EQ(find_cgroup2_mount("/nonexistent-tapdeck").error().code, Code::NotFound);
+}
+
+TEST_F(CgroupFiles, SaysHowToMountWhatIsMissing) {
+  const auto mount = find_cgroup2_mount(write("cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\n"));
+  ASSERT_FALSE(mount);
+  EXPECT_EQ(mount.error().code, Code::Unsupported);
+  EXPECT_NE(mount.error().detail.find("mount -t cgroup2"), std::string::npos);
+}
+
+TEST_F(CgroupFiles, TheCgroup2LineIsReadAmongOthers) {
+  EXPECT_EQ(cgroup2_line(write("9:name=systemd:/user.slice\n4:memory:/jobs\n0::/user.slice/a:b\n")).value(),
+            "/user.slice/a:b");
+  EXPECT_EQ(cgroup2_line(write("4:memory:/jobs\n")).error().code, Code::NotFound);
+  EXPECT_EQ(cgroup2_line("/proc/2147483646/cgroup").error().code, Code::NotFound);
 }
 
 TEST(Cgroup, OrdinaryDirectoryIsRefused) {

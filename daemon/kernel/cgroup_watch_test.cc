@@ -7,10 +7,11 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
+
+#include "daemon/base/test_directory.h"
 
 namespace tapdeck::kernel {
 namespace {
@@ -20,13 +21,9 @@ namespace fs = std::filesystem;
 class CgroupWatchTest : public testing::Test {
  protected:
   void SetUp() override {
-    std::array<char, 40> name{"/tmp/tapdeck-test-watch-XXXXXX"};
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    root_ = name.data();
     make("");
     begin(CgroupWatch::kMaxDirectories);
   }
-  ~CgroupWatchTest() override { fs::remove_all(root_); }
 
   void begin(size_t bound) {
     auto watch = CgroupWatch::open(bound);
@@ -63,7 +60,8 @@ class CgroupWatchTest : public testing::Test {
     return ::poll(&one, 1, 0) == 1;
   }
 
-  std::string root_;
+  TestDirectory directory_;
+  const std::string& root_ = directory_.path();
   std::unique_ptr<CgroupWatch> watch_;
   bool inhabited_ = false;
   bool lost_ = false;

@@ -73,7 +73,8 @@ NetnsTable::~NetnsTable() {
   for (auto& [cookie, ns] : namespaces_) retire(cookie, ns);
 }
 
-Result<void> NetnsTable::make_family(Made& made, bool v6, unsigned count, uint32_t seed) const {
+Result<void> NetnsTable::make_family(Made& made, Endpoint::Family family, unsigned count, uint32_t seed) const {
+  const bool v6 = family == Endpoint::Family::V6;
   const auto ports = candidate_ports(local_port_range(), seed);
   size_t next = 0;
   for (unsigned i = 0; i < count; ++i) {
@@ -106,7 +107,7 @@ Result<void> NetnsTable::make_inside(Made& made, uint64_t wanted) const {
   made.cookie = cookie;
   if (namespaces_.contains(cookie)) return {};
   const unsigned count = listeners_wanted(local_port_range(), options_.workers, options_.listeners_max);
-  if (auto v4 = make_family(made, false, count, port_seed()); !v4) {
+  if (auto v4 = make_family(made, Endpoint::Family::V4, count, port_seed()); !v4) {
     if (v4.error().sys_errno == EADDRNOTAVAIL) {
       return fail(Code::Unreachable, "loopback is down in the target's network namespace", Origin::Kernel);
     }
@@ -117,7 +118,7 @@ Result<void> NetnsTable::make_inside(Made& made, uint64_t wanted) const {
 
 // No ::1 (IPv6 switched off, or not up yet) means that no IPv6 flow needs a listener yet.
 Result<void> NetnsTable::make_v6(Made& made, unsigned count) const {
-  if (auto v6 = make_family(made, true, count, port_seed());
+  if (auto v6 = make_family(made, Endpoint::Family::V6, count, port_seed());
       !v6 && v6.error().sys_errno != EADDRNOTAVAIL && v6.error().sys_errno != EAFNOSUPPORT) {
     return v6;
   }
@@ -165,26 +166,25 @@ Result<void> NetnsTable::publish(Namespace& ns, uint64_t cookie, Made& made) {
 }
 
 // While we hold its descriptor, an inode number names one namespace.
-NetnsTable::Namespace* NetnsTable::find(uint64_t inode) {
-  for (auto& [cookie, ns] : namespaces_) {
-    if (ns.inode == inode && !ns.listener_ids.empty()) return &ns;
-  }
-  return nullptr;
+NetnsTable::Namespaces::iterator NetnsTable::find(uint64_t inode) {
+  return std::ranges::find_if(
+      namespaces_, [&](const auto& item) { return item.second.inode == inode && !item.second.listener_ids.empty(); });
 }
 
 bool NetnsTable::note(uint32_t target, uint64_t inode) {
-  Namespace* const ns = find(inode);
-  if (ns == nullptr) return false;
-  ns->users |= 1ULL << target;
-  ns->unseen = 0;
-  return ns->is_complete();
+  const auto found = find(inode);
+  if (found == namespaces_.end()) return false;
+  Namespace& ns = found->second;
+  ns.users |= 1ULL << target;
+  ns.unseen = 0;
+  return ns.is_complete();
 }
 
 Result<void> NetnsTable::prepare(uint32_t target, UniqueFd netns_fd) {
   struct stat info{};
   if (::fstat(netns_fd.get(), &info) != 0) return fail_errno(errno, "stat network namespace", Origin::Kernel);
   TRY_VOID(use(target, std::move(netns_fd)));
-  if (Namespace* const ns = find(info.st_ino)) ns->prepared |= 1ULL << target;
+  if (const auto found = find(info.st_ino); found != namespaces_.end()) found->second.prepared |= 1ULL << target;
   return {};
 }
 
@@ -193,9 +193,8 @@ Result<void> NetnsTable::use(uint32_t target, UniqueFd netns_fd, uint64_t cookie
   if (::fstat(netns_fd.get(), &info) != 0) return fail_errno(errno, "stat network namespace", Origin::Kernel);
   const uint64_t bit = 1ULL << target;
   if (note(target, info.st_ino)) return {};
-  for (auto& [known, ns] : namespaces_) {
-    if (ns.inode != info.st_ino || ns.listener_ids.empty()) continue;
-    complete(known, ns);
+  if (const auto found = find(info.st_ino); found != namespaces_.end()) {
+    complete(found->first, found->second);
     return {};
   }
   std::erase_if(namespaces_, [&](const auto& item) {  // in its grace time, and wanted again: begin anew

@@ -81,11 +81,13 @@ class NetnsTable {
   };
   struct Made;  // sockets made inside, not published yet
 
-  [[nodiscard]] Namespace* find(uint64_t inode);  // with listeners
+  using Namespaces = std::map<uint64_t, Namespace>;  // by cookie
+  // One with listeners, or end().
+  [[nodiscard]] Namespaces::iterator find(uint64_t inode);
   [[nodiscard]] Result<void> make_inside(Made& made, uint64_t cookie) const;
   [[nodiscard]] Result<void> make_v6(Made& made, unsigned count) const;
   void complete(uint64_t cookie, Namespace& ns);
-  [[nodiscard]] Result<void> make_family(Made& made, bool v6, unsigned count, uint32_t seed) const;
+  [[nodiscard]] Result<void> make_family(Made& made, Endpoint::Family family, unsigned count, uint32_t seed) const;
   [[nodiscard]] Result<void> publish(Namespace& ns, uint64_t cookie, Made& made);
   void retire(uint64_t cookie, Namespace& ns);
 
@@ -96,7 +98,7 @@ class NetnsTable {
   const uint64_t home_cookie_;
   uint64_t next_id_ = 1;
   mutable std::shared_mutex mutex_;  // guards the shape of namespaces_ and each fd; written by the control thread only
-  std::map<uint64_t, Namespace> namespaces_;  // by cookie
+  Namespaces namespaces_;
 };
 
 }  // namespace tapdeck::kernel

@@ -1,5 +1,4 @@
 #include <fcntl.h>
-#include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
@@ -25,6 +24,7 @@
 #include "daemon/kernel/capture.h"
 #include "daemon/kernel/cgroup.h"
 #include "daemon/kernel/escapes.h"
+#include "daemon/kernel/netlink_message.h"
 #include "daemon/kernel/netns.h"
 #include "daemon/kernel/probe_internal.h"
 
@@ -162,68 +162,21 @@ Result<void> default_route(const char* gateway) {
   return {};
 }
 
-// RTM_NEWLINK with nested attributes; `begin` returns where the length goes.
-class LinkMessage {
- public:
-  LinkMessage() : bytes_(NLMSG_LENGTH(sizeof(ifinfomsg))) {}
-  size_t begin(uint16_t type) {
-    const size_t at = bytes_.size();
-    append_header(type, 0);
-    return at;
-  }
-  void end(size_t at) {
-    const auto length = static_cast<uint16_t>(bytes_.size() - at);
-    std::memcpy(bytes_.data() + at, &length, sizeof(length));
-  }
-  void add(uint16_t type, const void* data, size_t size) {
-    append_header(type, static_cast<uint16_t>(size));
-    raw(data, size);
-  }
-  void raw(const void* data, size_t size) {
-    const auto* from = static_cast<const char*>(data);
-    bytes_.insert(bytes_.end(), from, from + size);
-    bytes_.resize(NLMSG_ALIGN(bytes_.size()));
-  }
-  std::vector<char>& finish() {
-    nlmsghdr header{};
-    header.nlmsg_len = static_cast<uint32_t>(bytes_.size());
-    header.nlmsg_type = RTM_NEWLINK;
-    header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-    std::memcpy(bytes_.data(), &header, sizeof(header));
-    return bytes_;
-  }
-
- private:
-  void append_header(uint16_t type, uint16_t payload) {
-    const rtattr head{static_cast<unsigned short>(RTA_LENGTH(payload)), type};
-    raw(&head, sizeof(head));
-  }
-  std::vector<char> bytes_;
-};
-
 Result<void> make_veth(const char* here, const char* there, int peer_netns) {
-  LinkMessage message;
-  message.add(IFLA_IFNAME, here, std::strlen(here) + 1);
+  NetlinkMessage message(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+  message.body(ifinfomsg{});
+  message.attribute(IFLA_IFNAME, here, std::strlen(here) + 1);
   const size_t info = message.begin(IFLA_LINKINFO);
-  message.add(IFLA_INFO_KIND, "veth", 5);
+  message.attribute(IFLA_INFO_KIND, "veth", 5);
   const size_t data = message.begin(IFLA_INFO_DATA);
   const size_t peer = message.begin(VETH_INFO_PEER);
-  const ifinfomsg none{};
-  message.raw(&none, sizeof(none));
-  message.add(IFLA_IFNAME, there, std::strlen(there) + 1);
-  message.add(IFLA_NET_NS_FD, &peer_netns, sizeof(peer_netns));
+  message.body(ifinfomsg{});
+  message.attribute(IFLA_IFNAME, there, std::strlen(there) + 1);
+  message.attribute(IFLA_NET_NS_FD, &peer_netns, sizeof(peer_netns));
   message.end(peer);
   message.end(data);
   message.end(info);
-  const auto& bytes = message.finish();
-  const UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
-  alignas(nlmsghdr) std::array<char, 1024> answer{};
-  if (::send(fd.get(), bytes.data(), bytes.size(), 0) < 0 || ::recv(fd.get(), answer.data(), answer.size(), 0) < 0) {
-    return fail_errno(errno, "make veth");
-  }
-  const int error = -static_cast<const nlmsgerr*>(NLMSG_DATA(reinterpret_cast<nlmsghdr*>(answer.data())))->error;
-  if (error != 0) return fail_errno(error, "make veth");
-  return {};
+  return ask_netlink(message, "make veth");
 }
 
 }  // namespace

@@ -2,11 +2,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstdlib>
 #include <filesystem>
 #include <thread>
 
+#include "daemon/base/test_directory.h"
 #include "daemon/kernel/capture.h"
 #include "daemon/kernel/control_thread.h"
 #include "daemon/kernel/netns_table.h"
@@ -17,16 +16,6 @@ namespace tapdeck::kernel {
 namespace {
 
 namespace fs = std::filesystem;
-
-class Directory {
- public:
-  Directory() {
-    std::array<char, 40> name{"/tmp/tapdeck-test-records-XXXXXX"};
-    if (::mkdtemp(name.data()) != nullptr) path = name.data();
-  }
-  ~Directory() { fs::remove_all(path); }
-  std::string path;
-};
 
 TEST(TcFilterRecord, SurvivesTheFile) {
   TcFilter filter;
@@ -48,74 +37,74 @@ TEST(TcFilterRecord, DamagedTextIsAbsence) {
 }
 
 TEST(RunDirectory, HasOneOwnerAndGoesWhenNothingIsLeft) {
-  const Directory directory;
-  auto first = RunDirectory::open(directory.path + "/run");
+  const TestDirectory directory;
+  auto first = RunDirectory::open(directory.path() + "/run");
   ASSERT_TRUE(first) << first.error().message();
-  EXPECT_EQ(RunDirectory::open_at(directory.path + "/run", kDirectory).error().code, Code::Busy);
-  auto beside = RunDirectory::open(directory.path + "/run");
+  EXPECT_EQ(RunDirectory::open_at(directory.path() + "/run", kDirectory).error().code, Code::Busy);
+  auto beside = RunDirectory::open(directory.path() + "/run");
   ASSERT_TRUE(beside) << "a second instance gets records of its own";
   beside->close();
-  EXPECT_EQ(clean_leftovers(directory.path + "/run").error().code, Code::Busy);
+  EXPECT_EQ(clean_leftovers(directory.path() + "/run").error().code, Code::Busy);
   first->close();
-  EXPECT_FALSE(fs::exists(directory.path + "/run/kernel"));
-  EXPECT_TRUE(clean_leftovers(directory.path + "/run"));
+  EXPECT_FALSE(fs::exists(directory.path() + "/run/kernel"));
+  EXPECT_TRUE(clean_leftovers(directory.path() + "/run"));
   EXPECT_TRUE(clean_leftovers("/nonexistent-tapdeck-run"));
 }
 
 TEST(RunDirectory, WhatADeadSecondInstanceLeftIsSwept) {
-  const Directory directory;
-  const std::string dead = directory.path + "/kernel-2147483646";  // above every pid_max
+  const TestDirectory directory;
+  const std::string dead = directory.path() + "/kernel-2147483646";  // above every pid_max
   fs::create_directories(dead);
-  auto run = RunDirectory::open(directory.path);
+  auto run = RunDirectory::open(directory.path());
   ASSERT_TRUE(run);
   EXPECT_FALSE(fs::exists(dead));
   run->close();
 }
 
 TEST(RunDirectory, WhatTheDeadLeftSaysWhetherItStillRefuses) {
-  const Directory directory;
-  EXPECT_EQ(aftermath_of_the_dead(directory.path), Aftermath::None) << "an orderly stop leaves nothing";
-  auto run = RunDirectory::open(directory.path);
+  const TestDirectory directory;
+  EXPECT_EQ(aftermath_of_the_dead(directory.path()), Aftermath::None) << "an orderly stop leaves nothing";
+  auto run = RunDirectory::open(directory.path());
   ASSERT_TRUE(run) << run.error().message();
-  EXPECT_EQ(aftermath_of_the_dead(directory.path), Aftermath::None) << "nothing was captured";
+  EXPECT_EQ(aftermath_of_the_dead(directory.path()), Aftermath::None) << "nothing was captured";
   ASSERT_TRUE(run->write(std::string(kOldFilterRecord) + "3", "record"));
-  EXPECT_EQ(aftermath_of_the_dead(directory.path), Aftermath::Stands);
-  ASSERT_TRUE(run->write(kPinsRecord, directory.path + "/kernel/bpf"));
-  EXPECT_EQ(aftermath_of_the_dead(directory.path), Aftermath::Lost) << "its bpffs is not there any more";
+  EXPECT_EQ(aftermath_of_the_dead(directory.path()), Aftermath::Stands);
+  ASSERT_TRUE(run->write(kPinsRecord, directory.path() + "/kernel/bpf"));
+  EXPECT_EQ(aftermath_of_the_dead(directory.path()), Aftermath::Lost) << "its bpffs is not there any more";
 }
 
 TEST(RunDirectory, TheSecondDeathInARowDoesNotOverwriteTheRecordOfTheFirst) {
-  const Directory directory;
+  const TestDirectory directory;
   TcFilter filter;
   filter.ifindex = 2147483646;  // no such interface
   filter.program_id = 1;
   for (int life = 0; life < 2; ++life) {
-    auto run = RunDirectory::open(directory.path);
+    auto run = RunDirectory::open(directory.path());
     ASSERT_TRUE(run);
     filter.made_qdisc = life == 0;
     ASSERT_TRUE(run->write(std::string(kFilterRecord) + "3", filter.to_record()));
   }
-  auto run = RunDirectory::open(directory.path);
+  auto run = RunDirectory::open(directory.path());
   ASSERT_TRUE(run);
   EXPECT_TRUE(run->old_filters_made_qdisc(filter.ifindex)) << "known from the first one only";
   EXPECT_FALSE(run->old_filters_made_qdisc(filter.ifindex - 1));
   run->close();
-  EXPECT_FALSE(fs::exists(directory.path + "/kernel")) << "both are released with their interface gone";
+  EXPECT_FALSE(fs::exists(directory.path() + "/kernel")) << "both are released with their interface gone";
 }
 
 TEST(RunDirectory, DamagedRecordsDoNotStopTheNextStart) {
-  const Directory directory;
-  fs::create_directories(directory.path + "/kernel");
-  auto run = RunDirectory::open(directory.path);
+  const TestDirectory directory;
+  fs::create_directories(directory.path() + "/kernel");
+  auto run = RunDirectory::open(directory.path());
   ASSERT_TRUE(run);
   ASSERT_TRUE(run->write(std::string(kFilterRecord) + "3", "garbage"));
-  ASSERT_TRUE(run->write(kPinsRecord, directory.path + "/kernel/bpf"));
+  ASSERT_TRUE(run->write(kPinsRecord, directory.path() + "/kernel/bpf"));
   ASSERT_TRUE(run->write(kSteeringRecord, "garbage"));
   run->close();
-  EXPECT_TRUE(fs::exists(directory.path + "/kernel/lock")) << "records are left: the directory stays";
+  EXPECT_TRUE(fs::exists(directory.path() + "/kernel/lock")) << "records are left: the directory stays";
   run = fail(Code::Closed, "");  // gives the lock back
-  EXPECT_TRUE(clean_leftovers(directory.path));
-  EXPECT_FALSE(fs::exists(directory.path + "/kernel"));
+  EXPECT_TRUE(clean_leftovers(directory.path()));
+  EXPECT_FALSE(fs::exists(directory.path() + "/kernel"));
 }
 
 TEST(Addresses, MappedFormIsReversible) {

@@ -7,7 +7,6 @@
 
 #include <linux/fib_rules.h>
 #include <linux/if_arp.h>
-#include <linux/netlink.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <sys/ioctl.h>
@@ -21,6 +20,7 @@
 #include <memory>
 
 #include "daemon/base/unique_fd.h"
+#include "daemon/kernel/netlink_message.h"
 
 namespace tapdeck::kernel {
 namespace {
@@ -28,64 +28,14 @@ namespace {
 constexpr uint32_t kRulePriority = 9140;  // after `local` (0), before `main` (32766)
 constexpr uint32_t kLoopbackIndex = 1;
 
-// One netlink message being written.
-class Message {
- public:
-  Message(uint16_t type, uint16_t flags) {
-    header()->nlmsg_type = type;
-    header()->nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | flags);
-    header()->nlmsg_len = NLMSG_LENGTH(0);
-  }
-  template <class T>
-  void body(const T& value) {
-    std::memcpy(buffer_.data() + header()->nlmsg_len, &value, sizeof(value));
-    header()->nlmsg_len = static_cast<uint32_t>(NLMSG_ALIGN(header()->nlmsg_len + sizeof(value)));
-  }
-  void attribute(uint16_t type, uint32_t value) { attribute(type, &value, sizeof(value)); }
-  void attribute(uint16_t type, const void* value, size_t size) {
-    const rtattr head{static_cast<unsigned short>(RTA_LENGTH(size)), type};
-    std::memcpy(buffer_.data() + header()->nlmsg_len, &head, sizeof(head));
-    std::memcpy(buffer_.data() + header()->nlmsg_len + RTA_LENGTH(0), value, size);
-    header()->nlmsg_len += static_cast<uint32_t>(RTA_SPACE(size));
-  }
-  [[nodiscard]] nlmsghdr* header() { return reinterpret_cast<nlmsghdr*>(buffer_.data()); }
-
- private:
-  alignas(nlmsghdr) std::array<char, 512> buffer_{};
-};
-
-Result<void> exchange(Message& message, const std::string& what, const std::function<void(const nlmsghdr*)>& each) {
-  const UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
-  if (!fd) return fail_errno(errno, "netlink socket", Origin::Kernel);
-  if (::send(fd.get(), message.header(), message.header()->nlmsg_len, 0) < 0) {
-    return fail_errno(errno, what, Origin::Kernel);
-  }
-  alignas(nlmsghdr) std::array<char, 32768> answer{};
-  for (;;) {
-    const ssize_t n = ::recv(fd.get(), answer.data(), answer.size(), 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail_errno(errno, what, Origin::Kernel);
-    auto length = static_cast<unsigned>(n);
-    for (auto* h = reinterpret_cast<nlmsghdr*>(answer.data()); NLMSG_OK(h, length); h = NLMSG_NEXT(h, length)) {
-      if (h->nlmsg_type == NLMSG_DONE) return {};
-      if (h->nlmsg_type == NLMSG_ERROR) {
-        const int error = -static_cast<const nlmsgerr*>(NLMSG_DATA(h))->error;
-        if (error == 0) return {};
-        return fail_errno(error, what, Origin::Kernel);
-      }
-      if (each) each(h);
-    }
-  }
-}
-
-Result<void> change(Message& message, const std::string& what, int harmless) {
-  auto done = exchange(message, what, nullptr);
+Result<void> change(NetlinkMessage& message, const std::string& what, int harmless) {
+  auto done = ask_netlink(message, what);
   if (!done && done.error().sys_errno == harmless) return {};
   return done;
 }
 
-Message rule_message(uint16_t type, uint16_t flags, uint8_t family, const Steering& steering) {
-  Message message(type, flags);
+NetlinkMessage rule_message(uint16_t type, uint16_t flags, uint8_t family, const Steering& steering) {
+  NetlinkMessage message(type, flags);
   fib_rule_hdr rule{};
   rule.family = family;
   rule.action = FR_ACT_TO_TBL;
@@ -97,8 +47,8 @@ Message rule_message(uint16_t type, uint16_t flags, uint8_t family, const Steeri
   return message;
 }
 
-Message route_message(uint16_t type, uint16_t flags, uint8_t family, const Steering& steering) {
-  Message message(type, flags);
+NetlinkMessage route_message(uint16_t type, uint16_t flags, uint8_t family, const Steering& steering) {
+  NetlinkMessage message(type, flags);
   rtmsg route{};
   route.rtm_family = family;
   route.rtm_table = RT_TABLE_UNSPEC;
@@ -128,14 +78,14 @@ Endpoint route_source(const Endpoint& towards) {
   const void* const address = v6 ? static_cast<const void*>(&reinterpret_cast<sockaddr_in6*>(&raw)->sin6_addr)
                                  : static_cast<const void*>(&reinterpret_cast<sockaddr_in*>(&raw)->sin_addr);
   const size_t size = v6 ? sizeof(in6_addr) : sizeof(in_addr);
-  Message message(RTM_GETROUTE, NLM_F_ACK);
+  NetlinkMessage message(RTM_GETROUTE, NLM_F_ACK);
   rtmsg route{};
   route.rtm_family = v6 ? AF_INET6 : AF_INET;
   route.rtm_dst_len = static_cast<unsigned char>(8 * size);
   message.body(route);
   message.attribute(RTA_DST, address, size);
   Endpoint source;
-  auto asked = exchange(message, "look up a route", [&](const nlmsghdr* answer) {
+  auto asked = ask_netlink(message, "look up a route", [&](const nlmsghdr* answer) {
     if (answer->nlmsg_type != RTM_NEWROUTE) return;
     const auto* found = static_cast<const rtmsg*>(NLMSG_DATA(answer));
     auto left = static_cast<int>(RTM_PAYLOAD(answer));
@@ -201,11 +151,11 @@ void walk(const rtattr* at, int left, const std::function<void(const rtattr*)>& 
 }
 
 Result<void> ask_link(int ifindex, const std::function<void(const rtattr*)>& each) {
-  Message message(RTM_GETLINK, NLM_F_ACK);
+  NetlinkMessage message(RTM_GETLINK, NLM_F_ACK);
   ifinfomsg body{};
   body.ifi_index = ifindex;
   message.body(body);
-  return exchange(message, "interface " + std::to_string(ifindex), [&](const nlmsghdr* h) {
+  return ask_netlink(message, "interface " + std::to_string(ifindex), [&](const nlmsghdr* h) {
     if (h->nlmsg_type != RTM_NEWLINK) return;
     const auto* link = static_cast<const ifinfomsg*>(NLMSG_DATA(h));
     walk(IFLA_RTA(link), static_cast<int>(IFLA_PAYLOAD(h)), each);
@@ -271,13 +221,13 @@ bool loopback_is_up() {
 Result<int> count_tc_filters(int ifindex) {
   int count = 0;
   for (const uint32_t parent : {TC_H_MIN_INGRESS, TC_H_MIN_EGRESS}) {
-    Message message(RTM_GETTFILTER, NLM_F_DUMP);
+    NetlinkMessage message(RTM_GETTFILTER, NLM_F_DUMP);
     tcmsg body{};
     body.tcm_family = AF_UNSPEC;
     body.tcm_ifindex = ifindex;
     body.tcm_parent = TC_H_MAKE(TC_H_CLSACT, parent);
     message.body(body);
-    TRY_VOID(exchange(message, "list tc filters", [&](const nlmsghdr* h) {
+    TRY_VOID(ask_netlink(message, "list tc filters", [&](const nlmsghdr* h) {
       // A dump also lists one header without handle for each priority.
       if (h->nlmsg_type == RTM_NEWTFILTER && static_cast<const tcmsg*>(NLMSG_DATA(h))->tcm_handle != 0) ++count;
     }));

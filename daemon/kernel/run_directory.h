@@ -15,8 +15,8 @@ namespace tapdeck::kernel {
 class RunDirectory {
  public:
   // Makes `run_dir`/kernel (0700) and takes its lock; while another process holds that, `run_dir`/kernel-PID.
-  // What a dead predecessor left attached is kept until release_old*():
-  // a closed target must not be open between its daemon's death and its successor's attach. Its routes go at once.
+  // What a dead predecessor left attached is kept until release_old*(): a closed target must not be open between its
+  // daemon's death and its successor's attach. Its routes go at once.
   [[nodiscard]] static Result<RunDirectory> open(const std::string& run_dir);
   // The directory of this name or nothing: Busy when another process holds the lock.
   [[nodiscard]] static Result<RunDirectory> open_at(const std::string& run_dir, const std::string& name);

@@ -46,8 +46,8 @@ Result<std::unique_ptr<TcTarget>> TcTarget::open(BpfMaps& maps, const CaptureOpt
   std::unique_ptr<TcTarget> out(new TcTarget(maps, options, slot, interface_name, sink));
   TRY(program, TcProgram::load(maps, slot, options.mark, facts.l2_length, options.workers));
   out->program_ = std::move(program);
-  TRY_VOID(out->make_listeners(false, home_cookie, next_id));
-  auto v6 = out->make_listeners(true, home_cookie, next_id);
+  TRY_VOID(out->make_listeners(Endpoint::Family::V4, home_cookie, next_id));
+  auto v6 = out->make_listeners(Endpoint::Family::V6, home_cookie, next_id);
   if (!v6 && v6.error().sys_errno != EADDRNOTAVAIL && v6.error().sys_errno != EAFNOSUPPORT) {
     return std::unexpected(v6.error());
   }
@@ -59,17 +59,19 @@ TcTarget::~TcTarget() {
   for (const auto& key : own_keys_) maps_.remove_own_listener(key);
 }
 
-Result<void> TcTarget::make_listeners(bool v6, uint64_t home_cookie, const std::function<uint64_t()>& next_id) {
+Result<void> TcTarget::make_listeners(Endpoint::Family family, uint64_t home_cookie,
+                                      const std::function<uint64_t()>& next_id) {
   const auto ports = candidate_ports(local_port_range(), static_cast<uint32_t>(::getpid()) * 131U + slot_ * 977U);
   size_t next = 0;
   for (unsigned worker = 0; worker < options_.workers; ++worker) {
     for (;; ++next) {
       if (next == ports.size()) return fail(Code::Exhausted, "no free port for a listener", Origin::Kernel);
-      const Endpoint address = v6 ? listener_address6(ports[next]) : listener_address4(worker, ports[next]);
+      const Endpoint address =
+          family == Endpoint::Family::V6 ? listener_address6(ports[next]) : listener_address4(worker, ports[next]);
       auto fd = make_listener(address, options_.mark, Transparent::Yes);
       if (!fd && fd.error().code == Code::AlreadyExists) continue;
       if (!fd) return std::unexpected(fd.error());
-      TRY_VOID(maps_.set_tc_listener(slot_, v6, worker, fd->get()));
+      TRY_VOID(maps_.set_tc_listener(slot_, family, worker, fd->get()));
       tapdeck_own_key key{};
       key.netns_cookie = home_cookie;
       to_mapped(address, key.address);

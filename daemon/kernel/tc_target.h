@@ -45,7 +45,8 @@ class TcTarget {
  private:
   TcTarget(BpfMaps& maps, const CaptureOptions& options, uint32_t slot, std::string name, ListenerSink& sink)
       : maps_(maps), options_(options), slot_(slot), name_(std::move(name)), sink_(sink) {}
-  [[nodiscard]] Result<void> make_listeners(bool v6, uint64_t home_cookie, const std::function<uint64_t()>& next_id);
+  [[nodiscard]] Result<void> make_listeners(Endpoint::Family family, uint64_t home_cookie,
+                                            const std::function<uint64_t()>& next_id);
 
   BpfMaps& maps_;
   const CaptureOptions& options_;

@@ -13,7 +13,6 @@
 #include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
 #include "daemon/upstream/bound_auth.h"
-#include "daemon/ws/handshake.h"
 
 namespace tapdeck::modes {
 
@@ -146,11 +145,11 @@ net::Task<Result<void>> ForwardHandler::attempt(Exchange& exchange, Attempt& sta
   const bool ends = exchange.request_is_bodyless() || request.method == "CONNECT";
   const auto end = ends ? http::EndStream::Yes : http::EndStream::No;
   const bool is_h1 = state.lane->whole() != nullptr;
-  if (!state.lane->is_settled() && (ws::is_websocket(request) || !request.protocol.empty())) {
+  if (!state.lane->is_settled() && (http::is_websocket(request) || !request.protocol.empty())) {
     return attempt_settled(exchange, state);
   }
   std::optional<http::RequestHead> upgrade;
-  if (is_h1 && request.method == "CONNECT" && ws::is_websocket(request)) upgrade = for_h1_origin(request);
+  if (is_h1 && request.method == "CONNECT" && http::is_websocket(request)) upgrade = for_h1_origin(request);
   if (auto sent = state.lane->send_request(upgrade ? *upgrade : request, end); !sent) return failed(sent.error());
   if (!ends) return attempt_waiting(exchange, state);
   const auto flushed = state.lane->try_flush();

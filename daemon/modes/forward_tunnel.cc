@@ -5,7 +5,6 @@
 #include "daemon/modes/forward_attempt.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
-#include "daemon/ws/handshake.h"
 
 namespace tapdeck::modes {
 
@@ -39,7 +38,7 @@ net::Task<> pump_up(Exchange& exchange, upstream::Lane& lane, net::Deadline& idl
 net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt& state) {
   upstream::Lane& lane = *state.lane;
   Metrics* const counting = state.is_nested ? nullptr : &metrics_;
-  if (counting != nullptr && !ws::is_websocket(exchange.request())) {
+  if (counting != nullptr && !http::is_websocket(exchange.request())) {
     counting->add(exchange.request().method == "CONNECT" ? Counter::TunnelledConnect : Counter::TunnelledUpgrade);
   }
   exchange.become_tunnel();

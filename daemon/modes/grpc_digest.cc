@@ -21,7 +21,7 @@ constexpr coding::Bounds kBounds{.max_output = 64ULL << 20, .max_ratio = 1000, .
 }  // namespace
 
 MessageDigests::MessageDigests(const http::RequestHead& head, const grpc::MessageRules* rules, Metrics* metrics)
-    : method_(store::split_target(head.target).path),
+    : method_(http::split_target(head.target).path),
       coding_(coding::parse_coding(grpc::message_encoding(head.headers))),
       rules_(rules),
       metrics_(metrics) {}

@@ -13,7 +13,8 @@ std::string shown(const std::vector<store::Digest>& messages, size_t index) {
 
 }  // namespace
 
-Result<void> send_status(exchange::Exchange& exchange, const GrpcStatus& status, bool head_sent) {
+Result<void> send_status(exchange::Exchange& exchange, const GrpcStatus& status, StatusIn where) {
+  const bool head_sent = where == StatusIn::Trailers;
   http::ResponseHead head;
   head.status = 200;
   head.reason = "OK";

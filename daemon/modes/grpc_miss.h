@@ -18,7 +18,8 @@ struct GrpcStatus {
 };
 
 // Ends the call: in trailers when the head was sent, else as a trailers-only response (HTTP 200).
-Result<void> send_status(exchange::Exchange& exchange, const GrpcStatus& status, bool head_sent);
+enum class StatusIn : uint8_t { Head, Trailers };
+Result<void> send_status(exchange::Exchange& exchange, const GrpcStatus& status, StatusIn where);
 
 // The miss JSON (miss.h) as short as fields of 8 KiB allow, the default of gRPC clients: without the nearest recording
 // when it would be too long.

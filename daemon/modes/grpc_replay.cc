@@ -28,6 +28,10 @@ namespace {
 // the message says to which. Long for a client that sends both in one go, short for one that waits for the head.
 constexpr std::chrono::milliseconds kOvertaken{50};
 
+StatusIn status_in(const GrpcCall& call) {
+  return call.said.head_sent ? StatusIn::Trailers : StatusIn::Head;
+}
+
 }  // namespace
 
 GrpcReplay::GrpcReplay(const ReplayContext& context) : context_(context), cache_(context.hot_bytes / 4) {}
@@ -205,7 +209,7 @@ net::Task<Result<Answered>> GrpcReplay::conclude(Playing& playing) {
   if (playing.item != nullptr) facts.recording = playing.item->recording.id;
   if (late) {
     const GrpcStatus status{grpc::kDeadlineExceeded, "the deadline of the call passed in replay"};
-    CO_TRY_VOID(send_status(call.exchange(), status, call.said.head_sent));
+    CO_TRY_VOID(send_status(call.exchange(), status, status_in(call)));
   }
   co_return Answered::Yes;
 }
@@ -235,7 +239,7 @@ net::Task<Result<void>> GrpcReplay::answer_miss(Playing& playing) {
   facts.outcome = Outcome::Missed;
   facts.error = "not_recorded";
   const GrpcStatus status{grpc::kFailedPrecondition, miss_text(miss)};
-  co_return send_status(playing.call.exchange(), status, playing.call.said.head_sent);
+  co_return send_status(playing.call.exchange(), status, status_in(playing.call));
 }
 
 net::Task<Result<void>> GrpcReplay::serve(Exchange& exchange, const TargetState& target, const config::Route* route,

@@ -1,7 +1,8 @@
 #include "daemon/modes/limited_exchange.h"
 
-#include <cerrno>
 #include <charconv>
+
+#include "daemon/exchange/error_response.h"
 
 namespace tapdeck::modes {
 
@@ -10,9 +11,7 @@ using exchange::BodyPiece;
 namespace {
 
 std::unexpected<Error> too_large(Origin origin) {
-  const char* whose = origin == Origin::Upstream ? "the response body" : "the request body";
-  return std::unexpected(
-      Error{Code::TooLarge, std::string(whose) + " is longer than limits.max_body", origin, Retry::No, EMSGSIZE});
+  return std::unexpected(exchange::body_limit(origin));
 }
 
 }  // namespace

@@ -6,11 +6,12 @@
 #include <asio/io_context.hpp>
 
 #include "daemon/exchange/error_response.h"
-#include "daemon/modes/fake_exchange.h"
+#include "daemon/exchange/fake_exchange.h"
 
 namespace tapdeck::modes {
 namespace {
 
+using exchange::FakeExchange;
 using testing::ElementsAre;
 
 http::ResponseHead head_of(std::string_view length) {
@@ -84,6 +85,16 @@ TEST(LimitedExchange, OurOwnAnswerIsAsLongAsItIs) {
   asio::co_spawn(io, run(), asio::detached);
   io.run();
   EXPECT_THAT(exchange.sent, ElementsAre("head 502", "body {\"error\":\"x\"}", "end"));
+}
+
+TEST(LimitedExchange, HowMuchTheClientTakesNowIsWhatItsConnectionSays) {
+  FakeExchange exchange;
+  LimitedExchange limited(exchange, 4);
+  exchange.writable = 100;
+  EXPECT_EQ(limited.writable_now(), 100U);
+  EXPECT_FALSE(*limited.try_flush());
+  exchange.flushes_now = true;
+  EXPECT_TRUE(*limited.try_flush());
 }
 
 }  // namespace

@@ -1,7 +1,5 @@
 #include "daemon/modes/origin.h"
 
-#include "daemon/ws/handshake.h"
-
 namespace tapdeck::modes {
 
 std::string_view host_of_authority(std::string_view authority) {
@@ -38,15 +36,11 @@ OriginName origin_of(const exchange::Exchange& exchange, std::string& storage) {
 
 void add_dimensions(store::KeyBuilder& key, const OriginName& origin, const http::RequestHead& request) {
   if (!origin.authority.empty()) key.dimension("authority", origin.authority);
-  if (ws::is_websocket(request)) key.dimension("protocol", "websocket");
-}
-
-bool asks_for_tunnel(const http::RequestHead& request) {
-  return request.method == "CONNECT" && request.protocol.empty();
+  if (http::is_websocket(request)) key.dimension("protocol", "websocket");
 }
 
 bool has_body(const exchange::Exchange& exchange) {
-  return !exchange.request_is_bodyless() && !ws::is_websocket(exchange.request());
+  return !exchange.request_is_bodyless() && !http::is_websocket(exchange.request());
 }
 
 bool is_secure(const exchange::Exchange& exchange) {

@@ -27,9 +27,6 @@ struct OriginName {
 // request than the plain GET of the same path.
 void add_dimensions(store::KeyBuilder& key, const OriginName& origin, const http::RequestHead& request);
 
-// A CONNECT to a proxy that is not ours. An extended one (RFC 8441) is a request like any other.
-[[nodiscard]] bool asks_for_tunnel(const http::RequestHead& request);
-
 // A body that belongs to the request, and to its key. What follows the head of a WebSocket's extended CONNECT is none.
 [[nodiscard]] bool has_body(const exchange::Exchange& exchange);
 

@@ -5,7 +5,7 @@
 #include <asio/detached.hpp>
 #include <asio/io_context.hpp>
 
-#include "daemon/modes/fake_exchange.h"
+#include "daemon/exchange/fake_exchange.h"
 #include "daemon/modes/replay_item.h"
 #include "daemon/modes/timeline_writer.h"
 
@@ -13,6 +13,7 @@ namespace tapdeck::modes {
 namespace {
 
 using exchange::Clock;
+using exchange::FakeExchange;
 using testing::ElementsAre;
 using Kind = store::Chunk::Kind;
 

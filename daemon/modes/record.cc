@@ -72,10 +72,26 @@ store::Outcome outcome_of(const Error& error, const exchange::Facts& facts, http
   return {kind, facts.response_bytes, std::string(exchange::name_of(error, facts)), code};
 }
 
+// The key it will have, when all of it was fed.
+store::Key key_of(store::RecordingBuilder& builder) {
+  return store::KeyBuilder(builder.key_builder()).key();
+}
+
+// Feeds the key what the end of the exchange says about it.
+void finish_key(store::RecordingBuilder& builder, BodyKey& body_key, const RecordingExchange& recording,
+                const Exchange& exchange, const Result<void>& served) {
+  const bool answered = served || (served.error().origin == Origin::Upstream && exchange.response_started());
+  if (answered && recording.is_early()) {
+    make_early(builder.key_builder(), exchange.request());
+  } else {
+    body_key.finish(builder.key_builder());  // a body that was not read to its end
+  }
+}
+
 // Behind what it follows: only what is found by the same key may be, since a newer take hides the older ones of a key.
 void extend(store::RecordingBuilder& builder, std::span<const KeyTake> extends) {
   if (extends.empty()) return;
-  const store::Key key = store::KeyBuilder(builder.key_builder()).key();
+  const store::Key key = key_of(builder);
   const auto found = std::ranges::find(extends, key, &KeyTake::key);
   if (found != extends.end()) builder.extend(found->take);
 }
@@ -100,26 +116,54 @@ void RecordHandler::count_redactions(const store::RedactionCounts& redactions) {
   }
 }
 
-net::Task<Result<void>> RecordHandler::keep_failure(store::RecordingBuilder& builder, RecordingExchange& recording,
-                                                    const Error& error) {
+net::Task<Result<void>> RecordHandler::commit(store::RecordingBuilder& builder, const RecordingExchange& recording,
+                                              store::Outcome outcome) {
   const bool lost = recording.is_lost();
   if (lost) {
     builder.abandon();
   } else {
-    builder.finish({Kind::Failed, 0, std::string(exchange::name_of(error)), code_of(error, recording.facts())});
+    builder.finish(std::move(outcome));
   }
   count_redactions(builder.redactions());
   std::vector<store::PendingWrite> writes;
   builder.take_writes(writes);
   auto committed = co_await context_.link->commit(writes);
-  if (lost) committed = std::unexpected(refused_part());
+  if (lost) committed = std::unexpected(refused_part());  // whoever has left meanwhile
+  co_return committed;
+}
+
+net::Task<> RecordHandler::keep_failure(store::RecordingBuilder& builder, RecordingExchange& recording,
+                                        const Error& error) {
+  store::Outcome outcome{Kind::Failed, 0, std::string(exchange::name_of(error)), code_of(error, recording.facts())};
+  auto committed = co_await commit(builder, recording, std::move(outcome));
   if (committed || committed.error().code == Code::Cancelled) {
     recording.facts().recording = builder.id();
     context_.metrics->add(Counter::RecordingFailed);
   } else {
     note_loss(builder.id(), "a failure was answered whose recording is not safe", committed.error());
   }
-  co_return co_await recording.release();
+  auto told = co_await recording.release();
+  ignore(told, "the failure that led here is what counts");
+}
+
+net::Task<> RecordHandler::keep_unanswered(store::RecordingBuilder& builder, RecordingExchange& recording,
+                                           const Error& error) {
+  if (!recording.is_held()) {
+    // A gRPC client that leaves before any answer has cancelled its call or reached its deadline, which replay repeats.
+    const bool left = grpc::is_call(recording.request()) && error.origin != Origin::Upstream;
+    const bool is_worth_it = recording.response_started() || left || recording.is_lost();
+    if (is_worth_it) {
+      keep_part(builder, recording, error);
+    } else {
+      leave_nothing(builder);
+    }
+  } else if (is_answer(error, recording.facts())) {
+    co_await keep_failure(builder, recording, error);
+  } else {
+    auto told = co_await recording.release();  // our own error answer: sent, never recorded
+    ignore(told, "the failure that led here is what counts");
+    leave_nothing(builder);
+  }
 }
 
 net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetState& target, const config::Route* route,
@@ -139,19 +183,13 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   BodyKey body_key(route, exchange.request(), tape->hasher, *context_.metrics);
   RecordingExchange recording(exchange, builder, body_key, *context_.link, bypass_limit(route));
   GrpcTee grpc_tee(builder, *context_.metrics);
-  const bool is_call = grpc::is_call(exchange.request());
-  if (is_call) recording.index_messages(grpc_tee);
+  if (grpc::is_call(exchange.request())) recording.index_messages(grpc_tee);
 
   auto served = co_await inner_.serve(recording);
   exchange::Facts& facts = exchange.facts();
   fill_timings(builder.provenance().timings, facts);
   if (!served && recording.is_held() && is_answer(served.error(), facts)) co_await recording.read_rest();
-  const bool answered = served || (served.error().origin == Origin::Upstream && exchange.response_started());
-  if (answered && recording.is_early()) {
-    make_early(builder.key_builder(), exchange.request());
-  } else {
-    body_key.finish(builder.key_builder());  // a body that was not read to its end
-  }
+  finish_key(builder, body_key, recording, exchange, served);
   extend(builder, extends);
   if (recording.websocket() != nullptr) {
     facts.outcome = Outcome::Forwarded;
@@ -164,33 +202,12 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
     co_return served;
   }
   if (!served) {
-    if (!recording.is_held()) {
-      // A gRPC client that leaves before any answer has cancelled its call or reached its deadline, which replay
-      // repeats.
-      const bool left = is_call && served.error().origin != Origin::Upstream;
-      keep_part(builder, recording, served.error(), exchange.response_started() || left);
-    } else if (is_answer(served.error(), facts)) {
-      auto kept = co_await keep_failure(builder, recording, served.error());
-      ignore(kept, "said in the log; the failure that led here is what counts");
-    } else {
-      auto told = co_await recording.release();  // our own error answer: sent, never recorded
-      ignore(told, "the failure that led here is what counts");
-      leave_nothing(builder);
-    }
+    co_await keep_unanswered(builder, recording, served.error());
     co_return served;
   }
-  const bool lost = recording.is_lost();
-  if (lost) {
-    builder.abandon();
-  } else {
-    builder.finish({Kind::Complete, 0, {}});
-    count_as_given(exchange, target, route, builder.recording().key);  // before anybody can find it
-  }
-  count_redactions(builder.redactions());
-  std::vector<store::PendingWrite> writes;
-  builder.take_writes(writes);
-  auto committed = co_await context_.link->commit(writes);
-  if (lost) committed = std::unexpected(refused_part());  // whoever has left meanwhile
+  if (!recording.is_lost()) count_as_given(exchange, target, route, builder);  // before anybody can find it
+  store::Outcome whole{Kind::Complete, 0, {}};
+  auto committed = co_await commit(builder, recording, std::move(whole));
   // A client that left meanwhile changes nothing about what the store was given.
   const bool left = !committed && committed.error().code == Code::Cancelled;
   if (committed || left) {
@@ -213,9 +230,10 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
 }
 
 void RecordHandler::count_as_given(Exchange& exchange, const TargetState& target, const config::Route* route,
-                                   const store::Key& key) {
+                                   store::RecordingBuilder& builder) {
   const bool uses_up = route != nullptr && route->repeat == config::Repeat::Once;
   if (!uses_up || exchange.facts().mode != Mode::Hybrid || context_.cursors == nullptr) return;
+  const store::Key key = key_of(builder);
   const Cursors::Cursor cursor = context_.cursors->get({target.tape->id, exchange.flow().identity.target, key});
   cursor->fetch_add(1, std::memory_order_relaxed);
 }
@@ -234,16 +252,13 @@ void RecordHandler::note_bypass(const store::RecordingBuilder& builder, const Re
   }
 }
 
-void RecordHandler::keep_part(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error,
-                              bool is_worth_it) {
+void RecordHandler::keep_part(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error) {
   if (recording.is_lost()) {
     builder.abandon();
     note_loss(builder.id(), "an exchange broke off whose recording is not whole", refused_part());
-  } else if (is_worth_it) {
+  } else {
     builder.finish(outcome_of(error, recording.facts(), builder.recording().response.version));
     context_.metrics->add(Counter::RecordingIncomplete);
-  } else {
-    return leave_nothing(builder);
   }
   std::vector<store::PendingWrite> writes;
   builder.take_writes(writes);

@@ -39,11 +39,16 @@ class RecordHandler final {
                                 std::string_view route_name, std::span<const KeyTake> extends = {});
 
  private:
+  // Ends the recording and gives it to the store. An error says that it is not safe there; but Cancelled only that the
+  // client left meanwhile, which changes nothing about what the store was given.
+  net::Task<Result<void>> commit(store::RecordingBuilder& builder, const RecordingExchange& recording,
+                                 store::Outcome outcome);
+  // What is left of an exchange that `error` ended: the answer to a failure, a prefix, or nothing.
+  net::Task<> keep_unanswered(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error);
   // What an origin's failure left: the answer the client is given, kept so that replay gives it again.
-  net::Task<Result<void>> keep_failure(store::RecordingBuilder& builder, RecordingExchange& recording,
-                                       const Error& error);
+  net::Task<> keep_failure(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error);
   // What an exchange left that broke off: a prefix, or nothing if the store has refused a part.
-  void keep_part(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error, bool is_worth_it);
+  void keep_part(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error);
   // Takes back what of it went to the store already, which a crash would make a recording of.
   void leave_nothing(store::RecordingBuilder& builder);
   void note_bypass(const store::RecordingBuilder& builder, const RecordingExchange& recording);
@@ -51,7 +56,7 @@ class RecordHandler final {
   [[nodiscard]] uint64_t bypass_limit(const config::Route* route) const;
   // Given to its client by having been recorded for it: the next such request is not to get it.
   void count_as_given(exchange::Exchange& exchange, const TargetState& target, const config::Route* route,
-                      const store::Key& key);
+                      store::RecordingBuilder& builder);
   void count_redactions(const store::RedactionCounts& redactions);
 
   RecordContext context_;

@@ -7,13 +7,15 @@
 #include <functional>
 
 #include "daemon/exchange/error_response.h"
-#include "daemon/modes/fake_exchange.h"
 #include "daemon/net/task_group.h"
 #include "store/test_support.h"
+
+#include "daemon/exchange/fake_exchange.h"
 
 namespace tapdeck::modes {
 namespace {
 
+using exchange::FakeExchange;
 using namespace std::chrono_literals;
 using exchange::Exchange;
 
@@ -70,7 +72,7 @@ struct RecordRig {
   }
   uint64_t count(Counter counter) { return registry.snapshot().value(counter); }
 
-  store::TempDirectory directory;
+  TestDirectory directory;
   std::unique_ptr<store::ExchangeStore> store;
   std::unique_ptr<store::StoreWriter> writer;
   asio::io_context io{1};

@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "daemon/exchange/exchange.h"
+#include "daemon/exchange/exchange_decorator.h"
 #include "daemon/modes/body_key.h"
 #include "daemon/modes/grpc_tee.h"
 #include "daemon/modes/store_link.h"
@@ -18,13 +18,13 @@
 
 namespace tapdeck::modes {
 
-class RecordingExchange final : public exchange::Exchange, private StoreLink::Watched {
+class RecordingExchange final : public exchange::ExchangeDecorator, private StoreLink::Watched {
  public:
   // Full body segments go to `link` as they fill.
   // A body of more than `bypass_limit` bytes ends the recording, not the exchange.
   RecordingExchange(exchange::Exchange& inner, store::RecordingBuilder& builder, BodyKey& body_key, StoreLink& link,
                     uint64_t bypass_limit = UINT64_MAX)
-      : inner_(inner), builder_(builder), body_key_(body_key), link_(link), bypass_limit_(bypass_limit) {}
+      : ExchangeDecorator(inner), builder_(builder), body_key_(body_key), link_(link), bypass_limit_(bypass_limit) {}
 
   // `tee` is told what passes, from now on; it must stay alive.
   void index_messages(GrpcTee& tee);
@@ -32,12 +32,12 @@ class RecordingExchange final : public exchange::Exchange, private StoreLink::Wa
   // Reads on what the client still sends of its request, for the recording and its key, for at most kRestOfBody: the
   // origin failed before it had read it. Of a gRPC call the first message is enough.
   net::Task<> read_rest();
-  // The response is whole and only waits for release().
   // The client has sent all of its request.
   [[nodiscard]] bool has_read_request() const { return request_read_ || inner_.request_is_bodyless(); }
   // An answer now would come before the request's body has, and is found by its head alone (kEarlyDimension). Not what
   // comes instead of "100 Continue": that is found by the request without its body.
   [[nodiscard]] bool is_early() const;
+  // The response is whole and only waits for release().
   [[nodiscard]] bool is_held() const { return held_ != Held::Nothing; }
   // Sends what was held.
   net::Task<Result<void>> release();
@@ -50,25 +50,14 @@ class RecordingExchange final : public exchange::Exchange, private StoreLink::Wa
   // Of a tunnel that is a WebSocket; nullptr: it is not.
   [[nodiscard]] WebSocketRecorder* websocket() { return websocket_.get(); }
 
-  const http::RequestHead& request() const override { return inner_.request(); }
-  bool request_is_bodyless() const override { return inner_.request_is_bodyless(); }
   net::Task<Result<exchange::BodyPiece>> read_body() override;
-  const http::Headers& request_trailers() const override { return inner_.request_trailers(); }
   Result<void> inform(const http::ResponseHead& head) override;
   Result<void> respond(const http::ResponseHead& head, http::EndStream end) override;
   net::Task<Result<void>> write_body(const exchange::BodyPiece& piece) override;
   Result<void> write_now(const exchange::BodyPiece& piece) override;
   Result<void> end(const http::Headers& trailers) override;
-  net::Task<Result<void>> flush() override { return inner_.flush(); }
-  Result<bool> try_flush() override { return inner_.try_flush(); }
-  void reset(http::ResetCode code) override { inner_.reset(code); }
-  void cut(http::ResetCode code) override { inner_.cut(code); }
-  void reset_connection() override { inner_.reset_connection(); }
   void become_tunnel() override;
   bool response_started() const override { return inner_.response_started() || held_ == Held::Head; }
-  const exchange::CapturedFlow& flow() const override { return inner_.flow(); }
-  const exchange::TlsFacts& tls() const override { return inner_.tls(); }
-  exchange::Facts& facts() override { return inner_.facts(); }
 
  private:
   // Of StoreLink, in quarters of a second: none of an exchange that is over within three of them costs the store a row.
@@ -95,7 +84,6 @@ class RecordingExchange final : public exchange::Exchange, private StoreLink::Wa
   net::Task<Result<void>> write_message(const exchange::BodyPiece& piece);
   [[nodiscard]] exchange::BodyPiece keep(const exchange::BodyPiece& piece);
 
-  exchange::Exchange& inner_;
   store::RecordingBuilder& builder_;
   BodyKey& body_key_;
   GrpcTee* grpc_ = nullptr;  // of a gRPC call

@@ -3,13 +3,14 @@
 #include <gmock/gmock.h>
 #include <asio/io_context.hpp>
 
-#include "daemon/modes/fake_exchange.h"
+#include "daemon/exchange/fake_exchange.h"
 #include "daemon/modes/question.h"
 #include "store/test_support.h"
 
 namespace tapdeck::modes {
 namespace {
 
+using exchange::FakeExchange;
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 
@@ -72,7 +73,7 @@ std::string left_in(const std::string& directory) {
 }
 
 TEST(RecordingExchange, AResponseThatLastsLeavesWhatTheClientHasSeen) {
-  const store::TempDirectory directory;
+  const TestDirectory directory;
   {
     Rig rig(directory.path());
     ASSERT_TRUE(rig.recording.respond(stream_head(), http::EndStream::No));
@@ -86,7 +87,7 @@ TEST(RecordingExchange, AResponseThatLastsLeavesWhatTheClientHasSeen) {
 }
 
 TEST(RecordingExchange, AShortOneCostsNothingMore) {
-  const store::TempDirectory directory;
+  const TestDirectory directory;
   Rig rig(directory.path());
   ASSERT_TRUE(rig.recording.respond(stream_head(), http::EndStream::No));
   rig.answer("all");
@@ -103,7 +104,7 @@ TEST(RecordingExchange, WhatIsSavedIsNotSavedAgain) {
     int count = 0;
     void on_beat() override { ++count; }
   };
-  const store::TempDirectory directory;
+  const TestDirectory directory;
   Rig rig(directory.path());
   Beats beats;
   rig.link.watch(beats);
@@ -115,8 +116,17 @@ TEST(RecordingExchange, WhatIsSavedIsNotSavedAgain) {
   EXPECT_EQ(rig.writer->stats().batches, 1U);
 }
 
+TEST(RecordingExchange, HowMuchTheClientTakesNowIsWhatItsConnectionSays) {
+  const TestDirectory directory;
+  Rig rig(directory.path());
+  rig.inner.writable = 100;
+  rig.inner.flushes_now = true;
+  EXPECT_EQ(rig.recording.writable_now(), 100U);
+  EXPECT_TRUE(*rig.recording.try_flush());
+}
+
 TEST(RecordingExchange, AnAnswerToHalfARequestIsFoundAsAnEarlyOne) {
-  const store::TempDirectory directory;
+  const TestDirectory directory;
   store::Key early;
   {
     Rig rig(directory.path());

@@ -4,11 +4,12 @@
 
 #include <cerrno>
 
-#include "daemon/modes/fake_exchange.h"
+#include "daemon/exchange/fake_exchange.h"
 
 namespace tapdeck::modes {
 namespace {
 
+using exchange::FakeExchange;
 using testing::ElementsAre;
 using testing::IsEmpty;
 using Kind = store::Outcome::Kind;

@@ -15,12 +15,6 @@ using Outcome = store::Outcome;
 constexpr std::array<std::string_view, 6> kConditions = {
     "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"};
 
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 // The opaque part of an entity tag, and whether it is weak. nullopt: no entity tag (RFC 9110 8.8.3).
 struct Tag {
   std::string_view opaque;
@@ -42,7 +36,7 @@ bool list_holds(const Headers& request, std::string_view field, std::string_view
   const std::optional<Tag> have = parse_tag(recorded);
   for (size_t i = 0; i < request.size(); ++i) {
     if (!http::iequals(request[i].name, field)) continue;
-    std::string_view rest = trim(request[i].value);
+    std::string_view rest = http::trim_ows(request[i].value);
     if (rest == "*") return true;
     while (have && !rest.empty()) {
       const size_t open = rest.find('"');
@@ -114,7 +108,7 @@ RangeVerdict parse_range(std::string_view field, uint64_t size, Range& out) {
   size_t satisfiable = 0;
   while (true) {
     const size_t comma = rest.find(',');
-    const std::string_view spec = trim(rest.substr(0, comma));
+    const std::string_view spec = http::trim_ows(rest.substr(0, comma));
     const size_t dash = spec.find('-');
     if (dash == std::string_view::npos) return RangeVerdict::Ignore;
     const auto from = number(spec.substr(0, dash));
@@ -167,7 +161,7 @@ std::optional<Rendition> render_range(const http::RequestHead& request, const st
   const uint64_t size = recording.response_body.size;
   Range range;
   const std::string total = std::to_string(size);
-  switch (parse_range(trim(*field), size, range)) {
+  switch (parse_range(http::trim_ows(*field), size, range)) {
     case RangeVerdict::Ignore:
       return std::nullopt;
     case RangeVerdict::Unsatisfiable: {
@@ -268,7 +262,7 @@ std::string condition_of(const http::RequestHead& request) {
       if (!http::iequals(field.name, condition)) continue;
       out += condition;
       out += ':';
-      out += trim(field.value);
+      out += http::trim_ows(field.value);
       out += '\n';
     }
   }
@@ -280,7 +274,7 @@ bool answers_a_condition(int status) {
 }
 
 std::optional<int64_t> parse_http_date(std::string_view text) {
-  const std::string value(trim(text));
+  const std::string value(http::trim_ows(text));
   // IMF-fixdate, RFC 850, asctime. strptime reads names in the locale of the process, which is "C".
   for (const char* format : {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"}) {
     std::tm fields{};

@@ -4,7 +4,7 @@
 
 #include "daemon/exchange/error_response.h"
 #include "daemon/grpc/call.h"
-#include "daemon/modes/forward.h"
+#include "daemon/modes/body_reading.h"
 #include "daemon/modes/miss.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/pace.h"
@@ -13,9 +13,7 @@
 #include "daemon/modes/replayed_request.h"
 #include "daemon/modes/websocket_heads.h"
 #include "daemon/modes/websocket_replay.h"
-#include "daemon/net/deadline.h"
 #include "daemon/net/offload.h"
-#include "daemon/net/task_group.h"
 
 namespace tapdeck::modes {
 
@@ -313,40 +311,6 @@ net::Task<Result<void>> ReplayHandler::explain_miss(Exchange& exchange, const Ta
   co_return co_await exchange::respond_json(exchange, 502, miss_json(miss));
 }
 
-namespace {
-
-// How far the body of a request has been read.
-struct BodyReading {
-  bool complete = false;
-  std::optional<Error> failure;
-  [[nodiscard]] bool is_over() const { return complete || failure; }
-};
-
-net::Task<> read_body(Exchange& exchange, Asking& asking, BodyReading& reading, net::Deadline* patience = nullptr) {
-  while (!reading.is_over()) {
-    if (patience != nullptr) patience->set(kRestOfBody);
-    auto piece = co_await exchange.read_body();
-    if (!piece) {
-      const bool wanted = co_await net::is_wanted();
-      if (wanted) reading.failure = piece.error();
-      co_return;
-    }
-    asking.body(piece->bytes);
-    reading.complete = piece->end;
-  }
-}
-
-// Until the client pauses for as long as a recording waits for the rest of a body whose answer is there.
-net::Task<> read_while_it_comes(Exchange& exchange, Asking& asking, BodyReading& reading) {
-  const auto executor = co_await asio::this_coro::executor;
-  net::TaskGroup reader(executor);
-  net::Deadline patience(executor, [&reader] { reader.cancel(); });
-  reader.spawn(read_body(exchange, asking, reading, &patience));
-  while (reader.size() > 0) co_await reader.join();
-}
-
-}  // namespace
-
 net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetState& target, const config::Route* route,
                                              std::string_view route_name) {
   if (target.tape == nullptr) {
@@ -356,7 +320,7 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
             ",\"hint\":\"the session could not be opened\"}\n");
   }
   if (grpc::is_call(exchange.request())) co_return co_await grpc_.serve(exchange, target, route, route_name);
-  if (asks_for_tunnel(exchange.request())) {
+  if (http::asks_for_tunnel(exchange.request())) {
     Asking asking(exchange, *target.tape, route, *context_.metrics);
     const Question question = asking.finish();
     const Found nothing;

@@ -42,7 +42,7 @@ struct ReaderRig {
     io.run();
   }
 
-  store::TempDirectory directory;
+  TestDirectory directory;
   std::unique_ptr<store::ExchangeStore> store = store::open_store(directory.path());
   std::string body;
   uint64_t id = 0;

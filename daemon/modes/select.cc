@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "daemon/base/glob.h"
+#include "daemon/config/routes.h"
 #include "daemon/exchange/error_response.h"
 #include "daemon/grpc/call.h"
 #include "daemon/modes/limited_exchange.h"
@@ -22,30 +22,24 @@ const config::Route* route_for(const std::vector<config::Route>& routes, const E
   if (const auto& way = exchange.flow().route; way != nullptr && way->rule) return &routes[*way->rule];
   std::string storage;
   const OriginName origin = origin_of(exchange, storage);
-  const std::string_view path = store::split_target(exchange.request().target).path;
+  const config::RouteFacts asked = {.scheme = origin.scheme == "https" ? config::Scheme::Https : config::Scheme::Http,
+                                    .host = origin.host,
+                                    .port = origin.port,
+                                    .path = http::split_target(exchange.request().target).path,
+                                    .method = exchange.request().method,
+                                    .target_name = target_name};
   for (const config::Route& route : routes) {
-    if (route.upstream) continue;
-    if (route.host && !glob_match(*route.host, origin.host)) continue;
-    if (route.port && *route.port != origin.port) continue;
-    if (route.scheme && (*route.scheme == config::Scheme::Https) != (origin.scheme == "https")) continue;
-    if (route.path && *route.path != path) continue;
-    if (route.path_prefix && !path.starts_with(*route.path_prefix)) continue;
-    if (route.method && *route.method != exchange.request().method) continue;
-    if (route.target && *route.target != target_name) continue;
-    return &route;
+    if (!route.upstream && config::fits(route, asked)) return &route;
   }
   return nullptr;
 }
 
 const config::Route* connection_route(const std::vector<config::Route>& routes, config::Scheme scheme,
                                       std::string_view host, uint16_t port, std::string_view target_name) {
+  const config::RouteFacts connection = {
+      .scheme = scheme, .host = host, .port = port, .path = {}, .method = {}, .target_name = target_name};
   for (const config::Route& route : routes) {
-    if (route.upstream || route.path || route.path_prefix || route.method) continue;
-    if (route.scheme && *route.scheme != scheme) continue;
-    if (route.host && !glob_match(*route.host, host)) continue;
-    if (route.port && *route.port != port) continue;
-    if (route.target && *route.target != target_name) continue;
-    return &route;
+    if (!route.upstream && config::fits(route, connection)) return &route;
   }
   return nullptr;
 }
@@ -120,9 +114,7 @@ net::Task<Result<void>> ModeHandler::serve_limited(Exchange& exchange, const Tar
     ignore(told, "that the body is too long is the news");
     served = small;
   }
-  // A head that is too long is TooLarge as well, and counted where it is read.
-  const bool body = !served && served.error().code == Code::TooLarge && served.error().sys_errno == EMSGSIZE;
-  if (body) metrics_.add(Counter::LimitMaxBody);
+  if (!served && exchange::is_body_limit(served.error())) metrics_.add(Counter::LimitMaxBody);
   co_return served;
 }
 
@@ -139,7 +131,7 @@ net::Task<Result<void>> ModeHandler::serve_mode(Exchange& exchange, const Target
       }
       co_return co_await replay_->serve(exchange, target, route, route_name);
     case Mode::Hybrid:
-      if (may_record && asks_for_tunnel(exchange.request())) {
+      if (may_record && http::asks_for_tunnel(exchange.request())) {
         auto passed = co_await pass_on(exchange);
         note_outcome(exchange, passed);
         co_return passed;
@@ -149,7 +141,7 @@ net::Task<Result<void>> ModeHandler::serve_mode(Exchange& exchange, const Target
     case Mode::Record:
       // What a proxy answers is about one tunnel, and those it opens leave nothing on the tape: a refusal alone on it
       // would answer for them.
-      if (may_record && asks_for_tunnel(exchange.request())) {
+      if (may_record && http::asks_for_tunnel(exchange.request())) {
         co_return co_await pass_on(exchange);
       }
       if (may_record) co_return co_await record_->serve(exchange, target, route, route_name);
@@ -233,7 +225,7 @@ net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, c
     CO_TRY(answered, co_await replay_grpc(buffered, target, route, route_name));
     if (answered == Answered::Yes) co_return Result<void>{};
   }
-  bool whole = !is_grpc && !asks_for_tunnel(exchange.request());
+  bool whole = !is_grpc && !http::asks_for_tunnel(exchange.request());
   if (whole && has_body(exchange)) {
     auto feed = [&asking](std::string_view bytes) { asking.body(bytes); };
     auto complete = co_await buffered.buffer(options_.body_buffer, feed);
@@ -247,7 +239,6 @@ net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, c
       if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item, route);
     }
   }
-  ignore(route_name, "only recordings carry it");
   auto forwarded = co_await pass_on(buffered);
   note_outcome(exchange, forwarded);
   co_return forwarded;

@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "daemon/modes/fake_exchange.h"
+#include "daemon/exchange/fake_exchange.h"
 #include "daemon/modes/miss.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/runtime_state.h"
@@ -10,6 +10,7 @@
 namespace tapdeck::modes {
 namespace {
 
+using exchange::FakeExchange;
 using testing::HasSubstr;
 
 FakeExchange& request(FakeExchange& exchange, const std::string& authority, const std::string& sni = {}) {

@@ -7,7 +7,7 @@
 
 #include <filesystem>
 
-#include "daemon/modes/fake_exchange.h"
+#include "daemon/exchange/fake_exchange.h"
 #include "daemon/modes/replayed_request.h"
 #include "daemon/net/task_group.h"
 #include "store/test_support.h"
@@ -15,6 +15,7 @@
 namespace tapdeck::modes {
 namespace {
 
+using exchange::FakeExchange;
 using namespace std::chrono_literals;
 
 struct LinkRig {
@@ -58,7 +59,7 @@ struct LinkRig {
   }
 
   bool session_goes = false;  // while the exchange goes on
-  store::TempDirectory directory;
+  TestDirectory directory;
   std::unique_ptr<store::ExchangeStore> store;
   std::unique_ptr<store::StoreWriter> writer;
   asio::io_context io{1};

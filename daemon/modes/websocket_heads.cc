@@ -14,12 +14,12 @@ http::RequestHead for_h1_origin(const http::RequestHead& connect) {
 }
 
 bool is_opened_by_h2(const http::RequestHead& request, const http::ResponseHead& response) {
-  return request.method == "GET" && ws::is_websocket(request) && response.status >= 200 && response.status < 300;
+  return request.method == "GET" && http::is_websocket(request) && response.status >= 200 && response.status < 300;
 }
 
 std::optional<Error> refusal_by_h1(const http::RequestHead& request, const http::ResponseHead& response) {
   const bool is_yes = response.status >= 200 && response.status < 300;
-  const bool to_connect = request.method == "CONNECT" && ws::is_websocket(request);
+  const bool to_connect = request.method == "CONNECT" && http::is_websocket(request);
   if (!is_yes || !to_connect || response.version == http::Version::Http2) return std::nullopt;
   return Error{Code::Protocol,
                "the origin answered the WebSocket upgrade with " + std::to_string(response.status) +

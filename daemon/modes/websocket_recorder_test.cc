@@ -13,7 +13,7 @@ namespace {
 using namespace std::chrono_literals;
 
 TEST(WebSocketRecorder, AClientThatLeavesDoesNotChangeWhyARecordingIsLost) {
-  const store::TempDirectory directory;
+  const TestDirectory directory;
   auto store = store::open_store(directory.path());
   auto writer = *store::StoreWriter::start(*store, {.queue_bytes = store::kSegmentBytes / 2});
   asio::io_context io{1};

@@ -15,8 +15,6 @@
 #include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
 
-#include <chrono>
-
 #include "daemon/base/result.h"
 
 namespace tapdeck::net {

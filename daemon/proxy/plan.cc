@@ -4,7 +4,7 @@
 #include <optional>
 #include <utility>
 
-#include "daemon/base/glob.h"
+#include "daemon/config/routes.h"
 #include "daemon/config/upstream_url.h"
 #include "daemon/proxy/hop_by_hop.h"
 
@@ -16,23 +16,6 @@ namespace {
 std::string offer_for(const http::RequestHead& request, bool secure) {
   if (request.version != http::Version::Http2) return secure ? "http/1.1" : "";
   return secure ? "h2,http/1.1" : "h2c";
-}
-
-std::string_view path_of(std::string_view target) {
-  return target.substr(0, target.find('?'));
-}
-
-bool fits(const config::Route& route, const http::RequestHead& request, const Destination& asked,
-          std::string_view target_name) {
-  if (!route.upstream) return false;
-  const std::string_view path = path_of(request.target);
-  if (route.host && !glob_match(*route.host, asked.host)) return false;
-  if (route.port && *route.port != asked.port) return false;
-  if (route.scheme && (*route.scheme == config::Scheme::Https) != (request.scheme == "https")) return false;
-  if (route.path && *route.path != path) return false;
-  if (route.path_prefix && !path.starts_with(*route.path_prefix)) return false;
-  if (route.method && *route.method != request.method) return false;
-  return !route.target || *route.target == target_name;
 }
 
 Plan plan_reverse(const http::RequestHead& request, const config::Route& route, size_t rule) {
@@ -102,14 +85,21 @@ Plan plan_request(const http::RequestHead& request, const std::vector<config::Ro
   // HTTP/1.0 may come without Host: then only routes without a host condition can fit.
   const auto named = Destination::parse(request.authority, request.scheme == "https" ? 443 : 80);
   const Destination asked = named ? *named : Destination{};
+  const std::string_view path = http::split_target(request.target).path;
+  const config::RouteFacts facts = {.scheme = request.scheme == "https" ? config::Scheme::Https : config::Scheme::Http,
+                                    .host = asked.host,
+                                    .port = asked.port,
+                                    .path = path,
+                                    .method = request.method,
+                                    .target_name = target_name};
   for (size_t i = 0; i < routes.size(); ++i) {
-    if (fits(routes[i], request, asked, target_name)) return plan_reverse(request, routes[i], i);
+    if (routes[i].upstream && config::fits(routes[i], facts)) return plan_reverse(request, routes[i], i);
   }
   // HTTP/2 has no absolute form: :scheme and :authority say it all (RFC 9113 8.3.1).
   if (request.version == http::Version::Http2 && named) return plan_forward(request, request.target);
   return Refused{404, "no_route",
-                 "no [[routes]] entry with an upstream fits " + request.method + " " +
-                     std::string(path_of(request.target)) + " for host '" + asked.host +
+                 "no [[routes]] entry with an upstream fits " + request.method + " " + std::string(path) +
+                     " for host '" + asked.host +
                      "'. This is tapdeck's proxy: let clients use it through HTTP_PROXY and HTTPS_PROXY, or give a "
                      "route an upstream = \"http://...\""};
 }

@@ -11,21 +11,12 @@ namespace tapdeck::proxy {
 using exchange::Exchange;
 using exchange::Served;
 
-namespace {
-
-// An extended CONNECT (RFC 8441) names a scheme and a path, like any other request.
-bool is_connect(const Exchange& exchange) {
-  return exchange.request().method == "CONNECT" && exchange.request().protocol.empty();
-}
-
-}  // namespace
-
 Plan ProxyHandler::plan(const Exchange& exchange) const {
   return plan_request(exchange.request(), routes_, target_name_(exchange));
 }
 
 Served ProxyHandler::serve_now(Exchange& exchange) {
-  if (is_connect(exchange)) return Served::No;
+  if (http::asks_for_tunnel(exchange.request())) return Served::No;
   Plan planned = plan(exchange);
   auto* forwarded = std::get_if<Forwarded>(&planned);
   if (forwarded == nullptr) return Served::No;
@@ -34,7 +25,7 @@ Served ProxyHandler::serve_now(Exchange& exchange) {
 }
 
 net::Task<Result<void>> ProxyHandler::serve(Exchange& exchange) {
-  if (is_connect(exchange)) co_return co_await connect_.serve(exchange);
+  if (http::asks_for_tunnel(exchange.request())) co_return co_await connect_.serve(exchange);
   Plan planned = plan(exchange);
   if (const auto* refused = std::get_if<Refused>(&planned)) co_return co_await refuse(exchange, *refused);
   ProxiedExchange proxied(exchange, std::move(std::get<Forwarded>(planned)));

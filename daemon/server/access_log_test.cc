@@ -59,7 +59,7 @@ TEST_F(AccessLines, SayWhyAClientGot400Or431) {
   rig.go_to(origin.endpoint());
   EXPECT_THAT(rig.ask("GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n"), HasSubstr(" 400 "));
   EXPECT_THAT(rig.ask("GET / HTTP/1.1\r\nHost: a\r\nX: " + std::string(70000, 'x') + "\r\n\r\n"), HasSubstr(" 431 "));
-  ASSERT_TRUE(WorkerRig::eventually([&] { return lines("request.refused").size() == 2; }));
+  ASSERT_TRUE(eventually([&] { return lines("request.refused").size() == 2; }));
   EXPECT_THAT(lines("request.refused")[0]["msg"], HasSubstr("malformed request"));
   EXPECT_THAT(lines("request.refused")[0]["destination"], Not(IsEmpty()));
 }
@@ -90,10 +90,10 @@ TEST_F(AccessLines, AreWholeWhateverIsAbsent) {
         EXPECT_THAT(rig.ask(request, tls), HasSubstr("HTTP/1.")) << request;
       }
     }
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
+    EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
     exchanges += exchanges_of(rig, mode);
   }
-  ASSERT_TRUE(WorkerRig::eventually([&] { return lines().size() >= exchanges; }));
+  ASSERT_TRUE(eventually([&] { return lines().size() >= exchanges; }));
   EXPECT_GT(exchanges, 0U);
   for (const auto& line : lines()) {
     for (const char* key : {"http.request.method", "url.path", "mode", "outcome", "destination", "error.type"}) {
@@ -112,11 +112,11 @@ TEST_F(AccessLines, AreOneAnExchangeAndCountedOnce) {
   wire.write(get + get + get);
   wire.half_close();
   wire.rest();
-  ASSERT_TRUE(WorkerRig::eventually([&] { return exchanges_of(rig, Mode::Record) == 3; }));
+  ASSERT_TRUE(eventually([&] { return exchanges_of(rig, Mode::Record) == 3; }));
   ASSERT_EQ(lines().size(), 3U);
   EXPECT_EQ(lines()[0]["outcome"], "recorded");
   EXPECT_EQ(lines()[0]["http.response.status_code"], 200);
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 3; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 3; }));
 }
 
 // The session answers in the place of a handler that waits for the body, and stops it then.
@@ -135,7 +135,7 @@ TEST_F(AccessLines, SayTheStatusAClientGotWhoseBodyStalled) {
       Wire wire = rig.connect();
       wire.write(half);
       EXPECT_THAT(wire.rest(), HasSubstr(" " + std::to_string(status) + " "));
-      ASSERT_TRUE(WorkerRig::eventually([&] { return lines().size() == before + 1; }));
+      ASSERT_TRUE(eventually([&] { return lines().size() == before + 1; }));
       EXPECT_EQ(lines()[before]["http.response.status_code"], status) << to_string(mode);
       ++before;
     }

@@ -55,7 +55,7 @@ TEST_P(ClientCertificate, IsNotAskedForOnAConnectionThatIsKeptBesides) {
   SslOwned ssl = rig.client_ssl(WorkerRig::Trust::Nobody, "");
   SSL_set_verify(ssl.get(), SSL_VERIFY_NONE, nullptr);
   ASSERT_TRUE(client.start_tls(std::move(ssl)));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return left.load(); }));
+  EXPECT_TRUE(eventually([&] { return left.load(); }));
   client.close();
 }
 

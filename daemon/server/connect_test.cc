@@ -1,9 +1,11 @@
 // Clients of the explicit listener through a whole worker: absolute form, CONNECT, reverse routes, refusals.
+#include "daemon/server/h2_wire.h"
 #include "daemon/server/proxy_rig.h"
 
 namespace tapdeck::server {
 namespace {
 
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -121,8 +123,8 @@ TEST(Proxy, ClearHttpInsideATunnelIsRecordedToo) {
   EXPECT_EQ(wire.read_until("clear"), with_length("clear"));
   EXPECT_EQ(origin.connections(), 1U);
   wire.close();
-  WorkerRig::eventually([&] { return proxy.rig.active() == 0; });
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
 }
 
 TEST(Proxy, HastyClientMaySendItsFirstBytesWithTheConnect) {
@@ -193,7 +195,7 @@ TEST(Proxy, CapturedClientOnItsWayToTheProxyIsServedByIt) {
   proxy.rig.go_to(proxy.listening);
   const std::string target = "http://127.0.0.1:" + port_of(origin) + "/";
   EXPECT_THAT(proxy.rig.ask("GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n"), HasSubstr("once"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
 }
 
 config::Route reverse(const std::string& upstream) {
@@ -221,6 +223,38 @@ TEST(Proxy, ReverseRouteRewritesRecordsAndReplays) {
   const std::string miss = proxy.ask("GET /api/y HTTP/1.1\r\nHost: localhost\r\n\r\n");
   EXPECT_THAT(miss, StartsWith("HTTP/1.1 502 "));
   EXPECT_THAT(miss, HasSubstr("\"route\":\"api\""));
+}
+
+// More streams than each can have a whole queue (H2Codec::kFullQueues): then an answer from memory may not fit at once.
+TEST(Proxy, AnswersFromMemoryWaitForTheWindowsOfManyStreams) {
+  constexpr int kStreams = 250;
+  const std::string body(60000, 'b');
+  ScriptedOrigin origin(http_origin([&](const std::string&) { return with_length(body); }));
+  config::Route route;
+  route.upstream = "http://127.0.0.1:" + port_of(origin);
+  ProxyRig proxy(Mode::Record, {route});
+  const std::string request = "GET /wide HTTP/1.1\r\nHost: api.test\r\n\r\n";
+  EXPECT_EQ(proxy.ask(request), with_length(body));
+  proxy.rig.set_mode(Mode::Replay);
+  EXPECT_EQ(proxy.ask(request), with_length(body));  // into memory
+  Wire raw = proxy.connect();
+  http::H2Options narrow;
+  narrow.max_streams = 1000;
+  narrow.stream_window = 16384;
+  H2Wire client(raw, http::Role::Client, narrow);
+  client.request("GET", "/wide");
+  EXPECT_THAT(client.until("END 1"), EndsWith("END 1"));  // the proxy's own limits are known now
+  for (int i = 0; i < kStreams; ++i) client.request("GET", "/wide");
+  int whole = 0;
+  std::string last;
+  while (whole < kStreams && !last.starts_with("RESET") && !last.starts_with("E")) {
+    last = client.next();
+    if (!last.starts_with("END")) continue;
+    ++whole;
+    last.clear();
+  }
+  EXPECT_EQ(whole, kStreams) << last;
+  EXPECT_EQ(proxy.rig.outcomes(Mode::Replay, Outcome::Failed), 0U);
 }
 
 TEST(Proxy, ReverseRouteToHttpsVerifiesItsUpstream) {
@@ -265,21 +299,21 @@ TEST(Proxy, ClientThatLeavesEarlyLeavesNothingBehind) {
     clients += 2;
   }
   // None is active before it was accepted, either.
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.counted_connections() == clients; }));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.counted_connections() == clients; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.active() == 0; }));
 }
 
 TEST(Proxy, AClientThatLeavesBeforeItsOriginIsReachedLeavesNoAnswerOnTheTape) {
   ProxyRig proxy;
   Wire wire = proxy.connect();
   EXPECT_TRUE(wire.write("GET http://mute.test/ HTTP/1.1\r\nHost: mute.test\r\n\r\n"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.dns.questions() > 0; }));
+  EXPECT_TRUE(eventually([&] { return proxy.dns.questions() > 0; }));
   wire.reset();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
   // The store writes in order: what comes later is there when all before it is.
   EXPECT_THAT(proxy.ask("GET http://servfail.test/ HTTP/1.1\r\nHost: servfail.test\r\n\r\n"),
               HasSubstr("upstream_dns"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.store->stored_recordings() > 0; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.store->stored_recordings() > 0; }));
   EXPECT_EQ(proxy.rig.store->stored_recordings(), 1U);
 }
 

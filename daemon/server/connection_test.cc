@@ -27,7 +27,7 @@ TEST(UpstreamFailure, ARefusedOriginIsA502AndTheNextRequestWorks) {
   gone.stop();
   expect_failure(rig.ask(kGet), 502, "upstream_connect", gone.endpoint());
   EXPECT_EQ(rig.count(Counter::UpstreamRefused), 1U);
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
   rig.go_to(alive.endpoint());
   EXPECT_EQ(rig.ask(kGet), with_length("alive") + "<EOF>");
 }
@@ -45,7 +45,7 @@ TEST(UpstreamFailure, AClientThatIsSlowToSpeakIsAnsweredThoughItsOriginIsGone) {
   const auto ask_late = [&](std::string_view request) {
     const uint64_t refused = rig.count(Counter::UpstreamRefused);
     Wire wire = rig.connect();
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::UpstreamRefused) > refused; }));
+    EXPECT_TRUE(eventually([&] { return rig.count(Counter::UpstreamRefused) > refused; }));
     EXPECT_TRUE(wire.write(request));
     wire.half_close();
     return wire.rest();
@@ -67,7 +67,7 @@ TEST(UpstreamFailure, ARefusedPostIsFoundInReplayThoughNobodyReadItsBody) {
   const auto ask = [&rig, &head](const std::string& body) { return rig.ask(head + "\r\n" + body); };
   const std::string refused = ask("coffee");
   EXPECT_THAT(refused, HasSubstr("\"upstream_connect\""));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
   rig.set_mode(Mode::Replay);
   EXPECT_EQ(ask("coffee"), refused);
   EXPECT_THAT(ask("potion"), HasSubstr("\"not_recorded\""));
@@ -109,7 +109,7 @@ TEST_P(OriginBreaks, IsToldByNameAndOnTheSameConnectionTheNextRequestWorks) {
   wire.write(kGet);
   wire.half_close();
   EXPECT_EQ(wire.rest(), with_length("well") + "<EOF>");
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -198,7 +198,7 @@ TEST(Interim, ALengthOfNothingPassesIsRecordedAndComesAgain) {
   ScriptedOrigin origin(http_origin([&](const std::string&) { return answer; }));
   rig.go_to(origin.endpoint());
   EXPECT_EQ(rig.ask(kGet), answer + "<EOF>");
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
   origin.stop();
   rig.set_mode(Mode::Replay);
   EXPECT_EQ(rig.ask(kGet), answer + "<EOF>");
@@ -214,7 +214,7 @@ TEST(ClientTls, ClientsThatDoNotTrustUsAreCountedAndTheNextGoodOneIsServed) {
     EXPECT_FALSE(wire.start_tls(rig.client_ssl(WorkerRig::Trust::Nobody)));
     wire.close();
   }
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::TlsDownRejectedCa) == 5; }));
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::TlsDownRejectedCa) == 5; }));
   EXPECT_EQ(rig.ask(kGet, true), with_length("good") + "<EOF>");
   EXPECT_EQ(rig.count(Counter::UpstreamDialed), 1U) << "the verdict and the connection of the first dial served all";
 }
@@ -246,7 +246,7 @@ TEST_P(Mirrored, AnOriginThatDoesNotVerifyIsShownAsWhatItIsAndNeverSpokenTo) {
   EXPECT_FALSE(wire.start_tls(std::move(ssl)));
   EXPECT_EQ(SSL_get_verify_result(wire.ssl()), GetParam().verify_result);
   wire.close();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::TlsDownError) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::TlsDownError) == 1; }));
   EXPECT_EQ(rig.count(Counter::TlsDownRejectedCa), 0U) << "it is not our CA that it refuses";
   rig.set_mode(Mode::Replay);
   Wire again = rig.connect();
@@ -287,7 +287,7 @@ TEST(Limits, AConnectionBeyondTheLimitIsResetAndOneLaterIsServed) {
   EXPECT_EQ(second.rest(), "<RST>");
   EXPECT_EQ(rig.count(Counter::LimitConnections), 1U);
   first.close();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.connections == 0; }));
+  EXPECT_TRUE(eventually([&] { return rig.connections == 0; }));
   EXPECT_EQ(rig.ask(kGet), with_length("x") + "<EOF>");
 }
 

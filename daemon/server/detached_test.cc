@@ -39,7 +39,7 @@ TEST(Detached, WhatIsBeingAnsweredIsAnswered) {
   rig.go_to(origin.endpoint());
   Wire wire = rig.connect();
   wire.write(kAsk);
-  EXPECT_TRUE(WorkerRig::eventually([&] { return asked.load(); }));
+  EXPECT_TRUE(eventually([&] { return asked.load(); }));
   rig.detach();
   detached.set_value();
   EXPECT_THAT(wire.rest(), HasSubstr("whole"));
@@ -51,10 +51,10 @@ TEST(Detached, TheNextTargetOfItsSlotIsNotItsOwn) {
   ScriptedOrigin origin(http_origin([&](const std::string&) { return with_length(std::to_string(++asked)); }));
   rig.go_to(origin.endpoint());
   EXPECT_THAT(rig.ask(kAsk), HasSubstr("\r\n\r\n1"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
   Wire old = rig.connect();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.active() == 1; }));
   rig.detach();
   rig.set_mode(Mode::Replay);  // somebody else, who has the slot and a tape that knows /a
   old.write(kAsk);

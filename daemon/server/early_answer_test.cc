@@ -32,7 +32,7 @@ class EarlyAnswer : public testing::Test {
     return options;
   }
   void stop_origin() {
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+    EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
     origin_.stop();
     rig.set_mode(Mode::Replay);
   }
@@ -101,7 +101,7 @@ TEST_F(EarlyAnswer, AnHttp2ClientThatStopsItsUploadGetsTheWholeAnswerAndItsLikeI
   stop_origin();
   EXPECT_EQ(upload(Then::SendsAll), "HEAD 1 413, BODY 1 no, END 1");
   EXPECT_EQ(upload(Then::Waits), "HEAD 1 413, BODY 1 no, END 1");
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
 }
 
 }  // namespace

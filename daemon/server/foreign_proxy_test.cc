@@ -45,7 +45,7 @@ TEST_P(ForeignProxy, IsAskedForEachTunnelAndItsRefusalAnswersNoneInReplay) {
   for (uint64_t turn = 1; turn <= 2; ++turn) {
     EXPECT_THAT(rig.ask(kConnect + "\r\n"), StartsWith("HTTP/1.1 407"));
     EXPECT_THAT(through(rig), HasSubstr("echo:hello"));
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(GetParam(), Outcome::Forwarded) == 2 * turn; }));
+    EXPECT_TRUE(eventually([&] { return rig.outcomes(GetParam(), Outcome::Forwarded) == 2 * turn; }));
   }
   EXPECT_EQ(rig.store->stored_recordings(), 0U);
   origin.stop();
@@ -55,7 +55,7 @@ TEST_P(ForeignProxy, IsAskedForEachTunnelAndItsRefusalAnswersNoneInReplay) {
     EXPECT_THAT(answer, HasSubstr("not_recorded"));
     EXPECT_THAT(answer, HasSubstr("tunnels through another proxy are passed on and not recorded"));
   }
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Missed) == 2; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Missed) == 2; }));
 }
 
 INSTANTIATE_TEST_SUITE_P(, ForeignProxy, testing::Values(Mode::Record, Mode::Hybrid));

@@ -34,13 +34,13 @@ TEST(GrpcLong, HybridForwardsAFirstMessageOfAnyLengthAndAnswersItAfterwards) {
   constexpr size_t kBuffered = 3 << 20;  // more than limits.body_buffer
   const std::string request = call("Put") + long_message(kBuffered) + kEnd;
   EXPECT_THAT(rig.ask(request), HasSubstr("grpc-status: 0\r\n"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Recorded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Recorded) == 1; }));
   EXPECT_THAT(rig.ask(request), HasSubstr("grpc-status: 0\r\n"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Replayed) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Replayed) == 1; }));
 
   const std::string longest = call("Put") + long_message((17 << 20) + 1) + kEnd;
   EXPECT_THAT(rig.ask(longest), HasSubstr("grpc-status: 0\r\n")) << "forwarded without being matched";
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Recorded) == 2; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Recorded) == 2; }));
   EXPECT_EQ(rig.count(Counter::LimitBodyBuffer), 1U);
 }
 
@@ -60,7 +60,7 @@ TEST(GrpcLong, AMessageRefusedBeforeItHadComeIsRefusedAgain) {
     EXPECT_THAT(wire.read_until("\r\n\r\n"), HasSubstr("grpc-status: 8\r\n"));
     wire.close();
   }
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   origin.stop();
   rig.set_mode(Mode::Replay);
   EXPECT_THAT(rig.ask(call("Put") + long_message(8 << 20) + kEnd), HasSubstr("grpc-status: 8\r\n"));
@@ -77,9 +77,9 @@ void leave_after(WorkerRig& rig, const std::string& said) {
   rig.go_to(origin.endpoint());
   Wire wire = rig.connect();
   EXPECT_TRUE(wire.write(said));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return origin.connections() == 1; }));
+  EXPECT_TRUE(eventually([&] { return origin.connections() == 1; }));
   wire.reset();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   rig.set_mode(Mode::Replay);
 }
 
@@ -107,7 +107,7 @@ TEST(GrpcLong, ACallRefusedInSilenceIsRefusedAgain) {
     EXPECT_THAT(wire.read_until("\r\n\r\n"), HasSubstr("grpc-status: 16\r\n"));
     wire.close();
   }
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   origin.stop();
   rig.set_mode(Mode::Replay);
   EXPECT_THAT(rig.ask(call("Secret") + message("please") + kEnd), HasSubstr("grpc-status: 16\r\n"));

@@ -73,7 +73,7 @@ class GrpcReplay : public testing::Test {
     return out + message("bye") + kTrailers + "<EOF>";
   }
   void stop_origin(uint64_t recordings) {
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == recordings; }));
+    EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == recordings; }));
     origin_.stop();
     rig.set_mode(Mode::Replay);
   }

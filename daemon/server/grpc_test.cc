@@ -19,7 +19,7 @@ TEST_F(GrpcReplay, AnswersEachMessageOfTheClientInItsPlace) {
   EXPECT_EQ(rig.count(Counter::GrpcMessagesDown), 4U);
   stop_origin(1);
   for (int turn = 0; turn < 2; ++turn) EXPECT_EQ(talk({"a", "b", "c"}), answer({"a", "b", "c"}));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 2; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 2; }));
 }
 
 TEST_F(GrpcReplay, WaitsForTheClientsEndWhereTheOriginDid) {
@@ -49,7 +49,7 @@ TEST_F(GrpcReplay, AMissIsAStatusThatIsNotTriedAgain) {
   EXPECT_THAT(missed, HasSubstr("\"error\":\"not_recorded\""));
   EXPECT_THAT(missed, HasSubstr("\"where\":\"body\""));
   EXPECT_EQ(rig.count(Counter::MissBody), 1U);
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Missed) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Missed) == 1; }));
 }
 
 TEST_F(GrpcReplay, AMissInTheMiddleIsInTheTrailersAndNamesTheMessage) {
@@ -75,15 +75,15 @@ TEST_F(GrpcReplay, ACallThatWasLeftBeforeItsMessageCameIsLeftAgainAtItsDeadline)
   {
     Wire wire = rig.connect();
     wire.write(call("Talk", "grpc-timeout: 50m\r\n"));
-    ASSERT_TRUE(WorkerRig::eventually([&] { return origin_.connections() == 1; }));
+    ASSERT_TRUE(eventually([&] { return origin_.connections() == 1; }));
     wire.reset();
   }
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   stop_origin(0);
   Wire wire = rig.connect();
   wire.write(call("Talk", "grpc-timeout: 50m\r\n") + message("a"));
   EXPECT_THAT(wire.read_until("grpc-status: 4\r\n"), EndsWith("grpc-status: 4\r\n"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 1; }));
   EXPECT_THAT(talk({"a"}), HasSubstr("grpc-status: 9\r\n")) << "without a deadline it would wait for ever";
 }
 
@@ -91,10 +91,10 @@ TEST_F(GrpcReplay, HybridRecordsWhatNoRecordingAnswers) {
   rig.set_mode(Mode::Hybrid);
   EXPECT_EQ(talk({"quiet", "a"}), answer({"a"}));
   EXPECT_EQ(talk({"quiet", "b"}), answer({"b"})) << "begins alike, is another";
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Recorded) == 2; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Recorded) == 2; }));
   EXPECT_EQ(talk({"quiet", "b"}), answer({"b"}));
   EXPECT_EQ(talk({"quiet", "a"}), answer({"a"}));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Replayed) == 2; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Replayed) == 2; }));
 }
 
 RigOptions field_one_counts() {
@@ -168,7 +168,7 @@ TEST(Grpc, AnOriginThatIsNotThereIsReplayedAsTheAnswerItGot) {
   const std::string request = call("Get") + message("k") + kEnd;
   const std::string recorded = rig.ask(request);
   EXPECT_THAT(recorded, StartsWith("HTTP/1.1 502 "));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
   rig.set_mode(Mode::Replay);
   EXPECT_EQ(rig.ask(request), recorded);
 }
@@ -195,7 +195,7 @@ TEST(Grpc, AServerThatSpeaksFirstDoesSoInReplay) {
   };
   EXPECT_EQ(talk("a"), answer("to a"));
   EXPECT_EQ(talk("b"), answer("to b"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 2; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 2; }));
   origin.stop();
   rig.set_mode(Mode::Replay);
   EXPECT_EQ(talk("b"), answer("to b"));
@@ -246,9 +246,9 @@ class GrpcReplayOfAnEagerServer : public testing::Test {
     EXPECT_THAT(wire.read_until("x-head: early\r\n\r\n"), EndsWith("\r\n\r\n"));
     wire.write(message(text));
     if (!answer.empty()) EXPECT_THAT(wire.read_until(answer), EndsWith(answer));
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::GrpcMessagesUp) > 0; }));
+    EXPECT_TRUE(eventually([&] { return rig.count(Counter::GrpcMessagesUp) > 0; }));
     wire.close();
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingIncomplete) == 1; }));
+    EXPECT_TRUE(eventually([&] { return rig.count(Counter::RecordingIncomplete) == 1; }));
   }
   void stop_origin() {
     origin_.stop();
@@ -265,7 +265,7 @@ TEST_F(GrpcReplayOfAnEagerServer, SendsTheHeadOfTheCallThatSaysTheSame) {
   EXPECT_THAT(early("a"), HasSubstr("re:a"));
   const std::string recorded = late("b");
   EXPECT_THAT(recorded, HasSubstr("x-head: late"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 2; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 2; }));
   stop_origin();
   EXPECT_EQ(late("b"), recorded);
   EXPECT_THAT(early("a"), HasSubstr("re:a"));
@@ -274,7 +274,7 @@ TEST_F(GrpcReplayOfAnEagerServer, SendsTheHeadOfTheCallThatSaysTheSame) {
 TEST_F(GrpcReplayOfAnEagerServer, ACallThatWasLeftIsFoundBesideOneThatWasNot) {
   leave_early("quiet", "");
   EXPECT_THAT(early("a"), HasSubstr("re:a"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
   stop_origin();
   Wire wire = rig.connect();
   wire.write(call("Talk", "grpc-timeout: 150m\r\n") + message("quiet"));
@@ -288,11 +288,11 @@ TEST_F(GrpcReplayOfAnEagerServer, AnEmptyCallIsNotOneThatWasLeft) {
   left.write(call("Talk"));
   EXPECT_THAT(left.read_until("x-head: early\r\n\r\n"), EndsWith("\r\n\r\n"));
   left.close();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingIncomplete) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::RecordingIncomplete) == 1; }));
   const std::string empty = call("Talk", "x-late: yes\r\n") + kEnd;
   const std::string recorded = rig.ask(empty);
   EXPECT_THAT(recorded, EndsWith(kTrailers + "<EOF>"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
   stop_origin();
   EXPECT_EQ(rig.ask(empty), recorded);
 }
@@ -311,7 +311,7 @@ TEST_F(GrpcReplayOfAnEagerServer, ACallThatGoesOnWhereAnotherWasLeftIsAnswered) 
   };
   const std::string recorded = go_on();
   EXPECT_THAT(recorded, EndsWith(kTrailers + "<EOF>"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
   stop_origin();
   EXPECT_EQ(go_on(), recorded);
 }
@@ -325,7 +325,7 @@ TEST(Grpc, ATrailersOnlyAnswerStaysOne) {
   rig.go_to(origin.endpoint());
   const std::string request = call("Get") + message("k") + kEnd;
   EXPECT_EQ(rig.ask(request), answer + "<EOF>");
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
   origin.stop();
   rig.set_mode(Mode::Replay);
   EXPECT_EQ(rig.ask(request), answer + "<EOF>");
@@ -339,7 +339,7 @@ TEST(Grpc, TheSameMessageCompressedMatches) {
   ScriptedOrigin origin(http_origin([&](const std::string&) { return answer; }));
   rig.go_to(origin.endpoint());
   EXPECT_EQ(rig.ask(call("Get") + message("hello") + kEnd), answer + "<EOF>");
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
   origin.stop();
   rig.set_mode(Mode::Replay);
   EXPECT_EQ(rig.ask(call("Get", "grpc-encoding: gzip\r\n") + message(gzip, '\1') + kEnd), answer + "<EOF>");

@@ -38,7 +38,7 @@ void expect_twice(
     WorkerRig& rig, ScriptedOrigin& origin, const std::string& expected, const std::function<void()>& on_part = [] {}) {
   rig.go_to(origin.endpoint());
   EXPECT_EQ(seen_by_h2_client(rig, on_part), expected);
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   origin.stop();
   rig.set_mode(Mode::Replay);
   EXPECT_EQ(seen_by_h2_client(rig, [] {}), expected);
@@ -135,7 +135,7 @@ TEST(BrokenH2, ARefusedStreamThatCannotGoOutAgainIsRefusedToItsClient) {
   EXPECT_THAT(client.until("RESET"), HasSubstr("RESET 3 7")) << "as often as it was tried";
   client.request("POST", "/taken", "x");
   EXPECT_THAT(client.until("END 5"), HasSubstr("HEAD 5 200"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   EXPECT_EQ(rig.count(Counter::RecordingFailed), 0U) << "what may be sent again was not answered";
   EXPECT_THAT(rig.ask("POST /short HTTP/1.1\r\nHost: api.test\r\nContent-Length: 1\r\n\r\nx"), HasSubstr(" 502 "))
       << "an HTTP/1 client knows no such signal";
@@ -156,7 +156,7 @@ TEST(BrokenH2, OfARefusedStreamNothingIsLeftInTheStore) {
     EXPECT_THAT(heard_by_long_post(client, "/longer", 300'000), HasSubstr("RESET 3 7"));
     client.request("POST", "/too", "x");
     EXPECT_THAT(client.until("END 5"), HasSubstr("HEAD 5 200"));
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 2; }));
+    EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 2; }));
     EXPECT_EQ(rig.recordings_after_crash(), 2U) << to_string(mode);
     EXPECT_EQ(rig.count(Counter::MissOrigin), 0U) << "only passed on";
     raw.close();

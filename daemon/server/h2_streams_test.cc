@@ -132,7 +132,7 @@ TEST(H2Streams, AClientThatStallsAllOfItIsAnsweredAndSentAway) {
   EXPECT_THAT(seen, HasSubstr("request_timeout"));
   EXPECT_THAT(seen, HasSubstr("GOAWAY"));
   raw.close();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
 }
 
 }  // namespace

@@ -229,7 +229,7 @@ TEST(H2, WhatAGoawayBreaksOffEndsWithItsCodeInRecordAndReplay) {
   rig.go_to(origin.endpoint());
   for (const Mode mode : {Mode::Record, Mode::Replay}) {
     if (mode == Mode::Replay) {
-      EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 2; }));
+      EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 2; }));
       origin.stop();
     }
     rig.set_mode(mode);
@@ -291,7 +291,7 @@ TEST(H2, ARefusedOriginIsA502AndTheNextRequestWorks) {
   again.request("GET", "/");
   EXPECT_THAT(again.until("END 1"), HasSubstr("BODY 1 up"));
   second.close();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
 }
 
 // Hears one request, answers nothing, and hears how it is taken back.
@@ -333,7 +333,7 @@ TEST(H2, AClientThatOnlyEndsItsConnectionHasLeft) {
   asked.get_future().wait();
   raw.close();  // FIN: what a killed process leaves
   EXPECT_THAT(heard.get_future().get(), HasSubstr("RESET 1 8"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
 }
 
 TEST(H2, AnOriginThatBreaksTheProtocolHearsWhyThoughItTalksOn) {
@@ -354,7 +354,7 @@ TEST(H2, AnOriginThatBreaksTheProtocolHearsWhyThoughItTalksOn) {
   client.request("GET", "/");
   EXPECT_THAT(heard.get_future().get(), HasSubstr("GOAWAY"));
   raw.close();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
 }
 
 TEST(H2, AFloodIsCountedAndEndsTheConnection) {
@@ -369,7 +369,7 @@ TEST(H2, AFloodIsCountedAndEndsTheConnection) {
   raw.write(bytes);
   EXPECT_THAT(raw.rest(), HasSubstr("<")) << "closed";
   EXPECT_EQ(rig.count(Counter::H2PingFlood), 1U);
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
 }
 
 TEST(H2, AStreamStalledByItsClientFailsAloneAfterTheIdleTimeout) {

@@ -22,7 +22,7 @@ TEST(Hold, BytesFlowWhenTheStoreIsTooSlowAndTheLossIsCounted) {
   EXPECT_EQ(rig.count(Counter::StoreHoldExceeded), 1U);
   EXPECT_EQ(rig.count(Counter::RecordingDropped), 1U);
   EXPECT_EQ(rig.count(Counter::IncompleteStoreSlow), 1U) << "is anything lost?";
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Forwarded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Forwarded) == 1; }));
 }
 
 TEST(Hold, AStrictTargetGetsAResetInstead) {
@@ -31,7 +31,7 @@ TEST(Hold, AStrictTargetGetsAResetInstead) {
   rig.go_to(origin.endpoint());
   rig.set_mode(Mode::Record, {}, modes::Strict::Yes);
   EXPECT_THAT(rig.ask(kGet), testing::EndsWith("<RST>"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
 }
 
 }  // namespace

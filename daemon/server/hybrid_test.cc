@@ -45,10 +45,10 @@ TEST(Hybrid, ABrokenResponseIsNoAnswerAndAWholeOneThenIs) {
           http_origin([&](const std::string&) { return ++served == 1 ? kPart + end : with_length("whole"); }));
       rig.go_to(origin.endpoint());
       EXPECT_THAT(rig.ask(get("/a")), HasSubstr("only so far"));
-      EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+      EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
       if (recorded_in == Mode::Record) rig.set_mode(Mode::Hybrid);
       EXPECT_EQ(rig.ask(get("/a")), with_length("whole") + "<EOF>") << end;
-      EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 2; }));
+      EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 2; }));
       origin.stop();
       EXPECT_EQ(rig.ask(get("/a")), with_length("whole") + "<EOF>") << end;
       EXPECT_EQ(served, 2);
@@ -72,7 +72,7 @@ TEST(Hybrid, WhatAClientLeftBehindIsNoAnswer) {
   EXPECT_TRUE(wire.write(get("/a")));
   EXPECT_THAT(wire.read_until("01234"), EndsWith("01234"));
   wire.reset();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   EXPECT_THAT(rig.ask(get("/a")), EndsWith("0123456789<EOF>"));
 }
 
@@ -85,9 +85,9 @@ TEST(Hybrid, ABrokenCallIsNoAnswer) {
   rig.go_to(origin.endpoint());
   const std::string asked = call("Get") + message("q") + kEnd;
   EXPECT_THAT(rig.ask(asked), HasSubstr("part"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   EXPECT_THAT(rig.ask(asked), HasSubstr("whole"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 2; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 2; }));
   EXPECT_THAT(rig.ask(asked), HasSubstr("whole"));
   EXPECT_EQ(served, 2);
 }
@@ -100,7 +100,7 @@ TEST(OnMissForward, OnlyWholeAnswersAreAnswers) {
   rig.go_to(origin.endpoint());
   EXPECT_THAT(rig.ask(get("/a")), HasSubstr("only so far"));
   EXPECT_EQ(rig.ask(get("/b")), with_length("2") + "<EOF>");
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 2; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 2; }));
   rig.set_mode(Mode::Replay);
   EXPECT_EQ(rig.ask(get("/b")), with_length("2") + "<EOF>");
   EXPECT_EQ(rig.ask(get("/a")), with_length("3") + "<EOF>");
@@ -221,7 +221,7 @@ TEST(Misses, WhatNeitherTapeNorOriginAnswersIsOne) {
   for (const Mode mode : {Mode::Hybrid, Mode::Replay}) {
     rig.set_mode(mode);
     EXPECT_THAT(rig.ask(get("/a")), StartsWith("HTTP/1.1 502"));
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(mode, Outcome::Missed) == 1; })) << to_string(mode);
+    EXPECT_TRUE(eventually([&] { return rig.outcomes(mode, Outcome::Missed) == 1; })) << to_string(mode);
     EXPECT_EQ(rig.outcomes(mode, Outcome::Failed), 0U);
   }
   EXPECT_EQ(rig.count(Counter::MissOrigin), 2U);
@@ -237,7 +237,7 @@ TEST(Hybrid, OfALongRequestWithoutAnAnswerNothingIsLeftInTheStore) {
   const std::string post = "POST /a HTTP/1.1\r\nHost: api.test\r\nContent-Length: 300000\r\n\r\n" + body;
   EXPECT_THAT(rig.ask(post), StartsWith("HTTP/1.1 502"));
   EXPECT_THAT(rig.ask(get("/b")), EndsWith("x<EOF>"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   EXPECT_EQ(rig.recordings_after_crash(), 1U);
 }
 
@@ -253,9 +253,9 @@ TEST(Misses, AClientThatLeavesMissesNothing) {
   rig.go_to(origin.endpoint());
   Wire wire = rig.connect();
   EXPECT_TRUE(wire.write(get("/a")));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return asked == 1; }));
+  EXPECT_TRUE(eventually([&] { return asked == 1; }));
   wire.reset();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Failed) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Failed) == 1; }));
   EXPECT_EQ(rig.count(Counter::MissOrigin), 0U);
 }
 
@@ -267,7 +267,7 @@ TEST(Recorded, AFinalHeadBehindAnInterimOneHasItsOwnTime) {
   rig.go_to(origin.endpoint());
   EXPECT_THAT(rig.ask(get("/early")), EndsWith("x<EOF>"));
   EXPECT_THAT(rig.ask(get("/plain")), EndsWith("x<EOF>"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 2; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 2; }));
   const auto page = tls::testing::must(rig.store->list_recordings({}));
   ASSERT_EQ(page.items.size(), 2U);
   EXPECT_GT(page.items[0].provenance.timings.first_byte, 0U);

@@ -61,12 +61,12 @@ TEST(NestedConnect, AStreamIsATunnelWhoseRequestsAreRecordedAndReplayed) {
   };
   EXPECT_EQ(ask(), "BODY 1 " + with_length("clear") + "\n");
   EXPECT_EQ(origin->connections(), 1U) << "what CONNECT dialled is what the request uses";
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.active() == 0; }));
   origin->stop();
   proxy.rig.set_mode(Mode::Replay);
   EXPECT_EQ(ask(), "BODY 1 " + with_length("clear") + "\n");
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.active() == 0; }));
 }
 
 TEST(NestedConnect, StreamsDoNotDisturbEachOtherAndEndsArePassedOn) {
@@ -95,7 +95,7 @@ TEST(NestedConnect, StreamsDoNotDisturbEachOtherAndEndsArePassedOn) {
   client.h2.flush();
   EXPECT_EQ(client.h2.until("END 1"), "BODY 1 bye\n, END 1");
   client.close();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.active() == 0; }));
 }
 
 TEST(NestedConnect, FailuresAreToldOnTheirStream) {
@@ -120,7 +120,7 @@ TEST(NestedConnect, AClientThatLeavesTakesItsTunnelsWithIt) {
   client.until_holds("HEAD 39 200");
   EXPECT_EQ(proxy.rig.active(), 21);
   client.close();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.active() == 0; }));
 }
 
 TEST(NestedConnect, WhatItsClientBreaksOffIsBrokenOffAtTheOriginToo) {
@@ -136,11 +136,11 @@ TEST(NestedConnect, WhatItsClientBreaksOffIsBrokenOffAtTheOriginToo) {
   const http::StreamId stream = client.connect_to("web.test:" + port_of(origin));
   client.until_holds("HEAD 1 200");
   client.write(stream, "a part");
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.count(Counter::TunnelledBytesUp) == 6; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.count(Counter::TunnelledBytesUp) == 6; }));
   client.h2.codec().reset(stream, http::ResetCode::Cancel);
   client.h2.flush();
   EXPECT_EQ(heard.get_future().get(), "a part<RST>") << "not as if that were the whole";
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.active() == 1; })) << "the client's connection alone";
+  EXPECT_TRUE(eventually([&] { return proxy.rig.active() == 1; })) << "the client's connection alone";
 }
 
 TEST(NestedConnect, ALaterRequestOverHttp1MayBeAConnect) {
@@ -155,8 +155,8 @@ TEST(NestedConnect, ALaterRequestOverHttp1MayBeAConnect) {
   ASSERT_TRUE(wire.write("GET /in HTTP/1.1\r\nHost: w\r\n\r\n"));
   EXPECT_EQ(wire.read_until("here"), with_length("here"));
   wire.close();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.active() == 0; }));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return proxy.rig.outcomes(Mode::Record, Outcome::Recorded) == 2; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.outcomes(Mode::Record, Outcome::Recorded) == 2; }));
 }
 
 TEST(NestedConnect, OverTheLimitIsToldAndNothingIsLeftOpen) {

@@ -34,14 +34,14 @@ TEST(ReplayRefused, ResetsFromDiskAndFromMemory) {
   WorkerRig rig(refusing());
   go_nowhere(rig);
   EXPECT_THAT(rig.ask(kAskA), StartsWith("HTTP/1.1 502")) << "while recording nothing else is possible";
-  ASSERT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
+  ASSERT_TRUE(eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
   rig.set_mode(Mode::Replay);
   const int dialled = rig.sockets.made;
   for (uint64_t turn = 1; turn <= 2; ++turn) {
     Wire wire = rig.connect();
     EXPECT_TRUE(wire.write(kAskA));
     EXPECT_EQ(wire.rest(), "<RST>");
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == turn; }));
+    EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == turn; }));
     EXPECT_EQ(rig.count(Counter::ReplayRefusedReset), turn);
   }
   EXPECT_EQ(rig.sockets.made, dialled);
@@ -65,7 +65,7 @@ TEST(ReplayRefused, OneThatWasAnsweredLaterIsResetOnce) {
   });
   EXPECT_THAT(rig.ask(kAskA), HasSubstr("late"));
   origin.join();
-  ASSERT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 2; }));
+  ASSERT_TRUE(eventually([&] { return rig.store->stored_recordings() == 2; }));
   rig.set_mode(Mode::Replay);
   Wire wire = rig.connect();
   EXPECT_TRUE(wire.write(kAskA));
@@ -96,7 +96,7 @@ TEST(ReplayRefused, AnHttp2ClientLosesItsConnection) {
     client.request("GET", "/a");
     if (mode == Mode::Record) {
       EXPECT_THAT(client.until("END 1"), StartsWith("HEAD 1 502"));
-      ASSERT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
+      ASSERT_TRUE(eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
       raw.close();
       continue;
     }
@@ -111,7 +111,7 @@ TEST(ReplayRefused, ACallLosesItsConnection) {
   go_nowhere(rig);
   const std::string sent = call("Talk") + message("one") + kEnd;
   EXPECT_THAT(rig.ask(sent), StartsWith("HTTP/1.1 502"));
-  ASSERT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
+  ASSERT_TRUE(eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
   rig.set_mode(Mode::Replay);
   Wire wire = rig.connect();
   EXPECT_TRUE(wire.write(sent));
@@ -125,7 +125,7 @@ TEST(ReplayRefused, UsedUpItIsAMissLikeAnythingElse) {
   WorkerRig rig(refusing(once));
   go_nowhere(rig);
   EXPECT_THAT(rig.ask(kAskA), StartsWith("HTTP/1.1 502"));
-  ASSERT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
+  ASSERT_TRUE(eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
   rig.set_mode(Mode::Replay);
   Wire wire = rig.connect();
   EXPECT_TRUE(wire.write(kAskA));

@@ -31,7 +31,7 @@ struct Taped {
     rig.go_to(origin.endpoint());
     for (const std::string& request : requests) recorded.push_back(rig.ask(request));
     // A failure is not held back until its recording is safe.
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == requests.size(); }));
+    EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == requests.size(); }));
     origin.stop();
     rig.set_mode(Mode::Replay);
   }
@@ -73,7 +73,7 @@ TEST(ReplayRules, AConditionThatFirstGotTheWholeGetsItFirstAgain) {
   rig.go_to(origin.endpoint());
   const std::string request = ask_for("/a", "If-None-Match: \"v1\"\r\n");
   const std::string first = rig.ask(request), second = rig.ask(request);
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 2; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 2; }));
   origin.stop();
   rig.set_mode(Mode::Replay);
   EXPECT_EQ(rig.ask(request), first);
@@ -265,7 +265,7 @@ TEST(Failures, WhatAClientLeftBehindDoesNotBeatAWholeRecording) {
   EXPECT_TRUE(wire.write(ask_for("/a")));
   EXPECT_THAT(wire.read_until("01234"), EndsWith("01234"));
   wire.reset();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingIncomplete) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::RecordingIncomplete) == 1; }));
   rig.set_mode(Mode::Replay);
   EXPECT_THAT(rig.ask(ask_for("/a")), EndsWith("0123456789<EOF>"));
 }
@@ -291,7 +291,7 @@ TEST(Streaming, AnEventArrivesBeforeTheNextIsProduced) {
   EXPECT_THAT(wire.read_until("data: b\n\n"), EndsWith("data: b\n\n"));
   EXPECT_TRUE(wire.write("3\r\nack\r\n0\r\n\r\n"));
   EXPECT_THAT(wire.read_until("0\r\n\r\n"), EndsWith("0\r\n\r\n"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingComplete) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::RecordingComplete) == 1; }));
 }
 
 TEST(Streaming, ARouteWithAPaceReplaysTheSameBytes) {
@@ -342,7 +342,7 @@ TEST(Oversize, OurOwnAnswersAreNotMeasured) {
     EXPECT_THAT(answer, StartsWith("HTTP/1.1 502"));
     EXPECT_THAT(answer, HasSubstr("\"upstream_connect\""));
     EXPECT_THAT(answer, EndsWith("}\n<EOF>"));
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
+    EXPECT_TRUE(eventually([&] { return rig.count(Counter::RecordingFailed) == 1; }));
     EXPECT_EQ(rig.count(Counter::LimitMaxBody) + rig.count(Counter::IncompleteLimit), 0U);
     rig.set_mode(Mode::Replay);
     EXPECT_EQ(rig.ask(ask_for("/a")), answer);
@@ -367,7 +367,7 @@ TEST(Oversize, BypassPassesLongBodiesAndStoresNothingOfThem) {
     ScriptedOrigin origin(http_origin([&](const std::string&) { return response; }));
     rig.go_to(origin.endpoint());
     EXPECT_EQ(rig.ask(ask_for("/a")), response + "<EOF>");
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::IncompleteLimit) == 1; }));
+    EXPECT_TRUE(eventually([&] { return rig.count(Counter::IncompleteLimit) == 1; }));
     EXPECT_EQ(rig.store->stored_recordings(), 0U);
     origin.stop();
     rig.set_mode(Mode::Replay);

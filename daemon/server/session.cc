@@ -241,7 +241,7 @@ void Session::refuse(const Error& error) {
   context_.observer->refused(flow_, tls_, error);
   switch (error.code) {
     case Code::TooLarge:
-      context_.metrics->add(error.detail.contains("fields") ? Counter::LimitHeaderCount : Counter::LimitHeadBytes);
+      context_.metrics->add(http::is_field_limit(error) ? Counter::LimitHeaderCount : Counter::LimitHeadBytes);
       break;
     case Code::Unsupported:
       context_.metrics->add(Counter::UnknownMethod);

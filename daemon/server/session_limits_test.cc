@@ -138,6 +138,19 @@ TEST(SessionLimits, AHeadBeyondTheLimitGets431) {
   EXPECT_EQ(rig.count(Counter::LimitHeadBytes), 1U);
 }
 
+TEST(SessionLimits, TooManyFieldsHaveACountOfTheirOwn) {
+  Rig rig({}, http::make_h1_codec(http::Role::Server, {1024, 4}));
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send("GET /a HTTP/1.1\r\nHost: x\r\nA: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n\r\n");
+    auto all = co_await rig.client->rest();
+    EXPECT_THAT(all, StartsWith("HTTP/1.1 431 Request Header Fields Too Large\r\n"));
+    EXPECT_THAT(all, HasSubstr("more header fields than the limit\""));
+    rig.client->close();
+  });
+  EXPECT_EQ(rig.count(Counter::LimitHeaderCount), 1U);
+  EXPECT_EQ(rig.count(Counter::LimitHeadBytes), 0U);
+}
+
 // A sender that is not read: pushes until nothing moves any more, over many turns of the loop.
 net::Task<size_t> push_until_stuck(Rig& rig, size_t most) {
   ByteQueue queue;

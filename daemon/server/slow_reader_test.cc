@@ -51,7 +51,7 @@ TEST(SlowReader, AnswersAtOnceWaitForAPipeliningClient) {
 void wait_until_blocked(WorkerRig& rig, Mode mode, Outcome outcome) {
   uint64_t before = 0;
   int quiet = 0;
-  EXPECT_TRUE(WorkerRig::eventually([&] {
+  EXPECT_TRUE(eventually([&] {
     const uint64_t now = rig.outcomes(mode, outcome);
     quiet = now == before && now > 0 ? quiet + 1 : 0;
     before = now;
@@ -98,7 +98,7 @@ class SmallWindow {
     while (body_ < kWindow && read_body()) {
     }
     EXPECT_EQ(body_, kWindow);
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Passthrough, Outcome::Forwarded) == 1; }));
+    EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Passthrough, Outcome::Forwarded) == 1; }));
   }
   // What comes of the body when the client reads on, and how it ends.
   std::pair<size_t, std::string> read_on() {
@@ -142,7 +142,7 @@ TEST(SlowReader, AnAnswerThatWaitsForItsWindowIsNoHeadInTheMaking) {
   rig.go_to(origin.endpoint());
   SmallWindow client(rig);
   const auto since = std::chrono::steady_clock::now();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return std::chrono::steady_clock::now() - since > 3 * 100ms; }));
+  EXPECT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - since > 3 * 100ms; }));
   EXPECT_EQ(client.read_on(), std::pair(size_t{60000}, std::string("END 1")));
   EXPECT_EQ(rig.count(Counter::LimitHeaderTimeout), 0U);
 }

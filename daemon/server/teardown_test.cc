@@ -98,7 +98,7 @@ TEST_P(Teardown, InEveryOrderLeavesNothingAndTheNextClientIsServed) {
       });
     }
   }
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; })) << rig.active() << " connections left";
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; })) << rig.active() << " connections left";
   ScriptedOrigin good(http_origin([](const std::string&) { return with_length("served"); }));
   rig.go_to(good.endpoint());
   EXPECT_THAT(rig.ask("GET /never-before HTTP/1.1\r\nHost: api.test\r\n\r\n"),

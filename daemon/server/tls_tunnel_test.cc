@@ -66,8 +66,7 @@ TEST_P(TlsTunnel, CarriesBytesBothWaysWithHalfClose) {
   EXPECT_EQ(tls.ask(kRedisPing + much), "origin got " + kRedisPing + much + "<EOF><EOF>");
   EXPECT_EQ(tls.rig.count(Counter::TunnelledNotHttp), 1U);
   EXPECT_EQ(tls.origin->connections(), 1U) << "the connection that verified the origin";
-  EXPECT_TRUE(WorkerRig::eventually(
-      [&] { return tls.rig.count(Counter::TunnelledBytesUp) == kRedisPing.size() + much.size(); }));
+  EXPECT_TRUE(eventually([&] { return tls.rig.count(Counter::TunnelledBytesUp) == kRedisPing.size() + much.size(); }));
   EXPECT_EQ(tls.rig.store->stored_recordings(), 0U);
 }
 
@@ -120,7 +119,7 @@ TEST(TlsTunnelled, ASilentClientThatIsCutOffLeavesNothingOpen) {
   Wire wire = tls.connect();
   SSL_set_quiet_shutdown(wire.ssl(), 1);
   wire.half_close();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return tls.rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return tls.rig.active() == 0; }));
 }
 
 TEST(TlsTunnelled, AResetOfTheOriginIsOneOfTheClient) {
@@ -153,7 +152,7 @@ TEST(TlsTunnelled, ReplayEndsASilentOneAsAnIdleConnectionWithoutAMiss) {
   Wire silent = tls.connect();
   EXPECT_EQ(silent.rest(), "<EOF>");
   EXPECT_NE(SSL_get_shutdown(silent.ssl()) & SSL_RECEIVED_SHUTDOWN, 0);
-  EXPECT_TRUE(WorkerRig::eventually([&] { return tls.rig.count(Counter::LimitIdleTimeout) == 1; }));
+  EXPECT_TRUE(eventually([&] { return tls.rig.count(Counter::LimitIdleTimeout) == 1; }));
   EXPECT_EQ(tls.rig.count(Counter::MissOpaque), 0U);
   EXPECT_EQ(tls.rig.outcomes(Mode::Replay, Outcome::Missed), 0U);
 }
@@ -179,9 +178,9 @@ TEST(TlsTunnelled, ARouteInReplayKeepsItFromItsOrigin) {
 // A silent client that is listened to together with its origin.
 Wire connect_silent(TlsRig& tls, const WaitingOrigin& origin) {
   tls.connect().close();  // it is known from here on
-  EXPECT_TRUE(WorkerRig::eventually([&] { return origin.begun == 1; }));
+  EXPECT_TRUE(eventually([&] { return origin.begun == 1; }));
   Wire silent = tls.connect();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return origin.begun == 2; }));
+  EXPECT_TRUE(eventually([&] { return origin.begun == 2; }));
   return silent;
 }
 
@@ -215,7 +214,7 @@ TEST(TlsTunnelled, ADrainEndsASilentOneByCloseNotify) {
     return ScriptedOrigin::End::Close;
   });
   Wire silent = tls.connect();
-  ASSERT_TRUE(WorkerRig::eventually([&] { return tls.rig.count(Counter::TlsDownOk) == 1; }));
+  ASSERT_TRUE(eventually([&] { return tls.rig.count(Counter::TlsDownOk) == 1; }));
   tls.rig.worker->drain();
   EXPECT_EQ(silent.rest(), "<EOF>");
   EXPECT_NE(SSL_get_shutdown(silent.ssl()) & SSL_RECEIVED_SHUTDOWN, 0);
@@ -239,12 +238,12 @@ TEST(TlsTunnelled, AClientWithoutAlpnThatSpeaksHttpIsRecorded) {
   EXPECT_EQ(tls.ask(kPlainGet), with_length("plain old") + "<EOF>");
   EXPECT_EQ(tls.origin->connections(), 1U);
   Wire late = tls.connect();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return tls.origin->connections() == 2; })) << "asked for the silent client";
+  EXPECT_TRUE(eventually([&] { return tls.origin->connections() == 2; })) << "asked for the silent client";
   late.write(kPlainGet);
   late.half_close();
   EXPECT_EQ(late.rest(), with_length("plain old") + "<EOF>");
   EXPECT_EQ(tls.origin->connections(), 2U);
-  EXPECT_TRUE(WorkerRig::eventually([&] { return tls.rig.outcomes(Mode::Record, Outcome::Recorded) == 2; }));
+  EXPECT_TRUE(eventually([&] { return tls.rig.outcomes(Mode::Record, Outcome::Recorded) == 2; }));
   tls.rig.set_mode(Mode::Replay);
   EXPECT_EQ(tls.ask(kPlainGet), with_length("plain old") + "<EOF>");
 }
@@ -265,7 +264,7 @@ TEST(TlsTunnelled, NoAlpnWhereNoneWasAgreedThenIsReplayedSo) {
   };
   const std::string recorded = ask();
   EXPECT_EQ(recorded, with_length("without ALPN") + "<EOF>");
-  EXPECT_TRUE(WorkerRig::eventually([&] { return tls.rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return tls.rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
   tls.rig.set_mode(Mode::Replay);
   EXPECT_EQ(ask(), recorded);
 }
@@ -303,7 +302,7 @@ TEST(TlsTunnelled, AnIdleOneEnds) {
   ASSERT_TRUE(wire.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa, "")));
   wire.write(kRedisPing);
   EXPECT_THAT(wire.rest(), HasSubstr("<"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::LimitIdleTimeout) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::LimitIdleTimeout) == 1; }));
 }
 
 }  // namespace

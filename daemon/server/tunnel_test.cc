@@ -40,7 +40,7 @@ TEST_P(TunnelMoves, CarriesBytesBothWaysWithHalfClose) {
   const std::string much(3 << 20, 'm');
   EXPECT_EQ(rig.ask("\x01opaque" + much), "origin got \x01opaque" + much + "<EOF><EOF>");
   EXPECT_EQ(rig.count(Counter::TunnelledNotTls), 1U);
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::TunnelledBytesUp) == much.size() + 7; }));
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::TunnelledBytesUp) == much.size() + 7; }));
 }
 
 INSTANTIATE_TEST_SUITE_P(, TunnelMoves, testing::Values(config::Splice::Splice, config::Splice::Copy));
@@ -62,12 +62,12 @@ TEST(Tunnel, AClientThatSpeaksHttpLateIsStillServedAsHttp) {
   ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("late"); }));
   rig.go_to(origin.endpoint());
   Wire wire = rig.connect();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return origin.connections() == 1; })) << "dialled for the silent client";
+  EXPECT_TRUE(eventually([&] { return origin.connections() == 1; })) << "dialled for the silent client";
   wire.write("GET /a HTTP/1.1\r\nHost: api.test\r\n\r\n");
   wire.half_close();
   EXPECT_EQ(wire.rest(), with_length("late") + "<EOF>");
   EXPECT_EQ(origin.connections(), 1U) << "that connection serves it";
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
 }
 
 TEST(Tunnel, AClientThatStopsInsideItsFirstLineIsHandedOn) {
@@ -117,7 +117,7 @@ TEST(Tunnel, ReplayResetsWhatCannotBeOnTapeAndCountsAMiss) {
   Wire silent = rig.connect();
   EXPECT_EQ(silent.rest(), "<RST>");
   EXPECT_EQ(rig.count(Counter::MissOpaque), 2U);
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Missed) == 2; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Missed) == 2; }));
   EXPECT_EQ(rig.sockets.made, 0);
 }
 
@@ -158,7 +158,7 @@ TEST(Tunnel, AGreetingAfterAChangeToReplayIsNotHandedOn) {
   ScriptedOrigin origin(waiting.script([](Wire& wire) { wire.write("220 ready\r\n"); }));
   rig.go_to(origin.endpoint());
   Wire silent = rig.connect();
-  ASSERT_TRUE(WorkerRig::eventually([&] { return waiting.begun == 1; }));
+  ASSERT_TRUE(eventually([&] { return waiting.begun == 1; }));
   rig.set_mode(Mode::Replay);
   waiting.go = true;
   EXPECT_EQ(silent.rest(), "<RST>");
@@ -171,7 +171,7 @@ TEST(Tunnel, ARequestThatMeetsTheEndOfAnIdleOriginIsStillServed) {
   ScriptedOrigin origin(waiting.script([](Wire& wire) { wire.half_close(); }));
   rig.go_to(origin.endpoint());
   Wire client = rig.connect();
-  ASSERT_TRUE(WorkerRig::eventually([&] { return waiting.begun == 1; }));
+  ASSERT_TRUE(eventually([&] { return waiting.begun == 1; }));
   waiting.meet(rig, client, "GET /a HTTP/1.1\r\nHost: api.test\r\n\r\n");
   const std::string answer = with_length("after all");
   EXPECT_EQ(client.read_n(answer.size()), answer);
@@ -199,7 +199,7 @@ TEST(Tunnel, ABypassedNameShowsTheClientTheOriginsOwnCertificate) {
   rig.go_to(origin.endpoint());
   Wire wire = rig.connect();
   EXPECT_FALSE(wire.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa))) << "our CA did not sign this one";
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::TunnelledBypass) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::TunnelledBypass) == 1; }));
   wire.close();
 }
 
@@ -210,7 +210,7 @@ TEST(Tunnel, AClientThatOffersNoHttpIsTunnelledAndInReplayRefused) {
   rig.go_to(origin.endpoint());
   Wire tunnelled = rig.connect();
   EXPECT_FALSE(tunnelled.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa, "\x04smtp")));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.count(Counter::TunnelledAlpn) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::TunnelledAlpn) == 1; }));
   tunnelled.close();
   rig.set_mode(Mode::Replay);
   Wire refused = rig.connect();

@@ -59,7 +59,7 @@ TEST(UpstreamOwner, AnIdentityOfAConnectionIsItsClientsAlone) {
   EXPECT_EQ(ask_on(bob, get("/more")), "hello bob!");
   alice.close();
   bob.close();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
   for (int i = 0; i < 3; ++i) EXPECT_THAT(rig.ask(get("/secret")), HasSubstr(" 401 ")) << "it went with its client";
 }
 

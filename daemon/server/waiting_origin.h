@@ -21,7 +21,7 @@ struct WaitingOrigin {
       const int mine = ++begun;
       if (mine > waits_) return http_origin([](const std::string&) { return with_length("after all"); })(wire);
       if (mine == waits_) {
-        EXPECT_TRUE(WorkerRig::eventually([this] { return go.load(); }));
+        EXPECT_TRUE(eventually([this] { return go.load(); }));
         then(wire);
         done = true;
       }
@@ -34,9 +34,9 @@ struct WaitingOrigin {
     const std::scoped_lock hold(rig.flows.mutex);
     const int before = rig.flows.asked;
     const Wire other = rig.connect();
-    ASSERT_TRUE(WorkerRig::eventually([&] { return rig.flows.asked > before; })) << "the worker hangs";
+    ASSERT_TRUE(eventually([&] { return rig.flows.asked > before; })) << "the worker hangs";
     go = true;
-    ASSERT_TRUE(WorkerRig::eventually([&] { return done.load(); }));
+    ASSERT_TRUE(eventually([&] { return done.load(); }));
     client.write(bytes);
   }
 

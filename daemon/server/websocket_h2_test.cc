@@ -122,7 +122,7 @@ TEST(WebSocketH2, RecordedOverH2ItAnswersOverBothVersions) {
     EXPECT_EQ(client.next(), "close 1000 ");
     client.finish();
   }
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   const auto recording =
       tls::testing::must(rig.store->get(tls::testing::must(rig.store->list_recordings({})).items.front().id));
   EXPECT_THAT(lines_of(*rig.store, recording),
@@ -141,7 +141,7 @@ TEST(WebSocketH2, RecordedOverH2ItAnswersOverBothVersions) {
   h1.wire().write(close_of(1000, "", true));
   EXPECT_EQ(h1.next(), "close 1000 ");
   h1.wire().close();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 2; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 2; }));
 }
 
 TEST(WebSocketH2, ARefusalOfHttp1WithA200IsNoOpenTunnel) {
@@ -156,7 +156,7 @@ TEST(WebSocketH2, ARefusalOfHttp1WithA200IsNoOpenTunnel) {
   EXPECT_TRUE(rig.ask(upgrade_request("/h1")).starts_with("HTTP/1.1 200"));
   for (const Mode mode : {Mode::Record, Mode::Replay}) {
     if (mode == Mode::Replay) {
-      EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 3; }));
+      EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 3; }));
       origin.stop();
       rig.set_mode(mode);
       EXPECT_THAT(rig.ask(upgrade_request("/h1")), HasSubstr("\r\n\r\nhello"));

@@ -39,7 +39,7 @@ TEST(WebSocketRecord, MessagesOfBothSidesAreKeptInTheirOrder) {
   EXPECT_THAT(lines_of(*rig.store, recording),
               ElementsAre("< text welcome", "> text hi", "< text hi back", "< ping you there?", "> pong you there?",
                           "> close 1000 done", "< close 1000 done"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
   EXPECT_EQ(rig.count(Counter::WebSocketUp), 3U);
   EXPECT_EQ(rig.count(Counter::WebSocketDown), 4U);
   EXPECT_EQ(rig.count(Counter::TunnelledUpgrade), 0U) << "it is recorded, not handed through unseen";
@@ -136,11 +136,11 @@ TEST(WebSocketRecord, WhatTheStoreRefusedAPartOfIsLostAndSaidToBe) {
   EXPECT_THAT(client.next(), StartsWith("text bbb"));
   EXPECT_EQ(client.next(), "close 1000 ");
   client.wire().close();
-  EXPECT_TRUE(WorkerRig::eventually(
-      [&] { return rig.count(Counter::RecordingDropped) + rig.count(Counter::RecordingComplete) == 1; }));
+  EXPECT_TRUE(
+      eventually([&] { return rig.count(Counter::RecordingDropped) + rig.count(Counter::RecordingComplete) == 1; }));
   EXPECT_EQ(rig.count(Counter::RecordingDropped), 1U);
   EXPECT_GE(rig.count(Counter::IncompleteStoreSlow), 1U);
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Forwarded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Forwarded) == 1; }));
   EXPECT_EQ(rig.store->stored_recordings(), 0U);
 }
 

@@ -54,6 +54,26 @@ std::vector<std::string> converse(MessageWire& client, const std::vector<std::st
   return heard;
 }
 
+// With a body it only offers an upgrade: an ordinary request, whose body is part of what it is found by.
+TEST(WebSocketReplay, AGetThatOffersOneAndHasABodyIsAnOrdinaryRequest) {
+  WorkerRig rig;
+  ScriptedOrigin origin(
+      http_origin([](const std::string& from) { return with_length("no, " + from.substr(from.size() - 2)); }));
+  rig.go_to(origin.endpoint());
+  const auto offer = [](const std::string& body) {
+    return "GET /chat HTTP/1.1\r\nHost: api.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: "
+           "2\r\n\r\n" +
+           body;
+  };
+  EXPECT_THAT(rig.ask(offer("ab")), HasSubstr("no, ab"));
+  EXPECT_THAT(rig.ask(offer("cd")), HasSubstr("no, cd"));
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  EXPECT_THAT(rig.ask(offer("cd")), HasSubstr("no, cd"));
+  EXPECT_THAT(rig.ask(offer("ab")), HasSubstr("no, ab"));
+  EXPECT_THAT(rig.ask(offer("ef")), HasSubstr("not_recorded"));
+}
+
 TEST(WebSocketReplay, AConversationIsRepeated) {
   for (const bool compressed : {false, true}) {
     WorkerRig rig;
@@ -65,14 +85,14 @@ TEST(WebSocketReplay, AConversationIsRepeated) {
       MessageWire client = open_websocket(rig, "/chat", offer);
       recorded = converse(client, {"a", "b"});
       EXPECT_EQ(recorded.back(), "<EOF>");
-      EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+      EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
     }
     rig.set_mode(Mode::Replay);
     MessageWire client = open_websocket(rig, "/chat", offer);
     EXPECT_EQ(converse(client, {"a", "b"}), recorded);
     MessageWire plain = open_websocket(rig, "/chat");
     EXPECT_EQ(converse(plain, {"a", "b"}).size(), recorded.size()) << "a client without compression";
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 2; }));
+    EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 2; }));
   }
 }
 
@@ -82,12 +102,12 @@ TEST(WebSocketReplay, MismatchClosesAndCountsAsAMiss) {
   rig.go_to(origin.endpoint());
   MessageWire first = open_websocket(rig, "/chat");
   converse(first, {"a", "b"});
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   rig.set_mode(Mode::Replay);
   MessageWire client = open_websocket(rig, "/chat");
   const auto heard = converse(client, {"a", "c"});
   EXPECT_EQ(heard[2], "close 1008 message 2: differs at byte 0");
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Missed) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Missed) == 1; }));
   EXPECT_EQ(rig.count(Counter::MissWebSocket), 1U);
 }
 
@@ -97,7 +117,7 @@ TEST(WebSocketReplay, PingsAreAnsweredAndTheClientMayCloseEarly) {
   rig.go_to(origin.endpoint());
   MessageWire first = open_websocket(rig, "/chat");
   converse(first, {"a", "b"});
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   rig.set_mode(Mode::Replay);
   MessageWire client = open_websocket(rig, "/chat");
   EXPECT_EQ(client.next(), "text hello");
@@ -127,7 +147,7 @@ TEST(WebSocketReplay, APlainGetOfTheSamePathIsAnotherRequest) {
   MessageWire client = open_websocket(rig, "/");
   EXPECT_EQ(client.next(), "close 1000 ");
   client.wire().close();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 2; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 2; }));
   rig.set_mode(Mode::Replay);
   for (int i = 0; i < 2; ++i) {
     EXPECT_THAT(rig.ask(page), HasSubstr("the page"));
@@ -151,7 +171,7 @@ TEST(WebSocketReplay, AnOriginThatResetIsReplayedAsThat) {
     EXPECT_EQ(client.next(), "text so far");
     client.wire().write(client_text("go"));
     EXPECT_EQ(client.next(), "<RST>");
-    EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+    EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   }
   rig.set_mode(Mode::Replay);
   MessageWire client = open_websocket(rig, "/r");
@@ -174,7 +194,7 @@ TEST(WebSocketReplay, AClientThatLeftWithoutCloseIsWaitedForAgain) {
       MessageWire client = open_websocket(rig, "/left");
       EXPECT_EQ(client.next(), "text hello");
       by_reset ? client.wire().reset() : client.wire().close();
-      EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+      EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
       const store::Recording recording = only_recording(rig);
       EXPECT_EQ(recording.outcome.kind, store::Outcome::Kind::Complete);
       EXPECT_EQ(recording.outcome.reason, "client_gone");
@@ -200,7 +220,7 @@ TEST(WebSocketReplay, AHandshakeThatIsNoneIsRefused) {
   MessageWire client = open_websocket(rig, "/");
   EXPECT_EQ(client.next(), "close 1000 ");
   client.wire().close();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   rig.set_mode(Mode::Replay);
   std::string bad = upgrade_request("/");
   bad.replace(bad.find(kKey), kKey.size(), "short");

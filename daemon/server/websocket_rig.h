@@ -81,7 +81,7 @@ inline std::vector<std::string> lines_of(const store::ExchangeStore& store, cons
 }
 
 inline store::Recording only_recording(WorkerRig& rig) {
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   return tls::testing::must(rig.store->get(tls::testing::must(rig.store->list_recordings({})).items.front().id));
 }
 

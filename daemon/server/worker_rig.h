@@ -8,6 +8,8 @@
 #include <numeric>
 #include <optional>
 
+#include "daemon/base/eventually.h"
+#include "daemon/base/test_directory.h"
 #include "daemon/server/wire.h"
 #include "daemon/server/worker.h"
 #include "daemon/tls/cert_mint.h"
@@ -105,7 +107,7 @@ class WorkerRig {
   explicit WorkerRig(Options options = {}) : config_(std::move(options.config)) {
     std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes without MSG_NOSIGNAL
     store::StoreOptions store_options;
-    store_options.path = folder_.file("store");
+    store_options.path = folder_.path() + "/store";
     store = tls::testing::must(store::ExchangeStore::open(store_options, store::Access::ReadWrite));
     writer_ = tls::testing::must(store::StoreWriter::start(*store, options.writer));
     redactor_.emplace(store::RedactOptions{}, store->redaction_secret());
@@ -170,8 +172,8 @@ class WorkerRig {
   }
   // How many recordings would be there if the daemon died now.
   [[nodiscard]] uint64_t recordings_after_crash() const {
-    const tls::testing::TemporaryFolder folder;
-    const std::string copy = folder.file("store");
+    const TestDirectory folder;
+    const std::string copy = folder.path() + "/store";
     std::filesystem::copy(store->options().path, copy, std::filesystem::copy_options::recursive);
     store::StoreOptions options;
     options.path = copy;
@@ -244,19 +246,9 @@ class WorkerRig {
     const MetricsSnapshot snapshot = registry_.snapshot();
     return snapshot.value(Gauge::ActiveCgroup) + snapshot.value(Gauge::ActiveExplicit);
   }
-  // Until `condition` holds, at most ten seconds.
-  template <class Condition>
-  static bool eventually(Condition condition) {
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > limit) return false;
-      std::this_thread::sleep_for(std::chrono::microseconds(200));
-    }
-    return true;
-  }
 
  private:
-  tls::testing::TemporaryFolder folder_;
+  TestDirectory folder_;
   config::Config config_;
   MetricsRegistry registry_;
   modes::RuntimeState runtime_;

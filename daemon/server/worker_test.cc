@@ -63,14 +63,14 @@ TEST_P(RecordThenReplay, GivesTheSameBytesWithoutTheOrigin) {
 
   const std::string recorded = rig.ask(shape.request, over_tls);
   EXPECT_TRUE(recorded == expected + "<EOF>") << recorded.substr(0, 600);
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
   origin.stop();
   rig.set_mode(Mode::Replay);
   for (int turn = 0; turn < 2; ++turn) {  // from disk, then from memory
     const std::string replayed = rig.ask(shape.request, over_tls);
     EXPECT_TRUE(replayed == expected + "<EOF>") << replayed.substr(0, 600);
   }
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 2; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 2; }));
   EXPECT_EQ(rig.sockets.made, static_cast<int>(origin.connections())) << "replay dials nobody";
 }
 
@@ -165,7 +165,7 @@ TEST(Worker, HybridForwardsOnceAndAnswersFromTheTapeAfterwards) {
   ScriptedOrigin origin(http_origin([&](const std::string&) { return with_length(std::to_string(++served)); }));
   rig.go_to(origin.endpoint());
   EXPECT_EQ(rig.ask(post("/h", "body")), with_length("1") + "<EOF>");
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Recorded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Hybrid, Outcome::Recorded) == 1; }));
   EXPECT_EQ(rig.ask(post("/h", "body")), with_length("1") + "<EOF>");
   EXPECT_EQ(rig.ask(post("/h", "other")), with_length("2") + "<EOF>");
   origin.stop();
@@ -180,7 +180,7 @@ TEST(Worker, PassthroughStoresNothing) {
   ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("through"); }));
   rig.go_to(origin.endpoint());
   EXPECT_EQ(rig.ask(get("/a")), with_length("through") + "<EOF>");
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.outcomes(Mode::Passthrough, Outcome::Forwarded) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Passthrough, Outcome::Forwarded) == 1; }));
   EXPECT_EQ(rig.store->stored_recordings(), 0U);
 }
 
@@ -194,7 +194,7 @@ TEST(Worker, ABrokenOffResponseIsReplayedBrokenOffAtTheSameByte) {
   wire.write(get("/cut"));
   EXPECT_EQ(wire.read_n(cut.size()), cut);
   EXPECT_EQ(wire.rest(), "<EOF>");
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   origin.stop();
   rig.set_mode(Mode::Replay);
   Wire again = rig.connect();
@@ -226,21 +226,21 @@ TEST(Worker, DrainFinishesWhatIsOpenAndThenSaysSo) {
   WorkerRig rig;
   std::atomic<bool> go{false};
   ScriptedOrigin origin(http_origin([&](const std::string&) {
-    EXPECT_TRUE(WorkerRig::eventually([&] { return go.load(); }));
+    EXPECT_TRUE(eventually([&] { return go.load(); }));
     return with_length("slow");
   }));
   rig.go_to(origin.endpoint());
   Wire idle = rig.connect();
   Wire busy = rig.connect();
   busy.write(get("/slow"));
-  EXPECT_TRUE(WorkerRig::eventually([&] { return origin.connections() == 1; }));
+  EXPECT_TRUE(eventually([&] { return origin.connections() == 1; }));
   rig.worker->drain();
   EXPECT_EQ(idle.rest(), "<EOF>");
   EXPECT_FALSE(rig.worker->is_drained());
   go = true;
   EXPECT_THAT(busy.rest(), EndsWith("slow<EOF>"));
   busy.close();
-  EXPECT_TRUE(WorkerRig::eventually([&] { return rig.worker->is_drained(); }));
+  EXPECT_TRUE(eventually([&] { return rig.worker->is_drained(); }));
 }
 
 }  // namespace

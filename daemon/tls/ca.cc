@@ -11,6 +11,7 @@
 #include <charconv>
 #include <optional>
 
+#include "daemon/base/whole_file.h"
 #include "daemon/tls/ca_files.h"
 #include "daemon/tls/openssl_util.h"
 #include "daemon/tls/x509_build.h"
@@ -163,10 +164,10 @@ Result<std::unique_ptr<CertificateAuthority>> CertificateAuthority::load_or_crea
   if (!key_pem && !cert_pem) {
     TRY(made, CaBuilder::fresh(options));
     TRY(secret, private_key_pem(made->key()));
-    const auto written = write_file_atomically(key_path, secret, Secrecy::OwnerOnly);
+    const auto written = replace_file(key_path, secret, 0600, Sync::Name);
     OPENSSL_cleanse(secret.data(), secret.size());
     TRY_VOID(written);
-    TRY_VOID(write_file_atomically(cert_path, made->certificate_pem(), Secrecy::Public));
+    TRY_VOID(replace_file(cert_path, made->certificate_pem(), 0644, Sync::Name));
     return made;
   }
   if (!key_pem || !cert_pem) {

@@ -6,8 +6,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
 
 namespace tapdeck::tls {
 
@@ -19,17 +17,6 @@ std::string folder_of(const std::string& path) {
   const size_t slash = path.rfind('/');
   if (slash == std::string::npos) return ".";
   return slash == 0 ? "/" : path.substr(0, slash);
-}
-
-Result<void> write_all(int fd, std::string_view content, const std::string& path) {
-  while (!content.empty()) {
-    const ssize_t n = ::write(fd, content.data(), content.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail_errno(errno, "write " + path);
-    content.remove_prefix(static_cast<size_t>(n));
-  }
-  if (::fsync(fd) != 0) return fail_errno(errno, "fsync " + path);
-  return {};
 }
 
 }  // namespace
@@ -66,25 +53,6 @@ Result<std::optional<std::string>> read_small_file(const std::string& path, Secr
     done += static_cast<size_t>(n);
   }
   return content;
-}
-
-Result<void> write_file_atomically(const std::string& path, std::string_view content, Secrecy secrecy) {
-  std::string temporary = path + ".XXXXXX";
-  const UniqueFd fd(::mkostemp(temporary.data(), O_CLOEXEC));  // 0600
-  if (!fd) return fail_errno(errno, "create " + path);
-  auto written = write_all(fd.get(), content, path);
-  if (written && secrecy == Secrecy::Public && ::fchmod(fd.get(), 0644) != 0) {
-    written = fail_errno(errno, "chmod " + path);
-  }
-  if (written && ::rename(temporary.c_str(), path.c_str()) != 0) written = fail_errno(errno, "create " + path);
-  if (!written) {
-    ::unlink(temporary.c_str());
-    return written;
-  }
-  const std::string folder = folder_of(path);
-  const UniqueFd directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory || ::fsync(directory.get()) != 0) return fail_errno(errno, "fsync " + folder);
-  return {};
 }
 
 }  // namespace tapdeck::tls

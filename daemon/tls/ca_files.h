@@ -1,10 +1,9 @@
-// Private to daemon/tls: reading and writing the CA's two files with the care that a private key needs. No X.509 here.
-// Thread: any; blocks on disk.
+// Private to daemon/tls: reading the CA's two files with the care that a private key needs; base/whole_file.h writes
+// them. No X.509 here. Thread: any; blocks on disk.
 #pragma once
 
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "daemon/base/result.h"
 #include "daemon/base/unique_fd.h"
@@ -18,7 +17,5 @@ enum class Secrecy { Public, OwnerOnly };
 // The content; nullopt when there is no such file. With OwnerOnly, a mode with any bit for group or others is refused
 // (Permission). Larger than 1 MiB is InvalidConfig.
 [[nodiscard]] Result<std::optional<std::string>> read_small_file(const std::string& path, Secrecy secrecy);
-// Temporary file beside it (0600 or 0644), fsync, rename, fsync of the folder.
-[[nodiscard]] Result<void> write_file_atomically(const std::string& path, std::string_view content, Secrecy secrecy);
 
 }  // namespace tapdeck::tls

@@ -15,7 +15,6 @@ namespace tapdeck::tls {
 namespace {
 
 using testing::must;
-using testing::TemporaryFolder;
 
 std::string content_of(const std::string& path) {
   std::stringstream text;
@@ -24,9 +23,9 @@ std::string content_of(const std::string& path) {
 }
 
 struct Files {
-  TemporaryFolder folder;
-  std::string cert = folder.file("ca.pem");
-  std::string key = folder.file("ca.key");
+  TestDirectory folder;
+  std::string cert = folder.path() + "/ca.pem";
+  std::string key = folder.path() + "/ca.key";
   Result<std::unique_ptr<CertificateAuthority>> load(const CaOptions& options = {}) const {
     return CertificateAuthority::load_or_create(cert, key, options);
   }
@@ -49,7 +48,7 @@ TEST(CertificateAuthority, IsMadeOnceAndLoadedAfterwards) {
   ASSERT_EQ(::stat(files.cert.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0644U);
   size_t entries = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(files.folder.file(""))) ++entries;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(files.folder.path())) ++entries;
   EXPECT_EQ(entries, 2U);
 }
 
@@ -123,12 +122,12 @@ TEST(CertificateAuthority, RefusesWhatIsNoCaInOneClearLine) {
     EXPECT_EQ(error.detail.find('\n'), std::string::npos);
   };
   const Leaf leaf = must(mint(*ca, leaf_for("api.test")));
-  std::ignore = files.folder.write("ca.pem", certificate_to_pem(leaf.certificate.get()));
+  files.folder.write("ca.pem", certificate_to_pem(leaf.certificate.get()));
   expect("not a CA certificate");
-  std::ignore = files.folder.write("ca.pem", "garbage");
+  files.folder.write("ca.pem", "garbage");
   expect("not a PEM certificate");
-  std::ignore = files.folder.write("ca.pem", ca->certificate_pem());
-  std::ignore = files.folder.write("ca.key", "garbage");
+  files.folder.write("ca.pem", ca->certificate_pem());
+  files.folder.write("ca.key", "garbage");
   expect("not an unencrypted PEM private key");
 }
 

@@ -8,6 +8,8 @@
 
 #include <ctime>
 
+#include "daemon/base/hex.h"
+
 namespace tapdeck::tls {
 
 void OpensslDeleter::operator()(evp_pkey_st* key) const {
@@ -46,14 +48,7 @@ std::string certificate_sha256(x509_st* certificate) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
   if (X509_digest(certificate, EVP_sha256(), digest, &size) != 1) return {};
-  constexpr char kHex[] = "0123456789abcdef";
-  std::string hex;
-  hex.reserve(size * 2);
-  for (unsigned int i = 0; i < size; ++i) {
-    hex += kHex[digest[i] >> 4];
-    hex += kHex[digest[i] & 15];
-  }
-  return hex;
+  return to_hex({digest, size});
 }
 
 std::string certificate_to_pem(x509_st* certificate) {

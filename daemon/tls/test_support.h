@@ -6,38 +6,15 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "daemon/base/test_directory.h"
 #include "daemon/tls/tls_session.h"
 
 namespace tapdeck::tls::testing {
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "tapdeck-tls-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
-  [[nodiscard]] std::string write(const std::string& name, const std::string& content) const {
-    std::ofstream(file(name), std::ios::binary) << content;
-    return file(name);
-  }
-
- private:
-  std::string path_;
-};
 
 // A value that must be there; the test dies with the error's words otherwise.
 template <class T>
@@ -51,7 +28,7 @@ T must(Result<T> result) {
 
 // A tapdeck with its CA, an untrusted CA, and clients that trust the first.
 struct World {
-  TemporaryFolder folder;
+  TestDirectory folder;
   std::unique_ptr<CertificateAuthority> ca = must(CertificateAuthority::create_in_memory({}));
   std::unique_ptr<CertificateAuthority> untrusted = must(CertificateAuthority::create_untrusted());
   std::unique_ptr<ServerContext> server = must(ServerContext::create());

@@ -10,7 +10,6 @@ namespace {
 
 using testing::must;
 using testing::Pump;
-using testing::TemporaryFolder;
 using testing::World;
 
 // What a client that trusts `world`'s CA and asks for `name` finds wrong with the leaf.
@@ -127,16 +126,16 @@ TEST(Verify, FailureNamesRoundTrip) {
 }
 
 TEST(UpstreamTrust, NamesThePathAndTheReasonOfABadCaFile) {
-  TemporaryFolder folder;
+  TestDirectory folder;
   const auto ca = must(CertificateAuthority::create_in_memory({}));
   const auto error_of = [](const std::string& path) {
     const auto result = UpstreamTrust::create(SystemRoots::Ignore, {path});
     return result ? Error{Code::Internal, "no error"} : result.error();
   };
-  EXPECT_EQ(error_of(folder.file("absent.pem")).code, Code::NotFound);
-  EXPECT_NE(error_of(folder.file("absent.pem")).detail.find("absent.pem"), std::string::npos);
+  EXPECT_EQ(error_of(folder.path() + "/absent.pem").code, Code::NotFound);
+  EXPECT_NE(error_of(folder.path() + "/absent.pem").detail.find("absent.pem"), std::string::npos);
   EXPECT_EQ(error_of(folder.write("empty.pem", "hello\n")).detail,
-            "upstream CA file " + folder.file("empty.pem") + ": no PEM certificate in it");
+            "upstream CA file " + folder.path() + "/empty.pem" + ": no PEM certificate in it");
   std::string broken = ca->certificate_pem();
   broken.replace(60, 8, "!!!!!!!!");
   const Error second = error_of(folder.write("broken.pem", ca->certificate_pem() + broken));

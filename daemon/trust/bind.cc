@@ -6,14 +6,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstdio>
 #include <optional>
 #include <sstream>
 #include <system_error>
 
+#include "daemon/base/hex.h"
 #include "daemon/base/processes.h"
+#include "daemon/base/whole_file.h"
 #include "daemon/trust/files.h"
 #include "daemon/trust/helper_process.h"
 #include "daemon/trust/mounts.h"
@@ -96,15 +98,11 @@ Result<Manifest> read_manifest(const std::filesystem::path& path) {
 }
 
 Result<std::string> random_id() {
-  unsigned char bytes[8];
-  if (::getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes)) return fail_errno(errno, "getrandom");
-  std::string id;
-  char hex[3];
-  for (const unsigned char byte : bytes) {
-    std::snprintf(hex, sizeof hex, "%02x", byte);
-    id += hex;
+  std::array<uint8_t, 8> bytes{};
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    return fail_errno(errno, "getrandom");
   }
-  return id;
+  return to_hex(bytes);
 }
 
 Result<std::filesystem::path> make_directory(const std::filesystem::path& run_dir) {
@@ -169,7 +167,7 @@ Result<std::unique_ptr<Binding>> bind_into(int pid, const BindOptions& options) 
   const Manifest manifest{::getpid(), start_time(::getpid()), pid, *inode, id};
   auto binding = std::unique_ptr<Binding>(new Binding());
   binding->manifest_ = directory / (id + std::string(kManifestSuffix));
-  TRY_VOID(replace_file(binding->manifest_, to_text(manifest), 0600));
+  TRY_VOID(replace_file(binding->manifest_, to_text(manifest), 0600, Sync::No));
   binding->held_ = hold(binding->manifest_);
   binding->id_ = id;
   binding->namespace_inode_ = *inode;

@@ -10,8 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/base/test_directory.h"
 #include "daemon/trust/test_certificates.h"
-#include "daemon/trust/test_directory.h"
 #include "daemon/trust/test_sleeper.h"
 
 namespace tapdeck::trust {
@@ -32,7 +32,7 @@ class Bind : public testing::Test {
   [[nodiscard]] size_t manifests() const {
     size_t n = 0;
     std::error_code error;
-    for (const auto& entry : std::filesystem::directory_iterator(run_dir_.path() / "trust", error)) {
+    for (const auto& entry : std::filesystem::directory_iterator(run_dir_ / "trust", error)) {
       n += entry.path().extension() == ".manifest" ? 1U : 0U;
     }
     return n;
@@ -71,7 +71,7 @@ TEST_F(Bind, CoversBundleHashedDirectoryAndCertifiWithoutWritingAnything) {
 
   // The image itself is as it was.
   EXPECT_EQ(root_.read("etc/ssl/certs/ca-certificates.crt"), kOtherPem);
-  EXPECT_FALSE(std::filesystem::exists(root_.path() / "etc/ssl/certs" / (std::string(kOurHash) + ".1")));
+  EXPECT_FALSE(std::filesystem::exists(root_ / "etc/ssl/certs" / (std::string(kOurHash) + ".1")));
   EXPECT_EQ(manifests(), 1U);
 }
 
@@ -127,7 +127,7 @@ TEST_F(Bind, UndoSucceedsWhenTheTargetIsGone) {
 }
 
 TEST_F(Bind, FillsAnEmptyStoreWithTheHostsRootsAndOurs) {
-  std::filesystem::create_directories(root_.path() / "etc/ssl/certs");
+  std::filesystem::create_directories(root_ / "etc/ssl/certs");
   Sleeper sleeper(root_.path());
   auto binding = bind_into(sleeper.pid(), options_);
   ASSERT_TRUE(binding) << binding.error().message();
@@ -226,7 +226,7 @@ TEST_F(Bind, CleaningUpLeavesTheLivingAloneAndForgetsNonsense) {
 }
 
 TEST_F(Bind, CleaningUpWhereNothingEverWasIsFine) {
-  EXPECT_EQ(clean_leftovers(run_dir_.path() / "missing").value(), 0U);
+  EXPECT_EQ(clean_leftovers(run_dir_ / "missing").value(), 0U);
 }
 
 // The whole test runs in a process of its own whose namespace is "the host": its mounts are shared, the target's are

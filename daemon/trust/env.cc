@@ -7,6 +7,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "daemon/base/whole_file.h"
 #include "daemon/trust/files.h"
 #include "daemon/trust/stores.h"
 
@@ -79,7 +80,7 @@ Result<std::filesystem::path> file_for(const Variable& variable, const std::vect
   // Named after what it holds, so that runs with different settings do not overwrite each other's file.
   const std::string digest = std::to_string(std::hash<std::string>{}(merged));
   std::filesystem::path path = ours.directory / ("bundle-" + std::string(variable.name) + "-" + digest + ".pem");
-  TRY_VOID(replace_file(path, merged, 0644));
+  TRY_VOID(replace_file(path, merged, 0644, Sync::No));
   return path;
 }
 
@@ -97,8 +98,8 @@ Result<std::vector<std::string>> trust_environment(const std::vector<std::string
   const std::string host_roots = read_host_roots().value_or(std::string());
   const std::string additions[] = {ca.pem};
   TRY(bundle, merge_bundles(host_roots, additions));
-  TRY_VOID(replace_file(directory / "ca.pem", ca.pem, 0644));
-  TRY_VOID(replace_file(directory / "bundle.pem", bundle, 0644));
+  TRY_VOID(replace_file(directory / "ca.pem", ca.pem, 0644, Sync::No));
+  TRY_VOID(replace_file(directory / "bundle.pem", bundle, 0644, Sync::No));
 
   const Ours ours{ca, std::move(bundle), directory};
   std::vector<std::string> out = environment;

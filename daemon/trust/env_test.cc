@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include "daemon/base/test_directory.h"
 #include "daemon/trust/stores.h"
 #include "daemon/trust/test_certificates.h"
-#include "daemon/trust/test_directory.h"
 
 namespace tapdeck::trust {
 namespace {
@@ -25,15 +25,15 @@ std::string value(const std::vector<std::string>& environment, const std::string
 
 TEST(TrustEnvironment, GivesReplacingVariablesTheMergedBundleAndAddingOnesOurs) {
   TestDirectory directory;
-  const auto out = trust_environment({"PATH=/bin", "HOME=/root"}, kCa, directory.path() / "trust");
+  const auto out = trust_environment({"PATH=/bin", "HOME=/root"}, kCa, directory / "trust");
   ASSERT_TRUE(out) << out.error().message();
-  const std::string bundle = (directory.path() / "trust/bundle.pem").string();
+  const std::string bundle = (directory / "trust/bundle.pem").string();
   for (const char* name : {"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "GIT_SSL_CAINFO",
                            "CARGO_HTTP_CAINFO", "PIP_CERT", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"}) {
     EXPECT_EQ(value(*out, name), bundle) << name;
   }
-  EXPECT_EQ(value(*out, "NODE_EXTRA_CA_CERTS"), (directory.path() / "trust/ca.pem").string());
-  EXPECT_EQ(value(*out, "DENO_CERT"), (directory.path() / "trust/ca.pem").string());
+  EXPECT_EQ(value(*out, "NODE_EXTRA_CA_CERTS"), (directory / "trust/ca.pem").string());
+  EXPECT_EQ(value(*out, "DENO_CERT"), (directory / "trust/ca.pem").string());
   EXPECT_EQ(value(*out, "HOME"), "/root");
   EXPECT_EQ(directory.read("trust/ca.pem"), kOurPem);
   EXPECT_TRUE(directory.read("trust/bundle.pem").ends_with(kOurPem));
@@ -44,22 +44,22 @@ TEST(TrustEnvironment, GivesReplacingVariablesTheMergedBundleAndAddingOnesOurs) 
 TEST(TrustEnvironment, WritesFilesThatEveryUserMayRead) {
   TestDirectory directory;
   const mode_t before = ::umask(0077);
-  const auto out = trust_environment({}, kCa, directory.path() / "trust");
+  const auto out = trust_environment({}, kCa, directory / "trust");
   ::umask(before);
   ASSERT_TRUE(out);
   struct stat status{};
-  ASSERT_EQ(::stat((directory.path() / "trust").c_str(), &status), 0);
+  ASSERT_EQ(::stat((directory / "trust").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0755U);
-  ASSERT_EQ(::stat((directory.path() / "trust/bundle.pem").c_str(), &status), 0);
+  ASSERT_EQ(::stat((directory / "trust/bundle.pem").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0644U);
 }
 
 TEST(TrustEnvironment, MergesWithTheFileAVariableNamedBefore) {
   TestDirectory directory;
   directory.write("corporate.pem", kOtherPem);
-  const std::string corporate = (directory.path() / "corporate.pem").string();
-  const auto out = trust_environment({"CURL_CA_BUNDLE=" + corporate, "NODE_EXTRA_CA_CERTS=" + corporate}, kCa,
-                                     directory.path() / "trust");
+  const std::string corporate = (directory / "corporate.pem").string();
+  const auto out =
+      trust_environment({"CURL_CA_BUNDLE=" + corporate, "NODE_EXTRA_CA_CERTS=" + corporate}, kCa, directory / "trust");
   ASSERT_TRUE(out) << out.error().message();
   EXPECT_EQ(TestDirectory::read_file(value(*out, "CURL_CA_BUNDLE")), kOtherPem + kOurPem);
   EXPECT_EQ(TestDirectory::read_file(value(*out, "NODE_EXTRA_CA_CERTS")), kOtherPem + kOurPem);
@@ -69,33 +69,32 @@ TEST(TrustEnvironment, MergesWithTheFileAVariableNamedBefore) {
 TEST(TrustEnvironment, KeepsTheBundleThatAClientWouldHaveReadBehindAnotherName) {
   TestDirectory directory;
   directory.write("corporate.pem", kOtherPem);
-  const std::string corporate = (directory.path() / "corporate.pem").string();
-  const auto curl = trust_environment({"SSL_CERT_FILE=" + corporate}, kCa, directory.path() / "trust");
+  const std::string corporate = (directory / "corporate.pem").string();
+  const auto curl = trust_environment({"SSL_CERT_FILE=" + corporate}, kCa, directory / "trust");
   ASSERT_TRUE(curl);
   EXPECT_EQ(TestDirectory::read_file(value(*curl, "SSL_CERT_FILE")), kOtherPem + kOurPem);
   EXPECT_EQ(TestDirectory::read_file(value(*curl, "CURL_CA_BUNDLE")), kOtherPem + kOurPem);
-  EXPECT_EQ(value(*curl, "REQUESTS_CA_BUNDLE"), (directory.path() / "trust/bundle.pem").string());
-  const auto requests = trust_environment({"CURL_CA_BUNDLE=" + corporate}, kCa, directory.path() / "trust");
+  EXPECT_EQ(value(*curl, "REQUESTS_CA_BUNDLE"), (directory / "trust/bundle.pem").string());
+  const auto requests = trust_environment({"CURL_CA_BUNDLE=" + corporate}, kCa, directory / "trust");
   ASSERT_TRUE(requests);
   EXPECT_EQ(TestDirectory::read_file(value(*requests, "REQUESTS_CA_BUNDLE")), kOtherPem + kOurPem);
 }
 
 TEST(TrustEnvironment, TreatsAVariableThatNamesNoBundleAsUnset) {
   TestDirectory directory;
-  const auto out =
-      trust_environment({"SSL_CERT_FILE=/nonexistent", "PIP_CERT=" + directory.path().string(), "AWS_CA_BUNDLE="}, kCa,
-                        directory.path() / "trust");
+  const auto out = trust_environment({"SSL_CERT_FILE=/nonexistent", "PIP_CERT=" + directory.path(), "AWS_CA_BUNDLE="},
+                                     kCa, directory / "trust");
   ASSERT_TRUE(out) << out.error().message();
   for (const char* name : {"SSL_CERT_FILE", "PIP_CERT", "AWS_CA_BUNDLE"}) {
-    EXPECT_EQ(value(*out, name), (directory.path() / "trust/bundle.pem").string()) << name;
+    EXPECT_EQ(value(*out, name), (directory / "trust/bundle.pem").string()) << name;
   }
 }
 
 TEST(TrustEnvironment, ChangesNothingWhenAppliedTwice) {
   TestDirectory directory;
-  const auto once = trust_environment({"A=b"}, kCa, directory.path() / "trust");
+  const auto once = trust_environment({"A=b"}, kCa, directory / "trust");
   ASSERT_TRUE(once);
-  const auto twice = trust_environment(*once, kCa, directory.path() / "trust");
+  const auto twice = trust_environment(*once, kCa, directory / "trust");
   ASSERT_TRUE(twice);
   EXPECT_EQ(*once, *twice);
 }
@@ -103,7 +102,7 @@ TEST(TrustEnvironment, ChangesNothingWhenAppliedTwice) {
 TEST(TrustEnvironment, NamesTheDirectoryItCannotWrite) {
   TestDirectory directory;
   directory.write("file", "");
-  const auto out = trust_environment({}, kCa, directory.path() / "file/trust");
+  const auto out = trust_environment({}, kCa, directory / "file/trust");
   ASSERT_FALSE(out);
   EXPECT_THAT(out.error().detail, testing::HasSubstr("file/trust"));
 }

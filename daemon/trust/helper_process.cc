@@ -11,7 +11,7 @@
 #include <charconv>
 
 #include "daemon/base/unique_fd.h"
-#include "daemon/trust/files.h"
+#include "daemon/base/whole_file.h"
 
 namespace tapdeck::trust {
 namespace {

@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "daemon/base/mount_path.h"
+
 namespace tapdeck::trust {
 namespace {
 
@@ -9,21 +11,6 @@ uint64_t number(std::string_view text) {
   uint64_t value = 0;
   std::from_chars(text.data(), text.data() + text.size(), value);
   return value;
-}
-
-// Space, tab, newline and backslash are written \ooo.
-std::string unescape(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto octal = [&](size_t at) { return text[at] >= '0' && text[at] <= '7'; };
-    if (text[i] == '\\' && i + 3 < text.size() && octal(i + 1) && octal(i + 2) && octal(i + 3)) {
-      out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
-      i += 3;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
 }
 
 std::vector<std::string_view> split(std::string_view line) {
@@ -49,13 +36,13 @@ std::vector<MountEntry> parse_mountinfo(std::string_view text) {
     if (fields.size() < 10) continue;
     MountEntry entry;
     entry.id = number(fields[0]);
-    entry.point = unescape(fields[4]);
+    entry.point = unescape_mount_path(fields[4]);
     size_t at = 6;
     for (; at < fields.size() && fields[at] != "-"; ++at) {
       if (fields[at].starts_with("shared:")) entry.shared_group = number(fields[at].substr(7));
     }
     if (at + 2 >= fields.size()) continue;
-    entry.source = unescape(fields[at + 2]);
+    entry.source = unescape_mount_path(fields[at + 2]);
     entries.push_back(std::move(entry));
   }
   return entries;

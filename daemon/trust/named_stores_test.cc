@@ -5,10 +5,10 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include "daemon/base/test_directory.h"
 #include "daemon/trust/bind.h"
 #include "daemon/trust/env.h"
 #include "daemon/trust/test_certificates.h"
-#include "daemon/trust/test_directory.h"
 #include "daemon/trust/test_sleeper.h"
 
 namespace tapdeck::trust {
@@ -81,11 +81,11 @@ TEST(NamedStores, ThatCannotBeCoveredAreSaid) {
   root.write("mixed/ca.pem", kOtherPem);
   root.write("mixed/app.db", "");
   root.write("private/ca.pem", kOtherPem);
-  ASSERT_EQ(::chmod((root.path() / "private/ca.pem").c_str(), 0600), 0);
-  std::filesystem::create_directories(root.path() / "empty");
+  ASSERT_EQ(::chmod((root / "private/ca.pem").c_str(), 0600), 0);
+  std::filesystem::create_directories(root / "empty");
   ASSERT_EQ(::chmod(root.path().c_str(), 0700), 0);
-  ASSERT_EQ(::mkfifo((root.path() / "fifo").c_str(), 0644), 0);
-  root.link("escape.pem", "../../../.." + (outside.path() / "ca.pem").string());
+  ASSERT_EQ(::mkfifo((root / "fifo").c_str(), 0644), 0);
+  root.link("escape.pem", "../../../.." + (outside / "ca.pem").string());
   const Named found = find_named(root, {{"SSL_CERT_FILE", "/app/none.pem"},
                                         {"SSL_CERT_FILE", "ca.pem"},
                                         {"SSL_CERT_FILE", "/app/plain.txt"},

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 
+#include "daemon/base/test_directory.h"
 #include "daemon/trust/test_certificates.h"
-#include "daemon/trust/test_directory.h"
 #include "daemon/trust/test_sleeper.h"
 
 namespace tapdeck::trust {
@@ -77,10 +77,10 @@ TEST_F(Shared, EachNamespaceHasItsOwnAndAShareThatDiesLeaves) {
 TEST_F(Shared, WhatTheTargetUncoveredItselfIsCoveredAgain) {
   Sleeper sleeper(root_.path());
   auto first = join(sleeper);
-  ASSERT_EQ(::system(("nsenter -t " + std::to_string(sleeper.pid()) + " -m umount -l " + root_.path().string() +
-                      "/etc/ssl/certs")
-                         .c_str()),
-            0);
+  ASSERT_EQ(
+      ::system(
+          ("nsenter -t " + std::to_string(sleeper.pid()) + " -m umount -l " + root_.path() + "/etc/ssl/certs").c_str()),
+      0);
   ASSERT_EQ(sleeper.read(kBundle), kOtherPem);
   auto second = join(sleeper);
   EXPECT_EQ(sleeper.read(kBundle), kOtherPem + kOurPem);
@@ -96,7 +96,7 @@ TEST_F(Shared, WhatCouldNotBeUndoneIsTriedAgainWhenSomebodyComesOrGoes) {
   auto share = join(sleeper);
   auto bystander = join(other);
   const std::string inside = "nsenter -t " + std::to_string(sleeper.pid()) + " -m ";
-  const std::string place = root_.path().string() + "/etc/ssl/certs";
+  const std::string place = root_.path() + "/etc/ssl/certs";
   ASSERT_EQ(::system((inside + "mount -t tmpfs none " + place).c_str()), 0);
   EXPECT_EQ(share->undo().error().code, Code::Busy);
   ASSERT_EQ(::system((inside + "umount " + place).c_str()), 0);

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <memory>
 
+#include "daemon/base/whole_file.h"
 #include "daemon/trust/files.h"
 
 namespace tapdeck::trust {

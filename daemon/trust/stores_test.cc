@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include "daemon/base/test_directory.h"
 #include "daemon/trust/test_certificates.h"
-#include "daemon/trust/test_directory.h"
 
 namespace tapdeck::trust {
 namespace {
@@ -40,7 +40,7 @@ TEST(FindStores, FollowsFedorasLinksToTheOneBundle) {
   root.link("etc/pki/tls/certs/ca-bundle.crt", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem");
   root.link("etc/pki/tls/cert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem");
   root.link("etc/ssl/certs", "../pki/tls/certs");
-  std::filesystem::create_directories(root.path() / "etc/pki/ca-trust/source/anchors");
+  std::filesystem::create_directories(root / "etc/pki/ca-trust/source/anchors");
   EXPECT_THAT(found(root), ElementsAre("H /etc/pki/tls/certs", "A /etc/pki/ca-trust/source/anchors",
                                        "B /etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"));
 }
@@ -49,9 +49,9 @@ TEST(FindStores, NeverLeavesTheRoot) {
   TestDirectory outside;
   outside.write("roots.pem", kOtherPem);
   TestDirectory root;
-  root.link("etc/ssl/cert.pem", "../../../../../../../../" + (outside.path() / "roots.pem").string());
-  root.link("etc/ssl/ca-bundle.pem", (outside.path() / "roots.pem").string());
-  root.link("etc/pki/tls/cert.pem", "/proc/self/root" + (outside.path() / "roots.pem").string());
+  root.link("etc/ssl/cert.pem", "../../../../../../../../" + (outside / "roots.pem").string());
+  root.link("etc/ssl/ca-bundle.pem", (outside / "roots.pem").string());
+  root.link("etc/pki/tls/cert.pem", "/proc/self/root" + (outside / "roots.pem").string());
   EXPECT_THAT(found(root), IsEmpty());
 }
 
@@ -72,7 +72,7 @@ TEST(FindStores, FindsThePythonBundlesAndNothingLikeThem) {
 
 TEST(FindStores, TakesAnEmptyDirectoryOnlyWhereNothingElseIs) {
   TestDirectory root;
-  std::filesystem::create_directories(root.path() / "etc/ssl/certs");
+  std::filesystem::create_directories(root / "etc/ssl/certs");
   EXPECT_THAT(found(root), ElementsAre("E /etc/ssl/certs"));
   root.write("etc/ssl/cert.pem", kOtherPem);
   EXPECT_THAT(found(root), ElementsAre("B /etc/ssl/cert.pem"));
@@ -80,9 +80,9 @@ TEST(FindStores, TakesAnEmptyDirectoryOnlyWhereNothingElseIs) {
 
 TEST(FindStores, IgnoresWhatIsNotAFile) {
   TestDirectory root;
-  std::filesystem::create_directories(root.path() / "etc/ssl/cert.pem");
-  std::filesystem::create_directories(root.path() / "etc/pki/tls");
-  ASSERT_EQ(::mkfifo((root.path() / "etc/pki/tls/cert.pem").c_str(), 0600), 0);
+  std::filesystem::create_directories(root / "etc/ssl/cert.pem");
+  std::filesystem::create_directories(root / "etc/pki/tls");
+  ASSERT_EQ(::mkfifo((root / "etc/pki/tls/cert.pem").c_str(), 0600), 0);
   EXPECT_THAT(found(root), IsEmpty());
 }
 

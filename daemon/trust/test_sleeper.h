@@ -18,7 +18,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/trust/test_directory.h"
+#include "daemon/base/test_directory.h"
 
 namespace tapdeck::trust {
 

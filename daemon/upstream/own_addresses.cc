@@ -2,17 +2,11 @@
 
 #include <sys/socket.h>
 
-#include <algorithm>
-
 #include "daemon/base/unique_fd.h"
 
 namespace tapdeck::upstream {
 
 namespace {
-
-bool is_unspecified(const Endpoint& endpoint) {
-  return std::ranges::all_of(endpoint.address, [](uint8_t byte) { return byte == 0; });
-}
 
 // The kernel lets nobody bind a foreign address. Asked only when the port is ours.
 bool is_local(Endpoint endpoint) {
@@ -29,10 +23,10 @@ bool OwnAddresses::is_any_of(const std::vector<Endpoint>& listeners, const Endpo
   for (const Endpoint& listener : listeners) {
     if (listener.port != destination.port) continue;
     if (listener.family == destination.family && listener.address == destination.address) return true;
-    if (is_unspecified(destination) && (listener.is_loopback() || is_unspecified(listener))) return true;
+    if (destination.is_unspecified() && (listener.is_loopback() || listener.is_unspecified())) return true;
     // [::] takes IPv4 too.
     const bool reaches = listener.family == destination.family || listener.family == Endpoint::Family::V6;
-    if (reaches && is_unspecified(listener) && is_local(destination)) return true;
+    if (reaches && listener.is_unspecified() && is_local(destination)) return true;
   }
   return false;
 }

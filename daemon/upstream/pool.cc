@@ -8,8 +8,8 @@ namespace tapdeck::upstream {
 using exchange::Clock;
 
 namespace {
-// Verdicts are a few hundred bytes; beyond this many origins a worker forgets them all and learns again.
 constexpr std::chrono::milliseconds kRefusalTtl{1000};
+// Verdicts are a few hundred bytes; beyond this many origins a worker forgets them all and learns again.
 constexpr size_t kMaxVerdicts = 8192;
 }  // namespace
 

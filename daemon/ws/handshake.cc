@@ -18,19 +18,13 @@ std::string base64(const unsigned char* data, size_t size) {
   return out;
 }
 
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 // The piece before `separator`, which is taken off `text`. Quoted strings are only allowed around tokens here
 // (RFC 6455 9.1), so a separator never hides in one.
 std::string_view cut(std::string_view& text, char separator) {
   const size_t at = text.find(separator);
   const std::string_view piece = text.substr(0, at);
   text.remove_prefix(at == std::string_view::npos ? text.size() : at + 1);
-  return trim(piece);
+  return http::trim_ows(piece);
 }
 
 struct Parameter {
@@ -58,7 +52,7 @@ std::vector<Extension> parse_extensions(const http::Headers& headers) {
         const bool has_value = parameter.contains('=');
         added.name = cut(parameter, '=');
         if (!has_value) continue;
-        std::string_view value = trim(parameter);
+        std::string_view value = http::trim_ows(parameter);
         if (value.size() >= 2 && value.starts_with('"') && value.ends_with('"'))
           value = value.substr(1, value.size() - 2);
         added.value = value;
@@ -116,14 +110,8 @@ constexpr std::string_view kDeflate = "permessage-deflate";
 
 }  // namespace
 
-bool is_websocket(const http::RequestHead& request) {
-  if (request.method == "CONNECT") return http::iequals(request.protocol, "websocket");
-  return request.method == "GET" && request.headers.has_token("upgrade", "websocket") &&
-         request.headers.has_token("connection", "upgrade");
-}
-
 bool is_opened(const http::RequestHead& request, const http::ResponseHead& response) {
-  if (!is_websocket(request)) return false;
+  if (!http::is_websocket(request)) return false;
   if (response.status == 101) return response.headers.has_token("upgrade", "websocket");
   return request.method == "CONNECT" && response.status >= 200 && response.status < 300;
 }

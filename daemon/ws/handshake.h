@@ -1,5 +1,6 @@
-// The WebSocket opening handshake as heads: who asks for it, who agrees, and permessage-deflate between them (RFC 6455
-// section 4, RFC 8441 section 4, RFC 7692 section 7.1). Pure functions. Thread: any.
+// The WebSocket opening handshake as heads: who agrees to one (who asks for one is http::is_websocket), its key, and
+// permessage-deflate between them (RFC 6455 section 4, RFC 8441 section 4, RFC 7692 section 7.1). Pure functions.
+// Thread: any.
 #pragma once
 
 #include <optional>
@@ -11,8 +12,6 @@
 
 namespace tapdeck::ws {
 
-// An h1 GET with Upgrade: websocket, or an extended CONNECT with :protocol websocket.
-[[nodiscard]] bool is_websocket(const http::RequestHead& request);
 // `response` opens the WebSocket that `request` asked for: 101 with Upgrade: websocket, or 2xx to a CONNECT.
 [[nodiscard]] bool is_opened(const http::RequestHead& request, const http::ResponseHead& response);
 

@@ -37,7 +37,7 @@ class NamespacesBelow : public CgroupCapture {
     lab::sh("mkdir " + child_);
   }
   bool namespaces_become(uint64_t count) {
-    return eventually([&] { return capture_->stats().namespaces == count; }, 20000);
+    return eventually([&] { return capture_->stats().namespaces == count; });
   }
 
   std::string child_;
@@ -73,7 +73,7 @@ TEST_F(NamespacesBelow, OneThatGetsItsIPv6LoopbackLaterGetsListenersThereLater) 
   attach(kClosed);
   EXPECT_EQ(capture_->stats().listeners, 12U) << "eight here, four there";
   lab::sh(other.prefix() + "ip -6 addr add ::1/128 dev lo");
-  ASSERT_TRUE(eventually([&] { return capture_->stats().listeners == 16; }, 20000));
+  ASSERT_TRUE(eventually([&] { return capture_->stats().listeners == 16; }));
   Client six(cgroup_.path(), other.fd(), connects({.to = ep("[2001:db8::10]:443")}));
   EXPECT_EQ(six.report().error, 0);
   Client four(cgroup_.path(), other.fd(), connects({.to = ep("192.0.2.9:443")}));

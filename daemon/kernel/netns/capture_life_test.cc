@@ -43,7 +43,7 @@ TEST_F(CgroupCapture, EmptyCgroupKeepsTheListenersOfTheDaemonsNamespaceOnly) {
   EXPECT_EQ(capture_->stats().listeners, 16U) << "three a family suffice, rounded up to two workers";
   there.reset();
   resident_.reset();
-  EXPECT_TRUE(eventually([&] { return capture_->stats().listeners == 8; }, 15000)) << "after the grace time";
+  EXPECT_TRUE(eventually([&] { return capture_->stats().listeners == 8; })) << "after the grace time";
   EXPECT_EQ(capture_->stats().namespaces, 1U);
   ASSERT_TRUE(capture_->detach(kSlot));
   EXPECT_TRUE(sink_.addresses().empty());
@@ -124,7 +124,7 @@ class TwoCaptures : public CgroupCapture {
     }
     return "not attached";
   }
-  lab::TestDirectory other_directory_;
+  TestDirectory other_directory_;
   lab::Sink other_sink_;
   std::unique_ptr<Capture> other_;
 };
@@ -280,7 +280,7 @@ TEST_F(KilledOwner, ClosedTargetHasNoOpenMomentUntilItsSuccessorAttaches) {
 TEST_F(KilledOwner, ClosedTargetNobodyAttachesAgainIsFreedByItself) {
   own_and_die(kClosed);
   start();
-  EXPECT_TRUE(eventually([&] { return cgroup_.attached_programs() == 0; }, 8000));
+  EXPECT_TRUE(eventually(std::chrono::seconds(8), [&] { return cgroup_.attached_programs() == 0; }));
 }
 
 }  // namespace

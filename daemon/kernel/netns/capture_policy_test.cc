@@ -29,13 +29,11 @@ TEST_F(CgroupCapture, ExpiredLeaseLetsOpenTargetsPassWithinTwoSeconds) {
   options_.lease = CaptureOptions{}.lease;
   attach(kOpen);
   const auto origin = lab::listen_on(ep("198.18.0.1:18080"));
-  EXPECT_TRUE(eventually(
-      [&] {  // nobody renews any more
-        Client client(cgroup_.path(), -1, connects({.to = ep("198.18.0.1:18080")}));
-        (void)client.report();
-        return lab::accepts_within(origin, 10);
-      },
-      2000));
+  EXPECT_TRUE(eventually(std::chrono::seconds(2), [&] {  // nobody renews any more
+    Client client(cgroup_.path(), -1, connects({.to = ep("198.18.0.1:18080")}));
+    (void)client.report();
+    return lab::accepts_within(origin, 10);
+  }));
   EXPECT_GE(uncaptured(Uncaptured::Lease), 1U);
   EXPECT_EQ(target_stats().refused_lease, 0U);
   capture_->renew_lease();
@@ -51,12 +49,10 @@ TEST_F(CgroupCapture, ExpiredLeaseRefusesClosedTargetsWithinTwoSeconds) {
   options_.lease = CaptureOptions{}.lease;
   attach(kClosed);
   const auto origin = lab::listen_on(ep("198.18.0.1:18080"));
-  EXPECT_TRUE(eventually(
-      [&] {
-        Client client(cgroup_.path(), -1, connects({.to = ep("198.18.0.1:18080")}));
-        return client.report().error == ECONNREFUSED;
-      },
-      2000));
+  EXPECT_TRUE(eventually(std::chrono::seconds(2), [&] {
+    Client client(cgroup_.path(), -1, connects({.to = ep("198.18.0.1:18080")}));
+    return client.report().error == ECONNREFUSED;
+  }));
   EXPECT_GE(target_stats().refused_lease, 1U);
   EXPECT_FALSE(lab::accepts_within(origin, 0));
 }

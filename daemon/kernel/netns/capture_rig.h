@@ -18,7 +18,6 @@ namespace tapdeck::kernel {
 using lab::Client;
 using lab::connects;
 using lab::ep;
-using lab::eventually;
 using lab::Report;
 
 inline constexpr uint32_t kSlot = 5;
@@ -83,7 +82,7 @@ class CgroupCapture : public testing::Test {
     EXPECT_EQ(report.peer, options.to) << "getpeername must not show the listener";
   }
 
-  lab::TestDirectory directory_;
+  TestDirectory directory_;
   lab::FreshNetns netns_;
   lab::TestCgroup cgroup_;
   lab::Sink sink_;

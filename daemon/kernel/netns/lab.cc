@@ -141,16 +141,6 @@ int TestCgroup::attached_programs() const {
   return total;
 }
 
-TestDirectory::TestDirectory() : path_("/tmp/" + unique_name()) {
-  std::filesystem::create_directories(path_);
-}
-
-TestDirectory::~TestDirectory() {
-  std::error_code error;
-  std::filesystem::remove_all(path_, error);
-  EXPECT_FALSE(error) << path_ << ": " << error.message();
-}
-
 Client::Client(const std::string& cgroup, int netns_fd, const Body& body) {
   int pair[2] = {-1, -1};
   EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
@@ -355,15 +345,6 @@ int Sink::gone() {
 int Sink::back() {
   const std::scoped_lock lock(mutex_);
   return back_;
-}
-
-bool eventually(const std::function<bool()>& condition, int milliseconds) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    ::poll(nullptr, 0, 5);
-  }
-  return true;
 }
 
 UniqueFd listen_on(const Endpoint& address) {

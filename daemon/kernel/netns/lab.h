@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "daemon/base/endpoint.h"
+#include "daemon/base/eventually.h"
+#include "daemon/base/test_directory.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/kernel/capture.h"
 
@@ -52,17 +54,6 @@ class TestCgroup {
   void make();
   // cgroup BPF programs attached to it, all kinds together.
   [[nodiscard]] int attached_programs() const;
-
- private:
-  std::string path_;
-};
-
-// A directory that goes away with the test.
-class TestDirectory {
- public:
-  TestDirectory();
-  ~TestDirectory();
-  [[nodiscard]] const std::string& path() const { return path_; }
 
  private:
   std::string path_;
@@ -148,9 +139,6 @@ class Sink final : public ListenerSink {
   int gone_ = 0;
   int back_ = 0;
 };
-
-// Polls `condition` every few milliseconds, up to `milliseconds`.
-[[nodiscard]] bool eventually(const std::function<bool()>& condition, int milliseconds = 5000);
 
 // A plain listening socket of the test.
 [[nodiscard]] UniqueFd listen_on(const Endpoint& address);

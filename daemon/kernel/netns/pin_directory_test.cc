@@ -7,12 +7,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <string>
 
+#include "daemon/base/test_directory.h"
 #include "daemon/kernel/probe.h"
 #include "daemon/kernel/run_directory.h"
 
@@ -27,12 +27,6 @@ class PinDirectory : public ::testing::Test {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "NOT RUN: needs root";
-    std::array<char, 40> name{"/tmp/tapdeck-test-pins-XXXXXX"};
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    run_dir_ = name.data();
-  }
-  void TearDown() override {
-    if (!run_dir_.empty()) fs::remove_all(run_dir_);
   }
   // The status of a child in a mount namespace of its own, with a new bpffs on /sys/fs/bpf.
   static int in_own_mounts(const std::function<int()>& body) {
@@ -54,7 +48,8 @@ class PinDirectory : public ::testing::Test {
     struct statfs info{};
     return ::statfs(path.c_str(), &info) == 0 && info.f_type == BPF_FS_MAGIC && ::access(path.c_str(), W_OK) == 0;
   }
-  std::string run_dir_;
+  TestDirectory directory_;
+  const std::string& run_dir_ = directory_.path();
 };
 
 TEST_F(PinDirectory, IsTheHostsWhereItCanBeWritten) {

@@ -75,7 +75,7 @@ class Steps {
   }
   // The test.
   [[nodiscard]] bool wait_for(int step) const {
-    return eventually([&] { return step_->load() == 2 * step; }, 10000);
+    return eventually([&] { return step_->load() == 2 * step; });
   }
   void go_on() const {
     step_->fetch_add(1);

@@ -21,7 +21,6 @@ namespace tapdeck::kernel {
 using lab::Client;
 using lab::connects;
 using lab::ep;
-using lab::eventually;
 using lab::Report;
 
 class TcCapture : public testing::Test {
@@ -111,7 +110,7 @@ class TcCapture : public testing::Test {
     EXPECT_EQ(flow->identity.target, kSlot);
   }
 
-  lab::TestDirectory directory_;
+  TestDirectory directory_;
   lab::FreshNetns netns_;
   lab::SideNetns client_;
   lab::SideNetns origin_;

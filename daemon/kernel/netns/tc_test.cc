@@ -32,13 +32,11 @@ TEST_F(TcCapture, ExpiredLeaseLetsOpenTargetsReachTheOrigin) {
   options_.lease = CaptureOptions{}.lease;
   attach(kOpen);
   const auto origin = origin_listener("198.18.2.2:18080");
-  EXPECT_TRUE(eventually(
-      [&] {
-        Client client("", client_.fd(), connects({.to = ep("198.18.2.2:18080")}));
-        (void)client.report();
-        return lab::accepts_within(origin, 10);
-      },
-      2000));
+  EXPECT_TRUE(eventually(std::chrono::seconds(2), [&] {
+    Client client("", client_.fd(), connects({.to = ep("198.18.2.2:18080")}));
+    (void)client.report();
+    return lab::accepts_within(origin, 10);
+  }));
   EXPECT_GE(uncaptured(Uncaptured::Lease), 1U);
 }
 
@@ -155,7 +153,7 @@ TEST_F(TcCapture, InterfaceThatComesBackIsAttachedAgain) {
 
 TEST_F(TcCapture, ClsactStaysAsLongAsSomeoneElsesFilterUsesIt) {
   attach(kOpen);
-  lab::TestDirectory other_directory;
+  TestDirectory other_directory;
   lab::Sink other_sink;
   CaptureOptions other_options = options_;
   other_options.run_dir = other_directory.path();

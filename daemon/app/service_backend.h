@@ -1,0 +1,72 @@
+// ServiceBackend: targets as the registry of `tapdeck serve` drives them: capture, refusals, and the tape each works
+// with. The clients of the explicit listener are one more, with nothing to attach to.
+//
+// Not which targets there are, nor when they are looked for (targets.h). Owner: the Service. Thread: any.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "daemon/app/control.h"
+#include "daemon/app/engine.h"
+#include "daemon/app/tapes.h"
+#include "daemon/app/targets.h"
+
+namespace tapdeck::app {
+
+class ServiceBackend final : public TargetBackend {
+ public:
+  // Both outlive it.
+  ServiceBackend(Engine& engine, const config::Config& config) : engine_(engine), config_(config) {}
+
+  void set_defaults(const Defaults& defaults);
+  [[nodiscard]] Defaults defaults() const;
+  // New defaults: every target that names no mode or session of its own follows. NotFound (with the nearest name) when
+  // one would replay a session that does not exist.
+  Result<void> follow_defaults();
+
+  Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved, Why why) override;
+  std::string lacking(uint32_t slot) override;
+  std::string remark(uint32_t slot) override;
+  bool is_closed(const TargetSettings& settings) override;
+  void look_again(uint32_t slot) override { engine_.refusals().look_again(slot); }
+  void keep_leftovers(bool keep) override { hold(keeps_leftovers_, keep); }
+  // Until the targets have been looked for, it is not known either.
+  void starting(bool is_starting) { hold(starting_, is_starting); }
+  Result<void> update(uint32_t slot, const TargetSettings& settings) override;
+  Result<void> detach(uint32_t slot) override;
+  std::map<std::string, uint64_t> uncaptured(uint32_t slot) override;
+  // Targets that fail open go direct at once; the others keep refusing after us.
+  void release_open();
+
+  // At start. A replay of a session that is yet to be imported is no reason not to start; its clients are told.
+  Result<void> open_proxy();
+  Result<void> set_proxy(const TargetSettings& settings);
+  [[nodiscard]] const std::optional<TargetSettings>& proxy() const { return proxy_; }
+
+ private:
+  void hold(bool& reason, bool is_one);
+  // What an attached slot worked with before it was to be attached as something else, which failed.
+  void take_back(uint32_t slot);
+  Result<void> assign_proxy(const TargetSettings& settings, store::Append append = store::Append::No);
+  [[nodiscard]] Mode mode_of(const TargetSettings& settings) const { return settings.mode.value_or(defaults().mode); }
+  [[nodiscard]] Assignment assignment(const TargetSettings& settings) const;
+  [[nodiscard]] kernel::TargetPolicy policy_of(const TargetSettings& settings) const;
+
+  Engine& engine_;
+  const config::Config& config_;
+  mutable std::mutex defaults_mutex_;  // apart: who feeds the watchdog asks for them, and must not wait
+  Defaults defaults_;
+  std::mutex mutex_;  // the registry's thread, and who changes the defaults; all of the below
+  std::map<uint32_t, TargetSettings> attached_;
+  std::map<uint32_t, std::string> lacking_;  // attached without a tape: why
+  std::optional<TargetSettings> proxy_;      // unset: no explicit listener
+  std::mutex hold_mutex_;                    // the two below
+  bool starting_ = false;
+  bool keeps_leftovers_ = false;
+};
+
+}  // namespace tapdeck::app

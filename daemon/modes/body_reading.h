@@ -1,0 +1,27 @@
+// Reads the body of a request into the question it is part of, all at once or as long as it comes without a pause.
+//
+// Owner: the ReplayHandler's coroutine. Thread: the worker's.
+#pragma once
+
+#include <optional>
+
+#include "daemon/exchange/exchange.h"
+#include "daemon/modes/question.h"
+#include "daemon/net/deadline.h"
+
+namespace tapdeck::modes {
+
+// How far the body of a request has been read.
+struct BodyReading {
+  bool complete = false;
+  std::optional<Error> failure;
+  [[nodiscard]] bool is_over() const { return complete || failure; }
+};
+
+// To its end, or first failure. `patience`, if any, is set anew before each piece.
+net::Task<> read_body(exchange::Exchange& exchange, Asking& asking, BodyReading& reading,
+                      net::Deadline* patience = nullptr);
+// Until the client pauses for as long as a recording waits for the rest of a body whose answer is there (kRestOfBody).
+net::Task<> read_while_it_comes(exchange::Exchange& exchange, Asking& asking, BodyReading& reading);
+
+}  // namespace tapdeck::modes

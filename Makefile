@@ -48,13 +48,14 @@ test: ## every test: lints, unit tests, then the network namespace tests
 bench: ## the same work against nginx, HAProxy and mitmproxy on pinned cores; prints ratios (BENCH=--quick)
 	@.ci/need-root bench
 	@$(MAKE) --no-print-directory packages-test build
+	@ninja -C $(BUILD) -j $(JOBS) lookup_bench
 	@netns-tests/bench/bench $(abspath $(BUILD)) $(BENCH)
 
 profile: ## record anew what builds are optimised by, under the load of the bench (cmake/tapdeck.profdata, to be committed)
 	@.ci/need-root profile
 	@$(MAKE) --no-print-directory packages-test
 	@cmake -S . -B $(BUILD)-profile -G Ninja -DTAPDECK_PROFILE=generate >/dev/null
-	@ninja -C $(BUILD)-profile -j $(JOBS) tapdeck bench_probe
+	@ninja -C $(BUILD)-profile -j $(JOBS) tapdeck bench_probe lookup_bench
 	@rm -rf $(BUILD)-profile/profile
 	@netns-tests/bench/bench $(abspath $(BUILD)-profile) --quick
 	@llvm-profdata-19 merge -sparse -o cmake/tapdeck.profdata $(BUILD)-profile/profile

@@ -18,8 +18,8 @@ def _row(result):
     ours = statistics.median(pair[0] for pair in result.pairs)
     theirs = statistics.median(pair[1] for pair in result.pairs)
     figure = result.figure()
-    shown = {"ratio": f"{figure:.2f} x", "added": f"{figure:+,.0f} {result.unit}", "value": f"{figure:.1f} {result.unit}"}
-    goal = {"ratio": f">= {result.goal:g} x", "added": f"<= +{result.goal:g} {result.unit}",
+    shown = {"ratio": f"{figure:.2f} x", "times": f"{figure:.2f} x", "added": f"{figure:+,.0f} {result.unit}", "value": f"{figure:.1f} {result.unit}"}
+    goal = {"ratio": f">= {result.goal:g} x", "times": f"<= {result.goal:g} x", "added": f"<= +{result.goal:g} {result.unit}",
             "value": f"<= {result.goal:g} {result.unit}"}
     cpu = f"{_cpu(result, 0):.1f} / {_cpu(result, 1):.1f} = {result.cpu_ratio():.2f} x" if result.cpu_us else ""
     return [result.name, result.yardstick, f"{_number(ours)} {result.unit}", f"{_number(theirs)} {result.unit}",

@@ -44,13 +44,15 @@ class Result:
     yardstick: str
     unit: str
     goal: float
-    better: str  # "ratio": tapdeck / yardstick at least goal; "added": tapdeck - yardstick at most goal; "value"
+    # "ratio": tapdeck / yardstick at least goal; "times": the same at most goal; "added": tapdeck - yardstick at most
+    # goal; "value": tapdeck at most goal
+    better: str
     pairs: list = field(default_factory=list)  # (tapdeck, yardstick) a round
     cpu_us: list = field(default_factory=list)  # (tapdeck, yardstick) server CPU microseconds a request, a round
     note: str = ""
 
     def figure(self):
-        compare = {"ratio": lambda ours, theirs: ours / theirs, "added": lambda ours, theirs: ours - theirs,
+        compare = {"ratio": lambda ours, theirs: ours / theirs, "times": lambda ours, theirs: ours / theirs, "added": lambda ours, theirs: ours - theirs,
                    "value": lambda ours, _: ours}[self.better]
         return statistics.median(compare(*pair) for pair in self.pairs)
 
@@ -276,5 +278,22 @@ def idle_memory(lab, plan):
     return [result]
 
 
+def look_ups(lab, plan):
+    """The store alone, asked by one thread, after compactions have ended. The program asks both stores in turns."""
+    large = int(1_000_000 * plan.scale)
+    names = {"hit and record": "look-up of a recording", "miss": "look-up of none"}
+    results = {word: Result(f"{name}, {large:,} stored, p99", "10,000 stored", "µs", 1.5, "times")
+               for word, name in names.items()}
+    program = lab.build / "store/lookup_bench"
+    done = subprocess.run([program, f"10000,{large}", "20000", lab.fresh_dir("lookups"), "settled"],
+                          capture_output=True, text=True, timeout=400)
+    figures = re.findall(r"^  (hit and record|miss) .* p99 +([0-9.]+) us$", done.stdout, re.MULTILINE)
+    if done.returncode != 0 or len(figures) != 4:
+        raise LabError(f"lookup_bench: status {done.returncode}: {done.stdout[-300:]}{done.stderr}")
+    for (word, small), (_, big) in zip(figures[:2], figures[2:]):
+        results[word].pairs.append([float(big), float(small)])
+    return list(results.values())
+
+
 ROWS = [replay_clear, replay_tls, replay_h2, record_async, record_wal, record_h2, passthrough, hybrid_miss, mitmdump_replay, mitmdump_record,
-        tunnel, first_byte, handshakes, minted, idle_memory]
+        tunnel, first_byte, handshakes, minted, idle_memory, look_ups]

@@ -175,7 +175,7 @@ Key KeyBuilder::key() {
 }
 
 std::string_view key_method(const http::RequestHead& head) {
-  return head.method == "CONNECT" && head.protocol == "websocket" ? std::string_view("GET") : head.method;
+  return head.method == "CONNECT" && http::is_websocket(head) ? std::string_view("GET") : head.method;
 }
 
 KeyParts parts_of(const Recording& recording) {

@@ -40,7 +40,8 @@ void add_dimensions(store::KeyBuilder& key, const OriginName& origin, const http
 }
 
 bool has_body(const exchange::Exchange& exchange) {
-  return !exchange.request_is_bodyless() && !http::is_websocket(exchange.request());
+  const http::RequestHead& request = exchange.request();
+  return !exchange.request_is_bodyless() && request.method != "CONNECT" && !http::is_websocket(request);
 }
 
 bool is_secure(const exchange::Exchange& exchange) {

@@ -27,7 +27,7 @@ struct OriginName {
 // request than the plain GET of the same path.
 void add_dimensions(store::KeyBuilder& key, const OriginName& origin, const http::RequestHead& request);
 
-// A body that belongs to the request, and to its key. What follows the head of a WebSocket's extended CONNECT is none.
+// A body that belongs to the request, and to its key. What follows the head of a CONNECT of any kind is none.
 [[nodiscard]] bool has_body(const exchange::Exchange& exchange);
 
 // "host" of "host:port", "[v6]:port" or "host".

@@ -261,6 +261,9 @@ void RecordingExchange::become_tunnel() {
   const http::ResponseHead& response = builder_.recording().response;
   if (ws::is_opened(inner_.request(), response)) {
     websocket_ = std::make_unique<WebSocketRecorder>(response, builder_, link_, inner_.facts());
+  } else {
+    builder_.abandon();  // parts of its body may be on their way already
+    submit_ready();
   }
   inner_.become_tunnel();
 }

@@ -34,6 +34,11 @@ Answers answers_of(Exchange& exchange, const config::Route* route) {
   return asks ? Answers::Complete : Answers::All;
 }
 
+// A crash cut it before the origin had said anything: there is nothing to answer with.
+bool is_unanswered(const store::Recording& recording) {
+  return recording.outcome.kind == store::Outcome::Kind::Incomplete && recording.response.status == 0;
+}
+
 }  // namespace
 
 void ReplayHandler::count_hit(Exchange& exchange, const ReplayItem& item) {
@@ -260,6 +265,7 @@ net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const Tar
         CO_TRY(item, co_await load(key, target, id));
         found.item = item;
       }
+      if (found.item != nullptr && is_unanswered(found.item->recording)) found.item = nullptr;
     }
   }
   co_return found;

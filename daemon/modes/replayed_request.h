@@ -34,6 +34,12 @@ class ReplayedRequest final : public exchange::ExchangeDecorator {
   Result<void> inform(const http::ResponseHead& head) override {
     return invited_ && head.status == 100 ? Result<void>{} : inner_.inform(head);
   }
+  // What the client sends from here on is no part of the body that was read.
+  void become_tunnel() override {
+    stored_.clear();
+    ended_ = false;
+    inner_.become_tunnel();
+  }
 
  private:
   struct Stored {

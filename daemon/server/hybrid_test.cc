@@ -36,6 +36,33 @@ config::Route once() {
 
 const std::string kPart = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly so far";
 
+// As a crash leaves it: the request is in the store, and no answer.
+void leave_unanswered(WorkerRig& rig, const Endpoint& origin, const std::string& target) {
+  const store::Take take = tls::testing::must(rig.store->open_take("default", store::Append::No));
+  const store::KeyHasher hasher(tls::testing::must(rig.store->key_secret("default")));
+  const store::Redactor redactor({}, rig.store->redaction_secret());
+  http::RequestHead head;
+  head.method = "GET";
+  head.target = target;
+  head.headers.add("Host", "api.test");
+  store::RecordingBuilder builder({hasher, redactor, take}, rig.store->allocate_id(), 0, "http", "api.test",
+                                  origin.port, head);
+  builder.finish({store::Outcome::Kind::Incomplete, 0, "crash"});
+  std::vector<store::PendingWrite> writes;
+  builder.take_writes(writes);
+  ASSERT_TRUE(rig.store->write(writes, store::Durability::Wal));
+}
+
+TEST(Replay, WhatACrashLeftWithoutAnyAnswerIsAMiss) {
+  WorkerRig rig(in_mode_by(Mode::Replay));
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("whole"); }));
+  rig.go_to(origin.endpoint());
+  leave_unanswered(rig, origin.endpoint(), "/a");
+  rig.set_mode(Mode::Replay);
+  EXPECT_THAT(rig.ask(get("/a")), StartsWith("HTTP/1.1 502 "));
+  EXPECT_EQ(rig.outcomes(Mode::Replay, Outcome::Missed), 1U);
+}
+
 TEST(Hybrid, ABrokenResponseIsNoAnswerAndAWholeOneThenIs) {
   for (const char* end : {"<RST>", "<FIN>"}) {
     for (const Mode recorded_in : {Mode::Record, Mode::Hybrid}) {

@@ -58,6 +58,11 @@ TEST_F(BadDay, WithoutKernelTypeInformationCaptureWorks) {
   EXPECT_THAT(tapdeck("doctor", "mount -t tmpfs none /sys/kernel/btf").out, HasSubstr("FAIL  btf"));
 }
 
+TEST_F(BadDay, AnOldKernelIsNamed) {
+  const auto output = run_to_end({.argv = {"setarch", "--uname-2.6", tapdeck_binary(), "doctor"}, .netns = &lab_.gw()});
+  EXPECT_THAT(output.out, testing::ContainsRegex("FAIL  kernel: Linux 2\\.6\\.[^,]*, older than 5\\.15"));
+}
+
 // There the pins that keep a fail-closed target closed go with the last process, and a kill would open it.
 TEST_F(BadDay, APrivateMountNamespaceWithoutTheHostsBpffsIsToldOf) {
   const std::string run = tapdeck_binary().string() + " run --state-dir " + state().string();
@@ -72,15 +77,22 @@ TEST_F(BadDay, APrivateMountNamespaceWithoutTheHostsBpffsIsToldOf) {
   EXPECT_THAT(run_true("true").err, ::testing::Not(HasSubstr("capture.pins_private"))) << "an open target pins nothing";
 }
 
-TEST_F(BadDay, WithoutPrivilegesServeSaysWhichAreMissing) {
+TEST_F(BadDay, WithoutPrivilegesWhatIsMissingIsNamedAndNothingIsMade) {
   const TempDir place;
-  const auto output = run_to_end({.argv = {tapdeck_for_anyone(place), "serve", "--state-dir", "/tmp/td-lab-nobody"},
-                                  .netns = &lab_.gw(),
-                                  .env = {{"XDG_RUNTIME_DIR", "/tmp/td-lab-nobody"}},
-                                  .user = 65534});
-  std::filesystem::remove_all("/tmp/td-lab-nobody");
-  EXPECT_EQ(output.status, 1);
-  EXPECT_THAT(output.err, HasSubstr("CAP_BPF"));
+  const auto program = tapdeck_for_anyone(place);
+  const auto home = place / "home";
+  std::filesystem::create_directory(home);
+  std::filesystem::permissions(home, std::filesystem::perms(0777));
+  const std::vector<std::string> serve = {program, "serve", "--state-dir", home / "state"};
+  const std::vector<std::string> run = {program, "run", "--state-dir", home / "state", "--", "true"};
+  for (const auto& [argv, status] : {std::pair{serve, 1}, std::pair{run, 125}}) {
+    const auto output =
+        run_to_end({.argv = argv, .netns = &lab_.gw(), .env = {{"XDG_RUNTIME_DIR", home}}, .user = 65534});
+    EXPECT_EQ(output.status, status) << output.err;
+    EXPECT_THAT(output.err, HasSubstr("CAP_BPF"));
+    EXPECT_THAT(output.err, HasSubstr("no capture path works without them yet"));
+    EXPECT_TRUE(std::filesystem::is_empty(home)) << run_to_end({"find", home}).out;
+  }
 }
 
 TEST_F(BadDay, ATakenAdminPortIsNamedBeforeAnythingIsCaptured) {
@@ -88,6 +100,17 @@ TEST_F(BadDay, ATakenAdminPortIsNamedBeforeAnythingIsCaptured) {
   const auto output = tapdeck("serve");
   EXPECT_EQ(output.status, 1);
   EXPECT_THAT(output.err, HasSubstr("127.0.0.1:9909"));
+}
+
+TEST_F(BadDay, ATakenProxyPortIsNamedBeforeAnythingIsCaptured) {
+  ScriptedOrigin squatter(lab_.gw(), 8888, std::nullopt, [](Peer&) {});
+  const auto config = lab_.directory() / "taken.toml";
+  write_file(config, std::string("[proxy]\nlisten = \"127.0.0.1:8888\"\n[[targets]]\nname = \"a\"\ninterface = \"") +
+                         kClientSide + "\"\n");
+  const auto output = tapdeck("serve --config " + config.string());
+  EXPECT_EQ(output.status, 1);
+  EXPECT_THAT(output.err, HasSubstr("127.0.0.1:8888 (proxy.listen)"));
+  EXPECT_THAT(output.err, testing::Not(HasSubstr("target.attached")));
 }
 
 TEST_F(BadDay, ACaThatCannotBeUsedIsRefusedByName) {

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -73,6 +74,61 @@ TEST(Bounds, ALongBodyIsNeverHeldWholeWhileItIsRecordedOrReplayed) {
   const size_t replaying = peak_mib(daemon);
   EXPECT_LE(replaying - before, 64U) << "while replaying";
   std::cout << mib << " MiB: " << before << " MiB before, at most " << recording << " while recording, " << replaying
+            << " while replaying\n";
+}
+
+TEST(Bounds, ALongRequestBodyIsNeverHeldWholeWhileItIsRecordedOrMatched) {
+  const size_t mib = long_body_mib();
+  Captured captured;
+  auto& daemon = captured.daemon();
+  const auto file = captured.lab().directory() / "upload";
+  {
+    std::ofstream out(file, std::ios::binary);
+    std::string piece(1 << 20, 'z');
+    for (size_t i = 0; i < mib; ++i) {
+      number_lines(piece, i);
+      out << piece;
+    }
+  }
+  auto origin = std::make_unique<ScriptedOrigin>(captured.lab().origin(), 80, std::nullopt, [&](Peer& peer) {
+    std::string head;
+    while (head.find("\r\n\r\n") == std::string::npos) {
+      const std::string more = peer.stream().read_some();
+      if (more.empty()) return;
+      head += more;
+    }
+    const size_t wanted = head.find(" /long ") != std::string::npos ? mib << 20 : 5;
+    size_t got = head.size() - head.find("\r\n\r\n") - 4;
+    while (got < wanted) {
+      const size_t more = peer.stream().read_some().size();
+      if (more == 0) return;
+      got += more;
+    }
+    peer.stream().send(ok_response("got " + std::to_string(got)));
+  });
+  const auto upload = [&](const std::string& path, const std::filesystem::path& file_sent) {
+    const std::string url = std::string("http://") + kOriginV4 + path;
+    const Output sent = run_in(captured.seat(), {"curl", "-sS", "-m", "600", "-H", "Expect:", "-T", file_sent, url}, "",
+                               60s + mib * 200ms);
+    EXPECT_EQ(sent.status, 0) << sent.err;
+    return sent.out;
+  };
+  const auto small = captured.lab().directory() / "small";
+  write_file(small, "short");
+  EXPECT_EQ(upload("/short", small), "got 5");
+  const size_t before = peak_mib(daemon);
+  const std::string wanted = "got " + std::to_string(mib << 20);
+  EXPECT_EQ(upload("/long", file), wanted);
+  const size_t recording = peak_mib(daemon);
+  EXPECT_LE(recording - before, 64U) << "while recording";
+  EXPECT_TRUE(eventually(20s, [&] { return daemon.metric("tapdeck_recordings_total", {"result=\"complete\""}) == 2; }))
+      << daemon.must_cli({"recording", "list"});
+  origin->stop();
+  captured.replay();
+  EXPECT_EQ(upload("/long", file), wanted);
+  const size_t replaying = peak_mib(daemon);
+  EXPECT_LE(replaying - before, 64U) << "while it is matched";
+  std::cout << mib << " MiB up: " << before << " MiB before, at most " << recording << " while recording, " << replaying
             << " while replaying\n";
 }
 

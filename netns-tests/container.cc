@@ -20,6 +20,7 @@ Container::Container(Topology& lab, ContainerOptions options)
   for (const auto* host : {"v4.origin.test", "origin.test"}) {
     argv.insert(argv.end(), {"--add-host", std::string(host) + ":" + kOriginV4});
   }
+  argv.insert(argv.end(), {"--add-host", std::string("v6.origin.test:") + kOriginV6});
   argv.insert(argv.end(), options.flags.begin(), options.flags.end());
   argv.insert(argv.end(), {"--rootfs", rootfs});
   argv.insert(argv.end(), options.command.begin(), options.command.end());

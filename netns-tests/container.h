@@ -12,7 +12,7 @@ namespace tapdeck::lab {
 
 struct ContainerOptions {
   std::string role = "c";
-  std::string rootfs = "client";  // or "systemd"
+  std::string rootfs = "clients";  // of make_rootfs
   std::vector<std::string> flags = {};
   std::vector<std::string> command = {"sleep", "infinity"};
 };

@@ -1,6 +1,6 @@
 // The public gRPC interop cases with real clients, recorded against a real server and replayed without it: the same
-// verdicts. grpc-go, grpcio (the C core) and grpc-js as clients, grpc-go and grpc-js as servers, over TLS and over
-// clear text (HTTP/2 by prior knowledge).
+// verdicts. grpc-go, grpcio (the C core) and grpc-js as clients and as servers, over TLS and over clear text (HTTP/2 by
+// prior knowledge).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -100,11 +100,15 @@ INSTANTIATE_TEST_SUITE_P(Clients, GrpcInterop,
                                            Setting{"python", "go", true}, Setting{"python", "go", false},
                                            Setting{"js", "go", true}, Setting{"js", "go", false},
                                            Setting{"go", "js", true}, Setting{"python", "js", false},
-                                           Setting{"js", "js", true}, Setting{"js", "js", false}),
+                                           Setting{"js", "js", true}, Setting{"js", "js", false},
+                                           Setting{"python", "python", true}, Setting{"js", "python", false},
+                                           Setting{"go", "python", false}),
                          [](const auto& info) {
-                           const bool js = info.param.server == std::string("js");
+                           const std::string server = info.param.server;
                            return std::string(info.param.client) + (info.param.tls ? "Tls" : "Clear") +
-                                  (js ? "AgainstJs" : "");
+                                  (server == "js"       ? "AgainstJs"
+                                   : server == "python" ? "AgainstPython"
+                                                        : "");
                          });
 
 }  // namespace

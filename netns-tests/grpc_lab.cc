@@ -62,10 +62,26 @@ std::string python_messages() {
   return made ? directory.path().string() : "";
 }
 
+// The words before a program of clients/grpc.
+std::vector<std::string> grpc_python(const std::string& program) {
+  return {"env",
+          "PYTHONPATH=" + python_messages(),
+          "PYTHONDONTWRITEBYTECODE=1",
+          "GRPC_DNS_RESOLVER=native",  // the hosts file; the lab has no name server to wait for
+          "/usr/bin/python3",
+          kClientSources + "/grpc/" + program};
+}
+
+std::vector<std::string> server_command(const std::string& server) {
+  if (server == "js") return grpc_js("server.js");
+  if (server == "python") return grpc_python("server.py");
+  return {grpc_go(), "server"};
+}
+
 }  // namespace
 
 GrpcServer::GrpcServer(Topology& lab, const std::string& server, bool tls) {
-  std::vector<std::string> argv = server == "js" ? grpc_js("server.js") : std::vector<std::string>{grpc_go(), "server"};
+  std::vector<std::string> argv = server_command(server);
   argv.push_back("[::]:" + std::to_string(kGrpcPort));
   if (tls) {
     argv.push_back(lab.leaf().certificate);
@@ -91,14 +107,8 @@ std::vector<std::string> grpc_client(const GrpcCall& call, const std::vector<std
     argv = grpc_js("client.js");
     argv.insert(argv.end(), {address, name});
   } else {
-    argv = {"env",
-            "PYTHONPATH=" + python_messages(),
-            "PYTHONDONTWRITEBYTECODE=1",
-            "GRPC_DNS_RESOLVER=native",  // the hosts file; the lab has no name server to wait for
-            "/usr/bin/python3",
-            kClientSources + "/grpc/interop.py",
-            address,
-            name};
+    argv = grpc_python("interop.py");
+    argv.insert(argv.end(), {address, name});
   }
   argv.insert(argv.end(), cases.begin(), cases.end());
   return argv;

@@ -1,5 +1,5 @@
-// The gRPC peers of the lab: interop servers of grpc-go and grpc-js, and clients that run the public interop cases with
-// grpc-go, grpcio and grpc-js. Built, generated and installed once for all tests. Thread: one.
+// The gRPC peers of the lab: interop servers, and clients that run the public interop cases with
+// grpc-go, grpcio and grpc-js each. Built, generated and installed once for all tests. Thread: one.
 #pragma once
 
 #include <memory>
@@ -15,7 +15,7 @@ inline constexpr int kGrpcPort = 50051;
 
 class GrpcServer {
  public:
-  // "go" | "js", in the origin's namespace, on kGrpcPort of every address. Throws when it does not come up.
+  // "go" | "js" | "python", in the origin's namespace, on kGrpcPort of every address. Throws when it does not come up.
   GrpcServer(Topology& lab, const std::string& server, bool tls);
   void stop();
 

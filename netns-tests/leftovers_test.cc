@@ -22,8 +22,18 @@ std::string without_link_local(const std::string& text) {
   return kept;
 }
 
+// Trust stores of the process that something is mounted over.
+std::string trust_mounts(const Process& process) {
+  std::istringstream lines(read_file("/proc/" + std::to_string(process.pid()) + "/mountinfo"));
+  std::string kept;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find("ssl") != std::string::npos || line.find("cert") != std::string::npos) kept += line + "\n";
+  }
+  return kept;
+}
+
 // Everything the kernel holds that the daemon could have made.
-std::string kernel_state(const Topology& lab) {
+std::string kernel_state(const Topology& lab, const Process& resident) {
   std::string all;
   for (const auto* command : {"rule show", "-6 rule show", "route show table all", "-6 route show table all"}) {
     all += std::string(command) + "\n" + without_link_local(lab.gw().ip_output(command));
@@ -40,6 +50,7 @@ std::string kernel_state(const Topology& lab) {
              .out;
   all += run_to_end({"sh", "-c", "grep -E 'tapdeck|td-lab' /proc/self/mounts || true"}).out;
   all += run_to_end({"find", cgroup2_mount().string(), "-maxdepth", "2", "-name", "*tapdeck*"}).out;
+  all += trust_mounts(resident);
   return all;
 }
 
@@ -50,26 +61,38 @@ std::string programs_on(const Cgroup& cgroup) {
 
 class Leftovers : public ::testing::Test {
  protected:
+  Leftovers() {
+    const std::filesystem::path ours = std::filesystem::read_symlink("/proc/self/ns/mnt");
+    const std::string theirs = "/proc/" + std::to_string(resident_.pid()) + "/ns/mnt";
+    EXPECT_TRUE(eventually(5s, [&] { return std::filesystem::read_symlink(theirs) != ours; }));
+    EXPECT_EQ(trust_mounts(resident_), "");
+  }
+
   void attach_both(DaemonProcess& daemon, const std::vector<std::string>& more) {
     daemon.attach_cgroup(cgroup_, more);
     daemon.attach_interface(kClientSide, more);
     ScriptedOrigin origin(lab_.origin(), 80, std::nullopt, answers({{"/", ok_response("x")}}));
     EXPECT_EQ(raw_tcp({.lab = lab_, .cgroup = &cgroup_}, kOriginV4, 80, get_request("/")).status, 0);
     EXPECT_EQ(raw_tcp({.lab = lab_}, kOriginV6, 80, get_request("/")).status, 0);
-    EXPECT_NE(kernel_state(lab_), before_);
+    EXPECT_NE(kernel_state(lab_, resident_), before_);
+    EXPECT_TRUE(eventually(5s, [&] { return !trust_mounts(resident_).empty(); })) << "there is a mount to be left";
   }
   // Ended programs are freed by the kernel a moment later.
   void expect_as_before() {
-    EXPECT_TRUE(eventually(5s, [&] { return kernel_state(lab_) == before_ && programs_on(cgroup_).empty(); }))
+    EXPECT_TRUE(
+        eventually(5s, [&] { return kernel_state(lab_, resident_) == before_ && programs_on(cgroup_).empty(); }))
         << "before:\n"
         << before_ << "\nafter:\n"
-        << kernel_state(lab_) << programs_on(cgroup_);
+        << kernel_state(lab_, resident_) << programs_on(cgroup_);
   }
 
   Topology lab_;
   Cgroup cgroup_{"client"};
-  Process resident_{{.argv = {"sleep", "infinity"}, .netns = &lab_.client(), .cgroup = &cgroup_}};
-  std::string before_ = kernel_state(lab_);
+  // In a mount namespace of its own, as in a container: trust is not bound in the host's.
+  Process resident_{{.argv = {"unshare", "-m", "--propagation", "private", "sleep", "infinity"},
+                     .netns = &lab_.client(),
+                     .cgroup = &cgroup_}};
+  std::string before_ = kernel_state(lab_, resident_);
 };
 
 TEST_F(Leftovers, AnOrderlyStopLeavesNothing) {
@@ -83,8 +106,10 @@ TEST_F(Leftovers, DetachLeavesNothingWhileTheDaemonRuns) {
   DaemonProcess daemon(lab_);
   const auto cgroup = daemon.attach_cgroup(cgroup_);
   EXPECT_NE(programs_on(cgroup_), "");
+  EXPECT_NE(trust_mounts(resident_), "");
   daemon.must_cli({"detach", cgroup});
   EXPECT_EQ(programs_on(cgroup_), "");
+  EXPECT_EQ(trust_mounts(resident_), "");
   const auto interface = daemon.attach_interface(kClientSide);
   daemon.must_cli({"detach", interface});
   EXPECT_EQ(run_to_end({.argv = {"tc", "filter", "show", "dev", kClientSide, "ingress"}, .netns = &lab_.gw()}).out, "");
@@ -114,7 +139,7 @@ TEST_F(Leftovers, TheNextRunRemovesWhatAKilledOneLeft) {
   {
     Process killed(command("echo ready; sleep infinity"));
     ASSERT_TRUE(eventually(15s, [&] { return killed.out() == "ready\n"; })) << killed.err();
-    EXPECT_NE(kernel_state(lab_), before_);
+    EXPECT_NE(kernel_state(lab_, resident_), before_);
     killed.signal(SIGKILL);
     ASSERT_TRUE(killed.wait(5s));
   }
@@ -131,12 +156,12 @@ TEST_F(Leftovers, CleanRemovesWhatAKilledRunLeft) {
     killed.signal(SIGKILL);
     ASSERT_TRUE(killed.wait(5s));
   }
-  EXPECT_NE(kernel_state(lab_), before_);
+  EXPECT_NE(kernel_state(lab_, resident_), before_);
   // What the command itself became ends a moment later, and its cgroup can go only then.
   EXPECT_TRUE(eventually(10s, [&] {
     EXPECT_EQ(run_to_end(seated({.lab = lab_}, {tapdeck_binary(), "clean", "--state-dir", state})).status, 0);
-    return kernel_state(lab_) == before_;
-  })) << kernel_state(lab_);
+    return kernel_state(lab_, resident_) == before_;
+  })) << kernel_state(lab_, resident_);
 }
 
 TEST_F(Leftovers, CleanInAnotherProcessNamespaceLeavesARunThatLivesAlone) {
@@ -169,11 +194,12 @@ TEST_F(Leftovers, CleanInAnotherNetworkNamespaceSaysWhereToGoAndKeepsTheRecords)
   daemon.kill();
   const std::vector<std::string> clean = {tapdeck_binary(), "clean", "--config", daemon.config()};
   const auto elsewhere = run_to_end({.argv = clean, .netns = &lab_.origin()});
-  EXPECT_EQ(elsewhere.status, 1);
+  EXPECT_EQ(elsewhere.status, 1) << elsewhere.out;
   EXPECT_THAT(elsewhere.err, ::testing::HasSubstr("nsenter --net="));
-  EXPECT_NE(kernel_state(lab_), before_);
+  EXPECT_NE(kernel_state(lab_, resident_), before_);
   EXPECT_EQ(run_to_end({.argv = clean, .netns = &lab_.gw()}).status, 0);
-  EXPECT_TRUE(eventually(5s, [&] { return kernel_state(lab_) == before_; })) << kernel_state(lab_);
+  EXPECT_TRUE(eventually(5s, [&] { return kernel_state(lab_, resident_) == before_; }))
+      << kernel_state(lab_, resident_);
 }
 
 TEST_F(Leftovers, RestartsDoNotPileUpPrograms) {

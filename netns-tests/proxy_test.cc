@@ -7,6 +7,7 @@
 
 #include "netns-tests/captured.h"
 #include "netns-tests/eventually.h"
+#include "netns-tests/nghttpd_origin.h"
 #include "netns-tests/nginx_origin.h"
 #include "netns-tests/proxied.h"
 #include "netns-tests/scripted_origin.h"
@@ -88,20 +89,31 @@ TEST(Proxy, RawAnswersAreByteEqualInBothForms) {
   EXPECT_EQ(parse_raw(tunnelled()), parse_raw(odd));
 }
 
+// A client that offers h2 inside CONNECT, and the version it speaks there.
+std::string in_connect(const Proxied& proxied) {
+  const auto output = proxied.run({"curl", "-sS", "--http2", "-w", " %{http_version}", "https://origin.test/x"});
+  return output.out + output.err;
+}
+
 TEST(Proxy, Http2InsideConnectIsRecordedAndReplayed) {
   Proxied proxied;
-  // An h1 origin: the client is told so by ALPN while recording; in replay the tape says the same.
-  ScriptedOrigin origin(proxied.lab().origin(), 443, proxied.lab().leaf(), answers({{"/x", ok_response("over tls")}}));
-  const std::vector<std::string> curl = {
-      "curl", "-sS", "--http2", "--suppress-connect-headers", "-w", " %{http_version}", "https://origin.test/x"};
-  const auto recorded = proxied.run(curl);
-  EXPECT_THAT(recorded.out, StartsWith("over tls ")) << recorded.err;
+  NghttpdOrigin origin(proxied.lab(), {{"x", "over h2"}});
+  EXPECT_EQ(in_connect(proxied), "over h2 2");
   const auto prior =
       proxied.run({"curl", "-sS", "--http2-prior-knowledge", "--noproxy", "*", "-i", "http://10.77.1.1:8080/x"});
   EXPECT_THAT(prior.out, HasSubstr("HTTP/2 403")) << "its own address, asked for in h2: " << prior.err;
   origin.stop();
   proxied.set_mode("replay");
-  EXPECT_EQ(proxied.run(curl).out, recorded.out);
+  EXPECT_EQ(in_connect(proxied), "over h2 2");
+}
+
+TEST(Proxy, AnOldOriginInsideConnectIsNamedByAlpnAndByTheTape) {
+  Proxied proxied;
+  ScriptedOrigin origin(proxied.lab().origin(), 443, proxied.lab().leaf(), answers({{"/x", ok_response("over tls")}}));
+  EXPECT_EQ(in_connect(proxied), "over tls 1.1");
+  origin.stop();
+  proxied.set_mode("replay");
+  EXPECT_EQ(in_connect(proxied), "over tls 1.1");
 }
 
 TEST(Proxy, BypassedHostIsTunnelledBothWaysAndUndecrypted) {
@@ -145,6 +157,47 @@ TEST(Proxy, ReverseRouteIsRecordedAndReplayed) {
   const auto no_route = proxied.ask("GET /other HTTP/1.1\r\nHost: gateway:8080\r\nConnection: close\r\n\r\n");
   EXPECT_THAT(no_route, StartsWith("HTTP/1.1 404 "));
   EXPECT_THAT(no_route, HasSubstr("upstream = "));
+}
+
+// Clients and upstreams of either version; nghttpd speaks h2 only, and knows the rewritten path only.
+TEST(Proxy, ReverseRoutesOfAnyVersionServeClientsOfAnyVersion) {
+  DaemonOptions options;
+  for (const auto& [name, upstream] : {std::pair{"clear", "h2c://10.77.2.2:8080"},
+                                       {"secure", "https://origin.test\"\nupstream_http = \"2"},
+                                       {"old", "http://10.77.2.2:8081"}}) {
+    options.routes += std::string("[[routes]]\nname = \"") + name + "\"\npath_prefix = \"/" + name +
+                      "/\"\nupstream = \"" + upstream + "\"\nrewrite_path = \"/\"\n";
+  }
+  Proxied proxied(options);
+  NghttpdOrigin modern(proxied.lab(), {{"x", "of h2"}});
+  ScriptedOrigin old(proxied.lab().origin(), 8081, std::nullopt, [](Peer& peer) {
+    for (auto request = peer.read_request(); !request.empty(); request = peer.read_request()) {
+      peer.stream().send(ok_response(target_of(request)));
+    }
+  });
+  struct Visit {
+    std::string version, path, wanted;
+  };
+  const std::vector<Visit> visits = {
+      {"--http1.1", "/clear/x?1", "of h2 1.1 200"},  {"--http2-prior-knowledge", "/clear/x?2", "of h2 2 200"},
+      {"--http1.1", "/secure/x?1", "of h2 1.1 200"}, {"--http2-prior-knowledge", "/secure/x?2", "of h2 2 200"},
+      {"--http1.1", "/old/x?1", "/x?1 1.1 200"},     {"--http2-prior-knowledge", "/old/x?2", "/x?2 2 200"}};
+  const auto visit_all = [&](const std::string& when) {
+    for (const Visit& visit : visits) {
+      const auto output =
+          run_in({.lab = proxied.lab()}, {"curl", "-sS", visit.version, "-w", " %{http_version} %{http_code}",
+                                          std::string("http://") + kProxy + visit.path});
+      EXPECT_EQ(output.out + output.err, visit.wanted) << when << ": " << visit.version << " " << visit.path;
+    }
+  };
+  visit_all("recorded");
+  modern.stop();
+  old.stop();
+  proxied.set_mode("replay");
+  visit_all("replayed");
+  const double all = double(visits.size());
+  EXPECT_EQ(proxied.daemon().metric("tapdeck_requests_total", {"outcome=\"recorded\""}), all);
+  EXPECT_EQ(proxied.daemon().metric("tapdeck_requests_total", {"outcome=\"replayed\""}), all);
 }
 
 TEST(Proxy, NeverGoesToItsOwnAddressesNorToTheAdminServer) {

@@ -66,24 +66,26 @@ TEST_P(RecordReplay, EveryRealClientSeesTheSameAnswerTwice) {
   Captured captured(GetParam());
   NginxOrigin origin(captured.lab(),
                      {{"hello.json", "{\"hello\": \"world\"}\n"}, {"big.txt", std::string(300000, 'b')}});
-  const std::vector<std::string> hosts = {"v4.origin.test", "v6.origin.test"};
-  std::map<std::string, std::string> recorded;
+  std::vector<std::pair<std::string, std::string>> asks;
   for (const auto& kind : client_kinds()) {
-    for (const auto& host : hosts) {
-      for (const std::string path : {"/hello.json", "/big.txt"}) {
-        recorded[kind + host + path] = fetch(kind, captured.seat(), host, path);
-      }
+    for (const auto* host : {"v4.origin.test", "v6.origin.test"}) asks.emplace_back(kind, host);
+  }
+  // Without SNI: the leaf is for the address that was dialled.
+  for (const auto& literal : {std::string(kOriginV4), "[" + std::string(kOriginV6) + "]"}) {
+    asks.emplace_back("curl", literal);
+  }
+  std::map<std::string, std::string> recorded;
+  for (const auto& [kind, host] : asks) {
+    for (const std::string path : {"/hello.json", "/big.txt"}) {
+      recorded[kind + host + path] = fetch(kind, captured.seat(), host, path);
     }
   }
   EXPECT_THAT(recorded["curlv4.origin.test/hello.json"], HasSubstr("{\"hello\": \"world\"}"));
   origin.stop();
   captured.replay();
-  for (const auto& kind : client_kinds()) {
-    for (const auto& host : hosts) {
-      for (const std::string path : {"/hello.json", "/big.txt"}) {
-        EXPECT_EQ(fetch(kind, captured.seat(), host, path), recorded[kind + host + path])
-            << kind << " " << host << path;
-      }
+  for (const auto& [kind, host] : asks) {
+    for (const std::string path : {"/hello.json", "/big.txt"}) {
+      EXPECT_EQ(fetch(kind, captured.seat(), host, path), recorded[kind + host + path]) << kind << " " << host << path;
     }
   }
 }
@@ -112,6 +114,7 @@ TEST_P(RecordReplay, MissExplainsItselfAndNamesTheNearestRecording) {
   ASSERT_TRUE(json.is_object()) << response.body;
   EXPECT_EQ(json.value("error", ""), "not_recorded");
   EXPECT_EQ(json["nearest"].at(0)["differs"].size(), 1U) << response.body;
+  EXPECT_TRUE(json["nearest"].at(0)["id"].is_string()) << "as `recording list --json` has it";
   EXPECT_EQ(origin.requests(), 1U) << "replay went to the origin";
 }
 

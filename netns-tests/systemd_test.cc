@@ -18,15 +18,22 @@ class Systemd : public ::testing::Test {
  protected:
   Systemd() {
     const auto tree = lab_.directory() / "tree";
+    const std::filesystem::path manifest = TAPDECK_BUILD "/install_manifest.txt";
+    std::error_code absent;
+    const auto before = std::filesystem::last_write_time(manifest, absent);
     const auto script =
         "set -e; mkdir -p " + tree.string() + "/lib; DESTDIR=" + tree.string() +
-        " cmake --install " TAPDECK_BUILD " --prefix /usr/local >/dev/null; ldd " + tapdeck_binary().string() +
+        // A component's manifest is a file of its own: that of the build directory is what `make uninstall` goes by.
+        " cmake --install " TAPDECK_BUILD " --prefix /usr/local --component Unspecified >/dev/null; ldd " +
+        tapdeck_binary().string() +
         " | awk '$3 ~ /^\\// { print $3 }' | grep -vE "
         "'/(libc|libm|libpthread|libdl|librt|ld-linux)[.-]' | xargs -I{} cp -L {} " +
-        tree.string() + "/lib/; cp " TAPDECK_SOURCE "/.ci/uninstall " TAPDECK_BUILD "/install_manifest.txt " +
-        tree.string() + "; test -x " + tree.string() + "/usr/local/bin/tapdeck";
+        tree.string() + "/lib/; cp " TAPDECK_SOURCE "/.ci/uninstall " + tree.string() +
+        "; mv " TAPDECK_BUILD "/install_manifest_Unspecified.txt " + tree.string() + "/install_manifest.txt; test -x " +
+        tree.string() + "/usr/local/bin/tapdeck";
     const auto prepared = run_to_end({"sh", "-c", script});
     EXPECT_EQ(prepared.status, 0) << prepared.err;
+    EXPECT_EQ(std::filesystem::last_write_time(manifest, absent), before) << "make uninstall goes by it";
     ContainerOptions options{.role = "systemd", .rootfs = "systemd", .command = {"/sbin/init"}};
     options.flags = {"--systemd=always",          "--privileged", "-v",
                      tree.string() + ":/tree:ro", "-v",           lab_.ca().certificate().string() + ":/lab-ca.pem:ro"};

@@ -11,6 +11,7 @@
 #include "netns-tests/captured.h"
 #include "netns-tests/eventually.h"
 #include "netns-tests/lab_error.h"
+#include "netns-tests/proxied.h"
 
 namespace tapdeck::lab {
 namespace {
@@ -20,21 +21,29 @@ using ::testing::HasSubstr;
 
 const std::string kClients = std::string(TAPDECK_LAB_SOURCE) + "/clients/";
 
-// An echo server in the origin namespace: "python" is the websockets library, "node" is ws.
+// An echo server in the origin namespace: "python" is the websockets library, "node" is ws, "node-h2" is ws over
+// HTTP/2 by extended CONNECT, on port 8090.
 class WebSocketServer {
  public:
   // In clear on port 80, or with the lab's certificate on 443.
   enum class Wire { Clear, Tls };
   WebSocketServer(Topology& lab, const std::string& kind, Wire wire = Wire::Clear) {
+    const bool h2 = kind == "node-h2";
     const std::vector<std::string> argv =
-        kind == "python" ? std::vector<std::string>{"/usr/bin/python3", kClients + "websocket_server.py"}
-                         : std::vector<std::string>{"node", kClients + "websocket_server.js"};
+        kind == "python"
+            ? std::vector<std::string>{"/usr/bin/python3", kClients + "websocket_server.py"}
+            : std::vector<std::string>{"node", kClients + (h2 ? "websocket_h2_server.js" : "websocket_server.js")};
     ProcessOptions options{.argv = argv, .netns = &lab.origin()};
-    options.argv.emplace_back(wire == Wire::Clear ? "80" : "443");
+    options.argv.emplace_back(h2 ? "8090" : wire == Wire::Clear ? "80" : "443");
     if (wire == Wire::Tls) options.argv.insert(options.argv.end(), {lab.leaf().certificate, lab.leaf().key});
-    const std::string url = wire == Wire::Clear ? "http://10.77.2.2/ready" : "https://10.77.2.2/ready";
+    const std::string url = h2                    ? "http://10.77.2.2:8090/ready"
+                            : wire == Wire::Clear ? "http://10.77.2.2/ready"
+                                                  : "https://10.77.2.2/ready";
+    const std::string version = h2 ? "--http2-prior-knowledge" : "--http1.1";
     process_ = std::make_unique<Process>(options);
-    const auto ready = [&] { return run_to_end({.argv = {"curl", "-sfk", url}, .netns = &lab.origin()}).status == 0; };
+    const auto ready = [&] {
+      return run_to_end({.argv = {"curl", "-sfk", version, url}, .netns = &lab.origin()}).status == 0;
+    };
     if (!eventually(20s, [&] { return !process_->running() || ready(); }) || !process_->running()) {
       raise("the WebSocket server did not start: " + process_->err());
     }
@@ -63,6 +72,15 @@ std::vector<std::string> verdicts(const Seat& seat) {
 std::vector<std::string> talk(const Seat& seat, const std::string& path, const std::vector<std::string>& words,
                               const std::string& origin = "ws://" + std::string(kOriginV4)) {
   std::vector<std::string> argv = {"/usr/bin/python3", kClients + "websocket_talk.py", origin + path};
+  argv.insert(argv.end(), words.begin(), words.end());
+  const auto output = run_in(seat, argv);
+  EXPECT_EQ(output.status, 0) << output.err;
+  return lines_of(output.out);
+}
+
+// The same over HTTP/2 in clear.
+std::vector<std::string> talk_h2(const Seat& seat, const std::string& path, const std::vector<std::string>& words) {
+  std::vector<std::string> argv = {"node", kClients + "websocket_h2_talk.js", std::string("http://") + kProxy, path};
   argv.insert(argv.end(), words.begin(), words.end());
   const auto output = run_in(seat, argv);
   EXPECT_EQ(output.status, 0) << output.err;
@@ -122,6 +140,42 @@ TEST(WebSocket, OverTlsItIsRecordedAndReplayedTheSame) {
   server.stop();
   captured.replay();
   EXPECT_EQ(ask(), recorded);
+}
+
+// Extended CONNECT on either side of us, and what a client of one version recorded is replayed to one of the other.
+TEST(WebSocket, OverHttp2OnEitherSideItIsRecordedAndReplayedTheSame) {
+  DaemonOptions options;
+  options.routes =
+      "[[routes]]\nname = \"h2\"\npath_prefix = \"/h2/\"\nupstream = \"h2c://10.77.2.2:8090\"\nrewrite_path = \"/\"\n"
+      "[[routes]]\nname = \"h1\"\npath_prefix = \"/h1/\"\nupstream = \"http://10.77.2.2\"\nrewrite_path = \"/\"\n";
+  Proxied proxied(options);
+  WebSocketServer modern(proxied.lab(), "node-h2");
+  WebSocketServer old(proxied.lab(), "node");
+  const Seat seat{.lab = proxied.lab()};
+  const auto ask = [&](bool h2, const std::string& path, const std::vector<std::string>& words) {
+    return h2 ? talk_h2(seat, path, words) : talk(seat, path, words, std::string("ws://") + kProxy);
+  };
+  const std::vector<std::string> words = {"-5", "one", "-1", "two", "-1"};
+  const std::vector<std::string> pushed = {"< push 0", "< push 1", "< push 2", "< push 3",
+                                           "< push 4", "< one",    "< two",    "closed 1000 "};
+  for (const bool replayed : {false, true}) {
+    for (const std::string upstream : {"/h2/", "/h1/"}) {
+      for (const bool h2 : {false, true}) {
+        const std::string own = std::string("?by=") + (h2 ? "h2" : "h1");
+        const std::string what = upstream + own + (replayed ? ", replayed" : ", recorded");
+        EXPECT_EQ(ask(h2, upstream + "push" + own, words), pushed) << what;
+        EXPECT_THAT(ask(h2, upstream + "close-4001" + own, {"go", "stay"}), ElementsAre("< go", "closed 4001 as asked"))
+            << what;
+        if (replayed) EXPECT_EQ(ask(!h2, upstream + "push" + own, words), pushed) << what << " to the other version";
+      }
+    }
+    if (replayed) break;
+    EXPECT_EQ(proxied.daemon().metric("tapdeck_requests_total", {"outcome=\"recorded\""}), 8.0);
+    modern.stop();
+    old.stop();
+    proxied.set_mode("replay");
+  }
+  EXPECT_EQ(proxied.daemon().metric("tapdeck_requests_total", {"outcome=\"replayed\""}), 12.0);
 }
 
 TEST(WebSocket, MismatchClosesWith1008AndSaysWhatDiffered) {

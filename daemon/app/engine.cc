@@ -13,6 +13,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/threads.h"
+#include "daemon/kernel/capabilities.h"
 #include "daemon/modes/select.h"
 #include "store/redact.h"
 
@@ -118,6 +119,7 @@ bool is_told_to_stop() {
 
 Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, const Paths& paths,
                                                MetricsRegistry& metrics, StoreUse use) {
+  TRY_VOID(kernel::may_capture(kernel::missing_capabilities()));  // before anything is made
   use_all_descriptors();
   const unsigned cores = std::clamp(std::thread::hardware_concurrency(), 1U, kernel::kMaxWorkers);
   const unsigned workers = config.capture.workers == 0 ? cores : config.capture.workers;
@@ -217,13 +219,20 @@ Result<void> Engine::listen_for_proxy_clients() {
   const auto listen = Endpoint::parse(config_.proxy.listen);
   if (!listen) return {};
   TRY(listener, listen_for_clients(*listen));
+  proxy_listener_ = std::move(listener);
+  return {};
+}
+
+Result<void> Engine::serve_proxy_clients() {
+  if (!proxy_listener_) return {};
   for (const auto& worker : workers_) {
     // One socket under several descriptors, not SO_REUSEPORT: with that a second daemon could share the port unseen.
-    UniqueFd own(::fcntl(listener.get(), F_DUPFD_CLOEXEC, 0));
+    UniqueFd own(::fcntl(proxy_listener_.get(), F_DUPFD_CLOEXEC, 0));
     if (!own) return fail_errno(errno, "duplicate the listener of proxy.listen");
     worker->add_listener(std::move(own), {CapturePath::Explicit, kProxyListener, 0, kProxySlot});
   }
-  log::info("proxy.listening", "explicit and reverse proxy clients are served", {{"listen", listen->to_string()}});
+  proxy_listener_.reset();
+  log::info("proxy.listening", "explicit and reverse proxy clients are served", {{"listen", config_.proxy.listen}});
   return {};
 }
 

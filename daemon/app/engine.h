@@ -15,6 +15,7 @@
 #include "daemon/app/pending_intake.h"
 #include "daemon/app/refusals.h"
 #include "daemon/app/tapes.h"
+#include "daemon/base/unique_fd.h"
 #include "daemon/config/config.h"
 #include "daemon/kernel/capture.h"
 #include "daemon/modes/cursors.h"
@@ -60,9 +61,11 @@ class Engine final : public GaugeSource {
   // True when every worker's loop turned since the last call. One caller.
   [[nodiscard]] bool all_turned() { return heartbeat_->all_turned(); }
 
-  // Opens the explicit listener of the configuration on every worker; nothing when there is none. Its flows belong to
-  // slot kProxySlot, which must have been assigned.
+  // Takes the port of the explicit listener of the configuration; clients wait in its queue until they are served.
+  // Nothing when there is none.
   Result<void> listen_for_proxy_clients();
+  // Gives that listener to every worker. Its flows belong to slot kProxySlot, which must have been assigned.
+  Result<void> serve_proxy_clients();
 
   // The target of `slot` was detached: what is open of it ends, or goes on as if it had never been captured.
   void let_go(uint32_t slot);
@@ -104,6 +107,7 @@ class Engine final : public GaugeSource {
   std::atomic<uint64_t> connections_{0};
   CaptureBridge bridge_;
   std::vector<std::unique_ptr<server::Worker>> workers_;
+  UniqueFd proxy_listener_;  // until clients are served
   upstream::OwnAddresses own_;
   std::unique_ptr<upstream::Resolver> resolver_;  // after the workers: it dies first, and posts to them until then
   std::unique_ptr<kernel::Capture> capture_;      // after the workers: it dies first and hands out no more listeners

@@ -132,6 +132,10 @@ Json recording_view(const store::Recording& recording) {
   out["ended"] = {{"kind", store::to_string(recording.outcome.kind)},
                   {"at_bytes", recording.outcome.at_bytes},
                   {"reason", recording.outcome.reason}};
+  // Of an HTTP/2 reset 0 is a code as well.
+  const bool is_h2_reset =
+      recording.outcome.kind == store::Outcome::Kind::Reset && recording.response.version == http::Version::Http2;
+  if (recording.outcome.code != 0 || is_h2_reset) out["ended"]["code"] = recording.outcome.code;
   out["provenance"] = provenance_view(recording.provenance);
   return out;
 }

@@ -131,8 +131,6 @@ int serve(const ServeOptions& options, const ServiceFactory& factory) {
   std::optional<StopExtension> stop;  // until the store is closed, too
   if (auto lasts = in_unit() ? check_state_lasts(paths.state_dir) : Result<void>(); !lasts) {
     status = report(lasts.error(), paths);
-  } else if (auto made = make_directories(paths); !made) {
-    status = report(made.error(), paths);
   } else if (auto service = factory(*config, paths, metrics); !service) {
     status = report(service.error(), paths);
   } else {

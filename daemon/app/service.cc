@@ -65,6 +65,7 @@ class ServeService final : public Service {
   }
 
   Result<void> start() override {
+    TRY_VOID(engine_->listen_for_proxy_clients());  // a taken port must not leave anything captured
     backend_.starting(true);
     registry_->start();
     for (const config::Target& target : config_.targets) {
@@ -78,7 +79,7 @@ class ServeService final : public Service {
     if (!config_.proxy.listen.empty()) {
       const std::scoped_lock lock(mutex_);
       TRY_VOID(backend_.open_proxy());
-      TRY_VOID(engine_->listen_for_proxy_clients());
+      TRY_VOID(engine_->serve_proxy_clients());
     }
     started_ = true;
     return {};

@@ -29,8 +29,9 @@ class Service : public Runtime {
   [[nodiscard]] virtual std::string status_line() = 0;
 };
 
-// Opens store and CA and prepares capture and workers; nothing is captured before start(). Errors name what is missing
-// and what still works without it. `metrics` outlives the Service.
+// Opens store and CA, in directories that it makes, and prepares capture and workers; nothing is captured before
+// start(). Errors name what is missing and what still works without it; without the privileges to capture nothing is
+// made. `metrics` outlives the Service.
 [[nodiscard]] Result<std::unique_ptr<Service>> make_service(const config::Config& config, const Paths& paths,
                                                             MetricsRegistry& metrics);
 

@@ -50,5 +50,23 @@ TEST(Routes, AConnectionWithoutARequestFitsNoPathOrMethod) {
   for (const Route* route : {&by_path, &by_prefix, &by_method}) EXPECT_FALSE(fits(*route, connection));
 }
 
+// Decision 24: a route sorts what clients send, it does not keep them from anything.
+TEST(Routes, APathIsMatchedAsItsBytesAndNeverNormalised) {
+  Route by_prefix;
+  Route by_path;
+  by_prefix.path_prefix = "/admin";
+  by_path.path = "/admin/x";
+  const auto fits_either = [&](std::string_view path) {
+    const RouteFacts facts = {Scheme::Https, "api.test", 443, path, "GET", "web"};
+    return fits(by_prefix, facts) || fits(by_path, facts);
+  };
+  EXPECT_TRUE(fits_either("/admin/x"));
+  for (const std::string_view other :
+       {"//admin/x", "/%61dmin/x", "/a/../admin/x", "/./admin/x", "/Admin/x", "/admi%6e/x", "/;/admin/x"}) {
+    EXPECT_FALSE(fits_either(other)) << other;
+  }
+  EXPECT_TRUE(fits_either("/admin/../public")) << "nor does it end where its origin may take it to";
+}
+
 }  // namespace
 }  // namespace tapdeck::config

@@ -2,12 +2,6 @@
 // Thread: any.
 #pragma once
 
-#define TOML_EXCEPTIONS 0
-// What the parser asserts of a table header is not so for `[$x]` (toml++ 3.3). Left alone it goes on, and says where a
-// key should have begun; load_fuzz keeps an eye on the rest.
-#define TOML_ASSERT(expression) static_cast<void>(0)
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <array>
 #include <concepts>
@@ -18,6 +12,7 @@
 #include "daemon/config/config.h"
 #include "daemon/config/problems.h"
 #include "daemon/config/schema.h"
+#include "daemon/config/toml.h"
 
 namespace tapdeck::config {
 

@@ -92,6 +92,9 @@ class Exchange {
   virtual net::Task<Result<void>> flush() = 0;
   // The same as far as it goes without waiting, and without a coroutine. False: something may be left, call flush().
   virtual Result<bool> try_flush() = 0;
+  // Flushes, and returns when a reset() would cost the client nothing of what was written: h1: its kernel has all of
+  // it; h2: nothing of the stream waits for its windows. Error Timeout when it took nothing for idle_timeout.
+  virtual net::Task<Result<void>> deliver() = 0;
   // Breaks the response off so that the client cannot take it for whole (h1: RST; h2: RST_STREAM).
   virtual void reset(http::ResetCode code) = 0;
   // The same by an orderly end where the framing tells that something is missing (h1 with a length or chunks), as of an

@@ -24,6 +24,7 @@ class ExchangeDecorator : public Exchange {
   Result<void> end(const http::Headers& trailers) override { return inner_.end(trailers); }
   net::Task<Result<void>> flush() override { return inner_.flush(); }
   Result<bool> try_flush() override { return inner_.try_flush(); }
+  net::Task<Result<void>> deliver() override { return inner_.deliver(); }
   void reset(http::ResetCode code) override { inner_.reset(code); }
   void cut(http::ResetCode code) override { inner_.cut(code); }
   void reset_connection() override { inner_.reset_connection(); }

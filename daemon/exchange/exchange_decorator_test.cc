@@ -56,10 +56,12 @@ TEST(ExchangeDecorator, WhatIsSentThroughItGoesOnAsItIs) {
     EXPECT_TRUE(written);
     auto flushed = co_await plain.flush();
     EXPECT_TRUE(flushed);
+    auto delivered = co_await plain.deliver();
+    EXPECT_TRUE(delivered);
   };
   asio::co_spawn(io, run(), asio::detached);
   io.run();
-  EXPECT_EQ(inner.flushes, 1U);
+  EXPECT_EQ(inner.flushes, 2U);
   plain.become_tunnel();
   EXPECT_TRUE(plain.end({}));
   plain.cut(http::ResetCode::Cancel);

@@ -56,6 +56,7 @@ class FakeExchange final : public Exchange {
     co_return Result<void>{};
   }
   Result<bool> try_flush() override { return flushes_now; }
+  net::Task<Result<void>> deliver() override { return flush(); }
   void reset(http::ResetCode) override { sent.emplace_back("reset"); }
   void cut(http::ResetCode) override { sent.emplace_back("cut"); }
   void reset_connection() override { sent.emplace_back("reset connection"); }

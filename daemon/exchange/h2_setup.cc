@@ -1,6 +1,5 @@
 #include "daemon/exchange/h2_setup.h"
 
-#include <array>
 #include <utility>
 
 #include "daemon/base/log.h"
@@ -14,19 +13,31 @@ struct Abuse {
   std::string_view name;
 };
 
-// In the order of http::H2Abuse.
-constexpr std::array<Abuse, http::kH2AbuseKinds> kAbuses = {{
-    {Counter::H2RapidReset, "rapid_reset"},
-    {Counter::H2ServerReset, "server_reset"},
-    {Counter::H2ContinuationFlood, "continuation_flood"},
-    {Counter::H2SettingsFlood, "settings_flood"},
-    {Counter::H2PingFlood, "ping_flood"},
-    {Counter::H2PriorityFlood, "priority_flood"},
-    {Counter::H2Hpack, "hpack"},
-    {Counter::H2EmptyFrames, "empty_frames"},
-    {Counter::H2WindowGames, "window_games"},
-    {Counter::H2HeaderCount, "header_count"},
-}};
+Abuse abuse_of(http::H2Abuse kind) {
+  switch (kind) {
+    case http::H2Abuse::RapidReset:
+      return {Counter::H2RapidReset, "rapid_reset"};
+    case http::H2Abuse::ServerReset:
+      return {Counter::H2ServerReset, "server_reset"};
+    case http::H2Abuse::ContinuationFlood:
+      return {Counter::H2ContinuationFlood, "continuation_flood"};
+    case http::H2Abuse::SettingsFlood:
+      return {Counter::H2SettingsFlood, "settings_flood"};
+    case http::H2Abuse::PingFlood:
+      return {Counter::H2PingFlood, "ping_flood"};
+    case http::H2Abuse::PriorityFlood:
+      return {Counter::H2PriorityFlood, "priority_flood"};
+    case http::H2Abuse::Hpack:
+      return {Counter::H2Hpack, "hpack"};
+    case http::H2Abuse::EmptyFrames:
+      return {Counter::H2EmptyFrames, "empty_frames"};
+    case http::H2Abuse::WindowGames:
+      return {Counter::H2WindowGames, "window_games"};
+    case http::H2Abuse::HeaderCount:
+      return {Counter::H2HeaderCount, "header_count"};
+  }
+  std::unreachable();
+}
 
 }  // namespace
 
@@ -36,7 +47,7 @@ http::H2Options h2_options(Metrics& metrics, std::string peer, uint32_t streams)
   options.clock = &clock;
   options.max_streams = streams;
   options.on_abuse = [&metrics, peer = std::move(peer)](http::H2Abuse kind) {
-    const Abuse& abuse = kAbuses[static_cast<size_t>(kind)];
+    const Abuse abuse = abuse_of(kind);
     metrics.add(abuse.counter);
     log::peer(log::Level::Warn, "h2.abuse", "a peer passed an HTTP/2 limit", {{"kind", abuse.name}, {"peer", peer}});
   };

@@ -276,7 +276,7 @@ H1Codec::Step H1Codec::read_fixed(std::optional<ChunkStart> chunk_start) {
 }
 
 H1Codec::Step H1Codec::read_chunk_line() {
-  TRY(text, line(H1Guard::kChunkLineBytes));
+  TRY(text, framing_line(H1Guard::kChunkLineBytes, "chunk line longer than 1024 bytes"));
   if (!text) return wait();
   TRY(chunk, guard_.chunk_line(*text));
   // llhttp is not asked about extensions: its grammar for them is narrower than what is legal.
@@ -301,11 +301,7 @@ H1Codec::Step H1Codec::read_chunk_line() {
 }
 
 H1Codec::Step H1Codec::read_chunk_end() {
-  auto read = line(2);
-  if (!read && read.error().code == Code::TooLarge) {  // no limit was passed: it is malformed
-    return fail(Code::Protocol, "h1: chunk data longer than its chunk says", origin_);
-  }
-  TRY(text, std::move(read));
+  TRY(text, framing_line(2, "chunk data longer than its chunk says"));
   if (!text) return wait();
   TRY_VOID(witness_line(*text));
   lines_.release(in_);

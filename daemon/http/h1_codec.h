@@ -108,6 +108,12 @@ class H1Codec final : public Codec {
   void release_body();
   void begin_message();
   Result<std::optional<std::string_view>> line(size_t limit);
+  // One of a body, where no limit of heads is passed: too long is malformed.
+  Result<std::optional<std::string_view>> framing_line(size_t limit, std::string_view too_long) {
+    auto read = line(limit);
+    if (read || read.error().code != Code::TooLarge) return read;
+    return guard_.bad(too_long);
+  }
   Result<void> witness(std::string_view bytes);
   Result<void> witness_field(std::string_view line, const Headers& stored);
   Result<void> witness_line(std::string_view line) { return witness({line.data(), line.size() + 2}); }

@@ -270,7 +270,7 @@ Result<ChunkStart> H1Guard::chunk_line(std::string_view line) {
   const std::string_view extension = line.substr(std::min(semicolon, line.size()));
   if (!is_chunk_extension(extension)) return bad("malformed chunk extension");
   extension_bytes_ += extension.size();
-  if (extension_bytes_ > kExtensionBytes) return fail(Code::TooLarge, "chunk extensions over the limit", origin_);
+  if (extension_bytes_ > kExtensionBytes) return bad("chunk extensions longer than 16384 bytes");
   if (*size == 0) used_ = 0;  // the trailer section has limits of its own
   return ChunkStart{*size, extension};
 }

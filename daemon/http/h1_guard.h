@@ -47,7 +47,8 @@ class H1Guard {
 
   H1Guard(Role role, Limits limits);
 
-  // ---- one message, in this order; every Error is Protocol, TooLarge (a Limit) or Unsupported (method)
+  // ---- one message, in this order; every Error is Protocol, TooLarge (a limit of heads) or
+  // Unsupported (method)
   void begin();
   Result<void> request_line(std::string_view line, RequestHead& head);
   Result<void> status_line(std::string_view line, ResponseHead& head);
@@ -66,6 +67,9 @@ class H1Guard {
   [[nodiscard]] std::string_view chunk_digits(std::string_view line) const {
     return without_padding(line.substr(0, line.find(';')));
   }
+
+  // The Error Protocol that says so.
+  [[nodiscard]] std::unexpected<Error> bad(std::string_view what) const;
 
   // ---- facts of the head, valid after finish_*
   [[nodiscard]] Framing framing() const { return framing_; }
@@ -86,7 +90,6 @@ class H1Guard {
   void connection(std::string_view value);
   Result<void> check_target(RequestHead& head, std::string_view scheme);
   Result<void> absolute_target(RequestHead& head);
-  [[nodiscard]] std::unexpected<Error> bad(std::string_view what) const;
 
   Role role_;
   Limits limits_;

@@ -95,6 +95,16 @@ TEST(H2Requests, MalformedOnesResetTheirStreamAndAreNeverShown) {
   }
 }
 
+// What a newer h2spec calls hpack/2.3.3/2; the one we run knows the indexed field only.
+TEST(H2Requests, AFieldWhoseNameIsInNoTableEndsTheConnection) {
+  // Index 70 is behind the 61 static entries, and the dynamic table is empty.
+  for (const char* field : {"\xc6", "\x7f\x07\x01x", "\x0f\x37\x01x", "\x1f\x37\x01x"}) {
+    EXPECT_EQ(served(frame(NGHTTP2_HEADERS, kEndHeadersFlag | kEndStreamFlag, 1, block(get()) + field)),
+              "error protocol\nGOAWAY 1 9\n")
+        << field;
+  }
+}
+
 TEST(H2Requests, HostStandsInForAuthority) {
   EXPECT_EQ(served(headers(1, without(get(), ":authority") + FieldList{{"host", "h.test"}})),
             "head 1 GET / https h.test end\n  host: h.test\ncomplete 1\n");

@@ -244,6 +244,9 @@ void H2Codec::closed(StreamId id, uint32_t code) {
   guard_.closed(id);
   Stream* stream = find(id);
   if (stream == nullptr) return;
+  // What follows a reset is that stream's error alone (RFC 9113 5.1), and no loss to a client: gRPC's C core sends a
+  // head behind the reset of a call at its deadline.
+  if (role_ == Role::Client && stream->peer_reset) guard_.reset(id);
   const bool whole = stream->remote_ended && stream->local_ended;
   // A server that has answered may decline the rest of the request with NO_ERROR: nothing of the answer is lost.
   const bool declined = role_ == Role::Client && stream->remote_ended && code == NGHTTP2_NO_ERROR;

@@ -79,6 +79,12 @@ TEST(H2Responses, FramesForNoStreamOfOursBreakTheConnection) {
             "error protocol\nGOAWAY 0 1\n");
 }
 
+TEST(H2Responses, WhatFollowsAResetOfThePeersIsIgnored) {
+  const std::string ended = rst_stream(1, ResetCode::Cancel);
+  EXPECT_EQ(answered(ended + headers(1, kOk)), "reset 1 8\n");
+  EXPECT_EQ(answered(ended + headers(1, kOk, kEndHeadersFlag) + data(1, "x", kEndStreamFlag)), "reset 1 8\n");
+}
+
 TEST(H2Responses, AHeadOverTheLimitResetsItsStream) {
   Client client({.head_bytes = 500, .headers = 10});
   ASSERT_TRUE(client.ask());

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "daemon/kernel/kernel_version.h"
+
 namespace tapdeck::kernel {
 namespace {
 
@@ -40,6 +42,7 @@ std::unexpected<Error> fail_libbpf(int error, const std::string& what) {
   if (error == EPERM || error == EACCES) detail += " (needs CAP_BPF and CAP_NET_ADMIN, or root)";
   if (!first_complaint.empty()) detail += " [" + first_complaint + "]";
   first_complaint.clear();
+  detail += too_old_remark();
   return fail_errno(error, detail, Origin::Kernel);
 }
 

@@ -53,7 +53,8 @@ Result<void> may_capture(const std::string& missing) {
     if (missing.find(name) == std::string::npos) continue;
     return fail(Code::Permission,
                 "capture needs privileges that this process has not: " + missing +
-                    "; run it as root (sudo), or see what works here: tapdeck doctor",
+                    "; no capture path works without them yet: run it as root (sudo), or see what works here: tapdeck "
+                    "doctor",
                 Origin::Kernel);
   }
   return {};

@@ -42,7 +42,7 @@ TEST(Capabilities, OnlyThoseThatCaptureNeedsStopIt) {
   const auto refused = may_capture("CAP_NET_ADMIN, CAP_SYS_PTRACE");
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::Permission);
-  EXPECT_THAT(refused.error().detail, HasSubstr("CAP_NET_ADMIN, CAP_SYS_PTRACE; run it as root"));
+  EXPECT_THAT(refused.error().detail, HasSubstr("CAP_NET_ADMIN, CAP_SYS_PTRACE; no capture path works without them"));
 }
 
 }  // namespace

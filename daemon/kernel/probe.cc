@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,12 +16,12 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 
 #include "daemon/base/unique_fd.h"
 #include "daemon/kernel/capabilities.h"
 #include "daemon/kernel/cgroup.h"
+#include "daemon/kernel/kernel_version.h"
 #include "daemon/kernel/probe_internal.h"
 
 namespace tapdeck::kernel {
@@ -32,15 +31,9 @@ namespace {
 constexpr int kTimeLimitMs = 8000;
 
 Outcome kernel_version() {
-  utsname name{};
-  ::uname(&name);
-  int major = 0;
-  int minor = 0;
-  if (std::sscanf(name.release, "%d.%d", &major, &minor) != 2) return fail(Code::Unsupported, name.release);
-  if (major < 5 || (major == 5 && minor < 15)) {
-    return fail(Code::Unsupported, std::string("Linux ") + name.release + ", older than 5.15");
-  }
-  return std::string("Linux ") + name.release;
+  const std::string release = kernel_release();
+  if (is_too_old(release)) return fail(Code::Unsupported, "Linux " + release + ", older than 5.15");
+  return "Linux " + release;
 }
 
 Outcome capabilities() {

@@ -12,7 +12,7 @@ constexpr std::chrono::milliseconds kBeforeReset{20};
 }  // namespace
 
 net::Task<> break_off(exchange::Exchange& exchange, http::ResetCode code, Break how) {
-  auto told = co_await exchange.flush();
+  auto told = co_await exchange.deliver();
   if (told && exchange.request().version == http::Version::Http2) {
     Sleeper sleeper;
     told = co_await sleeper.until(sleeper.now() + kBeforeReset);

@@ -83,7 +83,7 @@ std::string miss_json(const Miss& miss) {
   for (const store::Nearest& nearest : miss.nearest) {
     if (!first) json += ',';
     first = false;
-    json += "{\"id\":" + std::to_string(nearest.id) + ",\"differs\":[";
+    json += "{\"id\":" + json_string(std::to_string(nearest.id)) + ",\"differs\":[";
     bool first_field = true;
     for (const store::Difference& difference : nearest.differs) {
       if (!first_field) json += ',';

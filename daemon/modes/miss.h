@@ -24,7 +24,7 @@ struct Miss {
 [[nodiscard]] bool has_placeholder(const store::KeyParts& asked);
 
 // {error:"not_recorded", session, route, key, request:{method,url}, nearest:[{id, differs:[{where, recorded,
-// requested}]}], hint}
+// requested}]}], hint}; an id is a string, as everywhere in the admin API.
 [[nodiscard]] std::string miss_json(const Miss& miss);
 
 }  // namespace tapdeck::modes

@@ -1,6 +1,7 @@
 #include "daemon/modes/record.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "daemon/base/log.h"
@@ -65,8 +66,12 @@ store::Outcome outcome_of(const Error& error, const exchange::Facts& facts, http
   Kind kind = Kind::Incomplete;
   if (upstream && error.code == Code::Truncated) kind = Kind::Truncated;
   if (upstream && (error.code == Code::Reset || error.code == Code::Protocol)) kind = Kind::Reset;
+  const bool fell_silent = upstream && error.code == Code::Timeout;  // the client is given a reset
+  if (fell_silent) kind = Kind::Reset;
   uint32_t code = code_of(error, facts);
-  if (kind == Kind::Reset && version == http::Version::Http2 && !facts.reset_code) {
+  if (fell_silent) {
+    code = ETIMEDOUT;
+  } else if (kind == Kind::Reset && version == http::Version::Http2 && !facts.reset_code) {
     code = static_cast<uint32_t>(http::ResetCode::InternalError);
   }
   return {kind, facts.response_bytes, std::string(exchange::name_of(error, facts)), code};

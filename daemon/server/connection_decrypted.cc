@@ -33,6 +33,7 @@ net::Task<std::unique_ptr<upstream::Lane>> Connection::reach_tls() {
   if (error.origin == Origin::Upstream) context_.metrics.add(exchange::counter_of(error));
   log::peer(log::Level::Info, "tunnel.dial_failed", "the origin of a tunnel could not be reached",
             {{"destination", flow_.destination_text()}, {"error", error.message()}});
+  context_.pool.expect_failure(key, flow_.connection, error);  // should it ask by HTTP after all
   co_return nullptr;
 }
 

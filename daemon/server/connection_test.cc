@@ -248,6 +248,10 @@ TEST_P(Mirrored, AnOriginThatDoesNotVerifyIsShownAsWhatItIsAndNeverSpokenTo) {
   wire.close();
   EXPECT_TRUE(eventually([&] { return rig.count(Counter::TlsDownError) == 1; }));
   EXPECT_EQ(rig.count(Counter::TlsDownRejectedCa), 0U) << "it is not our CA that it refuses";
+  EXPECT_TRUE(eventually([&] {
+    const auto facts = rig.store->origin_facts("default", kHost, origin.endpoint().port);
+    return facts && *facts && !(*facts)->verify_failure.empty();
+  })) << "on tape, although nothing was asked";
   rig.set_mode(Mode::Replay);
   Wire again = rig.connect();
   EXPECT_FALSE(again.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa))) << "refused, though nothing was asked";

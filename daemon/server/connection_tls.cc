@@ -82,9 +82,10 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
       keep_learned(std::move(fresh.lane));
     }
     verdict = context_.pool.recent(key);
-    // An origin that cannot be reached is told to the client as a 502, over a handshake with an ordinary leaf; in
-    // hybrid mode the tape may know its answers, and what it spoke.
+    // An origin that cannot be reached is told to the client as a 502, over a handshake with an ordinary leaf, without
+    // dialling it again; in hybrid mode the tape may know its answers, and what it spoke.
     if (verdict == nullptr) {
+      context_.pool.expect_failure(key, flow_.connection, std::move(acquired.error));
       const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
       if (may_answer_from_tape()) co_await learn_from_tape(host, plan);
       co_return true;

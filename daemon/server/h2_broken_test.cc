@@ -1,6 +1,7 @@
 // How HTTP/2 clients are told that their origin broke a stream off or refused it, live and in replay.
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <functional>
 #include <future>
 #include <map>
@@ -72,6 +73,19 @@ TEST(BrokenH2, NorHasALostConnectionOfAnHttp2Origin) {
     return ScriptedOrigin::End::Reset;
   });
   expect_twice(rig, origin, "HEAD 1 200, BODY 1 part, RESET 1 2", [&seen] { seen.set_value(); });
+}
+
+TEST(BrokenH2, NorHasAnOriginThatFallsSilent) {
+  RigOptions options = to_origin_by(config::UpstreamHttp::V2);
+  options.config.limits.idle_timeout = std::chrono::milliseconds(400);
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin([](Wire& raw) {
+    H2Wire wire(raw, http::Role::Server);
+    begin_answer(wire);
+    wire.until("EOF");
+    return ScriptedOrigin::End::Close;
+  });
+  expect_twice(rig, origin, "HEAD 1 200, BODY 1 part, RESET 1 2");
 }
 
 TEST(BrokenH2, AStreamEndedWithNoErrorInTheMiddleStaysThat) {
@@ -159,6 +173,43 @@ TEST(BrokenH2, OfARefusedStreamNothingIsLeftInTheStore) {
     EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 2; }));
     EXPECT_EQ(rig.recordings_after_crash(), 2U) << to_string(mode);
     EXPECT_EQ(rig.count(Counter::MissOrigin), 0U) << "only passed on";
+    raw.close();
+  }
+}
+
+// Resets its connection under a "/lost" on the first `losing` of its connections.
+ScriptedOrigin::Script losing_origin(std::atomic<int>& asked, size_t losing) {
+  return [&asked, losing, begun = std::make_shared<std::atomic<size_t>>(0)](Wire& raw) {
+    const bool loses = ++*begun <= losing;
+    H2Wire wire(raw, http::Role::Server);
+    while (true) {
+      const std::string what = wire.next();
+      if (what == "EOF" || what.starts_with("ERROR")) return ScriptedOrigin::End::Close;
+      if (!what.starts_with("END")) continue;
+      const bool is_lost = wire.request().target == "/lost";
+      if (is_lost) ++asked;
+      if (is_lost && loses) return ScriptedOrigin::End::Reset;
+      wire.respond(static_cast<http::StreamId>(std::stoul(what.substr(4))), 200, "got");
+    }
+  };
+}
+
+TEST(BrokenH2, AGetWhoseConnectionIsLostIsAskedOnceMore) {
+  for (const size_t losing : {1U, 2U}) {
+    RigOptions options = to_origin_by(config::UpstreamHttp::V2);
+    options.mode = Mode::Passthrough;
+    WorkerRig rig(std::move(options));
+    std::atomic<int> asked{0};
+    ScriptedOrigin origin(losing_origin(asked, losing));
+    rig.go_to(origin.endpoint());
+    Wire raw = rig.connect();
+    H2Wire client(raw, http::Role::Client);
+    client.request("GET", "/");
+    EXPECT_THAT(client.until("END 1"), HasSubstr("got"));
+    client.request("GET", "/lost");
+    EXPECT_THAT(client.until("END 3"), HasSubstr(losing == 1 ? "HEAD 3 200" : "HEAD 3 502"));
+    EXPECT_EQ(asked, 2);
+    EXPECT_EQ(origin.connections(), 2U);
     raw.close();
   }
 }

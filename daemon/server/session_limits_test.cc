@@ -1,6 +1,7 @@
 // What a Session bounds: heads, waits, and bytes held for a side that does not read.
 #include <gmock/gmock.h>
 
+#include "daemon/exchange/error_response.h"
 #include "daemon/server/session_rig.h"
 
 namespace tapdeck::server {
@@ -127,6 +128,27 @@ TEST(SessionLimits, ABodyThatStallsBehindTheBeginOfItsAnswerIsBrokenOff) {
   EXPECT_EQ(rig.observer.errors, std::vector<std::string>{"request_timeout"});
 }
 
+TEST(SessionLimits, AnExchangeThatTakesTooLongGets504) {
+  SessionLimits limits;
+  limits.request_timeout = 30ms;
+  Rig rig(limits);
+  net::Signal never(rig.io.get_executor());
+  rig.handler.body = [&](Exchange&) -> net::Task<Result<void>> {
+    co_await never.wait();
+    co_return fail(Code::Cancelled, "stopped", Origin::Internal);
+  };
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send(kGetOfX);
+    rig.client->half_close();
+    auto all = co_await rig.client->rest();
+    EXPECT_THAT(all, StartsWith("HTTP/1.1 504 Gateway Timeout\r\n"));
+    EXPECT_THAT(all, HasSubstr("limits.request_timeout"));
+    rig.client->close();
+  });
+  EXPECT_EQ(rig.count(Counter::LimitRequestTimeout), 1U);
+  EXPECT_EQ(rig.observer.errors, std::vector<std::string>{"upstream_timeout"});
+}
+
 TEST(SessionLimits, AHeadBeyondTheLimitGets431) {
   Rig rig({}, http::make_h1_codec(http::Role::Server, {1024, 16}));
   rig.run([&]() -> net::Task<> {
@@ -136,6 +158,25 @@ TEST(SessionLimits, AHeadBeyondTheLimitGets431) {
     rig.client->close();
   });
   EXPECT_EQ(rig.count(Counter::LimitHeadBytes), 1U);
+}
+
+TEST(SessionLimits, AChunkExtensionBeyondTheLimitIsNoHead) {
+  Rig rig;
+  rig.handler.body = [](Exchange& exchange) -> net::Task<Result<void>> {
+    auto body = co_await read_all(exchange);
+    if (body) co_return co_await answer(exchange, 200, *body);
+    const std::string told = exchange::json_of(body.error(), "x");
+    co_return co_await answer(exchange, exchange::status_of(body.error()), told);
+  };
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;" +
+                              std::string(5000, 'x') + "\r\na\r\n0\r\n\r\n");
+    auto all = co_await rig.client->rest();
+    EXPECT_THAT(all, StartsWith("HTTP/1.1 400 "));
+    EXPECT_THAT(all, HasSubstr("chunk line longer than 1024 bytes\""));
+    rig.client->close();
+  });
+  EXPECT_EQ(rig.count(Counter::LimitHeadBytes), 0U);
 }
 
 TEST(SessionLimits, TooManyFieldsHaveACountOfTheirOwn) {

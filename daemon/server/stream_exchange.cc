@@ -1,5 +1,7 @@
 #include "daemon/server/stream_exchange.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -8,6 +10,17 @@
 namespace tapdeck::server {
 
 using exchange::BodyPiece;
+
+namespace {
+// The kernel tells nobody of acknowledgements.
+constexpr std::chrono::milliseconds kAcknowledgedPoll{4};
+
+// By a reset, or for want of any answer: nothing more will be acknowledged. Leaves the error to the reader.
+bool is_broken(int fd) {
+  pollfd state{fd, 0, 0};
+  return ::poll(&state, 1, 0) > 0;
+}
+}  // namespace
 
 void StreamExchange::begin(http::StreamId stream, http::RequestHead& head, http::EndStream end) {
   stream_ = stream;
@@ -200,6 +213,52 @@ net::Task<Result<void>> StreamExchange::flush() {
 
 Result<bool> StreamExchange::try_flush() {
   return session_.writer_.try_flush();
+}
+
+net::Task<Result<void>> StreamExchange::deliver() {
+  CO_TRY_VOID(co_await flush());
+  if (tunnel_) co_return Result<void>{};  // its bytes have a timer of their own
+  if (is_multiplexed()) co_return co_await wait_until_framed();
+  co_return co_await wait_until_acknowledged();
+}
+
+net::Task<Result<void>> StreamExchange::wait_until_framed() {
+  auto since = exchange::Clock::now();
+  for (size_t room = writable_now(); session_.codec_->has_unsent(stream_);) {
+    session_.writer_.write_now();
+    CO_TRY_VOID(check_writable());
+    if (!session_.codec_->has_unsent(stream_)) break;
+    auto waited = co_await wait(session_.resume_, since, "the broken response is not wanted");
+    CO_TRY_VOID(check_writable());
+    if (!waited) co_return waited;
+    if (const size_t now = writable_now(); now != room) {
+      room = now;
+      since = exchange::Clock::now();
+    }
+  }
+  co_return Result<void>{};
+}
+
+net::Task<Result<void>> StreamExchange::wait_until_acknowledged() {
+  const net::Stream& stream = session_.transport_.stream();
+  const int fd = session_.transport_.stream().native_handle();
+  asio::steady_timer timer(session_.context_.executor);
+  auto since = exchange::Clock::now();
+  uint64_t seen = stream.bytes_acknowledged();
+  while (session_.writer_.backlog() > 0 || seen < stream.bytes_written()) {
+    if (is_broken(fd)) co_return fail(Code::Closed, "the client is gone", Origin::Downstream);
+    timer.expires_after(kAcknowledgedPoll);
+    auto [error] = co_await timer.async_wait(net::kToken);
+    const bool wanted = co_await net::is_wanted();
+    CO_TRY_VOID(check_writable());
+    if (error || !wanted) co_return fail(Code::Cancelled, "the broken response is not wanted", Origin::Internal);
+    const uint64_t now = stream.bytes_acknowledged();
+    if (std::exchange(seen, now) != now) since = exchange::Clock::now();
+    if (exchange::Clock::now() - since < session_.context_.limits.idle_timeout) continue;
+    session_.context_.metrics->add(Counter::LimitIdleTimeout);
+    co_return fail(Code::Timeout, "the client stopped reading", Origin::Downstream);
+  }
+  co_return Result<void>{};
 }
 
 void StreamExchange::answer_failure(const Error& error) {

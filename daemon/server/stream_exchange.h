@@ -57,6 +57,7 @@ class StreamExchange final : public exchange::Exchange {
   Result<void> end(const http::Headers& trailers) override;
   net::Task<Result<void>> flush() override;
   Result<bool> try_flush() override;
+  net::Task<Result<void>> deliver() override;
   void reset(http::ResetCode code) override;
   void cut(http::ResetCode code) override;
   void reset_connection() override;
@@ -79,6 +80,8 @@ class StreamExchange final : public exchange::Exchange {
   // Waits for `signal`; the error says that it is in vain: cancelled, or the client stalled this stream `since` long
   // ago.
   net::Task<Result<void>> wait(net::Signal& signal, exchange::Clock::time_point since, const char* what);
+  net::Task<Result<void>> wait_until_framed();        // h2: all of the stream is in the codec's output
+  net::Task<Result<void>> wait_until_acknowledged();  // h1: of the connection, by the client's kernel
   // As much as the codec takes; returns how many bytes.
   [[nodiscard]] Result<size_t> send_some(const exchange::BodyPiece& piece);
   [[nodiscard]] exchange::BodyPiece next_piece();

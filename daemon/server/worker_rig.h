@@ -185,6 +185,7 @@ class WorkerRig {
   }
 
   [[nodiscard]] Wire connect() const { return Wire::connect(listening_); }
+  [[nodiscard]] const Endpoint& listening() const { return listening_; }
   // A client's TLS. Without trust no certificate verifies.
   enum class Trust { OurCa, Nobody };
   [[nodiscard]] SslOwned client_ssl(Trust trust, std::string_view alpn = "\x08http/1.1",

@@ -104,6 +104,13 @@ Result<KeyPtr> parse_key(std::string& pem, const std::string& path) {
   return key;
 }
 
+std::string date_of(Time time) {
+  const std::chrono::year_month_day day{std::chrono::floor<std::chrono::days>(time)};
+  const auto two_digits = [](unsigned number) { return (number < 10 ? "-0" : "-") + std::to_string(number); };
+  return std::to_string(static_cast<int>(day.year())) + two_digits(static_cast<unsigned>(day.month())) +
+         two_digits(static_cast<unsigned>(day.day()));
+}
+
 Result<CertPtr> parse_certificate(const std::string& pem, const std::string& path, Time now) {
   const Owned<BIO, BIO_free_all> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   CertPtr certificate(bio ? PEM_read_bio_X509(bio.get(), nullptr, no_passphrase, nullptr) : nullptr);
@@ -116,6 +123,12 @@ Result<CertPtr> parse_certificate(const std::string& pem, const std::string& pat
   }
   if (X509_get0_subject_key_id(certificate.get()) == nullptr) {
     return fail(Code::InvalidConfig, what + "it has no subject key identifier");
+  }
+  const auto not_before = from_asn1(X509_get0_notBefore(certificate.get()));
+  if (!not_before || *not_before > now) {
+    return fail(Code::InvalidConfig, what + "is valid only from " +
+                                         (not_before ? date_of(*not_before) : "a day unknown") +
+                                         "; is this host's clock right?");
   }
   const auto not_after = from_asn1(X509_get0_notAfter(certificate.get()));
   if (!not_after || *not_after <= now) {

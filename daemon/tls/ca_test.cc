@@ -139,6 +139,22 @@ TEST(CertificateAuthority, RefusesAnExpiredOne) {
   EXPECT_NE(files.error(options).detail.find("expired"), std::string::npos);
 }
 
+TEST(CertificateAuthority, RefusesOneThatIsNotValidYet) {
+  Files files;
+  const auto made = must(files.load());
+  CaOptions options;
+  options.clock = [&made] { return made->not_before(); };
+  EXPECT_TRUE(files.load(options)) << "its first second";
+  options.clock = [&made] { return made->not_before() - std::chrono::seconds(1); };
+  const Error error = files.error(options);
+  EXPECT_EQ(error.code, Code::InvalidConfig);
+  const auto day = std::chrono::year_month_day(std::chrono::floor<std::chrono::days>(made->not_before()));
+  EXPECT_NE(error.detail.find("is valid only from " + std::to_string(static_cast<int>(day.year())) + '-'),
+            std::string::npos)
+      << error.detail;
+  EXPECT_NE(error.detail.find("is this host's clock right?"), std::string::npos) << error.detail;
+}
+
 TEST(CertificateAuthority, NamesAFolderThatIsNotThere) {
   const auto result = CertificateAuthority::load_or_create("/nonexistent/ca.pem", "/nonexistent/ca.key", {});
   ASSERT_FALSE(result);

@@ -63,6 +63,7 @@ net::Task<Result<void>> handshake(DialContext& context, Channel& channel, Dialed
   if (const auto* seen = transport.session()->peer_report()) dialed.report = *seen;
   dialed.certificate_requested = transport.session()->certificate_requested();
   if (deadline.is_expired()) {
+    context.metrics->add(Counter::LimitTlsTimeout);
     co_return fail(Code::Timeout, "TLS handshake with " + key.where() + " timed out", Origin::Upstream);
   }
   if (!shaken) {

@@ -9,6 +9,8 @@ using exchange::Clock;
 
 namespace {
 constexpr std::chrono::milliseconds kRefusalTtl{1000};
+// From a failed dial to the request behind the client's handshake.
+constexpr std::chrono::milliseconds kFailureTtl{2000};
 // Verdicts are a few hundred bytes; beyond this many origins a worker forgets them all and learns again.
 constexpr size_t kMaxVerdicts = 8192;
 }  // namespace
@@ -41,6 +43,7 @@ ClientId Pool::enter() {
 }
 
 void Pool::leave(ClientId client) {
+  failed_.erase(client);
   const auto known = clients_.extract(client);
   if (known.empty()) return;
   for (const auto bound : known.mapped().bound) bound_.erase(bound);
@@ -153,7 +156,7 @@ std::list<Pool::Dialing>::iterator Pool::dialing(const Key& key) {
   return std::ranges::find_if(dialing_, [&key](const Dialing& dial) { return !dial.over && dial.key == key; });
 }
 
-// The error of that dial, or nothing when it brought a connection.
+// The error of that dial, or nothing when it brought a connection or was given up.
 net::Task<std::optional<Error>> Pool::wait_for(std::list<Dialing>::iterator dial) {
   ++dial->waiting;
   bool cancelled = false;
@@ -172,14 +175,33 @@ net::Task<std::optional<Error>> Pool::wait_for(std::list<Dialing>::iterator dial
 std::unique_ptr<Lane> Pool::try_acquire(const Key& key, Asker asker) {
   auto lane = reuse(key, asker);
   if (lane != nullptr && lane->reused) context_.metrics->add(Counter::UpstreamReused);
+  if (lane != nullptr && !failed_.empty()) failed_.erase(asker.client);
   return lane;
 }
 
+void Pool::expect_failure(const Key& key, ClientId client, Error error) {
+  if (!clients_.contains(client) || error.origin != Origin::Upstream || error.code == Code::Cancelled) return;
+  failed_.insert_or_assign(client, Failed{key, std::move(error), Clock::now()});
+}
+
+std::optional<Error> Pool::take_failure(const Key& key, ClientId client) {
+  const auto found = failed_.find(client);
+  if (found == failed_.end() || found->second.key != key) return std::nullopt;
+  const Failed failed = std::move(failed_.extract(found).mapped());
+  if (Clock::now() - failed.at >= kFailureTtl) return std::nullopt;
+  return failed.error;
+}
+
 net::Task<Acquired> Pool::acquire(Key key, Fresh fresh, Asker asker) {
-  while (fresh == Fresh::No) {
+  while (true) {
     Acquired acquired;
-    acquired.lane = try_acquire(key, asker);
+    if (fresh == Fresh::No) acquired.lane = try_acquire(key, asker);
     if (acquired.lane != nullptr) co_return acquired;
+    if (auto failed = take_failure(key, asker.client)) {
+      acquired.error = std::move(*failed);
+      co_return acquired;
+    }
+    if (fresh == Fresh::Yes) break;
     // An origin known to speak h1 needs a connection for each exchange, an identity one of its own: nothing to wait
     // for.
     const Verdict* known = recent(key);
@@ -224,7 +246,8 @@ net::Task<Acquired> Pool::dial_new(Key key, Asker asker) {
   }
   if (announced) {
     mine->over = true;
-    if (acquired.lane == nullptr) mine->error = acquired.error;
+    // That its own client left says nothing to those who wait: one of them dials anew.
+    if (acquired.lane == nullptr && acquired.error.code != Code::Cancelled) mine->error = acquired.error;
     mine->done.notify();
     if (mine->waiting == 0) dialing_.erase(mine);
   }

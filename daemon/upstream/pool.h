@@ -83,6 +83,9 @@ class Pool {
   net::Task<Acquired> acquire(Key key, Fresh fresh, Asker asker = {});
   // The same without waiting: of a connection that is there, else nullptr.
   [[nodiscard]] std::unique_ptr<Lane> try_acquire(const Key& key, Asker asker = {});
+  // A dial of this client's has just failed: its next acquire() of `key` is told so instead of dialling again. Once,
+  // within two seconds, and unless a connection comes first.
+  void expect_failure(const Key& key, ClientId client, Error error);
   // Takes it back if it can serve again, else closes it.
   void give_back(std::unique_ptr<Lane> lane);
   // Closes what was idle too long, and now and then (probe_every) what its origin closed. Call it some times a second.
@@ -108,6 +111,11 @@ class Pool {
     Verdict verdict;
     exchange::Clock::time_point at;
   };
+  struct Failed {
+    Key key;
+    Error error;
+    exchange::Clock::time_point at;
+  };
   // A dial that others wait for. The last of them removes it.
   struct Dialing {
     Dialing(Key wanted, const asio::any_io_executor& executor) : key(std::move(wanted)), done(executor) {}
@@ -124,6 +132,7 @@ class Pool {
   };
 
   ClientId enter();
+  [[nodiscard]] std::optional<Error> take_failure(const Key& key, ClientId client);
   void leave(ClientId client);
   [[nodiscard]] std::unique_ptr<Lane> reuse(const Key& key, Asker asker);
   [[nodiscard]] std::unique_ptr<Lane> lend(MuxConnection& connection, Asker asker);
@@ -147,6 +156,7 @@ class Pool {
   std::unordered_map<Key, Remembered, OriginHash, SameOrigin> verdicts_;
   IdleList bound_;  // of all clients, oldest first
   std::unordered_map<ClientId, Known> clients_;
+  std::unordered_map<ClientId, Failed> failed_;  // of clients that are there
   ClientId last_client_ = 0;
   net::TaskGroup group_;  // the readers of shared connections
   size_t idle_ = 0;       // all h1 connections that wait here

@@ -1,0 +1,114 @@
+// TLS handshakes that stall, on either side of the proxy: limits.tls_timeout ends them and is counted.
+#include <gmock/gmock.h>
+
+#include "daemon/server/worker_rig.h"
+
+namespace tapdeck::server {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+const std::string kAsked = "GET / HTTP/1.1\r\nHost: api.test\r\n\r\n";
+
+RigOptions patience(std::chrono::milliseconds tls_timeout) {
+  RigOptions options;
+  options.config.limits.tls_timeout = tls_timeout;
+  return options;
+}
+
+// Accepts TCP and never says a word of TLS.
+ScriptedOrigin::End stay_mute(Wire& wire) {
+  wire.rest();
+  return ScriptedOrigin::End::Close;
+}
+
+TEST(HandshakeTimeout, AMuteOriginIsNotDialledAgainForTheFirstRequest) {
+  WorkerRig rig(patience(std::chrono::milliseconds(400)));
+  ScriptedOrigin origin(stay_mute);
+  rig.go_to(origin.endpoint());
+  Wire client = rig.connect_tls();
+  client.write(kAsked);
+  const std::string first = client.read_until("}\n");
+  EXPECT_THAT(first, StartsWith("HTTP/1.1 504 Gateway Timeout\r\n"));
+  EXPECT_THAT(first, HasSubstr("\"error\":\"upstream_timeout\""));
+  EXPECT_THAT(first, HasSubstr("TLS handshake with " + origin.endpoint().to_string() + " timed out"));
+  EXPECT_EQ(origin.connections(), 1U);
+  EXPECT_EQ(rig.count(Counter::LimitTlsTimeout), 1U);
+  client.write(kAsked);
+  EXPECT_THAT(client.read_until("}\n"), StartsWith("HTTP/1.1 504 Gateway Timeout\r\n"));
+  EXPECT_EQ(origin.connections(), 2U) << "the next one asks anew";
+  EXPECT_EQ(rig.count(Counter::LimitTlsTimeout), 2U);
+  client.close();
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 2; })) << "recorded like any other failure";
+}
+
+TEST(HandshakeTimeout, AMuteOriginIsNotDialledAgainForAClientWithoutAlpn) {
+  WorkerRig rig(patience(std::chrono::milliseconds(400)));
+  ScriptedOrigin origin(stay_mute);
+  rig.go_to(origin.endpoint());
+  Wire client = rig.connect();
+  ASSERT_TRUE(client.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa, "")));
+  client.write(kAsked);
+  EXPECT_THAT(client.read_until("}\n"), StartsWith("HTTP/1.1 504 Gateway Timeout\r\n"));
+  EXPECT_EQ(origin.connections(), 1U);
+  client.close();
+}
+
+TEST(HandshakeTimeout, AMuteOriginIsNotDialledAgainForAClientThatWasSilentFirst) {
+  WorkerRig rig(patience(std::chrono::milliseconds(400)));
+  ScriptedOrigin origin(stay_mute);
+  rig.go_to(origin.endpoint());
+  Wire client = rig.connect();
+  ASSERT_TRUE(client.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa, "")));
+  ASSERT_TRUE(eventually([&] { return rig.count(Counter::UpstreamTimeout) == 1; })) << "whether it speaks first";
+  client.write(kAsked);
+  EXPECT_THAT(client.read_until("}\n"), StartsWith("HTTP/1.1 504 Gateway Timeout\r\n"));
+  EXPECT_EQ(origin.connections(), 1U);
+  client.close();
+}
+
+TEST(HandshakeTimeout, AnOriginThatIsBackIsReachedByTheNextRequest) {
+  WorkerRig rig(patience(std::chrono::milliseconds(400)));
+  const SslContext context = origin_context(*rig.origin_ca, tls::leaf_for(kHost));
+  std::atomic<int> begun{0};
+  ScriptedOrigin origin([&](Wire& wire) {
+    if (++begun == 1) return stay_mute(wire);
+    SslOwned ssl(SSL_new(context.get()));
+    SSL_set_accept_state(ssl.get());
+    if (!wire.start_tls(std::move(ssl))) return ScriptedOrigin::End::Close;
+    return http_origin([](const std::string&) { return with_length("back!"); })(wire);
+  });
+  rig.go_to(origin.endpoint());
+  Wire client = rig.connect_tls();
+  client.write(kAsked);
+  EXPECT_THAT(client.read_until("}\n"), StartsWith("HTTP/1.1 504 "));
+  client.write(kAsked);
+  EXPECT_THAT(client.read_until("!"), HasSubstr("back!"));
+  EXPECT_EQ(begun, 2);
+  client.close();
+}
+
+TEST(HandshakeTimeout, AClientThatStallsIsClosed) {
+  RigOptions options = patience(std::chrono::milliseconds(50));
+  options.mode = Mode::Replay;
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(stay_mute);
+  rig.go_to(origin.endpoint());
+  Wire client = rig.connect();
+  const SslOwned ssl = rig.client_ssl(WorkerRig::Trust::OurCa);
+  BIO* const hello = BIO_new(BIO_s_mem());
+  SSL_set_bio(ssl.get(), BIO_new(BIO_s_mem()), hello);
+  ASSERT_EQ(SSL_do_handshake(ssl.get()), -1) << "its ClientHello is all it says";
+  const char* bytes = nullptr;
+  const long size = BIO_get_mem_data(hello, &bytes);
+  client.write({bytes, static_cast<size_t>(size)});
+  client.rest();
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
+  EXPECT_EQ(rig.count(Counter::LimitTlsTimeout), 1U);
+  EXPECT_EQ(rig.count(Counter::TlsDownError), 1U);
+  EXPECT_EQ(origin.connections(), 0U);
+}
+
+}  // namespace
+}  // namespace tapdeck::server

@@ -45,7 +45,7 @@ TEST(Chaos, UpstreamConnectFailuresAnswer502ThenTheNextRequestSucceeds) {
 
 TEST(Chaos, SlowAndIdleClientsWithPartialHeadsReachNothingUpstreamAndDrain) {
   DaemonOptions options;
-  options.sections["limits"] = "header_timeout = \"1s\"\n";
+  options.sections["limits"] = "header_timeout = \"3s\"\n";
   Captured captured(CaptureBy::Cgroup, options);
   ScriptedOrigin origin(captured.lab().origin(), 80, std::nullopt, answers({{"/", ok_response("x")}}));
   for (int done = 0; done < chaos_repeats(); done += 20) {  // twenty at a time

@@ -92,9 +92,9 @@ TEST(H2Spec, PassesStrictOnTheClientSideWithOriginsOfBothVersions) {
       std::vector<std::string> argv = {h2_suite("h2spec"), "--strict", "-h", "10.77.2.2"};
       argv.insert(argv.end(), by.begin(), by.end());
       // Some cases race the end of their own stream: a window that overflows must be answered, unless the response was
-      // faster than the overflow. So there is a second try, in which all must pass, and what failed first is shown.
+      // faster than the overflow. So there are further tries, in one of which all must pass, and what failed is shown.
       auto output = run_in(captured.seat(), argv, "", std::chrono::minutes(3));
-      if (!output.out.contains(" 0 failed")) {
+      for (int tries = 1; tries < 3 && !output.out.contains(" 0 failed"); ++tries) {
         std::cout << "tried again, port " << by.back() << ":\n"
                   << output.out.substr(std::min(output.out.find("Failures:"), output.out.size())) << output.err << "\n";
         output = run_in(captured.seat(), argv, "", std::chrono::minutes(3));

@@ -170,7 +170,9 @@ TEST(WebSocket, OverHttp2OnEitherSideItIsRecordedAndReplayedTheSame) {
       }
     }
     if (replayed) break;
-    EXPECT_EQ(proxied.daemon().metric("tapdeck_requests_total", {"outcome=\"recorded\""}), 8.0);
+    EXPECT_TRUE(eventually(10s, [&] {
+      return proxied.daemon().metric("tapdeck_requests_total", {"outcome=\"recorded\""}) == 8.0;
+    })) << proxied.daemon().metric("tapdeck_requests_total", {"outcome=\"recorded\""});
     modern.stop();
     old.stop();
     proxied.set_mode("replay");

@@ -5,10 +5,15 @@
 
 namespace tapdeck::modes {
 
-// Waits until the client has what was written (Exchange::deliver()), and resets. Over HTTP/2 a moment lies between:
-// clients that read a stream's data and its RST_STREAM in one go give the data up (curl, gRPC). Returns early when the
-// client is gone.
 enum class Break { Reset, Cut };  // Cut: Exchange::cut()
+
+// In replay: waits until the client has what was written (Exchange::deliver()), and resets. Over HTTP/2 a moment lies
+// between: clients that read a stream's data and its RST_STREAM in one go give the data up (curl, gRPC). Returns early
+// when the client is gone.
 net::Task<> break_off(exchange::Exchange& exchange, http::ResetCode code, Break how = Break::Reset);
+
+// While an origin is asked: waits until what was written is on its way (Exchange::flush()), no longer. The origin's
+// connection and the recording wait for whoever is waited for here, and a client that does not read is to be told soon.
+net::Task<> pass_on_break(exchange::Exchange& exchange, http::ResetCode code, Break how = Break::Reset);
 
 }  // namespace tapdeck::modes

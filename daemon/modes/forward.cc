@@ -116,7 +116,7 @@ net::Task<Result<void>> ForwardHandler::serve_over(Exchange& exchange, std::uniq
   if (!exchange.response_started()) co_return co_await answer_failure(exchange, error);
   exchange.facts().outcome = Outcome::Failed;
   exchange::note_failure(exchange.facts(), error);
-  co_await break_off(exchange, http::ResetCode::ConnectError);  // RFC 9113 8.5
+  co_await pass_on_break(exchange, http::ResetCode::ConnectError);  // RFC 9113 8.5
   co_return std::unexpected(error);
 }
 
@@ -323,7 +323,7 @@ net::Task<Result<void>> ForwardHandler::answer_failure(Exchange& exchange, const
     const auto code = facts.reset_code ? http::ResetCode{*facts.reset_code} : http::ResetCode::InternalError;
     if (error.origin == Origin::Upstream) {
       const Break how = error.code == Code::Truncated ? Break::Cut : Break::Reset;
-      co_await break_off(exchange, code, how);
+      co_await pass_on_break(exchange, code, how);
     } else {
       exchange.reset(code);
     }

@@ -69,10 +69,10 @@ store::Outcome outcome_of(const Error& error, const exchange::Facts& facts, http
   const bool fell_silent = upstream && error.code == Code::Timeout;  // the client is given a reset
   if (fell_silent) kind = Kind::Reset;
   uint32_t code = code_of(error, facts);
-  if (fell_silent) {
-    code = ETIMEDOUT;
-  } else if (kind == Kind::Reset && version == http::Version::Http2 && !facts.reset_code) {
+  if (kind == Kind::Reset && version == http::Version::Http2 && !facts.reset_code) {
     code = static_cast<uint32_t>(http::ResetCode::InternalError);
+  } else if (fell_silent) {
+    code = ETIMEDOUT;
   }
   return {kind, facts.response_bytes, std::string(exchange::name_of(error, facts)), code};
 }

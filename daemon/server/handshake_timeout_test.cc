@@ -69,7 +69,7 @@ TEST(HandshakeTimeout, AMuteOriginIsNotDialledAgainForAClientThatWasSilentFirst)
 }
 
 TEST(HandshakeTimeout, AnOriginThatIsBackIsReachedByTheNextRequest) {
-  WorkerRig rig(patience(std::chrono::milliseconds(400)));
+  WorkerRig rig(patience(std::chrono::seconds(2)));
   const SslContext context = origin_context(*rig.origin_ca, tls::leaf_for(kHost));
   std::atomic<int> begun{0};
   ScriptedOrigin origin([&](Wire& wire) {

@@ -12,8 +12,9 @@ namespace tapdeck::server {
 using exchange::BodyPiece;
 
 namespace {
-// The kernel tells nobody of acknowledgements.
+// The kernel tells nobody of acknowledgements: it is asked, less and less often while none come.
 constexpr std::chrono::milliseconds kAcknowledgedPoll{4};
+constexpr std::chrono::milliseconds kAcknowledgedPollMax{256};
 
 // By a reset, or for want of any answer: nothing more will be acknowledged. Leaves the error to the reader.
 bool is_broken(int fd) {
@@ -240,20 +241,23 @@ net::Task<Result<void>> StreamExchange::wait_until_framed() {
 }
 
 net::Task<Result<void>> StreamExchange::wait_until_acknowledged() {
-  const net::Stream& stream = session_.transport_.stream();
-  const int fd = session_.transport_.stream().native_handle();
+  net::Stream& stream = session_.transport_.stream();
+  const int fd = stream.native_handle();
   asio::steady_timer timer(session_.context_.executor);
   auto since = exchange::Clock::now();
+  std::chrono::milliseconds poll = kAcknowledgedPoll;
   uint64_t seen = stream.bytes_acknowledged();
   while (session_.writer_.backlog() > 0 || seen < stream.bytes_written()) {
     if (is_broken(fd)) co_return fail(Code::Closed, "the client is gone", Origin::Downstream);
-    timer.expires_after(kAcknowledgedPoll);
+    timer.expires_after(poll);
     auto [error] = co_await timer.async_wait(net::kToken);
     const bool wanted = co_await net::is_wanted();
     CO_TRY_VOID(check_writable());
     if (error || !wanted) co_return fail(Code::Cancelled, "the broken response is not wanted", Origin::Internal);
     const uint64_t now = stream.bytes_acknowledged();
-    if (std::exchange(seen, now) != now) since = exchange::Clock::now();
+    const bool moved = std::exchange(seen, now) != now;
+    if (moved) since = exchange::Clock::now();
+    poll = moved ? kAcknowledgedPoll : std::min(2 * poll, kAcknowledgedPollMax);
     if (exchange::Clock::now() - since < session_.context_.limits.idle_timeout) continue;
     session_.context_.metrics->add(Counter::LimitIdleTimeout);
     co_return fail(Code::Timeout, "the client stopped reading", Origin::Downstream);

@@ -66,6 +66,7 @@ net::Task<Result<void>> handshake(DialContext& context, Channel& channel, Dialed
     context.metrics->add(Counter::LimitTlsTimeout);
     co_return fail(Code::Timeout, "TLS handshake with " + key.where() + " timed out", Origin::Upstream);
   }
+  if (!shaken && shaken.error().code == Code::Cancelled) co_return std::unexpected(shaken.error());
   if (!shaken) {
     Error error = shaken.error();
     error.origin = Origin::Upstream;
@@ -99,6 +100,10 @@ net::Task<Dialed> dial(DialContext& context, Key key) {
   channel.connect_time = connected_at - began;
   if (channel.key.security == Security::Tls) {
     auto shaken = co_await handshake(context, channel, dialed);
+    if (!shaken && shaken.error().code == Code::Cancelled) {
+      dialed.error = shaken.error();  // whoever wanted it has left: no failure of the origin
+      co_return dialed;
+    }
     if (!shaken) {
       context.metrics->add(shaken.error().code == Code::TlsVerify ? Counter::TlsUpInvalid : Counter::TlsUpError);
       dialed.error = shaken.error();

@@ -69,7 +69,6 @@ net::Task<> run_in(Race& race, DialContext& context, uint64_t netns_cookie, Endp
 
 // What to say of several failures: all addresses, and how the last to fail did.
 Error sum_up(const Key& key, const std::vector<Endpoint>& addresses, const std::vector<Error>& errors) {
-  if (errors.empty()) return Error{Code::Cancelled, "connect was cancelled", Origin::Internal, Retry::No, 0};
   Error error = errors.back();
   if (addresses.size() == 1 || error.origin != Origin::Upstream) return error;
   std::string all;
@@ -100,7 +99,12 @@ net::Task<Connected> race_to(DialContext& context, const Key& key, const std::ve
     }
   }
   std::unique_ptr<net::Stream> winner = std::move(race.winner);
-  const Error error = winner != nullptr ? Error{} : sum_up(key, addresses, race.errors);
+  Error error;
+  if (winner == nullptr && race.errors.size() == addresses.size()) {
+    error = sum_up(key, addresses, race.errors);
+  } else if (winner == nullptr) {  // some were not tried to their end: nothing is known of the origin
+    error = Error{Code::Cancelled, "connect was cancelled", Origin::Internal, Retry::No, 0};
+  }
   group.cancel();
   while (group.size() > 0) co_await group.join();
   if (winner != nullptr) co_return winner;
@@ -127,7 +131,7 @@ net::Task<Connected> connect_to(DialContext& context, const Key& key) {
     if (is_own(context, address)) co_return refuse_own(context, address);
   }
   auto connected = co_await race_to(context, key, addresses);
-  if (!connected) context.names->forget(key.host);
+  if (!connected && connected.error().code != Code::Cancelled) context.names->forget(key.host);
   co_return connected;
 }
 

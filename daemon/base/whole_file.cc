@@ -14,7 +14,9 @@ namespace {
 
 enum class Lock : uint8_t { No, Yes };
 
-constexpr std::string_view kRandom = "XXXXXX";  // mkstemp(3)
+// Between the name of a file and mkstemp's six letters: nobody's backup is called so.
+constexpr std::string_view kUnfinished = ".unfinished-";
+constexpr size_t kLetters = 6;
 
 Result<void> sync_folder_of(const std::filesystem::path& path) {
   const std::string folder = path.has_parent_path() ? path.parent_path().string() : ".";
@@ -34,7 +36,7 @@ Result<void> fill(int fd, std::string_view bytes, mode_t mode, Sync sync, Lock l
 Result<UniqueFd> replace(const std::filesystem::path& path, std::string_view bytes, mode_t mode, Sync sync, Lock lock) {
   // A name that nobody else takes: several processes may replace the same file at once, and one that was killed may
   // have left a file of the name that its successor of the same number would choose.
-  std::string next = path.string() + "." + std::string(kRandom);
+  std::string next = path.string() + std::string(kUnfinished) + std::string(kLetters, 'X');
   UniqueFd fd(::mkostemp(next.data(), O_CLOEXEC));  // 0600
   if (!fd) return fail_errno(errno, "create " + path.string());
   auto done = fill(fd.get(), bytes, mode, sync, lock);
@@ -66,12 +68,12 @@ Result<void> replace_file(const std::filesystem::path& path, std::string_view by
 }
 
 void remove_unfinished(const std::filesystem::path& path) {
-  const std::string prefix = path.filename().string() + ".";
+  const std::string prefix = path.filename().string() + std::string(kUnfinished);
   std::error_code error;
   for (std::filesystem::directory_iterator it(path.parent_path(), error), end; !error && it != end;
        it.increment(error)) {
     const std::string name = it->path().filename().string();
-    if (name.size() == prefix.size() + kRandom.size() && name.starts_with(prefix)) ::unlink(it->path().c_str());
+    if (name.size() == prefix.size() + kLetters && name.starts_with(prefix)) ::unlink(it->path().c_str());
   }
 }
 

@@ -22,7 +22,8 @@ enum class Sync : uint8_t { No, Content, Name };
 
 // Makes a new file beside `path`, of exactly `mode` whatever the umask, and renames it over. Errors are those of
 // open(2), write(2), fchmod(2), fsync(2) and rename(2) and name `path`; then nothing is left behind, and what was at
-// `path` is as before, unless it was the last fsync that failed (Sync::Name). Killed meanwhile, it leaves its new file.
+// `path` is as before, unless it was the last fsync that failed (Sync::Name). Killed meanwhile, it leaves
+// its new file, NAME.unfinished-XXXXXX.
 Result<void> replace_file(const std::filesystem::path& path, std::string_view bytes, mode_t mode, Sync sync);
 // Those of earlier calls that were killed, beside `path`. Only for whoever alone writes it now.
 void remove_unfinished(const std::filesystem::path& path);

@@ -39,11 +39,23 @@ class WholeFile : public testing::Test {
 };
 
 TEST_F(WholeFile, WhatAKillLeftIsRemovedAndNothingElse) {
-  for (const char* name : {"f.a1B2c3", "f.crt", "f.crt.a1B2c3", "g.a1B2c3", "f"})
+  const auto child = ::fork();
+  if (child == 0) {  // killed between making the new file and renaming it
+    const rlimit none{0, 0};
+    ::setrlimit(RLIMIT_FSIZE, &none);
+    std::signal(SIGXFSZ, SIG_DFL);
+    ignore(replace_file(file_, "never whole", 0600, Sync::No), "it is killed");
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  ASSERT_EQ(files(), 1U) << "what it left";
+  for (const char* name : {"f", "f.crt", "f.backup", "f.unfinished-", "f.crt.unfinished-a1B2c3", "g.unfinished-a1B2c3"})
     std::ofstream(directory_ / name) << "x";
   remove_unfinished(file_);
-  EXPECT_FALSE(fs::exists(directory_ / "f.a1B2c3"));
-  EXPECT_EQ(files(), 4U);
+  EXPECT_EQ(files(), 6U);
+  EXPECT_TRUE(fs::exists(directory_ / "f.backup"));
 }
 
 TEST_F(WholeFile, IsReplacedAsAWholeAndLeavesNothingElse) {

@@ -95,7 +95,7 @@ Result<void> ExchangeStore::Impl::take_over_origins(const Impl& from, uint32_t s
   }
   if (!rows->status().ok()) return fail_status(rows->status(), "read origins of " + from.options.path);
   const std::lock_guard guard(write_mutex);
-  origins.clear();
+  forget_origins();
   return commit(batch, Durability::Wal);
 }
 

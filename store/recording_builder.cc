@@ -21,8 +21,9 @@ constexpr size_t kSegmentLikely = 32 * 1024;
 constexpr size_t kSpareWrites = 64;
 constexpr size_t kSpareWriteBytes = 4096;
 
+// `follows_own`: nothing of the other side passed since its last piece.
 void extend_timeline(BodyRef& body, size_t bytes, uint64_t microseconds,
-                     const std::optional<std::string_view>& chunk_extension) {
+                     const std::optional<std::string_view>& chunk_extension, bool follows_own) {
   auto& timeline = body.timeline;
   const bool full = timeline.size() >= kTimelineEntries;
   if (chunk_extension && !full) {
@@ -31,9 +32,10 @@ void extend_timeline(BodyRef& body, size_t bytes, uint64_t microseconds,
   }
   if (bytes == 0) return;
   // A piece without a chunk start continues the chunk it is in; a plain piece joins a neighbour of the same
-  // millisecond.
-  const bool joins = !timeline.empty() && (full || timeline.back().kind == Chunk::Kind::H1Chunk ||
-                                           microseconds - timeline.back().microseconds < kMergeMicroseconds);
+  // millisecond, unless the other side spoke between them: who waited for whom must stay known.
+  const bool is_near =
+      follows_own && !timeline.empty() && microseconds - timeline.back().microseconds < kMergeMicroseconds;
+  const bool joins = !timeline.empty() && (full || timeline.back().kind == Chunk::Kind::H1Chunk || is_near);
   if (joins) {
     timeline.back().length += bytes;
   } else {
@@ -119,7 +121,8 @@ BodyRef& RecordingBuilder::body_of(BodySide side) {
 void RecordingBuilder::body(BodySide side, std::string_view bytes, uint64_t microseconds,
                             std::optional<std::string_view> chunk_extension) {
   if (side == BodySide::Request) key_.body(bytes);
-  extend_timeline(body_of(side), bytes.size(), microseconds, chunk_extension);
+  const bool follows_own = std::exchange(last_side_, side) == side;
+  extend_timeline(body_of(side), bytes.size(), microseconds, chunk_extension, follows_own);
   append(side, bytes);
 }
 
@@ -197,6 +200,7 @@ void RecordingBuilder::informational(const http::ResponseHead& head) {
 
 void RecordingBuilder::response(const http::ResponseHead& head) {
   recording_.response = head;
+  last_side_ = BodySide::Response;
   // The mark written for a long request body knew no response yet: replace it by one that does.
   if (begun_) begin();
 }
@@ -304,6 +308,7 @@ void RecordingBuilder::abandon() {
 }
 
 void RecordingBuilder::take_writes(std::vector<PendingWrite>& out) {
+  if (out.empty()) return out.swap(ready_);
   for (auto& write : ready_) out.push_back(std::move(write));
   ready_.clear();
 }

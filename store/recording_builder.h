@@ -156,6 +156,7 @@ class RecordingBuilder {
   RedactionCounts redactions_;
   std::optional<AlpnChoice> alpn_;
   uint32_t parts_ = 0;
+  BodySide last_side_ = BodySide::Request;  // whose piece, or head, passed last
   bool begun_ = false;
   bool finished_ = false;
 };

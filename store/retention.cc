@@ -104,7 +104,7 @@ Result<void> ExchangeStore::Impl::erase_session_rows(uint32_t number) {
     batch.DeleteRange(cf(family), prefix, after_prefix(prefix)).PermitUncheckedError();
   batch.Delete(cf(Family::Sessions), prefix).PermitUncheckedError();
   TRY_VOID(commit(batch, options.durability));
-  origins.clear();
+  forget_origins();
   const std::lock_guard table(table_mutex);
   sessions.erase(number);
   return {};

@@ -17,17 +17,35 @@ std::string session_prefix(uint32_t session) {
   return out;
 }
 
-std::string recording_key(uint32_t session, uint64_t id) {
-  std::string out;
+void make_recording_key(std::string& out, uint32_t session, uint64_t id) {
+  out.clear();
   ByteWriter writer(out);
   writer.u32(session);
   writer.u64(id);
+}
+
+void make_match_row(std::string& out, uint32_t session, const Key& key, uint64_t take, uint64_t id) {
+  out.clear();
+  ByteWriter writer(out);
+  writer.u32(session);
+  writer.bytes(key.bytes);
+  writer.u64(~take);
+  writer.u64(id);
+}
+
+void make_reference_row(std::string& out, const Digest& digest, uint64_t id) {
+  out = view(digest).substr(0, 16);
+  ByteWriter(out).u64(id);
+}
+
+std::string recording_key(uint32_t session, uint64_t id) {
+  std::string out;
+  make_recording_key(out, session, id);
   return out;
 }
 
 std::string match_prefix(uint32_t session, const Key& key) {
   std::string out;
-  out.reserve(52);
   ByteWriter writer(out);
   writer.u32(session);
   writer.bytes(key.bytes);
@@ -35,10 +53,9 @@ std::string match_prefix(uint32_t session, const Key& key) {
 }
 
 std::string match_row(uint32_t session, const Key& key, uint64_t take, uint64_t id) {
-  std::string out = match_prefix(session, key);
-  ByteWriter writer(out);
-  writer.u64(~take);
-  writer.u64(id);
+  std::string out;
+  out.reserve(52);
+  make_match_row(out, session, key, take, id);
   return out;
 }
 
@@ -47,8 +64,8 @@ std::string reference_prefix(const Digest& digest) {
 }
 
 std::string reference_row(const Digest& digest, uint64_t id) {
-  std::string out = reference_prefix(digest);
-  ByteWriter(out).u64(id);
+  std::string out;
+  make_reference_row(out, digest, id);
   return out;
 }
 

@@ -79,6 +79,10 @@ void encode_origin(const OriginFacts& facts, std::string& out);
 [[nodiscard]] std::string match_row(uint32_t session, const Key& key, uint64_t take, uint64_t id);
 [[nodiscard]] std::string reference_prefix(const Digest& digest);
 [[nodiscard]] std::string reference_row(const Digest& digest, uint64_t id);
+// The same in the memory of `out`, which is replaced.
+void make_recording_key(std::string& out, uint32_t session, uint64_t id);
+void make_match_row(std::string& out, uint32_t session, const Key& key, uint64_t take, uint64_t id);
+void make_reference_row(std::string& out, const Digest& digest, uint64_t id);
 [[nodiscard]] std::string origin_row(uint32_t session, uint16_t port, std::string_view host);
 // Beside an origin's row: the same facts as a client saw them that offered this.
 [[nodiscard]] std::string alpn_row(std::string origin, std::string_view offered);
@@ -117,6 +121,32 @@ class RecentDigests {
  private:
   static size_t slot(const Digest& digest) { return static_cast<size_t>(digest[0]) << 8 | digest[1]; }
   std::vector<Digest> slots_ = std::vector<Digest>(65536);
+};
+
+// What was last written of an origin: the next exchange with it has nothing to add and looks nothing up.
+class LastOrigin {
+ public:
+  [[nodiscard]] bool is(const PendingWrite& write) const {
+    return is_set_ && session_number_ == write.session_number && port_ == write.port && host_ == write.host &&
+           facts_ == write.origin && alpn_ == write.alpn;
+  }
+  void set(const PendingWrite& write) {
+    is_set_ = true;
+    session_number_ = write.session_number;
+    port_ = write.port;
+    host_ = write.host;
+    facts_ = write.origin;
+    alpn_ = write.alpn;
+  }
+  void clear() { is_set_ = false; }
+
+ private:
+  bool is_set_ = false;
+  uint32_t session_number_ = 0;
+  uint16_t port_ = 0;
+  std::string host_;
+  OriginFacts facts_;
+  std::optional<AlpnChoice> alpn_;
 };
 
 // The snapshot goes with the database it is of: after a reopen the view is of what is stored then.
@@ -163,6 +193,7 @@ struct ExchangeStore::Impl {
   rocksdb::WriteBatch write_batch;             // write: the last one's memory
   RecentDigests recent;                        // write
   std::map<std::string, OriginFacts> origins;  // write: rows already stored, bounded
+  LastOrigin last_origin;                      // write
   BlobCollection blob_collection;              // write
   bool broken = false;                         // write: the last write failed, resume before the next
 
@@ -257,6 +288,7 @@ struct ExchangeStore::Impl {
   void stop_filling();
 
   // ---- write_path.cc; the caller holds write
+  void forget_origins();
   [[nodiscard]] Result<void> commit(rocksdb::WriteBatch& batch, Durability durability);
   [[nodiscard]] Result<void> resume();
   [[nodiscard]] Result<void> write_locked(std::span<PendingWrite* const> writes, Durability durability,

@@ -40,8 +40,13 @@ Result<void> ExchangeStore::Impl::commit(rocksdb::WriteBatch& batch, Durability 
   if (status.ok()) return {};
   broken = true;
   recent.clear();
-  origins.clear();
+  forget_origins();
   return fail_status(status, "write to store " + options.path);
+}
+
+void ExchangeStore::Impl::forget_origins() {
+  origins.clear();
+  last_origin.clear();
 }
 
 // RocksDB refuses writes after a failed one until told to go on. Resume() writes the memory tables out and starts a
@@ -106,6 +111,7 @@ class BatchBuilder {
   std::map<uint32_t, std::optional<SessionRow>> rows_;
   std::optional<uint32_t> filter_session_;
   std::shared_ptr<KeyFilter> filter_;  // of that session
+  std::string key_;                    // of the row in the making
   std::vector<const PendingWrite*> dropped_;
   uint64_t new_blob_bytes_ = 0;
 };
@@ -156,6 +162,8 @@ bool BatchBuilder::is_known_origin(const PendingWrite& write, const std::string&
 
 void BatchBuilder::put_origin(const PendingWrite& write) {
   if (write.origin == OriginFacts{} && !write.alpn) return;
+  if (impl_.last_origin.is(write)) return;
+  impl_.last_origin.set(write);
   const std::string row = origin_row(write.session_number, write.port, write.host);
   if (write.origin != OriginFacts{}) put_facts(row, write.origin);
   if (!write.alpn) return;
@@ -172,7 +180,7 @@ void BatchBuilder::put_origin(const PendingWrite& write) {
 void BatchBuilder::put_facts(const std::string& row, const OriginFacts& facts) {
   const auto known = impl_.origins.find(row);
   if (known != impl_.origins.end() && known->second == facts) return;
-  if (impl_.origins.size() >= kKnownOrigins) impl_.origins.clear();
+  if (impl_.origins.size() >= kKnownOrigins) impl_.forget_origins();
   impl_.origins.insert_or_assign(row, facts);
   std::string value;
   encode_origin(facts, value);
@@ -239,12 +247,16 @@ void BatchBuilder::add(PendingWrite& write) {
     case PendingWrite::Step::Finish:
       break;
   }
-  for (const auto& digest : write.references) put(Family::BlobRefs, reference_row(digest, write.id), {});
-  put(Family::Recordings, recording_key(write.session_number, write.id), write.encoded);
+  for (const auto& digest : write.references) {
+    make_reference_row(key_, digest, write.id);
+    put(Family::BlobRefs, key_, {});
+  }
+  make_recording_key(key_, write.session_number, write.id);
+  put(Family::Recordings, key_, write.encoded);
   // Before the row can be seen: what is in the store is in the filter, never the other way round.
   if (KeyFilter* known = filter(write.session_number)) known->add(write.key);
-  put(Family::Match, match_row(write.session_number, write.key, write.take, write.id),
-      write.finished ? std::string_view("\1", 1) : std::string_view("\0", 1));
+  make_match_row(key_, write.session_number, write.key, write.take, write.id);
+  put(Family::Match, key_, write.finished ? std::string_view("\1", 1) : std::string_view("\0", 1));
   put_origin(write);
   if (write.was_begun)
     batch_.DeleteRange(impl_.cf(Family::Partial), partial_row(write.id), partial_row(write.id + 1))

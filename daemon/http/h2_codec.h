@@ -138,6 +138,7 @@ class H2Codec final : public Codec {
   // nghttp2 would break the stream off, and with it our answer.
   [[nodiscard]] Stream* cut_short_by(const H2FrameHeader& frame);
   Result<void> give(std::string_view bytes);
+  [[nodiscard]] Result<void> feed_farewell();
   Result<void> feed_cut(const H2FrameHeader& frame, Stream& stream);
   void emit(Event event) { events_.push_back(event); }
   void forget_events(StreamId stream);

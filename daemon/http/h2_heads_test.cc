@@ -105,6 +105,20 @@ TEST(H2Requests, AFieldWhoseNameIsInNoTableEndsTheConnection) {
   }
 }
 
+// It names one of our streams, of which there are none; grpc-go writes the highest there is.
+TEST(H2Requests, AFarewellMayNameAnyStreamAndEndsNoneThatIsOpen) {
+  for (const StreamId last : {0u, 1u, 2u, 7u, 0x7fffffffu, 0xffffffffu}) {
+    for (const std::string_view debug : {"", "bye"}) {
+      const std::string farewell =
+          frame(NGHTTP2_GOAWAY, 0, 0, goaway(last, ResetCode::NoError).substr(9) + std::string(debug));
+      EXPECT_EQ(served(headers(1, get(), kEndHeadersFlag) + farewell + data(1, "rest", kEndStreamFlag)),
+                "head 1 GET / https a.test\ngoing-away 0 0\nbody 1 rest\ncomplete 1\n")
+          << last << " " << debug;
+    }
+  }
+  EXPECT_EQ(served(frame(NGHTTP2_GOAWAY, 0, 0, "short")), "error protocol\nGOAWAY 0 6\n");
+}
+
 TEST(H2Requests, HostStandsInForAuthority) {
   EXPECT_EQ(served(headers(1, without(get(), ":authority") + FieldList{{"host", "h.test"}})),
             "head 1 GET / https h.test end\n  host: h.test\ncomplete 1\n");

@@ -9,6 +9,9 @@ namespace tapdeck::http {
 
 namespace {
 
+// RFC 9113 section 6.8: a GOAWAY is at least the last stream's id and a code.
+constexpr size_t kGoawayBytes = 8;
+constexpr size_t kLastStreamBytes = 4;
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 StreamId id_of(const nghttp2_frame& frame) {
@@ -56,10 +59,16 @@ Result<bool> H2Codec::feed() {
   if (payload_left_ == 0) {
     if (in_.size() < H2FrameHeader::kBytes) return false;
     const auto header = H2FrameHeader::parse(in_.contiguous(H2FrameHeader::kBytes));
+    const bool is_farewell = role_ == Role::Server && header.type == NGHTTP2_GOAWAY && header.length >= kGoawayBytes;
+    if (is_farewell && in_.size() < H2FrameHeader::kBytes + kLastStreamBytes) return false;
     if (auto fault = guard_.judge(header)) return std::unexpected(fail_connection(*fault));
     payload_left_ = H2FrameHeader::kBytes + header.length;
     if (Stream* stream = cut_short_by(header)) {
       TRY_VOID(feed_cut(header, *stream));
+      return true;
+    }
+    if (is_farewell) {
+      TRY_VOID(feed_farewell());
       return true;
     }
   }
@@ -100,6 +109,16 @@ Result<void> H2Codec::feed_cut(const H2FrameHeader& frame, Stream& stream) {
   if (!stream.local_ended) return {};
   reset(stream.id, ResetCode::NoError);
   return {};
+}
+
+// A client's GOAWAY names the last stream of ours that it looked at, and we open none (no push). Some clients write
+// what they like there, grpc-go 2^31-1, for which nghttp2 would end the connection and the streams still open on it.
+Result<void> H2Codec::feed_farewell() {
+  std::string begun(in_.contiguous(H2FrameHeader::kBytes));
+  in_.consume(H2FrameHeader::kBytes + kLastStreamBytes);
+  begun.append(kLastStreamBytes, '\0');
+  payload_left_ -= begun.size();
+  return give(begun);
 }
 
 void H2Codec::consumed(StreamId stream, size_t n) {

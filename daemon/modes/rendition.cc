@@ -153,6 +153,18 @@ bool was_asked(const http::RequestHead& request, const store::Recording& recordi
   return request.headers.find(name) == recording.request.headers.find(name);
 }
 
+// All of them, in their order.
+bool had_the_same(const http::RequestHead& request, const store::Recording& recording, std::string_view name) {
+  const auto values = [name](const Headers& headers) {
+    std::vector<std::string_view> out;
+    for (size_t i = 0; i < headers.size(); ++i) {
+      if (http::iequals(headers[i].name, name)) out.push_back(headers[i].value);
+    }
+    return out;
+  };
+  return values(request.headers) == values(recording.request.headers);
+}
+
 std::optional<Rendition> render_range(const http::RequestHead& request, const store::Recording& recording) {
   const auto field = request.headers.find("range");
   const Headers& recorded = recording.response.headers;
@@ -189,11 +201,10 @@ std::optional<Rendition> render_range(const http::RequestHead& request, const st
 // What this client is to get instead of the recorded coding; nullopt: the recorded one.
 std::optional<coding::Coding> coding_for(const http::RequestHead& request, const store::Recording& recording,
                                          const std::vector<coding::Coding>& codings) {
-  const bool asked = request.headers.count("accept-encoding") > 0;
-  // Who does not send the field takes anything (RFC 9110 12.5.3), and in practice often cannot: it gets the coding only
-  // if the recorded client did not send it either.
-  if (!asked && recording.request.headers.count("accept-encoding") == 0) return std::nullopt;
-  if (!asked) return coding::Coding::Identity;
+  // Asked alike, answered alike: origins give codings that nobody asked for (a .tar.gz as gzip), and clients keep them.
+  if (had_the_same(request, recording, "accept-encoding")) return std::nullopt;
+  // Who does not send the field takes anything (RFC 9110 12.5.3), and in practice often cannot.
+  if (request.headers.count("accept-encoding") == 0) return coding::Coding::Identity;
   const coding::Accepted accepted(request.headers);
   if (std::ranges::all_of(codings, [&](coding::Coding coding) { return accepted.takes(coding); })) return std::nullopt;
   return accepted.takes(coding::Coding::Identity) ? coding::Coding::Identity : accepted.best();

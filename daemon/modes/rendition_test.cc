@@ -141,6 +141,19 @@ TEST(Rendition, AClientThatDoesNotTakeTheRecordedCodingGetsAnother) {
   EXPECT_FALSE(render(get({{"Accept-Encoding", "br"}}), recorded({{"Content-Encoding", "secret"}})));
 }
 
+TEST(Rendition, WhoAsksForTheSameCodingsIsGivenTheSameCoding) {
+  const Fields zipped = {{"Content-Encoding", "gzip"}};
+  for (const char* asked : {"identity", "", "br", "br;q=0.5, gzip;q=0"}) {
+    const store::Recording recording = recorded(zipped, {{"Accept-Encoding", asked}});
+    EXPECT_FALSE(render(get({{"accept-encoding", asked}}), recording)) << asked;
+    EXPECT_TRUE(render(get({{"Accept-Encoding", "deflate"}}), recording)) << asked;
+    EXPECT_TRUE(render(get({}), recording)) << asked;
+  }
+  const store::Recording twice = recorded(zipped, {{"Accept-Encoding", "br"}, {"Accept-Encoding", "zstd"}});
+  EXPECT_FALSE(render(get({{"Accept-Encoding", "br"}, {"Accept-Encoding", "zstd"}}), twice));
+  EXPECT_TRUE(render(get({{"Accept-Encoding", "br"}}), twice));
+}
+
 TEST(Rendition, ANotModifiedStandsForWhatThatClientWasGiven) {
   const store::Recording recording = recorded(
       {{"Content-Encoding", "gzip"}, {"ETag", "\"a\""}, {"Accept-Ranges", "bytes"}}, {{"Accept-Encoding", "gzip"}});

@@ -6,6 +6,7 @@ CHAOS ?= 1000
 LONG_BODY ?= 10240
 FUZZ_SECONDS ?= 30
 TIDY ?= $(shell git diff --name-only --diff-filter=d HEAD -- '*.cc')
+CACHE = $(or $(TAPDECK_TEST_CACHE),/var/cache/tapdeck-test)
 CTEST = cd $(BUILD) && ctest --output-on-failure --no-tests=error
 
 .PHONY: help build demo test bench profile chaos long-body fuzz lint tidy format install uninstall packages-build packages-demo packages-test configure daemon clean
@@ -13,7 +14,7 @@ CTEST = cd $(BUILD) && ctest --output-on-failure --no-tests=error
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
-	@echo "Root is needed for demo, test, bench, profile, chaos, long-body, install, and for whatever has to install Debian packages first."
+	@echo "Root is needed for demo, test, bench, profile, chaos, long-body, install, uninstall, and for whatever has to install Debian packages first."
 
 packages-build:
 	@.ci/install-packages build
@@ -25,6 +26,7 @@ packages-test:
 	@.ci/install-packages build demo test
 
 configure: packages-build
+	@.ci/need-own-tree $(BUILD) $(MAKECMDGOALS)
 	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_INSTALL_PREFIX=$(PREFIX) >$(BUILD).configure.log 2>&1 \
 	  || { cat $(BUILD).configure.log; rm -f $(BUILD).configure.log; exit 1; }
 	@rm -f $(BUILD).configure.log
@@ -83,12 +85,17 @@ tidy: packages-test configure ## clang-tidy over the C++ sources that differ fro
 format: packages-test ## clang-format every C++ and BPF source in place
 	@git ls-files '*.cc' '*.h' '*.c' | xargs clang-format-19 -i
 
-install: build ## install the binary, systemd unit, sysusers and tmpfiles under PREFIX
+install: ## install the binary, systemd unit, sysusers and tmpfiles under PREFIX
+	@mkdir -p "$(DESTDIR)$(PREFIX)" 2>/dev/null; [ -w "$(DESTDIR)$(PREFIX)" ] \
+	  || .ci/need-root "$(strip install $(MAKEOVERRIDES))" "to write into $(DESTDIR)$(PREFIX)"
+	@$(MAKE) --no-print-directory daemon
 	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"
 	@.ci/after-install "$(DESTDIR)"
 
 uninstall: ## remove what install put there (state and CA stay)
 	@DESTDIR="$(DESTDIR)" .ci/uninstall $(BUILD)
 
-clean: ## remove the build directory
+clean: ## remove the build directory (not the root file systems of demo and test in /var/cache/tapdeck-test)
+	@.ci/need-own-tree $(BUILD) clean
 	rm -rf $(BUILD)
+	@[ ! -d $(CACHE) ] || echo "kept for the next demo or test: $(CACHE), $$(du -sh $(CACHE) 2>/dev/null | cut -f1); to remove it: sudo rm -rf $(CACHE)"

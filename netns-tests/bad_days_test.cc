@@ -2,6 +2,7 @@
 // not zero or a service that goes on degraded as documented.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/mount.h>
 
 #include <fstream>
@@ -93,6 +94,42 @@ TEST_F(BadDay, WithoutPrivilegesWhatIsMissingIsNamedAndNothingIsMade) {
     EXPECT_THAT(output.err, HasSubstr("no capture path works without them yet"));
     EXPECT_TRUE(std::filesystem::is_empty(home)) << run_to_end({"find", home}).out;
   }
+}
+
+TEST_F(BadDay, WithoutPrivilegesClientsThatAreGivenAProxyAreServed) {
+  const TempDir place;
+  const auto program = tapdeck_for_anyone(place);
+  const auto home = place / "home";
+  std::filesystem::create_directory(home);
+  std::filesystem::permissions(home, std::filesystem::perms(0777));
+  const auto config = place / "proxy.toml";
+  write_file(config, "[proxy]\nlisten = \"127.0.0.1:8888\"\n");
+  const auto anybody = [&](std::vector<std::string> words) {
+    std::vector<std::string> argv = {program};
+    argv.insert(argv.end(), words.begin(), words.end());
+    argv.insert(argv.end(), {"--config", config, "--state-dir", home / "state"});
+    return ProcessOptions{.argv = argv, .netns = &lab_.gw(), .env = {{"XDG_RUNTIME_DIR", home}}, .user = 65534};
+  };
+  const auto ask = [&] {
+    return run_to_end({.argv = {"curl", "-sS", "-x", "http://127.0.0.1:8888", std::string("http://") + kOriginV4 + "/"},
+                       .netns = &lab_.gw()})
+        .out;
+  };
+  Process daemon(anybody({"serve"}));
+  {
+    ScriptedOrigin origin(lab_.origin(), 80, std::nullopt, [](Peer& peer) {
+      if (!peer.read_request().empty()) peer.stream().send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst");
+    });
+    ASSERT_TRUE(eventually([&] { return ask() == "first"; })) << daemon.err();
+  }
+  EXPECT_EQ(run_to_end(anybody({"mode", "set", "replay"})).status, 0);
+  EXPECT_EQ(ask(), "first");
+  EXPECT_THAT(daemon.err(), HasSubstr("only clients of proxy.listen are served"));
+  EXPECT_THAT(run_to_end(anybody({"attach", "--interface", kClientSide})).err, HasSubstr("CAP_BPF"));
+  daemon.signal(SIGTERM);
+  EXPECT_EQ(daemon.wait(std::chrono::seconds(20)), 0) << daemon.err();
+  write_file(config, "[proxy]\nlisten = \"127.0.0.1:8888\"\n[[targets]]\nname = \"a\"\ninterface = \"lo\"\n");
+  EXPECT_EQ(run_to_end(anybody({"serve"})).status, 1) << "a target that was asked for would be passed by unseen";
 }
 
 TEST_F(BadDay, ATakenAdminPortIsNamedBeforeAnythingIsCaptured) {

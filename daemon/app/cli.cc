@@ -258,7 +258,8 @@ class Builder {
     })->footer("bytes: what storage.max_bytes bounds, where a body that several recordings share counts once.");
     listing(app_, "doctor", "try each capture mechanism and say what this host can do", "",
             [this] { return doctor(a_.common, streams_); });
-    leaf(app_, "clean", "remove kernel attachments a crashed daemon left", "",
+    leaf(app_, "clean",
+         "remove what a crashed daemon or run left: kernel attachments, commands of a run that survived it", "",
          [this] { return clean_leftovers(a_.common, streams_); });
     app_.add_subcommand("version", "print the version")->callback([this] {
       action_ = [this] {

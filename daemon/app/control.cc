@@ -38,7 +38,8 @@ std::unexpected<Error> AppControl::no_daemon(std::string_view what) const {
   }
   return fail(Code::Unsupported, std::string(what) + " needs a running daemon, and none uses " +
                                      parts_.state_dir.string() +
-                                     "; start it: tapdeck serve (or systemctl start tapdeck)");
+                                     "; start it: tapdeck serve (or systemctl start tapdeck)" +
+                                     (::geteuid() == 0 ? "" : "; for the one of this host: sudo tapdeck ..."));
 }
 
 Defaults AppControl::defaults() const {

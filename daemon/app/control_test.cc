@@ -55,6 +55,22 @@ TEST_F(ControlTest, SessionInUseIsNotDeleted) {
   EXPECT_TRUE(control_->delete_session("shop"));
 }
 
+TEST_F(ControlTest, WhoIsNotRootIsToldHowToReachTheDaemonOfTheHost) {
+  AppControl::Parts parts;
+  parts.state_dir = "/mine";
+  AppControl alone(std::move(parts));
+  const auto refusal = [&] { return alone.attach({}).error().detail; };
+  if (::geteuid() == 0) {
+    EXPECT_EQ(refusal().find("sudo tapdeck"), std::string::npos) << refusal();
+    ASSERT_EQ(::seteuid(65534), 0);
+  }
+  const std::string said = refusal();
+  if (::getuid() == 0) {
+    ASSERT_EQ(::seteuid(0), 0);
+  }
+  EXPECT_NE(said.find("for the one of this host: sudo tapdeck"), std::string::npos) << said;
+}
+
 TEST_F(ControlTest, ModeIsSetAndShown) {
   EXPECT_EQ(parsed(control_->set_mode(Mode::Replay, ""))["mode"], "replay");
   EXPECT_EQ(runtime_.now.mode, Mode::Replay);

@@ -25,10 +25,18 @@ Verdict verdict_of(const std::vector<kernel::Finding>& findings) {
         "and pids.";
   } else {
     out.text =
-        "No capture path works here. A client that is given a proxy needs none, but a daemon that serves one still "
-        "wants them (docs/OPERATIONS.md).";
+        "No capture path works here. A client that is given a proxy needs none: tapdeck serve, with proxy.listen in "
+        "its configuration.";
   }
   return out;
+}
+
+std::string lines_of(const kernel::Finding& finding) {
+  const bool missed = finding.use == kernel::Use::Now;
+  const std::string what = cell_of(finding.name) + ": " + cell_of(finding.detail) + '\n';
+  if (finding.ok) return "ok    " + what;
+  return (missed ? "FAIL  " + what + "      without it: " : "note  " + what + "      nothing needs it yet; will do: ") +
+         cell_of(finding.consequence) + '\n';
 }
 
 int doctor(const Common& common, Streams streams) {
@@ -39,8 +47,11 @@ int doctor(const Common& common, Streams streams) {
   const Verdict verdict = verdict_of(findings);
   const bool captures = verdict.by_cgroup || verdict.by_interface;
   for (const kernel::Finding& finding : findings) {
-    items.push_back(
-        {{"name", finding.name}, {"ok", finding.ok}, {"detail", finding.detail}, {"consequence", finding.consequence}});
+    items.push_back({{"name", finding.name},
+                     {"ok", finding.ok},
+                     {"needed", finding.use == kernel::Use::Now},
+                     {"detail", finding.detail},
+                     {"consequence", finding.consequence}});
   }
   if (common.format == Format::Json) {
     streams.out << dump({{"items", items},
@@ -51,11 +62,7 @@ int doctor(const Common& common, Streams streams) {
                 << '\n';
     return captures ? 0 : 1;
   }
-  for (const Json& item : items) {
-    streams.out << (item["ok"].get<bool>() ? "ok    " : "FAIL  ") << cell_of(item["name"]) << ": "
-                << cell_of(item["detail"]) << '\n';
-    if (!item["ok"].get<bool>()) streams.out << "      without it: " << cell_of(item["consequence"]) << '\n';
-  }
+  for (const kernel::Finding& finding : findings) streams.out << lines_of(finding);
   streams.out << verdict.text << '\n';
   return captures ? 0 : 1;
 }

@@ -1,6 +1,7 @@
 // What `tapdeck doctor` concludes from what kernel::probe() found. Thread: any; values.
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -14,5 +15,8 @@ struct Verdict {
   std::string_view text = {};  // a sentence for people
 };
 [[nodiscard]] Verdict verdict_of(const std::vector<kernel::Finding>& findings);
+
+// For people: a line of what was found, and one of what follows where it failed.
+[[nodiscard]] std::string lines_of(const kernel::Finding& finding);
 
 }  // namespace tapdeck::app

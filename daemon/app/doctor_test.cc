@@ -26,5 +26,12 @@ TEST(Doctor, SaysByWhichPathThisHostCanCapture) {
   EXPECT_THAT(verdict_of({}).text, Not(HasSubstr("can capture.")));
 }
 
+TEST(Doctor, WhatNothingNeedsYetIsNoFailure) {
+  EXPECT_EQ(lines_of({"btf", false, "no BTF", "no escapes"}), "FAIL  btf: no BTF\n      without it: no escapes\n");
+  EXPECT_EQ(lines_of({"nft_tproxy", false, "no nft", "a thing to come", kernel::Use::Later}),
+            "note  nft_tproxy: no nft\n      nothing needs it yet; will do: a thing to come\n");
+  EXPECT_EQ(lines_of({"nft_tproxy", true, "accepted", "", kernel::Use::Later}), "ok    nft_tproxy: accepted\n");
+}
+
 }  // namespace
 }  // namespace tapdeck::app

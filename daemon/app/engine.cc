@@ -11,9 +11,11 @@
 #include <thread>
 #include <utility>
 
+#include "daemon/app/target_settings.h"
 #include "daemon/base/log.h"
 #include "daemon/base/threads.h"
 #include "daemon/kernel/capabilities.h"
+#include "daemon/kernel/no_capture.h"
 #include "daemon/modes/select.h"
 #include "store/redact.h"
 
@@ -100,6 +102,13 @@ double unix_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+// Targets that were asked for and could not be captured would be passed by unseen.
+bool is_for_proxy_alone(const config::Config& config, const Paths& paths) {
+  if (config.proxy.listen.empty() || !config.targets.empty()) return false;
+  const auto kept = load_targets(paths.targets);
+  return kept && kept->empty();
+}
+
 // A `run` may own the store for a while, after the daemon it recorded beside was killed: its end is waited for.
 constexpr std::chrono::seconds kWaitForRun{30};
 constexpr std::chrono::milliseconds kLookForRun{500};
@@ -119,7 +128,9 @@ bool is_told_to_stop() {
 
 Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, const Paths& paths,
                                                MetricsRegistry& metrics, StoreUse use) {
-  TRY_VOID(kernel::may_capture(kernel::missing_capabilities()));  // before anything is made
+  const Result<void> allowed = kernel::may_capture(kernel::missing_capabilities());
+  const bool serves_proxy_alone = use == StoreUse::Own && is_for_proxy_alone(config, paths);
+  if (!allowed && !serves_proxy_alone) return std::unexpected(allowed.error());  // before anything is made
   use_all_descriptors();
   const unsigned cores = std::clamp(std::thread::hardware_concurrency(), 1U, kernel::kMaxWorkers);
   const unsigned workers = config.capture.workers == 0 ? cores : config.capture.workers;
@@ -131,7 +142,13 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, con
   TRY_VOID(engine->open_store(paths, use));
   engine->open_names();
   engine->start_workers(workers);
-  TRY_VOID(engine->open_capture(paths, workers));
+  if (allowed) {
+    TRY_VOID(engine->open_capture(paths, workers));
+  } else {
+    log::warn("capture.none", "only clients of proxy.listen are served: " + allowed.error().detail,
+              {{"listen", config.proxy.listen}});
+    engine->use_capture(kernel::no_capture(allowed.error()));
+  }
   metrics.add_source(*engine);
   return engine;
 }
@@ -267,6 +284,11 @@ Result<void> Engine::open_capture(const Paths& paths, unsigned workers) {
   options.workers = workers;
   options.listeners_max = std::min<uint32_t>(64, config_.capture.listeners_max);
   TRY(capture, kernel::Capture::create(options, bridge_));
+  use_capture(std::move(capture));
+  return {};
+}
+
+void Engine::use_capture(std::unique_ptr<kernel::Capture> capture) {
   capture_ = std::move(capture);
   refusals_ = std::make_unique<Refusals>(config_, *store_, [this](uint32_t slot, const std::vector<Endpoint>& to) {
     return capture_->refuse_as_recorded(slot, to);
@@ -278,7 +300,6 @@ Result<void> Engine::open_capture(const Paths& paths, unsigned workers) {
   renew_lease();
   const std::chrono::milliseconds interval(std::max<uint32_t>(config_.capture.lease_ms / 4, 20));
   heartbeat_ = std::make_unique<Heartbeat>(all, interval, [this] { renew_lease(); });
-  return {};
 }
 
 void Engine::renew_lease() {

@@ -41,7 +41,8 @@ inline constexpr uint32_t kProxySlot = 0;
 class Engine final : public GaugeSource {
  public:
   // Opens CA, trust, store and capture, and starts workers and heartbeat. Nothing is captured yet. Errors name what is
-  // missing and what to do. `config` and `metrics` outlive the Engine.
+  // missing and what to do. Without privileges an owner that nobody gave targets serves clients of proxy.listen alone
+  // (kernel/no_capture.h). `config` and `metrics` outlive the Engine.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> create(const config::Config& config, const Paths& paths,
                                                               MetricsRegistry& metrics, StoreUse use);
   // With StoreUse::Own; the end of a `run` that has the store is waited for.
@@ -82,6 +83,7 @@ class Engine final : public GaugeSource {
   Result<void> open_tls(const Paths& paths);
   Result<void> open_store(const Paths& paths, StoreUse use);
   Result<void> open_capture(const Paths& paths, unsigned workers);
+  void use_capture(std::unique_ptr<kernel::Capture> capture);
   void start_workers(unsigned count);
   void open_names();
 

@@ -15,6 +15,7 @@
 #include "daemon/app/run_cgroup.h"
 #include "daemon/app/run_guard.h"
 #include "daemon/base/processes.h"
+#include "daemon/kernel/capabilities.h"
 #include "daemon/trust/bind.h"
 #include "daemon/trust/env.h"
 
@@ -31,9 +32,9 @@ void say(const std::string& text) {
 Result<void> check(const RunOptions& options) {
   if (options.argv.empty()) return fail(Code::InvalidArgument, "run: no command; write it after --");
   if (options.capture == "netns") {
-    return fail(Code::Unsupported,
-                "run: this build has no netns capture path; --capture cgroup needs root (CAP_BPF, CAP_NET_ADMIN, "
-                "CAP_SYS_ADMIN)");
+    const std::string missing = kernel::missing_capabilities();
+    return fail(Code::Unsupported, "run: this build has no netns capture path; the one it has is --capture cgroup" +
+                                       (missing.empty() ? "" : ", which needs root: this process lacks " + missing));
   }
   if (options.capture != "auto" && options.capture != "cgroup") {
     return fail(Code::InvalidArgument, "run: --capture is auto, cgroup or netns, not '" + options.capture + "'");
@@ -164,12 +165,12 @@ Result<Ended> run_child(const RunOptions& options, RunServices& services, const 
   return Ended{status};
 }
 
-// Something was asked for that the tape had not, or has not now.
+// Something was asked for that the tape had not, or has not now: who refused our certificate did not get to ask.
 bool is_incomplete(const RunOptions& options, const RunSummary& summary) {
   // Sealed, whatever was not captured was refused, be it listed or only counted; but a process that left the cgroup
   // (left_cgroup) did what it wanted, which is worse.
   const bool refused = !summary.refused.empty() || (options.sealed && uncaptured_flows(summary) > 0);
-  return summary.missed > 0 || summary.lost > 0 || refused;
+  return summary.missed > 0 || summary.lost > 0 || summary.ca_rejected > 0 || refused;
 }
 
 int status_with(const RunOptions& options, const RunSummary& summary, const ExitStatus& status) {

@@ -17,6 +17,7 @@
 #include <sstream>
 
 #include "daemon/base/test_directory.h"
+#include "daemon/kernel/capabilities.h"
 #include "daemon/kernel/cgroup.h"
 #include "daemon/trust/test_certificates.h"
 
@@ -179,6 +180,9 @@ TEST_F(Run, AMissOverrulesTheCommandsStatusWhenAsked) {
   fake_.summary.missed = 0;
   fake_.summary.refused = {{1, "curl", "udp", "192.0.2.1:443", ""}};
   EXPECT_EQ(WEXITSTATUS(run("exit 7")), 3);
+  fake_.summary.refused = {};
+  fake_.summary.ca_rejected = 1;
+  EXPECT_EQ(WEXITSTATUS(run("exit 0")), 3) << "it did not get to ask";
 }
 
 TEST_F(Run, SealedWhatWasOnlyCountedAsNotCapturedWasRefused) {
@@ -224,6 +228,8 @@ TEST_F(Run, RefusesOptionsItCannotServe) {
   options_.capture = "netns";
   EXPECT_EQ(WEXITSTATUS(run("exit 0")), 125);
   EXPECT_THAT(read("err"), HasSubstr("netns"));
+  const std::string missing = kernel::missing_capabilities();
+  EXPECT_THAT(read("err"), HasSubstr(missing.empty() ? "--capture cgroup\n" : "this process lacks " + missing + "\n"));
   options_.capture = "magic";
   EXPECT_EQ(WEXITSTATUS(run("exit 0")), 125);
   options_.capture = "auto";

@@ -113,6 +113,7 @@ class InProcess final : public RunServices {
     }
     out.refused_as_recorded =
         snapshot.value(Counter::ReplayRefusedConnect) + snapshot.value(Counter::ReplayRefusedReset);
+    out.ca_rejected = snapshot.value(Counter::TlsDownRejectedCa);
     out.uncaptured = uncaptured_;
     out.refused_unlisted = refused_unlisted_;
     for (const kernel::Refusal& refusal : engine_->bridge().refusals()) {

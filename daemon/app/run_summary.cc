@@ -48,6 +48,7 @@ std::string summary_line(const RunSummary& summary) {
          (summary.forwarded > 0 ? ", " + std::to_string(summary.forwarded) + " forwarded" : "") +
          (summary.refused_as_recorded > 0 ? ", " + std::to_string(summary.refused_as_recorded) + " refused as recorded"
                                           : "") +
+         (summary.ca_rejected > 0 ? ", " + std::to_string(summary.ca_rejected) + " did not trust the CA" : "") +
          (summary.lost > 0 ? ", " + std::to_string(summary.lost) + " LOST" : "");
 }
 
@@ -111,6 +112,7 @@ std::string summary_json(const RunSummary& summary) {
                {"forwarded", summary.forwarded},
                {"lost", summary.lost},
                {"refused_as_recorded", summary.refused_as_recorded},
+               {"ca_rejected", summary.ca_rejected},
                {"uncaptured", std::move(uncaptured)},
                {"refused", std::move(refused)},
                {"exit", summary.exit}};

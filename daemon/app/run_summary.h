@@ -33,6 +33,7 @@ struct RunSummary {
   uint64_t tunnelled = 0;
   uint64_t forwarded = 0;            // to the origin without being recorded: passthrough, on_miss, bodies over a bound
   uint64_t refused_as_recorded = 0;  // connections, by connect() itself or by a reset: nothing is wrong
+  uint64_t ca_rejected = 0;          // TLS connections whose client refused the certificate made for it
   uint64_t lost = 0;                 // exchanges that passed unrecorded because the store failed or did not keep up
   std::map<std::string, uint64_t> uncaptured;  // flows by reason; left_cgroup: processes
   std::vector<RefusedFlow> refused;
@@ -44,7 +45,7 @@ struct RunSummary {
 // All reasons together, processes that left too.
 [[nodiscard]] uint64_t uncaptured_flows(const RunSummary& summary);
 // "tapdeck: session S: R recorded, H replayed, M missed, T tunnelled, U not captured" (connections), without a newline;
-// and ", F forwarded", ", N refused as recorded" and ", L LOST" when there are any.
+// and ", F forwarded", ", N refused as recorded", ", C did not trust the CA" and ", L LOST" when there are any.
 [[nodiscard]] std::string summary_line(const RunSummary& summary);
 // Why the recordings are in another session than was asked for, a line; empty: they are not.
 [[nodiscard]] std::string other_session_line(const RunSummary& summary);

@@ -34,7 +34,8 @@ TEST(RunSummary, PrintsTheLineThatScriptsLookFor) {
 TEST(RunSummary, WritesTheShapeThatTestsRelyOn) {
   EXPECT_EQ(summary_json(example()),
             "{\"session\":\"s\",\"mode\":\"replay\",\"take\":0,\"recorded\":0,\"replayed\":3,\"missed\":1,"
-            "\"tunnelled\":2,\"forwarded\":0,\"lost\":0,\"refused_as_recorded\":0,\"uncaptured\":{\"quic\":4,\"udp\":1}"
+            "\"tunnelled\":2,\"forwarded\":0,\"lost\":0,\"refused_as_recorded\":0,\"ca_rejected\":0,\"uncaptured\":{"
+            "\"quic\":4,\"udp\":1}"
             ",\"refused\":[{\"pid\":7,"
             "\"comm\":"
             "\"curl\xEF\xBF\xBD\","
@@ -77,6 +78,13 @@ TEST(RunSummary, RefusalsAsRecordedAreCountedApart) {
   summary.refused_as_recorded = 3;
   EXPECT_TRUE(summary_line(summary).ends_with(" 5 not captured, 3 refused as recorded"));
   EXPECT_NE(summary_json(summary).find("\"refused_as_recorded\":3"), std::string::npos);
+}
+
+TEST(RunSummary, ClientsThatDoNotTrustTheCaAreCounted) {
+  RunSummary summary = example();
+  summary.ca_rejected = 2;
+  EXPECT_TRUE(summary_line(summary).ends_with(" 5 not captured, 2 did not trust the CA"));
+  EXPECT_NE(summary_json(summary).find("\"ca_rejected\":2"), std::string::npos);
 }
 
 TEST(RunSummary, SaysWhatWasRefusedOnceEach) {

@@ -43,6 +43,7 @@ TEST(Capabilities, OnlyThoseThatCaptureNeedsStopIt) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::Permission);
   EXPECT_THAT(refused.error().detail, HasSubstr("CAP_NET_ADMIN, CAP_SYS_PTRACE; no capture path works without them"));
+  EXPECT_THAT(refused.error().detail, HasSubstr("recordings looked at, imported and exported"));
 }
 
 }  // namespace

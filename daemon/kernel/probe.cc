@@ -150,6 +150,7 @@ struct Probe {
   const char* name;
   Outcome (*run)();
   const char* consequence;
+  Use use = Use::Now;
 };
 
 constexpr Probe kProbes[] = {
@@ -169,8 +170,8 @@ constexpr Probe kProbes[] = {
     {"cgroup_escapes", &cgroup_escapes,
      "processes that leave a captured cgroup are not seen: what they do is neither captured nor counted (left_cgroup)"},
     {"tc_capture", &tc_capture, "`attach --interface` does not work here"},
-    {"user_namespace", &user_namespace, "nothing yet: a `run` without root, still to come, will need it"},
-    {"nft_tproxy", &nft_tproxy, "nothing yet: a `run` without root, still to come, will need it"},
+    {"user_namespace", &user_namespace, "a `run` without root, still to come", Use::Later},
+    {"nft_tproxy", &nft_tproxy, "a `run` without root, still to come", Use::Later},
     {"mount_namespace", &mount_bind, "trust cannot be bound into containers; set the CA by hand"},
 };
 
@@ -196,7 +197,7 @@ std::string read_until(int channel, int limit_ms) {
 }
 
 Finding run_guarded(const Probe& probe) {
-  Finding out{probe.name, false, {}, probe.consequence};
+  Finding out{probe.name, false, {}, probe.consequence, probe.use};
   int channel[2] = {-1, -1};
   if (::pipe2(channel, O_CLOEXEC) != 0) {
     out.detail = "no descriptors left";

@@ -8,11 +8,17 @@
 
 namespace tapdeck::kernel {
 
+enum class Use {
+  Now,
+  Later  // nothing of this build misses it
+};
+
 struct Finding {
   std::string name;  // stable, "cgroup_capture"
   bool ok = false;
   std::string detail;       // what was seen, or what failed and why
   std::string consequence;  // what does not work without it; empty when ok
+  Use use = Use::Now;
 };
 
 // Takes a second or two. Leaves nothing behind, also when a probe dies.

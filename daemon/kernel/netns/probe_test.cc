@@ -17,6 +17,7 @@ TEST(Probe, RootFindsBothPathsAndLeavesNothingBehind) {
   for (const auto& one : findings) {
     EXPECT_FALSE(one.detail.empty()) << one.name;
     EXPECT_EQ(one.ok, one.consequence.empty()) << one.name;
+    EXPECT_EQ(one.use == Use::Later, one.name == "nft_tproxy" || one.name == "user_namespace") << one.name;
     if (one.name == "cgroup_capture" || one.name == "tc_capture" || one.name == "mount_namespace") {
       EXPECT_TRUE(one.ok) << one.name << ": " << one.detail;
     }

@@ -42,6 +42,12 @@ static __always_inline int discard(struct tapdeck_socket* state, const struct de
   return 1;
 }
 
+/* Where only resolvers connect, to see which addresses have a route (RFC 6724), and nobody sends: glibc without a
+ * service or for http, Go, musl. */
+static __always_inline int is_address_probe(__u16 port) {
+  return port == 0 || port == 80 || port == 9 || port == 65535;
+}
+
 static __always_inline int on_connect_udp(struct bpf_sock_addr* ctx, const struct tapdeck_target* t,
                                           const struct destination* d, __u64 cookie, __u32 listener[4], __u16* port_be,
                                           int* rewrite) {
@@ -53,7 +59,7 @@ static __always_inline int on_connect_udp(struct bpf_sock_addr* ctx, const struc
   if (!sk || already_rewritten(sk, d)) return 1;
   forget_discard(sk);
   if (is_loopback(d) || !(reason == TAPDECK_QUIC || (t->sealed && reason != TAPDECK_DNS)))
-    return not_tcp(ctx, t, d, cookie);
+    return !t->sealed && is_address_probe(d->port) ? 1 : not_tcp(ctx, t, d, cookie);
   ns = bpf_map_lookup_elem(&netns_listeners, &cookie);
   if (!ns || sk->bound_dev_if) /* from a device even a loopback destination would leave by it */
     return not_tcp(ctx, t, d, cookie);

@@ -66,6 +66,10 @@ TEST_F(CgroupCapture, QuicIsRefusedAtOnceAndOtherDatagramsAreCounted) {
     Client connected(cgroup_.path(), -1, lab::asks_udp(ep(to)));
     EXPECT_EQ(connected.report().error, ECONNREFUSED) << to << ", by the kernel, when it has sent";
   }
+  for (const char* to : {"198.18.0.1:0", "198.18.0.1:9", "[fd00:7::7]:80", "[fd00:7::7]:65535"}) {
+    Client probe(cgroup_.path(), -1, lab::sends_udp(ep(to), lab::Connected::Yes));
+    EXPECT_EQ(probe.report().error, 0) << to << ": a resolver that sorts addresses";
+  }
   Client udp(cgroup_.path(), -1, lab::sends_udp(ep("198.18.0.1:9999"), lab::Connected::No));
   Client dns(cgroup_.path(), -1, lab::sends_udp(ep("[fd00:7::7]:53"), lab::Connected::Yes));
   EXPECT_EQ(udp.report().error, 0);

@@ -90,6 +90,47 @@ TEST_P(RecordReplay, EveryRealClientSeesTheSameAnswerTwice) {
   }
 }
 
+// As Ruby, Perl's Mojolicious, libsoup and gRPC's C core send it, although an address is no name (RFC 6066 3).
+TEST_P(RecordReplay, AnAddressSentAsServerNameIsRecordedAndReplayed) {
+  Captured captured(GetParam());
+  ScriptedOrigin origin(captured.lab().origin(), 443, captured.lab().leaf(), answers({{"/", ok_response("mine")}}));
+  const std::string literal = "[" + std::string(kOriginV6) + "]";
+  const auto ask = [&](const std::string& name) {
+    return run_in(captured.seat(),
+                  {"openssl", "s_client", "-quiet", "-ign_eof", "-verify_return_error", "-CAfile", captured.seat().ca,
+                   "-verify_ip", kOriginV6, "-connect", literal + ":443", "-servername", name, "-alpn", "http/1.1"},
+                  "GET / HTTP/1.1\r\nHost: " + literal + "\r\nConnection: close\r\n\r\n");
+  };
+  for (const std::string& name : {std::string(kOriginV6), literal}) {
+    EXPECT_THAT(ask(name).out, ::testing::EndsWith("mine")) << name;
+  }
+  EXPECT_EQ(captured.recordings(), 2U);
+  origin.stop();
+  captured.replay();
+  for (const std::string& name : {std::string(kOriginV6), literal}) {
+    EXPECT_THAT(ask(name).out, ::testing::EndsWith("mine")) << name;
+  }
+}
+
+// Java's HttpClient, curl --http2 and nghttp -u offer it with every request in clear.
+TEST_P(RecordReplay, AnOfferOfHttp2InClearDoesNotReachTheOrigin) {
+  Captured captured(GetParam());
+  std::string seen;
+  ScriptedOrigin origin(captured.lab().origin(), 80, std::nullopt, [&](Peer& peer) {
+    seen = peer.read_request();
+    peer.stream().send(seen.contains("h2c") ? "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n"
+                                            : ok_response("in clear"));
+  });
+  const auto ask = [&] { return run_in(captured.seat(), {"curl", "-sS", "--http2", "http://v4.origin.test/"}); };
+  EXPECT_EQ(ask().out, "in clear");
+  EXPECT_EQ(captured.recordings(), 1U);
+  origin.stop();
+  EXPECT_THAT(seen, HasSubstr("Host: v4.origin.test\r\n"));
+  EXPECT_THAT(seen, ::testing::Not(HasSubstr("HTTP2-Settings")));
+  captured.replay();
+  EXPECT_EQ(ask().out, "in clear");
+}
+
 TEST_P(RecordReplay, RepeatsAreAnsweredInTheirOrderAndThenTheLastOne) {
   Captured captured(GetParam());
   int count = 0;

@@ -8,7 +8,7 @@
 //   was waiting for 100-continue, as it may or may not send the body).
 // - Client: 101 (accepted only if the request asked for it) and 2xx to CONNECT arrive as HeadReceived, MessageComplete,
 //   Upgraded. Server: Upgraded comes after the request's MessageComplete once 101, or 2xx to CONNECT, has been sent.
-//   A CONNECT that was refused while bytes already followed it closes the connection (CVE-2025-64763 class).
+//   A refused CONNECT closes the connection (CVE-2025-64763 class), unless by a 407 that nothing has followed yet.
 // - Client: GoingAway follows the head of a response after which the origin closes. Bytes that answer no request are an
 //   Error (response queue poisoning). Truncated before any byte of a response has Retry::OnlyIfReused.
 // - An absolute-form target fills scheme and authority; a different Host is replaced (RFC 9112 3.2.2).

@@ -140,8 +140,11 @@ Result<void> H1Codec::send_response(StreamId stream, const ResponseHead& head, E
   const bool by_close = plan.framing == Framing::UntilClose;
   // A coding that a 1.0 client cannot read was dropped: then the head says what ends the body instead.
   const bool recoded = by_close && declared.chunked;
-  const bool last = draining_ || failure_ || recoded;
   const bool switches = is_switch(head);
+  // What follows a refused CONNECT, now or later, may be meant for the tunnel; reading it as requests would be
+  // smuggling. Who is asked for credentials waits for that, and its handshake may belong to the connection (NTLM).
+  const bool refuses_tunnel = current_.connect && !switches && (head.status != 407 || !in_.empty());
+  const bool last = draining_ || failure_ || recoded || refuses_tunnel;
   // A 1.0 peer, or a 1.0 head, means one exchange unless both say otherwise. Without the word from us the client of a
   // 1.0 head closes by itself; 1.1 has to be told. A body that ends with the connection says it too (RFC 9112 6.3).
   const bool one_shot = (current_.http10 || head.version == Version::Http10) && !keeps_alive;
@@ -152,8 +155,6 @@ Result<void> H1Codec::send_response(StreamId stream, const ResponseHead& head, E
   answer_ = Answer::Head;
   explained_ = failure_.has_value();
   if (!switches && (last || by_close || says_close || one_shot)) closing_ = true;
-  // Bytes that followed a refused CONNECT were meant for the tunnel; reading them as requests would be smuggling.
-  if (current_.connect && !switches && !in_.empty()) closing_ = true;
   // RFC 9110 10.1.1: without a 100 the client may send the body or leave it out; nobody can tell from here.
   if (current_.continue_awaited && !informed_ && reading_ != Reading::Complete && reading_ != Reading::Between) {
     closing_ = true;

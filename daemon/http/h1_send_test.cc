@@ -225,6 +225,25 @@ TEST(H1SendResponse, ConnectionTokensAndVersionsDecideAboutClosing) {
   }
 }
 
+// What follows it may be meant for the tunnel, however late it comes.
+TEST(H1SendResponse, ARefusedConnectIsTheLastRequestUnlessItAsksForCredentials) {
+  const std::string connect = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
+  for (const int status : {302, 400, 403, 407, 502}) {
+    Server server(connect);
+    ASSERT_TRUE(server->send_response(1, response(status), EndStream::Yes));
+    const bool goes_on = status == 407;
+    EXPECT_EQ(server.written().contains("\r\nConnection: close\r\n"), !goes_on) << status;
+    EXPECT_EQ(server->must_close(), !goes_on) << status;
+  }
+  Server hasty(connect + "\x16\x03\x01");
+  ASSERT_TRUE(hasty->send_response(1, response(407), EndStream::Yes));
+  EXPECT_TRUE(hasty.written().contains("\r\nConnection: close\r\n"));
+  EXPECT_TRUE(hasty->must_close());
+  Server opened(connect);
+  ASSERT_TRUE(opened->send_response(1, response(200), EndStream::No));
+  EXPECT_EQ(opened.written(), "HTTP/1.1 200 Because\r\n\r\n");
+}
+
 TEST(H1SendResponse, DrainSaysCloseOnTheNextHead) {
   Server server;
   server->start_drain();

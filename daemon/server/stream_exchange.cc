@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/http/h2c_offer.h"
 
 namespace tapdeck::server {
 
@@ -26,6 +27,7 @@ bool is_broken(int fd) {
 void StreamExchange::begin(http::StreamId stream, http::RequestHead& head, http::EndStream end) {
   stream_ = stream;
   std::swap(head_, head);  // the codec refills what it gets back: no allocation once warm
+  http::drop_h2c_offer(head_.headers);
   trailers_.clear();
   facts_ = exchange::Facts{};
   facts_.began = exchange::Clock::now();
@@ -117,9 +119,11 @@ net::Task<Result<BodyPiece>> StreamExchange::read_body() {
 }
 
 net::Task<Result<void>> StreamExchange::wait(net::Signal& signal, exchange::Clock::time_point since, const char* what) {
-  // In h1 the connection's own timers see a stalled body. A stream may stall while its connection is busy.
+  // In h1 the connection's own timers see a stalled body. A stream may stall while its connection is busy. Whoever
+  // reads from a tunnel has a timer of its own, which a client that takes nothing does not stop while it speaks.
   std::optional<net::Deadline> deadline;
-  if (is_multiplexed() && !tunnel_) {
+  const bool is_reading = &signal == &ready_;
+  if (is_multiplexed() && !(tunnel_ && is_reading)) {
     deadline.emplace(session_.context_.executor, [&signal] { signal.notify(); });
     const exchange::Clock::duration left = since + session_.context_.limits.idle_timeout - exchange::Clock::now();
     deadline->set(std::max<exchange::Clock::duration>(left, std::chrono::milliseconds(1)));
@@ -218,7 +222,6 @@ Result<bool> StreamExchange::try_flush() {
 
 net::Task<Result<void>> StreamExchange::deliver() {
   CO_TRY_VOID(co_await flush());
-  if (tunnel_) co_return Result<void>{};  // its bytes have a timer of their own
   if (is_multiplexed()) co_return co_await wait_until_framed();
   co_return co_await wait_until_acknowledged();
 }

@@ -64,6 +64,14 @@ TEST_F(Mint, LeavesCarryWhatClientsDemand) {
   EXPECT_EQ(from_asn1(X509_get0_notAfter(raw)), leaf.not_after);
 }
 
+TEST_F(Mint, AnIpv6AddressIsOneHoweverItIsSpelled) {
+  for (const char* spelling : {"fd81::2", "FD81:0::2", "fd81:0:0:0:0:0:0:2"}) {
+    const Leaf leaf = must(mint(*ca, leaf_for(spelling)));
+    EXPECT_EQ(X509_check_ip_asc(leaf.certificate.get(), "fd81::2", 0), 1) << spelling;
+    EXPECT_EQ(X509_check_host(leaf.certificate.get(), spelling, 0, 0, nullptr), 0) << "an address, and no name";
+  }
+}
+
 TEST_F(Mint, SerialsArePositiveLongAndDifferent) {
   std::set<std::string> seen;
   for (int i = 0; i < 50; ++i) {

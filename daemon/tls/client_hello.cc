@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "daemon/base/ascii.h"
+#include "daemon/tls/openssl_util.h"
 
 namespace tapdeck::tls {
 
@@ -59,17 +60,21 @@ bool is_grease(uint32_t value) {
   return (value & 0x0f0f) == 0x0a0a && value >> 8 == (value & 0xff);
 }
 
-std::optional<std::string> clean_host_name(std::string_view raw) {
-  std::string name;
-  if (raw.ends_with('.')) raw.remove_suffix(1);
-  if (raw.empty() || raw.size() > 253) return std::nullopt;
-  for (const char c : raw) {
-    const char lower = lowered(c);
-    const bool plain = (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9');
-    if (!plain && lower != '-' && lower != '_' && lower != '.') return std::nullopt;
-    name += lower;
+// What OpenSSL refuses as well, so that no handshake of ours could come of it.
+bool breaks_off(std::string_view name) {
+  constexpr size_t kMaxName = 255;
+  return name.empty() || name.size() > kMaxName || name.contains('\0');
+}
+
+// Without the brackets that some clients leave around an IPv6 literal. Empty: neither a host name nor an address.
+std::string usable_name(std::string_view raw) {
+  if (raw.starts_with('[') && raw.ends_with(']')) {
+    raw = raw.substr(1, raw.size() - 2);
+    if (!raw.contains(':')) return {};
   }
-  return name;
+  if (raw.ends_with('.')) raw.remove_suffix(1);
+  const bool is_name = is_dns_name(raw) && !raw.contains('*');
+  return is_name || !address_bytes(raw).empty() ? lowered(raw) : std::string();
 }
 
 bool read_server_name(std::string_view body, ClientHello& hello) {
@@ -77,15 +82,15 @@ bool read_server_name(std::string_view body, ClientHello& hello) {
   const auto list = outer.vector(2);
   if (!list || !outer.empty()) return false;
   Reader reader(*list);
+  bool is_named = false;
   while (!reader.empty()) {
     const auto type = reader.number(1);
     const auto name = reader.vector(2);
     if (!type || !name) return false;
     if (*type != 0) continue;
-    if (!hello.sni.empty()) return false;  // RFC 6066: one name of a type
-    const auto clean = clean_host_name(*name);
-    if (!clean) return false;
-    hello.sni = *clean;
+    if (std::exchange(is_named, true)) return false;  // RFC 6066: one name of a type
+    if (breaks_off(*name)) return false;
+    hello.sni = usable_name(*name);
   }
   return true;
 }

@@ -14,8 +14,9 @@
 namespace tapdeck::tls {
 
 struct ClientHello {
-  // Host name of the server_name extension (RFC 6066 section 3), lower case, without a trailing dot. Empty: none sent.
-  // Only letters, digits, '-', '_' and '.' get through; any other byte makes the hello Malformed.
+  // Host name of the server_name extension (RFC 6066 section 3), lower case, without a trailing dot; or the address
+  // that some clients send there against the RFC, IPv6 without brackets. Empty: none sent, or what came is neither:
+  // nothing of it is kept. An empty name, one with a NUL or of more than 255 bytes makes the hello Malformed.
   std::string sni;
   std::vector<std::string> alpn;  // in the client's order, raw protocol ids ("h2", "http/1.1", maybe GREASE bytes)
   uint16_t max_version = 0;  // highest of supported_versions that is not GREASE, else legacy_version (0x0303 = 1.2)

@@ -79,12 +79,37 @@ TEST(ClientHelloPeek, LowersTheNameAndDropsTheFinalDot) {
   EXPECT_EQ(peek(sni("API.Test.")).hello.sni, "api.test");
 }
 
+TEST(ClientHelloPeek, TakesAddressesWhichSomeClientsSendAsNames) {
+  EXPECT_EQ(peek(sni("192.0.2.1")).hello.sni, "192.0.2.1");
+  EXPECT_EQ(peek(sni("fd81::2")).hello.sni, "fd81::2");
+  EXPECT_EQ(peek(sni("[FD81::2]")).hello.sni, "fd81::2");
+  EXPECT_EQ(peek(sni("::ffff:192.0.2.1")).hello.sni, "::ffff:192.0.2.1");
+}
+
 TEST(ClientHelloPeek, RefusesNamesThatWouldLieInALogOrACertificate) {
-  for (const std::string& name : {std::string("a\0b", 3), std::string("a b"), std::string("a\nb"),
-                                  std::string("\xc3\xa9"), std::string("a/b"), std::string(), std::string(254, 'a')}) {
+  const std::string long_label = std::string(64, 'a') + ".test";
+  for (const std::string& name :
+       {std::string("a b"), std::string("a\nb"), std::string("\xc3\xa9"), std::string("a/b"), std::string("*"),
+        std::string("*.a.test"), std::string("a..b"), std::string("."), std::string(":"), std::string("fd81::2%eth0"),
+        std::string("[a.test]"), std::string("[192.0.2.1]"), std::string("[]"), std::string("["),
+        std::string("fd81::2]"), std::string("[fd81::2]:443"), long_label, std::string(254, 'a')}) {
+    const Peek result = peek(sni(name) + extension(16, u16(3) + "\x02h2"));
+    EXPECT_EQ(result.verdict, Verdict::Hello) << name;
+    EXPECT_EQ(result.hello.sni, "") << name;
+    EXPECT_EQ(result.hello.alpn, std::vector<std::string>{"h2"}) << name;
+  }
+}
+
+TEST(ClientHelloPeek, NamesThatNoHandshakeTakesAreMalformed) {
+  for (const std::string& name : {std::string("a\0b", 3), std::string(), std::string(256, 'a')}) {
     const Peek result = peek(sni(name));
     EXPECT_EQ(result.verdict, Verdict::Malformed);
     EXPECT_EQ(result.reason, "bad server_name extension");
+  }
+  const auto entry = [](const std::string& name) { return std::string(1, '\0') + u16(name.size()) + name; };
+  for (const char* first : {"a.test", "*"}) {
+    const std::string list = entry(first) + entry("b.test");
+    EXPECT_EQ(peek(extension(0, u16(list.size()) + list)).reason, "bad server_name extension") << "two of a type";
   }
 }
 

@@ -214,6 +214,23 @@ TEST(TlsSession, ResumesThroughOneKeyRotationButNotTwo) {
   EXPECT_FALSE(resumed_after(std::chrono::hours(25)));
 }
 
+// Leaves are ECDSA alone; docs/LIMITS.md says what such a client sees.
+TEST(TlsSession, AClientThatTakesRsaAloneIsToldOfAHandshakeFailure) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    World world;
+    SSL_CTX_set_max_proto_version(world.trust->get(), version);
+    SSL_CTX_set_cipher_list(world.trust->get(), "ECDHE-RSA-AES128-GCM-SHA256");
+    SSL_CTX_set1_sigalgs_list(world.trust->get(), "rsa_pss_rsae_sha256:RSA+SHA256");
+    auto client = world.connect();
+    auto server = world.accept(leaf_for("api.test"));
+    Pump pump{*client, *server};
+    EXPECT_FALSE(pump.run());
+    ASSERT_TRUE(client->failure());
+    EXPECT_TRUE(client->failure()->detail.contains("alert handshake failure")) << client->failure()->detail;
+    EXPECT_FALSE(server->peer_rejected_certificate());
+  }
+}
+
 TEST(TlsSession, AClientWithoutOurCaIsReportedAsRejectingTheCertificate) {
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
     World world;

@@ -142,6 +142,22 @@ TEST(WebSocket, OverTlsItIsRecordedAndReplayedTheSame) {
   EXPECT_EQ(ask(), recorded);
 }
 
+TEST(WebSocket, AResetComesBehindEverythingInReplayToo) {
+  for (const std::string scheme : {"ws", "wss"}) {
+    Captured captured;
+    WebSocketServer server(captured.lab(), "python",
+                           scheme == "ws" ? WebSocketServer::Wire::Clear : WebSocketServer::Wire::Tls);
+    const auto ask = [&] { return talk(captured.seat(), "/reset", {"go", "stay"}, scheme + "://v4.origin.test"); };
+    const auto recorded = ask();
+    EXPECT_EQ(recorded.size(), 302U) << scheme;  // the echo, 300, and how it ended
+    EXPECT_EQ(recorded.back(), "closed 1006 ");
+    server.stop();
+    captured.replay();
+    EXPECT_TRUE(ask() == recorded) << scheme;
+    EXPECT_EQ(captured.daemon().metric("tapdeck_misses_total"), 0.0);
+  }
+}
+
 // Extended CONNECT on either side of us, and what a client of one version recorded is replayed to one of the other.
 TEST(WebSocket, OverHttp2OnEitherSideItIsRecordedAndReplayedTheSame) {
   DaemonOptions options;

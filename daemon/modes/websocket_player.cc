@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "daemon/modes/break_off.h"
 #include "daemon/modes/websocket_recorder.h"
 
 namespace tapdeck::modes {
@@ -69,6 +70,8 @@ net::Task<Result<void>> WebSocketPlayer::run() {
   auto played = co_await play();
   tasks_.cancel();
   while (tasks_.size() > 0) co_await tasks_.join();
+  idle_.clear();  // what is left to do has a limit of its own
+  if (breaks_off_) co_await break_off(exchange_, reset_code_of(recording_));
   co_return played;
 }
 
@@ -168,11 +171,18 @@ std::optional<WebSocketPlayer::Closing> WebSocketPlayer::closing() const {
     return Closing{client_close_->code, {}};
   }
   if (!script_.is_over()) return std::nullopt;
-  if (script_.close() && !script_.client_closes_first()) return Closing{script_.close()->code, script_.close()->reason};
+  if (script_.close() && !script_.client_closes_first()) {
+    return Closing{script_.close()->code, script_.close()->reason, client_answers_close()};
+  }
   if (!script_.close() && recording_.outcome.kind == OutcomeKind::Incomplete && !client_left()) {
     return Closing{ws::kInternal, "the recording ends here: " + recording_.outcome.reason};
   }
   return std::nullopt;
+}
+
+// Else the connection was over before the client could, and is so again: clients tell the difference (aiohttp: 1006).
+bool WebSocketPlayer::client_answers_close() const {
+  return script_.client_closes() || recording_.outcome.kind != OutcomeKind::Complete;
 }
 
 // Between messages or inside one: it is for the client to leave again.
@@ -203,10 +213,8 @@ net::Task<Result<void>> WebSocketPlayer::play() {
     auto sent = co_await send_due();
     if (!sent) co_return sent;
     if (const auto end = closing()) co_return co_await say_close(*end);
-    if (ends_without_close() && recording_.outcome.kind == OutcomeKind::Reset) {
-      exchange_.reset(reset_code_of(recording_));
-      co_return Result<void>{};
-    }
+    breaks_off_ = ends_without_close() && recording_.outcome.kind == OutcomeKind::Reset;
+    if (breaks_off_) co_return Result<void>{};
     if (client_ended_ || ends_without_close()) break;
     wake_when_due();
     co_await changed_.wait();
@@ -227,6 +235,8 @@ net::Task<Result<void>> WebSocketPlayer::say_close(const Closing& closing) {
   auto written = co_await exchange_.write_body(piece);
   if (written) written = co_await exchange_.flush();
   if (!written) co_return written;
+  const http::Headers no_trailers;
+  if (!closing.awaits_answer) co_return exchange_.end(no_trailers);
   // The server ends the connection, but only when the client has had its word (RFC 6455 7.1.1).
   const asio::any_io_executor executor = co_await asio::this_coro::executor;
   net::Deadline patience(executor, [this] {
@@ -239,7 +249,6 @@ net::Task<Result<void>> WebSocketPlayer::say_close(const Closing& closing) {
     const bool wanted = co_await net::is_wanted();
     if (!wanted) break;
   }
-  const http::Headers no_trailers;
   co_return exchange_.end(no_trailers);
 }
 

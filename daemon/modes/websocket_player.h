@@ -27,6 +27,7 @@ class WebSocketPlayer {
   struct Closing {
     uint16_t code = ws::kNoStatus;
     std::string reason;
+    bool awaits_answer = true;  // the client's Close, before the connection ends
   };
   net::Task<> read_client();
   void take(const ws::Message& message);
@@ -36,6 +37,7 @@ class WebSocketPlayer {
   void append(const WebSocketScript::Line& line);
   // What ends the connection at this point of the play; nullopt: nothing yet.
   [[nodiscard]] std::optional<Closing> closing() const;
+  [[nodiscard]] bool client_answers_close() const;
   [[nodiscard]] bool client_left() const;
   [[nodiscard]] bool ends_without_close() const;
   net::Task<Result<void>> play();
@@ -60,6 +62,7 @@ class WebSocketPlayer {
   std::optional<Closing> verdict_;  // a message or a frame that cannot be
   std::optional<ws::Message> client_close_;
   bool client_ended_ = false;
+  bool breaks_off_ = false;  // all is said, and the origin's reset is next
 };
 
 }  // namespace tapdeck::modes

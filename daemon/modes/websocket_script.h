@@ -56,6 +56,8 @@ class WebSocketScript {
   // The origin's Close, if it sent one, and whether the client's came before it.
   [[nodiscard]] const std::optional<Close>& close() const { return close_; }
   [[nodiscard]] bool client_closes_first() const { return client_closes_first_; }
+  // The client's Close was recorded, before or after the origin's.
+  [[nodiscard]] bool client_closes() const { return client_closed_; }
 
  private:
   struct Asked {

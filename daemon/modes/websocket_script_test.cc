@@ -141,8 +141,11 @@ TEST(WebSocketScript, ControlFramesAreNoQuestionsAndClosesAreApart) {
   EXPECT_EQ(script.close()->code, 1001);
   EXPECT_EQ(script.close()->reason, "bye");
   EXPECT_FALSE(script.client_closes_first());
+  EXPECT_TRUE(script.client_closes());
   Tale other = Tale().say(BodySide::Request, Kind::Close, "", 1000).say(BodySide::Response, Kind::Close, "", 1000);
   EXPECT_TRUE(other.script(options(WebSocketMode::Matched)).client_closes_first());
+  Tale third = Tale().say(BodySide::Response, Kind::Close, "", 1000);
+  EXPECT_FALSE(third.script(options(WebSocketMode::Matched)).client_closes());
 }
 
 }  // namespace

@@ -1,12 +1,12 @@
 // Long answers that broke off in the middle, replayed to clients that read late: every byte, then the reset.
 #include <gmock/gmock.h>
-#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <linux/sockios.h>
 
 #include "daemon/server/h2_wire.h"
+#include "daemon/server/late_reader.h"
 #include "daemon/server/worker_rig.h"
 
 namespace tapdeck::server {
@@ -34,7 +34,7 @@ struct BrokenTape {
   explicit BrokenTape(RigOptions options) : rig(std::move(options)) {
     ScriptedOrigin origin(break_off_late);
     rig.go_to(origin.endpoint());
-    EXPECT_EQ(rig.ask(kAskLong).size(), kLongHead.size() + kLongBytes + std::string_view("<RST>").size()) << "live";
+    EXPECT_THAT(rig.ask(kAskLong), testing::EndsWith("<RST>")) << "live, perhaps before it had read all";
     EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
     const auto page = tls::testing::must(rig.store->list_recordings({}));
     EXPECT_EQ(page.items.at(0).outcome.kind, store::Outcome::Kind::Reset);
@@ -50,29 +50,6 @@ RigOptions long_from_h1() {
   route.upstream_http = config::UpstreamHttp::V1;
   options.config.routes.push_back(std::move(route));
   return options;
-}
-
-Wire connect_narrow(const Endpoint& to) {
-  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const int buffer = 65536;
-  setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
-  sockaddr_storage address{};
-  const socklen_t size = to.to_sockaddr(address);
-  EXPECT_EQ(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
-  return Wire(std::move(fd));
-}
-
-// Nothing more comes unless some of it is read.
-bool is_full(int fd) {
-  int before = -1;
-  int quiet = 0;
-  return eventually([&] {
-    int now = 0;
-    ::ioctl(fd, FIONREAD, &now);
-    quiet = now == before ? quiet + 1 : 0;
-    before = now;
-    return quiet > 8;
-  });
 }
 
 TEST(BrokenReader, OverHttp1GetsWhatTheKernelHeldForIt) {

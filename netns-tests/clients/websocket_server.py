@@ -1,10 +1,13 @@
 # A WebSocket server of the `websockets` library: echoes. /small takes messages up to 4096 bytes, /close-CODE
-# closes with that code after the first message, /push sends before it is asked.
+# closes with that code after the first message, /push sends before it is asked, /reset answers the first message with
+# 300 long ones and ends by a RST when the client has them.
 # Usage: websocket_server.py PORT [CERTIFICATE KEY]
 import asyncio
 import http
 import ssl
+import struct
 import sys
+from socket import SO_LINGER, SOL_SOCKET
 
 import websockets
 from websockets.extensions import permessage_deflate
@@ -19,6 +22,13 @@ async def talk(socket, path):
             await socket.send(message)
             if path.startswith("/close-"):
                 await socket.close(int(path[7:11]), "as asked")
+            if path.startswith("/reset"):
+                for number in range(300):
+                    await socket.send(f"{number} {'.' * 4000}")
+                await (await socket.ping())
+                connection = socket.transport.get_extra_info("socket")
+                connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+                socket.transport.abort()
     except websockets.ConnectionClosed:
         pass
 

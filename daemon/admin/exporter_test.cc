@@ -114,6 +114,11 @@ TEST(Exporter, ActiveConnectionsAndRequestsShowTheirLabels) {
             std::string::npos);
 }
 
+TEST(Exporter, NoSeriesIsThereForAWayOfCaptureThatIsNotBuilt) {
+  MetricsRegistry registry;
+  EXPECT_EQ(render_metrics(registry).find("path=\"netns\""), std::string::npos);
+}
+
 TEST(Exporter, PromtoolFindsNothingToComplainAbout) {
   MetricsRegistry registry;
   ignore(registry.target_slot("web"), "named, so that its series show");

@@ -168,7 +168,6 @@ enum class Counter : uint16_t {
 enum class Gauge : uint16_t {
   ActiveCgroup,
   ActiveTc,
-  ActiveNetns,
   ActiveExplicit,  // tapdeck_active_connections, returns to 0
   UpstreamIdle,    // pooled upstream connections
   // From sources.
@@ -180,7 +179,6 @@ enum class Gauge : uint16_t {
   LeaseDeadline,
   AttachedCgroup,
   AttachedTc,
-  AttachedNetns,
   Listeners,
   Targets,
   Workers,

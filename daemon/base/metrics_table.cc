@@ -209,7 +209,6 @@ constexpr MetricRow<Counter> kCounters[] = {
 constexpr MetricRow<Gauge> kGauges[] = {
     {Gauge::ActiveCgroup, "tapdeck_active_connections", "Client connections open now.", {{{"path", "cgroup"}}}},
     {Gauge::ActiveTc, "tapdeck_active_connections", "", {{{"path", "tc"}}}},
-    {Gauge::ActiveNetns, "tapdeck_active_connections", "", {{{"path", "netns"}}}},
     {Gauge::ActiveExplicit, "tapdeck_active_connections", "", {{{"path", "explicit"}}}},
     {Gauge::UpstreamIdle, "tapdeck_upstream_idle_connections", "Upstream connections waiting in the pools."},
     {Gauge::StoreBytes, "tapdeck_store_bytes",
@@ -222,7 +221,6 @@ constexpr MetricRow<Gauge> kGauges[] = {
      "When the kernel programs stop trusting this daemon unless it renews its lease."},
     {Gauge::AttachedCgroup, "tapdeck_bpf_attached", "Kernel programs attached by this daemon.", {{{"path", "cgroup"}}}},
     {Gauge::AttachedTc, "tapdeck_bpf_attached", "", {{{"path", "tc"}}}},
-    {Gauge::AttachedNetns, "tapdeck_bpf_attached", "", {{{"path", "netns"}}}},
     {Gauge::Listeners, "tapdeck_listeners", "Listening sockets over all network namespaces."},
     {Gauge::Targets, "tapdeck_targets", "Targets that are attached now."},
     {Gauge::Workers, "tapdeck_workers", "Worker threads."},

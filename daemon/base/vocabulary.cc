@@ -22,8 +22,6 @@ std::string_view to_string(CapturePath path) {
       return "cgroup";
     case CapturePath::Tc:
       return "tc";
-    case CapturePath::Netns:
-      return "netns";
     case CapturePath::Explicit:
       return "explicit";
   }

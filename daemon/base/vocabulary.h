@@ -21,8 +21,8 @@ enum class Mode : uint8_t {
 inline constexpr size_t kModeCount = 4;
 
 // How a flow came to us: docs/ARCHITECTURE.md, "Capture".
-enum class CapturePath : uint8_t { Cgroup, Tc, Netns, Explicit };
-inline constexpr size_t kCapturePathCount = 4;
+enum class CapturePath : uint8_t { Cgroup, Tc, Explicit };
+inline constexpr size_t kCapturePathCount = 3;
 
 // How an exchange ended, as metrics, log and summary count it. Every exchange has exactly one.
 enum class Outcome : uint8_t {

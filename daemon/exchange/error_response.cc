@@ -161,7 +161,7 @@ std::string text_of(const Error& error) {
 }  // namespace
 
 void note_failure(Facts& facts, const Error& error) {
-  if (error.code == Code::Cancelled && !facts.error.empty()) return;
+  if (!facts.error.empty()) return;
   facts.error = name_of(error, facts);
   facts.error_detail = facts.error == "client_gone" ? "the client left" : text_of(error);
 }

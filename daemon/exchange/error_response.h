@@ -23,7 +23,8 @@ namespace tapdeck::exchange {
 [[nodiscard]] std::string_view name_of(const Error& error);
 // The same, when the exchange was stopped because its client had left.
 [[nodiscard]] std::string_view name_of(const Error& error, const Facts& facts);
-// Error and detail of the exchange. A coroutine that is stopped does not know why: what was said before stays.
+// Error and detail of the exchange. What was said first stays: what fails behind it fails because of it, or does not
+// know why.
 void note_failure(Facts& facts, const Error& error);
 // {"error":name,"detail":...,"destination":...}; control bytes escaped.
 [[nodiscard]] std::string json_of(const Error& error, std::string_view destination);

@@ -133,6 +133,7 @@ net::Task<std::unique_ptr<net::Stream>> Connection::reach_plain() {
   context_.metrics.add(connected.error().code == Code::Timeout ? Counter::UpstreamTimeout : Counter::UpstreamRefused);
   log::peer(log::Level::Info, "tunnel.dial_failed", "the origin of a tunnel could not be reached",
             {{"destination", flow_.destination_text()}, {"error", connected.error().message()}});
+  context_.pool.expect_failure(key, flow_.connection, connected.error());  // should it ask by HTTP after all
   co_return nullptr;
 }
 

@@ -30,10 +30,11 @@ net::Task<std::unique_ptr<upstream::Lane>> Connection::reach_tls() {
   auto acquired = co_await context_.pool.acquire(key, upstream::Fresh::Yes, asker);
   if (acquired.lane != nullptr && acquired.lane->whole() != nullptr) co_return std::move(acquired.lane);
   const Error& error = acquired.error;
+  const auto failed_at = acquired.failed_at.value_or(exchange::Clock::now());
   if (error.origin == Origin::Upstream) context_.metrics.add(exchange::counter_of(error));
   log::peer(log::Level::Info, "tunnel.dial_failed", "the origin of a tunnel could not be reached",
             {{"destination", flow_.destination_text()}, {"error", error.message()}});
-  context_.pool.expect_failure(key, flow_.connection, error);  // should it ask by HTTP after all
+  context_.pool.expect_failure(key, flow_.connection, error, failed_at);  // should it ask by HTTP after all
   co_return nullptr;
 }
 

@@ -340,8 +340,12 @@ TEST(Keepalive, AnOriginThatClosesAReusedConnectionIsAskedAgainForGetButNotForPo
   EXPECT_EQ(rig.ask(kGet), with_length("x") + "<EOF>") << "sent again on a fresh connection";
   EXPECT_EQ(answered, 2);
   const std::string post = "POST /a HTTP/1.1\r\nHost: api.test\r\nContent-Length: 0\r\n\r\n";
-  expect_failure(rig.ask(post), 502, "upstream_truncated", origin.endpoint());
-  EXPECT_EQ(answered, 2) << "a POST is never sent twice";
+  EXPECT_EQ(rig.ask(post), with_length("x") + "<EOF>") << "a client's first goes out over a connection of its own";
+  EXPECT_EQ(answered, 3);
+  const std::string answers = rig.ask(kGet + post);
+  ASSERT_TRUE(answers.starts_with(with_length("x"))) << answers;
+  expect_failure(answers.substr(with_length("x").size()), 502, "upstream_truncated", origin.endpoint());
+  EXPECT_EQ(answered, 4) << "a POST is never sent twice";
 }
 
 }  // namespace

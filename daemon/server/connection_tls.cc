@@ -200,10 +200,13 @@ net::Task<bool> Connection::accept_tls(Intercept plan, const tls::ClientHello& h
       transport_->close();
       co_return false;
     }
-    log::peer(log::Level::Warn, rejected ? "tls.client_rejected_ca" : "tls.client_handshake_failed",
-              rejected ? "the client does not trust the tapdeck CA (tapdeck ca show; tapdeck targets says what it saw)"
-                       : "a client's TLS handshake failed",
-              {{"sni", hello.sni}, {"client", flow_.client.to_string()}, {"error", shaken.error().message()}});
+    log::peer(
+        log::Level::Warn, rejected ? "tls.client_rejected_ca" : "tls.client_handshake_failed",
+        rejected
+            ? "the client refused the certificate made for it: it does not trust the tapdeck CA (tapdeck ca export), "
+              "or demands more than that"
+            : "a client's TLS handshake failed",
+        {{"sni", hello.sni}, {"client", flow_.client.to_string()}, {"error", shaken.error().message()}});
     transport_->close();
     co_return false;
   }

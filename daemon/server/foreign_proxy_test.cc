@@ -60,6 +60,43 @@ TEST_P(ForeignProxy, IsAskedForEachTunnelAndItsRefusalAnswersNoneInReplay) {
 
 INSTANTIATE_TEST_SUITE_P(, ForeignProxy, testing::Values(Mode::Record, Mode::Hybrid));
 
+// Sent without waiting for the answer, and late: meant for the tunnel, and never read as the next request.
+TEST(ForeignProxyMiss, WhatFollowsARefusedConnectIsNoRequest) {
+  RigOptions options;
+  options.mode = Mode::Replay;
+  WorkerRig rig(std::move(options));
+  rig.go_to(local_endpoint(listen_on_loopback().get()));
+  Wire wire = rig.connect();
+  EXPECT_TRUE(wire.write(kConnect + "\r\n"));
+  const std::string head = wire.read_until("\r\n\r\n");
+  EXPECT_THAT(head, StartsWith("HTTP/1.1 502"));
+  EXPECT_THAT(head, HasSubstr("\r\nConnection: close\r\n"));
+  EXPECT_TRUE(wire.write("GET /inside HTTP/1.1\r\nHost: api.test\r\n\r\n"));
+  wire.half_close();
+  EXPECT_THAT(wire.rest(), Not(HasSubstr("HTTP/1.1")));
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
+  EXPECT_EQ(rig.outcomes(Mode::Replay, Outcome::Missed), 1U);
+}
+
+// A handshake of several steps (NTLM, Negotiate) belongs to the connection.
+TEST(ForeignProxyMiss, WhoIsAskedForCredentialsSendsThemOnTheSameConnection) {
+  WorkerRig rig;
+  ScriptedOrigin origin([](Wire& wire) {
+    while (!wire.read_until("\r\n\r\n").contains("Proxy-Authorization")) {
+      if (!wire.write("HTTP/1.1 407 Who\r\nContent-Length: 0\r\n\r\n")) return ScriptedOrigin::End::Close;
+    }
+    wire.write("HTTP/1.1 200 Connection established\r\n\r\n");
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  EXPECT_TRUE(wire.write(kConnect + "\r\n"));
+  EXPECT_THAT(wire.read_until("\r\n\r\n"), StartsWith("HTTP/1.1 407"));
+  EXPECT_TRUE(wire.write(kConnect + kAuthorization + "\r\n"));
+  EXPECT_THAT(wire.read_until("\r\n\r\n"), StartsWith("HTTP/1.1 200"));
+  EXPECT_EQ(origin.connections(), 1U);
+}
+
 TEST(ForeignProxyMiss, AnOriginMayStillBeAskedForATunnel) {
   RigOptions options;
   options.mode = Mode::Replay;

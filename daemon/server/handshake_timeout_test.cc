@@ -1,6 +1,7 @@
 // TLS handshakes that stall, on either side of the proxy: limits.tls_timeout ends them and is counted.
 #include <gmock/gmock.h>
 
+#include "daemon/server/h2_wire.h"
 #include "daemon/server/worker_rig.h"
 
 namespace tapdeck::server {
@@ -66,6 +67,39 @@ TEST(HandshakeTimeout, AMuteOriginIsNotDialledAgainForAClientThatWasSilentFirst)
   EXPECT_THAT(client.read_until("}\n"), StartsWith("HTTP/1.1 504 Gateway Timeout\r\n"));
   EXPECT_EQ(origin.connections(), 1U);
   client.close();
+}
+
+TEST(HandshakeTimeout, AMuteOriginIsNotDialledAgainForTheFirstStreams) {
+  for (const Mode mode : {Mode::Record, Mode::Hybrid}) {
+    RigOptions options = patience(std::chrono::milliseconds(400));
+    options.mode = mode;
+    WorkerRig rig(std::move(options));
+    ScriptedOrigin origin(stay_mute);
+    rig.go_to(origin.endpoint());
+    Wire raw = rig.connect();
+    ASSERT_TRUE(raw.start_tls(rig.client_ssl(WorkerRig::Trust::OurCa, "\x02h2")));
+    H2Wire client(raw, http::Role::Client);
+    const auto ask = [&client](int number) {
+      http::RequestHead head;
+      head.method = "GET";
+      head.target = "/" + std::to_string(number);
+      head.scheme = "https";
+      head.authority = kHost;
+      head.version = http::Version::Http2;
+      EXPECT_TRUE(client.codec().send_request(head, http::EndStream::Yes));
+    };
+    for (int i = 0; i < 5; ++i) ask(i);
+    client.flush();
+    std::string all;
+    for (int i = 0; i < 5; ++i) all += client.until("END") + '\n';
+    for (const int stream : {1, 3, 5, 7, 9}) EXPECT_THAT(all, HasSubstr("HEAD " + std::to_string(stream) + " 504"));
+    EXPECT_EQ(origin.connections(), 1U) << to_string(mode);
+    ask(5);
+    client.flush();
+    EXPECT_THAT(client.until("END 11"), HasSubstr("HEAD 11 504"));
+    EXPECT_EQ(origin.connections(), 2U) << "who comes later asks anew";
+    raw.close();
+  }
 }
 
 TEST(HandshakeTimeout, AnOriginThatIsBackIsReachedByTheNextRequest) {

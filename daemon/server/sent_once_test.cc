@@ -98,24 +98,69 @@ TEST(SentOnce, AnHttp2RequestWhoseAnswerIsNotTaken) {
   raw.close();
 }
 
+ScriptedOrigin::End require_http11(Wire& raw) {
+  H2Wire wire(raw, http::Role::Server);
+  while (true) {
+    const std::string what = wire.next();
+    if (what == "EOF" || what.starts_with("ERROR")) return ScriptedOrigin::End::Close;
+    if (!what.starts_with("END")) continue;
+    wire.codec().reset(static_cast<http::StreamId>(std::stoul(what.substr(4))), http::ResetCode::Http11Required);
+    wire.flush();
+  }
+}
+
 TEST(SentOnce, AnOriginThatRequiresHttp11SaysSoToItsClient) {
   WorkerRig rig;
-  ScriptedOrigin origin([](Wire& raw) {
-    H2Wire wire(raw, http::Role::Server);
-    while (true) {
-      const std::string what = wire.next();
-      if (what == "EOF" || what.starts_with("ERROR")) return ScriptedOrigin::End::Close;
-      if (!what.starts_with("END")) continue;
-      wire.codec().reset(static_cast<http::StreamId>(std::stoul(what.substr(4))), http::ResetCode::Http11Required);
-      wire.flush();
-    }
-  });
+  ScriptedOrigin origin(require_http11);
   rig.go_to(origin.endpoint());
   Wire raw = rig.connect();
   H2Wire client(raw, http::Role::Client);
   client.request("POST", "/", "x");
   EXPECT_EQ(client.until("RESET 1"), "RESET 1 13");
   raw.close();
+}
+
+RigOptions over_http2() {
+  RigOptions options;
+  options.config.routes.emplace_back().upstream_http = config::UpstreamHttp::V2;
+  return options;
+}
+
+// Its client cannot be told so: it speaks HTTP/1.1 already.
+TEST(SentOnce, AnOriginThatRequiresHttp11IsAskedSoForAClientOfThat) {
+  WorkerRig rig(over_http2());
+  std::atomic<int> begun{0};
+  std::atomic<int> asked{0};
+  const ScriptedOrigin::Script speak_http1 = http_origin([&](const std::string& request) {
+    ++asked;
+    EXPECT_THAT(request, testing::EndsWith("\r\n\r\nabc"));
+    return with_length("got it");
+  });
+  ScriptedOrigin origin([&](Wire& raw) { return ++begun == 1 ? require_http11(raw) : speak_http1(raw); });
+  rig.go_to(origin.endpoint());
+  Wire client = rig.connect();
+  for (int turn = 1; turn <= 2; ++turn) {
+    client.write("POST /a HTTP/1.1\r\nHost: api.test\r\nContent-Length: 3\r\n\r\nabc");
+    EXPECT_THAT(client.read_until("got it"), testing::StartsWith("HTTP/1.1 200 OK\r\n"));
+    EXPECT_EQ(asked, turn);
+  }
+  EXPECT_EQ(begun, 2) << "known from the first request on";
+  client.close();
+}
+
+TEST(SentOnce, ALongRequestIsNotAskedAgainOverHttp11) {
+  WorkerRig rig(over_http2());
+  ScriptedOrigin origin(require_http11);
+  rig.go_to(origin.endpoint());
+  const std::string body(300'000, 'b');
+  Wire client = rig.connect();
+  client.write("POST /a HTTP/1.1\r\nHost: api.test\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+               body);
+  const std::string answer = client.read_until("}\n");
+  EXPECT_THAT(answer, testing::StartsWith("HTTP/1.1 502 "));
+  EXPECT_THAT(answer, HasSubstr("\"error\":\"upstream_reset\""));
+  EXPECT_EQ(origin.connections(), 1U);
+  client.close();
 }
 
 }  // namespace

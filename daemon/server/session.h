@@ -71,7 +71,7 @@ class Session final : private transport::OutputSource {
   void dispatch(const http::Event& event);
   void begin_exchange(const http::HeadReceived& head);
   net::Task<> serve(StreamExchange* exchange);  // runs the handler in a coroutine of its own
-  void time_out(StreamExchange& exchange);      // 504 if no response has begun, else broken off
+  void time_out(StreamExchange& exchange);      // 408 or 504 if no response has begun, else broken off
   void finish(StreamExchange* exchange);
   // Breaks a response off: its stream where the codec has streams, else the connection.
   void give_up(StreamExchange& exchange, http::ResetCode code, const Error& error);

@@ -91,13 +91,19 @@ bool Session::answer_stalled(const Error& error) {
 
 void Session::time_out(StreamExchange& exchange) {
   context_.metrics->add(Counter::LimitRequestTimeout);
-  const Error error{Code::Timeout, "the exchange took longer than limits.request_timeout", Origin::Upstream, Retry::No,
-                    0};
+  // An origin that has not been asked all of it yet is not what takes so long.
+  const bool is_asked = exchange.request_is_complete();
+  const Error error{Code::Timeout, "the exchange took longer than limits.request_timeout",
+                    is_asked ? Origin::Upstream : Origin::Downstream, Retry::No, 0};
   exchange.facts().error = exchange::name_of(error);
   exchange.facts().error_detail = error.message();
   if (exchange.response_started()) {
     give_up(exchange, http::ResetCode::Cancel, error);
   } else {
+    if (!is_asked && !codec_->is_multiplexed()) {  // the rest of the body is no next request
+      draining_ = refused_ = true;
+      codec_->start_drain();
+    }
     exchange.answer_failure(error);
   }
   group_.cancel(exchange.task());

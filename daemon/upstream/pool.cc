@@ -13,6 +13,11 @@ constexpr std::chrono::milliseconds kRefusalTtl{1000};
 constexpr std::chrono::milliseconds kFailureTtl{2000};
 // Verdicts are a few hundred bytes; beyond this many origins a worker forgets them all and learns again.
 constexpr size_t kMaxVerdicts = 8192;
+
+Key over_h1(Key key) {
+  key.alpn = key.security == Security::Tls ? "http/1.1" : "";
+  return key;
+}
 }  // namespace
 
 Pool::Pool(DialContext& context, PoolOptions options) : context_(context), options_(options), group_(context.executor) {
@@ -65,17 +70,21 @@ size_t Pool::shared() const {
   return count;
 }
 
-std::unique_ptr<Connection> Pool::take(const Key& key) {
+// The newest.
+std::unique_ptr<Connection> Pool::take(const Key& key, Whose whose, ClientId client) {
   const auto found = by_key_.find(key);
   if (found == by_key_.end()) return nullptr;
+  auto& waiting = found->second;
   std::unique_ptr<Connection> taken;
-  while (taken == nullptr && !found->second.empty()) {
-    Idle idle = std::move(found->second.back());
-    found->second.pop_back();
+  for (size_t i = waiting.size(); taken == nullptr && i-- > 0;) {
+    const Connection& here = *waiting[i].connection;
+    if (whose == Whose::MadeForIt && (here.client != client || here.has_served())) continue;
+    Idle idle = std::move(waiting[i]);
+    waiting.erase(waiting.begin() + static_cast<ptrdiff_t>(i));
     note_idle(-1);
     if (!is_stale(idle, Clock::now()) && idle.connection->is_quiet()) taken = std::move(idle.connection);
   }
-  if (found->second.empty()) by_key_.erase(found);
+  if (waiting.empty()) by_key_.erase(found);
   return taken;
 }
 
@@ -142,7 +151,11 @@ std::unique_ptr<Lane> Pool::reuse(const Key& key, Asker asker) {
     if (connection != nullptr) return lend(*connection, asker);
   }
   auto pooled = take_bound(key, asker.client);
-  if (pooled == nullptr) pooled = take(key);
+  if (pooled == nullptr) {
+    const auto known = clients_.find(asker.client);
+    const bool is_first = known != clients_.end() && !known->second.has_asked;
+    pooled = take(key, asker.sends == Sends::Once && is_first ? Whose::MadeForIt : Whose::Anybodys, asker.client);
+  }
   if (pooled == nullptr) return nullptr;
   // One that was dialled to learn what to tell this client, and has served nobody, is new to it.
   pooled->reused = pooled->has_served() || asker.client == 0 || pooled->client != asker.client;
@@ -150,6 +163,12 @@ std::unique_ptr<Lane> Pool::reuse(const Key& key, Asker asker) {
   pooled->was_bound = pooled->is_bound();
   if (asker.bound == Bound::Yes) pooled->bind();
   return pooled;
+}
+
+void Pool::note_asked(Asker asker) {
+  if (asker.sends == Sends::Nothing) return;
+  const auto known = clients_.find(asker.client);
+  if (known != clients_.end()) known->second.has_asked = true;
 }
 
 std::list<Pool::Dialing>::iterator Pool::dialing(const Key& key) {
@@ -174,22 +193,36 @@ net::Task<std::optional<Error>> Pool::wait_for(std::list<Dialing>::iterator dial
 
 std::unique_ptr<Lane> Pool::try_acquire(const Key& key, Asker asker) {
   auto lane = reuse(key, asker);
+  if (lane != nullptr) note_asked(asker);
   if (lane != nullptr && lane->reused) context_.metrics->add(Counter::UpstreamReused);
   if (lane != nullptr && !failed_.empty()) failed_.erase(asker.client);
   return lane;
 }
 
-void Pool::expect_failure(const Key& key, ClientId client, Error error) {
+void Pool::expect_failure(const Key& key, ClientId client, Error error, Clock::time_point at) {
   if (!clients_.contains(client) || error.origin != Origin::Upstream || error.code == Code::Cancelled) return;
-  failed_.insert_or_assign(client, Failed{key, std::move(error), Clock::now()});
+  failed_.insert_or_assign(client, Failed{key, std::move(error), at});
 }
 
-std::optional<Error> Pool::take_failure(const Key& key, ClientId client) {
+const Pool::Failed* Pool::find_failure(const Key& key, Asker asker) {
+  const auto found = failed_.find(asker.client);
+  if (found == failed_.end() || found->second.key != key) return nullptr;
+  Failed& failed = found->second;
+  if (asker.since > failed.told_at || Clock::now() - failed.at >= kFailureTtl) {
+    failed_.erase(found);
+    return nullptr;
+  }
+  if (!std::exchange(failed.is_told, true)) group_.spawn(note_told(asker.client));
+  return &failed;
+}
+
+// Streams that arrived together begin one after the other, each as far as it gets without waiting: only behind all of
+// them has the first been told.
+net::Task<> Pool::note_told(ClientId client) {
+  co_await net::end_of_turn(context_.executor);
   const auto found = failed_.find(client);
-  if (found == failed_.end() || found->second.key != key) return std::nullopt;
-  const Failed failed = std::move(failed_.extract(found).mapped());
-  if (Clock::now() - failed.at >= kFailureTtl) return std::nullopt;
-  return failed.error;
+  const bool is_same = found != failed_.end() && found->second.is_told;  // not one that was kept since
+  if (is_same) found->second.told_at = Clock::now();
 }
 
 net::Task<Acquired> Pool::acquire(Key key, Fresh fresh, Asker asker) {
@@ -197,8 +230,9 @@ net::Task<Acquired> Pool::acquire(Key key, Fresh fresh, Asker asker) {
     Acquired acquired;
     if (fresh == Fresh::No) acquired.lane = try_acquire(key, asker);
     if (acquired.lane != nullptr) co_return acquired;
-    if (auto failed = take_failure(key, asker.client)) {
-      acquired.error = std::move(*failed);
+    if (const Failed* failed = find_failure(key, asker)) {
+      acquired.error = failed->error;
+      acquired.failed_at = failed->at;
       co_return acquired;
     }
     if (fresh == Fresh::Yes) break;
@@ -244,6 +278,7 @@ net::Task<Acquired> Pool::dial_new(Key key, Asker asker) {
     acquired.lane->client = asker.client;
     if (asker.bound == Bound::Yes) acquired.lane->bind();
   }
+  if (acquired.lane != nullptr) note_asked(asker);
   if (announced) {
     mine->over = true;
     // That its own client left says nothing to those who wait: one of them dials anew.
@@ -333,6 +368,19 @@ const Verdict* Pool::recent(const Key& key) const {
 void Pool::remember(const Key& key, Verdict verdict) {
   if (verdicts_.size() >= kMaxVerdicts) verdicts_.clear();
   verdicts_[key] = {std::move(verdict), Clock::now()};
+}
+
+Key Pool::require_h1(const Key& key) {
+  if (h1_required_.size() >= kMaxVerdicts) h1_required_.clear();
+  h1_required_[key] = Clock::now();
+  return over_h1(key);
+}
+
+Key Pool::as_required(Key key) const {
+  if (h1_required_.empty()) return key;
+  const auto found = h1_required_.find(key);
+  if (found == h1_required_.end() || Clock::now() - found->second >= options_.verify_ttl) return key;
+  return over_h1(std::move(key));
 }
 
 }  // namespace tapdeck::upstream

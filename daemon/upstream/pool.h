@@ -47,16 +47,24 @@ struct Verdict {
 enum class Fresh { No, Yes };
 enum class Bound { No, Yes };  // Yes: the request carries an identity that its connection keeps
 
+// What is to go out over a lane. A request that may not be sent twice (Once) and is the first of its client connection
+// gets no h1 connection that others have used, which its origin may be closing this moment: without us it would have
+// gone out over one of its own.
+enum class Sends { Nothing, Repeatable, Once };
+
 // Who asks for a lane.
 struct Asker {
   ClientId client = 0;
   Bound bound = Bound::No;
+  Sends sends = Sends::Nothing;
+  exchange::Clock::time_point since = exchange::Clock::time_point::max();  // when its request began; max(): now
 };
 
 // A lane, or why there is none.
 struct Acquired {
   std::unique_ptr<Lane> lane;
   Error error;
+  std::optional<exchange::Clock::time_point> failed_at;  // of an error that was kept (expect_failure)
 };
 
 class Pool {
@@ -83,9 +91,15 @@ class Pool {
   net::Task<Acquired> acquire(Key key, Fresh fresh, Asker asker = {});
   // The same without waiting: of a connection that is there, else nullptr.
   [[nodiscard]] std::unique_ptr<Lane> try_acquire(const Key& key, Asker asker = {});
-  // A dial of this client's has just failed: its next acquire() of `key` is told so instead of dialling again. Once,
-  // within two seconds, and unless a connection comes first.
-  void expect_failure(const Key& key, ClientId client, Error error);
+  // A dial of this client's failed at `at`: its next acquire() of `key` is told so instead of dialling again, and with
+  // it all that ask for requests which had begun by then (streams come together). Within two seconds of `at`, and
+  // unless a connection comes first.
+  void expect_failure(const Key& key, ClientId client, Error error,
+                      exchange::Clock::time_point at = exchange::Clock::now());
+  // The origin takes no request over HTTP/2 (HTTP_1_1_REQUIRED). The key to ask it by instead, which as_required()
+  // gives for verify_ttl from now.
+  Key require_h1(const Key& key);
+  [[nodiscard]] Key as_required(Key key) const;
   // Takes it back if it can serve again, else closes it.
   void give_back(std::unique_ptr<Lane> lane);
   // Closes what was idle too long, and now and then (probe_every) what its origin closed. Call it some times a second.
@@ -115,6 +129,9 @@ class Pool {
     Key key;
     Error error;
     exchange::Clock::time_point at;
+    bool is_told = false;
+    // Requests that begin later have not waited for it. The end of the loop turn in which it was first told.
+    exchange::Clock::time_point told_at = exchange::Clock::time_point::max();
   };
   // A dial that others wait for. The last of them removes it.
   struct Dialing {
@@ -127,17 +144,22 @@ class Pool {
   };
   using SharedList = std::list<MuxConnection>;
   struct Known {
+    bool has_asked = false;                 // was given a lane for a request
     std::vector<IdleList::iterator> bound;  // its own, oldest first
     std::vector<MuxConnection*> shared;     // had a stream of these
   };
 
   ClientId enter();
-  [[nodiscard]] std::optional<Error> take_failure(const Key& key, ClientId client);
+  // Its error and time, when it is to be told.
+  [[nodiscard]] const Failed* find_failure(const Key& key, Asker asker);
+  net::Task<> note_told(ClientId client);
   void leave(ClientId client);
+  void note_asked(Asker asker);
   [[nodiscard]] std::unique_ptr<Lane> reuse(const Key& key, Asker asker);
   [[nodiscard]] std::unique_ptr<Lane> lend(MuxConnection& connection, Asker asker);
   [[nodiscard]] MuxConnection* find_shared(const Key& key, Asker asker);
-  [[nodiscard]] std::unique_ptr<Connection> take(const Key& key);
+  enum class Whose { Anybodys, MadeForIt };  // MadeForIt: dialled for that client, and has served nobody
+  [[nodiscard]] std::unique_ptr<Connection> take(const Key& key, Whose whose, ClientId client);
   [[nodiscard]] std::unique_ptr<Connection> take_bound(const Key& key, ClientId client);
   Idle release(IdleList::iterator bound);  // no longer its client's
   [[nodiscard]] bool is_stale(const Idle& idle, exchange::Clock::time_point now) const;
@@ -154,6 +176,7 @@ class Pool {
   std::unordered_map<Key, SharedList, KeyHash> shared_;
   std::list<Dialing> dialing_;
   std::unordered_map<Key, Remembered, OriginHash, SameOrigin> verdicts_;
+  std::unordered_map<Key, exchange::Clock::time_point, OriginHash, SameOrigin> h1_required_;  // since when
   IdleList bound_;  // of all clients, oldest first
   std::unordered_map<ClientId, Known> clients_;
   std::unordered_map<ClientId, Failed> failed_;  // of clients that are there

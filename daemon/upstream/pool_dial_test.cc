@@ -127,5 +127,61 @@ TEST(Pool, OnlyFailuresOfTheOriginAreExpected) {
   EXPECT_NE(rig.acquire(rig.key, Fresh::No, {client.id()}), nullptr);
 }
 
+TEST(Pool, AFailedDialIsToldToAllWhoseRequestsHadBegunAndToNobodyElse) {
+  PoolRig rig;
+  const Pool::Client client(*rig.pool);
+  const auto ask = [&](exchange::Clock::time_point since) {
+    return rig.acquire(rig.key, Fresh::No, {.client = client.id(), .since = since}) == nullptr;
+  };
+  const auto began = exchange::Clock::now();
+  rig.pool->expect_failure(rig.key, client.id(), {Code::Timeout, "no answer", Origin::Upstream, Retry::No, 0});
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(ask(began));
+    EXPECT_EQ(rig.error.detail, "no answer");
+  }
+  EXPECT_EQ(rig.count(Counter::UpstreamDialed), 0U);
+  EXPECT_FALSE(ask(exchange::Clock::now())) << "one that comes later";
+  EXPECT_FALSE(ask(began)) << "there has been a connection since";
+}
+
+TEST(Pool, AFailureThatIsKeptAgainIsNoYounger) {
+  PoolRig rig;
+  const Pool::Client client(*rig.pool);
+  const auto failed_at = exchange::Clock::now() - 1ms;
+  std::optional<Acquired> told;
+  const auto ask = [&]() -> net::Task<> {
+    const Asker asker{client.id()};
+    auto acquired = co_await rig.pool->acquire(rig.key, Fresh::Yes, asker);
+    told = std::move(acquired);
+  };
+  rig.pool->expect_failure(rig.key, client.id(), {Code::Timeout, "old", Origin::Upstream, Retry::No, 0}, failed_at);
+  asio::co_spawn(rig.io, ask(), asio::detached);
+  rig.io.run();
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->error.detail, "old");
+  EXPECT_EQ(told->failed_at, failed_at);
+  rig.pool->expect_failure(rig.key, client.id(), told->error, *told->failed_at - 2s);
+  EXPECT_NE(rig.acquire(rig.key, Fresh::No, {client.id()}), nullptr) << "two seconds after the dial it is over";
+}
+
+TEST(Pool, AnOriginThatRequiresHttp11IsAskedByAnotherKeyForAWhile) {
+  PoolRig rig({.verify_ttl = 60s});
+  rig.key.alpn = std::string(kPriorKnowledge);
+  EXPECT_EQ(rig.pool->as_required(rig.key), rig.key);
+  const Key required = rig.pool->require_h1(rig.key);
+  EXPECT_EQ(required.alpn, "");
+  EXPECT_EQ(rig.pool->as_required(rig.key), required);
+  EXPECT_EQ(rig.pool->as_required(required), required);
+  Key secure = rig.key;
+  secure.security = Security::Tls;
+  secure.alpn = "h2";
+  EXPECT_EQ(rig.pool->as_required(secure), secure) << "another one";
+  EXPECT_EQ(rig.pool->require_h1(secure).alpn, "http/1.1");
+  PoolRig forgetful({.verify_ttl = 0ms});
+  forgetful.key.alpn = "h2c";
+  EXPECT_FALSE(forgetful.pool->require_h1(forgetful.key).may_be_h2());
+  EXPECT_EQ(forgetful.pool->as_required(forgetful.key), forgetful.key);
+}
+
 }  // namespace
 }  // namespace tapdeck::upstream

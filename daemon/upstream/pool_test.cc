@@ -236,5 +236,29 @@ TEST(Pool, AConnectionMadeForAClientIsNewToItUntilItHasServed) {
   EXPECT_EQ(rig.count(Counter::UpstreamReused), 1U);
 }
 
+TEST(Pool, AFirstRequestThatMayNotBeSentTwiceGetsNoConnectionThatOthersUsed) {
+  PoolRig rig;
+  const Pool::Client owner(*rig.pool), stranger(*rig.pool);
+  const auto ask = [&](const Pool::Client& client, Sends sends) {
+    Asker asker{client.id()};
+    asker.sends = sends;
+    return rig.pool->try_acquire(rig.key, asker);
+  };
+  auto lane = rig.acquire(rig.key, Fresh::No, {owner.id()});
+  const Connection* const made_for_owner = lane->whole();
+  rig.pool->give_back(std::move(lane));
+  rig.pool->give_back(rig.acquire(rig.key, Fresh::Yes, {stranger.id()}));
+  lane = ask(owner, Sends::Once);
+  ASSERT_NE(lane, nullptr) << "dialled for it, and new";
+  EXPECT_EQ(lane->whole(), made_for_owner) << "though another is younger";
+  rig.pool->give_back(std::move(lane));
+  const Pool::Client late(*rig.pool);
+  EXPECT_EQ(ask(late, Sends::Once), nullptr);
+  lane = ask(late, Sends::Repeatable);
+  ASSERT_NE(lane, nullptr);
+  rig.pool->give_back(std::move(lane));
+  EXPECT_NE(ask(late, Sends::Once), nullptr) << "no longer its first";
+}
+
 }  // namespace
 }  // namespace tapdeck::upstream

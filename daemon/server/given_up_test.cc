@@ -1,0 +1,234 @@
+// Requests over HTTP/2 that end before any answer: gRPC calls that their origin resets, calls at their deadline, and
+// requests that their client gives up; live and in replay.
+#include <gmock/gmock.h>
+
+#include <atomic>
+#include <string>
+
+#include "daemon/server/h2_wire.h"
+#include "daemon/server/worker_rig.h"
+
+namespace tapdeck::server {
+namespace {
+
+using ::testing::HasSubstr;
+using namespace std::string_literals;
+
+RigOptions to_h2_origin(Mode mode = Mode::Record) {
+  RigOptions options;
+  options.mode = mode;
+  config::Route route;
+  route.upstream_http = config::UpstreamHttp::V2;
+  options.config.routes.push_back(std::move(route));
+  return options;
+}
+
+// Resets each stream with the code that its path ends in.
+ScriptedOrigin::End reset_by_path(Wire& raw) {
+  H2Wire wire(raw, http::Role::Server);
+  while (true) {
+    const std::string what = wire.next();
+    if (what == "EOF" || what.starts_with("ERROR")) return ScriptedOrigin::End::Close;
+    if (!what.starts_with("END")) continue;
+    const std::string path = wire.request().target;
+    const auto stream = static_cast<http::StreamId>(std::stoul(what.substr(4)));
+    wire.codec().reset(stream, http::ResetCode{static_cast<uint32_t>(std::stoul(path.substr(path.rfind('/') + 1)))});
+    wire.flush();
+  }
+}
+
+http::Headers call_fields(const std::string& timeout = {}) {
+  http::Headers fields;
+  fields.add("content-type", "application/grpc");
+  if (!timeout.empty()) fields.add("grpc-timeout", timeout);
+  return fields;
+}
+
+const std::string kMessage = "\0\0\0\0\1a"s;
+
+// What the client of a request with these fields hears, up to the end of its stream.
+std::string seen_by(WorkerRig& rig, const std::string& path, const http::Headers& fields) {
+  Wire raw = rig.connect();
+  H2Wire client(raw, http::Role::Client);
+  client.request("POST", path, kMessage, fields);
+  std::string all;
+  do {
+    const std::string what = client.next();
+    all += (all.empty() ? "" : ", ") + what;
+    if (what.starts_with("E") || what.starts_with("RESET")) break;
+  } while (true);
+  raw.close();
+  return all;
+}
+
+store::Recording only_recording(WorkerRig& rig) {
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
+  auto page = tls::testing::must(rig.store->list_recordings({}));
+  return page.items.empty() ? store::Recording{} : page.items.front();
+}
+
+TEST(ResetCall, TheCodeReachesTheClientLiveAndInReplay) {
+  for (const std::string timeout : {"", "1H"}) {
+    for (const uint32_t code : {0U, 1U, 2U, 8U, 11U, 12U}) {
+      WorkerRig rig(to_h2_origin());
+      ScriptedOrigin origin(reset_by_path);
+      rig.go_to(origin.endpoint());
+      const std::string path = "/t.S/" + std::to_string(code);
+      const std::string expected = "RESET 1 " + std::to_string(code);
+      EXPECT_EQ(seen_by(rig, path, call_fields(timeout)), expected);
+      const store::Recording kept = only_recording(rig);
+      EXPECT_EQ(kept.outcome, (store::Outcome{store::Outcome::Kind::Reset, 0, "upstream_reset", code}));
+      origin.stop();
+      rig.set_mode(Mode::Replay);
+      EXPECT_EQ(seen_by(rig, path, call_fields(timeout)), expected);
+      EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 1; }));
+    }
+  }
+}
+
+TEST(ResetCall, InHybridModeItMissesAndAnswersNobody) {
+  WorkerRig rig(to_h2_origin(Mode::Hybrid));
+  ScriptedOrigin origin(reset_by_path);
+  rig.go_to(origin.endpoint());
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(seen_by(rig, "/t.S/2", call_fields()), "RESET 1 2");
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::MissOrigin) == 2; }));
+  EXPECT_EQ(rig.store->stored_recordings(), 0U);
+}
+
+TEST(ResetCall, WhatIsNoCallIsAnsweredAsEver) {
+  WorkerRig rig(to_h2_origin());
+  ScriptedOrigin origin(reset_by_path);
+  rig.go_to(origin.endpoint());
+  EXPECT_THAT(seen_by(rig, "/t.S/2", {}), HasSubstr("HEAD 1 502, BODY 1 {\"error\":\"upstream_reset\""));
+  EXPECT_EQ(only_recording(rig).outcome.kind, store::Outcome::Kind::Failed);
+}
+
+TEST(ResetCall, AtItsDeadlineItIsOneThatItsClientLeft) {
+  WorkerRig rig(to_h2_origin());
+  ScriptedOrigin origin(reset_by_path);
+  rig.go_to(origin.endpoint());
+  EXPECT_EQ(seen_by(rig, "/t.S/8", call_fields("1n")), "RESET 1 8");  // has passed when the origin hears of it
+  const store::Recording kept = only_recording(rig);
+  EXPECT_EQ(kept.outcome.kind, store::Outcome::Kind::Incomplete);
+  EXPECT_EQ(kept.outcome.reason, "client_gone");
+  EXPECT_EQ(rig.count(Counter::UpstreamReset), 0U) << "nobody's failure";
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  EXPECT_THAT(seen_by(rig, "/t.S/8", call_fields("1n")), HasSubstr("HEAD 1 200"));  // and grpc-status 4, as ever
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 1; }));
+}
+
+TEST(ResetCall, OneThatWasResetBeforeItsMessageIsSoWhateverThatSays) {
+  WorkerRig rig(to_h2_origin());
+  ScriptedOrigin origin([](Wire& raw) {
+    H2Wire wire(raw, http::Role::Server);
+    wire.until("HEAD 1");
+    wire.codec().reset(1, http::ResetCode::InternalError);
+    wire.flush();
+    wire.until("EOF");
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  Wire raw = rig.connect();
+  H2Wire client(raw, http::Role::Client);
+  client.open_post("/t.S/M", call_fields());
+  EXPECT_EQ(client.until("RESET"), "RESET 1 2");
+  raw.close();
+  EXPECT_EQ(only_recording(rig).outcome.kind, store::Outcome::Kind::Reset);
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  EXPECT_EQ(seen_by(rig, "/t.S/M", call_fields()), "RESET 1 2");
+}
+
+// Answers "/told" only, and counts what it is asked.
+ScriptedOrigin::Script mute_origin(std::atomic<int>& asked) {
+  return [&asked](Wire& raw) {
+    H2Wire wire(raw, http::Role::Server);
+    while (true) {
+      const std::string what = wire.next();
+      if (what == "EOF" || what.starts_with("ERROR")) return ScriptedOrigin::End::Close;
+      if (!what.starts_with("END")) continue;
+      ++asked;
+      const auto stream = static_cast<http::StreamId>(std::stoul(what.substr(4)));
+      if (wire.request().target == "/told") wire.respond(stream, 200, "told");
+    }
+  };
+}
+
+// Asks for "/mute", gives that up when `is_time`, and asks for "/told", which is answered.
+void give_up(WorkerRig& rig, const std::function<bool()>& is_time) {
+  Wire raw = rig.connect();
+  H2Wire client(raw, http::Role::Client);
+  const auto stream = client.request("GET", "/mute");
+  client.request("GET", "/told");
+  EXPECT_THAT(client.until("END 3"), HasSubstr("HEAD 3 200"));
+  EXPECT_TRUE(eventually(is_time));
+  client.codec().reset(stream, http::ResetCode::Cancel);
+  client.flush();
+  client.request("GET", "/told");
+  EXPECT_EQ(client.until("END 5"), "HEAD 5 200, BODY 5 told, END 5") << "of /mute nothing came";
+  raw.close();
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
+}
+
+TEST(GivenUp, IsRecordedAndGivenUpAgainInReplay) {
+  WorkerRig rig(to_h2_origin());
+  std::atomic<int> asked{0};
+  ScriptedOrigin origin(mute_origin(asked));
+  rig.go_to(origin.endpoint());
+  give_up(rig, [&] { return asked == 2; });
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 3; }));
+  EXPECT_EQ(rig.count(Counter::RecordingIncomplete), 1U);
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  give_up(rig, [] { return true; });
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 3; }));
+  EXPECT_EQ(rig.outcomes(Mode::Replay, Outcome::Missed), 0U);
+}
+
+TEST(GivenUp, InHybridModeTheOriginIsAskedAgain) {
+  WorkerRig rig(to_h2_origin(Mode::Hybrid));
+  std::atomic<int> asked{0};
+  ScriptedOrigin origin(mute_origin(asked));
+  rig.go_to(origin.endpoint());
+  give_up(rig, [&] { return asked == 2; });
+  give_up(rig, [&] { return asked == 3; });  // "/told" is on tape
+}
+
+TEST(GivenUp, AClientThatStaysIsResetAfterTheIdleTimeout) {
+  RigOptions options = to_h2_origin();
+  options.config.limits.idle_timeout = std::chrono::milliseconds(400);
+  WorkerRig rig(std::move(options));
+  std::atomic<int> asked{0};
+  ScriptedOrigin origin(mute_origin(asked));
+  rig.go_to(origin.endpoint());
+  give_up(rig, [&] { return asked == 2; });
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 3; }));
+  rig.set_mode(Mode::Replay);
+  Wire raw = rig.connect();
+  H2Wire client(raw, http::Role::Client);
+  client.request("GET", "/mute");
+  EXPECT_EQ(client.until("RESET"), "RESET 1 8");
+  raw.close();
+}
+
+TEST(GivenUp, InsideItsRequestItLeavesNothing) {
+  WorkerRig rig(to_h2_origin());
+  std::atomic<int> asked{0};
+  ScriptedOrigin origin(mute_origin(asked));
+  rig.go_to(origin.endpoint());
+  Wire raw = rig.connect();
+  H2Wire client(raw, http::Role::Client);
+  const auto stream = client.open_post("/part");
+  EXPECT_TRUE(client.codec().send_body(stream, "part", std::nullopt));
+  client.request("GET", "/told");
+  EXPECT_THAT(client.until("END 3"), HasSubstr("HEAD 3 200"));
+  client.codec().reset(stream, http::ResetCode::Cancel);
+  client.flush();
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
+  EXPECT_EQ(rig.count(Counter::RecordingIncomplete), 0U);
+  raw.close();
+}
+
+}  // namespace
+}  // namespace tapdeck::server

@@ -73,6 +73,12 @@ std::optional<std::chrono::nanoseconds> timeout_of(const http::Headers& headers)
   return text ? parse_timeout(*text) : std::nullopt;
 }
 
+bool has_reached_deadline(const http::Headers& headers, std::chrono::nanoseconds gone) {
+  constexpr std::chrono::nanoseconds kApart = std::chrono::milliseconds(10);
+  const auto timeout = timeout_of(headers);
+  return timeout && gone >= *timeout - std::min(*timeout / 10, kApart);
+}
+
 std::optional<uint32_t> status_of(const http::Headers& fields) {
   const auto text = fields.find("grpc-status");
   return text ? number<uint32_t>(http::trim_ows(*text)) : std::nullopt;

@@ -27,6 +27,9 @@ inline constexpr uint32_t kFailedPrecondition = 9;
 // grpc-timeout: 1 to 8 digits and one of H M S m u n. nullopt: absent, or not of that form (then there is none).
 [[nodiscard]] std::optional<std::chrono::nanoseconds> parse_timeout(std::string_view text);
 [[nodiscard]] std::optional<std::chrono::nanoseconds> timeout_of(const http::Headers& headers);
+// A call that has gone on for this long has come to its deadline, or within a tenth of it and 10 ms: servers and
+// clients count from moments of their own. False without a deadline.
+[[nodiscard]] bool has_reached_deadline(const http::Headers& headers, std::chrono::nanoseconds gone);
 // grpc-status of trailers, or of the headers of a trailers-only response; nullopt: absent or not a number.
 [[nodiscard]] std::optional<uint32_t> status_of(const http::Headers& fields);
 // grpc-message is percent-encoded: everything but printable ASCII, and '%' itself.

@@ -38,6 +38,19 @@ TEST(GrpcCall, ReadsEveryUnitOfATimeout) {
     EXPECT_FALSE(parse_timeout(bad)) << bad;
 }
 
+TEST(GrpcCall, ReachesItsDeadlineALittleEarly) {
+  http::Headers fields;
+  EXPECT_FALSE(has_reached_deadline(fields, 1h));
+  fields.add("grpc-timeout", "1S");
+  EXPECT_FALSE(has_reached_deadline(fields, 989ms));
+  EXPECT_TRUE(has_reached_deadline(fields, 990ms));
+  fields.set("grpc-timeout", "20m");
+  EXPECT_FALSE(has_reached_deadline(fields, 17ms));
+  EXPECT_TRUE(has_reached_deadline(fields, 18ms));
+  fields.set("grpc-timeout", "soon");
+  EXPECT_FALSE(has_reached_deadline(fields, 1h));
+}
+
 TEST(GrpcCall, ReadsStatusAndEncoding) {
   http::Headers fields;
   EXPECT_EQ(message_encoding(fields), "identity");

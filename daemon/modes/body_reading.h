@@ -7,6 +7,7 @@
 
 #include "daemon/exchange/exchange.h"
 #include "daemon/modes/question.h"
+#include "daemon/modes/replayed_request.h"
 #include "daemon/net/deadline.h"
 
 namespace tapdeck::modes {
@@ -23,5 +24,13 @@ net::Task<> read_body(exchange::Exchange& exchange, Asking& asking, BodyReading&
                       net::Deadline* patience = nullptr);
 // Until the client pauses for as long as a recording waits for the rest of a body whose answer is there (kRestOfBody).
 net::Task<> read_while_it_comes(exchange::Exchange& exchange, Asking& asking, BodyReading& reading);
+
+// How far a body that is kept came.
+enum class Kept { Whole, TooLong, Paused };
+// As read_while_it_comes(), into memory: also until more than `limit` bytes are kept.
+net::Task<Result<Kept>> keep_while_it_comes(ReplayedRequest& request, Asking& asking, size_t limit);
+// To its end, or until more than `limit` bytes are kept. `patience`, if any, is set anew behind each piece.
+net::Task<Result<Kept>> keep_body(ReplayedRequest& request, Asking& asking, size_t limit,
+                                  net::Deadline* patience = nullptr);
 
 }  // namespace tapdeck::modes

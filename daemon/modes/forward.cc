@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/grpc/call.h"
 #include "daemon/modes/break_off.h"
 #include "daemon/modes/forward_attempt.h"
 #include "daemon/modes/origin.h"
@@ -54,6 +55,14 @@ bool may_repeat(const Exchange& exchange) {
   return false;
 }
 
+bool is_reset_call(Exchange& exchange) {
+  const auto code = exchange.facts().reset_code;
+  if (!code || is_code(code, http::ResetCode::RefusedStream) || is_code(code, http::ResetCode::Http11Required)) {
+    return false;
+  }
+  return exchange.request().version == http::Version::Http2 && grpc::is_call(exchange.request());
+}
+
 void ForwardHandler::note_connection(Exchange& exchange, const upstream::Lane& lane) {
   exchange::Facts& facts = exchange.facts();
   facts.upstream_reused = lane.reused;
@@ -63,9 +72,10 @@ void ForwardHandler::note_connection(Exchange& exchange, const upstream::Lane& l
 }
 
 net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
-  const upstream::Key key = upstream_key_of(exchange);
+  upstream::Key key = pool_.as_required(upstream_key_of(exchange));
   RequestSource source(exchange, key.may_be_h2() ? Keep::Yes : Keep::No);
-  upstream::Asker asker{exchange.flow().connection};
+  upstream::Asker asker{.client = exchange.flow().connection, .since = exchange.facts().began};
+  asker.sends = may_repeat(exchange) ? upstream::Sends::Repeatable : upstream::Sends::Once;
   if (upstream::has_bound_credentials(exchange.request())) asker.bound = upstream::Bound::Yes;
   upstream::Fresh fresh = upstream::Fresh::No;
   unsigned refusals = 0;
@@ -95,8 +105,16 @@ net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
     const auto code = exchange.facts().reset_code;
     const bool is_told = exchange.request().version == http::Version::Http2 && !exchange.response_started();
     const bool is_refused = untouched && is_code(code, http::ResetCode::RefusedStream);
-    if (is_told && (is_refused || is_code(code, http::ResetCode::Http11Required))) {
-      co_return refuse_stream(exchange, error);
+    const bool requires_h1 = error.origin == Origin::Upstream && is_code(code, http::ResetCode::Http11Required);
+    if (is_told && (is_refused || requires_h1)) co_return refuse_stream(exchange, error);
+    // A client of HTTP/1.1 cannot be told so, and it would be no news to it: the origin is asked as it wishes.
+    if (requires_h1 && !state.response_begun && key.may_be_h2()) {
+      key = pool_.require_h1(key);
+      if (source.can_rewind()) {
+        source.rewind();
+        exchange.facts().reset_code.reset();
+        continue;
+      }
     }
     if (is_lost_race(*state.lane, error) && may_repeat(exchange) && fresh == upstream::Fresh::No) {
       fresh = upstream::Fresh::Yes;
@@ -300,8 +318,13 @@ Error ForwardHandler::reset_by_origin(Exchange& exchange, const http::StreamRese
   const auto code = static_cast<uint32_t>(reset.code);
   exchange.facts().reset_code = code;
   const bool untouched = reset.code == http::ResetCode::RefusedStream && !state.response_begun;
-  return Error{Code::Reset, state.lane->channel().key.where() + " reset the stream with code " + std::to_string(code),
-               Origin::Upstream, untouched ? Retry::Yes : Retry::No, 0};
+  Error error{Code::Reset, state.lane->channel().key.where() + " reset the stream with code " + std::to_string(code),
+              Origin::Upstream, untouched ? Retry::Yes : Retry::No, 0};
+  // At a call's deadline its server takes it back as its client does: whose word comes first is chance.
+  const bool is_cancelled = reset.code == http::ResetCode::Cancel && is_reset_call(exchange);
+  const auto gone = exchange::Clock::now() - exchange.facts().began;
+  if (is_cancelled && grpc::has_reached_deadline(exchange.request().headers, gone)) error.origin = Origin::Downstream;
+  return error;
 }
 
 // The client may send it again, also a POST, and over HTTP/1.1 if that is what its origin requires: it learns so by the
@@ -319,9 +342,9 @@ net::Task<Result<void>> ForwardHandler::answer_failure(Exchange& exchange, const
   facts.outcome = Outcome::Failed;
   exchange::note_failure(facts, error);
   if (error.origin == Origin::Upstream) metrics_.add(exchange::counter_of(error));
-  if (exchange.response_started()) {
+  if (exchange.response_started() || is_reset_call(exchange)) {
     const auto code = facts.reset_code ? http::ResetCode{*facts.reset_code} : http::ResetCode::InternalError;
-    if (error.origin == Origin::Upstream) {
+    if (error.origin == Origin::Upstream || facts.reset_code) {
       const Break how = error.code == Code::Truncated ? Break::Cut : Break::Reset;
       co_await pass_on_break(exchange, code, how);
     } else {

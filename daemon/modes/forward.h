@@ -1,6 +1,7 @@
 // ForwardHandler: sends an exchange to its original destination and streams the answer back. Stores nothing.
 //
-// Transparent: heads go through as they came, also Connection and Upgrade; a 101 turns both sides into a byte pipe.
+// Transparent: heads go through as they came, also Connection and Upgrade (an offer of h2c did not come this far:
+// http/h2c_offer.h); a 101 turns both sides into a byte pipe.
 // Between h1 and h2 the codecs translate. A request is sent again only when that cannot repeat its effect.
 // Owner: the worker. Thread: its own.
 #pragma once
@@ -48,6 +49,9 @@ class ForwardHandler final : public exchange::Handler {
 
 // Safe to send twice (RFC 9110 9.2.2) and without a body that is already gone.
 [[nodiscard]] bool may_repeat(const exchange::Exchange& exchange);
+// The origin broke a gRPC call of an h2 client off by a code that the client is told as it is, before the head too:
+// gRPC makes a status of each, and of a 502 UNAVAILABLE. Not the codes that ask for another try.
+[[nodiscard]] bool is_reset_call(exchange::Exchange& exchange);
 // 101, or 2xx to CONNECT: what follows the head is not HTTP.
 [[nodiscard]] bool is_switch(const http::RequestHead& request, int status);
 

@@ -164,7 +164,8 @@ namespace {
 
 // Answered although its client had said nothing and had not ended: refused by its head, whatever it was going to say.
 bool was_answered_in_silence(const GrpcItem& item) {
-  return is_whole(item.recording) && item.script.client.empty() && !item.script.client_ended;
+  const bool is_answer = is_whole(item.recording) || item.recording.outcome.kind == store::Outcome::Kind::Reset;
+  return is_answer && item.script.client.empty() && !item.script.client_ended;
 }
 
 }  // namespace

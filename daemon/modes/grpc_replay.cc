@@ -100,10 +100,7 @@ net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
   }
   auto flushed = co_await call.exchange().flush();
   if (!flushed) co_return flushed;
-  // At a deadline the origin's reset and the client's leaving race.
-  const bool timed_out =
-      recording.outcome.kind == Kind::Reset && call.time_left() && reset_code_of(recording) == http::ResetCode::Cancel;
-  if (recording.outcome.kind == Kind::Incomplete || timed_out) {
+  if (recording.outcome.kind == Kind::Incomplete) {
     // The client left, by itself or at its deadline: it will again. What it says until then nobody answered, unless
     // another call went on like that.
     while (!call.said.client_ended) {

@@ -13,13 +13,20 @@ net::Task<Result<void>> Sleeper::until(Clock::time_point moment) {
 }
 
 net::Task<Result<void>> Pacer::reach(exchange::Exchange& exchange, uint64_t microseconds) {
-  if (is_instant()) co_return Result<void>{};
+  if (gate_ != nullptr) CO_TRY_VOID(co_await gate_->reach(exchange, microseconds));
+  if (factor_ <= 0) co_return Result<void>{};
   const std::chrono::duration<double, std::micro> after(static_cast<double>(microseconds) / factor_);
   const auto moment = began_ + std::chrono::duration_cast<Clock::duration>(after);
   if (moment <= sleeper_.now()) co_return Result<void>{};
   auto flushed = co_await exchange.flush();  // what was written before belongs to the client now
   if (!flushed) co_return flushed;
   co_return co_await sleeper_.until(moment);
+}
+
+net::Task<Result<void>> Pacer::reach_end(exchange::Exchange& exchange, uint64_t microseconds) {
+  CO_TRY_VOID(co_await reach(exchange, microseconds));
+  if (gate_ == nullptr) co_return Result<void>{};
+  co_return co_await gate_->reach_end(exchange);
 }
 
 double pace_of(const config::Route* route) {

@@ -38,6 +38,12 @@ store::Key Asking::early_key() const {
   return builder.key();
 }
 
+store::KeyParts Asking::parts_so_far() const {
+  store::KeyBuilder builder = builder_;
+  ignore(builder.key(), "the parts are what it makes whole");
+  return builder.parts();
+}
+
 void make_early(store::KeyBuilder& builder, const http::RequestHead& request) {
   builder.canonical_body({});
   builder.dimension(kEarlyDimension, request.headers.find("content-length").value_or(""));

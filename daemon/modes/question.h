@@ -52,6 +52,8 @@ class Asking {
   [[nodiscard]] Question finish();
   // See Question::early.
   [[nodiscard]] store::Key early_key() const;
+  // With the digest of the bytes that came so far.
+  [[nodiscard]] store::KeyParts parts_so_far() const;
 
  private:
   const exchange::Exchange& exchange_;

@@ -8,7 +8,9 @@
 #include "daemon/exchange/error_response.h"
 #include "daemon/grpc/call.h"
 #include "daemon/modes/body_key.h"
+#include "daemon/modes/forward.h"
 #include "daemon/modes/origin.h"
+#include "daemon/modes/pace.h"
 #include "daemon/modes/question.h"
 #include "daemon/modes/recording_exchange.h"
 
@@ -106,6 +108,29 @@ bool is_answer(const Error& error, const exchange::Facts& facts) {
   return error.origin == Origin::Upstream && facts.mode == Mode::Record;
 }
 
+// A gRPC client that leaves before any answer has cancelled its call or reached its deadline, one of HTTP/2 has given
+// its request up: replay repeats both. HTTP/1 clients that end their side are answered all the same.
+bool was_left(RecordingExchange& recording, const Error& error) {
+  if (error.origin == Origin::Upstream) return false;
+  if (grpc::is_call(recording.request())) return true;
+  return recording.request().version == http::Version::Http2 && recording.facts().client_left &&
+         recording.has_read_request();
+}
+
+bool is_late_call(RecordingExchange& recording) {
+  if (!grpc::is_call(recording.request())) return false;
+  const auto timeout = grpc::timeout_of(recording.request().headers);
+  return timeout && exchange::Clock::now() - recording.facts().began >= *timeout;
+}
+
+// The end of a late answer crosses the client's farewell, which shows in a moment.
+net::Task<bool> is_left_meanwhile(RecordingExchange& recording) {
+  constexpr std::chrono::milliseconds kOnItsWay{20};
+  Sleeper sleeper;
+  auto stayed = co_await sleeper.until(sleeper.now() + kOnItsWay);
+  co_return !stayed && recording.facts().client_left;
+}
+
 }  // namespace
 
 uint64_t RecordHandler::bypass_limit(const config::Route* route) const {
@@ -154,9 +179,11 @@ net::Task<> RecordHandler::keep_failure(store::RecordingBuilder& builder, Record
 net::Task<> RecordHandler::keep_unanswered(store::RecordingBuilder& builder, RecordingExchange& recording,
                                            const Error& error) {
   if (!recording.is_held()) {
-    // A gRPC client that leaves before any answer has cancelled its call or reached its deadline, which replay repeats.
-    const bool left = grpc::is_call(recording.request()) && error.origin != Origin::Upstream;
-    const bool is_worth_it = recording.response_started() || left || recording.is_lost();
+    // The client may have been answered in the origin's place: by the session, when a limit ended the exchange.
+    const bool is_begun = builder.recording().response.status != 0;
+    const bool left = was_left(recording, error) && !recording.response_started();
+    const bool was_reset = is_reset_call(recording) && is_answer(error, recording.facts());
+    const bool is_worth_it = is_begun || left || was_reset || recording.is_lost();
     if (is_worth_it) {
       keep_part(builder, recording, error);
     } else {
@@ -209,6 +236,15 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   if (!served) {
     co_await keep_unanswered(builder, recording, served.error());
     co_return served;
+  }
+  if (is_late_call(recording)) {
+    const bool left = co_await is_left_meanwhile(recording);
+    if (left) {
+      const Error error{Code::Reset, "the client left at its deadline", Origin::Downstream, Retry::No, 0};
+      exchange::note_failure(facts, error);
+      keep_part(builder, recording, error);
+      co_return std::unexpected(error);
+    }
   }
   if (!recording.is_lost()) count_as_given(exchange, target, route, builder);  // before anybody can find it
   store::Outcome whole{Kind::Complete, 0, {}};

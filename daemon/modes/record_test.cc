@@ -1,4 +1,5 @@
-// A recording of which the store's queue refused a part: lost, told and counted once, however its exchange ends.
+// What is made of an exchange in the end: a recording of which the store's queue refused a part is lost, told and
+// counted once, however it ends; a gRPC call that is answered too late is one that its client left.
 #include "daemon/modes/record.h"
 
 #include <gtest/gtest.h>
@@ -123,6 +124,42 @@ TEST(RecordHandler, AFailureBehindALongUploadIsLostWithIt) {
   rig.run();
   rig.expect_lost();
   EXPECT_EQ(rig.exchange.sent.front(), "head 502");
+  EXPECT_EQ(rig.exchange.sent.back(), "end");
+}
+
+// A call that is answered whole when its deadline has passed; `meanwhile` happens while its end is held.
+void answer_late(RecordRig& rig, std::function<void()> meanwhile) {
+  rig.exchange.head.version = http::Version::Http2;
+  rig.exchange.head.headers.add("content-type", "application/grpc");
+  rig.exchange.head.headers.add("grpc-timeout", "1n");
+  rig.exchange.about.mode = Mode::Record;
+  rig.origin.body = [&rig, meanwhile](Exchange& exchange) -> net::Task<Result<void>> {
+    http::ResponseHead head;
+    head.status = 200;
+    CO_TRY_VOID(exchange.respond(head, http::EndStream::No));
+    asio::post(rig.io, meanwhile);
+    co_return exchange.end({});
+  };
+  rig.run();
+}
+
+TEST(RecordHandler, ACallAnsweredAfterItsDeadlineIsOneThatItsClientLeft) {
+  RecordRig rig;
+  answer_late(rig, [&] {
+    rig.exchange.about.client_left = true;
+    rig.group.cancel();
+  });
+  EXPECT_EQ(rig.count(Counter::RecordingIncomplete), 1U);
+  EXPECT_EQ(rig.count(Counter::RecordingComplete), 0U);
+  EXPECT_EQ(rig.exchange.about.error, "client_gone");
+  EXPECT_EQ(rig.exchange.sent.back(), "head 200");
+}
+
+TEST(RecordHandler, UnlessTheClientIsStillThere) {
+  RecordRig rig;
+  answer_late(rig, [] {});
+  EXPECT_EQ(rig.count(Counter::RecordingIncomplete), 0U);
+  EXPECT_EQ(rig.count(Counter::RecordingComplete), 1U);
   EXPECT_EQ(rig.exchange.sent.back(), "end");
 }
 

@@ -118,6 +118,9 @@ net::Task<Result<BodyPiece>> RecordingExchange::read_body() {
     submit_ready();
     if (!link_.has_room()) CO_TRY_VOID(co_await keep_pace());
   }
+  // Where an end behind the begin of the answer lies: as the chunk of nothing that it is over HTTP/1.
+  const bool ends_late = piece->end && grpc_ == nullptr && builder_.recording().response.status != 0;
+  if (ends_late) builder_.body(BodySide::Request, {}, elapsed_us(), std::string_view());
   if (piece->end && grpc_ != nullptr) grpc_->request_end(elapsed_us());
   if (piece->end || (grpc_ != nullptr && grpc_->has_request_message()))
     body_key_.finish(builder_.key_builder());  // before the response: a crash must leave the right key

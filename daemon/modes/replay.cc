@@ -24,6 +24,25 @@ namespace {
 
 constexpr size_t kAbsentKeys = 4096;
 
+// Cut before the origin had said anything: there is nothing to answer with.
+bool is_unanswered(const store::Recording& recording) {
+  return recording.outcome.kind == store::Outcome::Kind::Incomplete && recording.response.status == 0;
+}
+
+// By its client, which does so again while nothing comes; a crash is never repeated.
+bool was_given_up(const store::Recording& recording) {
+  return is_unanswered(recording) && recording.outcome.reason == "client_gone";
+}
+
+net::Task<Result<void>> wait_to_be_left(Exchange& exchange, std::chrono::milliseconds patience) {
+  Sleeper sleeper;
+  auto stayed = co_await sleeper.until(sleeper.now() + patience);
+  if (stayed) exchange.reset(http::ResetCode::Cancel);
+  co_return Result<void>{};
+}
+
+}  // namespace
+
 config::Repeat repeat_of(const config::Route* route) {
   return route != nullptr ? route->repeat : config::Repeat::InOrder;
 }
@@ -33,13 +52,6 @@ Answers answers_of(Exchange& exchange, const config::Route* route) {
       exchange.facts().mode == Mode::Hybrid || (route != nullptr && route->on_miss == config::OnMiss::Forward);
   return asks ? Answers::Complete : Answers::All;
 }
-
-// A crash cut it before the origin had said anything: there is nothing to answer with.
-bool is_unanswered(const store::Recording& recording) {
-  return recording.outcome.kind == store::Outcome::Kind::Incomplete && recording.response.status == 0;
-}
-
-}  // namespace
 
 void ReplayHandler::count_hit(Exchange& exchange, const ReplayItem& item) {
   exchange.facts().outcome = Outcome::Replayed;
@@ -265,19 +277,22 @@ net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const Tar
         CO_TRY(item, co_await load(key, target, id));
         found.item = item;
       }
-      if (found.item != nullptr && is_unanswered(found.item->recording)) found.item = nullptr;
+      if (found.item == nullptr) co_return found;
+      const store::Recording& recording = found.item->recording;
+      if (is_unanswered(recording) && !was_given_up(recording)) found.item = nullptr;
     }
   }
   co_return found;
 }
 
 net::Task<Result<void>> ReplayHandler::play(Exchange& exchange, std::shared_ptr<const ReplayItem> item,
-                                            const config::Route* route) {
+                                            const config::Route* route, Gate* gate) {
   count_hit(exchange, *item);
   if (refuses_again(context_, exchange, item->recording)) {
     refuse_again(context_, exchange);
     co_return Result<void>{};
   }
+  if (was_given_up(item->recording)) co_return co_await wait_to_be_left(exchange, context_.idle_timeout);
   const bool is_websocket = is_websocket_recording(item->recording);
   if (auto refused = refusal_by_h1(exchange.request(), item->recording.response); refused && !is_websocket) {
     exchange::note_failure(exchange.facts(), *refused);
@@ -292,7 +307,7 @@ net::Task<Result<void>> ReplayHandler::play(Exchange& exchange, std::shared_ptr<
   if (auto rendition = render(exchange.request(), item->recording)) {
     co_return co_await send_rendition(exchange, item, std::move(*rendition), *context_.store, *context_.readers);
   }
-  co_return co_await send(exchange, item, *context_.store, *context_.readers, pace_of(route));
+  co_return co_await send(exchange, item, *context_.store, *context_.readers, pace_of(route), gate);
 }
 
 net::Task<Result<void>> ReplayHandler::explain_miss(Exchange& exchange, const TargetState& target,
@@ -343,10 +358,17 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
     co_await read_while_it_comes(exchange, asking, reading);
     const bool wanted = co_await net::is_wanted();
     if (!reading.is_over() && wanted) {  // it may be waiting for an answer
-      CursorKey early{target.tape->id, exchange.flow().identity.target, asking.early_key()};
-      auto found = co_await find_key(early, target, repeat_of(route), Answers::All);
-      if (found && found->item != nullptr) co_return co_await play(exchange, found->item, route);
+      ReplayedRequest request(exchange);
+      auto midway = co_await answer_midway(request, asking, target, route);
+      if (!midway) co_return co_await exchange::respond_failure(exchange, midway.error());
+      if (*midway == Midway::Answered) co_return Result<void>{};
+      reading.complete = request.has_ended();
       co_await read_body(exchange, asking, reading);
+    }
+    // Told so in our place, by the session: it stopped, perhaps for an answer that is not on tape.
+    const bool stalled = !reading.is_over() && exchange.response_started();
+    if (stalled || (reading.failure && reading.failure->code == Code::Timeout)) {
+      note_missed(exchange, Counter::MissNoKey);
     }
     if (reading.failure) co_return co_await exchange::respond_failure(exchange, *reading.failure);
     if (!reading.complete) co_return fail(Code::Cancelled, "the client left inside its request", Origin::Internal);

@@ -15,7 +15,9 @@
 #include "daemon/modes/hot_cache.h"
 #include "daemon/modes/question.h"
 #include "daemon/modes/replay_context.h"
+#include "daemon/modes/replayed_request.h"
 #include "daemon/modes/runtime_state.h"
+#include "daemon/modes/turns.h"
 
 namespace tapdeck::modes {
 
@@ -24,6 +26,17 @@ struct Found {
   std::shared_ptr<const ReplayItem> item;  // null: a miss
   bool exhausted = false;                  // Repeat::Once and all were used
   std::vector<KeyTake> takes;              // of those, by key: what is recorded now belongs behind its own
+};
+
+// In which order the recordings of a key answer, and which do. By the route (nullptr: none) and the mode.
+[[nodiscard]] config::Repeat repeat_of(const config::Route* route);
+[[nodiscard]] Answers answers_of(exchange::Exchange& exchange, const config::Route* route);
+
+// What became of a request whose client paused inside its body.
+enum class Midway {
+  Answered,  // it waited for the answer
+  Awaited,   // a recording may answer when the rest is there
+  Unknown,   // no recording begins so
 };
 
 class ReplayHandler final {
@@ -43,15 +56,31 @@ class ReplayHandler final {
   // GET.
   net::Task<Result<Found>> find(exchange::Exchange& exchange, const TargetState& target, const Question& question,
                                 const config::Route* route);
-  // As recorded, or as the request asks for it (rendition.h), at the route's pace.
+  // As recorded, or as the request asks for it (rendition.h), at the route's pace. `gate` as Pacer's.
   net::Task<Result<void>> play(exchange::Exchange& exchange, std::shared_ptr<const ReplayItem> item,
-                               const config::Route* route);
+                               const config::Route* route, Gate* gate = nullptr);
+  // A client that paused inside its body may wait for the answer: of a recording in which one came there and that
+  // begins with what `asking` has been told. What is read on goes to `asking` and, while nothing was answered, stays in
+  // `request`.
+  net::Task<Result<Midway>> answer_midway(ReplayedRequest& request, Asking& asking, const TargetState& target,
+                                          const config::Route* route);
   net::Task<Result<void>> explain_miss(exchange::Exchange& exchange, const TargetState& target,
                                        const Question& question, std::string_view route_name, const Found& found);
   // gRPC calls are answered message by message.
   [[nodiscard]] GrpcReplay& grpc() { return grpc_; }
 
  private:
+  // What answers a request that has come so far.
+  struct Begun {
+    std::shared_ptr<const ReplayItem> item;
+    bool turns = false;   // in turns, as recorded
+    bool others = false;  // see Beginnings
+    CursorKey key;        // whose turn was taken for it
+  };
+  net::Task<Result<Begun>> find_begun(exchange::Exchange& exchange, const Asking& asking, const TargetState& target,
+                                      const config::Route* route, const Progress& progress);
+  // The client stopped, or went on in another way, inside a request that replay alone could answer.
+  void note_missed(exchange::Exchange& exchange, Counter reason);
   // A recorded answer that came instead of "100 Continue" (413, 401): for the request without the body it waits with.
   net::Task<Result<Found>> find_refusal(exchange::Exchange& exchange, const TargetState& target,
                                         const config::Route* route);

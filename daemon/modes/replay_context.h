@@ -20,7 +20,7 @@ struct ReplayContext {
   Cursors* cursors = nullptr;
   Metrics* metrics = nullptr;
   size_t hot_bytes = 64ULL << 20;
-  std::chrono::milliseconds idle_timeout{300'000};  // of a replayed WebSocket
+  std::chrono::milliseconds idle_timeout{300'000};  // of a replayed WebSocket, or of one that waits to be left
   config::ReplayRefused refused = config::ReplayRefused::Answer;
 };
 

@@ -73,8 +73,8 @@ net::Task<Result<void>> stream_body(Exchange& exchange, const ReplayItem& item, 
 http::ResetCode reset_code_of(const store::Recording& recording) {
   // What h1 makes of a reset has no such code: there it is an errno.
   const store::Outcome& outcome = recording.outcome;
-  const bool is_http2 = recording.response.version == http::Version::Http2 && outcome.kind == Kind::Reset &&
-                        outcome.reason == "upstream_reset";
+  const bool has_code = recording.response.version == http::Version::Http2 || recording.response.status == 0;
+  const bool is_http2 = has_code && outcome.kind == Kind::Reset && outcome.reason == "upstream_reset";
   return is_http2 ? static_cast<http::ResetCode>(outcome.code) : http::ResetCode::InternalError;  // unknown ones too
 }
 
@@ -116,10 +116,10 @@ net::Task<Result<void>> send_interim(Exchange& exchange, const store::Recording&
 }
 
 net::Task<Result<void>> send(Exchange& exchange, std::shared_ptr<const ReplayItem> item,
-                             const store::ExchangeStore& store, net::ThreadPool& readers, double pace) {
+                             const store::ExchangeStore& store, net::ThreadPool& readers, double pace, Gate* gate) {
   const store::Recording& recording = item->recording;
   Sleeper sleeper;
-  Pacer pacer(pace, exchange.facts().began, sleeper);
+  Pacer pacer(pace, exchange.facts().began, sleeper, gate);
   SegmentReader reader(store, readers);
   if (!item->is_cached()) co_await reader.begin();
   CO_TRY_VOID(co_await send_interim(exchange, recording, pacer));
@@ -138,7 +138,7 @@ net::Task<Result<void>> send(Exchange& exchange, std::shared_ptr<const ReplayIte
     }
     if (!written) co_return written;
   }
-  CO_TRY_VOID(co_await pacer.reach(exchange, recording.provenance.timings.total));
+  CO_TRY_VOID(co_await pacer.reach_end(exchange, recording.provenance.timings.total));
   if (whole) co_return exchange.end(recording.response_trailers);
   const Break how = recording.outcome.kind == Kind::Truncated ? Break::Cut : Break::Reset;
   co_await break_off(exchange, reset_code_of(recording), how);  // as the origin did, at the same byte

@@ -53,8 +53,9 @@ Result<void> send_now(exchange::Exchange& exchange, const ReplayItem& item);
 net::Task<Result<void>> send_interim(exchange::Exchange& exchange, const store::Recording& recording, Pacer& pacer);
 
 // Sends any item: streamed bodies, broken-off responses (which are broken off again at the same byte, with the same
-// code). `pace` as Pacer's factor.
+// code). `pace` and `gate` as Pacer's.
 net::Task<Result<void>> send(exchange::Exchange& exchange, std::shared_ptr<const ReplayItem> item,
-                             const store::ExchangeStore& store, net::ThreadPool& readers, double pace);
+                             const store::ExchangeStore& store, net::ThreadPool& readers, double pace,
+                             Gate* gate = nullptr);
 
 }  // namespace tapdeck::modes

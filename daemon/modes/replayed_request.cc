@@ -19,10 +19,16 @@ net::Task<Result<void>> invite_body(exchange::Exchange& exchange) {
   co_return co_await exchange.flush();
 }
 
+net::Task<Result<void>> ReplayedRequest::invite() {
+  if (std::exchange(invited_, true)) co_return Result<void>{};
+  co_return co_await invite_body(inner_);
+}
+
 net::Task<Result<exchange::BodyPiece>> ReplayedRequest::read_ahead() {
   auto piece = co_await inner_.read_body();
   if (!piece) co_return piece;
   ended_ = piece->end;
+  read_ += piece->bytes.size();
   if (piece->bytes.empty() && !piece->chunk) co_return piece;
   Stored& stored = stored_.emplace_back(std::string(piece->bytes), std::nullopt, std::string());
   if (piece->chunk) {

@@ -20,8 +20,8 @@ class ReplayedRequest final : public exchange::ExchangeDecorator {
  public:
   explicit ReplayedRequest(exchange::Exchange& inner) : ExchangeDecorator(inner) {}
 
-  // Reads the whole body, or up to `limit` bytes; false when it is longer (the rest streams on later).
-  // `each` sees every piece as it comes.
+  // Reads the whole body, or until more than `limit` bytes are kept; false when it is longer (the rest streams on
+  // later). `each` sees every piece as it comes. May be cancelled and called again: it goes on.
   template <class Each>
   net::Task<Result<bool>> buffer(size_t limit, Each each);
 
@@ -29,6 +29,10 @@ class ReplayedRequest final : public exchange::ExchangeDecorator {
   net::Task<Result<exchange::BodyPiece>> read_ahead();
   // Gives up what is kept; read_body() goes on behind it.
   void forget() { stored_.clear(); }
+  // All of it was read.
+  [[nodiscard]] bool has_ended() const { return ended_; }
+  // See invite_body(); once.
+  net::Task<Result<void>> invite();
 
   net::Task<Result<exchange::BodyPiece>> read_body() override;
   Result<void> inform(const http::ResponseHead& head) override {
@@ -48,6 +52,7 @@ class ReplayedRequest final : public exchange::ExchangeDecorator {
     std::string extension;
   };
   std::deque<Stored> stored_;
+  size_t read_ = 0;  // bytes that read_ahead() gave
   Stored current_;
   bool ended_ = false;
   bool invited_ = false;  // a 100 of the origin would be the second
@@ -55,13 +60,10 @@ class ReplayedRequest final : public exchange::ExchangeDecorator {
 
 template <class Each>
 net::Task<Result<bool>> ReplayedRequest::buffer(size_t limit, Each each) {
-  size_t size = 0;
-  invited_ = true;
-  CO_TRY_VOID(co_await invite_body(inner_));
-  while (!ended_ && size <= limit) {
+  CO_TRY_VOID(co_await invite());
+  while (!ended_ && read_ <= limit) {
     CO_TRY(piece, co_await read_ahead());
     each(piece.bytes);
-    size += piece.bytes.size();
   }
   co_return ended_;
 }

@@ -6,6 +6,7 @@
 #include "daemon/config/routes.h"
 #include "daemon/exchange/error_response.h"
 #include "daemon/grpc/call.h"
+#include "daemon/modes/body_reading.h"
 #include "daemon/modes/limited_exchange.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/replayed_request.h"
@@ -187,6 +188,26 @@ net::Task<Result<void>> ModeHandler::record_missing(Exchange& exchange, const Ta
   co_return served;
 }
 
+net::Task<Result<ModeHandler::Heard>> ModeHandler::hear(ReplayedRequest& buffered, Asking& asking,
+                                                        const TargetState& target, const config::Route* route) {
+  auto kept = co_await keep_while_it_comes(buffered, asking, options_.body_buffer);
+  if (kept && *kept == Kept::Paused) {
+    auto midway = co_await replay_->answer_midway(buffered, asking, target, route);
+    if (midway && *midway == Midway::Answered) co_return Heard::Answered;
+    if (midway && *midway == Midway::Unknown) co_return Heard::Unmatched;
+    if (!midway) kept = std::unexpected(midway.error());
+    if (midway) kept = co_await keep_body(buffered, asking, options_.body_buffer);
+  }
+  if (!kept) {
+    CO_TRY_VOID(co_await exchange::respond_failure(buffered, kept.error()));
+    co_return Heard::Answered;
+  }
+  if (*kept == Kept::Whole) co_return Heard::Whole;
+  // Too long to hold until the key is known: forwarded and recorded, never matched.
+  metrics_.add(Counter::LimitBodyBuffer);
+  co_return Heard::Unmatched;
+}
+
 net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const TargetState& target,
                                                   const config::Route* route, std::string_view route_name) {
   ReplayedRequest buffered(exchange);
@@ -197,14 +218,9 @@ net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const Targ
   }
   Asking asking(exchange, *target.tape, route, metrics_);
   if (has_body(exchange)) {
-    auto feed = [&asking](std::string_view bytes) { asking.body(bytes); };
-    auto whole = co_await buffered.buffer(options_.body_buffer, feed);
-    if (!whole) co_return co_await exchange::respond_failure(exchange, whole.error());
-    if (!*whole) {
-      // Too long to hold until the key is known: forwarded and recorded, never matched.
-      metrics_.add(Counter::LimitBodyBuffer);
-      co_return co_await record_missing(buffered, target, route, route_name);
-    }
+    CO_TRY(heard, co_await hear(buffered, asking, target, route));
+    if (heard == Heard::Answered) co_return Result<void>{};
+    if (heard == Heard::Unmatched) co_return co_await record_missing(buffered, target, route, route_name);
   }
   const Question question = asking.finish();
   if (replay_->is_surely_absent(target, question)) {
@@ -227,10 +243,9 @@ net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, c
   }
   bool whole = !is_grpc && !http::asks_for_tunnel(exchange.request());
   if (whole && has_body(exchange)) {
-    auto feed = [&asking](std::string_view bytes) { asking.body(bytes); };
-    auto complete = co_await buffered.buffer(options_.body_buffer, feed);
-    if (!complete) co_return co_await exchange::respond_failure(exchange, complete.error());
-    whole = *complete;
+    CO_TRY(heard, co_await hear(buffered, asking, target, route));
+    if (heard == Heard::Answered) co_return Result<void>{};
+    whole = heard == Heard::Whole;
   }
   if (whole) {
     const Question question = asking.finish();

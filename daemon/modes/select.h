@@ -62,6 +62,13 @@ class ModeHandler final : public exchange::Handler {
   net::Task<Result<void>> serve_forward_on_miss(exchange::Exchange& exchange, const TargetState& target,
                                                 const config::Route* route, std::string_view route_name);
 
+  // How much of a request was read.
+  enum class Heard { Whole, Answered, Unmatched };
+  // Reads the body to look for what answers it. Unmatched: it is too long, or its client pauses inside it and no
+  // recording begins so. An error was told to the client.
+  net::Task<Result<Heard>> hear(ReplayedRequest& buffered, Asking& asking, const TargetState& target,
+                                const config::Route* route);
+
   // Forwarded without a look at the tape.
   net::Task<Result<void>> pass_on(exchange::Exchange& exchange);
   // Recorded, since nothing on tape answers it: behind what did before, if found.takes says so.

@@ -1,0 +1,106 @@
+#include "daemon/modes/turns.h"
+
+#include <algorithm>
+
+namespace tapdeck::modes {
+namespace {
+
+// How many requests that differ in their body alone are looked at, and how much may come before the head.
+constexpr size_t kBeginnings = 64;
+constexpr uint64_t kBeforeHead = 1 << 20;
+
+// Of the last piece of the response.
+uint64_t moment_of_last(const store::Recording& recording) {
+  const auto& timeline = recording.response_body.timeline;
+  return timeline.empty() ? 0 : timeline.back().microseconds;
+}
+
+// Pieces of the request behind the head of the answer, and before `until`.
+bool goes_on(const store::Recording& recording, uint64_t until) {
+  if (recording.response.status == 0) return false;
+  const uint64_t head = moment_of_head(recording);
+  return std::ranges::any_of(recording.request_body.timeline, [&](const store::Chunk& piece) {
+    return piece.microseconds > head && piece.microseconds < until;
+  });
+}
+
+bool differs_in_body_alone(const store::Nearest& near) {
+  return std::ranges::all_of(near.differs, [](const store::Difference& one) { return one.where == "body"; });
+}
+
+Result<store::Recording> get(const store::ExchangeStore& store, std::string_view session, uint64_t id) {
+  auto own = store.get(session, id);
+  return own ? std::move(own) : store.get(session, id | store::ExchangeStore::kOlder);
+}
+
+// The body begins with `size` bytes of this keyed digest.
+bool begins_with(const store::ExchangeStore& store, const store::BodyRef& body, const store::KeyHasher& hasher,
+                 const store::Digest& digest, uint64_t size) {
+  if (size > body.size) return false;
+  if (size == 0) return true;
+  store::Sha256 sha = hasher.begin();
+  uint64_t left = size;
+  auto read = store.read_body(body, [&](std::string_view bytes) {
+    const std::string_view part = bytes.substr(0, left);
+    sha.update(part);
+    left -= part.size();
+    return left > 0;
+  });
+  return read && left == 0 && hasher.finish(sha) == digest;
+}
+
+}  // namespace
+
+uint64_t moment_of_head(const store::Recording& recording) {
+  const store::Timings& timings = recording.provenance.timings;
+  return std::max(timings.first_byte, timings.head);
+}
+
+Said said_by(const store::Recording& recording, uint64_t microseconds) {
+  Said said;
+  for (const store::Chunk& piece : recording.request_body.timeline) {
+    if (piece.microseconds > microseconds) break;
+    said.bytes = piece.offset + piece.length;
+    said.ended = piece.length == 0;
+  }
+  return said;
+}
+
+bool took_turns(const store::Recording& recording) {
+  return goes_on(recording, moment_of_last(recording));
+}
+
+bool may_have_taken_turns(const store::Recording& recording) {
+  const bool is_open = !recording.response.headers.find("content-length");
+  return is_open ? goes_on(recording, UINT64_MAX) : took_turns(recording);
+}
+
+bool goes_on_from(const store::ExchangeStore& store, const store::Recording& recording, const store::KeyHasher& hasher,
+                  const Progress& progress) {
+  const auto& [said, ended, sent] = progress;
+  if (sent.status != 0 && sent.status != recording.response.status) return false;
+  if (ended && said.body_size != recording.request_body.size) return false;
+  return begins_with(store, recording.request_body, hasher, said.body_digest, said.body_size) &&
+         begins_with(store, recording.response_body, hasher, sent.digest, sent.bytes);
+}
+
+Beginnings that_begin_so(const store::ExchangeStore& store, std::string_view session, const store::KeyHasher& hasher,
+                         const Progress& progress, Answers answers) {
+  Beginnings out;
+  const auto nearest = store.nearest(session, progress.said, kBeginnings);
+  if (!nearest) return out;
+  for (const store::Nearest& near : *nearest) {
+    if (!differs_in_body_alone(near)) continue;
+    const auto recording = get(store, session, near.id);
+    if (!recording) continue;
+    if (answers == Answers::Complete && recording->outcome.kind != store::Outcome::Kind::Complete) continue;
+    if (!goes_on_from(store, *recording, hasher, progress)) continue;
+    const bool in_turns =
+        may_have_taken_turns(*recording) && said_by(*recording, moment_of_head(*recording)).bytes <= kBeforeHead;
+    if (in_turns) out.in_turns.push_back(recording->key);
+    if (!in_turns) out.others = true;
+  }
+  return out;
+}
+
+}  // namespace tapdeck::modes

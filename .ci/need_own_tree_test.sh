@@ -2,8 +2,9 @@
 # A build directory with files of somebody else is one clear line; one's own is none.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-place=$(mktemp -d)
-trap 'rm -rf "$place"' EXIT
+umask 022
+place=$(mktemp -d /tmp/need-own-tree.XXXXXX)
+trap 'chmod -R u+w "$place"; rm -rf "$place"' EXIT
 chmod 755 "$place"
 mkdir -p "$place/foreign/part" "$place/own"
 touch "$place/foreign/part/x.o"
@@ -11,7 +12,7 @@ if [ "$(id -u)" -eq 0 ]; then
   chown -R 65534 "$place/own"
   ask() { setpriv --reuid 65534 --clear-groups sh -s "$@" <"$here/need-own-tree" 2>&1; }
 else
-  chmod a-w "$place/foreign/part/x.o"
+  chmod a-w "$place/foreign/part"
   ask() { "$here/need-own-tree" "$@" 2>&1; }
 fi
 ask "$place/absent" build

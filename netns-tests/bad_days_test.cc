@@ -86,7 +86,11 @@ TEST_F(BadDay, WithoutPrivilegesWhatIsMissingIsNamedAndNothingIsMade) {
   std::filesystem::permissions(home, std::filesystem::perms(0777));
   const std::vector<std::string> serve = {program, "serve", "--state-dir", home / "state"};
   const std::vector<std::string> run = {program, "run", "--state-dir", home / "state", "--", "true"};
-  for (const auto& [argv, status] : {std::pair{serve, 1}, std::pair{run, 125}}) {
+  const auto proxy = place / "proxy.toml";  // which `run` does not serve
+  write_file(proxy, "[proxy]\nlisten = \"127.0.0.1:8888\"\n");
+  std::vector<std::string> run_with_proxy = run;
+  run_with_proxy.insert(run_with_proxy.begin() + 2, {"--config", proxy});
+  for (const auto& [argv, status] : {std::pair{serve, 1}, std::pair{run, 125}, std::pair{run_with_proxy, 125}}) {
     const auto output =
         run_to_end({.argv = argv, .netns = &lab_.gw(), .env = {{"XDG_RUNTIME_DIR", home}}, .user = 65534});
     EXPECT_EQ(output.status, status) << output.err;
@@ -129,7 +133,9 @@ TEST_F(BadDay, WithoutPrivilegesClientsThatAreGivenAProxyAreServed) {
   daemon.signal(SIGTERM);
   EXPECT_EQ(daemon.wait(std::chrono::seconds(20)), 0) << daemon.err();
   write_file(config, "[proxy]\nlisten = \"127.0.0.1:8888\"\n[[targets]]\nname = \"a\"\ninterface = \"lo\"\n");
-  EXPECT_EQ(run_to_end(anybody({"serve"})).status, 1) << "a target that was asked for would be passed by unseen";
+  const auto refused = run_to_end(anybody({"serve"}));
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.err, HasSubstr("whose connections would pass unseen"));
 }
 
 TEST_F(BadDay, ATakenAdminPortIsNamedBeforeAnythingIsCaptured) {

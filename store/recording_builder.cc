@@ -43,6 +43,13 @@ void extend_timeline(BodyRef& body, size_t bytes, uint64_t microseconds,
   }
 }
 
+// Keeps the memory of its strings.
+void clear(OriginFacts& facts) {
+  for (std::string* text : {&facts.alpn, &facts.tls_version, &facts.verify_failure, &facts.peer_certificate_sha256})
+    text->clear();
+  facts.is_of_offer = false;
+}
+
 }  // namespace
 
 size_t PendingWrite::memory() const {
@@ -72,6 +79,10 @@ PendingWrite SpareWrites::take() {
   write.blobs = std::move(old.blobs);
   write.references = std::move(old.references);
   write.references.clear();
+  write.host = std::move(old.host);
+  write.host.clear();
+  write.origin = std::move(old.origin);
+  clear(write.origin);
   kept_.pop_back();
   return write;
 }
@@ -286,8 +297,10 @@ void RecordingBuilder::finish(Outcome outcome) {
   write.port = recording_.port;
   const auto& provenance = recording_.provenance;
   if (recording_.scheme == "https") {
-    write.origin = {provenance.upstream_alpn, provenance.tls_version, provenance.upstream_verify_failure,
-                    provenance.peer_certificate_sha256};
+    write.origin.alpn = provenance.upstream_alpn;
+    write.origin.tls_version = provenance.tls_version;
+    write.origin.verify_failure = provenance.upstream_verify_failure;
+    write.origin.peer_certificate_sha256 = provenance.peer_certificate_sha256;
     write.alpn = std::move(alpn_);
   }
   encode_record(recording_, write.encoded);

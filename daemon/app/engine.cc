@@ -102,11 +102,16 @@ double unix_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-// Targets that were asked for and could not be captured would be passed by unseen.
-bool is_for_proxy_alone(const config::Config& config, const Paths& paths) {
-  if (config.proxy.listen.empty() || !config.targets.empty()) return false;
+bool has_no_targets(const config::Config& config, const Paths& paths) {
+  if (!config.targets.empty()) return false;
   const auto kept = load_targets(paths.targets);
   return kept && kept->empty();
+}
+
+Error would_pass_unseen(Error error, const Paths& paths) {
+  error.detail += "; proxy.listen alone needs none, but there are targets (in the configuration or " +
+                  paths.targets.string() + "), whose connections would pass unseen";
+  return error;
 }
 
 // A `run` may own the store for a while, after the daemon it recorded beside was killed: its end is waited for.
@@ -129,8 +134,11 @@ bool is_told_to_stop() {
 Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, const Paths& paths,
                                                MetricsRegistry& metrics, StoreUse use) {
   const Result<void> allowed = kernel::may_capture(kernel::missing_capabilities());
-  const bool serves_proxy_alone = use == StoreUse::Own && is_for_proxy_alone(config, paths);
-  if (!allowed && !serves_proxy_alone) return std::unexpected(allowed.error());  // before anything is made
+  const bool is_service = use == StoreUse::Own && paths.capture_dir.empty();  // a `run` has one of its own
+  if (!allowed) {                                                             // before anything is made
+    if (!is_service || config.proxy.listen.empty()) return std::unexpected(allowed.error());
+    if (!has_no_targets(config, paths)) return std::unexpected(would_pass_unseen(allowed.error(), paths));
+  }
   use_all_descriptors();
   const unsigned cores = std::clamp(std::thread::hardware_concurrency(), 1U, kernel::kMaxWorkers);
   const unsigned workers = config.capture.workers == 0 ? cores : config.capture.workers;

@@ -55,10 +55,8 @@ Result<void> may_capture(const std::string& missing) {
                 "capture needs privileges that this process has not: " + missing +
                     "; no capture path works without them yet: run it as root (sudo), or see what works here: tapdeck "
                     "doctor; without them clients that are given a proxy can be served (proxy.listen in the "
-                    "configuration, tapdeck "
-                    "serve), recordings looked at, imported and exported (tapdeck recording, tapdeck session), and a "
-                    "configuration checked "
-                    "(tapdeck config check)",
+                    "configuration, tapdeck serve), recordings looked at, imported and exported (tapdeck recording, "
+                    "tapdeck session), and a configuration checked (tapdeck config check)",
                 Origin::Kernel);
   }
   return {};

@@ -110,6 +110,7 @@ net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
     // A client of HTTP/1.1 cannot be told so, and it would be no news to it: the origin is asked as it wishes.
     if (requires_h1 && !state.response_begun && key.may_be_h2()) {
       key = pool_.require_h1(key);
+      if (asker.sends == upstream::Sends::Once) fresh = upstream::Fresh::Yes;
       if (source.can_rewind()) {
         source.rewind();
         exchange.facts().reset_code.reset();

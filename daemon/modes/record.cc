@@ -117,8 +117,7 @@ bool was_left(RecordingExchange& recording, const Error& error) {
          recording.has_read_request();
 }
 
-bool is_late_call(RecordingExchange& recording) {
-  if (!grpc::is_call(recording.request())) return false;
+bool is_late(RecordingExchange& recording) {
   const auto timeout = grpc::timeout_of(recording.request().headers);
   return timeout && exchange::Clock::now() - recording.facts().began >= *timeout;
 }
@@ -215,7 +214,8 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   BodyKey body_key(route, exchange.request(), tape->hasher, *context_.metrics);
   RecordingExchange recording(exchange, builder, body_key, *context_.link, bypass_limit(route));
   GrpcTee grpc_tee(builder, *context_.metrics);
-  if (grpc::is_call(exchange.request())) recording.index_messages(grpc_tee);
+  const bool is_call = grpc::is_call(exchange.request());
+  if (is_call) recording.index_messages(grpc_tee);
 
   auto served = co_await inner_.serve(recording);
   exchange::Facts& facts = exchange.facts();
@@ -237,7 +237,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
     co_await keep_unanswered(builder, recording, served.error());
     co_return served;
   }
-  if (is_late_call(recording)) {
+  if (is_call && is_late(recording)) {
     const bool left = co_await is_left_meanwhile(recording);
     if (left) {
       const Error error{Code::Reset, "the client left at its deadline", Origin::Downstream, Retry::No, 0};

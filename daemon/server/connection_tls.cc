@@ -79,6 +79,7 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
     keep_learned(std::move(acquired.lane));
     if (stale) {  // an old connection proves nothing about today's certificate
       auto fresh = co_await context_.pool.acquire(key, upstream::Fresh::Yes, asker);
+      if (fresh.lane == nullptr) acquired.error = std::move(fresh.error);
       keep_learned(std::move(fresh.lane));
     }
     verdict = context_.pool.recent(key);

@@ -27,10 +27,10 @@ net::Task<> read_while_it_comes(exchange::Exchange& exchange, Asking& asking, Bo
   while (reader.size() > 0) co_await reader.join();
 }
 
-net::Task<Result<Kept>> keep_body(ReplayedRequest& request, Asking& asking, size_t limit, net::Deadline* patience) {
+net::Task<Result<Kept>> keep_body(ReplayedRequest& request, Asking& asking, size_t limit, Patience patience) {
   const auto feed = [&](std::string_view bytes) {
     asking.body(bytes);
-    if (patience != nullptr) patience->set(kRestOfBody);
+    if (patience.deadline != nullptr) patience.deadline->set(patience.pause);
   };
   CO_TRY(whole, co_await request.buffer(limit, feed));
   co_return whole ? Kept::Whole : Kept::TooLong;
@@ -44,22 +44,19 @@ net::Task<> store_result(net::Task<Result<Kept>> task, Result<Kept>& result) {
 
 }  // namespace
 
-net::Task<Result<Kept>> keep_while_it_comes(ReplayedRequest& request, Asking& asking, size_t limit) {
+net::Task<Result<Kept>> keep_while_it_comes(ReplayedRequest& request, Asking& asking, size_t limit,
+                                            std::chrono::milliseconds pause) {
   CO_TRY_VOID(co_await request.invite());  // not to be broken off
   const auto executor = co_await asio::this_coro::executor;
   net::TaskGroup reader(executor);
   net::Deadline patience(executor, [&reader] { reader.cancel(); });
   Result<Kept> kept;
-  patience.set(kRestOfBody);
-  reader.spawn(store_result(keep_body(request, asking, limit, &patience), kept));
-  while (reader.size() > 0) {
-    co_await reader.join();
-    const bool wanted = co_await net::is_wanted();
-    if (!wanted) reader.cancel();
-  }
+  patience.set(pause);
+  reader.spawn(store_result(keep_body(request, asking, limit, {&patience, pause}), kept));
+  while (reader.size() > 0) co_await reader.join();
   const bool wanted = co_await net::is_wanted();
-  const bool paused = wanted && !kept && kept.error().code == Code::Cancelled;
-  if (paused) co_return Kept::Paused;
+  if (!wanted) co_return fail(Code::Cancelled, "the request is not wanted any more", Origin::Internal);
+  if (!kept && kept.error().code == Code::Cancelled) co_return Kept::Paused;
   co_return kept;
 }
 

@@ -27,10 +27,14 @@ net::Task<> read_while_it_comes(exchange::Exchange& exchange, Asking& asking, Bo
 
 // How far a body that is kept came.
 enum class Kept { Whole, TooLong, Paused };
-// As read_while_it_comes(), into memory: also until more than `limit` bytes are kept.
-net::Task<Result<Kept>> keep_while_it_comes(ReplayedRequest& request, Asking& asking, size_t limit);
-// To its end, or until more than `limit` bytes are kept. `patience`, if any, is set anew behind each piece.
-net::Task<Result<Kept>> keep_body(ReplayedRequest& request, Asking& asking, size_t limit,
-                                  net::Deadline* patience = nullptr);
+// As read_while_it_comes(), into memory: until the client pauses for `pause`, or more than `limit` bytes are kept.
+net::Task<Result<Kept>> keep_while_it_comes(ReplayedRequest& request, Asking& asking, size_t limit,
+                                            std::chrono::milliseconds pause);
+struct Patience {
+  net::Deadline* deadline = nullptr;
+  std::chrono::milliseconds pause{};
+};
+// To its end, or until more than `limit` bytes are kept. A deadline is set anew behind each piece.
+net::Task<Result<Kept>> keep_body(ReplayedRequest& request, Asking& asking, size_t limit, Patience patience = {});
 
 }  // namespace tapdeck::modes

@@ -12,20 +12,45 @@ namespace tapdeck::modes {
 using exchange::Exchange;
 
 net::Task<Result<void>> ClientTurns::reach(Exchange& exchange, uint64_t microseconds) {
-  const Said said = said_by(recording_, microseconds);
-  if (has_come(said)) co_return Result<void>{};
+  const Said said = said_until(microseconds);
+  if (has_come(said) || is_let_go_) co_return Result<void>{};
   auto flushed = co_await exchange.flush();  // what it may be waiting for
   if (!flushed) co_return flushed;
+  // How much of an upload had come when it was refused is chance: a client that has stopped waits for the refusal.
+  if (is_early()) co_return co_await hear_for_a_moment(said);
   while (!has_come(said)) CO_TRY_VOID(co_await hear());
+  co_return Result<void>{};
+}
+
+Said ClientTurns::said_until(uint64_t microseconds) {
+  const auto& timeline = recording_.request_body.timeline;
+  for (; next_ < timeline.size() && timeline[next_].microseconds <= microseconds; ++next_) {
+    said_ = {timeline[next_].offset + timeline[next_].length, timeline[next_].length == 0};
+  }
+  return said_;
+}
+
+bool ClientTurns::is_early() const {
+  return std::ranges::find(recording_.dimensions, kEarlyDimension, &store::KeyDimension::name) !=
+         recording_.dimensions.end();
+}
+
+net::Task<Result<void>> ClientTurns::hear_for_a_moment(Said said) {
+  const auto executor = co_await asio::this_coro::executor;
+  net::TaskGroup listener(executor);
+  net::Deadline patience(executor, [&listener] { listener.cancel(); });
+  patience.set(kRestOfBody);
+  listener.spawn(hear_until(said));
+  while (listener.size() > 0) co_await listener.join();
+  if (diverged_) co_return fail(Code::NotFound, "the client said something else than on tape", Origin::Downstream);
+  is_let_go_ = !has_come(said);
   co_return Result<void>{};
 }
 
 // An HTTP/2 stream of unknown length that was recorded with its end had ended before its answer did (expects_rest of
 // ForwardHandler); of all others that is not known, and the client may be waiting for the end itself.
 net::Task<Result<void>> ClientTurns::reach_end(Exchange& exchange) {
-  const bool is_early = std::ranges::find(recording_.dimensions, kEarlyDimension, &store::KeyDimension::name) !=
-                        recording_.dimensions.end();
-  if (is_early || ended_ || !is_whole(recording_)) co_return Result<void>{};
+  if (is_early() || ended_ || !is_whole(recording_)) co_return Result<void>{};
   auto flushed = co_await exchange.flush();
   if (!flushed) co_return flushed;
   const http::RequestHead& request = recording_.request;
@@ -33,18 +58,12 @@ net::Task<Result<void>> ClientTurns::reach_end(Exchange& exchange) {
     while (!ended_) CO_TRY_VOID(co_await hear());
     co_return Result<void>{};
   }
-  const auto executor = co_await asio::this_coro::executor;
-  net::TaskGroup listener(executor);
-  net::Deadline patience(executor, [&listener] { listener.cancel(); });
-  patience.set(kRestOfBody);
-  listener.spawn(hear_end());
-  while (listener.size() > 0) co_await listener.join();
-  if (diverged_) co_return fail(Code::NotFound, "the client said more than is on tape", Origin::Downstream);
-  co_return Result<void>{};
+  const Said all{.bytes = recording_.request_body.size, .ended = true};
+  co_return co_await hear_for_a_moment(all);
 }
 
-net::Task<> ClientTurns::hear_end() {
-  while (!ended_) {
+net::Task<> ClientTurns::hear_until(Said said) {
+  while (!has_come(said)) {
     auto heard = co_await hear();
     if (!heard) co_return;
   }

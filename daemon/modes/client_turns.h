@@ -37,7 +37,11 @@ class ClientTurns final : public Gate {
  private:
   [[nodiscard]] bool has_come(const Said& said) const { return heard_ >= said.bytes && (ended_ || !said.ended); }
   net::Task<Result<void>> hear();
-  net::Task<> hear_end();
+  net::Task<> hear_until(Said said);
+  net::Task<Result<void>> hear_for_a_moment(Said said);
+  // said_by(), of moments that only grow.
+  [[nodiscard]] Said said_until(uint64_t microseconds);
+  [[nodiscard]] bool is_early() const;
   net::Task<Result<bool>> is_as_recorded(std::string_view bytes);
   // What the tape has from heard_ on, as far as it is at hand; empty: the body ends there.
   net::Task<Result<std::string_view>> recorded();
@@ -51,6 +55,9 @@ class ClientTurns final : public Gate {
   uint64_t heard_;
   bool ended_;
   bool diverged_ = false;
+  bool is_let_go_ = false;  // it said less than on tape, and waits
+  Said said_;
+  size_t next_ = 0;  // in the request's timeline, behind said_
 };
 
 }  // namespace tapdeck::modes

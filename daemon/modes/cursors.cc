@@ -18,6 +18,12 @@ Cursors::Cursor Cursors::get(const CursorKey& key) {
   return cursor;
 }
 
+void Cursors::give_back_turn(std::atomic<uint64_t>& cursor) {
+  uint64_t turn = cursor.load(std::memory_order_relaxed);
+  while (turn > 0 && !cursor.compare_exchange_weak(turn, turn - 1, std::memory_order_relaxed)) {
+  }
+}
+
 void Cursors::rewind(int target) {
   for (Shard& shard : shards_) {
     const std::scoped_lock lock(shard.mutex);

@@ -32,6 +32,8 @@ class Cursors {
   using Cursor = std::shared_ptr<std::atomic<uint64_t>>;
   // The cursor of this client and key, made at 0. Holders keep it; rewinding sets it back in place.
   [[nodiscard]] Cursor get(const CursorKey& key);
+  // It was not that recording's turn. A cursor that was rewound meanwhile stays at its begin.
+  static void give_back_turn(std::atomic<uint64_t>& cursor);
   // Back to the first recording: of one target, or of all (kAll).
   static constexpr int kAll = -1;
   void rewind(int target);

@@ -96,5 +96,14 @@ TEST(HotCache, StartsAfreshBeyondItsBound) {
   EXPECT_NE(cache.find(key_of(1, 1, 7), 0), nullptr);
 }
 
+TEST(Cursors, ATurnThatIsGivenBackNeverWraps) {
+  std::atomic<uint64_t> cursor{2};
+  Cursors::give_back_turn(cursor);
+  EXPECT_EQ(cursor, 1U);
+  Cursors::give_back_turn(cursor);
+  Cursors::give_back_turn(cursor);
+  EXPECT_EQ(cursor, 0U);
+}
+
 }  // namespace
 }  // namespace tapdeck::modes

@@ -343,7 +343,11 @@ net::Task<Result<void>> ForwardHandler::answer_failure(Exchange& exchange, const
   facts.outcome = Outcome::Failed;
   exchange::note_failure(facts, error);
   if (error.origin == Origin::Upstream) metrics_.add(exchange::counter_of(error));
-  if (exchange.response_started() || is_reset_call(exchange)) {
+  if (!exchange.response_started() && is_reset_call(exchange)) {  // nothing of it is on its way
+    exchange.reset(http::ResetCode{*facts.reset_code});
+    co_return std::unexpected(error);
+  }
+  if (exchange.response_started()) {
     const auto code = facts.reset_code ? http::ResetCode{*facts.reset_code} : http::ResetCode::InternalError;
     if (error.origin == Origin::Upstream || facts.reset_code) {
       const Break how = error.code == Code::Truncated ? Break::Cut : Break::Reset;

@@ -153,16 +153,22 @@ bool was_asked(const http::RequestHead& request, const store::Recording& recordi
   return request.headers.find(name) == recording.request.headers.find(name);
 }
 
+size_t next_of(const Headers& headers, size_t from, std::string_view name) {
+  while (from < headers.size() && !http::iequals(headers[from].name, name)) ++from;
+  return from;
+}
+
 // All of them, in their order.
 bool had_the_same(const http::RequestHead& request, const store::Recording& recording, std::string_view name) {
-  const auto values = [name](const Headers& headers) {
-    std::vector<std::string_view> out;
-    for (size_t i = 0; i < headers.size(); ++i) {
-      if (http::iequals(headers[i].name, name)) out.push_back(headers[i].value);
-    }
-    return out;
-  };
-  return values(request.headers) == values(recording.request.headers);
+  const Headers& now = request.headers;
+  const Headers& then = recording.request.headers;
+  size_t i = next_of(now, 0, name);
+  size_t j = next_of(then, 0, name);
+  while (i < now.size() && j < then.size() && now[i].value == then[j].value) {
+    i = next_of(now, i + 1, name);
+    j = next_of(then, j + 1, name);
+  }
+  return i >= now.size() && j >= then.size();
 }
 
 std::optional<Rendition> render_range(const http::RequestHead& request, const store::Recording& recording) {

@@ -165,12 +165,14 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
     CO_TRY(plain, co_await find_key(key, target, repeat, answers));
     found = plain;
   }
+  Found left;  // for when nothing complete answers
+  if (found.item && was_given_up(found.item->recording)) left = std::exchange(found, {});
   if (!found.item && question.as_get) {
     key.key = *question.as_get;
     CO_TRY(get, co_await find_key(key, target, repeat, answers));
     found = get;
   }
-  if (!found.item && question.conditional && repeat != config::Repeat::Once) {
+  if (!found.item && question.conditional && (left.item || repeat != config::Repeat::Once)) {
     key.key = *question.conditional;
     CO_TRY(last, co_await find_key(key, target, repeat, answers));
     found = last;
@@ -179,6 +181,12 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
     key.key = *question.early;
     CO_TRY(early, co_await find_key(key, target, repeat, answers));
     if (early.item) found = early;
+  }
+  if (!found.item && left.item) {
+    found = left;
+  } else if (left.item && repeat == config::Repeat::Once) {  // it was not its turn
+    key.key = question.key;
+    Cursors::give_back_turn(*context_.cursors->get(key));
   }
   if (!found.item && repeat == config::Repeat::Once && answers == Answers::Complete) {
     CO_TRY(takes, co_await takes_of(key, target, question));

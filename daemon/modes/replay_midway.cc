@@ -58,7 +58,8 @@ net::Task<Result<ReplayHandler::Begun>> ReplayHandler::find_begun(Exchange& exch
   };
   const bool is_same = co_await net::offload(*context_.readers, compare);
   begun.turns = is_same;
-  if (!is_same && progress.sent.status != 0) begun.item = nullptr;
+  // The early one answers whatever the body is, but only from its begin.
+  if (!is_same && (begun.key.key != early || progress.sent.status != 0)) begun.item = nullptr;
   co_return begun;
 }
 
@@ -83,7 +84,9 @@ net::Task<Result<Midway>> ReplayHandler::answer_midway(ReplayedRequest& request,
     auto played = co_await play(answer, begun->item, route, &turns);
     if (played) co_return Midway::Answered;
     if (!turns.has_diverged()) {
-      if (played.error().code == Code::Timeout) note_missed(request, Counter::MissNoKey);
+      // Over HTTP/1 the session ends it for the whole connection, and says why in the facts.
+      const bool is_late = played.error().code == Code::Timeout || request.facts().error == "request_timeout";
+      if (is_late) note_missed(request, Counter::MissNoKey);
       co_return std::unexpected(played.error());
     }
     if (begun->key.key == asking.early_key()) {  // it answers whatever the body is
@@ -92,7 +95,7 @@ net::Task<Result<Midway>> ReplayHandler::answer_midway(ReplayedRequest& request,
       co_return Midway::Answered;
     }
     heard.ended = turns.has_ended();
-    context_.cursors->get(begun->key)->fetch_sub(1, std::memory_order_relaxed);  // it was not its turn
+    Cursors::give_back_turn(*context_.cursors->get(begun->key));
     if (!answer.response_started()) {
       request.facts().outcome = Outcome::Failed;
       request.facts().recording = 0;

@@ -66,6 +66,9 @@ std::optional<std::string> upstream_offer_of(const config::Route* route, config:
 
 namespace {
 
+// A client that sends nothing of its body for this long, although it announced more, waits for an answer.
+constexpr std::chrono::milliseconds kStandsStill{5000};
+
 // The target of this flow was detached: the flow goes on as if it had never been captured.
 bool was_detached(const Exchange& exchange, const TargetState& target) {
   return exchange.flow().identity.tenant != target.tenant;
@@ -190,13 +193,21 @@ net::Task<Result<void>> ModeHandler::record_missing(Exchange& exchange, const Ta
 
 net::Task<Result<ModeHandler::Heard>> ModeHandler::hear(ReplayedRequest& buffered, Asking& asking,
                                                         const TargetState& target, const config::Route* route) {
-  auto kept = co_await keep_while_it_comes(buffered, asking, options_.body_buffer);
+  auto kept = co_await keep_while_it_comes(buffered, asking, options_.body_buffer, kRestOfBody);
   if (kept && *kept == Kept::Paused) {
     auto midway = co_await replay_->answer_midway(buffered, asking, target, route);
     if (midway && *midway == Midway::Answered) co_return Heard::Answered;
-    if (midway && *midway == Midway::Unknown) co_return Heard::Unmatched;
-    if (!midway) kept = std::unexpected(midway.error());
-    if (midway) kept = co_await keep_body(buffered, asking, options_.body_buffer);
+    // A body whose length was announced is mostly a slow upload, and may be on tape as a whole.
+    const bool is_announced = buffered.request().headers.count("content-length") > 0;
+    if (midway && *midway == Midway::Unknown && !is_announced) co_return Heard::Unmatched;
+    if (!midway) {
+      kept = std::unexpected(midway.error());
+    } else if (*midway == Midway::Unknown) {
+      kept = co_await keep_while_it_comes(buffered, asking, options_.body_buffer, kStandsStill);
+      if (kept && *kept == Kept::Paused) co_return Heard::Unmatched;
+    } else {
+      kept = co_await keep_body(buffered, asking, options_.body_buffer);
+    }
   }
   if (!kept) {
     CO_TRY_VOID(co_await exchange::respond_failure(buffered, kept.error()));

@@ -16,7 +16,7 @@ net::Task<Result<void>> nothing_to_write() {
 
 Sent TakeoverExchange::sent() const {
   store::Sha256 running = sha_;
-  return {status_, bytes_, bytes_ == 0 ? store::Digest{} : hasher_.finish(running)};
+  return {status_, length_, coding_, bytes_, bytes_ == 0 ? store::Digest{} : hasher_.finish(running)};
 }
 
 Result<void> TakeoverExchange::inform(const http::ResponseHead& head) {
@@ -26,6 +26,8 @@ Result<void> TakeoverExchange::inform(const http::ResponseHead& head) {
 Result<void> TakeoverExchange::respond(const http::ResponseHead& head, http::EndStream end) {
   if (status_ == 0) {
     status_ = head.status;
+    length_ = value_of(head, "content-length");
+    coding_ = value_of(head, "content-encoding");
     return inner_.respond(head, end);
   }
   return end == http::EndStream::Yes ? inner_.end({}) : Result<void>{};

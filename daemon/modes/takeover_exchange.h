@@ -32,6 +32,7 @@ class TakeoverExchange final : public exchange::ExchangeDecorator {
   const store::KeyHasher& hasher_;
   store::Sha256 sha_;
   int status_ = 0;
+  std::string length_, coding_;
   uint64_t bytes_ = 0;
   uint64_t behind_ = 0;         // bytes that come again
   exchange::BodyPiece passed_;  // what inner_.write_body() is writing

@@ -17,11 +17,18 @@ uint64_t moment_of_last(const store::Recording& recording) {
 
 // Pieces of the request behind the head of the answer, and before `until`.
 bool goes_on(const store::Recording& recording, uint64_t until) {
-  if (recording.response.status == 0) return false;
   const uint64_t head = moment_of_head(recording);
+  const bool is_of_origin = recording.response.status != 0 && recording.outcome.kind != store::Outcome::Kind::Failed;
+  if (!is_of_origin || head == 0) return false;  // 0: not known
   return std::ranges::any_of(recording.request_body.timeline, [&](const store::Chunk& piece) {
     return piece.microseconds > head && piece.microseconds < until;
   });
+}
+
+// As far as it decides what the body is.
+bool is_same_head(const Sent& sent, const http::ResponseHead& head) {
+  return sent.status == head.status && sent.length == value_of(head, "content-length") &&
+         sent.coding == value_of(head, "content-encoding");
 }
 
 bool differs_in_body_alone(const store::Nearest& near) {
@@ -51,6 +58,10 @@ bool begins_with(const store::ExchangeStore& store, const store::BodyRef& body, 
 
 }  // namespace
 
+std::string value_of(const http::ResponseHead& head, std::string_view field) {
+  return std::string(head.headers.find(field).value_or(""));
+}
+
 uint64_t moment_of_head(const store::Recording& recording) {
   const store::Timings& timings = recording.provenance.timings;
   return std::max(timings.first_byte, timings.head);
@@ -78,7 +89,7 @@ bool may_have_taken_turns(const store::Recording& recording) {
 bool goes_on_from(const store::ExchangeStore& store, const store::Recording& recording, const store::KeyHasher& hasher,
                   const Progress& progress) {
   const auto& [said, ended, sent] = progress;
-  if (sent.status != 0 && sent.status != recording.response.status) return false;
+  if (sent.status != 0 && !is_same_head(sent, recording.response)) return false;
   if (ended && said.body_size != recording.request_body.size) return false;
   return begins_with(store, recording.request_body, hasher, said.body_digest, said.body_size) &&
          begins_with(store, recording.response_body, hasher, sent.digest, sent.bytes);
@@ -89,6 +100,7 @@ Beginnings that_begin_so(const store::ExchangeStore& store, std::string_view ses
   Beginnings out;
   const auto nearest = store.nearest(session, progress.said, kBeginnings);
   if (!nearest) return out;
+  out.others = nearest->size() == kBeginnings;  // perhaps among those that were not looked at
   for (const store::Nearest& near : *nearest) {
     if (!differs_in_body_alone(near)) continue;
     const auto recording = get(store, session, near.id);

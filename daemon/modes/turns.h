@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -32,9 +33,11 @@ struct Said {
 // What the client was sent. Status 0: nothing.
 struct Sent {
   int status = 0;
+  std::string length, coding;  // Content-Length and Content-Encoding
   uint64_t bytes = 0;
   store::Digest digest{};  // keyed
 };
+[[nodiscard]] std::string value_of(const http::ResponseHead& head, std::string_view field);  // empty: it has none
 // How far an exchange has come.
 struct Progress {
   store::KeyParts said;  // redacted; with the digest of the body so far

@@ -250,5 +250,26 @@ TEST(Duplex, AClientThatWaitsForWhatIsNotOnTapeHasMissedWhenItsTimeIsOver) {
   wait_for(rig, Mode::Replay, Outcome::Missed, 2);
 }
 
+TEST(Duplex, AClientThatStopsInTheMiddleOfAnAnswerInTurnsHasMissedWhenItsTimeIsOver) {
+  WorkerRig rig(in_mode(Mode::Record, std::chrono::milliseconds(800)));
+  ScriptedOrigin origin(echo);
+  rig.go_to(origin.endpoint());
+  EXPECT_EQ(talk_h1(rig), kHeardH1);
+  wait_for(rig, Mode::Record, Outcome::Recorded, 1);
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  Wire wire = rig.connect();
+  EXPECT_TRUE(wire.write(kHead + chunk("one")));
+  EXPECT_THAT(wire.rest(), EndsWith("3\r\nONE\r\n<RST>"));
+  wait_for(rig, Mode::Replay, Outcome::Missed, 1);
+  Wire raw = rig.connect();
+  H2Wire h2(raw, http::Role::Client);
+  EXPECT_TRUE(h2.codec().send_body(h2.open_post("/talk"), "one", std::nullopt));
+  h2.flush();
+  // Its stream or, as nothing else is on it, its connection: both have been idle for as long.
+  EXPECT_THAT(h2.until("RESET"), testing::AnyOf(HasSubstr("BODY 1 ONE, RESET 1"), EndsWith("BODY 1 ONE, EOF")));
+  wait_for(rig, Mode::Replay, Outcome::Missed, 2);
+}
+
 }  // namespace
 }  // namespace tapdeck::server

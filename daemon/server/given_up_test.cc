@@ -47,10 +47,11 @@ http::Headers call_fields(const std::string& timeout = {}) {
 const std::string kMessage = "\0\0\0\0\1a"s;
 
 // What the client of a request with these fields hears, up to the end of its stream.
-std::string seen_by(WorkerRig& rig, const std::string& path, const http::Headers& fields) {
+std::string seen_by(WorkerRig& rig, const std::string& path, const http::Headers& fields,
+                    const std::string& method = "POST", const std::string& body = kMessage) {
   Wire raw = rig.connect();
   H2Wire client(raw, http::Role::Client);
-  client.request("POST", path, kMessage, fields);
+  client.request(method, path, body, fields);
   std::string all;
   do {
     const std::string what = client.next();
@@ -228,6 +229,86 @@ TEST(GivenUp, InsideItsRequestItLeavesNothing) {
   EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
   EXPECT_EQ(rig.count(Counter::RecordingIncomplete), 0U);
   raw.close();
+}
+
+// Beside complete answers that were recorded under other keys.
+class GivenUpBeside : public testing::Test {
+ protected:
+  // What the origin answers a request of this method with, the how-manieth it is; 0: nothing.
+  using Status = std::function<int(const std::string& method, int number)>;
+
+  void begin(Status status, config::Repeat repeat = config::Repeat::InOrder) {
+    RigOptions options = to_h2_origin();
+    options.config.routes[0].repeat = repeat;
+    options.config.limits.idle_timeout = std::chrono::milliseconds(400);
+    rig.emplace(std::move(options));
+    origin.emplace([this, status = std::move(status)](Wire& raw) {
+      H2Wire wire(raw, http::Role::Server);
+      while (true) {
+        const std::string what = wire.next();
+        if (what == "EOF" || what.starts_with("ERROR")) return ScriptedOrigin::End::Close;
+        if (!what.starts_with("HEAD")) continue;
+        const int code = status(wire.request().method, ++asked);
+        const auto stream = static_cast<http::StreamId>(std::stoul(what.substr(5)));
+        if (code != 0) wire.respond(stream, code, code == 200 ? "told" : "");
+      }
+    });
+    rig->go_to(origin->endpoint());
+  }
+  void leave(const std::string& method, const http::Headers& fields) {
+    const int before = asked;
+    Wire raw = rig->connect();
+    H2Wire client(raw, http::Role::Client);
+    const auto stream = client.request(method, "/", {}, fields);
+    EXPECT_TRUE(eventually([&] { return asked > before; }));
+    client.codec().reset(stream, http::ResetCode::Cancel);
+    client.flush();
+    raw.close();
+    expect_recorded();
+  }
+  std::string ask(const std::string& method, const http::Headers& fields) {
+    return seen_by(*rig, "/", fields, method, {});
+  }
+  void expect_recorded() {
+    ++recorded;
+    EXPECT_TRUE(eventually([&] { return rig->store->stored_recordings() == recorded; }));
+  }
+  void replay() {
+    EXPECT_EQ(rig->count(Counter::RecordingIncomplete), 1U);
+    origin->stop();
+    rig->set_mode(Mode::Replay);
+  }
+  static http::Headers field(std::string_view name, std::string_view value) {
+    http::Headers fields;
+    fields.add(name, value);
+    return fields;
+  }
+
+  const http::Headers condition = field("if-none-match", "\"a\"");
+  std::atomic<int> asked{0};
+  uint64_t recorded = 0;
+  std::optional<WorkerRig> rig;
+  std::optional<ScriptedOrigin> origin;
+};
+
+TEST_F(GivenUpBeside, APollIsAnsweredAsBefore) {
+  begin([](const std::string&, int number) { return number == 1 ? 304 : 0; });
+  EXPECT_THAT(ask("GET", condition), HasSubstr("HEAD 1 304"));
+  expect_recorded();
+  leave("GET", condition);
+  replay();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(ask("GET", condition), "HEAD 1 304, END 1");
+}
+
+TEST_F(GivenUpBeside, APollThatWasGivenUpFirstIsAnsweredAndThenWaits) {
+  begin([](const std::string&, int number) { return number == 2 ? 304 : 0; }, config::Repeat::Once);
+  leave("GET", condition);
+  EXPECT_THAT(ask("GET", condition), HasSubstr("HEAD 1 304"));
+  expect_recorded();
+  replay();
+  EXPECT_EQ(ask("GET", condition), "HEAD 1 304, END 1");
+  EXPECT_EQ(ask("GET", condition), "RESET 1 8") << "nothing else is left";
+  EXPECT_THAT(ask("GET", condition), HasSubstr("HEAD 1 502"));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// limits.request_timeout while the client is still sending: our limit on its request, and no word about the origin.
+// limits.request_timeout inside a request: our limit on a client that is still sending; else the origin's silence.
 #include <gmock/gmock.h>
 
 #include "daemon/server/h2_wire.h"
@@ -91,6 +91,52 @@ TEST(RequestTimeout, InsideAnUploadIsA408AndLeavesNothingOnTheTape) {
   ASSERT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
   EXPECT_EQ(rig.count(Counter::RecordingIncomplete), 0U);
   EXPECT_EQ(rig.count(Counter::UpstreamTimeout), 0U);
+}
+
+TEST(RequestTimeout, InsideAnUploadOfKnownLengthOverHttp2IsA408) {
+  WorkerRig rig(short_of_time());
+  ScriptedOrigin origin(only_read);
+  rig.go_to(origin.endpoint());
+  Wire raw = rig.connect();
+  H2Wire wire(raw, http::Role::Client);
+  http::Headers headers;
+  headers.add("content-length", "50");
+  EXPECT_NE(wire.open_post("/up", headers), 0U);
+  EXPECT_THAT(wire.until("END"), HasSubstr("HEAD 1 408"));
+}
+
+// It may well wait for the head of the answer, and gRPC takes a 504 for UNAVAILABLE.
+TEST(RequestTimeout, InAStreamOfNoKnownLengthIsA504AndLeavesNothingOnTheTape) {
+  for (const char* type : {"application/grpc", "application/connect+proto"}) {
+    WorkerRig rig(short_of_time());
+    ScriptedOrigin origin(only_read);
+    rig.go_to(origin.endpoint());
+    Wire raw = rig.connect();
+    H2Wire wire(raw, http::Role::Client);
+    http::Headers headers;
+    headers.add("content-type", type);
+    EXPECT_NE(wire.open_post("/t.S/Talk", headers), 0U);
+    const std::string answer = wire.until("END");
+    EXPECT_THAT(answer, HasSubstr("HEAD 1 504"));
+    EXPECT_THAT(answer, HasSubstr("\"error\":\"upstream_timeout\""));
+    ASSERT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
+    EXPECT_EQ(rig.count(Counter::RecordingIncomplete) + rig.count(Counter::RecordingFailed), 0U) << type;
+    EXPECT_THAT(recorded(rig), testing::IsEmpty());
+  }
+}
+
+TEST(RequestTimeout, OfAClientThatWaitsForItsInvitationIsA504) {
+  WorkerRig rig(short_of_time());
+  ScriptedOrigin origin(only_read);
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  EXPECT_TRUE(wire.write("POST /a HTTP/1.1\r\nHost: api.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"));
+  const std::string answer = wire.rest();
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 504 "));
+  EXPECT_THAT(answer, HasSubstr("\"error\":\"upstream_timeout\""));
+  EXPECT_THAT(answer, EndsWith("<EOF>"));
+  ASSERT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
+  EXPECT_EQ(rig.count(Counter::RecordingIncomplete) + rig.count(Counter::RecordingFailed), 0U);
 }
 
 // The origin has all of the request, and is what takes so long.

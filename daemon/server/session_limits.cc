@@ -89,10 +89,24 @@ bool Session::answer_stalled(const Error& error) {
   return true;
 }
 
+namespace {
+
+// It is the origin that takes so long: the client has said all, or all it can before it hears of the origin.
+bool waits_for_origin(StreamExchange& exchange) {
+  if (exchange.request_is_complete()) return true;
+  if (exchange.response_started()) return false;  // who of the two should go on is not known
+  if (exchange.buffered() > 0) return true;       // not taken
+  const http::RequestHead& head = exchange.request();
+  if (head.headers.has_token("expect", "100-continue") && exchange.facts().request_bytes == 0) return true;
+  // A stream of no declared length (gRPC, Connect) may well wait for the head of its answer.
+  return head.version == http::Version::Http2 && !head.headers.find("content-length");
+}
+
+}  // namespace
+
 void Session::time_out(StreamExchange& exchange) {
   context_.metrics->add(Counter::LimitRequestTimeout);
-  // An origin that has not been asked all of it yet is not what takes so long.
-  const bool is_asked = exchange.request_is_complete();
+  const bool is_asked = waits_for_origin(exchange);
   const Error error{Code::Timeout, "the exchange took longer than limits.request_timeout",
                     is_asked ? Origin::Upstream : Origin::Downstream, Retry::No, 0};
   exchange.facts().error = exchange::name_of(error);
@@ -100,7 +114,7 @@ void Session::time_out(StreamExchange& exchange) {
   if (exchange.response_started()) {
     give_up(exchange, http::ResetCode::Cancel, error);
   } else {
-    if (!is_asked && !codec_->is_multiplexed()) {  // the rest of the body is no next request
+    if (!exchange.request_is_complete() && !codec_->is_multiplexed()) {  // the rest of the body is no next request
       draining_ = refused_ = true;
       codec_->start_drain();
     }

@@ -149,6 +149,29 @@ TEST(SessionLimits, AnExchangeThatTakesTooLongGets504) {
   EXPECT_EQ(rig.observer.errors, std::vector<std::string>{"upstream_timeout"});
 }
 
+// Bytes that its handler does not take, as the origin takes none: an upload that is not the client's to finish.
+TEST(SessionLimits, AnUploadThatIsNotTakenGets504AndAnOrderlyEnd) {
+  SessionLimits limits;
+  limits.request_timeout = 30ms;
+  Rig rig(limits);
+  net::Signal never(rig.io.get_executor());
+  rig.handler.body = [&](Exchange& exchange) -> net::Task<Result<void>> {
+    CO_TRY(piece, co_await exchange.read_body());
+    EXPECT_FALSE(piece.end);
+    co_await never.wait();
+    co_return fail(Code::Cancelled, "stopped", Origin::Internal);
+  };
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send(kHalfAPost);
+    auto all = co_await rig.client->rest();
+    EXPECT_THAT(all, StartsWith("HTTP/1.1 504 "));
+    EXPECT_THAT(all, HasSubstr("\r\nConnection: close\r\n"));
+    EXPECT_THAT(all, testing::EndsWith("<EOF>"));
+    rig.client->close();
+  });
+  EXPECT_EQ(rig.observer.errors, std::vector<std::string>{"upstream_timeout"});
+}
+
 TEST(SessionLimits, AHeadBeyondTheLimitGets431) {
   Rig rig({}, http::make_h1_codec(http::Role::Server, {1024, 16}));
   rig.run([&]() -> net::Task<> {

@@ -27,7 +27,7 @@ bool is_broken(int fd) {
 void StreamExchange::begin(http::StreamId stream, http::RequestHead& head, http::EndStream end) {
   stream_ = stream;
   std::swap(head_, head);  // the codec refills what it gets back: no allocation once warm
-  http::drop_h2c_offer(head_.headers);
+  if (!is_multiplexed()) http::drop_h2c_offer(head_.headers);
   trailers_.clear();
   facts_ = exchange::Facts{};
   facts_.began = exchange::Clock::now();

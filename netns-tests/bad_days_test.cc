@@ -16,6 +16,31 @@ namespace {
 
 using ::testing::HasSubstr;
 
+// A user without privileges, with a home and a program of their own.
+class Anybody {
+ public:
+  explicit Anybody(Topology& lab) : lab_(lab) {
+    std::filesystem::create_directory(home());
+    std::filesystem::permissions(home(), std::filesystem::perms(0777));
+    write_file(proxy_config(), "[proxy]\nlisten = \"127.0.0.1:8888\"\n");
+  }
+  [[nodiscard]] std::filesystem::path home() const { return place_ / "home"; }
+  [[nodiscard]] std::string proxy_config() const { return place_ / "proxy.toml"; }
+  [[nodiscard]] ProcessOptions tapdeck(const std::vector<std::string>& words) const {
+    std::vector<std::string> argv = {program_};
+    argv.insert(argv.end(), words.begin(), words.end());
+    return {.argv = argv,
+            .netns = &lab_.gw(),
+            .env = {{"XDG_RUNTIME_DIR", home()}, {"TAPDECK_STATE_DIR", home() / "state"}},
+            .user = 65534};
+  }
+
+ private:
+  Topology& lab_;
+  TempDir place_;
+  std::filesystem::path program_ = tapdeck_for_anyone(place_);
+};
+
 class BadDay : public ::testing::Test {
  protected:
   // `tapdeck WORDS` in gw with a state directory of this test's own; `before` are shell commands in the mount namespace
@@ -79,40 +104,25 @@ TEST_F(BadDay, APrivateMountNamespaceWithoutTheHostsBpffsIsToldOf) {
 }
 
 TEST_F(BadDay, WithoutPrivilegesWhatIsMissingIsNamedAndNothingIsMade) {
-  const TempDir place;
-  const auto program = tapdeck_for_anyone(place);
-  const auto home = place / "home";
-  std::filesystem::create_directory(home);
-  std::filesystem::permissions(home, std::filesystem::perms(0777));
-  const std::vector<std::string> serve = {program, "serve", "--state-dir", home / "state"};
-  const std::vector<std::string> run = {program, "run", "--state-dir", home / "state", "--", "true"};
-  const auto proxy = place / "proxy.toml";  // which `run` does not serve
-  write_file(proxy, "[proxy]\nlisten = \"127.0.0.1:8888\"\n");
-  std::vector<std::string> run_with_proxy = run;
-  run_with_proxy.insert(run_with_proxy.begin() + 2, {"--config", proxy});
-  for (const auto& [argv, status] : {std::pair{serve, 1}, std::pair{run, 125}, std::pair{run_with_proxy, 125}}) {
-    const auto output =
-        run_to_end({.argv = argv, .netns = &lab_.gw(), .env = {{"XDG_RUNTIME_DIR", home}}, .user = 65534});
+  const Anybody anybody(lab_);
+  const std::vector<std::string> serve = {"serve"};
+  const std::vector<std::string> run = {"run", "--", "true"};
+  const std::vector<std::string> run_with_proxy = {"run", "--config", anybody.proxy_config(), "--", "true"};
+  for (const auto& [words, status] : {std::pair{serve, 1}, std::pair{run, 125}, std::pair{run_with_proxy, 125}}) {
+    const auto output = run_to_end(anybody.tapdeck(words));
     EXPECT_EQ(output.status, status) << output.err;
     EXPECT_THAT(output.err, HasSubstr("CAP_BPF"));
     EXPECT_THAT(output.err, HasSubstr("no capture path works without them yet"));
-    EXPECT_TRUE(std::filesystem::is_empty(home)) << run_to_end({"find", home}).out;
+    EXPECT_TRUE(std::filesystem::is_empty(anybody.home())) << run_to_end({"find", anybody.home()}).out;
   }
 }
 
 TEST_F(BadDay, WithoutPrivilegesClientsThatAreGivenAProxyAreServed) {
-  const TempDir place;
-  const auto program = tapdeck_for_anyone(place);
-  const auto home = place / "home";
-  std::filesystem::create_directory(home);
-  std::filesystem::permissions(home, std::filesystem::perms(0777));
-  const auto config = place / "proxy.toml";
-  write_file(config, "[proxy]\nlisten = \"127.0.0.1:8888\"\n");
+  const Anybody somebody(lab_);
+  const std::string config = somebody.proxy_config();
   const auto anybody = [&](std::vector<std::string> words) {
-    std::vector<std::string> argv = {program};
-    argv.insert(argv.end(), words.begin(), words.end());
-    argv.insert(argv.end(), {"--config", config, "--state-dir", home / "state"});
-    return ProcessOptions{.argv = argv, .netns = &lab_.gw(), .env = {{"XDG_RUNTIME_DIR", home}}, .user = 65534};
+    words.insert(words.end(), {"--config", config});
+    return somebody.tapdeck(words);
   };
   const auto ask = [&] {
     return run_to_end({.argv = {"curl", "-sS", "-x", "http://127.0.0.1:8888", std::string("http://") + kOriginV4 + "/"},

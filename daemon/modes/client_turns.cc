@@ -12,7 +12,7 @@ namespace tapdeck::modes {
 using exchange::Exchange;
 
 net::Task<Result<void>> ClientTurns::reach(Exchange& exchange, uint64_t microseconds) {
-  const Said said = said_until(microseconds);
+  const Said said = said_.by(recording_, microseconds);
   if (has_come(said) || is_let_go_) co_return Result<void>{};
   auto flushed = co_await exchange.flush();  // what it may be waiting for
   if (!flushed) co_return flushed;
@@ -20,14 +20,6 @@ net::Task<Result<void>> ClientTurns::reach(Exchange& exchange, uint64_t microsec
   if (is_early()) co_return co_await hear_for_a_moment(said);
   while (!has_come(said)) CO_TRY_VOID(co_await hear());
   co_return Result<void>{};
-}
-
-Said ClientTurns::said_until(uint64_t microseconds) {
-  const auto& timeline = recording_.request_body.timeline;
-  for (; next_ < timeline.size() && timeline[next_].microseconds <= microseconds; ++next_) {
-    said_ = {timeline[next_].offset + timeline[next_].length, timeline[next_].length == 0};
-  }
-  return said_;
 }
 
 bool ClientTurns::is_early() const {

@@ -39,8 +39,6 @@ class ClientTurns final : public Gate {
   net::Task<Result<void>> hear();
   net::Task<> hear_until(Said said);
   net::Task<Result<void>> hear_for_a_moment(Said said);
-  // said_by(), of moments that only grow.
-  [[nodiscard]] Said said_until(uint64_t microseconds);
   [[nodiscard]] bool is_early() const;
   net::Task<Result<bool>> is_as_recorded(std::string_view bytes);
   // What the tape has from heard_ on, as far as it is at hand; empty: the body ends there.
@@ -56,8 +54,7 @@ class ClientTurns final : public Gate {
   bool ended_;
   bool diverged_ = false;
   bool is_let_go_ = false;  // it said less than on tape, and waits
-  Said said_;
-  size_t next_ = 0;  // in the request's timeline, behind said_
+  SaidSoFar said_;          // on tape
 };
 
 }  // namespace tapdeck::modes

@@ -68,13 +68,16 @@ uint64_t moment_of_head(const store::Recording& recording) {
 }
 
 Said said_by(const store::Recording& recording, uint64_t microseconds) {
-  Said said;
-  for (const store::Chunk& piece : recording.request_body.timeline) {
-    if (piece.microseconds > microseconds) break;
-    said.bytes = piece.offset + piece.length;
-    said.ended = piece.length == 0;
+  SaidSoFar said;
+  return said.by(recording, microseconds);
+}
+
+const Said& SaidSoFar::by(const store::Recording& recording, uint64_t microseconds) {
+  const auto& timeline = recording.request_body.timeline;
+  for (; next_ < timeline.size() && timeline[next_].microseconds <= microseconds; ++next_) {
+    said_ = {timeline[next_].offset + timeline[next_].length, timeline[next_].length == 0};
   }
-  return said;
+  return said_;
 }
 
 bool took_turns(const store::Recording& recording) {

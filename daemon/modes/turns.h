@@ -21,6 +21,15 @@ struct Said {
 };
 // What had come by then. The end is known where it came behind the begin of the answer.
 [[nodiscard]] Said said_by(const store::Recording& recording, uint64_t microseconds);
+// The same for moments that only grow, of one recording: each piece is looked at once.
+class SaidSoFar {
+ public:
+  const Said& by(const store::Recording& recording, uint64_t microseconds);
+
+ private:
+  Said said_;
+  size_t next_ = 0;  // in the request's timeline, behind said_
+};
 // When the final head came.
 [[nodiscard]] uint64_t moment_of_head(const store::Recording& recording);
 

@@ -6,7 +6,7 @@
 #include <linux/sockios.h>
 
 #include "daemon/server/h2_wire.h"
-#include "daemon/server/late_reader.h"
+#include "daemon/server/test_late_reader.h"
 #include "daemon/server/worker_rig.h"
 
 namespace tapdeck::server {

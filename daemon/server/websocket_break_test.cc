@@ -7,7 +7,7 @@
 #include <random>
 
 #include "daemon/server/h2_wire.h"
-#include "daemon/server/late_reader.h"
+#include "daemon/server/test_late_reader.h"
 #include "daemon/server/websocket_rig.h"
 
 namespace tapdeck::server {

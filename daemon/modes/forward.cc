@@ -357,6 +357,9 @@ net::Task<Result<void>> ForwardHandler::answer_failure(Exchange& exchange, const
     }
     co_return std::unexpected(error);
   }
+  // Nobody is left to be answered; a HEAD's answer, which ends with its head, would be taken for one that was held.
+  if (error.origin == Origin::Internal && error.code == Code::Cancelled && facts.client_left)
+    co_return std::unexpected(error);
   auto answered = co_await exchange::respond_failure(exchange, error);
   ignore(answered, "the upstream failure is the news; a client that left is in the facts of its session");
   co_return std::unexpected(error);

@@ -255,19 +255,19 @@ class GivenUpBeside : public testing::Test {
     });
     rig->go_to(origin->endpoint());
   }
-  void leave(const std::string& method, const http::Headers& fields) {
+  void leave(const std::string& method, const http::Headers& fields, const std::string& body = {}) {
     const int before = asked;
     Wire raw = rig->connect();
     H2Wire client(raw, http::Role::Client);
-    const auto stream = client.request(method, "/", {}, fields);
+    const auto stream = client.request(method, "/", body, fields);
     EXPECT_TRUE(eventually([&] { return asked > before; }));
     client.codec().reset(stream, http::ResetCode::Cancel);
     client.flush();
     raw.close();
     expect_recorded();
   }
-  std::string ask(const std::string& method, const http::Headers& fields) {
-    return seen_by(*rig, "/", fields, method, {});
+  std::string ask(const std::string& method, const http::Headers& fields, const std::string& body = {}) {
+    return seen_by(*rig, "/", fields, method, body);
   }
   void expect_recorded() {
     ++recorded;
@@ -309,6 +309,35 @@ TEST_F(GivenUpBeside, APollThatWasGivenUpFirstIsAnsweredAndThenWaits) {
   EXPECT_EQ(ask("GET", condition), "HEAD 1 304, END 1");
   EXPECT_EQ(ask("GET", condition), "RESET 1 8") << "nothing else is left";
   EXPECT_THAT(ask("GET", condition), HasSubstr("HEAD 1 502"));
+}
+
+TEST_F(GivenUpBeside, AHeadIsAnsweredByItsGet) {
+  begin([](const std::string& method, int) { return method == "GET" ? 200 : 0; });
+  EXPECT_THAT(ask("GET", {}), HasSubstr("HEAD 1 200"));
+  expect_recorded();
+  leave("HEAD", {});
+  replay();
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(ask("HEAD", {}), "HEAD 1 200, END 1");
+}
+
+TEST_F(GivenUpBeside, AnAnswerThatCameEarlyIsGivenAgain) {
+  begin([](const std::string&, int number) { return number == 1 ? 401 : 0; });
+  const http::Headers length = field("content-length", "10");
+  {
+    Wire raw = rig->connect();
+    H2Wire client(raw, http::Role::Client);
+    const auto stream = client.open_post("/", length);
+    EXPECT_TRUE(client.codec().send_body(stream, "ten ", std::nullopt));
+    client.flush();
+    EXPECT_TRUE(eventually([&] { return asked == 1; }));
+    client.send(stream, "bytes.");
+    EXPECT_THAT(client.until("END"), HasSubstr("HEAD 1 401"));
+    raw.close();
+  }
+  expect_recorded();
+  leave("POST", length, "ten bytes.");
+  replay();
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(ask("POST", length, "ten bytes."), "HEAD 1 401, END 1");
 }
 
 }  // namespace

@@ -7,7 +7,7 @@ LONG_BODY ?= 10240
 FUZZ_SECONDS ?= 30
 TIDY ?= $(shell git diff --name-only --diff-filter=d HEAD -- '*.cc')
 CACHE = $(or $(TAPDECK_TEST_CACHE),/var/cache/tapdeck-test)
-CTEST = cd $(BUILD) && ctest --output-on-failure --no-tests=error
+CTEST = cd $(BUILD) && ctest --output-on-failure --no-tests=error $(CTEST_FLAGS)
 
 .PHONY: help build demo test bench profile chaos long-body fuzz lint tidy format install uninstall packages-build packages-demo packages-test configure daemon clean
 .DEFAULT_GOAL := help

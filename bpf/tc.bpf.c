@@ -4,7 +4,7 @@
  * and every later packet of the flow get the steering mark, which a policy route delivers locally. No netfilter. When
  * the daemon dies its listeners leave the sockmap, and flows of open targets pass untouched. Kernel 5.15 and newer.
  *
- * Verdicts: TC_ACT_UNSPEC = untouched, on to the next filter; TC_ACT_OK = ours; TC_ACT_SHOT = refused.
+ * Verdicts: TC_ACT_UNSPEC = untouched, on to the next filter; TC_ACT_OK = ours; TC_ACT_SHOT = dropped.
  */
 #include <linux/bpf.h>
 #include <linux/in.h>
@@ -23,7 +23,7 @@
 
 /* Constants of one target's copy of the program. */
 const volatile __u32 target_slot = 0;
-const volatile __u32 own_mark = 0;   /* SO_MARK of our sockets; own_mark + 1 steers */
+const volatile __u32 own_mark = 0;   /* SO_MARK of our sockets; + 1 steers, + 2 is prohibited */
 const volatile __u32 l2_length = 14; /* 0 on tun and wireguard */
 const volatile __u32 workers = 1;
 
@@ -154,15 +154,15 @@ static __always_inline int on_tcp(struct __sk_buff* skb, const struct tapdeck_ta
   return uncaptured(t, p, TAPDECK_PRE_EXISTING);
 }
 
-static __always_inline int on_udp(const struct tapdeck_target* t, const struct packet* p) {
+static __always_inline int on_udp(struct __sk_buff* skb, const struct tapdeck_target* t, const struct packet* p) {
   __u16 port = p->tuple.destination_port;
-  int verdict;
 
   if (PORTS_OF_DHCP(port)) /* the client's own address; never leaves the link */
     return PASS;
   if (port != 443) return uncaptured(t, p, port == 53 ? TAPDECK_DNS : TAPDECK_UDP);
-  verdict = uncaptured(t, p, TAPDECK_QUIC);
-  return verdict == PASS ? TC_ACT_SHOT : verdict; /* clients fall back to TCP */
+  uncaptured(t, p, TAPDECK_QUIC);
+  skb->mark = own_mark + 2; /* a policy rule prohibits it: clients hear so and fall back to TCP at once */
+  return TC_ACT_OK;
 }
 
 SEC("tc")
@@ -181,7 +181,7 @@ int tapdeck_ingress(struct __sk_buff* skb) {
     return uncaptured(t, &p, TAPDECK_BOUND_DEVICE);
   if (parsed == PARSE_FRAGMENT) return uncaptured(t, &p, TAPDECK_FRAGMENT);
   if (p.tuple.protocol == IPPROTO_TCP) return on_tcp(skb, t, &p);
-  if (p.tuple.protocol == IPPROTO_UDP) return on_udp(t, &p);
+  if (p.tuple.protocol == IPPROTO_UDP) return on_udp(skb, t, &p);
   return uncaptured(t, &p, TAPDECK_OTHER);
 }
 

@@ -80,8 +80,8 @@ struct Capture {
   uint32_t flow_map = 262144;
   // Listening sockets in one network namespace and address family; each is one descriptor, made on demand. 1..64.
   uint32_t listeners_max = 64;
-  // fwmark of the daemon's own sockets; mark + 1 steers tc-captured packets. Change it if something else uses it.
-  // 1..0x7ffffffe.
+  // fwmark of the daemon's own sockets; mark + 1 steers tc-captured packets, mark + 2 refuses their QUIC. Change it if
+  // something else uses it. 1..0x7ffffffe.
   uint32_t mark = 0x7a9d0000;
   // Worker threads. 0: one a core this process may run on, 32 at most (a bound of the kernel maps). 0..32.
   uint32_t workers = 0;

@@ -118,9 +118,9 @@ class ListenerSink {
 
 struct CaptureOptions {
   std::string run_dir = "/run/tapdeck";  // holds records of what must be cleaned after a crash; made if missing, 0700
-  uint32_t mark = 0x7a9d0000;            // SO_MARK of our own sockets; mark + 1 steers packets of the tc path
-  uint32_t route_table = 31401;          // of the tc path
-  uint32_t flow_map_entries = 262144;    // flows connecting but not yet accepted, all targets together
+  uint32_t mark = 0x7a9d0000;    // SO_MARK of our own sockets; mark + 1 steers, + 2 refuses packets of the tc path
+  uint32_t route_table = 31401;  // of the tc path
+  uint32_t flow_map_entries = 262144;  // flows connecting but not yet accepted, all targets together
   std::chrono::milliseconds lease{1500};
   unsigned workers = 1;         // 1..kMaxWorkers
   unsigned listeners_max = 64;  // per namespace and family, 1..64; each is one descriptor

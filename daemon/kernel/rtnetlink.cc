@@ -34,17 +34,26 @@ Result<void> change(NetlinkMessage& message, const std::string& what, int harmle
   return done;
 }
 
-NetlinkMessage rule_message(uint16_t type, uint16_t flags, uint8_t family, const Steering& steering) {
+NetlinkMessage rule_message(uint16_t type, uint16_t flags, uint8_t family, uint8_t action, uint32_t mark) {
   NetlinkMessage message(type, flags);
   fib_rule_hdr rule{};
   rule.family = family;
-  rule.action = FR_ACT_TO_TBL;
+  rule.action = action;
   message.body(rule);
   message.attribute(FRA_PRIORITY, kRulePriority);
-  message.attribute(FRA_FWMARK, steering.mark);
+  message.attribute(FRA_FWMARK, mark);
   message.attribute(FRA_FWMASK, 0xffffffff);
+  return message;
+}
+
+NetlinkMessage steer_rule(uint16_t type, uint16_t flags, uint8_t family, const Steering& steering) {
+  auto message = rule_message(type, flags, family, FR_ACT_TO_TBL, steering.mark);
   message.attribute(FRA_TABLE, steering.table);
   return message;
+}
+
+NetlinkMessage refuse_rule(uint16_t type, uint16_t flags, uint8_t family, const Steering& steering) {
+  return rule_message(type, flags, family, FR_ACT_PROHIBIT, steering.mark + 1);
 }
 
 NetlinkMessage route_message(uint16_t type, uint16_t flags, uint8_t family, const Steering& steering) {
@@ -65,8 +74,11 @@ Result<void> add_family(uint8_t family, const Steering& steering) {
   constexpr uint16_t kCreate = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
   auto route = route_message(RTM_NEWROUTE, kCreate, family, steering);
   TRY_VOID(change(route, "add local route of the tc path (needs CAP_NET_ADMIN)", EEXIST));
-  auto rule = rule_message(RTM_NEWRULE, kCreate, family, steering);
-  return change(rule, "add fwmark rule of the tc path (needs CAP_NET_ADMIN)", EEXIST);
+  const char* const what = "add fwmark rule of the tc path (needs CAP_NET_ADMIN)";
+  auto steer = steer_rule(RTM_NEWRULE, kCreate, family, steering);
+  TRY_VOID(change(steer, what, EEXIST));
+  auto refuse = refuse_rule(RTM_NEWRULE, kCreate, family, steering);
+  return change(refuse, what, EEXIST);
 }
 
 }  // namespace
@@ -114,8 +126,10 @@ Result<void> add_steering(const Steering& steering) {
 Result<void> remove_steering(const Steering& steering) {
   Result<void> result;
   for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
-    auto rule = rule_message(RTM_DELRULE, NLM_F_ACK, family, steering);
-    if (auto gone = change(rule, "remove fwmark rule", ENOENT); !gone && family == AF_INET) result = gone;
+    for (const auto& of : {steer_rule, refuse_rule}) {
+      auto rule = of(RTM_DELRULE, NLM_F_ACK, family, steering);
+      if (auto gone = change(rule, "remove fwmark rule", ENOENT); !gone && family == AF_INET) result = gone;
+    }
     auto route = route_message(RTM_DELROUTE, NLM_F_ACK, family, steering);
     if (auto gone = change(route, "remove local route", ESRCH); !gone && family == AF_INET) result = gone;
   }

@@ -84,7 +84,41 @@ TEST_F(TcCapture, InboundConnectionsAreNotTouched) {
   EXPECT_EQ(target_stats().captured, 0U);
 }
 
-TEST_F(TcCapture, DatagramsAreCountedAndQuicIsDropped) {
+// Two a target and family: the kernel tells a peer no more than that at a time, later ones as they are sent again.
+TEST_F(TcCapture, QuicIsRefusedAtOnce) {
+  attach(kOpen);
+  for (const char* to : {"198.18.2.2:443", "203.0.113.9:443", "[fd00:2::2]:443"}) {
+    Client client("", client_.fd(), lab::asks_udp(ep(to)));
+    EXPECT_EQ(client.report().error, to[0] == '[' ? EACCES : EHOSTUNREACH) << to;
+  }
+}
+
+TEST_F(TcCapture, QuicOfSealedTargetsIsRefusedAtOnce) {
+  attach(kSealed);
+  for (const char* to : {"198.18.2.2:443", "[fd00:2::2]:443"}) {
+    Client client("", client_.fd(), lab::asks_udp(ep(to)));
+    EXPECT_EQ(client.report().error, to[0] == '[' ? EACCES : EHOSTUNREACH) << to;
+  }
+  EXPECT_EQ(target_stats().refused_sealed, 2U);
+}
+
+TEST_F(TcCapture, QuicReachesNoServiceOfThisHost) {
+  UniqueFd service(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));  // any address of both families
+  sockaddr_in6 any{};
+  any.sin6_family = AF_INET6;
+  any.sin6_port = htons(443);
+  ASSERT_EQ(::bind(service.get(), reinterpret_cast<sockaddr*>(&any), sizeof any), 0);
+  attach(kOpen);
+  for (const char* to : {"198.18.2.2:443", "[fd00:2::2]:443"}) {
+    Client client("", client_.fd(), lab::sends_udp(ep(to), lab::Connected::No));
+    EXPECT_EQ(client.report().error, 0) << to;
+  }
+  EXPECT_TRUE(eventually([&] { return uncaptured(Uncaptured::Quic) == 2; }));
+  char byte = 0;
+  EXPECT_EQ(::recv(service.get(), &byte, 1, MSG_DONTWAIT), -1);
+}
+
+TEST_F(TcCapture, DatagramsAreCounted) {
   attach(kOpen);
   for (const char* to : {"198.18.2.2:443", "198.18.2.2:53", "[fd00:2::2]:9999"}) {
     Client client("", client_.fd(), lab::sends_udp(ep(to), lab::Connected::No));
@@ -100,7 +134,9 @@ TEST_F(TcCapture, DestructorLeavesNoFilterQdiscRuleOrRoute) {
   attach(kOpen);
   EXPECT_NE(lab::output_of("tc filter show dev c0 ingress"), "");
   EXPECT_NE(lab::output_of("ip rule | grep 31401; ip -6 rule | grep 31401"), "");
+  EXPECT_NE(lab::output_of("ip rule | grep prohibit; ip -6 rule | grep prohibit"), "");
   capture_.reset();
+  EXPECT_EQ(lab::output_of("ip rule | grep prohibit; ip -6 rule | grep prohibit"), "");
   EXPECT_EQ(lab::output_of("tc qdisc show dev c0 | grep clsact"), "");
   EXPECT_EQ(lab::output_of("ip rule | grep 31401; ip -6 rule | grep 31401"), "");
   EXPECT_EQ(lab::output_of("ip route show table 31401 2>/dev/null; ip -6 route show table 31401 2>/dev/null"), "");

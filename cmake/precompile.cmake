@@ -3,6 +3,8 @@
 #
 #   tapdeck_precompile(TARGET plain|asio)        a library
 #   tapdeck_precompile(TARGET plain|asio TESTS)  a test executable: gmock too, and not optimised
+#   tapdeck_precompile(TARGET plain|asio TESTS RIG HEADER)  the same with a set of its own: HEADER too, for tests that
+#     nearly all include it
 option(TAPDECK_PCH "use precompiled headers" ON)
 
 set(TAPDECK_PCH_SOURCE ${CMAKE_CURRENT_LIST_DIR}/precompiled.cc)
@@ -13,7 +15,7 @@ function(tapdeck_precompile target kind)
   if(NOT TAPDECK_PCH)
     return()
   endif()
-  cmake_parse_arguments(P "TESTS" "" "" ${ARGN})
+  cmake_parse_arguments(P "TESTS" "RIG" "" ${ARGN})
   set(holder tapdeck_pch_${kind})
   if(P_TESTS)
     string(APPEND holder _tests)
@@ -24,7 +26,7 @@ function(tapdeck_precompile target kind)
     target_link_libraries(${holder} PRIVATE tapdeck_options)
     if(kind STREQUAL asio)
       set(headers ${CMAKE_SOURCE_DIR}/cmake/asio.h)
-      target_link_libraries(${holder} PRIVATE tapdeck_asio)
+      target_link_libraries(${holder} PRIVATE tapdeck_asio PkgConfig::OPENSSL)
     endif()
     if(P_TESTS)
       list(APPEND headers <gtest/gtest.h> <gmock/gmock.h>)
@@ -39,5 +41,9 @@ function(tapdeck_precompile target kind)
     target_precompile_headers(${holder} PRIVATE ${headers})
   endif()
   target_compile_options(${target} PRIVATE ${TAPDECK_PCH_OPTIONS})
-  target_precompile_headers(${target} REUSE_FROM ${holder})
+  if(P_RIG)
+    target_precompile_headers(${target} PRIVATE ${CMAKE_SOURCE_DIR}/cmake/asio.h <gtest/gtest.h> <gmock/gmock.h> ${P_RIG})
+  else()
+    target_precompile_headers(${target} REUSE_FROM ${holder})
+  endif()
 endfunction()

@@ -3,7 +3,7 @@
 # records a new one. A function that has changed since is compiled as without a profile. See
 # docs/decisions/0020-a-profile-in-the-repository.md.
 #
-# Libraries link tapdeck_profile privately; tests are not optimised and know nothing of it.
+# Libraries that exchanges run through link tapdeck_profile privately; others, and tests, know nothing of it.
 set(TAPDECK_PROFILE use CACHE STRING "use: the recorded profile, generate: record one into the build directory, off")
 set_property(CACHE TAPDECK_PROFILE PROPERTY STRINGS use generate off)
 add_library(tapdeck_profile INTERFACE)

@@ -92,8 +92,11 @@ TEST_F(BadDay, AnOldKernelIsNamed) {
 // There the pins that keep a fail-closed target closed go with the last process, and a kill would open it.
 TEST_F(BadDay, APrivateMountNamespaceWithoutTheHostsBpffsIsToldOf) {
   const std::string run = tapdeck_binary().string() + " run --state-dir " + state().string();
-  const std::string both =
-      "umount -l /sys/fs/bpf 2>/dev/null; " + run + " -- true && exec " + run + " --mode replay -- true";
+  // To be replayed, though nothing was recorded.
+  const std::string create =
+      tapdeck_binary().string() + " session create default --state-dir " + state().string() + " >/dev/null";
+  const std::string both = "umount -l /sys/fs/bpf 2>/dev/null; " + run + " -- true && " + create + " && exec " + run +
+                           " --mode replay -- true";
   // The shell in between is the first process, with a mount namespace that it does not share.
   const auto output = run_to_end({.argv = {"unshare", "-m", "-p", "-f", "--mount-proc", "sh", "-c",
                                            "unshare -m --propagation private sh -c \"$0\"; exit $?", both},

@@ -69,6 +69,7 @@ TEST(Cli, AStateDirectoryThatARunUsedIsNotTakenForTheDaemons) {
                                         other, "--session", "shop", "--", "true"},
                                .netns = &captured.lab().gw()});
   ASSERT_EQ(ran.status, 0) << ran.err;
+  ASSERT_EQ(cli({"session", "create", "shop"}).status, 0) << "a run that records nothing made none";
   EXPECT_THAT(cli({"session", "list"}).out, ::testing::AllOf(HasSubstr("shop"), ::testing::Not(HasSubstr("default"))));
   EXPECT_EQ(cli({"session", "delete", "shop", "--yes"}).status, 0);
   EXPECT_EQ(captured.recordings(), 1U) << "the daemon's own";

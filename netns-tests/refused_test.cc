@@ -82,7 +82,8 @@ TEST_F(RefusedRun, ConnectSaysSoInReplayOnlyWhenToldTo) {
   EXPECT_EQ(refused.out,
             "ECONNREFUSED\nECONNREFUSED\nECONNREFUSED\nECONNREFUSED\nECONNREFUSED\nECONNREFUSED\n200\n200\n");
   EXPECT_EQ(refused.status, 0) << refused.err;
-  EXPECT_THAT(refused.err, HasSubstr("2 replayed, 0 missed, 0 tunnelled, 0 not captured, 6 refused as recorded\n"));
+  EXPECT_THAT(refused.err,
+              HasSubstr("2 replayed, 0 missed, 0 tunnelled, 0 not captured\ntapdeck: also: 6 refused as recorded\n"));
   const auto summary = nlohmann::json::parse(read_file(file), nullptr, false);
   ASSERT_TRUE(summary.is_object());
   EXPECT_EQ(summary.value("refused_as_recorded", -1), 6);
@@ -98,7 +99,8 @@ TEST_F(RefusedRun, AnAddressThatAnsweredLaterIsResetOnceAndAnswersThen) {
   const auto replayed =
       run({"--mode", "replay", "--replay-refused", "refuse"}, {v4("4b", "82,/late"), v4("4b", "82,/late")});
   EXPECT_EQ(replayed.out, "after connect ECONNRESET\n200\n") << replayed.err;
-  EXPECT_THAT(replayed.err, HasSubstr("2 replayed, 0 missed, 0 tunnelled, 0 not captured, 1 refused as recorded\n"));
+  EXPECT_THAT(replayed.err,
+              HasSubstr("2 replayed, 0 missed, 0 tunnelled, 0 not captured\ntapdeck: also: 1 refused as recorded\n"));
   // A newer take in which it only answers is all that counts.
   const auto again = origin_at(lab_, 82);
   ASSERT_EQ(run({}, {v4("4b", "82,/late")}).out, "200\n");

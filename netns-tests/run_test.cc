@@ -115,6 +115,30 @@ TEST_F(Run, CapturesFromWithinATimeNamespace) {
   }
 }
 
+TEST_F(Run, OneThatRecordsNothingLeavesNeitherSessionNorTake) {
+  std::atomic<int> count = 0;
+  ScriptedOrigin origin(lab_.origin(), 80, std::nullopt, [&count](Peer& peer) {
+    while (!peer.read_request().empty()) peer.stream().send(ok_response("n" + std::to_string(++count)));
+  });
+  const std::vector<std::string> ask = {"curl", "-sS", std::string("http://") + kOriginV4 + "/n"};
+  const std::string file = (lab_.directory() / "summary.json").string();
+  const auto take = [&] { return nlohmann::json::parse(read_file(file), nullptr, false).value("take", -1); };
+  ASSERT_EQ(run({"--session", "s", "--summary", file}, ask).out, "n1");
+  EXPECT_EQ(take(), 1);
+  EXPECT_EQ(run({"--session", "s"}, {"/no/such/command"}).status, 127);
+  EXPECT_EQ(run({"--session", "s", "--summary", file}, {"true"}).status, 0);
+  EXPECT_EQ(take(), 0);
+  ASSERT_EQ(run({"--session", "s", "--append", "--summary", file}, ask).out, "n2");
+  EXPECT_EQ(take(), 1);
+  EXPECT_EQ(run({"--session", "s", "--mode", "replay"}, {"curl", "-sS", ask[2], ask[2]}).out, "n1n2");
+  EXPECT_EQ(run({"--session", "ghost"}, {"true"}).status, 0);
+  const Output ghost = run({"--session", "ghost", "--mode", "replay"}, ask);
+  EXPECT_EQ(ghost.status, 125);
+  EXPECT_THAT(ghost.err, HasSubstr("no session 'ghost'"));
+  EXPECT_THAT(ghost.err, HasSubstr("there is 's'"));
+  EXPECT_THAT(ghost.err, HasSubstr("--session NAME"));
+}
+
 TEST_F(Run, WhatWasRecordedIntoARemovedStateDirectoryIsLost) {
   ScriptedOrigin origin(lab_.origin(), 80, std::nullopt, [](Peer& peer) {
     while (!peer.read_request().empty()) peer.stream().send(ok_response("x"));

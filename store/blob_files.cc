@@ -7,13 +7,13 @@ namespace {
 
 constexpr int64_t kIntervalUs = 10'000'000;
 constexpr int64_t kIntervalWhileOnUs = 1'000'000;  // one compaction moves everything: the next need not
-constexpr uint64_t kWorthwhile = 64ull << 20;
 
 }  // namespace
 
-bool wants_collection(const BlobSpace& space, bool is_on) {
+bool wants_collection(const BlobSpace& space, bool is_on, const Buffers& buffers) {
   if (space.garbage == 0) return false;
-  return is_on ? space.garbage >= space.total / 4 : space.garbage >= kWorthwhile && space.garbage >= space.total / 2;
+  const uint64_t least = space.total / (buffers.is_bounded ? 8 : 4);
+  return is_on ? space.garbage >= least : space.garbage >= buffers.blob_file && space.garbage >= 2 * least;
 }
 
 void BlobCollection::tend(rocksdb::DB& db, rocksdb::ColumnFamilyHandle& blobs, int64_t now_unix_us) {
@@ -26,7 +26,7 @@ void BlobCollection::tend(rocksdb::DB& db, rocksdb::ColumnFamilyHandle& blobs, i
     return;
   }
   const bool is_on = db.GetOptions(&blobs).enable_blob_garbage_collection;
-  const bool wanted = wants_collection(space, is_on);
+  const bool wanted = wants_collection(space, is_on, buffers_);
   if (wanted != is_on) {
     const auto set = db.SetOptions(&blobs, {{"enable_blob_garbage_collection", wanted ? "true" : "false"}});
     if (!set.ok()) {
@@ -35,7 +35,7 @@ void BlobCollection::tend(rocksdb::DB& db, rocksdb::ColumnFamilyHandle& blobs, i
       return;
     }
   }
-  if (wanted) next_us_ = now_unix_us + kIntervalWhileOnUs;
+  if (wanted || buffers_.is_bounded) next_us_ = now_unix_us + kIntervalWhileOnUs;
 }
 
 }  // namespace tapdeck::store

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "store/buffers.h"
+
 namespace tapdeck::store {
 
 // Bytes of all live blob files, and those of them that no key leads to any more.
@@ -17,16 +19,18 @@ struct BlobSpace {
   uint64_t garbage = 0;
 };
 
-// On from half of the space (and 64 MiB), off below a quarter.
-[[nodiscard]] bool wants_collection(const BlobSpace& space, bool is_on);
+// On from half of the space (and 64 MiB), off below a quarter; in a store with a bound half of all that.
+[[nodiscard]] bool wants_collection(const BlobSpace& space, bool is_on, const Buffers& buffers = {});
 
 class BlobCollection {
  public:
-  // Looks at most every ten seconds of `now_unix_us`, every second while it is on. Whether it is on is asked of `db`:
-  // one that was opened anew has it off.
+  explicit BlobCollection(const Buffers& buffers) : buffers_(buffers) {}
+  // Looks at most every ten seconds of `now_unix_us`, every second while it is on or there is a bound. Whether it is on
+  // is asked of `db`: one that was opened anew has it off.
   void tend(rocksdb::DB& db, rocksdb::ColumnFamilyHandle& blobs, int64_t now_unix_us);
 
  private:
+  Buffers buffers_;
   int64_t next_us_ = 0;
 };
 

@@ -21,6 +21,11 @@ TEST(BlobFiles, AreCollectedFromHalfGarbageDownToAQuarter) {
   EXPECT_TRUE(wants_collection({10 * kGiB, 3 * kGiB}, true));
   EXPECT_FALSE(wants_collection({10 * kGiB, 2 * kGiB}, true));
   EXPECT_FALSE(wants_collection({0, 0}, true));
+  const Buffers bounded = buffers_for(40 * kMiB);
+  EXPECT_FALSE(wants_collection({40 * kMiB, 4 * kMiB}, false, bounded)) << "not worth the moving";
+  EXPECT_TRUE(wants_collection({40 * kMiB, 10 * kMiB}, false, bounded));
+  EXPECT_TRUE(wants_collection({40 * kMiB, 6 * kMiB}, true, bounded));
+  EXPECT_FALSE(wants_collection({40 * kMiB, 4 * kMiB}, true, bounded));
 }
 
 uint64_t blob_bytes_on_disk(const std::string& path) {

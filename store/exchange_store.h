@@ -25,6 +25,8 @@
 namespace tapdeck::store {
 
 struct PendingWrite;
+enum class Opening : uint8_t;  // opening.h
+struct Place;
 
 enum class Access { ReadWrite, ReadOnly };
 enum class Append { No, Yes };
@@ -131,7 +133,8 @@ class ExchangeStore {
   [[nodiscard]] Result<void> activate_session(std::string_view name, std::string_view target = {});
   // The session chosen for `target`, else the store's default, else "default".
   [[nodiscard]] Result<std::string> active_session(std::string_view target = {}) const;
-  // Creates the session when it is new. Append::Yes continues the newest take (or opens the first).
+  // A new session or take is there for others, and after a restart, from the first thing written into it on.
+  // Append::Yes continues the newest take that has recordings (else the newest, or opens the first).
   [[nodiscard]] Result<Take> open_take(std::string_view session, Append append);
   // The same for one who goes on after a restart: Append::Yes continues the take that `holder` opened last, when that
   // was in this session and with the same `state`, else opens one.
@@ -161,17 +164,19 @@ class ExchangeStore {
   // long as they like. Filled in the background once a lookup() of the session found nothing. Null: opened ReadOnly,
   // or answers with another store's recordings too.
   [[nodiscard]] std::shared_ptr<const KeyFilter> key_filter(uint32_t session_number) const;
-  [[nodiscard]] Result<Recording> get(std::string_view session, uint64_t id) const;  // NotFound
-  [[nodiscard]] Result<Recording> get(uint64_t id) const;                            // any session; NotFound
   // What is stored when it is taken stays readable through it, whatever is deleted: for a body that is read a piece at
   // a time. The space of what is deleted comes back when it dies, before the store does. Taking it and letting it go
   // wait for the database. Null where this process deletes nothing (ReadOnly).
   class View;
   [[nodiscard]] std::shared_ptr<const View> hold() const;
+  [[nodiscard]] Result<Recording> get(std::string_view session, uint64_t id,
+                                      const View* view = nullptr) const;               // NotFound
+  [[nodiscard]] Result<Recording> get(uint64_t id, const View* view = nullptr) const;  // any session; NotFound
   // Hands the body over in order, a segment (at most 256 KiB) at a time; `sink` returning false stops early.
   [[nodiscard]] Result<void> read_body(const BodyRef& body, const std::function<bool(std::string_view)>& sink,
                                        const View* view = nullptr) const;
-  // The whole body; TooLarge above `limit`.
+  // The whole body; TooLarge above `limit`. Corrupt may also mean that the recording was deleted since it was read:
+  // not with a view that it was read through, too.
   [[nodiscard]] Result<std::string> read_body(const BodyRef& body, uint64_t limit = 64ull << 20,
                                               const View* view = nullptr) const;
   // At most `limit` recordings most like `parts` (redacted), best first. Looks at no more than the newest 5,000.
@@ -182,6 +187,8 @@ class ExchangeStore {
   [[nodiscard]] Result<std::optional<OriginFacts>> origin_facts(std::string_view session, std::string_view host,
                                                                 uint16_t port,
                                                                 std::optional<std::string_view> offered = {}) const;
+  // Who speaks first at `place`. Looks at no more than the newest 5,000 recordings. opening.cc
+  [[nodiscard]] Result<Opening> opening(std::string_view session, Place place) const;
 
   // ---- recordings (recordings.cc)
   // A page in id order, bodies not read. `cursor` is a previous page's `next` (InvalidArgument when it is not one).

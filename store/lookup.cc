@@ -95,11 +95,11 @@ Result<ExchangeStore::Found> ExchangeStore::Impl::find_own(std::string_view sess
   return all;
 }
 
-Result<Recording> ExchangeStore::get(std::string_view session, uint64_t id) const {
+Result<Recording> ExchangeStore::get(std::string_view session, uint64_t id, const View* view) const {
   if (impl_->older != nullptr && (id & kOlder) != 0) return impl_->older->get(session, id & ~kOlder);
   TRY(found, impl_->find_session(session));
   const auto guard = impl_->use();
-  TRY(bytes, impl_->read(Family::Recordings, recording_key(found.first, id)));
+  TRY(bytes, impl_->read(Family::Recordings, recording_key(found.first, id), view ? view->snapshot : nullptr));
   if (!bytes) {
     return fail(Code::NotFound, "no recording " + std::to_string(id) + " in session '" + std::string(session) + "'",
                 Origin::Store);
@@ -110,9 +110,9 @@ Result<Recording> ExchangeStore::get(std::string_view session, uint64_t id) cons
   return recording;
 }
 
-Result<Recording> ExchangeStore::get(uint64_t id) const {
+Result<Recording> ExchangeStore::get(uint64_t id, const View* view) const {
   for (const auto& [number, row] : impl_->live_sessions()) {
-    auto found = get(row.name, id);
+    auto found = get(row.name, id, view);
     if (found || found.error().code != Code::NotFound) return found;
   }
   return fail(Code::NotFound, "no recording " + std::to_string(id) + " in " + impl_->options.path, Origin::Store);

@@ -96,6 +96,9 @@ Result<void> ExchangeStore::Impl::take_over_origins(const Impl& from, uint32_t s
   if (!rows->status().ok()) return fail_status(rows->status(), "read origins of " + from.options.path);
   const std::lock_guard guard(write_mutex);
   forget_origins();
+  std::string row;
+  encode_session(row_of(as_session), row);  // it may be new
+  batch.Put(cf(Family::Sessions), session_prefix(as_session), row).PermitUncheckedError();
   return commit(batch, Durability::Wal);
 }
 
@@ -114,11 +117,10 @@ Result<Take> ExchangeStore::Impl::open_merged_take(const std::string& name, cons
     if (known && secret_of(known->second) != keys) continue;
     if (!known) {
       const bool is_own = derive("session", candidate) == keys;
-      TRY(created, create_locked(candidate, Visibility::Listed, is_own ? std::nullopt : std::optional(keys)));
-      const std::lock_guard table(table_mutex);
-      known = Row{created, sessions.at(created)};
+      TRY(created, name_locked(candidate, Visibility::Listed, is_own ? std::nullopt : std::optional(keys)));
+      known = Row{created, row_of(created)};
     }
-    return take_locked(std::move(*known), append);
+    return take_locked(*known, append);
   }
 }
 
@@ -138,7 +140,7 @@ class Merge {
  private:
   // Marker: last id copied, then (pending take, take here, session here) of the take being copied.
   Result<void> resume(const std::string& marker);
-  Result<void> open_take(const SessionRow& row);
+  Result<void> open_take(const SessionRow& row, Append append);
   Result<void> add(Recording& recording, std::vector<PendingWrite>& writes, size_t& bytes);
   Result<void> write(std::vector<PendingWrite>& writes, const std::string& marker);
 
@@ -163,9 +165,7 @@ Result<void> Merge::resume(const std::string& marker) {
   return {};
 }
 
-Result<void> Merge::open_take(const SessionRow& row) {
-  TRY(wish, from_.read(Family::Meta, "append/" + row.name));
-  const Append append = wish && source_take_ == 1 ? Append::Yes : Append::No;
+Result<void> Merge::open_take(const SessionRow& row, Append append) {
   TRY(opened, to_.open_merged_take(row.name, from_.secret_of(row), append));
   take_ = std::move(opened);
   to_.bump();
@@ -224,7 +224,8 @@ Result<void> Merge::session(uint32_t number, const SessionRow& row) {
       if (take_.number == 0 || recording.take != source_take_) {
         if (!writes.empty()) break;  // one take a batch, as the marker says
         source_take_ = recording.take;
-        TRY_VOID(open_take(row));
+        TRY(wish, from_.read(Family::Meta, "append/" + row.name));
+        TRY_VOID(open_take(row, wish && source_take_ == 1 ? Append::Yes : Append::No));
       }
       TRY_VOID(add(recording, writes, bytes));
       last_ = id_of_row(rows->key().ToStringView());
@@ -238,7 +239,7 @@ Result<void> Merge::session(uint32_t number, const SessionRow& row) {
     origins->Seek(prefix);
     if (!origins->Valid() || !origins->key().starts_with(prefix)) return {};
     source_take_ = 1;
-    TRY_VOID(open_take(row));
+    TRY_VOID(open_take(row, Append::Yes));
   }
   MergeReceipt::write(directory_, row.name, {take_.session, take_.number});
   return to_.take_over_origins(from_, number, take_.session_number);

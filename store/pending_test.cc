@@ -141,6 +141,36 @@ TEST_F(Beside, AppendExtendsTheLastTakeInOrder) {
   EXPECT_EQ(receipt_->of("s"), (MergedAs{"s", 1}));
 }
 
+TEST_F(Beside, AppendPassesOverATakeThatNothingWasRecordedInto) {
+  ignore(Recorder(*store_, "s").record("/x", "one"), "");
+  ASSERT_TRUE(store_->open_take_of({"container:web", "record"}, "s", Append::No));
+  open_beside();
+  ignore(Recorder(*beside_, "s", Append::Yes).record("/x", "two"), "");
+  merge(1);
+  EXPECT_EQ(replayed("s", "/x"), (Bodies{"one", "two"}));
+  EXPECT_EQ(receipt_->of("s"), (MergedAs{"s", 1}));
+}
+
+TEST_F(Beside, ARunThatRecordsNothingLeavesNoSession) {
+  open_beside();
+  ASSERT_TRUE(beside_->open_take("ghost", Append::No));
+  merge(0);
+  EXPECT_FALSE(store_->session("ghost"));
+}
+
+TEST_F(Beside, AnOriginThatANewSessionLearntIsKeptWithIt) {
+  open_beside();
+  std::vector<PendingWrite> writes;
+  writes.push_back(
+      origin_write(*beside_->open_take("q", Append::No), "api.test", 443, {"", "", "expired", ""}, {"", ""}));
+  ASSERT_TRUE(beside_->write(writes, Durability::Fsync));
+  merge(0);
+  store_.reset();
+  store_ = open_store(options_);
+  ASSERT_TRUE(store_->session("q"));
+  EXPECT_EQ((*store_->origin_facts("q", "api.test", 443))->verify_failure, "expired");
+}
+
 TEST_F(Beside, WithoutAppendItIsATakeOfItsOwn) {
   ignore(Recorder(*store_, "s").record("/x", "one"), "");
   open_beside();

@@ -87,14 +87,18 @@ Result<RecordingPage> ExchangeStore::list_recordings(const RecordingFilter& filt
 
 Result<void> ExchangeStore::delete_recording(uint64_t id) {
   TRY_VOID(impl_->need_writable());
-  const std::lock_guard guard(impl_->write_mutex);
   for (const auto& [number, row] : impl_->live_sessions()) {
-    TRY(bytes, impl_->read(Family::Recordings, recording_key(number, id)));
-    if (!bytes) continue;
-    Impl::Removal removal;
-    impl_->remove_recording(removal, number, id, *bytes);
-    TRY_VOID(impl_->commit_removal(removal));
+    {
+      const std::lock_guard guard(impl_->write_mutex);
+      if (impl_->broken || impl_->db == nullptr) TRY_VOID(impl_->get_going(Impl::Purpose::Remove));
+      TRY(bytes, impl_->read(Family::Recordings, recording_key(number, id)));
+      if (!bytes) continue;
+      Impl::Removal removal;
+      impl_->remove_recording(removal, number, id, *bytes);
+      TRY_VOID(impl_->commit_removal(removal));
+    }
     impl_->bump();
+    impl_->win_space();
     return {};
   }
   return fail(Code::NotFound, "no recording " + std::to_string(id) + " in " + impl_->options.path, Origin::Store);

@@ -69,7 +69,8 @@ Result<void> ExchangeStore::Impl::commit_removal(Removal& removal) {
   value.clear();
   ByteWriter(value).u64(left);
   removal.batch.Put(cf(Family::Meta), "blob_bytes", value).PermitUncheckedError();
-  TRY_VOID(commit(removal.batch, Durability::Wal));
+  TRY_VOID(commit(removal.batch, Durability::Wal, Purpose::Remove));
+  removed_bytes += removal.freed + removal.batch.GetDataSize();
   // Digests that went must be written again when they come back.
   if (!removal.gone.empty()) recent.clear();
   blob_bytes = left;
@@ -87,6 +88,7 @@ Result<void> ExchangeStore::Impl::erase_session_rows(uint32_t number) {
   while (true) {
     // Taken anew for each batch, so that recording goes on in between.
     const std::lock_guard guard(write_mutex);
+    if (broken || db == nullptr) TRY_VOID(get_going(Purpose::Remove));
     Removal removal;
     auto rows = iterate(Family::Recordings, Cached::No);
     for (rows->Seek(from); rows->Valid() && rows->key().starts_with(prefix) && removal.ids.size() < kRemovalsPerBatch;
@@ -98,15 +100,18 @@ Result<void> ExchangeStore::Impl::erase_session_rows(uint32_t number) {
     removal.rows.clear();
     TRY_VOID(commit_removal(removal));
   }
-  const std::lock_guard guard(write_mutex);
-  rocksdb::WriteBatch batch;
-  for (const Family family : {Family::Recordings, Family::Match, Family::Origins})
-    batch.DeleteRange(cf(family), prefix, after_prefix(prefix)).PermitUncheckedError();
-  batch.Delete(cf(Family::Sessions), prefix).PermitUncheckedError();
-  TRY_VOID(commit(batch, options.durability));
-  forget_origins();
-  const std::lock_guard table(table_mutex);
-  sessions.erase(number);
+  {
+    const std::lock_guard guard(write_mutex);
+    rocksdb::WriteBatch batch;
+    for (const Family family : {Family::Recordings, Family::Match, Family::Origins})
+      batch.DeleteRange(cf(family), prefix, after_prefix(prefix)).PermitUncheckedError();
+    batch.Delete(cf(Family::Sessions), prefix).PermitUncheckedError();
+    TRY_VOID(commit(batch, options.durability, Purpose::Remove));
+    forget_origins();
+    const std::lock_guard table(table_mutex);
+    sessions.erase(number);
+  }
+  win_space();
   return {};
 }
 
@@ -209,7 +214,7 @@ Result<PruneCounts> ExchangeStore::prune(int64_t now_unix_us, size_t most) {
   const auto& options = impl_->options;
   {
     const std::lock_guard guard(impl_->write_mutex);
-    if (impl_->db) impl_->blob_collection.tend(*impl_->db, *impl_->cf(Family::Blobs), now_unix_us);
+    impl_->tend_space(now_unix_us);
     impl_->drop_cursor();
     const std::lock_guard table(impl_->table_mutex);
     impl_->weigh();
@@ -223,7 +228,7 @@ Result<PruneCounts> ExchangeStore::prune(int64_t now_unix_us, size_t most) {
   if (!is_over() && options.max_age.count() == 0) return counts;
   const int64_t oldest_allowed = now_unix_us - options.max_age.count() * 1'000'000;
   const std::lock_guard guard(impl_->write_mutex);
-  if (!impl_->db) return counts;
+  if (impl_->broken || !impl_->db) TRY_VOID(impl_->get_going(Impl::Purpose::Remove));
   ByEnd order(*impl_);
   Impl::Removal removal;
   while (removal.ids.size() < most) {

@@ -1,5 +1,12 @@
 // Which recordings retention removes, and that it says so.
 #include "store/store_writer.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <filesystem>
+
 #include "store/test_support.h"
 
 namespace tapdeck::store {
@@ -157,6 +164,72 @@ TEST(Retention, AnImportCountsAgeFromTheEndToo) {
   EXPECT_EQ(store->import_session(file, {})->too_old, 0U);
   ASSERT_TRUE(store->prune(now.count()));
   EXPECT_EQ(targets_in(*store), Targets{"/slow"});
+}
+
+// As long as it lives, no file of this process grows beyond `bytes`, which is no lack of space: the store answers a
+// failed write by closing its database and opening it again.
+class FileLimit {
+ public:
+  explicit FileLimit(uint64_t bytes) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    EXPECT_EQ(::getrlimit(RLIMIT_FSIZE, &old_), 0);
+    const rlimit small{bytes, old_.rlim_max};
+    EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  }
+  ~FileLimit() { EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &old_), 0); }
+  FileLimit(const FileLimit&) = delete;
+  FileLimit& operator=(const FileLimit&) = delete;
+
+ private:
+  rlimit old_{};
+};
+
+TEST(Retention, ADiskThatRefusesWhileItPrunesIsNotTheEnd) {
+  const TestDirectory dir;
+  StoreOptions options;
+  options.path = dir.path();
+  options.max_recordings = 5;
+  auto store = open_store(options);
+  Recorder recorder(*store, "s");
+  for (int i = 0; i < 50; ++i) recorder.record("/" + std::to_string(i), body_of(static_cast<uint64_t>(i), 9000));
+  {
+    const FileLimit none(1);
+    EXPECT_FALSE(store->prune(0));
+    EXPECT_FALSE(store->prune(0)) << "nor when it is closed already";
+  }
+  const auto counts = store->prune(0);
+  ASSERT_TRUE(counts) << counts.error().message();
+  EXPECT_EQ(counts->by_count, 45U);
+  EXPECT_EQ(targets_in(*store), (Targets{"/45", "/46", "/47", "/48", "/49"}));
+}
+
+uint64_t newest_log_bytes(const std::string& db_path) {
+  std::filesystem::path newest;
+  for (const auto& entry : std::filesystem::directory_iterator(db_path)) {
+    if (entry.path().extension() == ".log") newest = std::max(newest, entry.path());
+  }
+  return std::filesystem::file_size(newest);
+}
+
+TEST(Retention, ADiskThatRefusesWhileASessionIsDeletedIsNotTheEnd) {
+  const TestDirectory dir;
+  {
+    auto store = open_store(dir.path());
+    Recorder recorder(*store, "s");
+    for (int i = 0; i < 200; ++i) recorder.record("/" + std::to_string(i), body_of(static_cast<uint64_t>(i), 9000));
+  }
+  {
+    auto store = open_store(dir.path());  // with a new log, and all of that in memory
+    ASSERT_TRUE(store->create_session("other"));
+    {
+      const FileLimit small(newest_log_bytes(dir.path() + "/db") + 200);  // it is hidden, and then no more
+      EXPECT_FALSE(store->delete_session("s"));
+    }
+    EXPECT_EQ(store->session("s").error().code, Code::NotFound);
+    ASSERT_TRUE(store->create_session("third"));
+    EXPECT_EQ(Recorder(*store, "other").record("/x", "x"), 201U);
+  }
+  EXPECT_EQ(open_store(dir.path())->stored_recordings(), 1U);
 }
 
 }  // namespace

@@ -165,10 +165,14 @@ Result<OriginFacts> decode_origin(std::string_view bytes) {
   return facts;
 }
 
+bool is_full(const rocksdb::Status& status) {
+  return status.IsNoSpace() || status.ToString().contains("No space left");
+}
+
 std::unexpected<Error> fail_status(const rocksdb::Status& status, const std::string& what) {
   const std::string text = status.ToString();
   Code code = Code::Io;
-  if (status.IsNoSpace() || text.find("No space left") != std::string::npos) code = Code::NoSpace;
+  if (is_full(status)) code = Code::NoSpace;
   if (status.IsCorruption()) code = Code::Corrupt;
   if (text.find("Permission denied") != std::string::npos) code = Code::Permission;
   std::string detail = what + ": " + text;

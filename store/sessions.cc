@@ -1,11 +1,48 @@
 // Sessions and takes.
 #include <algorithm>
+#include <utility>
 
+#include "daemon/base/ascii.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/nearest.h"
+#include "store/record_codec.h"
 #include "store/store_impl.h"
 
 namespace tapdeck::store {
+namespace {
+
+// Recordings looked at, newest first, for the last take that has any: a writer waits meanwhile.
+constexpr size_t kTakeScan = 10000;
+// Shorter ones are part of too many names.
+constexpr size_t kTellingPart = 3;
+constexpr size_t kListed = 5;
+
+// The same but for case, a likely slip, or one of which the other is a part; empty: none.
+std::string_view nearest_name(std::string_view word, const std::vector<std::string>& names) {
+  const std::string wanted = lowered(word);
+  std::vector<std::string> lower;
+  for (const std::string& name : names) lower.push_back(lowered(name));
+  const auto part_of = [](std::string_view part, std::string_view whole) {
+    return part.size() >= kTellingPart && whole.contains(part);
+  };
+  const std::string_view slip = tapdeck::nearest(wanted, lower);
+  auto found = std::ranges::find(lower, wanted);
+  if (found == lower.end() && !slip.empty()) found = std::ranges::find(lower, slip);
+  if (found == lower.end())
+    found = std::ranges::find_if(
+        lower, [&](const std::string& name) { return part_of(name, wanted) || part_of(wanted, name); });
+  if (found == lower.end()) return {};
+  return names[static_cast<size_t>(found - lower.begin())];
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  if (names.empty()) return "there is none yet";
+  std::string out = names.size() == 1 ? "there is" : "there are";
+  for (size_t i = 0; i < std::min(names.size(), kListed); ++i) out += (i == 0 ? " '" : ", '") + names[i] + "'";
+  return out + (names.size() > kListed ? " and more: tapdeck session list" : "");
+}
+
+}  // namespace
 
 std::optional<uint32_t> ExchangeStore::Impl::number_of(std::string_view name) const {
   for (const auto& [number, row] : sessions) {
@@ -25,13 +62,19 @@ SessionInfo ExchangeStore::Impl::info(uint32_t number, const SessionRow& row) co
 Result<ExchangeStore::Impl::Row> ExchangeStore::Impl::find_session(std::string_view name) const {
   const std::lock_guard table(table_mutex);
   if (const auto number = number_of(name)) return Row{*number, sessions.at(*number)};
-  std::vector<std::string> names;
+  std::vector<SessionRow> known;
   for (const auto& [number, row] : sessions) {
-    if (!row.hidden) names.push_back(row.name);
+    if (!row.hidden) known.push_back(row);
   }
+  std::ranges::sort(known, {}, [](const SessionRow& row) { return std::pair(-row.last_recorded_unix_us, row.name); });
+  std::vector<std::string> names;
+  for (const SessionRow& row : known) names.push_back(row.name);
   std::string detail = "no session '" + std::string(name) + "' in " + options.path;
-  if (const auto near = tapdeck::nearest(name, names); !near.empty())
+  if (const auto near = nearest_name(name, names); !near.empty()) {
     detail += "; did you mean '" + std::string(near) + "'?";
+  } else {
+    detail += "; " + listed(names);
+  }
   return fail(Code::NotFound, std::move(detail), Origin::Store);
 }
 
@@ -45,39 +88,52 @@ std::vector<ExchangeStore::Impl::Row> ExchangeStore::Impl::live_sessions() const
 }
 
 // Writes the row and then shows it in the table.
-Result<void> ExchangeStore::Impl::put_session(uint32_t number, const SessionRow& row) {
+Result<void> ExchangeStore::Impl::put_session(uint32_t number, const SessionRow& row, Purpose purpose) {
   std::string value;
   encode_session(row, value);
   rocksdb::WriteBatch batch;
   batch.Put(cf(Family::Sessions), session_prefix(number), value).PermitUncheckedError();
-  TRY_VOID(commit(batch, options.durability));
+  TRY_VOID(commit(batch, options.durability, purpose));
   const std::lock_guard table(table_mutex);
   sessions[number] = row;
   return {};
 }
 
-Result<uint32_t> ExchangeStore::Impl::create_locked(std::string_view name, Visibility visibility,
-                                                    std::optional<Secret> with_secret) {
+Result<uint32_t> ExchangeStore::Impl::name_locked(std::string_view name, Visibility visibility,
+                                                  std::optional<Secret> with_secret) {
   if (!is_valid_session_name(name)) {
     return fail(Code::InvalidArgument,
                 "session name '" + std::string(name.substr(0, 80)) +
                     "': 1 to 64 of letters, digits, '.', '_', '-', and not beginning with '.' or '-'",
                 Origin::Store);
   }
-  uint32_t number = 0;
-  {
-    const std::lock_guard table(table_mutex);
-    if (visibility == Visibility::Listed && number_of(name))
-      return fail(Code::AlreadyExists, "session '" + std::string(name) + "' exists", Origin::Store);
-    number = next_session++;
-  }
+  const std::lock_guard table(table_mutex);
+  if (visibility == Visibility::Listed && number_of(name))
+    return fail(Code::AlreadyExists,
+                "session '" + std::string(name) + "' exists; choose another name, or delete it first", Origin::Store);
+  const uint32_t number = next_session++;
   SessionRow row;
   row.name = name;
   row.created_unix_us = unix_now_us();
   row.hidden = visibility == Visibility::Hidden;
   row.secret = with_secret;
-  TRY_VOID(put_session(number, row));
+  sessions.emplace(number, std::move(row));
   return number;
+}
+
+Result<uint32_t> ExchangeStore::Impl::create_locked(std::string_view name, Visibility visibility,
+                                                    std::optional<Secret> with_secret) {
+  TRY(number, name_locked(name, visibility, with_secret));
+  const Result<void> written = put_session(number, row_of(number));
+  if (written) return number;
+  const std::lock_guard table(table_mutex);
+  sessions.erase(number);
+  return std::unexpected(written.error());
+}
+
+SessionRow ExchangeStore::Impl::row_of(uint32_t number) const {
+  const std::lock_guard table(table_mutex);
+  return sessions.at(number);
 }
 
 Result<SessionInfo> ExchangeStore::create_session(std::string_view name) {
@@ -117,7 +173,7 @@ Result<void> ExchangeStore::delete_session(std::string_view name) {
     const std::lock_guard guard(impl_->write_mutex);
     // Hidden first: whatever happens now, the session is gone for everybody, and the next open finishes the work.
     found.second.hidden = true;
-    TRY_VOID(impl_->put_session(found.first, found.second));
+    TRY_VOID(impl_->put_session(found.first, found.second, Impl::Purpose::Remove));
     impl_->drop_filter(found.first);
     const std::lock_guard table(impl_->table_mutex);
     impl_->sessions.erase(found.first);
@@ -165,20 +221,40 @@ Result<ExchangeStore::Impl::Row> ExchangeStore::Impl::ensure_locked(std::string_
     number = number_of(name);
   }
   if (!number) {
-    TRY(created, create_locked(name, Visibility::Listed, std::nullopt));
+    TRY(created, name_locked(name, Visibility::Listed, std::nullopt));
     number = created;
   }
-  const std::lock_guard table(table_mutex);
-  return Row{*number, sessions.at(*number)};
+  return Row{*number, row_of(*number)};
 }
 
-Result<Take> ExchangeStore::Impl::take_locked(Row session, Append append) {
-  auto& [number, row] = session;
-  if (append == Append::No || row.takes == 0) {
-    ++row.takes;
-    TRY_VOID(put_session(number, row));
+Result<uint64_t> ExchangeStore::Impl::newest_recorded_take(uint32_t number, uint64_t newest) const {
+  const auto guard = use();
+  TRY_VOID(need_open());
+  auto rows = iterate(Family::Recordings, Cached::No);
+  const std::string prefix = session_prefix(number);
+  uint64_t found = 0;
+  size_t scanned = 0;
+  for (rows->SeekForPrev(recording_key(number, ~0ULL));
+       rows->Valid() && rows->key().starts_with(prefix) && found < newest && scanned < kTakeScan;
+       rows->Prev(), ++scanned) {
+    const auto recording = decode_record(rows->value().ToStringView());
+    if (recording) found = std::max(found, recording->take);
   }
-  return Take{row.name, number, row.takes};
+  if (!rows->status().ok()) return fail_status(rows->status(), "look for the last take");
+  return found;
+}
+
+// A new one is counted in memory alone. It is written with the first thing recorded into it, and so is a new session:
+// of a process that records nothing, or dies before it does, nothing stays.
+Result<Take> ExchangeStore::Impl::take_locked(const Row& session, Append append) {
+  const auto& [number, row] = session;
+  if (append == Append::Yes) {
+    TRY(recorded, newest_recorded_take(number, row.takes));
+    const uint64_t last = recorded > 0 ? recorded : row.takes;
+    if (last > 0) return Take{row.name, number, last};
+  }
+  const std::lock_guard table(table_mutex);
+  return Take{row.name, number, ++sessions.at(number).takes};
 }
 
 Result<Take> ExchangeStore::open_take(std::string_view session, Append append) {
@@ -193,7 +269,7 @@ Result<Take> ExchangeStore::open_take(std::string_view session, Append append) {
       batch.Put(impl_->cf(Family::Meta), "append/" + found.second.name, {}).PermitUncheckedError();
       TRY_VOID(impl_->commit(batch, impl_->options.durability));
     }
-    TRY(opened, impl_->take_locked(std::move(found), append));
+    TRY(opened, impl_->take_locked(found, append));
     take = std::move(opened);
   }
   impl_->bump();
@@ -218,8 +294,10 @@ Result<Take> ExchangeStore::open_take_of(const Holder& holder, std::string_view 
       if (reader.rest() == holder.state && number > 0 && number <= found.second.takes)
         return Take{found.second.name, found.first, number};
     }
-    TRY(opened, impl_->take_locked(std::move(found), Append::No));
+    TRY(opened, impl_->take_locked(found, Append::No));
     take = std::move(opened);
+    // Kept at once: nobody else may be given the number after a restart, when its holder goes on with it.
+    TRY_VOID(impl_->put_session(found.first, impl_->row_of(found.first)));
     ByteWriter(place).u64(take.number);
     place += holder.state;
     rocksdb::WriteBatch batch;

@@ -10,6 +10,7 @@
 #include <rocksdb/write_batch.h>
 
 #include <array>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -25,7 +26,9 @@
 #include "store/blob_files.h"
 #include "store/byte_codec.h"
 #include "store/exchange_store.h"
+#include "store/open_iterators.h"
 #include "store/recording_builder.h"
+#include "store/reserve.h"
 
 namespace tapdeck::store {
 
@@ -107,6 +110,7 @@ inline void count_nothing() {
 
 // The next step after Code::NoSpace, for the end of its detail.
 inline constexpr const char* kFreeSpace = "; free some space, the store goes on by itself";
+[[nodiscard]] bool is_full(const rocksdb::Status& status);
 // What a rocksdb status means, with `what` in front.
 [[nodiscard]] std::unexpected<Error> fail_status(const rocksdb::Status& status, const std::string& what);
 
@@ -180,6 +184,7 @@ struct ExchangeStore::Impl {
   const StoreOptions options;
   const Access access;
   const std::string db_path;
+  const Buffers buffers = buffers_for(options.max_bytes);
   UniqueFd lock;  // flock of <path>/owner.lock while open for writing
   Secret secret{};
   Secret redaction{};
@@ -190,12 +195,18 @@ struct ExchangeStore::Impl {
   std::vector<rocksdb::ColumnFamilyHandle*> all_handles;
 
   std::mutex write_mutex;
-  rocksdb::WriteBatch write_batch;             // write: the last one's memory
-  RecentDigests recent;                        // write
-  std::map<std::string, OriginFacts> origins;  // write: rows already stored, bounded
-  LastOrigin last_origin;                      // write
-  BlobCollection blob_collection;              // write
-  bool broken = false;                         // write: the last write failed, resume before the next
+  rocksdb::WriteBatch write_batch;                                                // write: the last one's memory
+  RecentDigests recent;                                                           // write
+  std::map<std::string, OriginFacts> origins;                                     // write: rows already stored, bounded
+  LastOrigin last_origin;                                                         // write
+  BlobCollection blob_collection{buffers};                                        // write
+  Reserve reserve{options.path + "/reserve", is_beside() ? 0 : buffers.reserve};  // write
+  int64_t next_tending_us = 0;                                                    // write
+  uint64_t background_failures = 0;                                               // write: of RocksDB, dealt with
+  uint64_t newest_tended = 0;                                                     // write: its sequence number
+  uint64_t removed_bytes = 0;  // write: since RocksDB was last told to take space back
+  int levels_to_go = 0;        // write
+  bool broken = false;         // write: the last write failed, resume before the next
 
   bool recovers = false;      // opened for a moment: recordings of a crashed process and nothing else
   bool has_partials = false;  // seen by load_tables()
@@ -239,6 +250,7 @@ struct ExchangeStore::Impl {
   mutable std::mutex view_mutex;
   mutable std::set<View*> views;  // view: those alive
   void release_views();
+  mutable OpenIterators open_iterators;
   [[nodiscard]] Result<void> load_tables();
   void weigh();  // under table: sets keeps_blocks
   [[nodiscard]] Result<void> check_schema();
@@ -251,11 +263,17 @@ struct ExchangeStore::Impl {
 
   // ---- helpers
   [[nodiscard]] rocksdb::ColumnFamilyHandle* cf(Family family) const { return families[static_cast<size_t>(family)]; }
+  // In pending/ of another.
+  [[nodiscard]] bool is_beside() const {
+    return std::filesystem::path(options.path).parent_path().filename() == "pending";
+  }
   [[nodiscard]] Guard use() const { return Guard(handle_mutex); }
   [[nodiscard]] Result<void> need_writable() const;
   [[nodiscard]] Result<void> need_open() const;
-  [[nodiscard]] std::unique_ptr<rocksdb::Iterator> iterate(Family family, Cached cached = Cached::Yes) const;
-  [[nodiscard]] Result<std::optional<std::string>> read(Family family, std::string_view key) const;
+  [[nodiscard]] std::unique_ptr<rocksdb::Iterator> iterate(Family family, Cached cached = Cached::Yes,
+                                                           const rocksdb::Snapshot* snapshot = nullptr) const;
+  [[nodiscard]] Result<std::optional<std::string>> read(Family family, std::string_view key,
+                                                        const rocksdb::Snapshot* snapshot = nullptr) const;
   // A live session by name; NotFound names the nearest.
   [[nodiscard]] Result<Row> find_session(std::string_view name) const;
   // Under table: its number when there is a live one.
@@ -265,8 +283,11 @@ struct ExchangeStore::Impl {
   void bump() { self.generation_.fetch_add(1, std::memory_order_acq_rel); }
 
   // ---- sessions.cc; the caller holds write
-  [[nodiscard]] Result<Row> ensure_locked(std::string_view name);  // made when it is new
-  [[nodiscard]] Result<Take> take_locked(Row session, Append append);
+  [[nodiscard]] Result<Row> ensure_locked(std::string_view name);  // in memory when it is new
+  [[nodiscard]] Result<Take> take_locked(const Row& session, Append append);
+  // The newest of the first `newest` takes of a session that something was recorded into; 0: none.
+  [[nodiscard]] Result<uint64_t> newest_recorded_take(uint32_t number, uint64_t newest) const;
+  [[nodiscard]] SessionRow row_of(uint32_t number) const;       // which exists
   [[nodiscard]] Secret secret_of(const SessionRow& row) const;  // of its keys; whoever calls
 
   // ---- pending.cc
@@ -289,14 +310,27 @@ struct ExchangeStore::Impl {
 
   // ---- write_path.cc; the caller holds write
   void forget_origins();
-  [[nodiscard]] Result<void> commit(rocksdb::WriteBatch& batch, Durability durability);
+  enum class Purpose : uint8_t { Add, Remove };
+  [[nodiscard]] Result<void> commit(rocksdb::WriteBatch& batch, Durability durability, Purpose purpose = Purpose::Add);
   [[nodiscard]] Result<void> resume();
   [[nodiscard]] Result<void> write_locked(std::span<PendingWrite* const> writes, Durability durability,
                                           const Extra& extra);
   [[nodiscard]] Result<void> write_locked(std::vector<PendingWrite>& writes, Durability durability, const Extra& extra);
-  [[nodiscard]] Result<void> put_session(uint32_t number, const SessionRow& row);
+  [[nodiscard]] Result<void> put_session(uint32_t number, const SessionRow& row, Purpose purpose = Purpose::Add);
+  // A new session in memory: whoever writes into it first writes its row, too.
+  [[nodiscard]] Result<uint32_t> name_locked(std::string_view name, Visibility visibility,
+                                             std::optional<Secret> with_secret);
+  // The same, written.
   [[nodiscard]] Result<uint32_t> create_locked(std::string_view name, Visibility visibility,
                                                std::optional<Secret> with_secret);
+
+  // ---- space.cc; the caller holds write, except for win_space()
+  void tend_space(int64_t now_unix_us);
+  [[nodiscard]] Result<void> get_going(Purpose purpose);
+  [[nodiscard]] bool gets_reserve(Purpose purpose);
+  [[nodiscard]] bool give_up_reserve();
+  [[nodiscard]] bool is_short_of_space() const;
+  void win_space();
 
   // ---- retention.cc; the caller holds write
   // Gathers the removal of recordings into one batch.

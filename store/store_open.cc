@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <utility>
@@ -33,8 +34,12 @@ Result<void> put_file(const std::string& path, std::string_view bytes, mode_t mo
   auto done = replace_file(path, bytes, mode, sync);
   if (done) return done;
   done.error().origin = Origin::Store;
-  if (done.error().code == Code::NoSpace) done.error().detail += kFreeSpace;
   return done;
+}
+
+std::string without_hint(std::string detail) {
+  if (detail.ends_with(kFreeSpace)) detail.resize(detail.size() - std::strlen(kFreeSpace));
+  return detail;
 }
 
 // Each open for writing begins a log of its own and writes no tables, so that many short commands would leave as many
@@ -58,8 +63,14 @@ Result<std::unique_ptr<ExchangeStore>> ExchangeStore::open(StoreOptions options,
   std::unique_ptr<ExchangeStore> store(new ExchangeStore);
   while (options.path.size() > 1 && options.path.ends_with('/')) options.path.pop_back();
   store->impl_ = std::make_unique<Impl>(*store, std::move(options), access);
-  TRY_VOID(store->impl_->open());
-  return store;
+  auto opened = store->impl_->open();
+  if (opened) return store;
+  Error& error = opened.error();
+  if (error.code == Code::NoSpace) {  // what is not open does not go on by itself
+    error.detail = without_hint(std::move(error.detail));
+    if (!error.detail.contains("start again")) error.detail += "; free some space and start again";
+  }
+  return std::unexpected(std::move(error));
 }
 
 const StoreOptions& ExchangeStore::options() const {
@@ -109,11 +120,17 @@ Result<void> ExchangeStore::Impl::open() {
     return fail(Code::NotFound, "nothing is recorded in " + options.path, Origin::Store);
   }
   // A store beside another begins with that one's secret and nothing else.
-  const bool is_pending = fs::path(options.path).parent_path().filename() == "pending";
-  const bool lost_all = !is_pending && fs::exists(options.path + "/match.secret", error) &&
+  const bool lost_all = !is_beside() && fs::exists(options.path + "/match.secret", error) &&
                         !fs::exists(db_path + "/CURRENT", error) && !lost_its_head(db_path);
   TRY_VOID(load_secret());
-  TRY_VOID(open_db());
+  auto opened = open_db();
+  if (!opened && !recovers && opened.error().code == Code::NoSpace && try_open(Access::ReadOnly).ok()) {
+    log::warn("store.read_only", "the disk is full: what is recorded can be read and replayed, and nothing is added",
+              {{"store", options.path}, {"problem", without_hint(opened.error().detail)}});
+    degraded = broken = true;
+    opened = {};
+  }
+  TRY_VOID(opened);
   if (lost_all) {
     log::warn("store.begun_anew", "the database of this store is gone, though not its secret: it begins empty",
               {{"store", options.path}});
@@ -121,10 +138,12 @@ Result<void> ExchangeStore::Impl::open() {
   TRY_VOID(check_schema());
   TRY_VOID(load_tables());
   if (access == Access::ReadOnly) return has_partials ? recover_for_reader() : Result<void>{};
+  if (degraded) return {};  // the next open puts it in order
   TRY_VOID(recover_partials());
   if (recovers) return {};
   TRY_VOID(finish_deletions());
   merge_leftovers();
+  reserve.keep();
   if (logs_in(db_path) > kManyLogs) {
     const rocksdb::Status flushed = db->Flush(rocksdb::FlushOptions(), all_handles);
     if (!flushed.ok()) log::warn("store.logs", "old logs stay for another open", {{"problem", flushed.ToString()}});
@@ -159,7 +178,16 @@ Result<void> ExchangeStore::Impl::take_lock() {
   if (!options.admin_socket.empty()) text += "socket " + options.admin_socket + "\n";
   remove_unfinished(options.path + "/owner");
   remove_unfinished(options.path + "/match.secret");
-  return put_file(options.path + "/owner", text, 0600, Sync::No);
+  const std::string file = options.path + "/owner";
+  auto told = put_file(file, text, 0600, Sync::No);
+  if (!told && told.error().code == Code::NoSpace && !recovers && give_up_reserve())
+    told = put_file(file, text, 0600, Sync::No);
+  if (told || told.error().code != Code::NoSpace) return told;
+  // Others are told that the store is open, though not by whom.
+  ::unlink(file.c_str());
+  log::warn("store.owner", "the disk is full: that this process has the store open is not written down",
+            {{"store", options.path}});
+  return {};
 }
 
 Result<void> ExchangeStore::Impl::load_secret() {
@@ -205,8 +233,13 @@ rocksdb::Status fit_threads(rocksdb::DBOptions& options) {
   return enough ? rocksdb::Status() : without_threads(enough.error());
 }
 
-bool is_full(const rocksdb::Status& status) {
-  return status.IsNoSpace() || status.ToString().find("No space left") != std::string::npos;
+// A disk that refuses is none, though it is met writing a MANIFEST, too: repairing sets the old one aside first, and
+// RocksDB ends the process when it cannot write the new one.
+bool is_damage(const rocksdb::Status& status) {
+  const std::string text = status.ToString();
+  if (status.IsCorruption() || status.IsNotFound() || status.IsInvalidArgument()) return true;
+  return (text.contains("CURRENT") || text.contains("MANIFEST")) &&
+         (status.IsPathNotFound() || text.contains("No such file"));
 }
 
 }  // namespace
@@ -215,9 +248,9 @@ rocksdb::Status ExchangeStore::Impl::try_open(Access mode, DamagedLog log) {
   close_db();
   std::vector<std::string> existing;
   // Fails on a new directory, which is fine, and on a broken one, which the open below reports better.
-  rocksdb::DB::ListColumnFamilies(database_only_options(), db_path, &existing).PermitUncheckedError();
-  const auto descriptors = describe_families(existing, options.cache_bytes);
-  auto db_options = database_only_options();
+  rocksdb::DB::ListColumnFamilies(database_only_options(buffers), db_path, &existing).PermitUncheckedError();
+  const auto descriptors = describe_families(existing, options.cache_bytes, buffers);
+  auto db_options = database_only_options(buffers);
   if (log == DamagedLog::UpTo) db_options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   rocksdb::Status status = fit_threads(db_options);
   if (!status.ok()) return status;
@@ -238,6 +271,7 @@ rocksdb::Status ExchangeStore::Impl::try_open(Access mode, DamagedLog log) {
 void ExchangeStore::Impl::close_db() {
   if (db == nullptr) return;
   release_views();
+  open_iterators.end_all();
   drop_cursor();
   for (auto* handle : all_handles) db->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
   all_handles.clear();
@@ -250,12 +284,11 @@ Result<void> ExchangeStore::Impl::open_db() {
   if (access == Access::ReadOnly) return open_for_reading();
   const bool headless = lost_its_head(db_path);
   rocksdb::Status status = headless ? rocksdb::Status::Corruption("CURRENT is missing") : try_open(access);
+  if (!headless && !recovers && is_full(status) && give_up_reserve()) status = try_open(access);
   if (status.ok()) return {};
   // Repairs are an owner's; and a full disk is no damage, though it is met writing a MANIFEST.
   if (recovers || (!headless && is_full(status))) return fail_status(status, "open store " + options.path);
-  if (!status.IsCorruption() && !headless && !status.IsNotFound() && !status.IsInvalidArgument() &&
-      status.ToString().find("CURRENT") == std::string::npos && status.ToString().find("MANIFEST") == std::string::npos)
-    return fail_status(status, "open store " + options.path);
+  if (!headless && !is_damage(status)) return fail_status(status, "open store " + options.path);
   const std::string first = status.ToString();
   const std::string kept = keep_aside(db_path);
   if (!headless && status.IsCorruption() && try_open(access, DamagedLog::UpTo).ok()) {

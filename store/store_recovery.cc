@@ -26,18 +26,22 @@ Result<void> ExchangeStore::Impl::need_open() const {
               Origin::Store);
 }
 
-std::unique_ptr<rocksdb::Iterator> ExchangeStore::Impl::iterate(Family family, Cached cached) const {
+std::unique_ptr<rocksdb::Iterator> ExchangeStore::Impl::iterate(Family family, Cached cached,
+                                                                const rocksdb::Snapshot* snapshot) const {
   rocksdb::ReadOptions read_options;
   read_options.fill_cache = cached == Cached::Yes;
   read_options.total_order_seek = true;
-  return std::unique_ptr<rocksdb::Iterator>(db->NewIterator(read_options, cf(family)));
+  read_options.snapshot = snapshot;
+  return open_iterators.track(std::unique_ptr<rocksdb::Iterator>(db->NewIterator(read_options, cf(family))));
 }
 
-Result<std::optional<std::string>> ExchangeStore::Impl::read(Family family, std::string_view key) const {
+Result<std::optional<std::string>> ExchangeStore::Impl::read(Family family, std::string_view key,
+                                                             const rocksdb::Snapshot* snapshot) const {
   TRY_VOID(need_open());
   count_nothing();
   rocksdb::ReadOptions read_options;
   read_options.fill_cache = family != Family::Recordings || keeps_blocks;
+  read_options.snapshot = snapshot;
   std::string value;
   const rocksdb::Status status = db->Get(read_options, cf(family), slice(key), &value);
   if (status.IsNotFound()) return std::optional<std::string>{};

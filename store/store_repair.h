@@ -6,12 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "store/buffers.h"
+
 namespace tapdeck::store {
 
 // The column families of the store, plus `extra` that the directory has.
 [[nodiscard]] std::vector<rocksdb::ColumnFamilyDescriptor> describe_families(const std::vector<std::string>& extra,
-                                                                             uint64_t cache_bytes);
-[[nodiscard]] rocksdb::DBOptions database_only_options();
+                                                                             uint64_t cache_bytes,
+                                                                             const Buffers& buffers = {});
+[[nodiscard]] rocksdb::DBOptions database_only_options(const Buffers& buffers = {});
 
 // There are data files but no CURRENT: RocksDB would take the directory for an empty one and start anew in it.
 [[nodiscard]] bool lost_its_head(const std::string& db_path);

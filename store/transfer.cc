@@ -125,15 +125,18 @@ Result<void> accept_origin(std::string_view /*payload*/) {
 }  // namespace
 
 Result<SessionInfo> ExchangeStore::export_session(std::string_view name, const std::string& file) const {
-  TRY(found, impl_->find_session(name));
   TRY(secret, key_secret(name));
   const auto guard = impl_->use();
   TRY_VOID(impl_->need_open());
+  // One moment for rows and bodies, whatever retention removes meanwhile; others delete nothing where it is only read.
+  const bool deletes = impl_->access == Access::ReadWrite && !impl_->degraded;
+  rocksdb::ManagedSnapshot moment(impl_->db.get(), deletes ? impl_->db->GetSnapshot() : nullptr);
+  TRY(found, impl_->find_session(name));  // after it: a session is out of this table before its rows go
   TRY(writer, ExportWriter::create(file));
   TRY_VOID(writer.frame(Frame::Session,
                         encode_header({found.second.name, found.second.takes, found.second.created_unix_us, secret})));
   const std::string prefix = session_prefix(found.first);
-  auto origins = impl_->iterate(Family::Origins, Cached::No);
+  auto origins = impl_->iterate(Family::Origins, Cached::No, moment.snapshot());
   for (origins->Seek(prefix); origins->Valid() && origins->key().starts_with(prefix); origins->Next()) {
     std::string payload;
     ByteWriter(payload).string(origins->key().ToStringView().substr(4));
@@ -142,12 +145,12 @@ Result<SessionInfo> ExchangeStore::export_session(std::string_view name, const s
   }
   std::set<Digest> written;
   uint64_t recordings = 0;
-  auto rows = impl_->iterate(Family::Recordings, Cached::No);
+  auto rows = impl_->iterate(Family::Recordings, Cached::No, moment.snapshot());
   for (rows->Seek(prefix); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
     TRY(recording, decode_record(rows->value().ToStringView()));
     for (const auto& digest : finish_of(recording, 0, 0).references) {
       if (!written.insert(digest).second) continue;
-      TRY(bytes, impl_->read(Family::Blobs, view(digest)));
+      TRY(bytes, impl_->read(Family::Blobs, view(digest), moment.snapshot()));
       if (!bytes) {
         return fail(Code::Corrupt,
                     "recording " + std::to_string(id_of_row(rows->key().ToStringView())) + " has lost its body",

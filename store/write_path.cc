@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 
 #include "store/store_impl.h"
 
@@ -13,6 +14,14 @@ namespace {
 constexpr size_t kKnownOrigins = 10000;
 // A batch longer than this gives its memory back: twice what the writer puts into one.
 constexpr size_t kKeptBatchBytes = 4 << 20;
+// Opening writes a little: a MANIFEST, its options, an empty log.
+constexpr uint64_t kRoomToOpen = 512 << 10;
+
+bool has_no_room(const std::string& path) {
+  std::error_code error;
+  const auto space = std::filesystem::space(path, error);
+  return !error && space.available < kRoomToOpen;
+}
 
 }  // namespace
 
@@ -28,16 +37,26 @@ Result<void> ExchangeStore::check_place() const {
               Origin::Store);
 }
 
-Result<void> ExchangeStore::Impl::commit(rocksdb::WriteBatch& batch, Durability durability) {
-  if (broken || db == nullptr) TRY_VOID(resume());
+Result<void> ExchangeStore::Impl::commit(rocksdb::WriteBatch& batch, Durability durability, Purpose purpose) {
+  const bool was_closed = db == nullptr;
+  if (broken || was_closed) TRY_VOID(get_going(purpose));
+  if (was_closed) {  // the batch was made without families, and would go into the default one
+    return fail(Code::Io, "store " + options.path + " was closed after a disk error and is open again; try again",
+                Origin::Store);
+  }
   rocksdb::WriteOptions write_options;
   write_options.sync = durability == Durability::Fsync;
   rocksdb::Status status = db->Write(write_options, &batch);
   if (status.ok()) return {};
   broken = true;
   // Once more: writing the memory tables out frees the log, which is often all the space that was missing.
-  if (resume()) status = db->Write(write_options, &batch);
+  if (get_going(purpose)) status = db->Write(write_options, &batch);
   if (status.ok()) return {};
+  if (is_full(status) && gets_reserve(purpose)) {
+    broken = true;
+    if (resume()) status = db->Write(write_options, &batch);
+    if (status.ok()) return {};
+  }
   broken = true;
   recent.clear();
   forget_origins();
@@ -61,6 +80,11 @@ Result<void> ExchangeStore::Impl::resume() {
     // Reopening needs space as well and would only take the readers' tables away.
     auto failure = fail_status(status, "resume store " + options.path);
     if (failure.error().code == Code::NoSpace) return failure;
+  }
+  // Opening it in vain would take the tables away from those who read, again and again.
+  if (degraded && has_no_room(db_path)) {
+    return fail(Code::NoSpace, "store " + options.path + " is only read, for the disk is full; free some space first",
+                Origin::Store);
   }
   TRY_VOID(reopen());
   broken = false;
@@ -302,7 +326,7 @@ Result<void> ExchangeStore::Impl::write_locked(std::vector<PendingWrite>& writes
 Result<void> ExchangeStore::Impl::write_locked(std::span<PendingWrite* const> writes, Durability durability,
                                                const Extra& extra) {
   count_nothing();
-  if (broken || db == nullptr) TRY_VOID(resume());
+  if (broken || db == nullptr) TRY_VOID(get_going(Purpose::Add));
   rocksdb::WriteBatch& batch = write_batch;
   if (batch.GetDataSize() > kKeptBatchBytes) batch = rocksdb::WriteBatch();
   batch.Clear();  // keeps its memory, which the system would have to clear for every batch

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 
+#include "daemon/admin/error_response.h"
 #include "daemon/admin/exporter.h"
 #include "daemon/base/endpoint.h"
-#include "daemon/base/json_text.h"
 #include "daemon/http/message.h"
 
 namespace tapdeck::admin {
@@ -15,76 +17,6 @@ namespace {
 using nlohmann::json;
 
 constexpr int kMaxJsonDepth = 16;
-
-int status_of(Code code) {
-  switch (code) {
-    case Code::InvalidArgument:
-    case Code::InvalidConfig:
-      return 400;
-    case Code::NotFound:
-      return 404;
-    case Code::AlreadyExists:
-    case Code::Busy:
-      return 409;
-    case Code::Permission:
-      return 403;
-    case Code::Unsupported:
-      return 501;
-    case Code::TooLarge:
-      return 413;
-    case Code::Exhausted:
-      return 503;
-    case Code::NoSpace:
-      return 507;
-    case Code::Timeout:
-      return 504;
-    case Code::Protocol:
-    case Code::Refused:
-    case Code::Reset:
-    case Code::Closed:
-    case Code::Truncated:
-    case Code::Unreachable:
-    case Code::Dns:
-    case Code::Tls:
-    case Code::TlsVerify:
-    case Code::Cancelled:
-    case Code::Io:
-    case Code::Corrupt:
-    case Code::Internal:
-      return 500;
-  }
-  return 500;
-}
-
-std::string_view next_step(Code code) {
-  switch (code) {
-    case Code::NotFound:
-      return "list what exists: GET /api/v1/sessions, /api/v1/recordings or /api/v1/targets";
-    case Code::InvalidArgument:
-      return "correct the named parameter and ask again";
-    case Code::Permission:
-      return "see `tapdeck doctor` for the missing privilege";
-    case Code::Unsupported:
-      return "see `tapdeck doctor` for what this host supports";
-    case Code::Busy:
-    case Code::Exhausted:
-    case Code::Timeout:
-      return "try again";
-    case Code::NoSpace:
-      return "free space on the disk of the state directory";
-    default:
-      return "see the daemon's log";
-  }
-}
-
-Response from_error(const Error& error) {
-  return error_response(status_of(error.code), to_string(error.code), error.message(), next_step(error.code));
-}
-
-Response from(Result<Json> result, int status = 200) {
-  if (!result) return from_error(result.error());
-  return {.status = status, .body = std::move(*result) + "\n"};
-}
 
 Response not_allowed(std::string allow) {
   Response out = error_response(405, "method_not_allowed", "this path does not take that method", "use " + allow);
@@ -119,16 +51,21 @@ std::string_view host_name(std::string_view authority) {
 Result<json> parse_body(const Request& request, std::initializer_list<std::string_view> known) {
   if (request.body.empty()) return json::object();
   int depth = 0;
+  std::set<std::string> seen;
+  std::optional<std::string> repeated;  // of which one would be taken, silently
   json body = json::parse(
       request.body,
-      [&depth](int d, json::parse_event_t, json&) {
+      [&](int d, json::parse_event_t event, json& key) {
         depth = std::max(depth, d);
+        if (event == json::parse_event_t::key && d == 1 && !seen.insert(key.get<std::string>()).second)
+          repeated = key.get<std::string>();
         return d <= kMaxJsonDepth;
       },
       /*allow_exceptions=*/false);
   if (body.is_discarded() || !body.is_object() || depth > kMaxJsonDepth) {
     return fail(Code::InvalidArgument, "the body is not a JSON object");
   }
+  if (repeated) return fail(Code::InvalidArgument, "member '" + *repeated + "' is given more than once");
   for (const auto& [key, value] : body.items()) {
     if (std::ranges::find(known, key) == known.end())
       return fail(Code::InvalidArgument, "unknown member '" + key + "'");
@@ -142,6 +79,14 @@ Result<json> parse_body(const Request& request, std::initializer_list<std::strin
 std::string member(const json& body, const char* key) {
   const auto found = body.find(key);
   return found == body.end() ? std::string() : found->get<std::string>();
+}
+
+// Of a file on the daemon's host: what a relative one is relative to, the client cannot know.
+Result<std::string> path_member(const json& body) {
+  std::string path = member(body, "path");
+  if (!path.empty() && !path.starts_with('/'))
+    return fail(Code::InvalidArgument, "member 'path' must be absolute, not '" + path + "'");
+  return path;
 }
 
 Result<Page> page_of(const Request& request) {
@@ -175,18 +120,6 @@ constexpr const char* kIndex = R"({"service":"tapdeck","paths":["/metrics","/hea
                                "\n";
 
 }  // namespace
-
-Response error_response(int status, std::string_view name, std::string_view detail, std::string_view next) {
-  Response out{.status = status};
-  out.body = "{\"error\":";
-  append_json_string(out.body, name);
-  out.body += ",\"detail\":";
-  append_json_string(out.body, detail);
-  out.body += ",\"next\":";
-  append_json_string(out.body, next);
-  out.body += "}\n";
-  return out;
-}
 
 Router::Router(RouterOptions options, Control& control, MetricsRegistry& metrics)
     : options_(std::move(options)), control_(control), metrics_(metrics) {}
@@ -302,7 +235,9 @@ Response Router::sessions(const Request& request, const std::vector<std::string>
   if (path.size() == 2 && name == "import" && request.method == "POST") {
     const auto body = parse_body(request, {"path", "name"});
     if (!body) return from_error(body.error());
-    return from(control_.import_session(member(*body, "name"), member(*body, "path")), 201);
+    const auto file = path_member(*body);
+    if (!file) return from_error(file.error());
+    return from_import(control_.import_session(member(*body, "name"), *file));
   }
   if (path.size() == 2) {
     if (is_read(request)) return from(control_.session(name));
@@ -316,7 +251,8 @@ Response Router::sessions(const Request& request, const std::vector<std::string>
   if (!body) return from_error(body.error());
   if (path[2] == "activate") return from(control_.activate_session(name, member(*body, "target")));
   if (path[2] == "rewind") return from(control_.rewind_session(name, member(*body, "target")));
-  return from(control_.export_session(name, member(*body, "path")));
+  const auto file = path_member(*body);
+  return file ? from(control_.export_session(name, *file)) : from_error(file.error());
 }
 
 Response Router::recordings(const Request& request, const std::vector<std::string>& path) {

@@ -42,8 +42,4 @@ class Router {
   MetricsRegistry& metrics_;
 };
 
-// The body of an error answer, also used by the server for malformed requests.
-[[nodiscard]] Response error_response(int status, std::string_view name, std::string_view detail,
-                                      std::string_view next);
-
 }  // namespace tapdeck::admin

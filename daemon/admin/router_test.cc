@@ -145,6 +145,28 @@ TEST_F(RouterTest, ErrorsOfControlKeepTheirCodeAndNameANextStep) {
       << response.body;
 }
 
+TEST_F(RouterTest, AMemberGivenTwiceIsRefused) {
+  const Response response = send("POST", "/api/v1/sessions", R"({"name":"a","name":"b"})");
+  EXPECT_EQ(response.status, 400);
+  EXPECT_NE(response.body.find("'name' is given more than once"), std::string::npos) << response.body;
+  EXPECT_EQ(control_.last, "");
+}
+
+TEST_F(RouterTest, FilesAreNamedByAbsolutePaths) {
+  for (const char* target : {"/api/v1/sessions/n/export", "/api/v1/sessions/import"}) {
+    const Response response = send("POST", target, R"({"path":"x.tapdeck"})");
+    EXPECT_EQ(response.status, 400) << target;
+    EXPECT_NE(response.body.find("must be absolute, not 'x.tapdeck'"), std::string::npos) << response.body;
+  }
+  EXPECT_EQ(control_.last, "");
+}
+
+TEST_F(RouterTest, AFileThatIsNoExportIsTheClientsMistake) {
+  control_.answer = fail(Code::Corrupt, "/f is no export");
+  EXPECT_EQ(send("POST", "/api/v1/sessions/import", R"({"path":"/f"})").status, 422);
+  EXPECT_EQ(send("GET", "/api/v1/sessions/n").status, 500) << "of the store, that is ours";
+}
+
 TEST_F(RouterTest, UnknownPathsAndMethodsAreTold) {
   EXPECT_EQ(send("GET", "/nope").status, 404);
   EXPECT_EQ(send("GET", "/api/v1/nope").status, 404);

@@ -10,10 +10,12 @@
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/thread_pool.hpp>
 #include <cerrno>
+#include <charconv>
 #include <list>
 #include <map>
 #include <thread>
 
+#include "daemon/admin/error_response.h"
 #include "daemon/admin/listen.h"
 #include "daemon/admin/message.h"
 #include "daemon/admin/router.h"
@@ -41,6 +43,18 @@ http::ResponseHead head_of(const Response& response, std::string_view reason) {
   if (!response.allow.empty()) head.headers.add("Allow", response.allow);
   if (response.status == 401) head.headers.add("WWW-Authenticate", "Bearer");
   return head;
+}
+
+// 0: its length is not announced.
+uint64_t announced(const http::Headers& headers) {
+  uint64_t length = 0;
+  const std::string_view text = headers.find("Content-Length").value_or("");
+  std::from_chars(text.data(), text.data() + text.size(), length);
+  return length;
+}
+
+std::unexpected<Error> too_long(size_t limit) {
+  return fail(Code::TooLarge, "the body is longer than " + std::to_string(limit) + " bytes");
 }
 
 }  // namespace
@@ -156,6 +170,7 @@ net::Task<Result<bool>> AdminServer::Impl::read_request(net::Stream& stream, htt
       if (const auto origin = from.headers.find("Origin")) request.origin = std::string(*origin);
       if (!parse_target(from.target, request)) co_return fail(Code::InvalidArgument, "malformed request target");
       if (from.headers.has_token("Expect", "100-continue")) {
+        if (announced(from.headers) > options.max_body) co_return too_long(options.max_body);
         http::ResponseHead go_on;
         go_on.status = 100;
         go_on.reason = "Continue";
@@ -166,7 +181,7 @@ net::Task<Result<bool>> AdminServer::Impl::read_request(net::Stream& stream, htt
       }
     } else if (const auto* body = std::get_if<http::BodyReceived>(&**event)) {
       if (request.body.size() + body->bytes.size() > options.max_body) {
-        co_return fail(Code::TooLarge, "the body is longer than " + std::to_string(options.max_body) + " bytes");
+        co_return too_long(options.max_body);
       }
       request.body += body->bytes;
       codec.consumed(body->stream, body->bytes.size());
@@ -198,7 +213,10 @@ net::Task<bool> AdminServer::Impl::exchange(Open& own, http::Codec& codec, net::
     const Error& error = got.error();
     const int status = error.code == Code::TooLarge ? 413 : error.code == Code::Unsupported ? 501 : 400;
     codec.start_drain();
-    const Response refusal = error_response(status, to_string(error.code), error.detail, "send well-formed HTTP/1.1");
+    const std::string next = error.code == Code::TooLarge
+                                 ? "send a body of at most " + std::to_string(options.max_body) + " bytes"
+                                 : "send well-formed HTTP/1.1";
+    const Response refusal = error_response(status, to_string(error.code), error.detail, next);
     bool sent = co_await send(stream, codec, deadline, id, refusal);
     ignore(sent, "the connection ends either way");
     co_return false;

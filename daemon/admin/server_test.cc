@@ -134,6 +134,16 @@ TEST_F(ServerTest, MalformedAndOversizeRequestsAreAnsweredAndClosed) {
   }
 }
 
+TEST_F(ServerTest, ABodyAnnouncedTooLongIsNotAskedFor) {
+  options_.max_body = 8;
+  start();
+  const UniqueFd fd = connect_tcp();
+  put(fd, "POST /api/v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n");
+  const std::string answer = rest(fd);
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 413")) << answer;
+  EXPECT_NE(answer.find("at most 8 bytes"), std::string::npos) << answer;
+}
+
 TEST_F(ServerTest, SlowRequestIsClosedByItsDeadline) {
   options_.request_timeout = std::chrono::milliseconds(50);
   start();

@@ -3,11 +3,15 @@
 #include <utility>
 
 #include "daemon/base/log.h"
+#include "daemon/kernel/netns.h"
 
 namespace tapdeck::app {
 
-void CaptureBridge::connect(kernel::Capture& capture, std::vector<server::Worker*> workers) {
+void CaptureBridge::connect(kernel::Capture& capture, std::vector<server::Worker*> workers,
+                            upstream::OwnAddresses& own) {
   capture_ = &capture;
+  own_ = &own;
+  home_cookie_ = kernel::netns_cookie().value_or(0);
   workers_ = std::move(workers);
 }
 
@@ -19,11 +23,14 @@ std::vector<kernel::Refusal> CaptureBridge::refusals() {
 void CaptureBridge::add_listener(kernel::CapturedListener listener) {
   const server::ListenerTag tag{listener.key.path, listener.key.listener_id, listener.key.netns_cookie,
                                 listener.key.target};
+  const bool is_here = listener.key.netns_cookie == home_cookie_ && home_cookie_ != 0;
+  if (is_here) own_->add_captured(listener.key.listener_id, listener.address);
   workers_[listener.worker % workers_.size()]->add_listener(std::move(listener.fd), tag);
 }
 
 void CaptureBridge::remove_listener(uint64_t listener_id) {
   for (server::Worker* worker : workers_) worker->remove_listener(listener_id);
+  own_->remove_captured(listener_id);
 }
 
 void CaptureBridge::on_cgroup_gone(uint32_t target) {

@@ -22,8 +22,9 @@ class CaptureBridge final : public kernel::ListenerSink, public server::FlowSour
   CaptureBridge(const CaptureBridge&) = delete;
   CaptureBridge& operator=(const CaptureBridge&) = delete;
 
-  // Both before the first attach; the workers outlive the capture.
-  void connect(kernel::Capture& capture, std::vector<server::Worker*> workers);
+  // Before the first attach; the workers and `own` outlive the capture. `own` learns of listeners in this process's own
+  // network namespace.
+  void connect(kernel::Capture& capture, std::vector<server::Worker*> workers, upstream::OwnAddresses& own);
   // `on_change` is called when a target's cgroup goes or comes back; set it before attaching.
   void set_on_change(std::function<void(uint32_t target)> on_change) { on_change_ = std::move(on_change); }
   [[nodiscard]] std::vector<kernel::Refusal> refusals();
@@ -42,6 +43,8 @@ class CaptureBridge final : public kernel::ListenerSink, public server::FlowSour
 
  private:
   kernel::Capture* capture_ = nullptr;
+  upstream::OwnAddresses* own_ = nullptr;
+  uint64_t home_cookie_ = 0;  // of that namespace; 0: not known
   std::vector<server::Worker*> workers_;
   std::function<void(uint32_t)> on_change_;
   std::mutex mutex_;

@@ -85,6 +85,17 @@ Result<bool> receive(int fd, Message& message) {
   return n == sizeof message;
 }
 
+// Those of the relay that came already, in the order of their numbers.
+std::vector<int> take_pending(const SignalRelay& relay) {
+  std::vector<int> taken;
+  const timespec at_once{};
+  int number = 0;
+  while ((number = ::sigtimedwait(&relay.blocked(), nullptr, &at_once)) > 0) {
+    if (number != SIGCHLD) taken.push_back(number);
+  }
+  return taken;
+}
+
 Error failure(const Message& message, const std::string& name) {
   switch (message.step) {
     case Step::Cgroup:
@@ -147,6 +158,8 @@ Result<std::unique_ptr<Child>> Child::start(ChildOptions options, const SignalRe
   std::vector<char*> environment = pointers(options.environment);
   const Plan plan{theirs.get(), procs.get(), options.mounts, argv.data(), environment.data(), &relay, ::getpid()};
 
+  // Ctrl-C while we were starting: the command was not there yet to get it from the terminal.
+  const std::vector<int> early = take_pending(relay);
   const pid_t pid = ::fork();
   if (pid < 0) return fail_errno(errno, "fork");
   if (pid == 0) {
@@ -160,6 +173,7 @@ Result<std::unique_ptr<Child>> Child::start(ChildOptions options, const SignalRe
   child->at_gate_ = true;
   child->name_ = options.argv.front();
   child->gate_ = std::move(ours);
+  for (const int number : early) ::kill(pid, number);  // waits there until its own mask is back
   Message message;
   TRY(said, receive(child->gate_.get(), message));
   if (!said) return fail(Code::Internal, "the command's process died before it began");

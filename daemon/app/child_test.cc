@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pty.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -98,6 +99,30 @@ TEST(Child, GetsSignalsThatProcessesSendUs) {
   });
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST(Child, IsEndedByACtrlCThatCameBeforeIt) {
+  int terminal = -1;
+  const pid_t pid = ::forkpty(&terminal, nullptr, nullptr, nullptr);
+  if (pid == 0) {
+    const SignalRelay relay;
+    if (::write(STDOUT_FILENO, "ready", 5) != 5) ::_exit(2);
+    sigset_t pending{};
+    do {
+      ::sigpending(&pending);
+    } while (sigismember(&pending, SIGINT) != 1);
+    auto child = Child::start(shell("exit 0"), relay);
+    if (!child || !(*child)->release()) ::_exit(3);
+    const ExitStatus status = (*child)->wait(relay);
+    ::_exit(status.kind == ExitStatus::Kind::Signalled && status.value == SIGINT ? 0 : 4);
+  }
+  char said[5];
+  ASSERT_EQ(::read(terminal, said, sizeof said), 5);
+  ASSERT_EQ(::write(terminal, "\x03", 1), 1);
+  int status = -1;
+  ::waitpid(pid, &status, 0);
+  ::close(terminal);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(Child, FindsMaskAndIgnoredSignalsAsWeFoundThem) {

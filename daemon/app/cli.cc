@@ -7,6 +7,7 @@
 
 #include "daemon/app/child.h"
 #include "daemon/app/cli_help.h"
+#include "daemon/app/output.h"
 #include "daemon/base/nearest.h"
 #include "daemon/config/config.h"
 
@@ -82,13 +83,16 @@ class Builder {
   CLI::App* leaf(CLI::App& parent, const std::string& name, const std::string& about, const std::string& examples,
                  std::function<int()> action) {
     CLI::App* sub = parent.add_subcommand(name, about);
-    sub->add_option("--config", a_.common.config_file, "configuration file (default /etc/tapdeck/tapdeck.toml)");
-    sub->add_option("--state-dir", a_.common.state_dir,
-                    "state directory (default ~/.local/share/tapdeck, root: /var/lib/tapdeck)")
-        ->check(not_empty);
+    add_places(*sub);
     sub->footer(examples.empty() ? "" : "Examples:\n" + examples);  // else it would show its parent's
     sub->callback([this, action = std::move(action)] { action_ = action; });
     return sub;
+  }
+  void add_places(CLI::App& sub) {
+    sub.add_option("--config", a_.common.config_file, "configuration file (default /etc/tapdeck/tapdeck.toml)");
+    sub.add_option("--state-dir", a_.common.state_dir,
+                   "state directory (default ~/.local/share/tapdeck, root: /var/lib/tapdeck)")
+        ->check(not_empty);
   }
   CLI::App* listing(CLI::App& parent, const std::string& name, const std::string& about, const std::string& examples,
                     std::function<int()> action) {
@@ -99,6 +103,12 @@ class Builder {
   CLI::App& group(const std::string& name, const std::string& about) {
     CLI::App* sub = app_.add_subcommand(name, about);
     sub->require_subcommand(1);
+    // What all of its subcommands take is taken before them, too; help shows it where it belongs.
+    add_places(*sub);
+    sub->add_flag("--json", a_.json);
+    for (CLI::Option* option : sub->get_options()) {
+      if (option->get_name() != "--help") option->group("");
+    }
     sub->footer("`tapdeck " + name + " SUBCOMMAND --help` explains each.");
     return *sub;
   }
@@ -249,8 +259,8 @@ class Builder {
     CLI::App& parent = group("config", "the configuration file");
     listing(parent, "check", "check a configuration file", "  tapdeck config check --config ./tapdeck.toml",
             [this] { return config_check(a_.common, streams_); });
-    leaf(parent, "show", "print the configuration in force, defaults included", "",
-         [this] { return config_show(a_.common, streams_); });
+    listing(parent, "show", "print the configuration in force, defaults included", "",
+            [this] { return config_show(a_.common, streams_); });
   }
   void add_rest() {
     listing(app_, "status", "what the daemon does, or what the state directory holds", "", [this] {
@@ -258,14 +268,12 @@ class Builder {
     })->footer("bytes: what storage.max_bytes bounds, where a body that several recordings share counts once.");
     listing(app_, "doctor", "try each capture mechanism and say what this host can do", "",
             [this] { return doctor(a_.common, streams_); });
-    leaf(app_, "clean",
-         "remove what a crashed daemon or run left: kernel attachments, commands of a run that survived it", "",
-         [this] { return clean_leftovers(a_.common, streams_); });
-    app_.add_subcommand("version", "print the version")->callback([this] {
-      action_ = [this] {
-        streams_.out << "tapdeck " TAPDECK_VERSION "\n";
-        return kExitOk;
-      };
+    listing(app_, "clean",
+            "remove what a crashed daemon or run left: kernel attachments, commands of a run that survived it", "",
+            [this] { return clean_leftovers(a_.common, streams_); });
+    listing(app_, "version", "print the version", "", [this] {
+      streams_.out << (a_.json ? "{\"version\":\"" TAPDECK_VERSION "\"}\n" : "tapdeck " TAPDECK_VERSION "\n");
+      return kExitOk;
     });
   }
 
@@ -303,8 +311,13 @@ class Builder {
   std::function<int()> action_;
 };
 
-int usage_error(const CLI::App& app, const Streams& streams, const std::string& text) {
-  streams.err << "tapdeck: " << text << '\n';
+int usage_error(const CLI::App& app, const Streams& streams, Format format, const std::string& text) {
+  if (format == Format::Json) {
+    const Error error{.code = Code::InvalidArgument, .detail = text};
+    ignore(print_error({.config_file = {}, .state_dir = {}, .format = format}, streams, error), "the status is ours");
+  } else {
+    streams.err << "tapdeck: " << text << '\n';
+  }
   // `run` keeps 2 for the command it runs.
   const auto subcommands = app.get_subcommands();
   const bool run = !subcommands.empty() && subcommands.front()->get_name() == "run";
@@ -336,6 +349,11 @@ int run_cli(std::vector<std::string> arguments, const Programs& programs, Stream
     streams.err << "tapdeck: " << *misplaced << '\n';
     return std::ranges::find(arguments, "run") != arguments.end() ? kExitOurFailure : kExitUsage;
   }
+  // Known before the rest is understood. `run` prints for people.
+  const bool wants_json = !is_run && std::ranges::find(arguments, "--json") != arguments.end();
+  const auto refuse = [&](const std::string& text) {
+    return usage_error(app, streams, wants_json ? Format::Json : Format::Text, text);
+  };
   std::ranges::reverse(arguments);  // CLI11 takes a stack
   try {
     app.parse(std::move(arguments));
@@ -343,25 +361,24 @@ int run_cli(std::vector<std::string> arguments, const Programs& programs, Stream
     streams.out << "tapdeck " TAPDECK_VERSION "\n";
     return kExitOk;
   } catch (const CLI::CallForHelp&) {
-    if (const auto word = unknown_word(app)) return usage_error(app, streams, *word);
+    if (const auto word = unknown_word(app)) return refuse(*word);
     streams.out << help_of(deepest(&app));
     return kExitOk;
   } catch (const CLI::ExtrasError&) {
     const auto extras = app.remaining(true);
-    return usage_error(app, streams, explain_unknown(deepest(&app), extras.empty() ? "?" : extras.front()));
+    return refuse(explain_unknown(deepest(&app), extras.empty() ? "?" : extras.front()));
   } catch (const CLI::RequiredError& error) {
     // A misspelt subcommand is reported by CLI11 as a missing one.
     const auto extras = app.remaining(true);
-    if (!extras.empty()) return usage_error(app, streams, explain_unknown(deepest(&app), extras.front()));
-    return usage_error(app, streams, std::string(error.what()) + " (" + path_of(deepest(&app)) + " --help)");
+    if (!extras.empty()) return refuse(explain_unknown(deepest(&app), extras.front()));
+    return refuse(std::string(error.what()) + " (" + path_of(deepest(&app)) + " --help)");
   } catch (const CLI::ParseError& error) {
-    return usage_error(app, streams, std::string(error.what()) + " (" + path_of(deepest(&app)) + " --help)");
+    return refuse(std::string(error.what()) + " (" + path_of(deepest(&app)) + " --help)");
   }
   if (is_run) {
     const auto extras = app.get_subcommands().front()->remaining();
     if (!extras.empty() && (extras.front().starts_with('-') || !a.run.argv.empty())) {
-      return usage_error(app, streams,
-                         explain_unknown(deepest(&app), extras.front()) + "; write -- before the command");
+      return refuse(explain_unknown(deepest(&app), extras.front()) + "; write -- before the command");
     }
     if (!extras.empty()) a.run.argv = extras;
   }

@@ -43,6 +43,9 @@ std::string explain_unknown(const CLI::App* at, const std::string& word) {
   }
   const std::string given = word.substr(0, word.find('='));
   const std::string near(nearest(given, known));
+  if (flag && near == given) {
+    return "flag '" + given + "' belongs behind '" + path_of(at) + "': " + path_of(at) + " " + given;
+  }
   return "unknown " +
          std::string(flag            ? "flag"
                      : known.empty() ? "argument"

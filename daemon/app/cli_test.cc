@@ -1,53 +1,12 @@
-#include "daemon/app/cli.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <fstream>
-#include <sstream>
+#include "daemon/app/cli_rig.h"
 
 #include "daemon/app/output.h"
-#include "daemon/base/test_directory.h"
-#include "store/exchange_store.h"
 
 namespace tapdeck::app {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-class CliTest : public ::testing::Test {
- protected:
-  int call(std::vector<std::string> arguments) {
-    out_.str("");
-    err_.str("");
-    run_ = {};
-    const Programs programs{.run =
-                                [this](const RunOptions& options) {
-                                  run_ = options;
-                                  return 42;
-                                },
-                            .serve =
-                                [this](const ServeOptions& options) {
-                                  serve_ = options;
-                                  return 43;
-                                }};
-    return run_cli(std::move(arguments), programs, {.out = out_, .err = err_, .terminal = Terminal::No});
-  }
-  // On a state directory and configuration of this test's own.
-  int here(std::vector<std::string> arguments) {
-    const auto place =
-        std::min<size_t>(arguments.size(), arguments.front() == "status" || arguments.front() == "targets" ? 1 : 2);
-    arguments.insert(arguments.begin() + static_cast<ptrdiff_t>(place),
-                     {"--state-dir", (directory_ / "state").string(), "--config", config_.string()});
-    return call(std::move(arguments));
-  }
-  TestDirectory directory_;
-  std::filesystem::path config_ = directory_.write("empty.toml", "");
-  std::ostringstream out_, err_;
-  RunOptions run_;
-  ServeOptions serve_;
-};
 
 TEST_F(CliTest, RunPassesTheCommandUntouched) {
   EXPECT_EQ(
@@ -120,6 +79,18 @@ TEST_F(CliTest, AFlagBeforeTheSubcommandIsSaidToBelongBehindIt) {
   EXPECT_THAT(out_.str(), HasSubstr("Exit status"));
 }
 
+TEST_F(CliTest, WhatEverySubcommandOfAGroupTakesMayStandBeforeIt) {
+  ASSERT_EQ(here({"session", "create", "shop"}), kExitOk) << err_.str();
+  const std::string state = (directory_ / "state").string();
+  EXPECT_EQ(call({"session", "--state-dir", state, "--config", config_.string(), "--json", "list"}), kExitOk)
+      << err_.str();
+  EXPECT_EQ(Json::parse(out_.str())["items"][0]["name"], "shop");
+  EXPECT_EQ(call({"recording", "--session", "s", "list"}), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("flag '--session' belongs behind 'tapdeck recording list'"));
+  EXPECT_EQ(call({"session", "--help"}), kExitOk);
+  EXPECT_THAT(out_.str(), ::testing::Not(HasSubstr("--state-dir"))) << "each of them shows it";
+}
+
 TEST_F(CliTest, MissingAndContradictingArgumentsAreUsageErrors) {
   EXPECT_EQ(call({}), kExitUsage);
   EXPECT_EQ(call({"session"}), kExitUsage);
@@ -176,6 +147,8 @@ TEST_F(CliTest, EverySubcommandTakesConfigAndStateDir) {
                                                                                     {"config", "check"},
                                                                                     {"config", "show"},
                                                                                     {"doctor"},
+                                                                                    {"clean"},
+                                                                                    {"version"},
                                                                                     {"status"}}) {
     auto arguments = path;
     arguments.emplace_back("--help");
@@ -285,67 +258,6 @@ TEST_F(CliTest, WhereNothingIsRecordedYetWhatNeedsADaemonSaysThat) {
   EXPECT_EQ(here({"targets", "--json"}), kExitOk) << err_.str();
   EXPECT_EQ(out_.str(), "{\"items\":[],\"next\":null}\n");
   EXPECT_FALSE(std::filesystem::exists(directory_ / "state")) << "asking makes nothing";
-}
-
-TEST_F(CliTest, ADaemonThatLivesButCannotBeReachedIsNamed) {
-  const std::filesystem::path state = directory_ / "state";
-  std::filesystem::create_directories(state);
-  store::StoreOptions options;
-  options.path = (state / "store").string();
-  options.admin_socket = (directory_ / "gone.sock").string();
-  auto daemon = store::ExchangeStore::open(options, store::Access::ReadWrite);
-  ASSERT_TRUE(daemon) << daemon.error().message();
-  EXPECT_EQ(here({"status", "--json"}), kExitOk) << err_.str();
-  const Json status = Json::parse(out_.str());
-  EXPECT_EQ(status["running"], true);
-  EXPECT_EQ(status["pid"], ::getpid());
-  EXPECT_THAT(status["reason"], HasSubstr("gone.sock"));
-  EXPECT_EQ(call({"detach", "web", "--state-dir", state.string(), "--config", config_.string()}), kExitFailure);
-  EXPECT_THAT(err_.str(), HasSubstr("process " + std::to_string(::getpid())));
-  daemon->reset();
-  EXPECT_EQ(here({"status", "--json"}), kExitOk) << err_.str();
-  EXPECT_EQ(Json::parse(out_.str())["running"], false);
-}
-
-TEST_F(CliTest, ErrorsAreJsonWhenAskedFor) {
-  ASSERT_EQ(here({"session", "create", "shop"}), kExitOk);
-  EXPECT_EQ(here({"recording", "show", "77", "--json"}), kExitFailure);
-  EXPECT_EQ(Json::parse(err_.str())["error"], "not_found");
-  EXPECT_EQ(here({"recording", "show", "x1", "--json"}), kExitFailure);
-  EXPECT_EQ(Json::parse(err_.str())["error"], "invalid_argument");
-}
-
-TEST_F(CliTest, CaIsMadeOnceShownAndExportedWithoutItsKey) {
-  EXPECT_EQ(here({"ca", "show"}), kExitFailure);
-  EXPECT_THAT(err_.str(), HasSubstr("tapdeck ca init"));
-  ASSERT_EQ(here({"ca", "init", "--json"}), kExitOk) << err_.str();
-  const std::string first = Json::parse(out_.str())["sha256"];
-  ASSERT_EQ(here({"ca", "init", "--json"}), kExitOk);
-  EXPECT_EQ(Json::parse(out_.str())["sha256"], first);
-  ASSERT_EQ(here({"ca", "export"}), kExitOk);
-  EXPECT_THAT(out_.str(), HasSubstr("BEGIN CERTIFICATE"));
-  EXPECT_THAT(out_.str(), ::testing::Not(HasSubstr("PRIVATE")));
-}
-
-TEST_F(CliTest, ConfigCheckNamesThePlace) {
-  std::ofstream(config_) << "[storage]\ndurabilty = \"wal\"\n";
-  EXPECT_EQ(here({"config", "check"}), kExitFailure);
-  EXPECT_THAT(err_.str(),
-              HasSubstr("empty.toml:2:1: unknown key 'durabilty' in [storage]; did you mean 'durability'?"));
-  EXPECT_EQ(here({"session", "list"}), kExitFailure);  // every command says so
-  std::ofstream(config_) << "[proxy]\nmode = \"replay\"\n";
-  EXPECT_EQ(here({"config", "check"}), kExitOk);
-  EXPECT_EQ(here({"config", "show"}), kExitOk);
-  EXPECT_THAT(out_.str(), HasSubstr("mode = \"replay\""));
-  EXPECT_EQ(call({"config", "check", "--config", "/nonexistent"}), kExitFailure);
-  std::ofstream(config_) << "[[targets]]\ncontainer = \"web\"\n[[routes]]\ntarget = \"wep\"\n";
-  EXPECT_EQ(here({"config", "check"}), kExitOk);
-  EXPECT_THAT(err_.str(), HasSubstr("empty.toml:4:10: warning: target in [[routes]]: no [[targets]] is called 'wep'"));
-  EXPECT_EQ(here({"config", "check", "--json"}), kExitOk);
-  EXPECT_THAT(Json::parse(out_.str())["warnings"][0], HasSubstr("did you mean 'web'?"));
-  std::ofstream(config_) << "[tls]\nupstream_ca = [\"/nonexistent.pem\"]\n";
-  EXPECT_EQ(here({"config", "check"}), kExitFailure);
-  EXPECT_THAT(err_.str(), HasSubstr("/nonexistent.pem"));
 }
 
 TEST_F(CliTest, RecordedBytesCannotDriveTheTerminal) {

@@ -13,6 +13,7 @@
 #include "daemon/app/paths.h"
 #include "daemon/app/unit_job.h"
 #include "daemon/base/unique_fd.h"
+#include "daemon/config/to_json.h"
 #include "daemon/kernel/run_directory.h"
 #include "daemon/tls/ca.h"
 #include "daemon/tls/client_context.h"
@@ -53,7 +54,11 @@ Result<config::Config> checked_config(const Common& common) {
   for (const auto& file : config.tls.upstream_ca) files.push_back(file.string());
   TRY_VOID(tls::UpstreamTrust::create(tls::SystemRoots::Ignore, files));
   const auto ca = config.tls.ca_cert.empty() ? Result<Ca>() : open_ca(common, NoCa::Fail);
-  const bool is_wrong = !ca && ca.error().code != Code::NotFound && ca.error().code != Code::Permission;
+  // Neither is there: they are made at the start. One of them alone is not made whole.
+  std::error_code none;
+  const bool is_begun =
+      std::filesystem::exists(config.tls.ca_cert, none) || std::filesystem::exists(config.tls.ca_key, none);
+  const bool is_wrong = !ca && (ca.error().code != Code::NotFound || is_begun) && ca.error().code != Code::Permission;
   if (is_wrong) return std::unexpected(ca.error());
   return config;
 }
@@ -157,6 +162,12 @@ int config_show(const Common& common, Streams streams) {
   config->tls.ca_key = paths.ca_key;
   config->admin.socket = paths.admin_socket;
   config->admin.token_file = paths.admin_token;
+  if (common.format == Format::Json) {
+    streams.out << dump({{"file", config->source.string()},
+                         {"config", Json::parse(config::to_json(*config), nullptr, false)}})
+                << '\n';
+    return 0;
+  }
   streams.out << "# " << (config->source.empty() ? "built-in defaults" : config->source.string()) << '\n'
               << config::to_toml(*config);
   return 0;
@@ -181,6 +192,17 @@ int clean_leftovers(const Common& common, Streams streams) {
   if (const auto known = check_known(paths); !known) return print_error(common, streams, known.error());
   const auto cleaned = clean_all_leftovers(paths.run_dir);
   if (!cleaned) return print_error(common, streams, cleaned.error());
+  if (common.format == Format::Json) {
+    streams.out << dump({{"done", "cleaned"},
+                         {"directory", paths.run_dir.string()},
+                         {"runs", cleaned->runs},
+                         {"bindings", cleaned->bindings},
+                         {"records", cleaned->records},
+                         {"refused", cleaned->refused},
+                         {"daemon_lives", cleaned->lives}})
+                << '\n';
+    return 0;
+  }
   streams.out << to_text(*cleaned, paths.run_dir);
   if (::geteuid() != 0) streams.out << " (this user's own; that of the service: sudo tapdeck clean)";
   streams.out << '\n';

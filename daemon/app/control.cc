@@ -8,6 +8,7 @@
 
 #include "daemon/app/body_search.h"
 #include "daemon/app/json_view.h"
+#include "daemon/app/kept_mode.h"
 #include "daemon/base/log.h"
 #include "daemon/config/config.h"
 #include "store/exchange_store.h"
@@ -45,6 +46,10 @@ std::unexpected<Error> AppControl::no_daemon(std::string_view what) const {
 Defaults AppControl::defaults() const {
   if (parts_.runtime != nullptr) return parts_.runtime->defaults();
   Defaults out;
+  if (parts_.config != nullptr) {
+    const Mode configured = parts_.config->proxy.mode;
+    out.mode = mode_of_next_start(parts_.mode_file, configured).value_or(configured);
+  }
   if (parts_.store == nullptr) return out;
   if (auto active = parts_.store->active_session()) out.session = std::move(*active);
   return out;
@@ -212,8 +217,11 @@ Result<admin::Json> AppControl::recording(const std::string& id) {
 
 Result<std::string> AppControl::recording_body(const std::string& id, BodyOf which) {
   TRY(number, recording_id(id));
-  TRY(found, parts_.store->get(number));
-  return parts_.store->read_body(which == BodyOf::Request ? found.request_body : found.response_body);
+  const auto view = parts_.store->hold();  // retention may remove it in between
+  TRY(found, parts_.store->get(number, view.get()));
+  constexpr uint64_t kLongest = 64ull << 20;
+  return parts_.store->read_body(which == BodyOf::Request ? found.request_body : found.response_body, kLongest,
+                                 view.get());
 }
 
 Result<admin::Json> AppControl::delete_recording(const std::string& id) {

@@ -94,6 +94,7 @@ class AppControl final : public admin::Control {
   Result<admin::Json> detach(const std::string& id) override;
 
  private:
+  // Without a daemon, those of its next start.
   [[nodiscard]] Defaults defaults() const;
   // As the registry's, and the explicit listener's clients by their name.
   Result<admin::Json> update_target(const std::string& target, const std::function<void(TargetSettings&)>& change,

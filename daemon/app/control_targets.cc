@@ -26,8 +26,10 @@ std::string_view until_a_daemon_runs(kernel::Aftermath left) {
   return "";
 }
 
-// `kept`: what was said of it holds over the next start of the daemon.
-Json view_of(const TargetStatus& target, bool configured) {
+// Mode and session are those in force. `kept`: what was said of it holds over the next start of the daemon.
+Json view_of(TargetStatus target, bool configured, const Defaults& now) {
+  if (!target.settings.mode) target.settings.mode = now.mode;
+  if (!target.settings.session) target.settings.session = now.session;
   Json view = target_view(target);
   const bool is_proxy = target.id == 0 && target.settings.spec.name == kProxyTarget;
   if (is_proxy) view["target"] = kProxyTarget;
@@ -42,9 +44,7 @@ Json view_of(const TargetStatus& target, bool configured) {
 bool AppControl::is_closed(const TargetSettings& settings) const {
   if (settings.sealed) return true;
   if (parts_.config == nullptr) return settings.on_lease == LeasePolicy::Closed;
-  const Mode configured = parts_.config->proxy.mode;
-  const Mode by_default = mode_of_next_start(parts_.mode_file, configured).value_or(configured);
-  return closes_on_lease(settings, parts_.config->capture, settings.mode.value_or(by_default));
+  return closes_on_lease(settings, parts_.config->capture, settings.mode.value_or(defaults().mode));
 }
 
 // The state that outlives a daemon, for `tapdeck targets` without one.
@@ -91,11 +91,11 @@ Result<admin::Json> AppControl::update_target(const std::string& target,
                                               std::string_view what) {
   if (is_proxy_target(target)) {
     TRY_VOID(parts_.runtime->update_proxy_target(change));
-    return dump(view_of(*parts_.runtime->proxy_target(), false));
+    return dump(view_of(*parts_.runtime->proxy_target(), false, defaults()));
   }
   if (parts_.targets == nullptr) return no_daemon(what);
   TRY(status, parts_.targets->update(target, change));
-  return dump(view_of(status, is_configured(status.settings.spec)));
+  return dump(view_of(status, is_configured(status.settings.spec), defaults()));
 }
 
 Result<admin::Json> AppControl::activate_session(const std::string& name, const std::string& target) {
@@ -177,7 +177,9 @@ Result<admin::Json> AppControl::targets() {
     TRY(kept, kept_targets());
     all = std::move(kept);
   }
-  for (const TargetStatus& target : all) out["items"].push_back(view_of(target, is_configured(target.settings.spec)));
+  const Defaults now = defaults();
+  for (const TargetStatus& target : all)
+    out["items"].push_back(view_of(target, is_configured(target.settings.spec), now));
   return dump(out);
 }
 
@@ -225,7 +227,7 @@ Result<admin::Json> AppControl::attach(const admin::AttachRequest& request) {
   if (request.mode) settings.mode = request.mode;
   settings.sealed |= request.sealed;
   TRY(status, parts_.targets->attach(std::move(settings)));
-  return dump(view_of(status, is_configured(status.settings.spec)));
+  return dump(view_of(status, is_configured(status.settings.spec), defaults()));
 }
 
 Result<admin::Json> AppControl::detach(const std::string& id) {

@@ -59,6 +59,17 @@ TEST_F(TargetsControlTest, AttachingAgainChangesOnlyWhatIsSaid) {
   EXPECT_EQ(changed["mode"], "hybrid");
 }
 
+TEST_F(TargetsControlTest, ModeAndSessionOfOneThatSaysNoneAreThoseInForce) {
+  runtime_.now = {.mode = Mode::Hybrid, .session = "shop"};
+  const Json attached = parsed(control_->attach(loopback("web")));
+  EXPECT_EQ(attached["mode"], "hybrid");
+  EXPECT_EQ(attached["session"], "shop");
+  runtime_.now = {.mode = Mode::Replay, .session = "other"};
+  const Json listed = parsed(control_->targets())["items"].at(0);
+  EXPECT_EQ(listed["mode"], "replay") << "it follows";
+  EXPECT_EQ(listed["session"], "other");
+}
+
 TEST_F(TargetsControlTest, NamesThatWouldMislead) {
   for (const std::string name : {"a b", "new\nline", "\xc3\xbc", "12", "explicit"}) {
     const auto refused = control_->attach(loopback(name));

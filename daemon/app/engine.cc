@@ -303,7 +303,7 @@ void Engine::use_capture(std::unique_ptr<kernel::Capture> capture) {
   });
   std::vector<server::Worker*> all;
   for (const auto& worker : workers_) all.push_back(worker.get());
-  bridge_.connect(*capture_, all);
+  bridge_.connect(*capture_, all, own_);
   for (server::Worker* worker : all) worker->start();
   renew_lease();
   const std::chrono::milliseconds interval(std::max<uint32_t>(config_.capture.lease_ms / 4, 20));

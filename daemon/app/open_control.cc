@@ -82,6 +82,8 @@ Result<ControlHandle> ControlHandle::open(const Common& common, Need need) {
     return fail(Code::NotFound, "nothing is recorded in " + paths.state_dir.string() +
                                     " yet; record something: tapdeck run -- curl https://example.org");
   }
+  if (!opened && opened.error().code == Code::Busy && opened.error().origin == Origin::Store)
+    opened.error().detail += is_unreachable ? "; it does not answer: start it again" : "; try again when it has ended";
   if (!opened && !is_empty) return std::unexpected(opened.error());
   if (opened) out.store_ = std::move(*opened);
   out.control_ = std::make_unique<AppControl>(AppControl::Parts{.store = out.store_.get(),

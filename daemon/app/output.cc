@@ -34,6 +34,36 @@ std::string without_direction_marks(std::string_view text) {
 
 }  // namespace
 
+namespace {
+
+// Where the detail knows better it says so itself.
+std::string_view next_step(const Error& error) {
+  switch (error.code) {
+    case Code::InvalidArgument:
+      return "correct what `detail` names; every subcommand has --help";
+    case Code::InvalidConfig:
+      return "correct the file; try it with: tapdeck config check";
+    case Code::NotFound:
+      return "list what there is: tapdeck session list, tapdeck recording list, tapdeck targets";
+    case Code::AlreadyExists:
+      return "choose another name, or remove what has this one first";
+    case Code::Busy:
+    case Code::Exhausted:
+    case Code::Timeout:
+      return "try again when `detail` no longer holds";
+    case Code::Permission:
+      return "ask as root or as the owner of the state directory; see: tapdeck doctor";
+    case Code::Unsupported:
+      return "see what runs and what this host can do: tapdeck status, tapdeck doctor";
+    case Code::NoSpace:
+      return "free space on the disk of the state directory";
+    default:
+      return "see: tapdeck status, and the daemon's log";
+  }
+}
+
+}  // namespace
+
 std::string cell_of(const Json& value) {
   if (value.is_null()) return "-";
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
@@ -92,7 +122,8 @@ void print_fields(const Streams& streams, const Json& object) {
 
 int print_error(const Common& common, const Streams& streams, const Error& error) {
   if (common.format == Format::Json) {
-    streams.err << dump({{"error", to_string(error.code)}, {"detail", error.message()}}) << '\n';
+    streams.err << dump({{"error", to_string(error.code)}, {"detail", error.message()}, {"next", next_step(error)}})
+                << '\n';
   } else {
     streams.err << "tapdeck: " << error.message() << '\n';
   }

@@ -23,7 +23,7 @@ void print_fields(const Streams& streams, const Json& object);
 // A value as one cell: strings bare, control characters escaped so that recorded bytes cannot drive the terminal.
 [[nodiscard]] std::string cell_of(const Json& value);
 
-// "tapdeck: what" on err, or {"error":...,"detail":...} with Format::Json; returns 1.
+// "tapdeck: what" on err, or {"error":...,"detail":...,"next":...} with Format::Json; returns 1.
 int print_error(const Common& common, const Streams& streams, const Error& error);
 
 // Says on `err` what is being waited for, first after 2 s and then every 5 s, until destroyed.

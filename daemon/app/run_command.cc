@@ -170,7 +170,7 @@ bool is_incomplete(const RunOptions& options, const RunSummary& summary) {
   // Sealed, whatever was not captured was refused, be it listed or only counted; but a process that left the cgroup
   // (left_cgroup) did what it wanted, which is worse.
   const bool refused = !summary.refused.empty() || (options.sealed && uncaptured_flows(summary) > 0);
-  return summary.missed > 0 || summary.lost > 0 || summary.ca_rejected > 0 || refused;
+  return summary.missed > 0 || summary.lost > 0 || summary.ca_rejected > 0 || summary.tls_failed > 0 || refused;
 }
 
 int status_with(const RunOptions& options, const RunSummary& summary, const ExitStatus& status) {
@@ -226,8 +226,8 @@ int run_with(const RunOptions& options, const RunServicesFactory& make_services)
     status = ended->status;
     RunSummary summary = (*services)->summary();
     summary.exit = status_with(options, summary, status);
-    std::fprintf(stderr, "%s\n%s%s%s", summary_line(summary).c_str(), other_session_line(summary).c_str(),
-                 refusal_lines(summary).c_str(), departure_line(summary).c_str());
+    std::fprintf(stderr, "%s\n%s%s%s%s", summary_line(summary).c_str(), also_line(summary).c_str(),
+                 other_session_line(summary).c_str(), refusal_lines(summary).c_str(), departure_line(summary).c_str());
     if (const Result<void> written = summary_file->write(summary_json(summary)); !written) {
       say("run: --summary: " + written.error().message());
       if (status.kind == ExitStatus::Kind::Exited && status.value == 0)

@@ -183,6 +183,9 @@ TEST_F(Run, AMissOverrulesTheCommandsStatusWhenAsked) {
   fake_.summary.refused = {};
   fake_.summary.ca_rejected = 1;
   EXPECT_EQ(WEXITSTATUS(run("exit 0")), 3) << "it did not get to ask";
+  fake_.summary.ca_rejected = 0;
+  fake_.summary.tls_failed = 1;
+  EXPECT_EQ(WEXITSTATUS(run("exit 0")), 3) << "nor did it here";
 }
 
 TEST_F(Run, SealedWhatWasOnlyCountedAsNotCapturedWasRefused) {

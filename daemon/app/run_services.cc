@@ -25,6 +25,8 @@ namespace {
 
 // The one target of a run.
 constexpr uint32_t kSlot = 1;
+// The one path there is.
+constexpr const char* kCapture = "cgroup";
 // An owner looks for pending recordings four times a second; many of them take it longer.
 constexpr std::chrono::milliseconds kMergePatience{5000};
 
@@ -54,7 +56,9 @@ class InProcess final : public RunServices {
     if (options_.append && !modes::may_record(options_.mode, config_.routes)) {
       log::warn("run.append", "--append has no effect: this run records nothing");
     }
-    return engine_->tapes().assign(kSlot, assignment());
+    Result<void> assigned = engine_->tapes().assign(kSlot, assignment());
+    if (!assigned && assigned.error().code == Code::NotFound) assigned.error().detail += " (--session NAME)";
+    return assigned;
   }
 
   std::string ca_pem() const override { return engine_->ca().certificate_pem(); }
@@ -71,6 +75,7 @@ class InProcess final : public RunServices {
     TRY_VOID(record_cgroup(cgroup_path));
     TRY_VOID(engine_->capture().attach_cgroup(kSlot, cgroup_path, policy));
     engine_->refusals().follow(kSlot, assignment());
+    log::info("run.capture", "what the command does is captured by its cgroup", {{"capture", kCapture}});
     return {};
   }
 
@@ -90,7 +95,7 @@ class InProcess final : public RunServices {
     RunSummary out;
     out.session = options_.session;
     out.mode = options_.mode;
-    out.take = engine_->tapes().take_of(kSlot);
+    out.capture = kCapture;
     const MetricsSnapshot snapshot = metrics_.snapshot();
     std::array<uint64_t, kOutcomeCount> outcomes{};
     for (size_t i = 0; i < snapshot.requests.size(); ++i) {
@@ -107,13 +112,15 @@ class InProcess final : public RunServices {
     out.lost = snapshot.value(Counter::RecordingDropped);
     out.forwarded -= std::min(out.forwarded, out.lost);
     if (is_store_gone_) out.lost += std::exchange(out.recorded, 0);
+    if (out.recorded > 0) out.take = engine_->tapes().take_of(kSlot);  // else nothing stays of it
     for (auto i = static_cast<size_t>(Counter::TunnelledBypass); i <= static_cast<size_t>(Counter::TunnelledConnect);
          ++i) {
       out.tunnelled += snapshot.counters[i];
     }
     out.refused_as_recorded =
         snapshot.value(Counter::ReplayRefusedConnect) + snapshot.value(Counter::ReplayRefusedReset);
-    out.ca_rejected = snapshot.value(Counter::TlsDownRejectedCa);
+    out.ca_rejected = snapshot.value(Counter::TlsDownRejectedCa) + snapshot.value(Counter::TlsDownLeft);
+    out.tls_failed = snapshot.value(Counter::TlsDownNoAgreement);
     out.uncaptured = uncaptured_;
     out.refused_unlisted = refused_unlisted_;
     for (const kernel::Refusal& refusal : engine_->bridge().refusals()) {
@@ -175,7 +182,7 @@ class InProcess final : public RunServices {
     const std::optional<store::MergedAs> merged =
         receipt_ && !std::filesystem::exists(pending_) ? receipt_->of(options_.session) : std::nullopt;
     if (!merged) return;
-    out.take = merged->take;
+    if (out.recorded > 0) out.take = merged->take;
     out.session = merged->session;
     out.asked_session = options_.session;
   }

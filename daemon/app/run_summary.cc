@@ -44,12 +44,21 @@ std::string summary_line(const RunSummary& summary) {
   return "tapdeck: session " + summary.session + ": " + std::to_string(summary.recorded) + " recorded, " +
          std::to_string(summary.replayed) + " replayed, " + std::to_string(summary.missed) + " missed, " +
          std::to_string(summary.tunnelled) + " tunnelled, " +
-         std::to_string(uncaptured_flows(summary) - departed(summary)) + " not captured" +
-         (summary.forwarded > 0 ? ", " + std::to_string(summary.forwarded) + " forwarded" : "") +
-         (summary.refused_as_recorded > 0 ? ", " + std::to_string(summary.refused_as_recorded) + " refused as recorded"
-                                          : "") +
-         (summary.ca_rejected > 0 ? ", " + std::to_string(summary.ca_rejected) + " did not trust the CA" : "") +
-         (summary.lost > 0 ? ", " + std::to_string(summary.lost) + " LOST" : "");
+         std::to_string(uncaptured_flows(summary) - departed(summary)) + " not captured";
+}
+
+std::string also_line(const RunSummary& summary) {
+  std::string out;
+  const auto add = [&out](uint64_t count, const char* what) {
+    if (count == 0) return;
+    out += (out.empty() ? "tapdeck: also: " : ", ") + std::to_string(count) + " " + what;
+  };
+  add(summary.lost, "LOST");
+  add(summary.forwarded, "forwarded");
+  add(summary.refused_as_recorded, "refused as recorded");
+  add(summary.ca_rejected, "did not trust the CA");
+  add(summary.tls_failed, "could not agree on TLS");
+  return out.empty() ? out : out + "\n";
 }
 
 std::string other_session_line(const RunSummary& summary) {
@@ -113,9 +122,11 @@ std::string summary_json(const RunSummary& summary) {
                {"lost", summary.lost},
                {"refused_as_recorded", summary.refused_as_recorded},
                {"ca_rejected", summary.ca_rejected},
+               {"tls_failed", summary.tls_failed},
                {"uncaptured", std::move(uncaptured)},
                {"refused", std::move(refused)},
                {"exit", summary.exit}};
+  if (!summary.capture.empty()) json["capture"] = summary.capture;
   if (!summary.error.empty()) json["error"] = summary.error;
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -1,4 +1,4 @@
-// What a run did, as its last line on stderr and as the JSON of --summary.
+// What a run did, as its last lines on stderr and as the JSON of --summary.
 // Thread: any; values.
 #pragma once
 
@@ -26,27 +26,31 @@ struct RunSummary {
   std::string session;        // where the recordings are
   std::string asked_session;  // --session, when another may have become of it; empty: the same
   Mode mode = Mode::Record;
-  uint64_t take = 0;  // 0: none was opened (replay, passthrough), or the store's owner has not taken it in yet
+  uint64_t take = 0;  // 0: nothing was recorded, or the store's owner has not taken it in yet
   uint64_t recorded = 0;
   uint64_t replayed = 0;
   uint64_t missed = 0;
   uint64_t tunnelled = 0;
   uint64_t forwarded = 0;            // to the origin without being recorded: passthrough, on_miss, bodies over a bound
   uint64_t refused_as_recorded = 0;  // connections, by connect() itself or by a reset: nothing is wrong
-  uint64_t ca_rejected = 0;          // TLS connections whose client refused the certificate made for it
-  uint64_t lost = 0;                 // exchanges that passed unrecorded because the store failed or did not keep up
+  uint64_t ca_rejected = 0;  // TLS connections whose client refused the certificate made for it, or left when shown it
+  uint64_t tls_failed = 0;   // TLS connections whose client could not agree with us on how to speak
+  uint64_t lost = 0;         // exchanges that passed unrecorded because the store failed or did not keep up
   std::map<std::string, uint64_t> uncaptured;  // flows by reason; left_cgroup: processes
   std::vector<RefusedFlow> refused;
   std::map<std::string, uint64_t> refused_unlisted;  // of `uncaptured`, refused with nobody there to list them
+  std::string capture;                               // the path: "cgroup"; empty: nothing was captured
   int exit = 0;       // the status tapdeck itself ends with; 128 + signal when it dies of one
   std::string error;  // why the command did not begin, or what was ours to do failed; empty: neither
 };
 
 // All reasons together, processes that left too.
 [[nodiscard]] uint64_t uncaptured_flows(const RunSummary& summary);
-// "tapdeck: session S: R recorded, H replayed, M missed, T tunnelled, U not captured" (connections), without a newline;
-// and ", F forwarded", ", N refused as recorded", ", C did not trust the CA" and ", L LOST" when there are any.
+// "tapdeck: session S: R recorded, H replayed, M missed, T tunnelled, U not captured" (connections), without a newline:
+// the same for scripts in every mode.
 [[nodiscard]] std::string summary_line(const RunSummary& summary);
+// "tapdeck: also: L LOST, F forwarded, N refused as recorded, C did not trust the CA", a line of those there are.
+[[nodiscard]] std::string also_line(const RunSummary& summary);
 // Why the recordings are in another session than was asked for, a line; empty: they are not.
 [[nodiscard]] std::string other_session_line(const RunSummary& summary);
 // What was refused and to whom, a line each, alike ones once, at most five and how many more. Empty: nothing.

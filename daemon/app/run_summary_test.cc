@@ -31,10 +31,26 @@ TEST(RunSummary, PrintsTheLineThatScriptsLookFor) {
             "tapdeck: session s: 0 recorded, 3 replayed, 1 missed, 2 tunnelled, 5 not captured");
 }
 
+TEST(RunSummary, ThatLineIsTheSameInEveryModeWhateverElseThereIsToSay) {
+  RunSummary summary = example();
+  EXPECT_EQ(also_line(summary), "");
+  const std::string line = summary_line(summary);
+  summary.forwarded = summary.refused_as_recorded = summary.ca_rejected = summary.lost = 1;
+  EXPECT_EQ(summary_line(summary), line);
+  EXPECT_EQ(also_line(summary), "tapdeck: also: 1 LOST, 1 forwarded, 1 refused as recorded, 1 did not trust the CA\n");
+}
+
+TEST(RunSummary, NamesTheCapturePath) {
+  RunSummary summary = example();
+  summary.capture = "cgroup";
+  EXPECT_NE(summary_json(summary).find("\"capture\":\"cgroup\""), std::string::npos);
+}
+
 TEST(RunSummary, WritesTheShapeThatTestsRelyOn) {
   EXPECT_EQ(summary_json(example()),
             "{\"session\":\"s\",\"mode\":\"replay\",\"take\":0,\"recorded\":0,\"replayed\":3,\"missed\":1,"
-            "\"tunnelled\":2,\"forwarded\":0,\"lost\":0,\"refused_as_recorded\":0,\"ca_rejected\":0,\"uncaptured\":{"
+            "\"tunnelled\":2,\"forwarded\":0,\"lost\":0,\"refused_as_recorded\":0,\"ca_rejected\":0,\"tls_failed\":0,"
+            "\"uncaptured\":{"
             "\"quic\":4,\"udp\":1}"
             ",\"refused\":[{\"pid\":7,"
             "\"comm\":"
@@ -66,25 +82,27 @@ TEST(RunSummary, WarnsOfProcessesThatLeft) {
 TEST(RunSummary, LossesAreNotOverlooked) {
   RunSummary summary = example();
   summary.forwarded = 4;
-  EXPECT_TRUE(summary_line(summary).ends_with(" 5 not captured, 4 forwarded"));
-  summary.forwarded = 0;
+  EXPECT_EQ(also_line(summary), "tapdeck: also: 4 forwarded\n");
   summary.lost = 2;
-  EXPECT_TRUE(summary_line(summary).ends_with(" 5 not captured, 2 LOST"));
+  EXPECT_EQ(also_line(summary), "tapdeck: also: 2 LOST, 4 forwarded\n");
   EXPECT_NE(summary_json(summary).find("\"lost\":2"), std::string::npos);
 }
 
 TEST(RunSummary, RefusalsAsRecordedAreCountedApart) {
   RunSummary summary = example();
   summary.refused_as_recorded = 3;
-  EXPECT_TRUE(summary_line(summary).ends_with(" 5 not captured, 3 refused as recorded"));
+  EXPECT_EQ(also_line(summary), "tapdeck: also: 3 refused as recorded\n");
   EXPECT_NE(summary_json(summary).find("\"refused_as_recorded\":3"), std::string::npos);
 }
 
 TEST(RunSummary, ClientsThatDoNotTrustTheCaAreCounted) {
   RunSummary summary = example();
   summary.ca_rejected = 2;
-  EXPECT_TRUE(summary_line(summary).ends_with(" 5 not captured, 2 did not trust the CA"));
+  EXPECT_EQ(also_line(summary), "tapdeck: also: 2 did not trust the CA\n");
   EXPECT_NE(summary_json(summary).find("\"ca_rejected\":2"), std::string::npos);
+  summary.tls_failed = 3;
+  EXPECT_NE(also_line(summary).find(", 3 could not agree on TLS"), std::string::npos);
+  EXPECT_NE(summary_json(summary).find("\"tls_failed\":3"), std::string::npos);
 }
 
 TEST(RunSummary, SaysWhatWasRefusedOnceEach) {

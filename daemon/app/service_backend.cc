@@ -96,7 +96,7 @@ std::map<std::string, uint64_t> ServiceBackend::uncaptured(uint32_t slot) {
     if (target.target != slot) continue;
     for (size_t i = 0; i < kernel::kUncapturedReasons; ++i) {
       const auto reason = static_cast<kernel::Uncaptured>(i);
-      if (target.uncaptured[i] > 0) reasons[std::string(kernel::to_string(reason))] = target.uncaptured[i];
+      if (target.uncaptured[i] > 0) reasons[std::string(kernel::to_string(reason))] += target.uncaptured[i];
     }
   }
   return reasons;

@@ -71,6 +71,8 @@ enum class Counter : uint16_t {
   TlsDownOk,
   TlsDownResumed,
   TlsDownRejectedCa,
+  TlsDownLeft,         // at our certificate, without an alert
+  TlsDownNoAgreement,  // the handshake failed in TLS itself
   TlsDownError,
   TlsUpOk,
   TlsUpResumed,

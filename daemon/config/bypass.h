@@ -2,6 +2,7 @@
 // what happens then, is the server's. Plain values. Thread: any.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -41,6 +42,8 @@ class BypassRules {
 
   // One of them does; as BypassRule::matches.
   [[nodiscard]] bool match(std::string_view host, const Endpoint& destination) const;
+  // One is an address or a network: of a destination that is a name it says something only when that was looked up.
+  [[nodiscard]] bool has_addresses() const { return std::ranges::any_of(rules_, &BypassRule::is_address); }
 
  private:
   std::vector<BypassRule> rules_;

@@ -79,9 +79,10 @@ std::optional<std::string> check_listen(std::string_view text) {
   if (text.empty() || text == "off") return std::nullopt;
   const auto endpoint = Endpoint::parse(text);
   if (!endpoint || text.rfind(':') == std::string_view::npos)
-    return "is not IP:port, for example \"127.0.0.1:9909\", nor \"off\"";
+    return "'" + std::string(text) + "' is not IP:port, for example \"127.0.0.1:9909\", nor \"off\"";
   if (!endpoint->is_loopback()) {
-    return "is not a loopback address; the admin server holds recordings and is not offered to the network "
+    return "'" + std::string(text) +
+           "' is not a loopback address; the admin server holds recordings and is not offered to the network "
            "(put an authenticating proxy before it, or scrape over the unix socket)";
   }
   return std::nullopt;

@@ -180,7 +180,8 @@ struct Limits {
   Milliseconds tls_timeout{10'000};
   // SIGTERM: open exchanges may finish for this long. 30s. 0..1h.
   Milliseconds drain_timeout{30'000};
-  // Wait for the client's first byte before the origin is dialled (server-first protocols). 300ms. 1ms..60s.
+  // Wait for the client's first byte before the origin is dialled (server-first protocols), or in replay the session is
+  // asked. 300ms. 1ms..60s.
   Milliseconds sniff_timeout{300};
 };
 

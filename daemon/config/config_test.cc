@@ -131,6 +131,19 @@ TEST(Config, SeveralProblemsAreReportedAtOnce) {
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3) << text;
 }
 
+TEST(Config, ProblemsAreReportedInTheOrderOfTheFile) {
+  EXPECT_THAT(problem("[admin]\nfoo = 1\n[limits]\nheaders = 1\nfoo = 1\nhead_bytes = \"1\"\n[proxy]\nmode = \"x\"\n"),
+              testing::MatchesRegex("t.toml:2:1: [^\n]*\nt.toml:4:11: [^\n]*\nt.toml:5:1: [^\n]*\nt.toml:6:14: "
+                                    "[^\n]*\nt.toml:8:8: [^\n]*"));
+}
+
+TEST(Config, AKeyThatOnlyLooksAboutAsLongIsNotSuggested) {
+  EXPECT_EQ(problem("[[routes]]\n[routes.match]\nx = 1\n"), "t.toml:2:9: unknown key 'match' in [[routes]]");
+  EXPECT_EQ(problem("[[targets]]\nunit = \"a\"\nallow = []\n"), "t.toml:3:1: unknown key 'allow' in [[targets]]");
+  EXPECT_EQ(problem("[[targets]]\nunit = \"a\"\nlabel = \"b\"\n"), "t.toml:3:1: unknown key 'label' in [[targets]]");
+  EXPECT_THAT(problem("[storage]\nurability = \"wal\"\n"), HasSubstr("did you mean 'durability'?"));
+}
+
 TEST(Config, ValuesOutOfRangeOrOfTheWrongTypeAreRefused) {
   for (const char* bad : {"[capture]\nlease_ms = 199\n",
                           "[capture]\nlease_ms = -1\n",
@@ -194,7 +207,8 @@ TEST(Config, GrpcFieldsByNameNeedProtoFiles) {
 }
 
 TEST(Config, AdminListensOnLoopbackOnly) {
-  EXPECT_THAT(problem("[admin]\nlisten = \"0.0.0.0:9909\"\n"), HasSubstr("not a loopback address"));
+  EXPECT_THAT(problem("[admin]\nlisten = \"0.0.0.0:9909\"\n"),
+              HasSubstr("listen in [admin]: '0.0.0.0:9909' is not a loopback address"));
   EXPECT_EQ(problem("[admin]\nlisten = \"[::1]:0\"\n"), "");
   EXPECT_TRUE(read("[admin]\nlisten = \"off\"\n")->admin.listen.empty());
 }

@@ -139,10 +139,9 @@ TEST(Contradictions, FilesThatAreNamedAndMissingAreSaidWithTheRest) {
   ASSERT_FALSE(config);
   const std::string column = std::to_string(20 + file.string().size());
   const std::string at = file.string() + ':';
-  EXPECT_EQ(config.error().detail, at + "4:" + column +
-                                       ": upstream_ca in [tls]: there is no file /nonexistent/a.pem\n" + at +
-                                       "2:11: headers in [limits]: must be a whole number from 8 to 10000\n" + at +
-                                       "7:16: proto_files in [routes.grpc]: there is no file /nonexistent\n" + at +
+  EXPECT_EQ(config.error().detail, at + "2:11: headers in [limits]: must be a whole number from 8 to 10000\n" + at +
+                                       "4:" + column + ": upstream_ca in [tls]: there is no file /nonexistent/a.pem\n" +
+                                       at + "7:16: proto_files in [routes.grpc]: there is no file /nonexistent\n" + at +
                                        "7:32: proto_files in [routes.grpc]: / is a directory, not a file");
   std::ofstream(file) << "[tls]\nupstream_ca = [\"/nonexistent/a.pem\"]\n";
   EXPECT_FALSE(load(file));

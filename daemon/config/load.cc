@@ -49,11 +49,9 @@ class FileReader {
   void finish() {
     for (const auto& [key, node] : root_) {
       if (std::ranges::find(known_, key.str()) != known_.end()) continue;
-      const std::string_view near = nearest(key.str(), known_);
       const bool is_section = node.is_table() || node.is_array_of_tables();
       problems_.add(place_of(key), (is_section ? "unknown section " : "no key belongs before the first section: ") +
-                                       in_quotes(key.str()) +
-                                       (near.empty() ? "" : "; did you mean " + in_quotes(near) + "?"));
+                                       in_quotes(key.str()) + did_you_mean(key.str(), known_));
     }
   }
 
@@ -103,9 +101,9 @@ Result<Config> read_text(std::string_view text, std::string_view file, const Bas
   reader.finish();
   for (const auto& [path, what] : contradictions(config)) problems.add(place_in(root, path), what);
   if (!problems.none()) return fail(Code::InvalidConfig, problems.text());
-  for (const auto& [path, what] : doubts(config)) {
-    config.warnings.push_back(at(file, place_in(root, path), "warning: " + what));
-  }
+  Problems warnings(file);
+  for (const auto& [path, what] : doubts(config)) warnings.add(place_in(root, path), "warning: " + what);
+  config.warnings = warnings.lines();
   if (config.admin.listen == "off") config.admin.listen.clear();
   if (config.proxy.listen == "off") config.proxy.listen.clear();
   config.source = file;

@@ -206,9 +206,8 @@ class TableReader {
   void finish() {
     for (const auto& [key, node] : table_) {
       if (std::ranges::find(known_, key.str()) != known_.end()) continue;
-      const std::string_view near = nearest(key.str(), known_);
-      problems_.add(place_of(key), "unknown key " + in_quotes(key.str()) + " in " + section_ +
-                                       (near.empty() ? "" : "; did you mean " + in_quotes(near) + "?"));
+      problems_.add(place_of(key),
+                    "unknown key " + in_quotes(key.str()) + " in " + section_ + did_you_mean(key.str(), known_));
     }
   }
 

@@ -142,7 +142,12 @@ namespace {
 
 std::string hint_of(const Error& error) {
   if (error.code != Code::TlsVerify || error.origin != Origin::Upstream) return {};
-  return ",\"hint\":\"an origin of your own: --upstream-ca FILE or tls.upstream_ca; one to leave alone: bypass\"";
+  // By OpenSSL's words, which is all that came this far: another CA mends neither a name nor a date.
+  const bool lacks_issuer = error.detail.contains("issuer") || error.detail.contains("self-signed") ||
+                            error.detail.contains("first certificate");
+  return std::string(",\"hint\":\"") +
+         (lacks_issuer ? "an origin of your own: --upstream-ca FILE or tls.upstream_ca; " : "") +
+         "one to leave alone: bypass\"";
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,7 +32,13 @@ struct TlsFacts {
   std::string upstream_version;
   std::string upstream_alpn;
   std::string upstream_certificate;  // SHA-256, 32 bytes, or empty
-  std::string upstream_verify;       // "ok", "expired", ... or empty when nothing was dialled
+  std::string upstream_verify;       // "ok", "no_san", "wrong_name+expired", ... or empty when nothing was dialled
+};
+
+// What a handshake with the origin showed.
+struct UpstreamTls {
+  std::string version, alpn;
+  std::string certificate;  // as TlsFacts::upstream_certificate
 };
 
 // Everything the one log line, the metrics and the recording say about an exchange. Handlers fill in what they know.
@@ -41,14 +48,17 @@ struct Facts {
   int status = 0;     // sent to the client; 0: none
   std::string error;  // stable name ("upstream_connect"), empty when all went well
   std::string error_detail;
-  uint64_t request_bytes = 0;                 // body bytes from the client
-  uint64_t response_bytes = 0;                // body bytes to the client
-  uint64_t recording = 0;                     // id stored or replayed; 0: none
-  std::optional<std::string> upstream_offer;  // a route's word on TlsFacts::upstream_offer
+  uint64_t request_bytes = 0;                  // body bytes from the client
+  uint64_t response_bytes = 0;                 // body bytes to the client
+  uint64_t recording = 0;                      // id stored or replayed; 0: none
+  std::optional<std::string> upstream_offer;   // a route's word on TlsFacts::upstream_offer
+  std::shared_ptr<const UpstreamRoute> route;  // where it goes, when its own head says so; null: where its flow does
   bool upstream_reused = false;
-  std::optional<uint32_t> reset_code;  // h2: with which the origin broke its stream off
-  bool is_own_answer = false;          // the response is made by us: no limit on origins' bodies holds for it
-  bool client_left = false;            // broke the exchange, or its connection, off
+  std::optional<UpstreamTls> upstream_tls_facts;  // of the connection it went out over, in TLS
+  std::optional<uint32_t> reset_code;             // h2: with which the origin broke its stream off
+  bool is_own_answer = false;   // the response is made by us: no limit on origins' bodies holds for it
+  bool client_invited = false;  // was passed a 100 Continue
+  bool client_left = false;     // broke the exchange, or its connection, off
   Clock::time_point began{};
   int64_t began_unix_us = 0;
   std::optional<Clock::duration> upstream_connect, upstream_tls, upstream_first_byte;

@@ -132,4 +132,9 @@ bool is_known_method(std::string_view method) {
   return std::find(kMethods.begin(), kMethods.end(), method) != kMethods.end();
 }
 
+bool begins_known_method(std::string_view bytes) {
+  return std::any_of(kMethods.begin(), kMethods.end(),
+                     [bytes](std::string_view method) { return method.starts_with(bytes); });
+}
+
 }  // namespace tapdeck::http

@@ -53,5 +53,7 @@ extern const std::array<uint8_t, 256> kByteClass;
 [[nodiscard]] bool is_chunk_extension(std::string_view text);
 // Methods that the llhttp of Debian 12 takes for HTTP/1.x.
 [[nodiscard]] bool is_known_method(std::string_view method);
+// One of them begins so, or is it.
+[[nodiscard]] bool begins_known_method(std::string_view bytes);
 
 }  // namespace tapdeck::http

@@ -1,4 +1,4 @@
-// Spellings of reasons, as metrics and status print them.
+// Spellings of reasons: those of tapdeck_flows_uncaptured_total (docs/METRICS.md), which counts some together.
 #include "daemon/kernel/capture.h"
 
 namespace tapdeck::kernel {
@@ -6,15 +6,15 @@ namespace tapdeck::kernel {
 std::string_view to_string(Uncaptured reason) {
   switch (reason) {
     case Uncaptured::Udp:
-      return "udp";
     case Uncaptured::Dns:
-      return "dns";
+      return "udp";
     case Uncaptured::Quic:
       return "quic";
     case Uncaptured::Raw:
       return "raw";
     case Uncaptured::Other:
-      return "other";
+    case Uncaptured::Fragment:
+      return "family";
     case Uncaptured::BoundDevice:
       return "bound_device";
     case Uncaptured::Lease:
@@ -25,8 +25,6 @@ std::string_view to_string(Uncaptured reason) {
       return "no_listener";
     case Uncaptured::PreExisting:
       return "pre_existing";
-    case Uncaptured::Fragment:
-      return "fragment";
     case Uncaptured::LeftCgroup:
       return "left_cgroup";
   }

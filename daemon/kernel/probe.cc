@@ -28,8 +28,6 @@ namespace tapdeck::kernel {
 namespace probes {
 namespace {
 
-constexpr int kTimeLimitMs = 8000;
-
 Outcome kernel_version() {
   const std::string release = kernel_release();
   if (is_too_old(release)) return fail(Code::Unsupported, "Linux " + release + ", older than 5.15");
@@ -181,8 +179,8 @@ void report(int channel, const Outcome& outcome) {
   ignore(::write(channel, text.data(), text.size()), "the parent reads what arrives");
 }
 
-std::string read_until(int channel, int limit_ms) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(limit_ms);
+std::string read_until(int channel, std::chrono::milliseconds limit) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
   std::string text;
   std::array<char, 1024> buffer{};
   for (;;) {
@@ -211,7 +209,7 @@ Finding run_guarded(const Probe& probe) {
     ::_exit(0);
   }
   ::close(channel[1]);
-  const std::string text = child > 0 ? read_until(reading.get(), kTimeLimitMs) : "-fork failed";
+  const std::string text = child > 0 ? read_until(reading.get(), kTimeLimit) : "-fork failed";
   if (child > 0) {
     ::kill(-child, SIGKILL);
     ::kill(child, SIGKILL);
@@ -222,8 +220,9 @@ Finding run_guarded(const Probe& probe) {
       ::waitpid(child, nullptr, WNOHANG);
   }
   out.ok = text.starts_with('+');
-  out.detail =
-      text.empty() ? "no answer within " + std::to_string(kTimeLimitMs / 1000) + " s, or it died" : text.substr(1);
+  out.detail = text.empty()
+                   ? "no answer within " + std::to_string(kTimeLimit / std::chrono::seconds(1)) + " s, or it died"
+                   : text.substr(1);
   if (out.ok) out.consequence.clear();
   return out;
 }

@@ -2,11 +2,15 @@
 // its own and may leave its thread in any namespace. Not for anyone but probe.cc.
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "daemon/base/result.h"
 
 namespace tapdeck::kernel::probes {
+
+// No probe is waited for any longer.
+inline constexpr std::chrono::milliseconds kTimeLimit{8000};
 
 // What a probe saw; an error says why it failed.
 using Outcome = Result<std::string>;

@@ -153,6 +153,9 @@ TEST(CaptureOptions, ImpossibleValuesAreRefusedBeforeAnythingIsTouched) {
 TEST(Names, AreThoseOfMetrics) {
   EXPECT_EQ(to_string(Uncaptured::BoundDevice), "bound_device");
   EXPECT_EQ(to_string(Uncaptured::PreExisting), "pre_existing");
+  EXPECT_EQ(to_string(Uncaptured::Dns), "udp") << "as the metric has it";
+  EXPECT_EQ(to_string(Uncaptured::Other), "family");
+  EXPECT_EQ(to_string(Uncaptured::Fragment), "family");
   EXPECT_EQ(to_string(CapturePath::Cgroup), "cgroup");
 }
 

@@ -1,6 +1,7 @@
 // rtnetlink: the routing part of the tc path: packets with the steering mark are delivered locally, whatever their
 // destination. `ip rule fwmark M lookup T` and `ip route add local default dev lo table T`, both families, without a
-// shell; and what has the next mark is refused, as ICMP tells its sender: `ip rule fwmark M+1 prohibit`. Acts on the calling thread's network namespace. Thread: any.
+// shell; and what has the next mark is refused, as ICMP tells its sender: `ip rule fwmark M+1 prohibit`. Acts on the
+// calling thread's network namespace. Thread: any.
 #pragma once
 
 #include <cstdint>

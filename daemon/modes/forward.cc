@@ -10,6 +10,7 @@
 #include "daemon/modes/break_off.h"
 #include "daemon/modes/forward_attempt.h"
 #include "daemon/modes/origin.h"
+#include "daemon/modes/replayed_request.h"
 #include "daemon/modes/websocket_heads.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
@@ -66,6 +67,9 @@ bool is_reset_call(Exchange& exchange) {
 void ForwardHandler::note_connection(Exchange& exchange, const upstream::Lane& lane) {
   exchange::Facts& facts = exchange.facts();
   facts.upstream_reused = lane.reused;
+  const upstream::Channel::Tls& tls = lane.channel().tls;
+  if (!tls.version.empty() && exchange.tls().upstream_verify.empty())
+    facts.upstream_tls_facts = {tls.version, tls.alpn, tls.certificate};
   if (lane.reused) return;
   facts.upstream_connect = lane.channel().connect_time;
   facts.upstream_tls = lane.channel().tls_time;
@@ -140,13 +144,13 @@ net::Task<Result<void>> ForwardHandler::serve_over(Exchange& exchange, std::uniq
 }
 
 // Answered before the whole body came (a 405, say), the client is still sending: what it sends belongs to the request,
-// its key and its framing towards the origin. A client that waits for the answer first ends the wait; so does a stream
-// without a declared length, which may well be waiting for us (gRPC).
-bool ForwardHandler::expects_rest(const Exchange& exchange, const Attempt& state) {
+// its key and its framing towards the origin. A client that was to be invited first (Expect) may send nothing; so may a
+// stream without a declared length, which may well be waiting for us (gRPC).
+bool ForwardHandler::expects_rest(Exchange& exchange, const Attempt& state) {
   if (state.request_sent) return false;
   const http::RequestHead& head = exchange.request();
   if (head.version == http::Version::Http2 && !head.headers.find("content-length")) return false;
-  return !head.headers.has_token("expect", "100-continue");
+  return !awaits_invitation(exchange);
 }
 
 namespace {
@@ -197,6 +201,7 @@ net::Task<Result<void>> ForwardHandler::attempt_waiting(Exchange& exchange, Atte
   sender.spawn(pump_request(state));
   auto answered = co_await pump_response(exchange, state);
   if (answered && expects_rest(exchange, state)) {
+    if (exchange.facts().client_invited) answered = co_await exchange.flush();  // it may have come with the answer
     net::Deadline patience(executor_, [&sender] { sender.cancel(); });
     patience.set(kRestOfBody);
     while (sender.size() > 0) co_await sender.join();

@@ -38,7 +38,7 @@ class ForwardHandler final : public exchange::Handler {
   net::Task<Result<void>> answer_failure(exchange::Exchange& exchange, const Error& error);
   Result<void> refuse_stream(exchange::Exchange& exchange, const Error& error);
   void note_connection(exchange::Exchange& exchange, const upstream::Lane& lane);
-  [[nodiscard]] static bool expects_rest(const exchange::Exchange& exchange, const Attempt& state);
+  [[nodiscard]] static bool expects_rest(exchange::Exchange& exchange, const Attempt& state);
   [[nodiscard]] static Error reset_by_origin(exchange::Exchange& exchange, const http::StreamReset& reset,
                                              const Attempt& state);
 

@@ -47,6 +47,14 @@ void fill_provenance(store::Provenance& to, Exchange& exchange, const TargetStat
   to.route = route;
 }
 
+// Where the tape spared the dial before the client's handshake, the first miss has made it.
+void fill_late_handshake(store::Provenance& to, Exchange& exchange) {
+  const auto& seen = exchange.facts().upstream_tls_facts;
+  if (!seen || !exchange.tls().upstream_verify.empty()) return;
+  to.upstream_alpn = seen->alpn;
+  to.peer_certificate_sha256 = seen->certificate;
+}
+
 // Known only when the exchange is over.
 void fill_timings(store::Timings& to, const exchange::Facts& facts) {
   to.connect = microseconds(facts.upstream_connect);
@@ -220,6 +228,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   auto served = co_await inner_.serve(recording);
   exchange::Facts& facts = exchange.facts();
   fill_timings(builder.provenance().timings, facts);
+  fill_late_handshake(builder.provenance(), exchange);
   if (!served && recording.is_held() && is_answer(served.error(), facts)) co_await recording.read_rest();
   finish_key(builder, body_key, recording, exchange, served);
   extend(builder, extends);
@@ -299,6 +308,7 @@ void RecordHandler::keep_part(store::RecordingBuilder& builder, RecordingExchang
     note_loss(builder.id(), "an exchange broke off whose recording is not whole", refused_part());
   } else {
     builder.finish(outcome_of(error, recording.facts(), builder.recording().response.version));
+    recording.facts().recording = builder.id();
     context_.metrics->add(Counter::RecordingIncomplete);
   }
   std::vector<store::PendingWrite> writes;

@@ -9,6 +9,7 @@
 #include "daemon/modes/origin.h"
 #include "daemon/modes/question.h"
 #include "daemon/modes/rendition.h"
+#include "daemon/modes/replayed_request.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
 #include "daemon/ws/handshake.h"
@@ -47,8 +48,7 @@ store::KeyBuilder RecordingExchange::key_so_far() const {
 
 bool RecordingExchange::is_early() const {
   if (has_read_request() || grpc_ != nullptr || !has_body(inner_)) return false;
-  const bool uninvited =
-      builder_.body_size(BodySide::Request) == 0 && inner_.request().headers.has_token("expect", "100-continue");
+  const bool uninvited = builder_.body_size(BodySide::Request) == 0 && awaits_invitation(inner_);
   return !uninvited;
 }
 
@@ -131,7 +131,7 @@ net::Task<Result<BodyPiece>> RecordingExchange::read_body() {
 bool RecordingExchange::has_read_enough() const {
   if (request_read_ || passes() || inner_.request_is_bodyless()) return true;
   if (grpc_ != nullptr && grpc_->has_request_message()) return true;
-  return inner_.request().headers.has_token("expect", "100-continue");  // it may rightly send nothing
+  return awaits_invitation(inner_);  // it may rightly send nothing
 }
 
 net::Task<> RecordingExchange::read_on() {

@@ -215,8 +215,10 @@ net::Task<Result<Found>> ReplayHandler::find_refusal(Exchange& exchange, const T
   CO_TRY(found, co_await find(exchange, target, asking.finish(), route));
   if (found.item == nullptr) co_return Found{};
   const store::Recording& recording = found.item->recording;
+  const auto& informational = recording.informational;
+  const bool invited = std::ranges::find(informational, 100, &http::ResponseHead::status) != informational.end();
   const bool refused =
-      recording.request_body.size == 0 && recording.request.headers.has_token("expect", "100-continue");
+      recording.request_body.size == 0 && !invited && recording.request.headers.has_token("expect", "100-continue");
   co_return refused ? found : Found{};
 }
 

@@ -4,10 +4,10 @@
 
 namespace tapdeck::modes {
 
-bool awaits_invitation(const exchange::Exchange& exchange) {
+bool awaits_invitation(exchange::Exchange& exchange) {
   const http::RequestHead& request = exchange.request();
-  return !exchange.request_is_bodyless() && request.version != http::Version::Http10 &&
-         request.headers.has_token("expect", "100-continue");
+  return !exchange.facts().client_invited && !exchange.request_is_bodyless() &&
+         request.version != http::Version::Http10 && request.headers.has_token("expect", "100-continue");
 }
 
 net::Task<Result<void>> invite_body(exchange::Exchange& exchange) {

@@ -11,8 +11,8 @@
 
 namespace tapdeck::modes {
 
-// The client waits for "100 Continue" with its body (RFC 9110 10.1.1; never HTTP/1.0).
-[[nodiscard]] bool awaits_invitation(const exchange::Exchange& exchange);
+// The client waits with its body for a "100 Continue" that it has not been sent (RFC 9110 10.1.1; never HTTP/1.0).
+[[nodiscard]] bool awaits_invitation(exchange::Exchange& exchange);
 // Who waits for "100 Continue" with the body gets it from us: the key needs the body before anybody is asked.
 net::Task<Result<void>> invite_body(exchange::Exchange& exchange);
 

@@ -4,7 +4,7 @@
 
 #include <asio/thread_pool.hpp>
 
-#include <memory>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -12,22 +12,16 @@
 
 namespace tapdeck::net {
 
+// Runs `body` on a thread of the pool and resumes here when it has returned.
+Task<> run_elsewhere(asio::thread_pool& pool, std::move_only_function<void()> body);
+
 template <class Function>
 Task<std::invoke_result_t<Function>> offload(asio::thread_pool& pool, Function function) {
-  using Value = std::invoke_result_t<Function>;
-  const asio::any_io_executor home = co_await asio::this_coro::executor;
-  auto result = co_await asio::async_initiate<decltype(asio::use_awaitable), void(std::optional<Value>)>(
-      [&pool, home](auto handler, Function body) {
-        auto shared = std::make_shared<decltype(handler)>(std::move(handler));
-        asio::post(pool, [home, shared = std::move(shared), body = std::move(body)]() mutable {
-          std::optional<Value> value(body());
-          // All of the handler goes home: the pool's thread must not be the last to let go of it.
-          asio::post(home,
-                     [shared = std::move(shared), value = std::move(value)]() mutable { (*shared)(std::move(value)); });
-        });
-      },
-      asio::use_awaitable, std::move(function));
-  co_return std::move(*result);
+  // In this task's frame, which lives as long as its wait: the function may write there.
+  std::optional<std::invoke_result_t<Function>> value;
+  auto body = [&value, function = std::move(function)]() mutable { value.emplace(function()); };
+  co_await run_elsewhere(pool, std::move(body));
+  co_return std::move(*value);
 }
 
 }  // namespace tapdeck::net

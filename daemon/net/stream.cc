@@ -2,6 +2,7 @@
 
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -123,8 +124,13 @@ Task<Result<void>> Stream::wait_writable() {
 }
 
 Task<Result<void>> Stream::finish_connect(const Endpoint& destination) {
-  auto [code] = co_await socket_.async_wait(asio::socket_base::wait_write, kToken);
-  if (code) co_return error(code, "connect");
+  pollfd ready{socket_.native_handle(), POLLOUT, 0};
+  do {
+    auto [code] = co_await socket_.async_wait(asio::socket_base::wait_write, kToken);
+    if (code) co_return error(code, "connect");
+    // Asio may hand over an event of the descriptor before, closed in the same turn: then there is no error and no
+    // connection either.
+  } while (::poll(&ready, 1, 0) == 0);
   int failure = 0;
   socklen_t size = sizeof failure;
   getsockopt(socket_.native_handle(), SOL_SOCKET, SO_ERROR, &failure, &size);

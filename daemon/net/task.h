@@ -27,34 +27,28 @@ inline constexpr auto kToken = asio::experimental::as_tuple(asio::use_awaitable)
 
 // False once the task was cancelled. A loop asks before it waits again: a cancellation that comes when a wait has
 // already ended, but its task did not run on yet, is no error of that wait.
-inline Task<bool> is_wanted() {
-  const auto state = co_await asio::this_coro::cancellation_state;
-  co_return state.cancelled() == asio::cancellation_type::none;
-}
+Task<bool> is_wanted();
 
 // Runs on when everything that is ready by now has run: for work that gathers what others of this turn leave.
-inline Task<> end_of_turn(const asio::any_io_executor& executor) {
-  co_await asio::post(executor, asio::use_awaitable);
-}
+Task<> end_of_turn(const asio::any_io_executor& executor);
 
 // A wake-up between coroutines of one thread. Not a condition with memory: the waiter checks its predicate first, the
 // notifier changes it first. Several may wait. Cancelling the waiter's task ends the wait.
 class Signal {
  public:
-  explicit Signal(const asio::any_io_executor& executor) : timer_(executor, asio::steady_timer::time_point::max()) {}
+  explicit Signal(const asio::any_io_executor& executor);
+  Signal(const Signal&) = delete;
+  Signal& operator=(const Signal&) = delete;
+  ~Signal();
 
   // Resumes after the next notify() or cancellation, whichever comes first; check the predicate again.
-  Task<> wait() {
-    ++waiting_;
-    auto [error] = co_await timer_.async_wait(kToken);
-    ignore(error, "woken and cancelled are told apart by the caller's predicate");
-    --waiting_;
-  }
+  Task<> wait();
   void notify() {
-    if (waiting_ > 0) timer_.cancel();
+    if (waiting_ > 0) wake();
   }
 
  private:
+  void wake();
   asio::steady_timer timer_;
   int waiting_ = 0;
 };

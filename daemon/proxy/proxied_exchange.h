@@ -18,6 +18,7 @@ class ProxiedExchange final : public exchange::ExchangeDecorator {
   ProxiedExchange(exchange::Exchange& inner, Forwarded plan)
       : ExchangeDecorator(inner), head_(std::move(plan.head)), flow_(inner.flow()) {
     plan.destination.apply(flow_, std::move(plan.route));
+    inner.facts().route = flow_.route;
   }
 
   const http::RequestHead& request() const override { return head_; }

@@ -56,7 +56,7 @@ void AccessLog::finished(exchange::Exchange& exchange) {
                            {"recording", facts.recording},
                            {"target", static_cast<unsigned>(exchange.flow().identity.target)},
                            {"client.address", flow.client.to_string()},
-                           {"destination", flow.destination_text()},
+                           {"destination", facts.route != nullptr ? facts.route->to_string() : flow.destination_text()},
                            {"pid", flow.identity.pid},
                            {"comm", flow.identity.comm},
                            {"sni", exchange.tls().sni},

@@ -8,7 +8,7 @@
 #include <sstream>
 
 #include "daemon/base/log.h"
-#include "daemon/server/worker_rig.h"
+#include "daemon/server/proxy_rig.h"
 
 namespace tapdeck::server {
 namespace {
@@ -117,6 +117,38 @@ TEST_F(AccessLines, AreOneAnExchangeAndCountedOnce) {
   EXPECT_EQ(lines()[0]["outcome"], "recorded");
   EXPECT_EQ(lines()[0]["http.response.status_code"], 200);
   EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 3; }));
+}
+
+TEST_F(AccessLines, SayWhereARequestToTheProxyGoes) {
+  ProxyRig proxy;
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }));
+  for (const std::string host : {"127.0.0.1", "web.test"}) {
+    const std::string place = host + ":" + port_of(origin);
+    EXPECT_THAT(proxy.ask("GET http://" + place + "/ HTTP/1.1\r\nHost: x\r\n\r\n"), HasSubstr(" 200 "));
+    ASSERT_TRUE(eventually([&] { return !lines().empty() && lines().back()["destination"] == place; })) << place;
+  }
+  proxy.rig.set_mode(Mode::Replay);
+  const std::string place = "web.test:" + port_of(origin);
+  for (int i = 0; i < 2; ++i) {  // from the store, and from the worker's cache
+    EXPECT_THAT(proxy.ask("GET http://" + place + "/ HTTP/1.1\r\nHost: x\r\n\r\n"), HasSubstr(" 200 "));
+    const size_t now = 3 + static_cast<size_t>(i);
+    ASSERT_TRUE(eventually([&] { return lines().size() == now; }));
+    EXPECT_EQ(lines().back()["destination"], place);
+  }
+}
+
+TEST_F(AccessLines, NameTheRecordingOfWhatBrokeOff) {
+  WorkerRig rig;
+  ScriptedOrigin origin(http_origin(
+      [](const std::string&) { return std::string("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart<FIN>"); }));
+  rig.go_to(origin.endpoint());
+  EXPECT_THAT(rig.ask("GET /a HTTP/1.1\r\nHost: a\r\n\r\n"), HasSubstr("part"));
+  ASSERT_TRUE(eventually([&] { return lines().size() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
+  store::RecordingFilter filter;
+  const auto page = rig.store->list_recordings(filter);
+  ASSERT_TRUE(page && page->items.size() == 1);
+  EXPECT_EQ(lines()[0]["recording"], page->items[0].id);
 }
 
 // The session answers in the place of a handler that waits for the body, and stops it then.

@@ -12,6 +12,7 @@
 #include "daemon/modes/origin.h"
 #include "daemon/modes/select.h"
 #include "daemon/server/connection.h"
+#include "daemon/upstream/name_cache.h"
 
 namespace tapdeck::server {
 
@@ -44,7 +45,7 @@ net::Task<bool> Connection::begin_proxied() {
     if (kConnect.starts_with(start)) continue;
     sniffed = sniff(received_.contiguous(std::min(received_.size(), ByteQueue::kChunkBytes)));
     // Nothing is tunnelled from here: what comes near to a request is answered as one.
-    if (sniffed.nearest == Protocol::Http1) sniffed.protocol = Protocol::Http1;
+    if (sniffed.nearest == Protocol::Http1 && !sniffed.is_in_method) sniffed.protocol = Protocol::Http1;
     if (received_.size() > tls::kMaxPeekBytes) break;
   }
   deadline_.clear();
@@ -91,7 +92,11 @@ net::Task<bool> Connection::serve_connect() {
     co_return false;
   }
   destination->apply(flow_, {});
-  const bool bypassed = is_bypassed(flow_.route->host);
+  bool bypassed = is_bypassed(flow_.route->host);
+  if (!bypassed) {
+    auto by_address = co_await is_bypassed_by_address();
+    bypassed = by_address;
+  }
   if (bypassed && is_sealed()) {
     context_.metrics.add(Counter::MissOpaque);
     co_await refuse_connect(502,
@@ -116,6 +121,20 @@ net::Task<bool> Connection::serve_connect() {
   if (!bypassed) co_return true;
   co_await tunnel(Counter::TunnelledBypass);
   co_return false;
+}
+
+// The rules may name a network that only the look-up tells of. Any of its addresses counts: which of them will be
+// reached is not known yet. Replay looks nothing up, and lets nothing out either.
+net::Task<bool> Connection::is_bypassed_by_address() {
+  const upstream::Key key = asked_key();
+  const bool may_match = target().bypass.has_addresses() || context_.bypass.has_addresses();
+  if (!may_match || key.host.empty() || is_sealed() || context_.dial.names == nullptr) co_return false;
+  auto found = co_await context_.dial.names->find(key.host);
+  if (!found) co_return false;  // told when it is dialled
+  co_return std::ranges::any_of(*found, [&](Endpoint address) {
+    address.port = key.address.port;
+    return target().bypass.match({}, address) || context_.bypass.match({}, address);
+  });
 }
 
 // The tape may know what the network does not: then the client learns of an origin that is gone with the first request

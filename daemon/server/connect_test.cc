@@ -105,6 +105,32 @@ TEST(Proxy, WhatIsNeitherTlsNorHttpIsTunnelledWhoeverSpeaksFirst) {
   EXPECT_EQ(banner.connections(), 1U);
 }
 
+TEST(Proxy, NameInABypassedNetworkIsTunnelled) {
+  for (const Mode mode : {Mode::Record, Mode::Hybrid, Mode::Passthrough}) {
+    ProxyRig proxy(mode, {}, {"127.0.0.0/8"});
+    ScriptedOrigin origin([](Wire& wire) {
+      wire.write("heard " + wire.read_n(5));
+      return ScriptedOrigin::End::Close;
+    });
+    Wire wire = proxy.tunnel("web.test:" + port_of(origin));
+    wire.write(std::string_view("\x16\x03\x01\x00\x05", 5));  // as TLS begins
+    EXPECT_EQ(wire.read_n(11), std::string("heard \x16\x03\x01\x00\x05", 11)) << to_string(mode);
+    wire.close();
+    EXPECT_EQ(proxy.rig.count(Counter::TunnelledBypass), 1U);
+  }
+}
+
+TEST(Proxy, NameOutsideABypassedNetworkIsNot) {
+  ProxyRig proxy(Mode::Record, {}, {"192.0.2.0/24", "127.0.0.0/8:1"});
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("seen"); }));
+  Wire wire = proxy.tunnel("web.test:" + port_of(origin));
+  wire.write("GET / HTTP/1.1\r\nHost: web.test\r\n\r\n");
+  wire.half_close();
+  EXPECT_THAT(wire.rest(), HasSubstr("seen"));
+  EXPECT_EQ(proxy.rig.count(Counter::TunnelledBypass), 0U);
+  EXPECT_TRUE(eventually([&] { return proxy.rig.store->stored_recordings() == 1; }));
+}
+
 TEST(Proxy, ConnectToABypassedHostWhoseRouteIsInReplayIsRefused) {
   config::Route sealed;
   sealed.host = "web.test";
@@ -187,6 +213,17 @@ TEST(Proxy, RefusesItselfInEveryDisguise) {
   }
   EXPECT_EQ(proxy.rig.sockets.made, 0);
   EXPECT_EQ(proxy.rig.count(Counter::ProxyRefusedOwnAddress), 8U);
+}
+
+TEST(Proxy, RefusesTheListenersOfTheCapture) {
+  ProxyRig proxy;
+  const Endpoint& captured = proxy.rig.listening();
+  proxy.own.add_captured(1, captured);
+  const std::string answer = proxy.ask("GET http://" + captured.to_string() + "/ HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 403 "));
+  EXPECT_THAT(answer, HasSubstr("refused_destination"));
+  EXPECT_EQ(proxy.rig.sockets.made, 0);
+  EXPECT_EQ(proxy.rig.store->stored_recordings(), 0U);
 }
 
 TEST(Proxy, CapturedClientOnItsWayToTheProxyIsServedByIt) {

@@ -113,16 +113,28 @@ net::Task<> Connection::run() {
 
 void Connection::refuse_opaque(Counter reason) {
   ignore(reason, "what it would have been; replay counts it as a miss");
+  miss_opaque("a flow that cannot be on tape was reset");
+  client().abort();
+}
+
+void Connection::miss_opaque(std::string_view what) {
   context_.metrics.add(Counter::MissOpaque);
   context_.metrics.count_request(flow_.identity.label, Mode::Replay, Outcome::Missed, 0);
-  log::peer(log::Level::Warn, "replay.opaque", "a flow that cannot be on tape was reset",
+  log::peer(log::Level::Warn, "replay.opaque", what,
             {{"destination", flow_.destination_text()}, {"pid", flow_.identity.pid}, {"comm", flow_.identity.comm}});
-  client().abort();
 }
 
 void Connection::end_silent() {
   context_.metrics.add(Counter::LimitIdleTimeout);
-  transport_->end_output();
+  if (transport_ != nullptr) transport_->end_output();
+}
+
+const store::Take* Connection::open_take() {
+  const modes::TargetState& state = target();
+  const bool is_ours = flow_.identity.tenant == state.tenant;
+  const bool has_take = state.tape != nullptr && state.tape->take.number > 0;
+  if (!is_ours || !has_take || context_.link == nullptr) return nullptr;
+  return modes::may_record(state.mode, context_.routes) ? &state.tape->take : nullptr;
 }
 
 net::Task<std::unique_ptr<net::Stream>> Connection::reach_plain() {
@@ -183,7 +195,8 @@ net::Task<> Connection::serve_http() {
                                  &context_.observer,
                                  &context_.metrics,
                                  {context_.limits.header_timeout, context_.limits.idle_timeout,
-                                  context_.limits.request_timeout, static_cast<size_t>(context_.limits.body_buffer)}};
+                                  context_.limits.request_timeout, static_cast<size_t>(context_.limits.body_buffer)},
+                                 first_byte_};
   session_ = std::make_unique<Session>(session_context, flow_, tls_, *transport_, std::move(codec));
   if (draining_) session_->drain();
   co_await session_->run();

@@ -12,6 +12,7 @@
 #include "daemon/server/worker_context.h"
 #include "daemon/tls/cert_mint.h"
 #include "daemon/upstream/connect.h"
+#include "store/opening.h"
 
 namespace tapdeck::server {
 
@@ -56,11 +57,16 @@ class Connection {
   [[nodiscard]] net::Stream& client();
   net::Task<Result<size_t>> read_client();
   [[nodiscard]] Sniffed look();
-  [[nodiscard]] exchange::Clock::duration patience(const Sniffed& sniffed,
-                                                   std::optional<exchange::Clock::time_point> began);
+  [[nodiscard]] exchange::Clock::duration patience(const Sniffed& sniffed);
   // Reads until the protocol is known. nullopt: the client left or said nothing and the flow was dealt with.
   net::Task<std::optional<Sniffed>> sniff_client();
   net::Task<Heard> hear_both();
+  // The same in replay, where the session has to say who would. Client: it has the time that `silence` is set to.
+  net::Task<Heard> weigh_silence(net::Deadline& silence);
+  net::Task<store::Opening> recorded_opening();
+  void miss_unheard();   // it left
+  void note_greeting();  // for replay
+  [[nodiscard]] store::Place place() const;
   static net::Task<> watch(net::Stream& stream, First who, First& first, net::Signal& heard);
   net::Task<First> wait_for_either(net::Stream& origin);
   // ---- connection_tls.cc: clients that begin with a ClientHello
@@ -68,6 +74,11 @@ class Connection {
   net::Task<std::optional<Intercept>> plan_tls(const tls::ClientHello& hello);
   net::Task<bool> learn_upstream(const tls::ClientHello& hello, Intercept& plan);
   net::Task<> learn_from_tape(const std::string& host, Intercept& plan);
+  net::Task<std::optional<store::OriginFacts>> recorded_facts(const std::string& host);
+  void follow_tape(const std::string& host, const store::OriginFacts& facts, Intercept& plan);
+  // The tape decides about a handshake as long as it knows the origin: hybrid mode, unless its route only forwards.
+  [[nodiscard]] bool may_spare_dial();
+  static void show_no_san(const std::string& host, Intercept& plan);
   [[nodiscard]] static std::string replayed_alpn(std::string_view offer, const store::OriginFacts& recorded);
   // That the certificate failed, for replay: no exchange may follow that would say it.
   void record_failure(const std::string& host, const Intercept& plan, std::string_view agreed);
@@ -92,7 +103,10 @@ class Connection {
   [[nodiscard]] std::string asked_host() const;
   [[nodiscard]] bool is_bypassed(std::string_view host);
   void refuse_opaque(Counter reason);  // replay: cannot be on tape
-  void end_silent();                   // replay: nothing was asked, so nothing was missed
+  void miss_opaque(std::string_view what);
+  void end_silent();  // replay: nothing was asked, so nothing was missed
+  // What is learned without an exchange goes there; null: nothing is recorded.
+  [[nodiscard]] const store::Take* open_take();
 
   // ---- connect.cc: clients of the explicit listener
   // False: the connection was served, or has ended. True: a tunnel is open and what comes is meant for its end.
@@ -111,6 +125,7 @@ class Connection {
   net::Task<> dial_asked(upstream::Key key, Asked& asked);
   static net::Task<> watch_client(net::Stream& client, Asked& asked);
   [[nodiscard]] upstream::Key asked_key() const;
+  net::Task<bool> is_bypassed_by_address();
   [[nodiscard]] bool may_answer_from_tape();
   net::Task<> refuse_connect(int status, std::string body);
   void park_dialed();
@@ -128,6 +143,8 @@ class Connection {
   std::unique_ptr<upstream::Lane> learned_;  // the same in TLS
   upstream::ParkedStreams::Ticket parked_;
   ByteQueue received_;
+  std::optional<exchange::Clock::time_point> first_byte_;
+  std::optional<store::Opening> opening_;      // of a client that is silent in replay
   exchange::Clock::time_point asked_since_{};  // when a CONNECT was begun to be read
   net::Deadline deadline_;
   bool follows_origin_ = true;  // no route says what to speak with the origin

@@ -74,6 +74,7 @@ net::Task<Connection::Heard> Connection::hear_both_decrypted() {
     co_return Heard::Over;
   }
   if (of_origin != Said::Nothing) {
+    if (of_origin == Said::Bytes) note_greeting();
     co_await tunnel_decrypted_to(std::move(lane), std::move(greeting), Counter::TunnelledServerFirst);
     co_return Heard::Over;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/net/offload.h"
 #include "daemon/server/connection.h"
 
 namespace tapdeck::server {
@@ -25,23 +26,21 @@ Sniffed Connection::look() {
                                                     : what(received_.to_string());
 }
 
-// How long to wait for the next byte. Without an origin there is no hurry: a client that is slow to speak may still be
-// on tape. Behind a handshake a silent one is as idle as between two requests.
-Clock::duration Connection::patience(const Sniffed& sniffed, std::optional<Clock::time_point> began) {
+// How long to wait for the next byte.
+Clock::duration Connection::patience(const Sniffed& sniffed) {
   const Clock::duration for_head = context_.limits.header_timeout;
   const Clock::duration for_byte = context_.limits.sniff_timeout;
-  if (!began && is_sealed()) return transport_ != nullptr ? context_.limits.idle_timeout : for_head;
-  if (!began) return for_byte;
-  const auto left = std::max<Clock::duration>(for_head - (Clock::now() - *began), std::chrono::milliseconds(1));
+  if (!first_byte_) return for_byte;
+  const auto left = std::max<Clock::duration>(for_head - (Clock::now() - *first_byte_), std::chrono::milliseconds(1));
   const bool may_be_anything = sniffed.nearest == Protocol::Opaque && !is_sealed();
-  return may_be_anything || sniffed.nearest == Protocol::Http1 ? std::min(left, for_byte) : left;
+  const bool is_request = sniffed.nearest == Protocol::Http1 && !sniffed.is_in_method;
+  return may_be_anything || is_request ? std::min(left, for_byte) : left;
 }
 
 net::Task<std::optional<Sniffed>> Connection::sniff_client() {
   net::Deadline silence(context_.executor, [this] { client().cancel(); });
   Sniffed sniffed;
-  std::optional<Clock::time_point> began;
-  silence.set(patience(sniffed, began));
+  silence.set(patience(sniffed));
   bool asked_origin = false;
   bool came_early = !received_.empty();  // behind a CONNECT
   while (true) {
@@ -53,13 +52,14 @@ net::Task<std::optional<Sniffed>> Connection::sniff_client() {
     if (n && *n > 0) {
       sniffed = look();
       if (sniffed.protocol != Protocol::NeedMore) co_return sniffed;
-      if (!began) began = Clock::now();
-      silence.set(patience(sniffed, began));
+      if (!first_byte_) first_byte_ = Clock::now();
+      silence.set(patience(sniffed));
       continue;
     }
     const bool silent = !n && n.error().code == Code::Cancelled && silence.is_expired() && client().is_open();
     client_ended_ = n.has_value();
     if (client_ended_ && transport_ != nullptr && received_.empty()) transport_->end_output();
+    if (received_.empty() && !silent) miss_unheard();
     if (!n && !silent) co_return std::nullopt;
     if (!received_.empty()) {  // no more comes: what is there has to do
       sniffed.protocol = sniffed.nearest;
@@ -68,12 +68,13 @@ net::Task<std::optional<Sniffed>> Connection::sniff_client() {
       co_return sniffed;
     }
     if (!silent) co_return std::nullopt;
+    if (is_sealed()) {
+      const Heard weighed = co_await weigh_silence(silence);
+      if (weighed == Heard::Over) co_return std::nullopt;
+      continue;
+    }
     if (std::exchange(asked_origin, true)) {  // as without us: its origin cannot be reached
       client().abort();
-      co_return std::nullopt;
-    }
-    if (is_sealed()) {
-      transport_ != nullptr ? end_silent() : refuse_opaque(Counter::TunnelledServerFirst);
       co_return std::nullopt;
     }
     const Heard heard = co_await hear_both();
@@ -82,6 +83,54 @@ net::Task<std::optional<Sniffed>> Connection::sniff_client() {
     if (heard == Heard::NoOrigin) silence.set(context_.limits.header_timeout);
     came_early = !received_.empty();
   }
+}
+
+store::Place Connection::place() const {
+  return {secure_ ? "https" : "http", tls_.sni.empty() ? asked_host() : tls_.sni, flow_.destination.port,
+          flow_.destination};
+}
+
+net::Task<store::Opening> Connection::recorded_opening() {
+  if (context_.store == nullptr) co_return store::Opening::Unknown;
+  auto read = [store = context_.store, session = target().session, place = place()] {
+    return store->opening(session, place);
+  };
+  auto known = co_await net::offload(context_.readers, read);
+  co_return known ? *known : store::Opening::Unknown;
+}
+
+// Who is silent may wait for the origin to speak, or be slow, or have opened a connection for later. Where requests are
+// on tape it gets the time of an idle connection, and one that is never used has missed nothing.
+net::Task<Connection::Heard> Connection::weigh_silence(net::Deadline& silence) {
+  const bool is_over = opening_.has_value();
+  if (!is_over) {
+    const store::Opening recorded = co_await recorded_opening();
+    opening_ = recorded;
+  }
+  const bool may_ask = opening_ == store::Opening::Client;
+  if (is_over && may_ask) {
+    end_silent();
+  } else if (is_over || opening_ == store::Opening::Origin) {
+    refuse_opaque(Counter::TunnelledServerFirst);
+  } else {
+    silence.set(may_ask ? context_.limits.idle_timeout : context_.limits.header_timeout);
+    co_return Heard::Client;
+  }
+  co_return Heard::Over;
+}
+
+// Whatever it waited for is not on tape.
+void Connection::miss_unheard() {
+  if (opening_ != store::Opening::Unknown || !is_sealed()) return;
+  miss_opaque("a client left that waited for its origin to speak first, or never asked; nothing of it is on tape");
+}
+
+void Connection::note_greeting() {
+  const store::Take* take = open_take();
+  if (take == nullptr || is_sealed()) return;
+  std::vector<store::PendingWrite> writes;
+  writes.push_back(store::greeting_write(*take, place()));
+  context_.link->add(writes);
 }
 
 namespace {
@@ -104,6 +153,7 @@ net::Task<Connection::Heard> Connection::hear_both() {
     dialed_ = std::move(origin);  // for its first exchange, or for the tunnel
     co_return Heard::Client;
   }
+  if (has_spoken(*origin)) note_greeting();
   co_await tunnel_to(std::move(origin), Counter::TunnelledServerFirst);
   co_return Heard::Over;
 }

@@ -7,11 +7,13 @@
 #include "daemon/modes/select.h"
 #include "daemon/net/offload.h"
 #include "daemon/server/connection.h"
+#include "daemon/server/handshake_failure.h"
 
 namespace tapdeck::server {
 
 net::Task<> Connection::serve_tls(tls::ClientHello hello) {
   secure_ = true;
+  first_byte_.reset();  // it was one of the ClientHello
   tls_.sni = hello.sni;
   if (is_bypassed(hello.sni.empty() && flow_.route != nullptr ? flow_.route->host : hello.sni)) {
     co_return co_await tunnel(Counter::TunnelledBypass);
@@ -38,6 +40,19 @@ net::Task<> Connection::serve_tls(tls::ClientHello hello) {
   co_await serve_http();
 }
 
+namespace {
+
+bool has_failed(const store::OriginFacts& facts) {
+  return tls::report_from(facts.verify_failure).has_value();
+}
+
+// Its certificate was seen and found good. A session also knows origins that never answered.
+bool was_verified(const store::OriginFacts& facts) {
+  return !facts.peer_certificate_sha256.empty() && !has_failed(facts);
+}
+
+}  // namespace
+
 net::Task<std::optional<Connection::Intercept>> Connection::plan_tls(const tls::ClientHello& hello) {
   Intercept plan;
   const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
@@ -49,12 +64,27 @@ net::Task<std::optional<Connection::Intercept>> Connection::plan_tls(const tls::
     co_await learn_from_tape(host, plan);
     co_return plan;
   }
+  if (may_spare_dial()) {
+    const auto facts = co_await recorded_facts(host);
+    if (facts && was_verified(*facts)) {  // one that failed then may have been mended
+      follow_tape(host, *facts, plan);
+      co_return plan;
+    }
+  }
   const bool intercept = co_await learn_upstream(hello, plan);
   if (!intercept) {
     co_await tunnel(Counter::TunnelledClientCert);
     co_return std::nullopt;
   }
   co_return plan;
+}
+
+bool Connection::may_spare_dial() {
+  const config::Route* found = route();
+  const bool forwards =
+      found != nullptr && found->mode && (*found->mode == Mode::Record || *found->mode == Mode::Passthrough);
+  // What was seen a moment ago counts for more than the tape.
+  return target().mode == Mode::Hybrid && !forwards && context_.pool.recent(tls_key()) == nullptr;
 }
 
 upstream::Key Connection::tls_key() const {
@@ -71,18 +101,22 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
   const upstream::Key key = tls_key();
   park_dialed();
   const upstream::Verdict* verdict = context_.pool.recent(key);
+  std::optional<upstream::Verdict> seen;
   if (verdict == nullptr) {
     deadline_.clear();
     const upstream::Asker asker{flow_.connection};
     auto acquired = co_await context_.pool.acquire(key, upstream::Fresh::No, asker);
     const bool stale = acquired.lane != nullptr && acquired.lane->reused && context_.pool.recent(key) == nullptr;
     keep_learned(std::move(acquired.lane));
+    seen = std::move(acquired.verdict);
     if (stale) {  // an old connection proves nothing about today's certificate
       auto fresh = co_await context_.pool.acquire(key, upstream::Fresh::Yes, asker);
       if (fresh.lane == nullptr) acquired.error = std::move(fresh.error);
       keep_learned(std::move(fresh.lane));
+      seen = std::move(fresh.verdict);
     }
     verdict = context_.pool.recent(key);
+    if (verdict == nullptr && seen) verdict = &*seen;  // it counts for no other
     // An origin that cannot be reached is told to the client as a 502, over a handshake with an ordinary leaf, without
     // dialling it again; in hybrid mode the tape may know its answers, and what it spoke.
     if (verdict == nullptr) {
@@ -94,14 +128,18 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
   }
   if (verdict->certificate_requested) co_return false;  // only the client can answer that
   if (!verdict->failure) {
-    tls_.upstream_verify = "ok";
+    tls_.upstream_verify = verdict->is_without_san ? std::string(tls::kNoSan) : "ok";
+    if (verdict->is_without_san) {
+      show_no_san(hello.sni, plan);
+      plan.is_live = true;
+    }
     tls_.upstream_alpn = verdict->alpn;
     tls_.upstream_version = verdict->version;
     tls_.upstream_certificate = verdict->certificate;
     if (follows_origin_) plan.alpn = verdict->alpn;  // the client is told what the origin speaks
     co_return true;
   }
-  tls_.upstream_verify = tls::to_string(verdict->failure->failure);
+  tls_.upstream_verify = tls::failures_of(*verdict->failure);
   if (context_.tls.on_bad_upstream == config::OnBadUpstream::Mirror) {
     const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
     plan.leaf = tls::mirror_leaf(host, *verdict->failure, tls::system_now());
@@ -112,9 +150,20 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
   co_return true;
 }
 
+// Clients that take a common name for a host name accept the leaf, those that do not refuse it, as the origin's.
+void Connection::show_no_san(const std::string& host, Intercept& plan) {
+  plan.leaf = tls::leaf_without_san(host);
+  plan.mirrors = "its certificate has no subject alternative name";
+}
+
 // What the origin spoke, and how it failed, from the session: replay dials nobody.
 net::Task<> Connection::learn_from_tape(const std::string& host, Intercept& plan) {
-  if (context_.store == nullptr) co_return;
+  const auto facts = co_await recorded_facts(host);
+  if (facts) follow_tape(host, *facts, plan);
+}
+
+net::Task<std::optional<store::OriginFacts>> Connection::recorded_facts(const std::string& host) {
+  if (context_.store == nullptr) co_return std::nullopt;
   const store::ExchangeStore* store = context_.store;
   const std::string session = target().session;
   const uint16_t port = flow_.destination.port;
@@ -122,14 +171,15 @@ net::Task<> Connection::learn_from_tape(const std::string& host, Intercept& plan
     return store->origin_facts(session, host, port, offer);
   };
   auto known = co_await net::offload(context_.readers, read);
-  if (!known || !*known) co_return;
-  const store::OriginFacts& facts = **known;
-  plan.alpn = follows_origin_ ? replayed_alpn(tls_.client_offer, facts) : plan.alpn;
-  const auto failure = tls::verify_failure_from(facts.verify_failure);
-  if (!failure || *failure == tls::VerifyFailure::None) co_return;
-  tls::PeerReport report;
-  report.failure = *failure;
-  plan.leaf = tls::mirror_leaf(host, report, tls::system_now());
+  if (!known) co_return std::nullopt;
+  co_return std::move(*known);
+}
+
+void Connection::follow_tape(const std::string& host, const store::OriginFacts& facts, Intercept& plan) {
+  if (follows_origin_) plan.alpn = replayed_alpn(tls_.client_offer, facts);
+  if (facts.verify_failure == tls::kNoSan) show_no_san(host, plan);
+  if (!has_failed(facts) || context_.tls.on_bad_upstream != config::OnBadUpstream::Mirror) return;
+  plan.leaf = tls::mirror_leaf(host, *tls::report_from(facts.verify_failure), tls::system_now());
   plan.policy += '|' + facts.verify_failure;
   plan.mirrors = facts.verify_failure + ", as recorded";
 }
@@ -147,18 +197,15 @@ std::string Connection::replayed_alpn(std::string_view offer, const store::Origi
 }
 
 void Connection::record_failure(const std::string& host, const Intercept& plan, std::string_view agreed) {
-  const modes::TargetState& state = target();
-  const bool is_ours = flow_.identity.tenant == state.tenant;
-  const bool has_take = state.tape != nullptr && state.tape->take.number > 0;
-  if (!plan.is_live || !is_ours || !has_take || context_.link == nullptr) return;
-  if (!modes::may_record(state.mode, context_.routes)) return;
+  const store::Take* take = open_take();
+  if (!plan.is_live || take == nullptr) return;
   store::OriginFacts facts;
   facts.tls_version = tls_.version;
   facts.verify_failure = tls_.upstream_verify;
   // In hybrid mode a failure hides nothing that is on the tape.
-  store::AlpnChoice alpn{tls_.client_offer, std::string(agreed), state.mode == Mode::Record};
+  store::AlpnChoice alpn{tls_.client_offer, std::string(agreed), target().mode == Mode::Record};
   std::vector<store::PendingWrite> writes;
-  writes.push_back(store::origin_write(state.tape->take, host, flow_.destination.port, facts, std::move(alpn)));
+  writes.push_back(store::origin_write(*take, host, flow_.destination.port, facts, std::move(alpn)));
   context_.link->add(writes);
 }
 
@@ -181,6 +228,7 @@ net::Task<bool> Connection::accept_tls(Intercept plan, const tls::ClientHello& h
     stream_->abort();
     co_return false;
   }
+  const bool had_left = stream_->has_ended();
   transport_ = std::make_unique<transport::Transport>(std::move(stream_));
   transport_->start_tls(std::move(*session), std::move(received_));
   deadline_.set(context_.limits.tls_timeout);
@@ -189,25 +237,9 @@ net::Task<bool> Connection::accept_tls(Intercept plan, const tls::ClientHello& h
   const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
   if (!shaken) {
     record_failure(host, plan, plan.alpn);
-    const bool rejected = transport_->session()->peer_rejected_certificate();
-    const bool mirrored = rejected && !plan.mirrors.empty();
-    context_.metrics.add(rejected && !mirrored ? Counter::TlsDownRejectedCa : Counter::TlsDownError);
-    if (deadline_.is_expired()) context_.metrics.add(Counter::LimitTlsTimeout);
-    if (mirrored) {
-      log::peer(log::Level::Warn, "tls.origin_unverified",
-                "the origin's certificate does not verify, and the client refuses it as it would without tapdeck "
-                "(an origin of your own: --upstream-ca FILE or tls.upstream_ca; one to leave alone: bypass)",
-                {{"sni", hello.sni}, {"client", flow_.client.to_string()}, {"failure", plan.mirrors}});
-      transport_->close();
-      co_return false;
-    }
-    log::peer(
-        log::Level::Warn, rejected ? "tls.client_rejected_ca" : "tls.client_handshake_failed",
-        rejected
-            ? "the client refused the certificate made for it: it does not trust the tapdeck CA (tapdeck ca export), "
-              "or demands more than that"
-            : "a client's TLS handshake failed",
-        {{"sni", hello.sni}, {"client", flow_.client.to_string()}, {"error", shaken.error().message()}});
+    tell({*transport_->session(), shaken.error(), hello.sni, flow_.client, plan.mirrors, had_left,
+          deadline_.is_expired()},
+         context_.metrics);
     transport_->close();
     co_return false;
   }

@@ -73,6 +73,39 @@ TEST_F(EarlyAnswer, AClientThatWaitsToBeInvitedIsRefusedWithoutItsBodyInReplayTo
   EXPECT_THAT(offer("/other"), StartsWith("HTTP/1.1 100")) << "its body may be what is on the tape";
 }
 
+// As nginx refuses a method: the body was invited, is read and dropped, and the connection goes on.
+ScriptedOrigin::End invite_and_refuse(Wire& wire) {
+  while (wire.read_until("\r\n\r\n").ends_with("\r\n\r\n")) {
+    wire.write("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 405 Not Allowed\r\nContent-Length: 2\r\n\r\nno");
+    wire.read_until("end.");
+  }
+  return ScriptedOrigin::End::Close;
+}
+
+TEST(InvitedBody, IsReadThoughItIsRefusedAndTheConnectionGoesOn) {
+  WorkerRig rig;
+  ScriptedOrigin origin(invite_and_refuse);
+  rig.go_to(origin.endpoint());
+  const auto upload_twice = [&] {
+    Wire wire = rig.connect();
+    for (int i = 0; i < 2; ++i) {
+      wire.write(post("Expect: 100-continue\r\n", 8));
+      EXPECT_THAT(wire.read_until("\r\n\r\n"), StartsWith("HTTP/1.1 100"));
+      wire.write("the end.");
+      EXPECT_THAT(wire.read_until("\r\n\r\nno"), StartsWith("HTTP/1.1 405"));
+    }
+  };
+  upload_twice();
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 2; }));
+  const auto listed = rig.store->list_recordings({}, 10);
+  ASSERT_TRUE(listed);
+  for (const store::Recording& recording : listed->items) EXPECT_EQ(recording.request_body.size, 8U);
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  upload_twice();
+  EXPECT_EQ(rig.outcomes(Mode::Replay, Outcome::Replayed), 2U);
+}
+
 // curl ends an upload that is refused at once, and short of its Content-Length.
 TEST_F(EarlyAnswer, AnHttp2ClientThatStopsItsUploadGetsTheWholeAnswerAndItsLikeInReplay) {
   enum class Then { Stops, SendsAll, Waits };

@@ -121,6 +121,7 @@ TEST(H2Streams, WhatAClientCannotSayInHttp2IsItsOwnFault) {
 TEST(H2Streams, AClientThatStallsAllOfItIsAnsweredAndSentAway) {
   RigOptions options = passing();
   options.config.limits.idle_timeout = std::chrono::milliseconds(100);
+  options.config.limits.header_timeout = std::chrono::milliseconds(400);  // ends what it never ends itself
   WorkerRig rig(std::move(options));
   ScriptedOrigin origin(watched(1));
   rig.go_to(origin.endpoint());

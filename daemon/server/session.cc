@@ -44,6 +44,7 @@ Session::~Session() = default;
 net::Task<> Session::run() {
   pump();
   settle();
+  context_.first_head.reset();
   while (phase_ == Phase::Open) {
     if (input_ended_ || must_pause_reading()) {
       read_deadline_.clear();

@@ -40,6 +40,7 @@ struct SessionContext {
   ExchangeObserver* observer = nullptr;
   Metrics* metrics = nullptr;
   SessionLimits limits;
+  std::optional<exchange::Clock::time_point> first_head{};  // when its first byte came; none: it comes yet
 };
 
 // After our last byte: how long the client may take to read it and close, before a reset could cost it the response.

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/modes/replayed_request.h"
 #include "daemon/server/refusal.h"
 #include "daemon/server/session.h"
 #include "daemon/server/stream_exchange.h"
@@ -27,7 +28,9 @@ void Session::set_read_deadline() {
     // From the first byte of a head to its last, however slowly the bytes drip.
     if (!in_head_) {
       in_head_ = true;
-      read_deadline_.set(context_.limits.header_timeout);
+      exchange::Clock::duration time = context_.limits.header_timeout;
+      if (context_.first_head) time -= exchange::Clock::now() - *context_.first_head;
+      read_deadline_.set(std::max<exchange::Clock::duration>(time, std::chrono::milliseconds(1)));
     }
     return;
   }
@@ -97,7 +100,7 @@ bool waits_for_origin(StreamExchange& exchange) {
   if (exchange.response_started()) return false;  // who of the two should go on is not known
   if (exchange.buffered() > 0) return true;       // not taken
   const http::RequestHead& head = exchange.request();
-  if (head.headers.has_token("expect", "100-continue") && exchange.facts().request_bytes == 0) return true;
+  if (modes::awaits_invitation(exchange) && exchange.facts().request_bytes == 0) return true;
   // A stream of no declared length (gRPC, Connect) may well wait for the head of its answer.
   return head.version == http::Version::Http2 && !head.headers.find("content-length");
 }

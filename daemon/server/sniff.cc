@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/http/h1_syntax.h"
 #include "daemon/http/message.h"
 
 namespace tapdeck::server {
@@ -10,8 +11,6 @@ namespace tapdeck::server {
 namespace {
 
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-// Of this much of a preface no other request begins like it.
-constexpr std::string_view kPrefaceAlone = "PRI * ";
 // Longer than any registered method (UPDATEREDIRECTREF has 17).
 constexpr size_t kMaxMethod = 24;
 // A first line is waited for until it is this long; then its beginning has to do. Nothing behind is looked at, or what
@@ -70,6 +69,11 @@ Protocol sniff_preface_shape(std::string_view bytes, size_t end) {
   return std::string_view("\r\n").starts_with(rest) ? Protocol::NeedMore : Protocol::Opaque;
 }
 
+void hold_for_method(Sniffed& found) {
+  found.nearest = Protocol::Http1;
+  found.is_in_method = true;
+}
+
 // RTSP, SIP, IRC and many more begin with a word, a space and something else as well: the whole line tells. One that
 // ends in HTTP is for the parsers to refuse, whatever else is wrong with it.
 Sniffed sniff_request_line(std::string_view bytes) {
@@ -77,12 +81,16 @@ Sniffed sniff_request_line(std::string_view bytes) {
   size_t method = 0;
   while (method < bytes.size() && method <= kMaxMethod && is_method_byte(bytes[method])) ++method;
   found.nearest = Protocol::Opaque;
-  if (method == bytes.size()) return found;
+  if (method == bytes.size()) {
+    if (http::begins_known_method(bytes)) hold_for_method(found);
+    return found;
+  }
   found.protocol = Protocol::Opaque;
   if (method == 0 || method > kMaxMethod || bytes[method] != ' ') return found;
   const size_t target = bytes.find_first_not_of(' ', method);
   if (target == std::string_view::npos) {
     found.protocol = Protocol::NeedMore;
+    if (http::is_known_method(bytes.substr(0, method))) hold_for_method(found);
     return found;
   }
   const auto first = static_cast<unsigned char>(bytes[target]);
@@ -116,14 +124,15 @@ Sniffed sniff_clear(std::string_view bytes) {
     return found;
   }
   if (bytes == "\r" || bytes.empty()) {
-    found.nearest = Protocol::Opaque;
+    hold_for_method(found);
   } else if (kPreface.starts_with(bytes)) {
-    found.nearest = bytes.size() < kPrefaceAlone.size() ? Protocol::Opaque : Protocol::NeedMore;
+    if (http::begins_known_method(bytes)) hold_for_method(found);
   } else {
     found = sniff_request_line(bytes);
   }
   if (is_long && found.protocol == Protocol::NeedMore) {
-    found.protocol = found.nearest == Protocol::Http1 ? Protocol::Http1 : Protocol::Opaque;
+    const bool is_request = found.nearest == Protocol::Http1 && !found.is_in_method;
+    found.protocol = is_request ? Protocol::Http1 : Protocol::Opaque;
   }
   return found;
 }

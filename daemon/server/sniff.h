@@ -13,6 +13,9 @@ struct Sniffed {
   Protocol protocol = Protocol::NeedMore;
   // What it comes nearest to, for who cannot wait for more. NeedMore: nothing yet, there is only waiting.
   Protocol nearest = Protocol::NeedMore;
+  // No more came than the begin of a method, or an empty line before one. Handed on as bytes it would show a piece of a
+  // request to its origin: worth the wait for a whole head.
+  bool is_in_method = false;
   tls::ClientHello hello;  // for Tls
 };
 

@@ -72,12 +72,29 @@ TEST(Sniff, SaysWhatAnUnfinishedLineComesNearestTo) {
   for (const char* head : {"GET /", "POST http://a", "POST HTTPS://a/b HT", "OPTIONS *", "CONNECT a:443 H"}) {
     EXPECT_EQ(sniff(head).nearest, Protocol::Http1) << head;
   }
-  for (const char* head :
-       {"G", "GET ", "GET hosts", "SUBSCRIBE", "CONNECT {\"a\":1", "\r\n", "PRI ", "OPTIONS rtsp:/"}) {
+  for (const char* head : {"GETX", "FOO ", "g", "GET hosts", "PING", "CONNECT {\"a\":1", "OPTIONS rtsp:/"}) {
     EXPECT_EQ(sniff(head).nearest, Protocol::Opaque) << head;
+    EXPECT_FALSE(sniff(head).is_in_method) << head;
   }
   for (const char* head : {"\x16\x03", "PRI * HTTP/2.0\r\n\r\n"}) {
     EXPECT_EQ(sniff(head).nearest, Protocol::NeedMore) << head;
+  }
+}
+
+// A client may stop anywhere, and a tunnel would show its origin the piece that there is.
+TEST(Sniff, HoldsTheBeginningOfAMethodForHttpHoweverLittleItIs) {
+  for (const char* head : {"G", "GE", "GET", "GET ", "GET  ", "POST", "H", "M-SEARCH", "SUBSCRIBE", "UNSUB", "\r",
+                           "\r\n", "\r\n\r\nPO", "\r\n\r"}) {
+    EXPECT_EQ(sniff(head).protocol, Protocol::NeedMore) << head;
+    EXPECT_EQ(sniff(head).nearest, Protocol::Http1) << head;
+    EXPECT_TRUE(sniff(head).is_in_method) << head;
+  }
+  for (const char* head : {"P", "PR", "PRI", "PRI ", "PRI *"}) {
+    EXPECT_EQ(sniff(head).protocol, Protocol::NeedMore) << head;
+    EXPECT_NE(sniff(head).nearest, Protocol::Opaque) << head;
+  }
+  for (const char* head : {"GET /", "GET h", "GET /a HTTP/1.1\r\n", "PING\r\n", "GET\r\n", "*1\r\n"}) {
+    EXPECT_FALSE(sniff(head).is_in_method) << head;
   }
 }
 

@@ -148,6 +148,7 @@ Result<void> StreamExchange::check_writable() const {
 
 Result<void> StreamExchange::inform(const http::ResponseHead& head) {
   TRY_VOID(check_writable());
+  if (head.status == 100) facts_.client_invited = true;
   return session_.codec_->send_informational(stream_, head);
 }
 

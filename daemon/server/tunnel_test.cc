@@ -78,8 +78,8 @@ TEST(Tunnel, AClientThatStopsInsideItsFirstLineIsHandedOn) {
   });
   rig.go_to(origin.endpoint());
   Wire wire = rig.connect();
-  wire.write("SUBSCRIBE");  // and waits
-  EXPECT_EQ(wire.rest(), "origin got SUBSCRIBE<EOF>");
+  wire.write("AUTHORISE");  // and waits
+  EXPECT_EQ(wire.rest(), "origin got AUTHORISE<EOF>");
   EXPECT_EQ(rig.count(Counter::TunnelledNotTls), 1U);
 }
 
@@ -93,6 +93,75 @@ TEST(Tunnel, ARequestWhoseFirstLineStallsIsStillOne) {
   wire.write("GET /a HT");
   EXPECT_THAT(wire.rest(), StartsWith("HTTP/1.1 408 "));
   EXPECT_EQ(origin.connections(), 0U);
+}
+
+// Behind a silent client in the same flow: its sniff timeout has passed when the other one's has.
+class InsideItsMethod : public testing::TestWithParam<std::string> {
+ protected:
+  InsideItsMethod() : rig(in_mode(Mode::Record)), origin(echo_lines) {}
+  void pause_behind(Wire& wire, const std::string& piece) {
+    const uint64_t tunnelled = rig.count(Counter::TunnelledNotTls);
+    wire.write(piece);
+    Wire other = rig.connect();
+    other.write("AUTHORISE");
+    EXPECT_TRUE(eventually([&] { return rig.count(Counter::TunnelledNotTls) == tunnelled + 1; }));
+    other.close();
+    ++others_;
+    EXPECT_TRUE(eventually([&] { return origin.connections() == others_; }));
+  }
+  WorkerRig rig;
+  ScriptedOrigin origin;
+  size_t others_ = 0;
+};
+
+TEST_P(InsideItsMethod, AClientThatPausesIsStillServedAsHttp) {
+  ScriptedOrigin http(http_origin([](const std::string&) { return with_length("slow"); }));
+  rig.go_to(http.endpoint());
+  const std::string request = "POST /a HTTP/1.1\r\nHost: api.test\r\nContent-Length: 0\r\n\r\n";
+  Wire wire = rig.connect();
+  ASSERT_TRUE(eventually([&] { return rig.flows.asked == 1; }));
+  rig.go_to(origin.endpoint());
+  pause_behind(wire, GetParam());
+  wire.write(GetParam().starts_with('\r') ? request : request.substr(GetParam().size()));
+  EXPECT_EQ(wire.read_until("slow"), with_length("slow"));
+  wire.close();
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+}
+
+TEST_P(InsideItsMethod, AClientThatLeavesLeavesNothingUpstream) {
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  pause_behind(wire, GetParam());
+  wire.close();
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
+  EXPECT_EQ(origin.connections(), others_);
+}
+
+TEST_P(InsideItsMethod, WhatTurnsOutToBeSomethingElseIsTunnelledWhole) {
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  pause_behind(wire, GetParam());
+  wire.write("\x01x");
+  wire.half_close();
+  EXPECT_EQ(wire.rest(), "origin got " + GetParam() + "\x01x<EOF><EOF>");
+}
+
+INSTANTIATE_TEST_SUITE_P(, InsideItsMethod, testing::Values("P", "PO", "POST", "POST ", "\r\n"),
+                         [](const auto& info) { return "Case" + std::to_string(info.index); });
+
+TEST(Tunnel, ARequestThatStallsInsideItsMethodIsTold408) {
+  for (const std::string piece : {"GE", "GET "}) {
+    RigOptions options = in_mode(Mode::Record);
+    options.config.limits.header_timeout = 100ms;
+    WorkerRig rig(std::move(options));
+    ScriptedOrigin origin(echo_lines);
+    rig.go_to(origin.endpoint());
+    Wire wire = rig.connect();
+    wire.write(piece);
+    EXPECT_THAT(wire.rest(), StartsWith("HTTP/1.1 408 ")) << piece;
+    EXPECT_EQ(origin.connections(), 0U);
+    EXPECT_EQ(rig.count(Counter::LimitHeaderTimeout), 1U);
+  }
 }
 
 TEST(Tunnel, LinesThatOnlyLookLikeRequestsReachTheirOrigin) {

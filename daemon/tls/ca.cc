@@ -11,6 +11,7 @@
 #include <charconv>
 #include <optional>
 
+#include "daemon/base/log.h"
 #include "daemon/base/whole_file.h"
 #include "daemon/tls/ca_files.h"
 #include "daemon/tls/openssl_util.h"
@@ -111,18 +112,51 @@ std::string date_of(Time time) {
          two_digits(static_cast<unsigned>(day.day()));
 }
 
-Result<CertPtr> parse_certificate(const std::string& pem, const std::string& path, Time now) {
+// Clients hold it against every certificate below.
+bool is_for_servers(x509_st* certificate) {
+  constexpr uint32_t kServers = XKU_SSL_SERVER | XKU_ANYEKU;
+  return (X509_get_extension_flags(certificate) & EXFLAG_XKUSAGE) == 0 ||
+         (X509_get_extended_key_usage(certificate) & kServers) != 0;
+}
+
+bool is_root(x509_st* certificate) {
+  return X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate)) == 0;
+}
+
+// The first of the file, which is to be the CA, and those behind it.
+struct CaFile {
+  CertPtr certificate;
+  std::vector<CertPtr> above;
+};
+
+Result<CaFile> read_certificates(const std::string& pem, const std::string& what) {
   const Owned<BIO, BIO_free_all> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  CertPtr certificate(bio ? PEM_read_bio_X509(bio.get(), nullptr, no_passphrase, nullptr) : nullptr);
-  const std::string reason = drain_errors();
+  const auto next = [&bio] { return PEM_read_bio_X509(bio.get(), nullptr, no_passphrase, nullptr); };
+  CaFile file;
+  file.certificate.reset(bio ? next() : nullptr);
+  if (!file.certificate) {
+    return fail(Code::InvalidConfig, what + "not a PEM certificate (" + drain_errors() + ")");
+  }
+  while (X509* more = next()) file.above.emplace_back(more);
+  forget_errors();
+  return file;
+}
+
+Result<CaFile> parse_certificate(const std::string& pem, const std::string& path, Time now) {
   const std::string what = "CA certificate " + path + ": ";
-  if (!certificate) return fail(Code::InvalidConfig, what + "not a PEM certificate (" + reason + ")");
+  TRY(file, read_certificates(pem, what));
+  const CertPtr& certificate = file.certificate;
   if (X509_check_ca(certificate.get()) != 1) return fail(Code::InvalidConfig, what + "not a CA certificate");
   if ((X509_get_key_usage(certificate.get()) & KU_KEY_CERT_SIGN) == 0) {
     return fail(Code::InvalidConfig, what + "its key usage does not allow signing certificates");
   }
   if (X509_get0_subject_key_id(certificate.get()) == nullptr) {
     return fail(Code::InvalidConfig, what + "it has no subject key identifier");
+  }
+  if (!is_for_servers(certificate.get())) {
+    return fail(Code::InvalidConfig, what +
+                                         "its extended key usage does not allow servers, so clients would refuse "
+                                         "every certificate made with it");
   }
   const auto not_before = from_asn1(X509_get0_notBefore(certificate.get()));
   if (!not_before || *not_before > now) {
@@ -134,14 +168,15 @@ Result<CertPtr> parse_certificate(const std::string& pem, const std::string& pat
   if (!not_after || *not_after <= now) {
     return fail(Code::InvalidConfig, what + "expired; remove it and its key to make a new CA");
   }
-  return certificate;
+  return file;
 }
 
 }  // namespace
 
 struct CaBuilder {
-  static std::unique_ptr<CertificateAuthority> wrap(CertPtr certificate, KeyPtr key) {
-    return std::unique_ptr<CertificateAuthority>(new CertificateAuthority(std::move(certificate), std::move(key)));
+  static std::unique_ptr<CertificateAuthority> wrap(CertPtr certificate, KeyPtr key, std::vector<CertPtr> above = {}) {
+    return std::unique_ptr<CertificateAuthority>(
+        new CertificateAuthority(std::move(certificate), std::move(key), std::move(above)));
   }
   static Result<std::unique_ptr<CertificateAuthority>> fresh(const CaOptions& options) {
     TRY(key, make_p256_key());
@@ -150,13 +185,23 @@ struct CaBuilder {
   }
 };
 
-CertificateAuthority::CertificateAuthority(CertPtr certificate, KeyPtr key)
+CertificateAuthority::CertificateAuthority(CertPtr certificate, KeyPtr key, std::vector<CertPtr> above)
     : certificate_(std::move(certificate)),
       key_(std::move(key)),
+      chain_(sk_X509_new_null(), [](stack_st_X509* chain) { sk_X509_pop_free(chain, X509_free); }),
       pem_(certificate_to_pem(certificate_.get())),
       fingerprint_(certificate_sha256(certificate_.get())),
       not_before_(from_asn1(X509_get0_notBefore(certificate_.get())).value_or(Time{})),
-      not_after_(from_asn1(X509_get0_notAfter(certificate_.get())).value_or(Time{})) {}
+      not_after_(from_asn1(X509_get0_notAfter(certificate_.get())).value_or(Time{})) {
+  const auto send = [this](x509_st* sent) {
+    // A client has the root, or none of it counts.
+    if (is_root(sent) || X509_up_ref(sent) != 1) return;
+    if (sk_X509_push(chain_.get(), sent) == 0) X509_free(sent);
+  };
+  send(certificate_.get());
+  if (is_root(certificate_.get())) return;
+  for (const CertPtr& higher : above) send(higher.get());
+}
 
 CertificateAuthority::~CertificateAuthority() = default;
 
@@ -190,12 +235,31 @@ Result<std::unique_ptr<CertificateAuthority>> CertificateAuthority::load_or_crea
                                     " is there; restore it, or remove the other to make a new CA");
   }
   TRY(key, parse_key(*key_pem, key_path));
-  TRY(certificate, parse_certificate(*cert_pem, cert_path, options.clock()));
-  if (X509_check_private_key(certificate.get(), key.get()) != 1) {
+  TRY(file, parse_certificate(*cert_pem, cert_path, options.clock()));
+  if (X509_check_private_key(file.certificate.get(), key.get()) != 1) {
     ERR_clear_error();
     return fail(Code::InvalidConfig, "CA key " + key_path + ": not the key of the certificate " + cert_path);
   }
-  return CaBuilder::wrap(std::move(certificate), std::move(key));
+  auto loaded = CaBuilder::wrap(std::move(file.certificate), std::move(key), std::move(file.above));
+  TRY(as_configured, loaded->has_constraints(options.name_constraints));
+  if (!as_configured) {
+    log::warn("tls.ca_constraints",
+              "tls.name_constraints is not what this CA was made with, and does not change it: make a new one for that",
+              {{"ca", cert_path}});
+  }
+  return loaded;
+}
+
+Result<bool> CertificateAuthority::has_constraints(const std::vector<std::string>& name_constraints) const {
+  const int at = X509_get_ext_by_NID(certificate_.get(), NID_name_constraints, -1);
+  if (name_constraints.empty() || at < 0) return name_constraints.empty() && at < 0;
+  TRY(text, constraint_text(name_constraints));
+  const CertPtr other(X509_new());
+  if (!other || !add_extension(other.get(), other.get(), NID_name_constraints, text)) {
+    return openssl_failure("name constraints");
+  }
+  const ASN1_STRING* mine = X509_EXTENSION_get_data(X509_get_ext(certificate_.get(), at));
+  return ASN1_STRING_cmp(mine, X509_EXTENSION_get_data(X509_get_ext(other.get(), 0))) == 0;
 }
 
 }  // namespace tapdeck::tls

@@ -32,8 +32,10 @@ class CertificateAuthority {
   // a temporary name, fsynced and renamed into place under a lock on the folder, so that files are whole after a crash
   // and two processes that start at once agree on one CA. The folder must exist. A crash between the two leaves a key
   // alone, which is refused like any half of a pair.
+  // The certificate file may hold the chain behind an intermediate CA, which is then sent with its leaves.
   // Errors, one line each naming the path: NotFound (one of the two is missing), Permission (unreadable, or the key
-  // is readable by group or others), InvalidConfig (not PEM, not a CA, expired, key of another certificate), Io.
+  // is readable by group or others), InvalidConfig (not PEM, not a CA, not one for servers, expired, key of another
+  // certificate), Io.
   [[nodiscard]] static Result<std::unique_ptr<CertificateAuthority>> load_or_create(const std::string& cert_path,
                                                                                     const std::string& key_path,
                                                                                     const CaOptions& options);
@@ -46,22 +48,28 @@ class CertificateAuthority {
   CertificateAuthority(const CertificateAuthority&) = delete;
   CertificateAuthority& operator=(const CertificateAuthority&) = delete;
 
+  // Without the chain.
   [[nodiscard]] const std::string& certificate_pem() const { return pem_; }
   // SHA-256 of the DER certificate, lower-case hex, 64 characters.
   [[nodiscard]] const std::string& fingerprint() const { return fingerprint_; }
   [[nodiscard]] Time not_before() const { return not_before_; }
   [[nodiscard]] Time not_after() const { return not_after_; }
+  // It was made with these constraints, or with none for an empty list. Errors: InvalidConfig, for a bad one.
+  [[nodiscard]] Result<bool> has_constraints(const std::vector<std::string>& name_constraints) const;
 
   // For this folder only.
   [[nodiscard]] x509_st* certificate() const { return certificate_.get(); }
   [[nodiscard]] evp_pkey_st* key() const { return key_.get(); }
+  // What a server sends behind a leaf: nothing for a root. Never null.
+  [[nodiscard]] const std::shared_ptr<stack_st_X509>& chain() const { return chain_; }
 
  private:
-  CertificateAuthority(CertPtr certificate, KeyPtr key);
+  CertificateAuthority(CertPtr certificate, KeyPtr key, std::vector<CertPtr> above);
   friend struct CaBuilder;
 
   CertPtr certificate_;
   KeyPtr key_;
+  std::shared_ptr<stack_st_X509> chain_;
   std::string pem_;
   std::string fingerprint_;
   Time not_before_{};

@@ -16,7 +16,11 @@ constexpr size_t kMaxNames = 100;
 constexpr size_t kMaxCommonName = 64;  // ub-common-name, RFC 5280 appendix A.1
 
 Result<void> check(const LeafSpec& spec) {
-  const size_t count = spec.dns_names.size() + spec.ips.size();
+  const bool has_common_name = !spec.common_name.empty();
+  if (has_common_name && (spec.common_name.size() > kMaxCommonName || !is_dns_name(spec.common_name))) {
+    return fail(Code::InvalidArgument, "a leaf's common name is a host name of at most 64 bytes");
+  }
+  const size_t count = spec.dns_names.size() + spec.ips.size() + (has_common_name ? 1 : 0);
   if (count == 0 || count > kMaxNames) return fail(Code::InvalidArgument, "a leaf carries 1 to 100 names");
   for (const std::string& name : spec.dns_names) {
     if (!is_dns_name(name)) return fail(Code::InvalidArgument, "a leaf cannot carry a name that is no host name");
@@ -36,8 +40,11 @@ LeafSpec::Validity validity_of(const LeafSpec& spec, const MintOptions& options)
     case LeafShape::NotYetValid:
       return {now + std::chrono::days(1), now + std::chrono::days(1) + options.lifetime};
     default:
-      return {now - options.backdate, now + options.lifetime};
+      break;
   }
+  const std::chrono::seconds lifetime = options.lifetime;
+  const Time begin = now - std::min(options.backdate, lifetime / 2);
+  return {begin, begin + lifetime};
 }
 
 bool push_name(GENERAL_NAMES* names, int type, std::string_view bytes) {
@@ -55,6 +62,7 @@ bool push_name(GENERAL_NAMES* names, int type, std::string_view bytes) {
 
 // Built from bytes, never through OpenSSL's configuration syntax, in which a name could smuggle a second one.
 bool add_names(X509* certificate, const LeafSpec& spec) {
+  if (spec.dns_names.empty() && spec.ips.empty()) return true;
   const Owned<GENERAL_NAMES, GENERAL_NAMES_free> names(GENERAL_NAMES_new());
   if (!names) return false;
   for (const std::string& name : spec.dns_names) {
@@ -79,42 +87,72 @@ LeafSpec leaf_for(std::string_view host_or_ip) {
   return spec;
 }
 
-LeafSpec mirror_leaf(std::string_view host_or_ip, const PeerReport& report, Time now) {
+LeafSpec leaf_without_san(std::string_view host_or_ip) {
   LeafSpec spec = leaf_for(host_or_ip);
-  const bool past = report.not_after < now;
-  const bool future = report.not_before > now;
-  const bool ordered = report.not_before < report.not_after;
-  switch (report.failure) {
+  if (spec.dns_names.empty() || spec.dns_names.front().size() > kMaxCommonName) return spec;
+  spec.common_name = std::move(spec.dns_names.front());
+  spec.dns_names.clear();
+  return spec;
+}
+
+namespace {
+
+LeafShape shape_of(VerifyFailure failure) {
+  switch (failure) {
     case VerifyFailure::None:
-      break;
+      return LeafShape::Good;
     case VerifyFailure::SelfSigned:
-      spec.shape = LeafShape::SelfSigned;
-      break;
+      return LeafShape::SelfSigned;
     case VerifyFailure::UntrustedIssuer:
     case VerifyFailure::Revoked:
     case VerifyFailure::Other:
-      spec.shape = LeafShape::UntrustedIssuer;
-      break;
-    case VerifyFailure::WrongName: {
-      LeafSpec upstream{report.dns_names, report.ips, LeafShape::WrongName, std::nullopt};
-      const auto same = [&](const std::string& name) { return name == host_or_ip; };
-      // Names that cannot be shown, or would turn the failure into a success, give way to one that nobody can own.
-      const bool usable = upstream.dns_names.size() + upstream.ips.size() > 0 &&
-                          std::ranges::none_of(upstream.dns_names, same) && std::ranges::none_of(upstream.ips, same);
-      if (!usable) upstream = {{"wrong-name.invalid"}, {}, LeafShape::WrongName, std::nullopt};
-      spec = std::move(upstream);
-      if (ordered && (past || future)) spec.validity = {report.not_before, report.not_after};
-      break;
-    }
+      return LeafShape::UntrustedIssuer;
+    case VerifyFailure::WrongName:
+      return LeafShape::WrongName;
     case VerifyFailure::Expired:
-      spec.shape = LeafShape::Expired;
-      if (ordered && past) spec.validity = {report.not_before, report.not_after};
-      break;
+      return LeafShape::Expired;
     case VerifyFailure::NotYetValid:
-      spec.shape = LeafShape::NotYetValid;
-      if (ordered && future) spec.validity = {report.not_before, report.not_after};
-      break;
+      return LeafShape::NotYetValid;
   }
+  return LeafShape::UntrustedIssuer;
+}
+
+// Names that cannot be shown, or would turn the failure into a success, give way to one that nobody can own.
+void set_wrong_names(LeafSpec& spec, std::string_view host_or_ip, const PeerReport& report) {
+  spec.dns_names = report.dns_names;
+  spec.ips = report.ips;
+  spec.common_name = report.dns_names.empty() ? report.common_name : std::string();
+  const auto same = [&](const std::string& name) { return name == host_or_ip; };
+  const bool is_named = spec.dns_names.size() + spec.ips.size() > 0 || !spec.common_name.empty();
+  const bool is_wrong =
+      std::ranges::none_of(spec.dns_names, same) && std::ranges::none_of(spec.ips, same) && !same(spec.common_name);
+  if (is_named && is_wrong) return;
+  spec.dns_names = {"wrong-name.invalid"};
+  spec.ips.clear();
+  spec.common_name.clear();
+}
+
+// The report's, where they show the failure. Else none for a leaf whose shape alone has to say it, and for others some
+// that stay the same for a day, as a leaf is kept by them.
+std::optional<LeafSpec::Validity> wrong_dates(const PeerReport& report, Time now) {
+  using std::chrono::days;
+  const bool is_past = report.has(VerifyFailure::Expired);
+  if (!is_past && !report.has(VerifyFailure::NotYetValid)) return std::nullopt;
+  const bool shows = is_past ? report.not_after < now : report.not_before > now;
+  if (shows && report.not_before < report.not_after) return LeafSpec::Validity{report.not_before, report.not_after};
+  if (report.failure == VerifyFailure::Expired || report.failure == VerifyFailure::NotYetValid) return std::nullopt;
+  const Time today = std::chrono::floor<days>(now);
+  return is_past ? LeafSpec::Validity{today - days(8), today - days(1)}
+                 : LeafSpec::Validity{today + days(2), today + days(9)};
+}
+
+}  // namespace
+
+LeafSpec mirror_leaf(std::string_view host_or_ip, const PeerReport& report, Time now) {
+  LeafSpec spec = report.common_name.empty() ? leaf_for(host_or_ip) : leaf_without_san(host_or_ip);
+  spec.shape = shape_of(report.failure);
+  if (report.has(VerifyFailure::WrongName)) set_wrong_names(spec, host_or_ip, report);
+  spec.validity = wrong_dates(report, now);
   return spec;
 }
 
@@ -124,14 +162,17 @@ Result<Leaf> mint(const CertificateAuthority& issuer, const LeafSpec& spec, cons
   // Path checks in some clients want the leaf inside its issuer's life.
   const bool own = spec.shape == LeafShape::SelfSigned;
   if (!own && !spec.validity) validity.not_after = std::min(validity.not_after, issuer.not_after());
-  Leaf leaf{nullptr, nullptr, validity.not_before, validity.not_after};
+  Leaf leaf{nullptr, nullptr, own ? nullptr : issuer.chain(), validity.not_before, validity.not_after};
   TRY(key, make_p256_key());
   TRY(certificate, begin_certificate(key.get(), leaf.not_before, leaf.not_after));
   X509* raw = certificate.get();
   // Never an address: checkers of name constraints take a common name for a host name unless it has a space. Never
   // empty: it is also the issuer of a self-signed leaf.
-  const bool fits = !spec.dns_names.empty() && spec.dns_names.front().size() <= kMaxCommonName;
-  const std::string_view common_name = fits ? std::string_view(spec.dns_names.front()) : "see subject alternative name";
+  std::string_view common_name = spec.common_name;
+  if (common_name.empty()) {
+    const bool fits = !spec.dns_names.empty() && spec.dns_names.front().size() <= kMaxCommonName;
+    common_name = fits ? std::string_view(spec.dns_names.front()) : "see subject alternative name";
+  }
   X509* parent = own ? raw : issuer.certificate();
   // The subject key identifier comes first: a self-signed leaf's authority identifier is copied from it.
   const bool ok = set_common_name(raw, common_name) && X509_set_issuer_name(raw, X509_get_subject_name(parent)) == 1 &&

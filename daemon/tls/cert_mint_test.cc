@@ -60,7 +60,7 @@ TEST_F(Mint, LeavesCarryWhatClientsDemand) {
   EXPECT_EQ(X509_check_ip_asc(raw, "192.0.2.1", 0), 1);
   const Time now = system_now();
   EXPECT_LE(leaf.not_before, now - std::chrono::days(2) + std::chrono::minutes(1));
-  EXPECT_LE(leaf.not_after - leaf.not_before, std::chrono::days(9));
+  EXPECT_EQ(leaf.not_after - leaf.not_before, std::chrono::days(7));
   EXPECT_EQ(from_asn1(X509_get0_notAfter(raw)), leaf.not_after);
 }
 
@@ -95,6 +95,17 @@ TEST_F(Mint, NamesThatAreNoneAreRefused) {
   EXPECT_FALSE(mint(*ca, LeafSpec{{}, {"fe80::1%eth0"}, LeafShape::Good, {}}));
   EXPECT_FALSE(mint(*ca, LeafSpec{}));
   EXPECT_FALSE(mint(*ca, LeafSpec{std::vector<std::string>(101, "a.test"), {}, LeafShape::Good, {}}));
+}
+
+TEST_F(Mint, ALeafIsValidForTheDaysThatWereAskedForAndNow) {
+  for (const int days : {1, 2, 7, 397}) {
+    MintOptions options;
+    options.lifetime = std::chrono::days(days);
+    const Leaf leaf = must(mint(*ca, leaf_for("api.test"), options));
+    EXPECT_EQ(leaf.not_after - leaf.not_before, options.lifetime);
+    EXPECT_LE(leaf.not_before, options.now - std::chrono::hours(12));
+    EXPECT_GE(leaf.not_after, options.now + std::chrono::hours(12));
+  }
 }
 
 TEST_F(Mint, ALeafDoesNotOutliveItsIssuer) {

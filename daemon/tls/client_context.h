@@ -37,7 +37,8 @@ class UpstreamTrust {
 };
 
 // At most `capacity` keys, one session each, least recently used goes first. Holds only sessions whose certificate was
-// verified; one whose certificate has expired since is not resumed. clear() it when the UpstreamTrust is replaced.
+// verified and whose server asked for none; one whose certificate has expired since is not resumed. clear() it when the
+// UpstreamTrust is replaced.
 class ClientSessionCache {
  public:
   explicit ClientSessionCache(size_t capacity = 1024);

@@ -63,7 +63,7 @@ bool is_grease(uint32_t value) {
 // What OpenSSL refuses as well, so that no handshake of ours could come of it.
 bool breaks_off(std::string_view name) {
   constexpr size_t kMaxName = 255;
-  return name.empty() || name.size() > kMaxName || name.contains('\0');
+  return name.size() > kMaxName || name.contains('\0');
 }
 
 // Without the brackets that some clients leave around an IPv6 literal. Empty: neither a host name nor an address.
@@ -215,7 +215,7 @@ Peek peek_client_hello(std::string_view bytes) {
     if (message.size() >= 4) {
       Reader header(message.substr(1, 3));
       const size_t length = *header.number(3);
-      if (length > kMaxHelloBytes) return malformed("ClientHello longer than 32 KiB");
+      if (length > kMaxHelloBytes) return malformed("ClientHello longer than 64 KiB");
       if (message.size() >= 4 + length) return parse_hello(message.substr(4, length));
     }
     if (!records.take(*size)) return {};

@@ -16,7 +16,7 @@ namespace tapdeck::tls {
 struct ClientHello {
   // Host name of the server_name extension (RFC 6066 section 3), lower case, without a trailing dot; or the address
   // that some clients send there against the RFC, IPv6 without brackets. Empty: none sent, or what came is neither:
-  // nothing of it is kept. An empty name, one with a NUL or of more than 255 bytes makes the hello Malformed.
+  // nothing of it is kept. One with a NUL or of more than 255 bytes makes the hello Malformed.
   std::string sni;
   std::vector<std::string> alpn;  // in the client's order, raw protocol ids ("h2", "http/1.1", maybe GREASE bytes)
   uint16_t max_version = 0;  // highest of supported_versions that is not GREASE, else legacy_version (0x0303 = 1.2)
@@ -35,9 +35,10 @@ struct Peek {
   std::string_view reason;  // static text, set for Malformed
 };
 
-// A hello longer than this (key shares, ECH and padding stay below 4 KiB in practice) is Malformed. With record headers
-// no more than kMaxPeekBytes bytes need to be kept before the verdict.
-inline constexpr size_t kMaxHelloBytes = 32768;
+// A hello longer than this (key shares, ECH and padding stay below 4 KiB in practice, a ticket with a client's
+// certificate chain has 64 KiB at most) is Malformed. With record headers no more than kMaxPeekBytes bytes need to be
+// kept before the verdict.
+inline constexpr size_t kMaxHelloBytes = 65536;
 inline constexpr size_t kMaxPeekBytes = 2 * kMaxHelloBytes;
 
 // Looks at the first bytes of a stream. Decides NotTls as early as the bytes allow (the first one, as a rule). A hello

@@ -92,7 +92,7 @@ TEST(ClientHelloPeek, RefusesNamesThatWouldLieInALogOrACertificate) {
        {std::string("a b"), std::string("a\nb"), std::string("\xc3\xa9"), std::string("a/b"), std::string("*"),
         std::string("*.a.test"), std::string("a..b"), std::string("."), std::string(":"), std::string("fd81::2%eth0"),
         std::string("[a.test]"), std::string("[192.0.2.1]"), std::string("[]"), std::string("["),
-        std::string("fd81::2]"), std::string("[fd81::2]:443"), long_label, std::string(254, 'a')}) {
+        std::string("fd81::2]"), std::string("[fd81::2]:443"), std::string(), long_label, std::string(254, 'a')}) {
     const Peek result = peek(sni(name) + extension(16, u16(3) + "\x02h2"));
     EXPECT_EQ(result.verdict, Verdict::Hello) << name;
     EXPECT_EQ(result.hello.sni, "") << name;
@@ -101,7 +101,7 @@ TEST(ClientHelloPeek, RefusesNamesThatWouldLieInALogOrACertificate) {
 }
 
 TEST(ClientHelloPeek, NamesThatNoHandshakeTakesAreMalformed) {
-  for (const std::string& name : {std::string("a\0b", 3), std::string(), std::string(256, 'a')}) {
+  for (const std::string& name : {std::string("a\0b", 3), std::string(256, 'a')}) {
     const Peek result = peek(sni(name));
     EXPECT_EQ(result.verdict, Verdict::Malformed);
     EXPECT_EQ(result.reason, "bad server_name extension");
@@ -131,9 +131,45 @@ TEST(ClientHelloPeek, ContradictionsAreMalformedWithAReason) {
   EXPECT_EQ(peek(extension(43, "\x03\x03\x04\x03")).reason, "bad supported_versions extension");
   EXPECT_EQ(peek_client_hello("\x16\x03\x01\x00\x00"sv).reason, "empty handshake record");
   EXPECT_EQ(peek_client_hello("\x16\x03\x01\x40\x01"sv).reason, "record longer than 16 KiB");
-  EXPECT_EQ(peek_client_hello("\x16\x03\x01\x00\x04\x01\x01\x00\x00"sv).reason, "ClientHello longer than 32 KiB");
+  EXPECT_EQ(peek_client_hello("\x16\x03\x01\x00\x04\x01\x01\x00\x01"sv).reason, "ClientHello longer than 64 KiB");
   EXPECT_EQ(peek_client_hello(records(message(""), 10).substr(0, 15) + "\x15\x03\x03\x00\x02\x02\x28").reason,
             "another record inside the ClientHello");
+}
+
+TEST(ClientHelloPeek, AHelloMayBeLong) {
+  const std::string ticket = extension(41, std::string(50000, 't'));
+  const Peek result = peek(sni("api.test") + ticket);
+  EXPECT_EQ(result.verdict, Verdict::Hello) << result.reason;
+  EXPECT_EQ(result.hello.sni, "api.test");
+}
+
+// The handshake behind it takes one too.
+TEST(ClientHelloPeek, ANameOfNoLengthIsNone) {
+  World world;
+  auto client = world.connect("api.test");
+  ByteQueue plain;
+  ASSERT_TRUE(client->advance(plain));
+  std::string hello = client->cipher_out().to_string();
+  const size_t at = hello.find("api.test");
+  ASSERT_NE(at, std::string::npos);
+  // Three lengths before the name say how long it is, three more what it is part of.
+  const auto shorten = [&hello](size_t where) { hello[where + 1] = static_cast<char>(hello[where + 1] - 8); };
+  for (const size_t back : {2UL, 5UL, 7UL}) shorten(at - back);
+  hello.erase(at, 8);
+  const auto less = [&hello](size_t where) {
+    const size_t size = static_cast<uint8_t>(hello[where]) * 256U + static_cast<uint8_t>(hello[where + 1]) - 8;
+    hello.replace(where, 2, u16(size));
+  };
+  const size_t extensions = 5 + 4 + 2 + 32 + 1 + 32;
+  const size_t ciphers = static_cast<uint8_t>(hello[extensions]) * 256U + static_cast<uint8_t>(hello[extensions + 1]);
+  for (const size_t where : {3UL, 7UL, extensions + 2 + ciphers + 2}) less(where);
+  const Peek result = peek_client_hello(hello);
+  EXPECT_EQ(result.verdict, Verdict::Hello) << result.reason;
+  EXPECT_EQ(result.hello.sni, "");
+  auto server = world.accept(leaf_for("192.0.2.1"), "");
+  server->cipher_in().append(hello);
+  EXPECT_TRUE(server->advance(plain)) << server->failure()->detail;
+  EXPECT_TRUE(server->awaits_judgement());
 }
 
 TEST(ClientHelloPeek, AHelloWithoutExtensionsIsOne) {

@@ -23,6 +23,7 @@ std::string key_of(const LeafSpec& spec) {
   };
   for (const std::string& name : spec.dns_names) add('d', name);
   for (const std::string& ip : spec.ips) add('i', ip);
+  if (!spec.common_name.empty()) add('c', spec.common_name);
   if (spec.validity) {
     add('b', std::to_string(spec.validity->not_before.time_since_epoch().count()));
     add('a', std::to_string(spec.validity->not_after.time_since_epoch().count()));

@@ -23,6 +23,7 @@ class ServerCredential {
   explicit ServerCredential(Leaf leaf, std::string scope = {});
   [[nodiscard]] x509_st* certificate() const { return leaf_.certificate.get(); }
   [[nodiscard]] evp_pkey_st* key() const { return leaf_.key.get(); }
+  [[nodiscard]] stack_st_X509* chain() const { return leaf_.chain.get(); }
   [[nodiscard]] Time not_after() const { return leaf_.not_after; }
   [[nodiscard]] const std::string& sha256() const { return sha256_; }  // hex of the DER digest
   [[nodiscard]] const std::string& scope() const { return scope_; }

@@ -9,6 +9,7 @@ struct evp_pkey_st;
 struct ssl_ctx_st;
 struct ssl_session_st;
 struct ssl_st;
+struct stack_st_X509;
 struct x509_st;
 struct x509_store_st;
 

@@ -9,6 +9,7 @@ namespace tapdeck::tls {
 namespace {
 
 constexpr int kMaxNames = 64;
+constexpr size_t kMaxCommonName = 64;  // ub-common-name, RFC 5280 appendix A.1
 
 VerifyFailure kind_of(int error) {
   switch (error) {
@@ -44,6 +45,18 @@ struct Collected {
   int error = X509_V_OK;
 };
 
+// The gravest leads. Of those behind it only what a client may judge by itself is kept: failures of the chain follow
+// from one another.
+void add(PeerReport& report, VerifyFailure kind) {
+  if (report.has(kind)) return;
+  const VerifyFailure lesser =
+      report.failure == VerifyFailure::None ? VerifyFailure::None : std::max(report.failure, kind);
+  report.failure = report.failure == VerifyFailure::None ? kind : std::min(report.failure, kind);
+  if (lesser < VerifyFailure::WrongName) return;
+  report.also.push_back(lesser);
+  std::ranges::sort(report.also);
+}
+
 int collect_index() {
   static const int index = X509_STORE_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
   return index;
@@ -55,22 +68,33 @@ int collect(int ok, X509_STORE_CTX* chain) {
   const int error = X509_STORE_CTX_get_error(chain);
   const VerifyFailure kind = kind_of(error);
   PeerReport& report = *all.report;
-  if (report.failure != VerifyFailure::None && kind >= report.failure) return 1;
-  report.failure = kind;
-  all.error = error;
-  report.detail = std::string(X509_verify_cert_error_string(error)) + " (depth " +
-                  std::to_string(X509_STORE_CTX_get_error_depth(chain)) + ")";
-  X509* culprit = X509_STORE_CTX_get_current_cert(chain);
+  const bool was_dated = report.has(VerifyFailure::Expired) || report.has(VerifyFailure::NotYetValid);
+  const bool is_grave = report.failure == VerifyFailure::None || kind < report.failure;
+  add(report, kind);
   const bool dates = kind == VerifyFailure::Expired || kind == VerifyFailure::NotYetValid;
-  if (culprit != nullptr && dates) {
+  X509* culprit = X509_STORE_CTX_get_current_cert(chain);
+  if (culprit != nullptr && dates && !was_dated) {
     report.not_before = from_asn1(X509_get0_notBefore(culprit)).value_or(Time{});
     report.not_after = from_asn1(X509_get0_notAfter(culprit)).value_or(Time{});
   }
+  if (!is_grave) return 1;
+  all.error = error;
+  report.detail = std::string(X509_verify_cert_error_string(error)) + " (depth " +
+                  std::to_string(X509_STORE_CTX_get_error_depth(chain)) + ")";
   return 1;
 }
 
 std::string_view bytes_of(const ASN1_STRING* text) {
   return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)), static_cast<size_t>(ASN1_STRING_length(text))};
+}
+
+// The first; empty unless it could be a host name.
+std::string common_name_of(x509_st* leaf) {
+  const X509_NAME* subject = X509_get_subject_name(leaf);
+  const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (at < 0) return {};
+  const std::string_view text = bytes_of(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+  return text.size() <= kMaxCommonName && is_dns_name(text) ? std::string(text) : std::string();
 }
 
 }  // namespace
@@ -82,14 +106,17 @@ void describe_leaf(x509_st* leaf, PeerReport& report) {
   const Owned<GENERAL_NAMES, GENERAL_NAMES_free> names(
       static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(leaf, NID_subject_alt_name, nullptr, nullptr)));
   const int count = names ? std::min(sk_GENERAL_NAME_num(names.get()), kMaxNames) : 0;
+  bool has_dns_name = false;
   for (int i = 0; i < count; ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    has_dns_name = has_dns_name || name->type == GEN_DNS;
     if (name->type == GEN_DNS && is_dns_name(bytes_of(name->d.dNSName))) {
       report.dns_names.emplace_back(bytes_of(name->d.dNSName));
     } else if (name->type == GEN_IPADD) {
       if (std::string ip = address_text(bytes_of(name->d.iPAddress)); !ip.empty()) report.ips.push_back(std::move(ip));
     }
   }
+  if (!has_dns_name) report.common_name = common_name_of(leaf);
 }
 
 bool verify_chain(X509_STORE_CTX* chain, PeerReport& report) {

@@ -61,9 +61,17 @@ long SessionCallbacks::bio_control(BIO* /*bio*/, int command, long /*number*/, v
 }
 
 void SessionCallbacks::on_info(const SSL* ssl, int where, int value) {
+  TlsSession& session = session_of(ssl);
+  if ((where & SSL_CB_LOOP) != 0) {
+    const OSSL_HANDSHAKE_STATE step = SSL_get_state(ssl);
+    if (step == TLS_ST_SW_CERT) session.sent_certificate_ = true;
+    if (step == TLS_ST_SR_KEY_EXCH) session.went_on_ = true;
+  }
+  if ((where & SSL_CB_ALERT) == 0) return;
   // Upper byte: level (2 = fatal); lower: description. close_notify and user_canceled are warnings.
-  if ((where & SSL_CB_ALERT) == 0 || (where & SSL_CB_READ) == 0 || (value >> 8) != SSL3_AL_FATAL) return;
-  session_of(ssl).peer_alert_ = static_cast<uint8_t>(value & 0xff);
+  const auto description = static_cast<uint8_t>(value & 0xff);
+  if ((where & SSL_CB_WRITE) != 0 && description == SSL_AD_NO_RENEGOTIATION) session.refused_renegotiation_ = true;
+  if ((where & SSL_CB_READ) != 0 && (value >> 8) == SSL3_AL_FATAL) session.peer_alert_ = description;
 }
 
 int SessionCallbacks::on_server_name(SSL* /*ssl*/, int* /*alert*/, void* /*argument*/) {
@@ -100,9 +108,10 @@ int SessionCallbacks::on_client_certificate(SSL* ssl, X509** /*certificate*/, EV
 
 int SessionCallbacks::on_new_session(SSL* ssl, SSL_SESSION* session) {
   TlsSession& owner = session_of(ssl);
-  if (owner.cache_ == nullptr || owner.state_ == TlsSession::State::Failed || SSL_SESSION_is_resumable(session) == 0) {
-    return 0;
-  }
+  // Resumed, a session without a client certificate would stay one, and the server would not ask again.
+  const bool is_wanted = owner.cache_ != nullptr && owner.state_ != TlsSession::State::Failed &&
+                         !owner.certificate_requested_ && SSL_SESSION_is_resumable(session) == 1;
+  if (!is_wanted) return 0;
   owner.cache_->put(owner.cache_key_, SslSessionPtr(session));
   return 1;  // the reference is ours now
 }

@@ -83,7 +83,7 @@ Result<void> TlsSession::configure(ServerSetup& setup) {
   TRY(scope, resumption_scope(setup));
   server_alpn_ = std::move(setup.alpn);
   SSL_set_accept_state(ssl);
-  if (SSL_use_cert_and_key(ssl, credential_->certificate(), credential_->key(), nullptr, 1) != 1 ||
+  if (SSL_use_cert_and_key(ssl, credential_->certificate(), credential_->key(), credential_->chain(), 1) != 1 ||
       SSL_set_session_id_context(ssl, scope.data(), scope.size()) != 1) {
     return openssl_failure("TLS server session");
   }
@@ -128,7 +128,7 @@ Result<void> TlsSession::configure(ClientSetup& setup) {
   }
   cache_ = setup.cache_key.empty() ? nullptr : setup.cache;
   cache_key_ = std::move(setup.cache_key);
-  if (cache_ != nullptr) {
+  if (cache_ != nullptr && setup.resume == Resume::Yes) {
     // A session that OpenSSL does not want any more only costs the resumption.
     const SslSessionPtr session = cache_->take(cache_key_);
     if (session && still_in_date(session.get())) SSL_set_session(ssl, session.get());
@@ -142,6 +142,10 @@ std::unexpected<Error> TlsSession::fail_with(int ssl_result, std::string_view wh
   const int kind = SSL_get_error(ssl_.get(), ssl_result);
   const std::string reason =
       drain_errors(kind == SSL_ERROR_SYSCALL ? "the peer closed without a reason" : "no reason given");
+  if (state_ == State::Handshaking && kind == SSL_ERROR_ZERO_RETURN) {
+    const auto ended = end_of_input();  // close_notify: no failure of TLS
+    return std::unexpected(ended.error());
+  }
   Error error{refused ? Code::TlsVerify : Code::Tls, std::string(what) + ": ", origin(), Retry::No, 0};
   error.detail += refused ? report_->detail : reason;
   state_ = State::Failed;
@@ -260,6 +264,11 @@ std::string_view TlsSession::cipher() const {
 
 bool TlsSession::resumed() const {
   return SSL_session_reused(ssl_.get()) == 1;
+}
+
+bool TlsSession::awaits_judgement() const {
+  const bool is_open = state_ == State::Open || state_ == State::PeerClosed || state_ == State::Closed;
+  return role_ == Role::Server && !is_open && sent_certificate_ && !went_on_ && !peer_alert_;
 }
 
 bool TlsSession::peer_rejected_certificate() const {

@@ -38,6 +38,10 @@ struct ServerSetup {
   std::string policy{};
 };
 
+// Whether a session of the cache may be resumed. A resumption shows no certificate and asks for none: it proves nothing
+// that was not known before.
+enum class Resume { Yes, No };
+
 struct ClientSetup {
   const UpstreamTrust* trust = nullptr;
   // Sent as SNI and verified against the SANs. A textual address here (or an empty name) sends no SNI.
@@ -48,6 +52,7 @@ struct ClientSetup {
   // Resumption; both or none. The key must name everything that trust depends on: address, SNI, ALPN.
   ClientSessionCache* cache = nullptr;
   std::string cache_key{};
+  Resume resume = Resume::Yes;  // No: a full handshake, whose session is kept all the same
 };
 
 class TlsSession {
@@ -111,6 +116,12 @@ class TlsSession {
   // Server role: the peer's alert says that it does not accept our certificate (bad_certificate, unsupported_,
   // _revoked, _expired, certificate_unknown, unknown_ca, access_denied aside): the client pins, or lacks our CA.
   [[nodiscard]] bool peer_rejected_certificate() const;
+  // Server role, handshake not finished: our certificate was sent, and neither an alert nor anything that takes the
+  // handshake further came. A client that ends its connection now does not want the certificate, as far as can be told
+  // (Java's HttpClient sends no alert).
+  [[nodiscard]] bool awaits_judgement() const;
+  // Client role: the server asked to renegotiate (TLS 1.2), which is not done. Mostly it wants a client certificate.
+  [[nodiscard]] bool refused_renegotiation() const { return refused_renegotiation_; }
 
  private:
   enum class Role { Server, Client };
@@ -128,6 +139,9 @@ class TlsSession {
   State state_ = State::Handshaking;
   bool certificate_requested_ = false;
   bool sent_close_ = false;
+  bool sent_certificate_ = false;
+  bool went_on_ = false;  // the client, after our certificate (before TLS 1.3)
+  bool refused_renegotiation_ = false;
   std::optional<uint8_t> peer_alert_;
   std::optional<Error> failure_;
   std::optional<PeerReport> report_;

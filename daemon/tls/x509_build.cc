@@ -50,7 +50,9 @@ bool add_extension(x509_st* certificate, x509_st* issuer, int nid, const std::st
 }
 
 bool sign_certificate(x509_st* certificate, evp_pkey_st* key) {
-  return X509_sign(certificate, key, EVP_sha256()) > 0;
+  // Ed25519 and Ed448 bring their own digest and take no other (RFC 8410).
+  const bool is_eddsa = EVP_PKEY_is_a(key, "ED25519") == 1 || EVP_PKEY_is_a(key, "ED448") == 1;
+  return X509_sign(certificate, key, is_eddsa ? nullptr : EVP_sha256()) > 0;
 }
 
 }  // namespace tapdeck::tls

@@ -45,7 +45,12 @@ std::vector<std::string> split_offer(std::string_view offer) {
   return protocols;
 }
 
-net::Task<Result<void>> handshake(DialContext& context, Channel& channel, Dialed& dialed) {
+bool is_without_san(const tls::TlsSession& done, std::string_view name) {
+  const tls::PeerReport* report = done.peer_report();
+  return !name.empty() && report != nullptr && !report->common_name.empty();
+}
+
+net::Task<Result<void>> handshake(DialContext& context, Channel& channel, Dialed& dialed, tls::Resume resume) {
   const Key& key = channel.key;
   tls::ClientSetup setup;
   setup.trust = context.trust;
@@ -54,6 +59,7 @@ net::Task<Result<void>> handshake(DialContext& context, Channel& channel, Dialed
   setup.alpn = split_offer(key.alpn);
   setup.cache = context.sessions;
   setup.cache_key = std::to_string(key.netns_cookie) + '|' + key.where() + '|' + key.server_name + '|' + key.alpn;
+  setup.resume = resume;
   CO_TRY(session, tls::TlsSession::connect(std::move(setup)));
   transport::Transport& transport = *channel.transport;
   transport.start_tls(std::move(session), ByteQueue());
@@ -75,15 +81,19 @@ net::Task<Result<void>> handshake(DialContext& context, Channel& channel, Dialed
     co_return std::unexpected(std::move(error));
   }
   auto* done = transport.session();
-  channel.tls = {done->version() == 0x0304 ? "TLSv1.3" : "TLSv1.2", std::string(done->alpn()),
-                 done->peer_certificate_sha256(), done->certificate_requested()};
+  channel.tls = {done->version() == 0x0304 ? "TLSv1.3" : "TLSv1.2",
+                 std::string(done->alpn()),
+                 done->peer_certificate_sha256(),
+                 done->certificate_requested(),
+                 is_without_san(*done, key.server_name),
+                 done->resumed()};
   context.metrics->add(done->resumed() ? Counter::TlsUpResumed : Counter::TlsUpOk);
   co_return Result<void>{};
 }
 
 }  // namespace
 
-net::Task<Dialed> dial(DialContext& context, Key key) {
+net::Task<Dialed> dial(DialContext& context, Key key, tls::Resume resume) {
   Dialed dialed;
   const auto began = exchange::Clock::now();
   auto connected = co_await connect_to(context, key);
@@ -99,7 +109,7 @@ net::Task<Dialed> dial(DialContext& context, Key key) {
   channel.transport = std::make_unique<transport::Transport>(std::move(*connected));
   channel.connect_time = connected_at - began;
   if (channel.key.security == Security::Tls) {
-    auto shaken = co_await handshake(context, channel, dialed);
+    auto shaken = co_await handshake(context, channel, dialed, resume);
     if (!shaken && shaken.error().code == Code::Cancelled) {
       dialed.error = shaken.error();  // whoever wanted it has left: no failure of the origin
       co_return dialed;

@@ -15,6 +15,7 @@
 #include "daemon/exchange/exchange.h"
 #include "daemon/http/codec.h"
 #include "daemon/tls/client_context.h"
+#include "daemon/tls/tls_session.h"
 #include "daemon/tls/verify.h"
 #include "daemon/transport/transport.h"
 
@@ -91,6 +92,8 @@ struct Channel {
   struct Tls {
     std::string version, alpn, certificate;
     bool certificate_requested = false;
+    bool is_without_san = false;  // verified by its common name
+    bool resumed = false;         // then the rest is that of the handshake before: nothing was verified now
   };
   Key key;
   std::unique_ptr<transport::Transport> transport;
@@ -110,6 +113,6 @@ struct Dialed {
 };
 
 // Connects and, for Security::Tls, completes a verified handshake. Never sends application data otherwise.
-net::Task<Dialed> dial(DialContext& context, Key key);
+net::Task<Dialed> dial(DialContext& context, Key key, tls::Resume resume);
 
 }  // namespace tapdeck::upstream

@@ -40,6 +40,16 @@ net::Task<Result<void>> Connection::flush() {
   return channel_.transport->flush(codec_->output());
 }
 
+// An origin that wants a client certificate for this one request (Apache's SSLVerifyClient in a directory) asks for it
+// in the middle of the connection, and gives up when that is not done.
+std::unexpected<Error> Connection::explained(Error error) const {
+  const tls::TlsSession* session = channel_.transport->session();
+  if (session != nullptr && session->refused_renegotiation()) {
+    error.detail += "; it had asked to renegotiate TLS, for a client certificate as a rule: bypass its host";
+  }
+  return std::unexpected(std::move(error));
+}
+
 net::Task<Result<std::optional<http::Event>>> Connection::next() {
   transport::Transport& transport = *channel_.transport;
   const auto name = [this] { return channel_.key.where(); };
@@ -55,7 +65,7 @@ net::Task<Result<std::optional<http::Event>>> Connection::next() {
       }
       Error error = n.error();
       error.origin = Origin::Upstream;
-      co_return std::unexpected(std::move(error));
+      co_return explained(std::move(error));
     }
     if (*n > 0) {
       heard_ = true;
@@ -63,12 +73,13 @@ net::Task<Result<std::optional<http::Event>>> Connection::next() {
     }
     if (codec_->is_idle()) co_return std::optional<http::Event>{};
     if (transport.ended_without_notice()) {
-      co_return fail(Code::Truncated, name() + " ended TLS without close_notify", Origin::Upstream);
+      co_return explained({Code::Truncated, name() + " ended TLS without close_notify", Origin::Upstream});
     }
-    CO_TRY_VOID(codec_->end_of_input());
+    auto ended = codec_->end_of_input();
+    if (!ended) co_return explained(std::move(ended.error()));
     auto last = codec_->next();
     if (last && !last->has_value()) {
-      co_return fail(Code::Truncated, name() + " closed inside a message", Origin::Upstream);
+      co_return explained({Code::Truncated, name() + " closed inside a message", Origin::Upstream});
     }
     co_return last;
   }

@@ -46,6 +46,8 @@ class Connection final : public Lane {
   [[nodiscard]] bool is_quiet() { return channel_.transport->is_quiet(); }
 
  private:
+  [[nodiscard]] std::unexpected<Error> explained(Error error) const;
+
   DialContext& context_;
   Channel channel_;
   std::unique_ptr<http::Codec> codec_;

@@ -2,6 +2,8 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
+
 #include "daemon/base/unique_fd.h"
 
 namespace tapdeck::upstream {
@@ -18,6 +20,22 @@ bool is_local(Endpoint endpoint) {
 }
 
 }  // namespace
+
+void OwnAddresses::add_captured(uint64_t listener_id, const Endpoint& listening) {
+  const std::scoped_lock lock(mutex_);
+  captured_.emplace(listener_id, listening);
+}
+
+void OwnAddresses::remove_captured(uint64_t listener_id) {
+  const std::scoped_lock lock(mutex_);
+  captured_.erase(listener_id);
+}
+
+bool OwnAddresses::is_captured(const Endpoint& destination) const {
+  if (!destination.is_loopback()) return false;
+  const std::scoped_lock lock(mutex_);
+  return std::ranges::any_of(captured_, [&](const auto& listener) { return listener.second == destination; });
+}
 
 bool OwnAddresses::is_any_of(const std::vector<Endpoint>& listeners, const Endpoint& destination) {
   for (const Endpoint& listener : listeners) {

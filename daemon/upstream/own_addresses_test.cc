@@ -33,6 +33,22 @@ TEST(OwnAddresses, WildcardListenerIsReachedByEveryAddressOfThisHostOnly) {
   EXPECT_FALSE(contains({"0.0.0.0:8080"}, "127.0.0.1:8081"));
 }
 
+TEST(OwnAddresses, CaptureListenersAreAmongThemAsLongAsTheyAreThere) {
+  OwnAddresses own;
+  own.add_captured(7, *Endpoint::parse("127.84.0.1:61000"));
+  own.add_captured(7, *Endpoint::parse("[::1]:61000"));
+  own.add_captured(8, *Endpoint::parse("127.84.0.2:61000"));
+  EXPECT_TRUE(own.contains(*Endpoint::parse("127.84.0.1:61000")));
+  EXPECT_TRUE(own.contains(*Endpoint::parse("[::1]:61000")));
+  EXPECT_FALSE(own.contains(*Endpoint::parse("127.84.0.1:61001")));
+  EXPECT_FALSE(own.contains(*Endpoint::parse("127.0.0.1:61000"))) << "somebody else may listen there";
+  EXPECT_FALSE(own.is_proxy(*Endpoint::parse("127.84.0.1:61000")));
+  own.remove_captured(7);
+  EXPECT_FALSE(own.contains(*Endpoint::parse("127.84.0.1:61000")));
+  EXPECT_FALSE(own.contains(*Endpoint::parse("[::1]:61000")));
+  EXPECT_TRUE(own.contains(*Endpoint::parse("127.84.0.2:61000")));
+}
+
 TEST(OwnAddresses, ProxyIsOneOfThem) {
   OwnAddresses own;
   own.add(*Endpoint::parse("127.0.0.1:9909"));

@@ -250,21 +250,34 @@ net::Task<Acquired> Pool::acquire(Key key, Fresh fresh, Asker asker) {
   co_return co_await dial_new(std::move(key), asker);
 }
 
+std::optional<Verdict> Pool::learn(const Key& key, const Dialed& dialed) {
+  std::optional<Verdict> seen;
+  if (dialed.channel.transport != nullptr) {
+    const Channel::Tls& tls = dialed.channel.tls;
+    if (tls.resumed) {
+      const auto found = verdicts_.find(key);
+      if (found != verdicts_.end()) found->second.verdict.alpn = tls.alpn;
+      return std::nullopt;
+    }
+    seen = Verdict{tls.alpn, std::nullopt, tls.certificate_requested, tls.version, tls.certificate, tls.is_without_san};
+  } else if (dialed.error.code == Code::TlsVerify && dialed.report) {
+    seen = Verdict{std::string(), dialed.report, false, {}, {}};
+  } else if (dialed.certificate_requested) {
+    seen = Verdict{std::string(), std::nullopt, true, {}, {}};
+  }
+  if (seen) remember(key, *seen);
+  return seen;
+}
+
 net::Task<Acquired> Pool::dial_new(Key key, Asker asker) {
   const bool announced = key.may_be_h2() && asker.bound == Bound::No;
   const auto mine = announced ? dialing_.emplace(dialing_.end(), key, context_.executor) : dialing_.end();
-  auto dialed = co_await dial(context_, key);
-  if (key.security == Security::Tls) {
-    if (dialed.channel.transport != nullptr) {
-      const Channel::Tls& seen = dialed.channel.tls;
-      remember(key, {seen.alpn, std::nullopt, seen.certificate_requested, seen.version, seen.certificate});
-    } else if (dialed.error.code == Code::TlsVerify && dialed.report) {
-      remember(key, {std::string(), dialed.report, false, {}, {}});
-    } else if (dialed.certificate_requested) {
-      remember(key, {std::string(), std::nullopt, true, {}, {}});
-    }
-  }
+  const Verdict* known = recent(key);
+  const bool covered = known != nullptr && !known->failure && !known->certificate_requested;
+  const tls::Resume resume = covered ? tls::Resume::Yes : tls::Resume::No;
+  auto dialed = co_await dial(context_, key, resume);
   Acquired acquired;
+  if (key.security == Security::Tls) acquired.verdict = learn(key, dialed);
   if (dialed.channel.transport == nullptr) {
     acquired.error = dialed.error;
   } else if (dialed.channel.is_h2()) {

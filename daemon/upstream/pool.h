@@ -42,6 +42,7 @@ struct Verdict {
   std::optional<tls::PeerReport> failure;  // set: verification failed
   bool certificate_requested = false;
   std::string version, certificate;  // as Channel::Tls
+  bool is_without_san = false;
 };
 
 enum class Fresh { No, Yes };
@@ -65,6 +66,7 @@ struct Acquired {
   std::unique_ptr<Lane> lane;
   Error error;
   std::optional<exchange::Clock::time_point> failed_at;  // of an error that was kept (expect_failure)
+  std::optional<Verdict> verdict;                        // what a full handshake made for it has shown
 };
 
 class Pool {
@@ -111,7 +113,8 @@ class Pool {
   [[nodiscard]] size_t idle() const { return idle_; }
   [[nodiscard]] size_t shared() const;
 
-  // The verdict of a handshake younger than verify_ttl, for whatever target; one that refused, for a second at most.
+  // The verdict of a full handshake younger than verify_ttl, for whatever target; one that refused, for a second at
+  // most.
   [[nodiscard]] const Verdict* recent(const Key& key) const;
   void remember(const Key& key, Verdict verdict);
 
@@ -167,6 +170,8 @@ class Pool {
   [[nodiscard]] std::list<Dialing>::iterator dialing(const Key& key);
   net::Task<std::optional<Error>> wait_for(std::list<Dialing>::iterator dial);
   net::Task<Acquired> dial_new(Key key, Asker asker);
+  // What a dial has shown is remembered; of a resumption the protocol, which alone was agreed on anew.
+  [[nodiscard]] std::optional<Verdict> learn(const Key& key, const Dialed& dialed);
   net::Task<> keep(SharedList& list, SharedList::iterator connection);
   void make_room();
 

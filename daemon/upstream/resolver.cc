@@ -18,6 +18,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/unique_fd.h"
+#include "daemon/upstream/dns_sockets.h"
 
 namespace tapdeck::upstream {
 
@@ -172,6 +173,7 @@ struct Resolver::Impl {
     settings.sock_state_cb_data = this;
     const int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_FLAGS;
     if (ares_init_options(&channel, &settings, mask) != ARES_SUCCESS) return false;
+    dns_sockets.serve(channel);
     if (options.servers.empty()) return true;
     std::string list;
     for (const std::string& server : options.servers) list += (list.empty() ? "" : ",") + server;
@@ -223,6 +225,10 @@ struct Resolver::Impl {
       if (result->list.empty()) result = dns_error(question->host, ARES_ENODATA);
     }
     if (info != nullptr) ares_freeaddrinfo(info);
+    if (!result && self.dns_sockets.is_exhausted()) {  // what we lack ourselves is no failure of a name server's
+      result = fail(Code::Exhausted, "look-up of " + question->host + ": no descriptor is left to ask with",
+                    Origin::Internal);
+    }
     self.finish(question, result);
   }
 
@@ -315,6 +321,7 @@ struct Resolver::Impl {
   std::mutex mutex;
   std::vector<std::pair<std::string, Callback>> asked;
   bool stopping = false;
+  DnsSockets dns_sockets;
   ares_channel channel = nullptr;
   FileStamp stamp;
   std::map<ares_socket_t, short> sockets;

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
@@ -78,6 +79,30 @@ TEST(Resolver, SaysWhichWayANameFails) {
     EXPECT_THAT(failure(resolver, "silent.test"), HasSubstr("(timeout)"));
   }
   EXPECT_EQ(failure(resolver, "v4.test"), "found") << "failures must not spoil the next look-up";
+}
+
+TEST(Resolver, OutOfDescriptorsIsNoFailureOfAServer) {
+  ScriptedDns dns(by_name);
+  Resolver resolver({{dns.server()}, 2s});
+  asio::io_context io(1);
+  std::optional<Result<Addresses>> out;
+  const auto ask = [&](const std::string& host) -> Result<Addresses> {
+    asio::co_spawn(io, [&]() -> net::Task<> { out.emplace(co_await resolver.resolve(host)); }, asio::detached);
+    io.restart();
+    io.run();
+    return std::move(*out);
+  };
+  EXPECT_TRUE(ask("v4.test"));  // what the loop needs for itself is open from now on
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit none{0, before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &none);
+  auto refused = ask("both.test");
+  setrlimit(RLIMIT_NOFILE, &before);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::Exhausted);
+  EXPECT_EQ(refused.error().origin, Origin::Internal);
+  EXPECT_TRUE(ask("both.test")) << "it is over";
 }
 
 TEST(Resolver, AsksTheNextServerWhenOneFails) {

@@ -1,0 +1,131 @@
+// What the subcommands say of mistakes, as text and as JSON; CA and configuration. The command line itself:
+// cli_test.cc.
+#include <unistd.h>
+
+#include "daemon/app/cli_rig.h"
+#include "daemon/app/output.h"
+#include "store/exchange_store.h"
+
+namespace tapdeck::app {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST_F(CliTest, MistakesAreJsonWhenAskedFor) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"mode", "set", "foo", "--json"}, {"session", "lst", "--json"}, {"session", "create", "--json"}}) {
+    EXPECT_EQ(call(words), kExitUsage);
+    const Json error = Json::parse(err_.str(), nullptr, false);
+    ASSERT_TRUE(error.is_object()) << err_.str();
+    EXPECT_EQ(error["error"], "invalid_argument");
+    EXPECT_NE(error["detail"], "");
+    EXPECT_NE(error["next"], "");
+  }
+}
+
+TEST_F(CliTest, WhatPrintsForPeoplePrintsJsonToo) {
+  EXPECT_EQ(here({"version", "--json"}), kExitOk) << err_.str();
+  EXPECT_NE(Json::parse(out_.str())["version"], "");
+  std::ofstream(config_) << "[proxy]\nmode = \"replay\"\n";
+  EXPECT_EQ(here({"config", "show", "--json"}), kExitOk) << err_.str();
+  const Json shown = Json::parse(out_.str());
+  EXPECT_EQ(shown["config"]["proxy"]["mode"], "replay");
+  EXPECT_EQ(shown["config"]["storage"]["path"], (directory_ / "state").string()) << "what is in force";
+  ::setenv("RUNTIME_DIRECTORY", directory_.path().c_str(), 1);
+  EXPECT_EQ(here({"clean", "--json"}), kExitOk) << err_.str();
+  EXPECT_EQ(Json::parse(out_.str())["done"], "cleaned");
+  ::unsetenv("RUNTIME_DIRECTORY");
+}
+
+TEST_F(CliTest, AStoreThatARunOwnsIsSaidToBeFreeLater) {
+  ASSERT_EQ(here({"session", "create", "shop"}), kExitOk) << err_.str();
+  EXPECT_EQ(here({"session", "create", "shop"}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("'shop' exists; choose another name"));
+  store::StoreOptions options;
+  options.path = (directory_ / "state" / "store").string();
+  const auto run = store::ExchangeStore::open(options, store::Access::ReadWrite);
+  ASSERT_TRUE(run) << run.error().message();
+  for (std::vector<std::string> words : std::vector<std::vector<std::string>>{
+           {"session", "create", "x"}, {"session", "delete", "shop", "--yes"}, {"recording", "delete", "1"}}) {
+    EXPECT_EQ(here(words), kExitFailure);
+    EXPECT_THAT(err_.str(), HasSubstr("in process " + std::to_string(::getpid()) + "; try again when it has ended"));
+  }
+}
+
+TEST_F(CliTest, ErrorsAreJsonWhenAskedFor) {
+  ASSERT_EQ(here({"session", "create", "shop"}), kExitOk);
+  EXPECT_EQ(here({"recording", "show", "77", "--json"}), kExitFailure);
+  EXPECT_EQ(Json::parse(err_.str())["error"], "not_found");
+  EXPECT_THAT(Json::parse(err_.str())["next"], HasSubstr("tapdeck recording list"));
+  EXPECT_EQ(here({"recording", "show", "x1", "--json"}), kExitFailure);
+  EXPECT_EQ(Json::parse(err_.str())["error"], "invalid_argument");
+}
+
+TEST_F(CliTest, ConfigCheckFindsHalfACaPair) {
+  std::ofstream(config_) << "[tls]\nca_cert = \"ca.pem\"\nca_key = \"ca.key\"\n";
+  EXPECT_EQ(here({"config", "check"}), kExitOk) << "both are made at the first start: " << err_.str();
+  ASSERT_EQ(here({"ca", "init"}), kExitOk) << err_.str();
+  EXPECT_EQ(here({"config", "check"}), kExitOk) << err_.str();
+  std::filesystem::rename(directory_ / "ca.key", directory_ / "away");
+  EXPECT_EQ(here({"config", "check"}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("ca.key: missing"));
+  std::filesystem::rename(directory_ / "away", directory_ / "ca.key");
+  std::filesystem::remove(directory_ / "ca.pem");
+  EXPECT_EQ(here({"config", "check"}), kExitFailure) << "the certificate is missing";
+}
+
+TEST_F(CliTest, CaIsMadeOnceShownAndExportedWithoutItsKey) {
+  EXPECT_EQ(here({"ca", "show"}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("tapdeck ca init"));
+  ASSERT_EQ(here({"ca", "init", "--json"}), kExitOk) << err_.str();
+  const std::string first = Json::parse(out_.str())["sha256"];
+  ASSERT_EQ(here({"ca", "init", "--json"}), kExitOk);
+  EXPECT_EQ(Json::parse(out_.str())["sha256"], first);
+  ASSERT_EQ(here({"ca", "export"}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("BEGIN CERTIFICATE"));
+  EXPECT_THAT(out_.str(), ::testing::Not(HasSubstr("PRIVATE")));
+}
+
+TEST_F(CliTest, ConfigCheckNamesThePlace) {
+  std::ofstream(config_) << "[storage]\ndurabilty = \"wal\"\n";
+  EXPECT_EQ(here({"config", "check"}), kExitFailure);
+  EXPECT_THAT(err_.str(),
+              HasSubstr("empty.toml:2:1: unknown key 'durabilty' in [storage]; did you mean 'durability'?"));
+  EXPECT_EQ(here({"session", "list"}), kExitFailure);  // every command says so
+  std::ofstream(config_) << "[proxy]\nmode = \"replay\"\n";
+  EXPECT_EQ(here({"config", "check"}), kExitOk);
+  EXPECT_EQ(here({"config", "show"}), kExitOk);
+  EXPECT_THAT(out_.str(), HasSubstr("mode = \"replay\""));
+  EXPECT_EQ(call({"config", "check", "--config", "/nonexistent"}), kExitFailure);
+  std::ofstream(config_) << "[[targets]]\ncontainer = \"web\"\n[[routes]]\ntarget = \"wep\"\n";
+  EXPECT_EQ(here({"config", "check"}), kExitOk);
+  EXPECT_THAT(err_.str(), HasSubstr("empty.toml:4:10: warning: target in [[routes]]: no [[targets]] is called 'wep'"));
+  EXPECT_EQ(here({"config", "check", "--json"}), kExitOk);
+  EXPECT_THAT(Json::parse(out_.str())["warnings"][0], HasSubstr("did you mean 'web'?"));
+  std::ofstream(config_) << "[tls]\nupstream_ca = [\"/nonexistent.pem\"]\n";
+  EXPECT_EQ(here({"config", "check"}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("/nonexistent.pem"));
+}
+
+TEST_F(CliTest, ADaemonThatLivesButCannotBeReachedIsNamed) {
+  const std::filesystem::path state = directory_ / "state";
+  std::filesystem::create_directories(state);
+  store::StoreOptions options;
+  options.path = (state / "store").string();
+  options.admin_socket = (directory_ / "gone.sock").string();
+  auto daemon = store::ExchangeStore::open(options, store::Access::ReadWrite);
+  ASSERT_TRUE(daemon) << daemon.error().message();
+  EXPECT_EQ(here({"status", "--json"}), kExitOk) << err_.str();
+  const Json status = Json::parse(out_.str());
+  EXPECT_EQ(status["running"], true);
+  EXPECT_EQ(status["pid"], ::getpid());
+  EXPECT_THAT(status["reason"], HasSubstr("gone.sock"));
+  EXPECT_EQ(call({"detach", "web", "--state-dir", state.string(), "--config", config_.string()}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("process " + std::to_string(::getpid())));
+  daemon->reset();
+  EXPECT_EQ(here({"status", "--json"}), kExitOk) << err_.str();
+  EXPECT_EQ(Json::parse(out_.str())["running"], false);
+}
+
+}  // namespace
+}  // namespace tapdeck::app

@@ -1,0 +1,35 @@
+// What a failed handshake of a client's says of it, for metrics and log. Thread: any.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "daemon/base/endpoint.h"
+#include "daemon/base/metrics.h"
+#include "daemon/base/result.h"
+#include "daemon/tls/tls_session.h"
+
+namespace tapdeck::server {
+
+struct FailedHandshake {
+  const tls::TlsSession& session;
+  const Error& error;
+  std::string_view sni;
+  Endpoint client;
+  std::string_view mirrors;  // what is wrong with the origin's certificate and so with the leaf; empty: nothing
+  bool had_left = false;     // the client, before it could be shown anything
+  bool timed_out = false;
+};
+
+enum class HandshakeVerdict {
+  OriginUnverified,   // it refuses what it would refuse without us
+  RejectedCa,         // it says that it does not want our certificate
+  LeftAtCertificate,  // it was shown our certificate and closed, without a word: most likely the same
+  NoAgreement,        // version, cipher suites, signature algorithms ..., or what came is no TLS
+  Other,              // it left before, or was too slow
+};
+
+[[nodiscard]] HandshakeVerdict judge(const FailedHandshake& failed);
+void tell(const FailedHandshake& failed, Metrics& metrics);
+
+}  // namespace tapdeck::server

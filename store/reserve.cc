@@ -1,0 +1,35 @@
+#include "store/reserve.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "daemon/base/unique_fd.h"
+
+namespace tapdeck::store {
+
+void Reserve::keep() {
+  if (is_kept_ || bytes_ == 0) return;
+  struct stat there{};
+  const bool is_there = ::stat(path_.c_str(), &there) == 0;
+  if (is_there && static_cast<uint64_t>(there.st_blocks) * 512 >= bytes_) {
+    is_kept_ = true;
+    return;
+  }
+  std::error_code error;
+  const auto space = std::filesystem::space(std::filesystem::path(path_).parent_path(), error);
+  if (error || space.available < 2 * bytes_) return;
+  const UniqueFd file(::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file) return;
+  is_kept_ = ::fallocate(file.get(), 0, 0, static_cast<off_t>(bytes_)) == 0;
+  if (!is_kept_) ::unlink(path_.c_str());
+}
+
+bool Reserve::give_up() {
+  is_kept_ = false;
+  return ::unlink(path_.c_str()) == 0;
+}
+
+}  // namespace tapdeck::store

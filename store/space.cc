@@ -1,0 +1,105 @@
+// Disk space beside what is stored: taken back from what was removed, and won when the disk is full.
+#include <rocksdb/experimental.h>
+
+#include <filesystem>
+#include <utility>
+
+#include "daemon/base/log.h"
+#include "store/store_impl.h"
+
+namespace tapdeck::store {
+namespace {
+
+constexpr int64_t kIntervalUs = 10'000'000;
+constexpr int64_t kIntervalAtBoundUs = 1'000'000;
+// A removed row goes down a level each time, and meets what it removes in the last.
+constexpr int kLevels = 2;
+
+constexpr Family kRemovedFrom[] = {Family::Blobs, Family::Recordings, Family::Match, Family::BlobRefs};
+
+}  // namespace
+
+// What was removed holds its space until the removal has met it in a table. RocksDB looks at tables when there are more
+// of them, which may be never; so it is told. Nothing here waits for it.
+void ExchangeStore::Impl::tend_space(int64_t now_unix_us) {
+  if (db == nullptr || degraded) return;  // the next write gets it going
+  blob_collection.tend(*db, *cf(Family::Blobs), now_unix_us);
+  const bool is_early = now_unix_us < next_tending_us && next_tending_us - now_unix_us <= kIntervalUs;
+  if (is_early) return;
+  next_tending_us = now_unix_us + (buffers.is_bounded ? kIntervalAtBoundUs : kIntervalUs);
+  if (broken) return;
+  uint64_t failures = 0;
+  // Without this nothing would be written out or collected any more until a write fails, too.
+  if (db->GetIntProperty(rocksdb::DB::Properties::kBackgroundErrors, &failures) && failures != background_failures) {
+    if (!get_going(Purpose::Add)) {
+      broken = true;
+      return;
+    }
+    if (!db->GetIntProperty(rocksdb::DB::Properties::kBackgroundErrors, &background_failures)) background_failures = 0;
+  }
+  reserve.keep();
+  if (!buffers.is_bounded) return;
+  const auto newest = db->GetLatestSequenceNumber();
+  const bool is_idle = std::exchange(newest_tended, newest) == newest;
+  if (removed_bytes > 0 && (is_idle || removed_bytes >= buffers.log)) {
+    removed_bytes = 0;
+    levels_to_go = kLevels;
+    rocksdb::FlushOptions flush;
+    flush.wait = false;
+    flush.allow_write_stall = true;
+    db->Flush(flush, all_handles).PermitUncheckedError();  // a failure is met above
+    return;
+  }
+  if (levels_to_go == 0) return;
+  --levels_to_go;
+  for (const Family family : kRemovedFrom)
+    rocksdb::experimental::SuggestCompactRange(db.get(), cf(family), nullptr, nullptr).PermitUncheckedError();
+}
+
+bool ExchangeStore::Impl::is_short_of_space() const {
+  std::error_code error;
+  const auto space = std::filesystem::space(db_path, error);
+  return !error && space.available < buffers.reserve;
+}
+
+// For whoever has just deleted something to get space. Not under write: others go on recording.
+void ExchangeStore::Impl::win_space() {
+  if (!is_short_of_space()) return;
+  const auto guard = use();
+  if (db == nullptr || degraded) return;
+  db->Flush(rocksdb::FlushOptions(), all_handles).PermitUncheckedError();  // compacting says as much
+  for (const Family family : kRemovedFrom) {
+    const auto done = db->CompactRange(rocksdb::CompactRangeOptions(), cf(family), nullptr, nullptr);
+    if (!done.ok()) {
+      log::warn("store.space", "the space of what was deleted could not be taken back yet",
+                {{"store", options.path}, {"problem", done.ToString()}});
+      return;
+    }
+  }
+}
+
+// Getting going, if need be on the space that was set aside: for what leads to more of it.
+Result<void> ExchangeStore::Impl::get_going(Purpose purpose) {
+  auto going = resume();
+  if (going || going.error().code != Code::NoSpace || !gets_reserve(purpose)) return going;
+  return resume();
+}
+
+bool ExchangeStore::Impl::give_up_reserve() {
+  if (!reserve.give_up()) return false;
+  log::warn("store.reserve",
+            "the disk is full; the space set aside for that is used, so that recordings can be removed",
+            {{"store", options.path}});
+  return true;
+}
+
+bool ExchangeStore::Impl::gets_reserve(Purpose purpose) {
+  // Without a bound nothing would be removed, and it would merely be filled.
+  if (purpose == Purpose::Add && !buffers.is_bounded) return false;
+  if (!give_up_reserve()) return false;
+  removed_bytes += buffers.log;  // look for garbage at once
+  next_tending_us = 0;
+  return true;
+}
+
+}  // namespace tapdeck::store

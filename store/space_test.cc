@@ -1,0 +1,160 @@
+// What a store takes of the disk beside what is stored, and how it goes on when there is no more.
+#include <sys/mount.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+#include "store/test_support.h"
+
+namespace tapdeck::store {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr uint64_t kMiB = 1 << 20;
+constexpr int64_t kTick = 11'000'000;
+
+uint64_t bytes_below(const std::string& path) {
+  uint64_t bytes = 0;
+  std::error_code error;  // a file may go while it is looked at
+  for (const auto& entry : fs::recursive_directory_iterator(path, error)) {
+    if (const auto size = entry.file_size(error); !error) bytes += size;
+  }
+  return bytes;
+}
+
+StoreOptions bounded(const std::string& path, uint64_t bytes) {
+  StoreOptions options;
+  options.path = path;
+  options.max_bytes = bytes;
+  return options;
+}
+
+TEST(Space, WithABoundTheFilesStayNearIt) {
+  const TestDirectory dir;
+  constexpr uint64_t kBound = 16 * kMiB;
+  auto store = open_store(bounded(dir.path(), kBound));
+  Recorder recorder(*store, "s");
+  uint64_t most = 0;
+  int64_t now = 0;
+  for (uint64_t i = 0; i < 900; ++i) {
+    ignore(recorder.record("/" + std::to_string(i), body_of(i, 100'000)), "counted on the disk");
+    ASSERT_TRUE(store->prune(now += kTick));
+    most = std::max(most, bytes_below(dir.path()));
+  }
+  EXPECT_LE(most, 3 * kBound + 16 * kMiB) << most / kMiB;
+}
+
+// A full disk of its own; nothing else can be written to it.
+class SmallDisk {
+ public:
+  explicit SmallDisk(uint64_t mib) {
+    const std::string size = "size=" + std::to_string(mib) + "m";
+    mounted_ = ::mount("tapdeck-test", dir_.path().c_str(), "tmpfs", 0, size.c_str()) == 0;
+  }
+  ~SmallDisk() {
+    if (mounted_) EXPECT_EQ(::umount2(dir_.path().c_str(), MNT_DETACH), 0);
+  }
+  SmallDisk(const SmallDisk&) = delete;
+  SmallDisk& operator=(const SmallDisk&) = delete;
+  explicit operator bool() const { return mounted_; }
+  [[nodiscard]] std::string store() const { return dir_.path() + "/store"; }
+  void fill() {
+    const std::string block(kMiB / 16, 'f');
+    std::ofstream filler(dir_.path() + "/filler", std::ios::app);
+    filler.rdbuf()->pubsetbuf(nullptr, 0);
+    while (filler.write(block.data(), static_cast<std::streamsize>(block.size()))) continue;
+    filler.clear();
+    while (filler.put('f')) continue;
+  }
+  void relieve() { fs::remove(dir_.path() + "/filler"); }
+
+ private:
+  TestDirectory dir_;
+  bool mounted_ = false;
+};
+
+TEST(Space, AStoreAtItsBoundGoesOnWhenTheDiskFillsUp) {
+  SmallDisk disk(128);
+  if (!disk) GTEST_SKIP() << "cannot mount a tmpfs";
+  auto store = open_store(bounded(disk.store(), 24 * kMiB));
+  ASSERT_NE(store, nullptr);
+  Recorder recorder(*store, "s");
+  int64_t now = 0;
+  uint64_t salt = 1;
+  const auto record = [&]() -> Result<void> {
+    auto writes = recorder.whole("/x", body_of(salt++, 100'000));
+    auto written = store->write(writes, Durability::Wal);
+    ignore(store->prune(now += kTick), "the next one tries again");
+    return written;
+  };
+  for (int i = 0; i < 300; ++i) ASSERT_TRUE(record());
+  disk.fill();
+  Result<void> last;
+  for (int i = 0; i < 300; ++i) last = record();
+  EXPECT_TRUE(last) << last.error().message();
+  EXPECT_GE(store->stored_bytes(), 20 * kMiB) << "what is not the oldest stays";
+}
+
+TEST(Space, AFullDiskIsNoReasonNotToOpenNorToDelete) {
+  SmallDisk disk(96);
+  if (!disk) GTEST_SKIP() << "cannot mount a tmpfs";
+  {
+    auto store = open_store(disk.store());
+    ASSERT_NE(store, nullptr);
+    Recorder old(*store, "old"), kept(*store, "kept");
+    for (uint64_t i = 0; i < 200; ++i) old.record("/" + std::to_string(i), body_of(i, 100'000));
+    kept.record("/x", "kept");
+  }
+  disk.fill();
+  auto store = open_store(disk.store());
+  ASSERT_NE(store, nullptr);
+  const auto deleted = store->delete_session("old");
+  ASSERT_TRUE(deleted) << deleted.error().message();
+  EXPECT_GE(fs::space(disk.store()).available, 10 * kMiB);
+  EXPECT_EQ(store->list_recordings({})->items.size(), 1U);
+  EXPECT_NE(Recorder(*store, "new").record("/y", "y"), 0U);
+}
+
+TEST(Space, WithNothingSetAsideAFullDiskIsReadUntilThereIsRoom) {
+  SmallDisk disk(64);
+  if (!disk) GTEST_SKIP() << "cannot mount a tmpfs";
+  uint64_t id = 0;
+  {
+    auto store = open_store(disk.store());
+    ASSERT_NE(store, nullptr);
+    id = Recorder(*store, "s").record("/x", "x");
+  }
+  fs::remove(disk.store() + "/reserve");
+  disk.fill();
+  const auto opened = ExchangeStore::open(bounded(disk.store(), 0), Access::ReadWrite);
+  ASSERT_TRUE(opened) << opened.error().message();
+  auto& store = **opened;
+  ASSERT_TRUE(store.get("s", id));
+  EXPECT_EQ(ExchangeStore::owner_of(disk.store()).pid, 0) << "nobody is better than somebody else";
+  const auto refused = store.delete_recording(id);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::NoSpace) << refused.error().message();
+  EXPECT_NE(refused.error().message().find("free some space first"), std::string::npos) << refused.error().message();
+  EXPECT_TRUE(store.get("s", id)) << "reading goes on";
+  disk.relieve();
+  EXPECT_TRUE(store.delete_recording(id));
+  EXPECT_NE(Recorder(store, "s").record("/y", "y"), 0U);
+}
+
+TEST(Space, ANewStoreOnAFullDiskSaysWhatToDo) {
+  SmallDisk disk(4);
+  if (!disk) GTEST_SKIP() << "cannot mount a tmpfs";
+  fs::create_directories(disk.store());
+  disk.fill();
+  const auto opened = ExchangeStore::open(bounded(disk.store(), 0), Access::ReadWrite);
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, Code::NoSpace);
+  EXPECT_NE(opened.error().message().find("free some space and start again"), std::string::npos)
+      << opened.error().message();
+  EXPECT_EQ(opened.error().message().find("by itself"), std::string::npos) << opened.error().message();
+}
+
+}  // namespace
+}  // namespace tapdeck::store

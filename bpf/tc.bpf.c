@@ -154,13 +154,32 @@ static __always_inline int on_tcp(struct __sk_buff* skb, const struct tapdeck_ta
   return uncaptured(t, p, TAPDECK_PRE_EXISTING);
 }
 
+/* This host would route it on: neither is it its own address, nor does a bridge pass it on unseen. */
+static __always_inline int is_forwarded(struct __sk_buff* skb, const struct packet* p) {
+  struct bpf_fib_lookup to = {.ifindex = skb->ifindex, .l4_protocol = IPPROTO_UDP};
+  long found;
+
+  if (skb->pkt_type != 0 /* PACKET_HOST */) return 0;
+  if (p->v4) {
+    to.family = 2; /* AF_INET */
+    __builtin_memcpy(&to.ipv4_src, p->tuple.source + 12, 4);
+    __builtin_memcpy(&to.ipv4_dst, p->tuple.destination + 12, 4);
+  } else {
+    to.family = 10; /* AF_INET6 */
+    __builtin_memcpy(to.ipv6_src, p->tuple.source, 16);
+    __builtin_memcpy(to.ipv6_dst, p->tuple.destination, 16);
+  }
+  found = bpf_fib_lookup(skb, &to, sizeof(to), 0);
+  return found == BPF_FIB_LKUP_RET_SUCCESS || found == BPF_FIB_LKUP_RET_NO_NEIGH;
+}
+
 static __always_inline int on_udp(struct __sk_buff* skb, const struct tapdeck_target* t, const struct packet* p) {
   __u16 port = p->tuple.destination_port;
 
   if (PORTS_OF_DHCP(port)) /* the client's own address; never leaves the link */
     return PASS;
   if (port != 443) return uncaptured(t, p, port == 53 ? TAPDECK_DNS : TAPDECK_UDP);
-  uncaptured(t, p, TAPDECK_QUIC);
+  if (uncaptured(t, p, TAPDECK_QUIC) != PASS || !is_forwarded(skb, p)) return TC_ACT_SHOT;
   skb->mark = own_mark + 2; /* a policy rule prohibits it: clients hear so and fall back to TCP at once */
   return TC_ACT_OK;
 }

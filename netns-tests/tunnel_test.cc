@@ -36,6 +36,22 @@ TEST(Tunnel, ReplayResetsWhatCannotBeOnTapeAndCountsAMiss) {
   EXPECT_GE(captured.daemon().metric("tapdeck_misses_total"), 1.0);
 }
 
+TEST(Tunnel, ReplayKnowsWhereTheOriginSpokeFirst) {
+  DaemonOptions options;
+  options.sections["limits"] = "header_timeout = \"60s\"\n";
+  Captured captured(CaptureBy::Cgroup, std::move(options));
+  ScriptedOrigin origin(captured.lab().origin(), 25, std::nullopt,
+                        [](Peer& peer) { peer.stream().send("220 mail.test ready\r\n"); });
+  const auto recorded = raw_tcp(captured.seat(), kOriginV4, 25, "", {"--deadline-ms", "5000"});
+  EXPECT_THAT(recorded.out, ::testing::StartsWith("220 mail.test ready\r\n")) << recorded.err;
+  captured.replay();
+  const auto output = raw_tcp(captured.seat(), kOriginV4, 25, "", {"--deadline-ms", "20000"});
+  EXPECT_EQ(output.out, "");
+  EXPECT_EQ(output.status, 56) << "reset: " << output.err;
+  EXPECT_EQ(origin.connections(), 1U) << "replay dialled";
+  EXPECT_EQ(captured.daemon().metric("tapdeck_misses_total", {"reason=\"opaque\""}), 1.0);
+}
+
 TEST(Tunnel, TlsClientThatInsistsOnAnotherProtocolIsTunnelled) {
   Captured captured;
   // The lab's own certificate shows that nobody stood in between.

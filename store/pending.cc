@@ -97,7 +97,12 @@ Result<void> ExchangeStore::Impl::take_over_origins(const Impl& from, uint32_t s
   const std::lock_guard guard(write_mutex);
   forget_origins();
   std::string row;
-  encode_session(row_of(as_session), row);  // it may be new
+  {
+    const std::lock_guard table(table_mutex);
+    const auto known = sessions.find(as_session);
+    if (known == sessions.end()) return {};  // deleted meanwhile
+    encode_session(known->second, row);      // it may be new
+  }
   batch.Put(cf(Family::Sessions), session_prefix(as_session), row).PermitUncheckedError();
   return commit(batch, Durability::Wal);
 }
@@ -257,6 +262,9 @@ Result<uint64_t> ExchangeStore::merge_pending(const std::string& pending_directo
     options.cache_bytes = 8 << 20;
     TRY(pending, open_left(impl_->options, options));
     if (pending == nullptr) return 0;
+    if (pending->impl_->degraded) {  // its unfinished recordings are taken over when it can be written
+      return fail(Code::NoSpace, "take over what was recorded in " + pending_directory, Origin::Store);
+    }
     impl_->recovered += pending->impl_->recovered;
     if (pending->impl_->secret != impl_->secret) {
       return fail(Code::InvalidArgument, pending_directory + " was not recorded beside " + impl_->options.path,

@@ -10,6 +10,13 @@
 
 namespace tapdeck::store {
 
+uint64_t room_at(const std::string& path) {
+  std::error_code error;
+  const auto space = std::filesystem::space(path, error);
+  if (error) return 0;
+  return ::geteuid() == 0 ? space.free : space.available;
+}
+
 void Reserve::keep() {
   if (is_kept_ || bytes_ == 0) return;
   struct stat there{};
@@ -18,9 +25,7 @@ void Reserve::keep() {
     is_kept_ = true;
     return;
   }
-  std::error_code error;
-  const auto space = std::filesystem::space(std::filesystem::path(path_).parent_path(), error);
-  if (error || space.available < 2 * bytes_) return;
+  if (room_at(std::filesystem::path(path_).parent_path()) < 2 * bytes_) return;
   const UniqueFd file(::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) return;
   is_kept_ = ::fallocate(file.get(), 0, 0, static_cast<off_t>(bytes_)) == 0;

@@ -10,6 +10,9 @@
 
 namespace tapdeck::store {
 
+// Bytes that this process may still write there: root has what is set aside for it. 0: not known.
+[[nodiscard]] uint64_t room_at(const std::string& path);
+
 class Reserve {
  public:
   // `bytes` 0: none is kept; one that is there is given up all the same.

@@ -35,7 +35,7 @@ TEST(Reserve, TakesSpaceUntilItIsGivenUp) {
 
 TEST(Reserve, IsNotTheLastOfTheDisk) {
   const TestDirectory dir;
-  const uint64_t all = std::filesystem::space(dir.path()).available;
+  const uint64_t all = room_at(dir.path());
   Reserve reserve(dir.path() + "/reserve", all / 2 + (64ull << 20));
   reserve.keep();
   EXPECT_FALSE(reserve.is_kept());

@@ -228,7 +228,8 @@ Result<PruneCounts> ExchangeStore::prune(int64_t now_unix_us, size_t most) {
   if (!is_over() && options.max_age.count() == 0) return counts;
   const int64_t oldest_allowed = now_unix_us - options.max_age.count() * 1'000'000;
   const std::lock_guard guard(impl_->write_mutex);
-  if (impl_->broken || !impl_->db) TRY_VOID(impl_->get_going(Impl::Purpose::Remove));
+  // One that merely failed to write can be read: it gets going when there is something to remove.
+  if (!impl_->db) TRY_VOID(impl_->get_going(Impl::Purpose::Remove));
   ByEnd order(*impl_);
   Impl::Removal removal;
   while (removal.ids.size() < most) {

@@ -1,9 +1,9 @@
 // Disk space beside what is stored: taken back from what was removed, and won when the disk is full.
 #include <rocksdb/experimental.h>
 
-#include <filesystem>
 #include <utility>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "store/store_impl.h"
 
@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kIntervalUs = 10'000'000;
 constexpr int64_t kIntervalAtBoundUs = 1'000'000;
+constexpr int64_t kBetweenWinsUs = 10'000'000;  // compacting all of it makes whoever deletes wait
 // A removed row goes down a level each time, and meets what it removes in the last.
 constexpr int kLevels = 2;
 
@@ -57,14 +58,15 @@ void ExchangeStore::Impl::tend_space(int64_t now_unix_us) {
 }
 
 bool ExchangeStore::Impl::is_short_of_space() const {
-  std::error_code error;
-  const auto space = std::filesystem::space(db_path, error);
-  return !error && space.available < buffers.reserve;
+  return room_at(db_path) < buffers.reserve;
 }
 
 // For whoever has just deleted something to get space. Not under write: others go on recording.
 void ExchangeStore::Impl::win_space() {
   if (!is_short_of_space()) return;
+  const int64_t now = unix_now_us();
+  int64_t next = next_win_us.load();
+  if (now < next || !next_win_us.compare_exchange_strong(next, now + kBetweenWinsUs)) return;
   const auto guard = use();
   if (db == nullptr || degraded) return;
   db->Flush(rocksdb::FlushOptions(), all_handles).PermitUncheckedError();  // compacting says as much
@@ -93,9 +95,13 @@ bool ExchangeStore::Impl::give_up_reserve() {
   return true;
 }
 
+bool ExchangeStore::Impl::is_near_bound() const {
+  return buffers.is_bounded && self.stored_bytes() + buffers.log >= options.max_bytes;
+}
+
 bool ExchangeStore::Impl::gets_reserve(Purpose purpose) {
-  // Without a bound nothing would be removed, and it would merely be filled.
-  if (purpose == Purpose::Add && !buffers.is_bounded) return false;
+  // Far from its bound, or without one, nothing would be removed, and it would merely be filled.
+  if (purpose == Purpose::Add && !is_near_bound()) return false;
   if (!give_up_reserve()) return false;
   removed_bytes += buffers.log;  // look for garbage at once
   next_tending_us = 0;

@@ -1,7 +1,7 @@
 // The inside of ExchangeStore, shared by its implementation files: open handles, the session table kept in memory, and
 // row keys. Internal to store/, the only header here that shows RocksDB.
 //
-// Locks, in this order: handle (shared to use `db`, exclusive to reopen it), write (one change at a time), table;
+// Locks, in this order: write (one change at a time), handle (shared to use `db`, exclusive to reopen it), table;
 // filter is taken inside any of them.
 #pragma once
 
@@ -204,6 +204,7 @@ struct ExchangeStore::Impl {
   int64_t next_tending_us = 0;                                                    // write
   uint64_t background_failures = 0;                                               // write: of RocksDB, dealt with
   uint64_t newest_tended = 0;                                                     // write: its sequence number
+  std::atomic<int64_t> next_win_us{0};                                            // win_space() waits until then
   uint64_t removed_bytes = 0;  // write: since RocksDB was last told to take space back
   int levels_to_go = 0;        // write
   bool broken = false;         // write: the last write failed, resume before the next
@@ -328,6 +329,7 @@ struct ExchangeStore::Impl {
   void tend_space(int64_t now_unix_us);
   [[nodiscard]] Result<void> get_going(Purpose purpose);
   [[nodiscard]] bool gets_reserve(Purpose purpose);
+  [[nodiscard]] bool is_near_bound() const;
   [[nodiscard]] bool give_up_reserve();
   [[nodiscard]] bool is_short_of_space() const;
   void win_space();

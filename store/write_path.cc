@@ -18,9 +18,7 @@ constexpr size_t kKeptBatchBytes = 4 << 20;
 constexpr uint64_t kRoomToOpen = 512 << 10;
 
 bool has_no_room(const std::string& path) {
-  std::error_code error;
-  const auto space = std::filesystem::space(path, error);
-  return !error && space.available < kRoomToOpen;
+  return room_at(path) < kRoomToOpen;
 }
 
 }  // namespace

@@ -39,6 +39,7 @@ struct TlsFacts {
 struct UpstreamTls {
   std::string version, alpn;
   std::string certificate;  // as TlsFacts::upstream_certificate
+  std::string verify;       // as TlsFacts::upstream_verify
 };
 
 // Everything the one log line, the metrics and the recording say about an exchange. Handlers fill in what they know.

@@ -64,12 +64,23 @@ bool is_reset_call(Exchange& exchange) {
   return exchange.request().version == http::Version::Http2 && grpc::is_call(exchange.request());
 }
 
+namespace {
+
+// The client's handshake went by the tape, which knows of no such wish. Without its certificate another would be
+// asking.
+bool wants_clients_certificate(Exchange& exchange, const upstream::Lane& lane) {
+  const exchange::TlsFacts& client = exchange.tls();
+  return lane.channel().tls.certificate_requested && !client.version.empty() && client.upstream_verify.empty();
+}
+
+}  // namespace
+
 void ForwardHandler::note_connection(Exchange& exchange, const upstream::Lane& lane) {
   exchange::Facts& facts = exchange.facts();
   facts.upstream_reused = lane.reused;
   const upstream::Channel::Tls& tls = lane.channel().tls;
   if (!tls.version.empty() && exchange.tls().upstream_verify.empty())
-    facts.upstream_tls_facts = {tls.version, tls.alpn, tls.certificate};
+    facts.upstream_tls_facts = {tls.version, tls.alpn, tls.certificate, std::string(tls.verified())};
   if (lane.reused) return;
   facts.upstream_connect = lane.channel().connect_time;
   facts.upstream_tls = lane.channel().tls_time;
@@ -92,6 +103,14 @@ net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
     }
     if (acquired.lane == nullptr) co_return co_await answer_failure(exchange, settle(acquired.error));
     note_connection(exchange, *acquired.lane);
+    if (wants_clients_certificate(exchange, *acquired.lane)) {
+      const Error error{Code::TlsVerify,
+                        key.where() +
+                            " asks for the client's certificate by now, which only the client has: its next "
+                            "connection is handed through",
+                        Origin::Upstream, Retry::No, 0};
+      co_return co_await answer_failure(exchange, error);
+    }
     Attempt state{source, std::move(acquired.lane), std::nullopt};
     auto done = co_await attempt(exchange, state);
     if (done) {

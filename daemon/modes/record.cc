@@ -53,6 +53,7 @@ void fill_late_handshake(store::Provenance& to, Exchange& exchange) {
   if (!seen || !exchange.tls().upstream_verify.empty()) return;
   to.upstream_alpn = seen->alpn;
   to.peer_certificate_sha256 = seen->certificate;
+  if (seen->verify != "ok") to.upstream_verify_failure = seen->verify;
 }
 
 // Known only when the exchange is over.

@@ -95,6 +95,9 @@ void WebSocketRecorder::give_up(Side& side, std::string reason, Counter counter)
   if (!gave_up_.empty()) return;
   gave_up_ = std::move(reason);
   link_.metrics().add(counter);
+  log::peer(log::Level::Warn, "recording.incomplete",
+            "a WebSocket goes on, its recording ends here: replay breaks there",
+            {{"recording", builder_.id()}, {"reason", gave_up_}});
 }
 
 void WebSocketRecorder::give_up_on_store() {

@@ -92,8 +92,11 @@ store::Place Connection::place() const {
 
 net::Task<store::Opening> Connection::recorded_opening() {
   if (context_.store == nullptr) co_return store::Opening::Unknown;
-  auto read = [store = context_.store, session = target().session, place = place()] {
-    return store->opening(session, place);
+  auto read = [store = context_.store, session = target().session, place = place()]() mutable {
+    auto known = store->opening(session, place);
+    const bool is_settled = !known || *known != store::Opening::Unknown;
+    if (is_settled || std::exchange(place.scheme, "https") == "https") return known;
+    return store->opening(session, place);  // its handshake may be to come
   };
   auto known = co_await net::offload(context_.readers, read);
   co_return known ? *known : store::Opening::Unknown;

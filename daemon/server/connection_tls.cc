@@ -14,13 +14,14 @@ namespace tapdeck::server {
 net::Task<> Connection::serve_tls(tls::ClientHello hello) {
   secure_ = true;
   first_byte_.reset();  // it was one of the ClientHello
+  opening_.reset();     // as was the silence before it
   tls_.sni = hello.sni;
   if (is_bypassed(hello.sni.empty() && flow_.route != nullptr ? flow_.route->host : hello.sni)) {
     co_return co_await tunnel(Counter::TunnelledBypass);
   }
   // What the client offers and we have a codec for, in the client's order.
   for (const std::string& protocol : hello.alpn) {
-    if (protocol != "h2" && protocol != "http/1.1") continue;
+    if (protocol != "h2" && protocol != "http/1.1" && protocol != "http/1.0") continue;
     tls_.client_offer += (tls_.client_offer.empty() ? "" : ",") + protocol;
   }
   const auto fixed = modes::upstream_offer_of(route(), config::Scheme::Https);
@@ -99,6 +100,7 @@ upstream::Key Connection::tls_key() const {
 // Dials and verifies before the client's handshake ends, unless that was done a moment ago. False: tunnel it.
 net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Intercept& plan) {
   const upstream::Key key = tls_key();
+  const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
   park_dialed();
   const upstream::Verdict* verdict = context_.pool.recent(key);
   std::optional<upstream::Verdict> seen;
@@ -121,7 +123,6 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
     // dialling it again; in hybrid mode the tape may know its answers, and what it spoke.
     if (verdict == nullptr) {
       context_.pool.expect_failure(key, flow_.connection, std::move(acquired.error));
-      const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
       if (may_answer_from_tape()) co_await learn_from_tape(host, plan);
       co_return true;
     }
@@ -130,7 +131,7 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
   if (!verdict->failure) {
     tls_.upstream_verify = verdict->is_without_san ? std::string(tls::kNoSan) : "ok";
     if (verdict->is_without_san) {
-      show_no_san(hello.sni, plan);
+      show_no_san(host, plan);
       plan.is_live = true;
     }
     tls_.upstream_alpn = verdict->alpn;
@@ -141,7 +142,6 @@ net::Task<bool> Connection::learn_upstream(const tls::ClientHello& hello, Interc
   }
   tls_.upstream_verify = tls::failures_of(*verdict->failure);
   if (context_.tls.on_bad_upstream == config::OnBadUpstream::Mirror) {
-    const std::string host = hello.sni.empty() ? asked_host() : hello.sni;
     plan.leaf = tls::mirror_leaf(host, *verdict->failure, tls::system_now());
     plan.policy += '|' + tls_.upstream_verify;
     plan.mirrors = verdict->failure->detail.empty() ? tls_.upstream_verify : verdict->failure->detail;
@@ -192,7 +192,9 @@ std::string Connection::replayed_alpn(std::string_view offer, const store::Origi
   };
   if (!recorded.alpn.empty() && offers(recorded.alpn)) return recorded.alpn;
   if (recorded.alpn.empty() && recorded.is_of_offer) return "";
-  if (offers("http/1.1")) return recorded.alpn.empty() ? "" : "http/1.1";
+  for (const char* h1 : {"http/1.1", "http/1.0"}) {
+    if (offers(h1)) return recorded.alpn.empty() ? "" : h1;
+  }
   return offers("h2") ? "h2" : "";
 }
 

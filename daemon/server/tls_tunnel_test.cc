@@ -256,6 +256,23 @@ TEST(TlsTunnelled, NoAlpnWhereNoneWasAgreedThenIsReplayedSo) {
   EXPECT_EQ(ask(), recorded);
 }
 
+// curl --http1.0, whatever the origin picks of it.
+TEST(TlsTunnelled, NotAClientThatOffersHttp10Alone) {
+  TlsRig tls(http_origin([](const std::string&) { return with_length("for 1.0"); }));
+  const auto ask = [&] {
+    Wire wire = tls.rig.connect();
+    EXPECT_TRUE(wire.start_tls(tls.rig.client_ssl(WorkerRig::Trust::OurCa, "\x08http/1.0")));
+    wire.write("GET / HTTP/1.0\r\nHost: api.test\r\n\r\n");
+    return wire.rest();
+  };
+  const std::string recorded = ask();
+  EXPECT_THAT(recorded, HasSubstr("for 1.0"));
+  EXPECT_TRUE(eventually([&] { return tls.rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  tls.rig.set_mode(Mode::Replay);
+  EXPECT_EQ(ask(), recorded);
+  EXPECT_EQ(tls.rig.count(Counter::TunnelledAlpn), 0U);
+}
+
 TEST(TlsTunnelled, OneThroughAConnectAsWell) {
   ProxyRig proxy;
   const SslContext context = origin_context(*proxy.rig.origin_ca, tls::leaf_for(kHost));

@@ -94,6 +94,7 @@ struct Channel {
     bool certificate_requested = false;
     bool is_without_san = false;  // verified by its common name
     bool resumed = false;         // then the rest is that of the handshake before: nothing was verified now
+    [[nodiscard]] std::string_view verified() const { return is_without_san ? tls::kNoSan : "ok"; }
   };
   Key key;
   std::unique_ptr<transport::Transport> transport;

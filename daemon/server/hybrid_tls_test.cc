@@ -120,6 +120,15 @@ TEST_F(HybridTlsChanged, WhatMissesGoesToNoOriginThatDoesNotVerify) {
   EXPECT_EQ(rig.store->stored_recordings(), 1U);
 }
 
+TEST_F(HybridTlsChanged, WhatMissesIsNotAskedWithoutTheCertificateThatIsWishedForByNow) {
+  record();
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, [](int, X509_STORE_CTX*) { return 1; });
+  EXPECT_EQ(body("/a"), "1<EOF>");
+  EXPECT_THAT(rig.ask(ask_for("/b"), true), HasSubstr("\"error\":\"upstream_tls\""));
+  EXPECT_EQ(served, 1);
+  EXPECT_EQ(rig.store->stored_recordings(), 1U);
+}
+
 TEST_F(HybridTlsChanged, AnOriginRecordedAsBadIsLookedAtAgain) {
   become(tls::LeafShape::Expired);
   rig.go_to(origin.endpoint());

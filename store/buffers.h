@@ -8,8 +8,7 @@
 namespace tapdeck::store {
 
 struct Buffers {
-  uint64_t log =
-      64ull << 20;  // written out as tables past it; and what deleted bodies may hold before it is taken back
+  uint64_t log = 64ull << 20;     // written out as tables past it; so much of deleted bodies may wait, too
   uint64_t memory = 96ull << 20;  // of all families
   uint64_t table = 32ull << 20;   // memory of a family before it becomes a table
   // Bodies pass through here as fast as an origin sends them, two of these tables at a time: memory beside a body of

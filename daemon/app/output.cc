@@ -32,10 +32,6 @@ std::string without_direction_marks(std::string_view text) {
   return out;
 }
 
-}  // namespace
-
-namespace {
-
 // Where the detail knows better it says so itself.
 std::string_view next_step(const Error& error) {
   switch (error.code) {

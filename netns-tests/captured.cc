@@ -1,6 +1,12 @@
 #include "netns-tests/captured.h"
 
+#include <gtest/gtest.h>
+#include <signal.h>
+
 #include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "netns-tests/eventually.h"
 
 namespace tapdeck::lab {
 
@@ -15,6 +21,23 @@ std::string get_request(const std::string& path, const std::string& more_headers
 
 std::string ok_response(const std::string& body) {
   return "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+pid_t guard_of(const Process& run) {
+  const std::string pid = std::to_string(run.pid());
+  std::istringstream children(read_file("/proc/" + pid + "/task/" + pid + "/children"));
+  for (pid_t child = 0; children >> child;) {
+    if (read_file("/proc/" + std::to_string(child) + "/comm") == "td-run-guard\n") return child;
+  }
+  return 0;
+}
+
+void kill_with_its_guard(Process& run) {
+  const pid_t guard = guard_of(run);
+  ASSERT_GT(guard, 0);  // of pid 0 all of the test's own processes would get it
+  ::kill(guard, SIGKILL);
+  run.signal(SIGKILL);
+  ASSERT_EQ(run.wait(std::chrono::seconds(10)), 128 + SIGKILL);
 }
 
 }  // namespace tapdeck::lab

@@ -58,6 +58,11 @@ class Captured {
   std::string target_;
 };
 
+// The process that ends the command of this `tapdeck run`, and frees what it had in the kernel, when it dies; 0: none.
+[[nodiscard]] pid_t guard_of(const Process& run);
+// Both, so that the kernel keeps what the run had there.
+void kill_with_its_guard(Process& run);
+
 // "GET PATH" with Host origin.test that asks for the connection to be closed.
 [[nodiscard]] std::string get_request(const std::string& path, const std::string& more_headers = "");
 // A 200 with this body and its length.

@@ -142,8 +142,7 @@ TEST_F(Leftovers, TheNextRunRemovesWhatAKilledOneLeft) {
     Process killed(command("echo ready; sleep infinity"));
     ASSERT_TRUE(eventually(15s, [&] { return killed.out() == "ready\n"; })) << killed.err();
     EXPECT_NE(kernel_state(lab_, resident_), before_);
-    killed.signal(SIGKILL);
-    ASSERT_TRUE(killed.wait(5s));
+    kill_with_its_guard(killed);
   }
   EXPECT_EQ(run_to_end(command("true")).status, 0);
   expect_as_before();
@@ -155,8 +154,7 @@ TEST_F(Leftovers, CleanRemovesWhatAKilledRunLeft) {
     Process killed(seated({.lab = lab_}, {tapdeck_binary(), "run", "--sealed", "--state-dir", state, "--", "sh", "-c",
                                           "echo ready; sleep infinity"}));
     ASSERT_TRUE(eventually(15s, [&] { return killed.out() == "ready\n"; })) << killed.err();
-    killed.signal(SIGKILL);
-    ASSERT_TRUE(killed.wait(5s));
+    kill_with_its_guard(killed);
   }
   EXPECT_NE(kernel_state(lab_, resident_), before_);
   // What the command itself became ends a moment later, and its cgroup can go only then.

@@ -64,17 +64,10 @@ class Killed : public ::testing::TestWithParam<std::vector<std::string>> {
   void know() {
     family_ = numbers(run_->out());
     ASSERT_FALSE(family_.empty()) << run_->out();
-    guard_ = find_guard();
+    guard_ = guard_of(*run_);
     EXPECT_GT(guard_, 0);
     pins_ = read_file("/run/tapdeck/capture-" + std::to_string(run_->pid()) + "/kernel/pins");
     while (pins_.ends_with('\n')) pins_.pop_back();
-  }
-  [[nodiscard]] pid_t find_guard() const {
-    const std::string pid = std::to_string(run_->pid());
-    for (const pid_t child : numbers(read_file("/proc/" + pid + "/task/" + pid + "/children"))) {
-      if (read_file("/proc/" + std::to_string(child) + "/comm") == "td-run-guard\n") return child;
-    }
-    return 0;
   }
   // Of pid 0 all of the test's own processes would get it.
   void signal_guard(int number) const {
@@ -85,8 +78,7 @@ class Killed : public ::testing::TestWithParam<std::vector<std::string>> {
     ASSERT_EQ(run_->wait(10s), 128 + SIGKILL);
   }
   void kill_guard_and_run() {
-    signal_guard(SIGKILL);
-    kill_run();
+    kill_with_its_guard(*run_);
     ASSERT_TRUE(any_alive()) << "nothing to be ended by the next";
   }
   [[nodiscard]] bool any_alive() const { return std::ranges::any_of(family_, is_alive); }

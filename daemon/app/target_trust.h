@@ -1,8 +1,13 @@
-// Trust for all that runs in a cgroup: a binding for each mount namespace its processes live in, shared with other
-// cgroups that have processes there.
-// Not the binding itself (trust/bind.h). Thread: any; blocks for as long as the binder does.
+// TargetTrust: trust for all that runs in a cgroup, kept up as processes come and go: a binding for each mount
+// namespace they live in, shared with other cgroups that have processes there.
+//
+// Not the binding itself (trust/bind.h). Owner: a target. Thread: any, one at a time; blocks for as long as the binder
+// does.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,15 +18,42 @@ namespace tapdeck::app {
 
 using TrustBinder = trust::Binder;
 
-struct TargetTrust {
-  std::vector<std::unique_ptr<trust::SharedBindings::Share>> bindings;
-  std::string text;                  // "3 trust stores covered", and what else its clients need, for people
-  std::vector<std::string> skipped;  // stores left uncovered, "path: why"
-};
+class TargetTrust {
+ public:
+  using Clock = std::chrono::steady_clock;
 
-// Processes on the host's own mounts are left alone and mentioned in `text`, as is the last binding that failed.
-// At most 32 namespaces: a slice of hundreds of services is not what attach is for.
-[[nodiscard]] TargetTrust bind_cgroup_trust(const std::string& cgroup_path, trust::SharedBindings& shared,
-                                            const TrustBinder& bind);
+  // Binds into each mount namespace of the cgroup's processes that is not covered, or no longer: a process that is
+  // still being set up (a unit before its exec) may have replaced its mounts since. Those without processes are left.
+  // What failed is tried again after a minute; what was lost again, ever later. Processes on the host's own mounts are
+  // left alone and mentioned in text(). At most 32 namespaces, a slice of hundreds of services is not what attach is
+  // for, and at most `at_once` of them new ones.
+  void cover(const std::string& cgroup_path, trust::SharedBindings& shared, const TrustBinder& bind,
+             size_t at_once = kMaxNamespaces, Clock::time_point now = Clock::now());
+  // Undoes all; the last error.
+  Result<void> undo();
+  void clear() { *this = TargetTrust(); }
+
+  // "3 trust stores covered", and what else its clients need, for people.
+  [[nodiscard]] std::string text() const;
+  // Stores left uncovered, "path: why".
+  [[nodiscard]] std::vector<std::string> skipped() const;
+
+  static constexpr size_t kMaxNamespaces = 32;
+  static constexpr std::chrono::milliseconds kRetryFailed{60000};
+
+ private:
+  struct Bound {
+    std::unique_ptr<trust::SharedBindings::Share> share;  // null: it failed
+    std::string trouble;
+    std::chrono::milliseconds pause{0};
+    Clock::time_point not_before{};
+    [[nodiscard]] bool covers(pid_t pid) const;
+  };
+  static void bind_one(Bound& bound, pid_t pid, trust::SharedBindings& shared, const TrustBinder& bind,
+                       Clock::time_point now);
+
+  std::map<uint64_t, Bound> bound_;  // by inode of the namespace
+  bool on_host_ = false;             // some process is
+};
 
 }  // namespace tapdeck::app

@@ -29,10 +29,7 @@ class CgroupTrust : public testing::Test {
     ASSERT_EQ(::mkdir((path_ + "/below").c_str(), 0755), 0);
   }
   void TearDown() override {
-    for (const pid_t pid : pids_) {
-      ::kill(pid, SIGKILL);
-      ::waitpid(pid, nullptr, 0);
-    }
+    for (const pid_t pid : pids_) end(pid);
     if (path_.empty()) return;
     ::rmdir((path_ + "/below").c_str());
     ::rmdir(path_.c_str());
@@ -59,6 +56,27 @@ class CgroupTrust : public testing::Test {
     pids_.push_back(pid);
     return pid;
   }
+  static void end(pid_t pid) {
+    if (::kill(pid, SIGKILL) == 0) ::waitpid(pid, nullptr, 0);
+  }
+  [[nodiscard]] TrustBinder binder() const {
+    return [this](int who) {
+      trust::BindOptions options;
+      options.run_dir = run_dir_.path();
+      options.ca = {trust::kOurPem, trust::kOurHash};
+      options.scan.python_roots = {"/nonexistent"};
+      return trust::bind_into(who, options);
+    };
+  }
+  static bool is_covered(pid_t pid) {
+    return TestDirectory::read_file("/proc/" + std::to_string(pid) + "/mountinfo").contains("tapdeck-trust");
+  }
+  static void unmount_all_in(pid_t pid) {
+    const std::string command = "nsenter -t " + std::to_string(pid) +
+                                " -m sh -c 'grep tapdeck-trust /proc/self/mountinfo | cut -d\" \" -f5 | xargs umount'";
+    EXPECT_EQ(std::system(command.c_str()), 0);
+  }
+  const TestDirectory run_dir_;
   trust::SharedBindings shared_;
   std::string path_;
   std::vector<pid_t> pids_;
@@ -69,44 +87,62 @@ TEST_F(CgroupTrust, BindsOncePerMountNamespaceAndNeverTheHosts) {
   const pid_t one = process_in(path_, Mounts::Own);
   const pid_t two = process_in(path_ + "/below", Mounts::Own);
   std::vector<pid_t> asked;
-  const TargetTrust trust = bind_cgroup_trust(path_, shared_, [&](int pid) -> Result<std::unique_ptr<trust::Binding>> {
+  TargetTrust trust;
+  const auto hangs = [&](int pid) -> Result<std::unique_ptr<trust::Binding>> {
     asked.push_back(pid);
     return fail(Code::Timeout, "the file system hangs");
-  });
+  };
+  const auto now = TargetTrust::Clock::now();
+  trust.cover(path_, shared_, hangs, TargetTrust::kMaxNamespaces, now);
   EXPECT_THAT(asked, testing::UnorderedElementsAre(one, two));
-  EXPECT_THAT(trust.text, testing::StartsWith("0 trust stores covered; it uses the host's files"));
-  EXPECT_THAT(trust.text, testing::HasSubstr("the file system hangs"));
+  EXPECT_THAT(trust.text(), testing::StartsWith("0 trust stores covered; it uses the host's files"));
+  EXPECT_THAT(trust.text(), testing::HasSubstr("the file system hangs"));
+  trust.cover(path_, shared_, hangs, TargetTrust::kMaxNamespaces, now + TargetTrust::kRetryFailed / 2);
+  EXPECT_EQ(asked.size(), 2U) << "each try may hold everybody up";
+  trust.cover(path_, shared_, hangs, 1, now + TargetTrust::kRetryFailed);
+  EXPECT_EQ(asked.size(), 3U) << "one at a time was asked for";
+}
+
+// A unit that the manager still sets up has its own namespace already, and is given another root there later.
+TEST_F(CgroupTrust, WhatAProcessLostAndWhatCameLaterIsCoveredAtTheNextLook) {
+  const pid_t first = process_in(path_, Mounts::Own);
+  TargetTrust trust;
+  trust.cover(path_, shared_, binder());
+  ASSERT_TRUE(is_covered(first));
+  const std::string covered = trust.text();
+  unmount_all_in(first);
+  ASSERT_FALSE(is_covered(first));
+  const pid_t second = process_in(path_ + "/below", Mounts::Own);
+  const auto later = TargetTrust::Clock::now() + std::chrono::seconds(1);
+  trust.cover(path_, shared_, binder(), TargetTrust::kMaxNamespaces, later);
+  EXPECT_TRUE(is_covered(first));
+  EXPECT_TRUE(is_covered(second));
+  EXPECT_NE(trust.text(), covered) << "twice as many";
+  end(second);
+  trust.cover(path_, shared_, binder(), TargetTrust::kMaxNamespaces, later);
+  EXPECT_EQ(trust.text(), covered);
+  EXPECT_TRUE(trust.undo());
+  EXPECT_FALSE(is_covered(first));
 }
 
 TEST_F(CgroupTrust, ACgroupAndTheOneAboveItComeOffInEitherOrder) {
   const pid_t pid = process_in(path_ + "/below", Mounts::Own);
-  const TestDirectory run_dir;
-  const auto bind = [&](int who) {
-    trust::BindOptions options;
-    options.run_dir = run_dir.path();
-    options.ca = {trust::kOurPem, trust::kOurHash};
-    options.scan.python_roots = {"/nonexistent"};
-    return trust::bind_into(who, options);
-  };
-  const auto is_covered = [&] {
-    const std::string mounts = TestDirectory::read_file("/proc/" + std::to_string(pid) + "/mountinfo");
-    return mounts.find("tapdeck-trust") != std::string::npos;
-  };
   for (const bool above_first : {true, false}) {
-    TargetTrust above = bind_cgroup_trust(path_, shared_, bind);
-    TargetTrust below = bind_cgroup_trust(path_ + "/below", shared_, bind);
-    EXPECT_EQ(above.text, below.text);
-    ASSERT_EQ(above.bindings.size(), 1U);
-    ASSERT_EQ(below.bindings.size(), 1U);
-    EXPECT_TRUE((above_first ? above : below).bindings[0]->undo());
-    EXPECT_TRUE(is_covered()) << "for the one that is left";
-    EXPECT_TRUE((above_first ? below : above).bindings[0]->undo());
-    EXPECT_FALSE(is_covered());
+    TargetTrust above, below;
+    above.cover(path_, shared_, binder());
+    below.cover(path_ + "/below", shared_, binder());
+    EXPECT_EQ(above.text(), below.text());
+    EXPECT_TRUE((above_first ? above : below).undo());
+    EXPECT_TRUE(is_covered(pid)) << "for the one that is left";
+    EXPECT_TRUE((above_first ? below : above).undo());
+    EXPECT_FALSE(is_covered(pid));
   }
 }
 
 TEST_F(CgroupTrust, AnEmptyCgroupNeedsNothing) {
-  EXPECT_EQ(bind_cgroup_trust(path_, shared_, nullptr).text, "0 trust stores covered");
+  TargetTrust trust;
+  trust.cover(path_, shared_, nullptr);
+  EXPECT_EQ(trust.text(), "0 trust stores covered");
 }
 
 }  // namespace

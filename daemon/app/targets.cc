@@ -19,6 +19,8 @@
 namespace tapdeck::app {
 namespace {
 
+constexpr const char* kNoTrust = "none: its clients must trust the CA themselves ('tapdeck ca show')";
+
 // Names become labels of metrics: what a target is called that was given none is one that --name would take. A long one
 // is cut to its end, behind eight digits that tell it from others with that end.
 void name_it(TargetSettings& settings) {
@@ -204,10 +206,7 @@ Result<void> TargetRegistry::detach(const std::string& target) {
   const std::lock_guard lock(work_mutex_);
   TRY(entry, entry_of(target));
   TRY_VOID(backend_.detach(entry->id));
-  Result<void> undone;
-  for (const auto& binding : entry->bindings) {
-    if (auto one = binding->undo(); !one) undone = std::move(one);
-  }
+  Result<void> undone = entry->trust ? entry->trust->undo() : Result<void>{};
   entries_.erase(entry->id);
   tell_uncaptured();
   TRY_VOID(save());
@@ -265,8 +264,10 @@ TargetStatus TargetRegistry::status_of(const Entry& entry) {
     status.captured = interface.empty() ? entry.resolved.cgroup_path : "interface " + interface;
   }
   status.attached_at_ms = entry.attached_at_ms;
-  status.trust = entry.trust;
-  status.trust_skipped = entry.trust_skipped;
+  if (entry.state == TargetStatus::State::Attached) {
+    status.trust = entry.trust ? entry.trust->text() : kNoTrust;
+    if (entry.trust) status.trust_skipped = entry.trust->skipped();
+  }
   status.gaps = entry.gaps;
   status.gap_total = entry.gap_total;
   if (entry.ever_attached) status.uncaptured = backend_.uncaptured(entry.id);

@@ -4,7 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
-#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,13 +29,12 @@ struct TargetRegistry::Entry {
   std::map<std::string, uint64_t> uncaptured_before;  // counted in its slot before it was there
   UniqueFd pid_fd;                                    // readable when resolved.pid ended
   int64_t attached_at_ms = 0;
-  std::vector<std::unique_ptr<trust::SharedBindings::Share>> bindings;
-  std::string trust;
-  std::vector<std::string> trust_skipped;
+  std::optional<TargetTrust> trust;  // none: not our business
   uint64_t gaps = 0;
   std::chrono::milliseconds gap_total{0};
   std::chrono::steady_clock::time_point next_look{};
-  std::chrono::milliseconds pause{0};
+  std::chrono::milliseconds pause{0};    // between looks while it waits
+  std::chrono::milliseconds routine{0};  // and while it is attached: short at first, while its processes are set up
 
   // The process stands for the target: when it ends, the target is gone or another one.
   [[nodiscard]] bool follows_pid() const {

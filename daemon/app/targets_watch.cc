@@ -25,6 +25,8 @@ using std::chrono::milliseconds;
 
 // Attached targets are looked at this often even without an event (an interface has none).
 constexpr milliseconds kRoutineLook{1000};
+// New mount namespaces of a target that a look covers: a slice may make them by the dozen, and others wait meanwhile.
+constexpr size_t kBindingsALook = 4;
 
 int64_t unix_ms() {
   return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -118,19 +120,17 @@ Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& re
   const uint64_t inode = inode_of(resolved.cgroup_path);
   const bool moved =
       !entry.ever_attached || resolved.cgroup_path != entry.resolved.cgroup_path || inode != entry.cgroup_inode;
-  const bool other_process = entry.bindings.empty() || resolved.pid != entry.resolved.pid;
-  if (other_process) entry.bindings.clear();
   entry.resolved = resolved;
   // A recorded client that meets our certificate untrusting breaks; one that is captured a moment later is a counted
   // gap. Where nothing may pass uncaptured it is the other way round.
   const bool capture_first = entry.settings.sealed || entry.settings.mode == Mode::Replay;
-  if (!capture_first && other_process) bind_trust(entry);
+  if (!capture_first) bind_trust(entry);
   if (auto attached = backend_.attach(entry.id, entry.settings, resolved, why); !attached) {
     if (was_attached && !moved) return attached;  // what is refused changes nothing
     lose(entry, attached.error());
     return attached;
   }
-  if (capture_first && other_process) bind_trust(entry);
+  if (capture_first) bind_trust(entry);
   const bool again = entry.state != TargetStatus::State::Attached && entry.ever_attached;
   if (again && moved) count_gap(entry);
   entry.pid_fd = UniqueFd(entry.follows_pid() ? static_cast<int>(::syscall(SYS_pidfd_open, resolved.pid, 0)) : -1);
@@ -143,7 +143,8 @@ Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& re
   entry.unknown = false;
   entry.said.clear();
   entry.attached_at_ms = unix_ms();
-  entry.next_look = Clock::now() + kRoutineLook;
+  entry.routine = options_.first_look;
+  entry.next_look = Clock::now() + entry.routine;
   watch_parent(entry);
   tell_uncaptured();
   return {};
@@ -159,14 +160,9 @@ void TargetRegistry::count_gap(Entry& entry) {
 }
 
 void TargetRegistry::bind_trust(Entry& entry) {
-  if (!options_.bind_trust || entry.settings.spec.kind == TargetKind::Interface) {
-    entry.trust = "none: its clients must trust the CA themselves ('tapdeck ca show')";
-    return;
-  }
-  TargetTrust trust = bind_cgroup_trust(entry.resolved.cgroup_path, shared_bindings_, options_.bind_trust);
-  entry.bindings = std::move(trust.bindings);
-  entry.trust = std::move(trust.text);
-  entry.trust_skipped = std::move(trust.skipped);
+  if (!options_.bind_trust || entry.settings.spec.kind == TargetKind::Interface) return;
+  if (!entry.trust) entry.trust.emplace();
+  entry.trust->cover(entry.resolved.cgroup_path, shared_bindings_, options_.bind_trust);
 }
 
 void TargetRegistry::lose(Entry& entry, const Error& why) {
@@ -176,9 +172,7 @@ void TargetRegistry::lose(Entry& entry, const Error& why) {
   entry.unknown = why.code == Code::Timeout && entry.settings.spec.kind == TargetKind::Container;
   entry.attached_at_ms = 0;
   entry.pid_fd.reset();
-  entry.bindings.clear();
-  entry.trust.clear();
-  entry.trust_skipped.clear();
+  entry.trust.reset();
   entry.pause = options_.first_look;
   entry.next_look = Clock::now() + entry.pause;
 }
@@ -193,8 +187,11 @@ void TargetRegistry::end(Entry& entry) {
 bool TargetRegistry::needs_resolving(Entry& entry) {
   if (entry.state == TargetStatus::State::Failed) return false;
   if (entry.state == TargetStatus::State::Waiting) return true;
-  entry.next_look = Clock::now() + kRoutineLook;
+  entry.next_look = Clock::now() + entry.routine;
   if (entry.is_there()) {
+    if (entry.trust) {
+      entry.trust->cover(entry.resolved.cgroup_path, shared_bindings_, options_.bind_trust, kBindingsALook);
+    }
     if (!entry.detail.empty() && backend_.update(entry.id, entry.settings)) entry.detail.clear();
     return false;
   }
@@ -263,7 +260,9 @@ void TargetRegistry::look_at(uint32_t id) {
     const auto it = entries_.find(id);
     if (it == entries_.end()) return;
     const bool has_to = needs_resolving(*it->second);
-    is_attached = it->second->state == TargetStatus::State::Attached;
+    // Not at every one of the quick looks of the begin: it reads whole sessions.
+    is_attached = it->second->state == TargetStatus::State::Attached && it->second->routine == kRoutineLook;
+    it->second->routine = std::min(it->second->routine * 2, kRoutineLook);
     if (!has_to && !is_attached) return;
     if (has_to && it->second->is_asked_for()) {
       it->second->next_look = Clock::now();

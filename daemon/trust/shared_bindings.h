@@ -33,6 +33,7 @@ class SharedBindings {
     ~Share();
 
     [[nodiscard]] const BindReport& report() const { return held_->binding->report(); }
+    [[nodiscard]] bool covers(int pid) const { return held_->binding->covers(pid); }
     // Leaves. The last one's errors are those of Binding::undo; a second call does nothing.
     Result<void> undo();
 

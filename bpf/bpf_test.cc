@@ -52,6 +52,10 @@ TEST(Skeletons, OpenWithoutPrivileges) {
 enum class Policy { Inactive, Open, Closed, Sealed };
 enum class Lease { Valid, Past };
 enum class Listener { Yes, No };
+enum class Steered { Yes, No };
+// What of the destination 198.18.2.2 or fd00:2::2, port 443, is this host's: the address, a socket that listens on
+// every address, or both.
+enum class Host { None, Address, Socket, Service };
 
 struct Case {
   const char* description;
@@ -63,6 +67,8 @@ struct Case {
   int verdict = kPass;
   uint32_t mark_out = 0;
   std::vector<uint32_t> counted = {};  // exactly these counters are 1 afterwards
+  Host host = Host::None;
+  Steered steered = Steered::Yes;
 };
 
 PacketBuilder eth(uint16_t type) {
@@ -115,6 +121,25 @@ class TcProgramRun : public testing::Test {
     return fd;
   }
 
+  static int listen_everywhere() {
+    const int fd = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in6 any{};
+    any.sin6_family = AF_INET6;
+    any.sin6_port = htons(443);
+    EXPECT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&any), sizeof(any)), 0);
+    EXPECT_EQ(::listen(fd, 8), 0);
+    return fd;
+  }
+
+  static void put_host_addresses(tapdeck_tc* tc) {
+    for (const char* text : {"::ffff:198.18.2.2", "fd00:2::2"}) {
+      tapdeck_address address{};
+      ::inet_pton(AF_INET6, text, address.bytes);
+      const uint32_t yes = 1;
+      ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(tc->maps.host_addresses), &address, &yes, BPF_ANY), 0);
+    }
+  }
+
   static tapdeck_tc* load(const Case& one) {
     tapdeck_tc* tc = tapdeck_tc__open();
     if (tc == nullptr) return nullptr;
@@ -128,6 +153,7 @@ class TcProgramRun : public testing::Test {
     target.active = one.policy != Policy::Inactive;
     target.closed = one.policy == Policy::Closed || one.policy == Policy::Sealed;
     target.sealed = one.policy == Policy::Sealed;
+    target.unsteered = one.steered == Steered::No;
     bpf_map_update_elem(bpf_map__fd(tc->maps.control), &zero, &control, BPF_ANY);
     bpf_map_update_elem(bpf_map__fd(tc->maps.targets), &kSlot, &target, BPF_ANY);
     return tc;
@@ -176,10 +202,13 @@ class TcProgramRun : public testing::Test {
     tapdeck_tc* tc = load(one);
     ASSERT_NE(tc, nullptr) << std::strerror(errno);
     if (one.listener == Listener::Yes) put_listeners(tc, listener);
+    if (one.host == Host::Address || one.host == Host::Service) put_host_addresses(tc);
+    const int service = one.host == Host::Socket || one.host == Host::Service ? listen_everywhere() : -1;
     test_run(tc, one);
     expect_counters(tc, one.counted);
     tapdeck_tc__destroy(tc);
     ::close(listener);
+    ::close(service);
   }
 };
 
@@ -253,6 +282,16 @@ TEST_F(TcProgramRun, Table) {
        .policy = Policy::Sealed,
        .verdict = kDrop,
        .counted = {TAPDECK_QUIC, TAPDECK_REFUSED_SEALED, TAPDECK_REFUSED_SEALED_UDP}},
+      {.description = "QUIC, lease past: passes as TCP does",
+       .packet = udp4(443),
+       .lease = Lease::Past,
+       .counted = {TAPDECK_LEASE}},
+      {.description = "QUIC, lease past, closed",
+       .packet = udp4(443),
+       .policy = Policy::Closed,
+       .lease = Lease::Past,
+       .verdict = kDrop,
+       .counted = {TAPDECK_QUIC}},
       {.description = "ping",
        .packet = eth(kIp4).ip4("198.18.1.2", "198.18.2.2", IPPROTO_ICMP).icmp(8),
        .counted = {TAPDECK_OTHER}},
@@ -281,6 +320,54 @@ TEST_F(TcProgramRun, Table) {
       {.description = "TCP to a link-local address",
        .packet = eth(kIp6).ip6("fe80::2", "fe80::1", IPPROTO_TCP).tcp(40000, 443, kSyn),
        .counted = {TAPDECK_BOUND_DEVICE}},
+      {.description = "a service of this host",
+       .packet = tcp4(kSyn),
+       .counted = {TAPDECK_TO_HOST},
+       .host = Host::Service},
+      {.description = "the same over IPv6",
+       .packet = v6(IPPROTO_TCP).tcp(40000, 443, kSyn),
+       .counted = {TAPDECK_TO_HOST},
+       .host = Host::Service},
+      {.description = "the same, closed, without a daemon",
+       .packet = tcp4(kSyn),
+       .policy = Policy::Closed,
+       .lease = Lease::Past,
+       .counted = {TAPDECK_TO_HOST},
+       .host = Host::Service},
+      {.description = "the same, sealed",
+       .packet = tcp4(kSyn),
+       .policy = Policy::Sealed,
+       .verdict = kDrop,
+       .counted = {TAPDECK_TO_HOST, TAPDECK_REFUSED_SEALED},
+       .host = Host::Service},
+      {.description = "an address of this host where nobody listens: a port it forwards",
+       .packet = tcp4(kSyn),
+       .counted = kWouldCapture,
+       .host = Host::Address},
+      {.description = "elsewhere, to a port that somebody here listens on",
+       .packet = tcp4(kSyn),
+       .counted = kWouldCapture,
+       .host = Host::Socket},
+      {.description = "marked packets go elsewhere: passes",
+       .packet = tcp4(kSyn),
+       .counted = {TAPDECK_NO_LISTENER},
+       .steered = Steered::No},
+      {.description = "the same, closed",
+       .packet = tcp4(kSyn),
+       .policy = Policy::Closed,
+       .verdict = kDrop,
+       .counted = {TAPDECK_NO_LISTENER, TAPDECK_REFUSED_NO_LISTENER},
+       .steered = Steered::No},
+      {.description = "QUIC, where marked packets go elsewhere: passes as TCP does",
+       .packet = udp4(443),
+       .counted = {TAPDECK_NO_LISTENER},
+       .steered = Steered::No},
+      {.description = "the same, closed",
+       .packet = udp4(443),
+       .policy = Policy::Closed,
+       .verdict = kDrop,
+       .counted = {TAPDECK_QUIC},
+       .steered = Steered::No},
       {.description = "IPv4 header length below 20",
        .packet = eth(kIp4).ip4("198.18.1.2", "198.18.2.2", 6, 0xfe).cut(60)},
       {.description = "truncated TCP header", .packet = tcp4(kSyn).cut(40)},
@@ -290,7 +377,9 @@ TEST_F(TcProgramRun, Table) {
 }
 
 // Packets of a flow we accepted carry the steering mark; those of another local socket are left alone.
-void established_flow(uint32_t listener_mark, int verdict, uint32_t mark_out) {
+void established_flow(uint32_t listener_mark, int verdict, uint32_t mark_out,
+                      const tapdeck_target& target = {
+                          .active = 1, .closed = 0, .sealed = 0, .refuses = 0, .unsteered = 0}) {
   std::thread([&] {
     ASSERT_EQ(::unshare(CLONE_NEWNET), 0);
     ifreq request{};
@@ -317,8 +406,6 @@ void established_flow(uint32_t listener_mark, int verdict, uint32_t mark_out) {
     tc->rodata->target_slot = kSlot;
     tc->rodata->own_mark = kMark;
     ASSERT_EQ(tapdeck_tc__load(tc), 0);
-    tapdeck_target target{};
-    target.active = 1;
     ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(tc->maps.targets), &kSlot, &target, BPF_ANY), 0);
     const auto packet = PacketBuilder()
                             .eth(kIp4)
@@ -341,6 +428,11 @@ void established_flow(uint32_t listener_mark, int verdict, uint32_t mark_out) {
 
 TEST_F(TcProgramRun, PacketOfAFlowWeAcceptedIsSteered) {
   established_flow(kMark, kOurs, kMark + 1);
+}
+
+TEST_F(TcProgramRun, PacketOfAFlowWeAcceptedPassesWhereItCannotBeSteeredAndIsDroppedWhenClosed) {
+  established_flow(kMark, kPass, 0, {.active = 1, .closed = 0, .sealed = 0, .refuses = 0, .unsteered = 1});
+  established_flow(kMark, kDrop, 0, {.active = 1, .closed = 1, .sealed = 0, .refuses = 0, .unsteered = 1});
 }
 
 TEST_F(TcProgramRun, PacketOfAnotherLocalSocketIsLeftAlone) {

@@ -81,12 +81,15 @@ static __always_inline int is_link_local(const struct destination* d) {
   return !d->v4 && (d->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
 }
 
-/* Inner targets run before outer ones: is this already where an inner target sent the socket? */
+/* Inner targets run before outer ones: is this already where an inner target sent the socket? If not, what was noted of
+ * an earlier connect of the same socket is forgotten: this time it may go where it wants to. */
 static __always_inline int already_rewritten(struct bpf_sock* sk, const struct destination* d) {
   struct tapdeck_socket* state = bpf_sk_storage_get(&sockets, sk, 0, 0);
 
-  return state && state->rewritten && state->key.listener_port == d->port &&
-         !__builtin_memcmp(state->key.listener, d->word, sizeof(d->word));
+  if (!state || !state->rewritten) return 0;
+  if (state->key.listener_port == d->port && !__builtin_memcmp(state->key.listener, d->word, sizeof(d->word))) return 1;
+  state->rewritten = 0;
+  return 0;
 }
 
 static __always_inline void note_caller(struct tapdeck_socket* state) {
@@ -113,6 +116,11 @@ static __always_inline int say_no(int error) {
 static __always_inline int refuse(__u32 why) {
   count_one(target_slot, why);
   return say_no(ECONNREFUSED);
+}
+
+/* Nobody is there to capture for it, and then it passes. */
+static __always_inline int is_lapsed(const struct tapdeck_target* t) {
+  return !t->sealed && !t->closed && !lease_is_valid();
 }
 
 /* A flow that cannot be captured: passes from an open target, is refused to a closed one. */

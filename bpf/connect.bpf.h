@@ -63,8 +63,8 @@ static __always_inline int on_connect(struct bpf_sock_addr* ctx, const struct de
   if (ctx->type != SOCK_STREAM || (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_MPTCP_NUMBER))
     return ctx->protocol == IPPROTO_UDP ? on_connect_udp(ctx, t, d, cookie, listener, port_be, rewrite)
                                         : not_tcp(ctx, t, d, cookie);
+  if (already_rewritten(sk, d)) return 1;
   if (is_loopback(d)) {
-    if (already_rewritten(sk, d)) return 1;
     if (is_own_listener(d, cookie)) return refuse(TAPDECK_REFUSED_LOOP);
     return t->sealed && d->port == 53 ? refuse_sealed(d, TAPDECK_DNS, IPPROTO_TCP, cookie) : 1;
   }

@@ -11,13 +11,6 @@
 #include "cgroup_state.bpf.h"
 #include "not_tcp.bpf.h"
 
-/* A UDP socket may connect again and again: this time it goes where it wants to. */
-static __always_inline void forget_discard(struct bpf_sock* sk) {
-  struct tapdeck_socket* state = bpf_sk_storage_get(&sockets, sk, 0, 0);
-
-  if (state) state->rewritten = 0;
-}
-
 /* Would the namespace have a source address? The daemon looks at the default route, and at addresses where there is
  * none: a destination on a link is then never called unreachable. */
 static __always_inline int has_source(const struct tapdeck_netns* ns, const struct destination* d) {
@@ -57,7 +50,10 @@ static __always_inline int on_connect_udp(struct bpf_sock_addr* ctx, const struc
   struct tapdeck_netns* ns;
 
   if (!sk || already_rewritten(sk, d)) return 1;
-  forget_discard(sk);
+  if (reason == TAPDECK_QUIC && is_lapsed(t)) {
+    count_one(target_slot, TAPDECK_LEASE);
+    return 1;
+  }
   if (is_loopback(d) || !(reason == TAPDECK_QUIC || (t->sealed && reason != TAPDECK_DNS)))
     return !t->sealed && is_address_probe(d->port) ? 1 : not_tcp(ctx, t, d, cookie);
   ns = bpf_map_lookup_elem(&netns_listeners, &cookie);

@@ -2,8 +2,8 @@
 /*
  * maps.bpf.h: the maps that all programs share, one line of purpose, who writes, who reads. Each target has its own
  * copy of the programs (its slot is a constant in them); the daemon makes them share these maps with bpf_map__reuse_fd.
- * Maps of one path stand beside its programs: flows and sockets in cgroup_state.bpf.h, tc_listeners and seen in
- * tc.bpf.c, captured_cgroups, marks and told in escape.bpf.c.
+ * Maps of one path stand beside its programs: flows and sockets in cgroup_state.bpf.h, tc_listeners, seen and
+ * host_addresses in tc.bpf.c, captured_cgroups, marks and told in escape.bpf.c.
  */
 #ifndef TAPDECK_MAPS_BPF_H
 #define TAPDECK_MAPS_BPF_H

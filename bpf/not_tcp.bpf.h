@@ -26,7 +26,7 @@ static __always_inline int not_tcp(struct bpf_sock_addr* ctx, const struct tapde
   if (!state || !state->counted) count_one(target_slot, reason);
   if (state) state->counted = 1;
   if (t->sealed) return refuse_sealed(d, reason, ctx->protocol, cookie);
-  return reason == TAPDECK_QUIC ? say_no(ECONNREFUSED) : 1;
+  return reason == TAPDECK_QUIC && !is_lapsed(t) ? say_no(ECONNREFUSED) : 1;
 }
 
 /* Our own sockets pass, by their mark. Of a sealed target that is not enough: whoever may set marks could leave it, a

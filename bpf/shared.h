@@ -20,7 +20,7 @@
 #define TAPDECK_MAX_REFUSED 65536 /* destinations refused as recorded, all targets */
 #define TAPDECK_DISCARD_PORT 1    /* UDP, on loopback: nobody listens there, so that the kernel itself says "refused" */
 
-/* Index into tapdeck_counters. The first twelve are the reasons of daemon/kernel/capture.h, enum Uncaptured. */
+/* Index into tapdeck_counters. The first thirteen are the reasons of daemon/kernel/capture.h, enum Uncaptured. */
 enum tapdeck_count {
   TAPDECK_UDP,
   TAPDECK_DNS,
@@ -34,6 +34,7 @@ enum tapdeck_count {
   TAPDECK_PRE_EXISTING,
   TAPDECK_FRAGMENT,
   TAPDECK_LEFT_CGROUP, /* processes, not flows */
+  TAPDECK_TO_HOST,     /* tc path: to a service of this host itself */
   TAPDECK_REASONS,
   TAPDECK_CAPTURED = TAPDECK_REASONS,
   TAPDECK_REFUSED_SEALED, /* all of them; those that are not TCP also count as one of the last three */
@@ -67,7 +68,8 @@ struct tapdeck_target {
   __u32 active;
   __u32 closed; /* refuse, rather than pass, what cannot be captured; set for every sealed target */
   __u32 sealed;
-  __u32 refuses; /* it has entries in `refused` */
+  __u32 refuses;   /* it has entries in `refused` */
+  __u32 unsteered; /* tc path: routing rules do not do what marked packets need */
 };
 
 /* A destination whose recordings all say that nothing listened there. */
@@ -165,6 +167,11 @@ struct tapdeck_tuple {
   __u16 source_port;
   __u16 destination_port;
   __u32 protocol;
+};
+
+/* An address of this host, as everywhere here. */
+struct tapdeck_address {
+  __u8 bytes[16];
 };
 
 enum tapdeck_seen {

@@ -4,6 +4,8 @@
  * and every later packet of the flow get the steering mark, which a policy route delivers locally. No netfilter. When
  * the daemon dies its listeners leave the sockmap, and flows of open targets pass untouched. Kernel 5.15 and newer.
  *
+ * It is for what this host routes: a connection to a service of the host itself is none of ours.
+ *
  * Verdicts: TC_ACT_UNSPEC = untouched, on to the next filter; TC_ACT_OK = ours; TC_ACT_SHOT = dropped.
  */
 #include <linux/bpf.h>
@@ -43,7 +45,25 @@ struct {
   __type(value, __u32);
 } seen SEC(".maps");
 
-static __always_inline int steer(struct __sk_buff* skb) {
+/* Addresses of this host, without loopback. Daemon writes: no helper tells them from what nobody has a route to. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 16384);
+  __type(key, struct tapdeck_address);
+  __type(value, __u32);
+} host_addresses SEC(".maps");
+
+static __always_inline int is_to_host(const struct packet* p) {
+  struct tapdeck_address to;
+
+  __builtin_memcpy(to.bytes, p->tuple.destination, sizeof(to.bytes));
+  return bpf_map_lookup_elem(&host_addresses, &to) != 0;
+}
+
+/* Of a flow that is ours; unsteered, its packets would reach the origin, which knows nothing of it. */
+static __always_inline int steer(struct __sk_buff* skb, const struct tapdeck_target* t, const struct packet* p) {
+  if (t->unsteered) return t->closed && !is_to_host(p) ? TC_ACT_SHOT : PASS;
   skb->mark = own_mark + 1;
   return TC_ACT_OK;
 }
@@ -74,9 +94,12 @@ static __always_inline int uncaptured(const struct tapdeck_target* t, const stru
   return TC_ACT_SHOT;
 }
 
-enum owner { NOBODY, OURS, LOCAL };
+enum owner { NOBODY, OURS, LOCAL, SERVICE };
 
-/* Whose is this tuple already: a flow we captured, another socket of this host, or nobody's? */
+/*
+ * Whose is this tuple already: a flow we captured, another socket of this host, one that listens here, or nobody's?
+ * What listens on every address is meant only by packets to the host's own.
+ */
 static __always_inline enum owner owner_of(struct __sk_buff* skb, const struct packet* p) {
   struct bpf_sock_tuple tuple = {};
   struct bpf_sock *sk, *full;
@@ -103,7 +126,9 @@ static __always_inline enum owner owner_of(struct __sk_buff* skb, const struct p
      * inet_ehash_insert), while TIME_WAIT challenges it, is reset by the client, and the SYN sent again is captured.
      */
     owner = OURS;
-  } else if (sk->state != BPF_TCP_LISTEN) {
+  } else if (sk->state == BPF_TCP_LISTEN) {
+    if (is_to_host(p)) owner = SERVICE;
+  } else {
     full = bpf_sk_fullsock(sk);
     owner = full && full->mark == own_mark ? OURS : LOCAL; /* accepted sockets inherit the listener's mark */
   }
@@ -130,7 +155,7 @@ static __always_inline int capture(struct __sk_buff* skb, const struct tapdeck_t
     return fall_back(t, TAPDECK_NO_LISTENER, TAPDECK_REFUSED_NO_LISTENER);
   }
   count_one(target_slot, TAPDECK_CAPTURED);
-  return steer(skb);
+  return steer(skb, t, p);
 }
 
 static __always_inline int on_tcp(struct __sk_buff* skb, const struct tapdeck_target* t, const struct packet* p) {
@@ -138,10 +163,12 @@ static __always_inline int on_tcp(struct __sk_buff* skb, const struct tapdeck_ta
   __u32 inbound = TAPDECK_SEEN_INBOUND;
   __u32* known;
 
-  if (owner == OURS) return steer(skb);
+  if (owner == OURS) return steer(skb, t, p);
   if (owner == LOCAL) return PASS;
+  if (owner == SERVICE) return uncaptured(t, p, TAPDECK_TO_HOST);
   if (p->syn && !p->ack) {
     if (!lease_is_valid()) return fall_back(t, TAPDECK_LEASE, TAPDECK_REFUSED_LEASE);
+    if (t->unsteered) return fall_back(t, TAPDECK_NO_LISTENER, TAPDECK_REFUSED_NO_LISTENER);
     return capture(skb, t, p);
   }
   if (p->rst) return PASS;
@@ -179,7 +206,10 @@ static __always_inline int on_udp(struct __sk_buff* skb, const struct tapdeck_ta
   if (PORTS_OF_DHCP(port)) /* the client's own address; never leaves the link */
     return PASS;
   if (port != 443) return uncaptured(t, p, port == 53 ? TAPDECK_DNS : TAPDECK_UDP);
-  if (uncaptured(t, p, TAPDECK_QUIC) != PASS || !is_forwarded(skb, p)) return TC_ACT_SHOT;
+  /* Where TCP passes, there is nothing to fall back to. */
+  if (!t->closed && !lease_is_valid()) return uncaptured(t, p, TAPDECK_LEASE);
+  if (!t->closed && t->unsteered) return uncaptured(t, p, TAPDECK_NO_LISTENER);
+  if (uncaptured(t, p, TAPDECK_QUIC) != PASS || t->unsteered || !is_forwarded(skb, p)) return TC_ACT_SHOT;
   skb->mark = own_mark + 2; /* a policy rule prohibits it: clients hear so and fall back to TCP at once */
   return TC_ACT_OK;
 }

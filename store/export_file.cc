@@ -32,8 +32,14 @@ Result<ExportWriter> ExportWriter::create(const std::string& path) {
   return writer;
 }
 
+Result<ExportWriter> ExportWriter::into(UniqueFd file) {
+  ExportWriter writer({}, std::move(file));
+  TRY_VOID(writer.put(std::string(kMagic) + kVersion));
+  return writer;
+}
+
 ExportWriter::~ExportWriter() {
-  if (fd_) ::unlink(path_.c_str());
+  if (fd_ && !path_.empty()) ::unlink(path_.c_str());
 }
 
 Result<void> ExportWriter::put(std::string_view bytes) {
@@ -47,7 +53,7 @@ Result<void> ExportWriter::flush() {
   while (!left.empty()) {
     const ssize_t n = ::write(fd_.get(), left.data(), left.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail_errno(errno, "write " + path_, Origin::Store);
+    if (n < 0) return fail_errno(errno, "write " + (path_.empty() ? "the export" : path_), Origin::Store);
     left.remove_prefix(static_cast<size_t>(n));
   }
   buffer_.clear();
@@ -64,7 +70,7 @@ Result<void> ExportWriter::frame(Frame type, std::string_view payload) {
 Result<void> ExportWriter::finish() {
   buffer_ += text_of(sha_.finish());
   TRY_VOID(flush());
-  if (::fsync(fd_.get()) != 0) return fail_errno(errno, "sync " + path_, Origin::Store);
+  if (!path_.empty() && ::fsync(fd_.get()) != 0) return fail_errno(errno, "sync " + path_, Origin::Store);
   fd_.reset();
   return {};
 }

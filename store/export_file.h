@@ -20,18 +20,20 @@ class ExportWriter {
  public:
   // Creates `path` 0600; AlreadyExists when there is such a file. Removed again unless finish() succeeded.
   [[nodiscard]] static Result<ExportWriter> create(const std::string& path);
+  // Into a file that is open, empty and without a name: nothing is removed, and nothing synced.
+  [[nodiscard]] static Result<ExportWriter> into(UniqueFd file);
   ExportWriter(ExportWriter&& other) noexcept = default;
   ExportWriter& operator=(ExportWriter&&) = delete;
   ~ExportWriter();
   [[nodiscard]] Result<void> frame(Frame type, std::string_view payload);
-  // Writes the checksum, syncs, closes.
+  // Writes the checksum, syncs what has a name, closes.
   [[nodiscard]] Result<void> finish();
 
  private:
   ExportWriter(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
   [[nodiscard]] Result<void> put(std::string_view bytes);
   [[nodiscard]] Result<void> flush();
-  std::string path_;
+  std::string path_;  // empty: it has none
   UniqueFd fd_;
   std::string buffer_;
   Sha256 sha_;

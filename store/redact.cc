@@ -44,6 +44,24 @@ std::string decode_name(std::string_view text) {
 // What may stand before a name: some applications take ';' for '&', and a value or fragment may be a URL of its own.
 constexpr std::string_view kNameBegins = ";?#/!";
 
+// User information is in no query without one of these: an '@' as it is, or encoded however often.
+bool may_hold_user(std::string_view query) {
+  return query.contains('@') || query.contains("40");
+}
+
+// Where "user:password@host" begins behind the "//" of a URL, which stands anywhere in `text`, or of a reference
+// without scheme, which is all of a value; npos: nowhere.
+size_t user_in(std::string_view text) {
+  if (!text.contains('@')) return std::string_view::npos;
+  for (size_t slashes = text.find("//"); slashes != std::string_view::npos; slashes = text.find("//", slashes + 1)) {
+    const size_t begin = slashes + 2;
+    const size_t size = std::min(text.find_first_of("/?#", begin), text.size()) - begin;
+    const bool is_authority = slashes == 0 || text[slashes - 1] == ':' || text[slashes - 1] == '=';
+    if (is_authority && text.substr(begin, size).contains('@')) return begin;
+  }
+  return std::string_view::npos;
+}
+
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r\n\v\f";
   const size_t begin = text.find_first_not_of(kSpace);
@@ -77,27 +95,37 @@ bool Redactor::is_secret_name(std::string_view encoded) const {
       query_, [&](const auto& known) { return http::iequals(known, name) || http::iequals(known, stem); });
 }
 
-// A secret goes to the end of the pair, since others have in their values what may also begin a name.
-size_t Redactor::secret_in(std::string_view pair, int depth) const {
+// Where the value of a named parameter begins; npos: there is none.
+size_t Redactor::named_value_in(std::string_view pair) const {
+  if (query_.empty()) return std::string_view::npos;
   for (size_t begin = 0; begin < pair.size();) {
     const size_t end = std::min(pair.find_first_of(kNameBegins, begin), pair.size());
-    const size_t equals = pair.find('=', begin);
-    if (equals < end && is_secret_name(pair.substr(begin, equals - begin))) return equals + 1;
+    const std::string_view part = pair.substr(begin, end - begin);
+    const size_t equals = part.find('=');
+    if (equals != std::string_view::npos && is_secret_name(part.substr(0, equals))) return begin + equals + 1;
     begin = end + 1;
   }
+  return std::string_view::npos;
+}
+
+// A secret goes to the end of the pair, since others have in their values what may also begin a name.
+size_t Redactor::secret_in(std::string_view pair, int depth) const {
+  const size_t plain = std::min(named_value_in(pair), user_in(pair));
+  if (plain != std::string_view::npos) return plain;
   // A URL as a value, which is encoded there: ?next=%2Fcallback%3Ftoken%3D...
   const size_t equals = pair.find('=');
-  if (depth == kUrlInUrl || equals == std::string_view::npos || pair.find('%', equals) == std::string_view::npos)
-    return std::string_view::npos;
-  const std::string value = decode_name(pair.substr(equals + 1));
+  const size_t begin = equals == std::string_view::npos ? 0 : equals + 1;
+  if (depth == kUrlInUrl || pair.find('%', begin) == std::string_view::npos) return std::string_view::npos;
+  const std::string value = decode_name(pair.substr(begin));
+  if (user_in(value) != std::string_view::npos) return begin;  // a password may have the '&' of the next line in it
   for (const auto part : std::views::split(value, '&')) {
-    if (secret_in(std::string_view(part.begin(), part.end()), depth + 1) != std::string_view::npos) return equals + 1;
+    if (secret_in(std::string_view(part.begin(), part.end()), depth + 1) != std::string_view::npos) return begin;
   }
   return std::string_view::npos;
 }
 
 uint64_t Redactor::redact_query(std::string& query) const {
-  if (query_.empty() || query.empty()) return 0;
+  if (query.empty() || (query_.empty() && !may_hold_user(query))) return 0;
   uint64_t replaced = 0;
   std::string out;
   std::string_view rest = query;
@@ -120,21 +148,30 @@ uint64_t Redactor::redact_query(std::string& query) const {
   return replaced;
 }
 
+uint64_t Redactor::redact_authority(std::string& url, size_t begin) const {
+  const auto end = std::min(url.find_first_of("/?#", begin), url.size());
+  const auto at = std::string_view(url).substr(0, end).rfind('@');
+  if (at == std::string::npos || at < begin) return 0;
+  const auto user = std::string_view(url).substr(begin, at - begin);
+  if (is_placeholder(user)) return 0;
+  url.replace(begin, at - begin, placeholder(user));
+  return 1;
+}
+
+uint64_t Redactor::redact_reference(std::string& reference) const {
+  // As browsers and RFC 3986 4.2 read it; as a request target it is a path.
+  const uint64_t replaced = reference.starts_with("//") ? redact_authority(reference, 2) : 0;
+  return replaced + redact_target(reference);
+}
+
 uint64_t Redactor::redact_target(std::string& target) const {
   uint64_t replaced = 0;
   // absolute-form with user information: http://user:password@host/
   const auto scheme = target.find("://");
-  if (scheme != std::string::npos && scheme < target.find_first_of("/?#")) {
-    const auto begin = scheme + 3;
-    const auto end = std::min(target.find_first_of("/?#", begin), target.size());
-    const auto at = std::string_view(target).substr(0, end).rfind('@');
-    if (at != std::string::npos && at >= begin && !is_placeholder(std::string_view(target).substr(begin, at - begin))) {
-      target.replace(begin, at - begin, placeholder(std::string_view(target).substr(begin, at - begin)));
-      ++replaced;
-    }
-  }
+  if (scheme != std::string::npos && scheme < target.find_first_of("/?#"))
+    replaced += redact_authority(target, scheme + 3);
   const auto mark = target.find_first_of("?#");
-  if (mark == std::string::npos || query_.empty()) return replaced;
+  if (mark == std::string::npos) return replaced;
   // Query and fragment each; an implicit grant (RFC 6749 4.2.2) puts its token into the latter.
   const auto hash = std::min(target.find('#', mark), target.size());
   std::string query = target.substr(mark + 1, hash > mark ? hash - mark - 1 : 0);
@@ -159,7 +196,7 @@ uint64_t Redactor::redact_value(std::string_view name, std::string& value) const
   for (const auto& [begin, size] : std::views::reverse(pieces_of_field(kind, value))) {
     std::string piece = value.substr(begin, size);
     if (kind != FieldKind::Protocols) {
-      const uint64_t hidden = redact_target(piece);
+      const uint64_t hidden = redact_reference(piece);
       if (hidden == 0) continue;
       replaced += hidden;
     } else if (is_placeholder(piece)) {

@@ -50,7 +50,12 @@ class Redactor {
   [[nodiscard]] bool is_secret_header(std::string_view name) const;
   [[nodiscard]] uint64_t redact_value(std::string_view name, std::string& value) const;
   [[nodiscard]] bool is_secret_name(std::string_view encoded) const;
-  // Where in "name=value[;...]" a value begins that is to be hidden; npos: nowhere.
+  // The "user:password@" of the authority that begins there.
+  [[nodiscard]] uint64_t redact_authority(std::string& url, size_t begin) const;
+  // What stands in a field: a URL, or a reference, which may begin with the authority (//user:password@host/).
+  [[nodiscard]] uint64_t redact_reference(std::string& reference) const;
+  [[nodiscard]] size_t named_value_in(std::string_view pair) const;
+  // Where in "name=value[;...]" what is to be hidden begins: a value, or a URL's user information; npos: nowhere.
   [[nodiscard]] size_t secret_in(std::string_view pair, int depth = 0) const;
   [[nodiscard]] uint64_t redact_query(std::string& query) const;
   [[nodiscard]] std::string placeholder(std::string_view value) const;

@@ -80,6 +80,41 @@ TEST(Redactor, UrlsInOtherFieldsAreRedactedWhereTheyStand) {
   EXPECT_EQ(stored("X-Else", "/a?token=PLANTED"), "/a?token=PLANTED");
 }
 
+TEST(Redactor, ReferencesWithoutASchemeKeepNoPassword) {
+  EXPECT_THAT(stored("Location", "//user:PLANTED@h/x"), ::testing::MatchesRegex("//.redacted:[0-9a-f]+.@h/x"));
+  EXPECT_THAT(stored("Refresh", "0; url=//user:PLANTED@h/"), ::testing::MatchesRegex("0; url=//.redacted.*@h/"));
+  EXPECT_THAT(stored("Link", "<//user:PLANTED@h/>; rel=next"), ::testing::MatchesRegex("<//.redacted.*@h/>; rel=next"));
+  EXPECT_EQ(stored("Location", "//h/@x"), "//h/@x");
+  EXPECT_EQ(target("//user:pw@h/x"), "//user:pw@h/x") << "a path, where it is a request target";
+}
+
+TEST(Redactor, PasswordsOfUrlsThatAreValuesAreNotStoredWhateverNamesAreGiven) {
+  const Redactor without_names({}, Secret{7});
+  for (const char* same :
+       {"/fetch?url=http://user:PLANTED@in.example/&a=1", "/f?next=https%3A%2F%2Fuser%3APLANTED%40h%2F",
+        "/f?next=https%3A%2F%2Fu%3APLAN%26TED%40h", "/f?u=//user:PLANTED@h", "/f?http://u:PLANTED@h",
+        "/f#u=http://u:PLANTED@h", "/f?a=http://u:PLANTED@h/%3Ftoken=1", "/f?u=http%253A%252F%252Fu%253APLANTED%2540h",
+        "http://a:PLANTED@h/?u=http://u:PLANTED@i/"}) {
+    std::string text = same;
+    EXPECT_GT(without_names.redact_target(text), 0U) << same;
+    EXPECT_THAT(text, Not(HasSubstr("PLAN"))) << same;
+    const std::string once = text;
+    EXPECT_EQ(without_names.redact_target(text), 0U) << "twice changes nothing: " << once;
+    EXPECT_EQ(text, once);
+    EXPECT_THAT(target(same), Not(HasSubstr("PLAN"))) << same;
+    EXPECT_THAT(stored("Referer", same), Not(HasSubstr("PLAN"))) << same;
+  }
+  EXPECT_THAT(target("/fetch?url=http://user:PLANTED@in.example/&a=1"),
+              ::testing::MatchesRegex("/fetch.url=http://.redacted:[0-9a-f]+.&a=1"));
+  for (const char* same : {"/?mail=a@b.example", "/?u=http://h/@x", "/?at=%40&n=40", "/?a//b@c"})
+    EXPECT_EQ(target(same), same);
+}
+
+TEST(Redactor, ATargetOfSlashesTakesNoTimeWorthMentioning) {
+  const std::string slashes = "/?a@=" + std::string(1 << 20, '/');
+  EXPECT_EQ(target(slashes), slashes);
+}
+
 TEST(Redactor, TokensOfWebSocketsAreNotStored) {
   EXPECT_THAT(stored("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.PLANTED, v4.channel.k8s.io"),
               ::testing::MatchesRegex("base64url.bearer.authorization.k8s.io.\\[redacted:[0-9a-f]+\\], "

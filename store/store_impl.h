@@ -180,6 +180,9 @@ struct ExchangeStore::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
+  // For what is no member of it.
+  [[nodiscard]] static const Impl& of(const ExchangeStore& store) { return *store.impl_; }
+
   ExchangeStore& self;
   const StoreOptions options;
   const Access access;

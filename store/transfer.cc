@@ -3,8 +3,10 @@
 
 #include "daemon/base/clock.h"
 #include "store/export_file.h"
+#include "store/import_fill.h"
 #include "store/record_codec.h"
 #include "store/store_impl.h"
+#include "store/transfer.h"
 
 namespace tapdeck::store {
 PendingWrite finish_of(const Recording& recording, uint32_t session, uint64_t id) {
@@ -24,7 +26,8 @@ PendingWrite finish_of(const Recording& recording, uint32_t session, uint64_t id
 
 namespace {
 
-constexpr size_t kImportBatchBytes = 8 << 20;
+// Of one recording: a frame has 64 MiB at most, and a digest 32 bytes.
+constexpr size_t kMostSegments = (64 << 20) / 32;
 
 struct ExportHeader {
   std::string name;
@@ -66,6 +69,7 @@ class Import {
     TRY(first, reader.next());
     TRY(header, decode_header(first, file_));
     std::set<Digest> blobs;
+    std::set<Digest> unused;  // those since the last recording: the next one has to use them
     uint64_t recordings = 0;
     while (true) {
       TRY(item, reader.next());
@@ -74,10 +78,13 @@ class Import {
           if (item.payload.size() < 32) return damaged("a body");
           PendingWrite::Blob blob;
           blob.segment.digest = ByteReader(item.payload).bytes<32>();
-          blob.bytes = std::make_shared<const std::string>(item.payload.substr(32));
+          item.payload.erase(0, 32);
+          blob.bytes = std::make_shared<const std::string>(std::move(item.payload));
           blob.segment.size = blob.bytes->size();
           if (content_digest(*blob.bytes) != blob.segment.digest) return damaged("a body");
           blobs.insert(blob.segment.digest);
+          unused.insert(blob.segment.digest);
+          if (unused.size() > kMostSegments) return damaged("more bodies than a recording can have");
           TRY_VOID(on_blob(std::move(blob)));
           break;
         }
@@ -86,7 +93,9 @@ class Import {
           auto write = finish_of(recording, 0, 0);
           for (const auto& digest : write.references) {
             if (!blobs.contains(digest)) return damaged("a recording without its body");
+            unused.erase(digest);
           }
+          if (!unused.empty()) return damaged("a body of no recording");
           write.encoded = std::move(item.payload);
           ++recordings;
           TRY_VOID(on_recording(std::move(write), ended_unix_us(recording)));
@@ -96,6 +105,7 @@ class Import {
           TRY_VOID(on_origin(item.payload));
           break;
         case Frame::End: {
+          if (!unused.empty()) return damaged("a body of no recording");
           if (ByteReader(item.payload).varint() != recordings) return damaged("the number of recordings");
           return header;
         }
@@ -122,21 +132,21 @@ Result<void> accept_origin(std::string_view /*payload*/) {
   return {};
 }
 
-}  // namespace
-
-Result<SessionInfo> ExchangeStore::export_session(std::string_view name, const std::string& file) const {
-  TRY(secret, key_secret(name));
-  const auto guard = impl_->use();
-  TRY_VOID(impl_->need_open());
+// `make` gives the writer once it is sure that there is something to write.
+template <class Make>
+Result<SessionInfo> write_export(const ExchangeStore::Impl& store, std::string_view name, Make make) {
+  TRY(secret, store.self.key_secret(name));
+  const auto guard = store.use();
+  TRY_VOID(store.need_open());
   // One moment for rows and bodies, whatever retention removes meanwhile; others delete nothing where it is only read.
-  const bool deletes = impl_->access == Access::ReadWrite && !impl_->degraded;
-  rocksdb::ManagedSnapshot moment(impl_->db.get(), deletes ? impl_->db->GetSnapshot() : nullptr);
-  TRY(found, impl_->find_session(name));  // after it: a session is out of this table before its rows go
-  TRY(writer, ExportWriter::create(file));
+  const bool deletes = store.access == Access::ReadWrite && !store.degraded;
+  rocksdb::ManagedSnapshot moment(store.db.get(), deletes ? store.db->GetSnapshot() : nullptr);
+  TRY(found, store.find_session(name));  // after it: a session is out of this table before its rows go
+  TRY(writer, make());
   TRY_VOID(writer.frame(Frame::Session,
                         encode_header({found.second.name, found.second.takes, found.second.created_unix_us, secret})));
   const std::string prefix = session_prefix(found.first);
-  auto origins = impl_->iterate(Family::Origins, Cached::No, moment.snapshot());
+  auto origins = store.iterate(Family::Origins, Cached::No, moment.snapshot());
   for (origins->Seek(prefix); origins->Valid() && origins->key().starts_with(prefix); origins->Next()) {
     std::string payload;
     ByteWriter(payload).string(origins->key().ToStringView().substr(4));
@@ -145,12 +155,12 @@ Result<SessionInfo> ExchangeStore::export_session(std::string_view name, const s
   }
   std::set<Digest> written;
   uint64_t recordings = 0;
-  auto rows = impl_->iterate(Family::Recordings, Cached::No, moment.snapshot());
+  auto rows = store.iterate(Family::Recordings, Cached::No, moment.snapshot());
   for (rows->Seek(prefix); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
     TRY(recording, decode_record(rows->value().ToStringView()));
     for (const auto& digest : finish_of(recording, 0, 0).references) {
       if (!written.insert(digest).second) continue;
-      TRY(bytes, impl_->read(Family::Blobs, view(digest), moment.snapshot()));
+      TRY(bytes, store.read(Family::Blobs, view(digest), moment.snapshot()));
       if (!bytes) {
         return fail(Code::Corrupt,
                     "recording " + std::to_string(id_of_row(rows->key().ToStringView())) + " has lost its body",
@@ -166,8 +176,18 @@ Result<SessionInfo> ExchangeStore::export_session(std::string_view name, const s
   ByteWriter(end).varint(recordings);
   TRY_VOID(writer.frame(Frame::End, end));
   TRY_VOID(writer.finish());
-  const std::lock_guard table(impl_->table_mutex);
-  return impl_->info(found.first, found.second);
+  const std::lock_guard table(store.table_mutex);
+  return store.info(found.first, found.second);
+}
+
+}  // namespace
+
+Result<SessionInfo> ExchangeStore::export_session(std::string_view name, const std::string& file) const {
+  return write_export(*impl_, name, [&] { return ExportWriter::create(file); });
+}
+
+Result<SessionInfo> export_session_to(const ExchangeStore& store, std::string_view name, UniqueFd file) {
+  return write_export(ExchangeStore::Impl::of(store), name, [&] { return ExportWriter::into(std::move(file)); });
 }
 
 namespace {
@@ -197,6 +217,10 @@ Result<ImportResult> ExchangeStore::import_session(const std::string& file, std:
   TRY_VOID(impl_->need_writable());
   Import import(file);
   TRY(header, import.run(accept_blob, accept_recording, accept_origin));
+  if (as.empty() && !is_valid_session_name(header.name)) {
+    return fail(Code::Corrupt, file + " has a session name that no session can have; import it under another name",
+                Origin::Store);
+  }
   const std::string name(as.empty() ? std::string_view(header.name) : as);
   if (impl_->find_session(name)) {
     return fail(Code::AlreadyExists, "session '" + name + "' exists; import under another name, or delete it first",
@@ -212,48 +236,33 @@ Result<ImportResult> ExchangeStore::import_session(const std::string& file, std:
     number = created;
   }
   ImportResult result{.session = name};
-  std::vector<PendingWrite> batch;
-  std::vector<PendingWrite::Blob> blobs;
-  size_t batch_bytes = 0;
-  const auto filled = import.run(
-      [&](PendingWrite::Blob&& blob) -> Result<void> {
-        batch_bytes += blob.bytes->size();
-        blobs.push_back(std::move(blob));
-        return {};
-      },
-      [&](PendingWrite&& write, int64_t ended) -> Result<void> {
-        write.session_number = number;
-        write.id = allocate_id();
-        write.blobs = std::move(blobs);
-        blobs.clear();
-        batch_bytes += write.encoded.size();
-        ++result.recordings;
-        if (impl_->options.max_age.count() > 0 && ended < oldest_kept) ++result.too_old;
-        result.bytes += write.encoded.size() + write.body_bytes;
-        batch.push_back(std::move(write));
-        if (batch_bytes < kImportBatchBytes) return {};
-        TRY_VOID(this->write(batch, Durability::Wal));
-        batch.clear();
-        batch_bytes = 0;
-        return {};
-      },
-      [&](std::string_view payload) -> Result<void> {
-        ByteReader reader(payload);
-        const std::string_view place = reader.string();
-        const std::string_view facts = reader.rest();
-        if (!reader.ok()) return fail(Code::Corrupt, file + " is damaged: an origin", Origin::Store);
-        TRY(checked, decode_origin(facts));
-        ignore(checked, "stored as it is");
-        const std::lock_guard guard(impl_->write_mutex);
-        rocksdb::WriteBatch origin;
-        origin.Put(impl_->cf(Family::Origins), session_prefix(number) + std::string(place), slice(facts))
-            .PermitUncheckedError();
-        return impl_->commit(origin, Durability::Wal);
-      });
+  ImportFill fill(*this, number);
+  const auto filled =
+      import.run([&](PendingWrite::Blob&& blob) { return fill.add(std::move(blob)); },
+                 [&](PendingWrite&& write, int64_t ended) {
+                   ++result.recordings;
+                   if (impl_->options.max_age.count() > 0 && ended < oldest_kept) ++result.too_old;
+                   result.bytes += write.encoded.size() + write.body_bytes;
+                   return fill.add(std::move(write));
+                 },
+                 [&](std::string_view payload) -> Result<void> {
+                   ByteReader reader(payload);
+                   const std::string_view place = reader.string();
+                   const std::string_view facts = reader.rest();
+                   if (!reader.ok()) return fail(Code::Corrupt, file + " is damaged: an origin", Origin::Store);
+                   TRY(checked, decode_origin(facts));
+                   ignore(checked, "stored as it is");
+                   const std::lock_guard guard(impl_->write_mutex);
+                   rocksdb::WriteBatch origin;
+                   origin.Put(impl_->cf(Family::Origins), session_prefix(number) + std::string(place), slice(facts))
+                       .PermitUncheckedError();
+                   return impl_->commit(origin, Durability::Wal);
+                 });
   Result<void> done = filled ? Result<void>{} : std::unexpected(filled.error());
-  if (done && !batch.empty()) done = write(batch, Durability::Wal);
+  if (done) done = fill.flush();
   if (done) done = show(*impl_, number, header);
   if (!done) {
+    fill.give_up();
     ignore(impl_->erase_session_rows(number), "the next open removes hidden sessions too");
     return std::unexpected(done.error());
   }

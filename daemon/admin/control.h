@@ -3,8 +3,10 @@
 // both print the same.
 //
 // Answers are JSON texts (objects; lists are {"items":[...],"next":cursor|null}); errors are Error values, which the
-// server turns into {"error":{...}} with a status by Code. Thread: called on the admin thread only, may block on the
-// store for milliseconds; never called concurrently.
+// server turns into {"error":{...}} with a status by Code. Thread: one call at a time, but for readiness(), and for
+// what only asks the store for recordings or moves sessions to and from files: recordings(), recording(),
+// recording_body() and its pieces, delete_recording(), export_session() and import_session() come one at a time from a
+// thread of their own, beside a call of the others. They may take seconds.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/admin/pieces.h"
 #include "daemon/base/result.h"
 #include "daemon/base/vocabulary.h"
 
@@ -73,9 +76,9 @@ class Control {
 
   [[nodiscard]] virtual Result<Json> recordings(const RecordingFilter& filter, const Page& page) = 0;
   [[nodiscard]] virtual Result<Json> recording(const std::string& id) = 0;
-  // The stored response (or request) body, as its wire bytes.
+  // The stored response (or request) body, as its wire bytes. What it gives must not outlive this.
   enum class BodyOf { Request, Response };
-  [[nodiscard]] virtual Result<std::string> recording_body(const std::string& id, BodyOf which) = 0;
+  [[nodiscard]] virtual Result<Pieces> recording_body(const std::string& id, BodyOf which) = 0;
   virtual Result<Json> delete_recording(const std::string& id) = 0;
 
   [[nodiscard]] virtual Result<Json> mode() = 0;

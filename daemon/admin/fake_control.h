@@ -1,6 +1,8 @@
 // A Control for tests of admin/ and of the client: remembers what it was asked, answers with what it was told.
 #pragma once
 
+#include <functional>
+
 #include "daemon/admin/control.h"
 
 namespace tapdeck::admin {
@@ -28,12 +30,14 @@ class FakeControl final : public Control {
     return note("import " + name + " " + path);
   }
   Result<Json> recordings(const RecordingFilter& filter, const Page&) override {
+    if (search) search();
     return note("recordings " + filter.session + " " + filter.host.value_or("-") + " " +
                 std::to_string(filter.status.value_or(0)));
   }
   Result<Json> recording(const std::string& id) override { return note("recording " + id); }
-  Result<std::string> recording_body(const std::string& id, BodyOf which) override {
-    return note((which == BodyOf::Request ? "request body " : "response body ") + id);
+  Result<Pieces> recording_body(const std::string& id, BodyOf which) override {
+    TRY(text, note((which == BodyOf::Request ? "request body " : "response body ") + id));
+    return body ? body() : one_piece(std::move(text));
   }
   Result<Json> delete_recording(const std::string& id) override { return note("delete recording " + id); }
   Result<Json> mode() override { return note("mode"); }
@@ -49,6 +53,8 @@ class FakeControl final : public Control {
   Readiness ready{.ready = true, .reason = ""};
   std::string last;  // the last question
   Result<Json> answer = "{}";
+  std::function<void()> search;  // runs while recordings() does
+  std::function<Pieces()> body;  // of recording_body(); unset: the answer
 
  private:
   Result<Json> note(std::string what) {

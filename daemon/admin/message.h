@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "daemon/admin/pieces.h"
+
 namespace tapdeck::admin {
 
 // Who sent it. Unix: through the socket of mode 0600, from our own uid or root.
@@ -28,6 +30,7 @@ struct Response {
   std::string content_type = "application/json";
   std::string body = {};
   std::string allow = {};  // of a 405
+  Pieces rest = {};        // of the body, behind `body`; without `next` there is none
 };
 
 // Splits an origin-form target into path and decoded query; false when it is malformed (bad escape, NUL, not beginning

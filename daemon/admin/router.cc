@@ -32,6 +32,20 @@ bool is_read(const Request& request) {
   return request.method == "GET" || request.method == "HEAD";
 }
 
+// The decoded segments behind /api/v1/; none: it is not below that.
+std::vector<std::string> api_path(const Request& request) {
+  constexpr std::string_view kApi = "/api/v1/";
+  std::vector<std::string> segments;
+  if (!request.path.starts_with(kApi)) return segments;
+  std::string_view rest = std::string_view(request.path).substr(kApi.size());
+  while (true) {
+    const size_t slash = rest.find('/');
+    segments.push_back(decode_segment(rest.substr(0, slash)).value_or(""));
+    if (slash == std::string_view::npos) return segments;
+    rest.remove_prefix(slash + 1);
+  }
+}
+
 // Every byte is looked at, so that the time tells nothing about the token.
 bool equal_secret(std::string_view a, std::string_view b) {
   unsigned difference = a.size() == b.size() ? 0 : 1;
@@ -124,19 +138,30 @@ constexpr const char* kIndex = R"({"service":"tapdeck","paths":["/metrics","/hea
 Router::Router(RouterOptions options, Control& control, MetricsRegistry& metrics)
     : options_(std::move(options)), control_(control), metrics_(metrics) {}
 
-bool Router::is_slow(const Request& request) {
-  return request.path.starts_with("/api/");
+Lane Router::lane_of(const Request& request) const {
+  const std::vector<std::string> path = api_path(request);
+  if (path.empty() || refuse(request, path)) return Lane::Now;
+  const bool moves = path[0] == "sessions" && (path.back() == "export" || path.back() == "import");
+  return moves || path[0] == "recordings" ? Lane::Recordings : Lane::Changes;
 }
 
 Response Router::respond(const Request& request) {
-  Response out = answer(request);
+  return counted(answer(request));
+}
+
+Response Router::too_many() {
+  return counted(error_response(503, to_string(Code::Exhausted), "other answers with recordings are still being sent",
+                                "try again when they have been read"));
+}
+
+Response Router::counted(Response response) {
   const Counter counters[] = {Counter::Admin2xx, Counter::Admin3xx, Counter::Admin4xx, Counter::Admin5xx};
-  metrics_.add(counters[std::min(out.status / 100, 5) - 2]);
-  return out;
+  metrics_.add(counters[std::min(response.status / 100, 5) - 2]);
+  return response;
 }
 
 // A browser page must not reach us by a name of its own (DNS rebinding) nor by a form or script of another origin.
-std::optional<Response> Router::refuse(const Request& request) const {
+std::optional<Response> Router::refuse(const Request& request, const std::vector<std::string>& path) const {
   if (request.via == Via::Unix) return std::nullopt;
   const auto allowed = [&](std::string_view authority) {
     const std::string_view name = host_name(authority);
@@ -159,34 +184,27 @@ std::optional<Response> Router::refuse(const Request& request) const {
                             "add its host to admin.allowed_hosts if it is yours");
     }
   }
-  if (is_read(request)) return std::nullopt;
+  const bool is_traffic = !path.empty() && path[0] == "recordings";
+  if (is_read(request) && !is_traffic) return std::nullopt;
   constexpr std::string_view kBearer = "Bearer ";
   const std::string_view given = request.authorization;
   if (!http::iequals(given.substr(0, kBearer.size()), kBearer) ||
       !equal_secret(given.substr(std::min(kBearer.size(), given.size())), options_.token)) {
     return error_response(
-        401, "token_required", "changes over TCP need the bearer token",
+        401, "token_required",
+        (is_read(request) ? "recordings" : "changes") + std::string(" over TCP need the bearer token"),
         "send 'Authorization: Bearer TOKEN' with the content of " + options_.token_file + ", or use the unix socket");
   }
   return std::nullopt;
 }
 
 Response Router::answer(const Request& request) {
-  if (auto refusal = refuse(request)) {
+  const std::vector<std::string> path = api_path(request);
+  if (auto refusal = refuse(request, path)) {
     metrics_.add(Counter::AdminDenied);
     return std::move(*refusal);
   }
-  if (request.path.starts_with("/api/v1/")) {
-    std::vector<std::string> segments;
-    std::string_view rest = std::string_view(request.path).substr(8);
-    while (true) {
-      const size_t slash = rest.find('/');
-      segments.push_back(decode_segment(rest.substr(0, slash)).value_or(""));
-      if (slash == std::string_view::npos) break;
-      rest.remove_prefix(slash + 1);
-    }
-    return api(request, segments);
-  }
+  if (!path.empty()) return api(request, path);
   if (!is_read(request)) return not_allowed("GET, HEAD");
   if (request.path == "/metrics") {
     return {.content_type = kMetricsContentType, .body = render_metrics(metrics_)};
@@ -286,8 +304,11 @@ Response Router::recordings(const Request& request, const std::vector<std::strin
   const bool of_request = query_value(request, "of") == "request";
   auto body = control_.recording_body(path[1], of_request ? Control::BodyOf::Request : Control::BodyOf::Response);
   if (!body) return from_error(body.error());
+  auto first = body->next();  // while an error can still be told
+  if (!first) return from_error(first.error());
+  body->bytes -= first->size();
   // Never as the recorded type: a recorded page must not run as ours.
-  return {.content_type = "application/octet-stream", .body = std::move(*body)};
+  return {.content_type = "application/octet-stream", .body = std::move(*first), .rest = std::move(*body)};
 }
 
 Response Router::mode(const Request& request) {

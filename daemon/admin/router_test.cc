@@ -80,6 +80,55 @@ TEST_F(RouterTest, ChangesOverTcpNeedTheToken) {
   EXPECT_EQ(metrics_.snapshot().value(Counter::AdminDenied), 7u);
 }
 
+// Recordings are the traffic itself, which no other user of the host may see.
+TEST_F(RouterTest, RecordingsOverTcpNeedTheToken) {
+  for (const char* target :
+       {"/api/v1/recordings", "/api/v1/recordings?text=body:x", "/api/v1/recordings/7", "/api/v1/recordings/7/body",
+        "/api/v1/%72ecordings/7/body", "/api/v1/recordings%2F7", "/api/v1/recordings/"}) {
+    for (const char* method : {"GET", "HEAD"}) {
+      Request request = make(method, target);
+      request.authorization.clear();
+      const Response response = router_.respond(request);
+      EXPECT_NE(response.status / 100, 2) << target;
+      EXPECT_EQ(control_.last, "") << target;
+      if (response.status != 404) EXPECT_EQ(response.status, 401) << target;
+      request.via = Via::Unix;
+      EXPECT_NE(router_.respond(request).status, 401) << target;
+      control_.last.clear();
+    }
+  }
+  EXPECT_NE(router_.respond(make("GET", "/api/v1/recordings")).status, 401);
+  for (const char* open : {"/", "/metrics", "/healthz", "/readyz", "/api/v1/status", "/api/v1/sessions",
+                           "/api/v1/sessions/n", "/api/v1/mode", "/api/v1/targets"}) {
+    Request request = make("GET", open);
+    request.authorization.clear();
+    EXPECT_EQ(router_.respond(request).status, 200) << open;
+  }
+}
+
+TEST_F(RouterTest, WhatMayTakeLongIsInALaneOfItsOwn) {
+  const struct {
+    const char *method, *target;
+    Lane lane;
+  } cases[] = {
+      {"GET", "/metrics", Lane::Now},
+      {"GET", "/api/v1/status", Lane::Changes},
+      {"PUT", "/api/v1/mode", Lane::Changes},
+      {"DELETE", "/api/v1/targets/web", Lane::Changes},
+      {"POST", "/api/v1/targets", Lane::Changes},
+      {"GET", "/api/v1/recordings", Lane::Recordings},
+      {"GET", "/api/v1/recordings/7/body", Lane::Recordings},
+      {"POST", "/api/v1/sessions/import", Lane::Recordings},
+      {"POST", "/api/v1/sessions/n/export", Lane::Recordings},
+  };
+  for (const auto& c : cases) {
+    Request request = make(c.method, c.target);
+    EXPECT_EQ(router_.lane_of(request), c.lane) << c.target;
+    request.host = "evil.example";
+    EXPECT_EQ(router_.lane_of(request), Lane::Now) << "what is refused waits for nobody";
+  }
+}
+
 TEST_F(RouterTest, WithoutATokenTcpCannotWriteAtAll) {
   Router router({}, control_, metrics_);
   Request request = make("DELETE", "/api/v1/sessions/n");
@@ -181,6 +230,13 @@ TEST_F(RouterTest, ReadinessIsTold) {
   const Response response = send("GET", "/readyz");
   EXPECT_EQ(response.status, 503);
   EXPECT_EQ(response.body, "not ready: the store is locked\n");
+}
+
+TEST_F(RouterTest, ABodyOfWhichNothingCanBeReadIsAnError) {
+  control_.body = [] {
+    return Pieces{.bytes = 9, .next = []() -> Result<std::string> { return fail(Code::Corrupt, "damaged"); }};
+  };
+  EXPECT_EQ(send("GET", "/api/v1/recordings/1/body").status, 500);
 }
 
 TEST_F(RouterTest, RecordedBodiesAreNeverServedAsTheirOwnType) {

@@ -30,6 +30,8 @@
 namespace tapdeck::admin {
 namespace {
 
+// So much of an answer is copied at once into what the codec has ready for the socket.
+constexpr size_t kSlice = 65536;
 constexpr http::Limits kHeadLimits = {.head_bytes = 16384, .headers = 64};
 
 http::ResponseHead head_of(const Response& response, std::string_view reason) {
@@ -37,10 +39,11 @@ http::ResponseHead head_of(const Response& response, std::string_view reason) {
   head.status = response.status;
   head.reason = reason;
   head.headers.add("Content-Type", response.content_type);
-  head.headers.add("Content-Length", std::to_string(response.body.size()));
+  head.headers.add("Content-Length", std::to_string(response.body.size() + response.rest.bytes));
   head.headers.add("Cache-Control", "no-store");
   head.headers.add("X-Content-Type-Options", "nosniff");
   if (!response.allow.empty()) head.headers.add("Allow", response.allow);
+  if (response.status == 503) head.headers.add("Retry-After", "1");
   if (response.status == 401) head.headers.add("WWW-Authenticate", "Bearer");
   return head;
 }
@@ -53,6 +56,19 @@ uint64_t announced(const http::Headers& headers) {
   return length;
 }
 
+// Adds to a number while it lives.
+class Counted {
+ public:
+  Counted(size_t& number, size_t by) : number_(number), by_(by) { number_ += by_; }
+  ~Counted() { number_ -= by_; }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+ private:
+  size_t& number_;
+  const size_t by_;
+};
+
 std::unexpected<Error> too_long(size_t limit) {
   return fail(Code::TooLarge, "the body is longer than " + std::to_string(limit) + " bytes");
 }
@@ -63,7 +79,8 @@ struct AdminServer::Impl {
   Impl(ServerOptions given, RouterOptions router_options, Control& control, MetricsRegistry& metrics)
       : options(std::move(given)),
         router(std::move(router_options), control, metrics),
-        slow(1),
+        changes(1),
+        recordings(1),
         group(io.get_executor()) {}
 
   // One connection, oldest first in its list.
@@ -80,8 +97,11 @@ struct AdminServer::Impl {
   net::Task<bool> exchange(Open& own, http::Codec& codec, net::Deadline& deadline, Via via);
   net::Task<Result<bool>> read_request(net::Stream& stream, http::Codec& codec, net::Deadline& deadline,
                                        Request& request, http::StreamId& id);
+  net::Task<Response> answer(const Request& request, Lane lane);
   net::Task<bool> send(net::Stream& stream, http::Codec& codec, net::Deadline& deadline, http::StreamId id,
-                       const Response& response);
+                       Response& response);
+  net::Task<bool> send_pieces(net::Stream& stream, http::Codec& codec, net::Deadline& deadline, http::StreamId id,
+                              Response& response);
   net::Task<> ticker(std::chrono::milliseconds interval, std::function<void()> tick);
   void run();
   void stop();
@@ -90,7 +110,9 @@ struct AdminServer::Impl {
   Router router;
   asio::io_context io{1};
   asio::executor_work_guard<asio::io_context::executor_type> guard = asio::make_work_guard(io);
-  asio::thread_pool slow;
+  asio::thread_pool changes;
+  asio::thread_pool recordings;
+  size_t readings = 0;  // answers of recordings under way over TCP
   UniqueFd tcp;
   UniqueFd local;
   UniqueFd token_held;
@@ -192,15 +214,53 @@ net::Task<Result<bool>> AdminServer::Impl::read_request(net::Stream& stream, htt
 }
 
 net::Task<bool> AdminServer::Impl::send(net::Stream& stream, http::Codec& codec, net::Deadline& deadline,
-                                        http::StreamId id, const Response& response) {
+                                        http::StreamId id, Response& response) {
   deadline.set(options.write_timeout);
   const http::ResponseHead head = head_of(response, http::reason_phrase(response.status));
   auto begun = codec.send_response(id, head, http::EndStream::No);
   if (!begun) co_return false;
-  auto body = codec.send_body(id, response.body);
-  auto ended = body ? codec.send_end(id, {}) : Result<void>(std::unexpected(body.error()));
+  bool sent = co_await send_pieces(stream, codec, deadline, id, response);
+  if (response.rest.next) {  // what it holds of the store is let go where it may block
+    const auto let_go = [&response] { return std::exchange(response.rest.next, {}) != nullptr; };
+    bool gone = co_await net::offload(recordings, let_go);
+    ignore(gone, "it was there");
+  }
+  if (!sent) co_return false;
+  deadline.set(options.write_timeout);
+  auto ended = codec.send_end(id, {});
   auto written = co_await stream.write_all(codec.output());
   co_return ended.has_value() && written.has_value();
+}
+
+net::Task<bool> AdminServer::Impl::send_pieces(net::Stream& stream, http::Codec& codec, net::Deadline& deadline,
+                                               http::StreamId id, Response& response) {
+  std::string piece = std::move(response.body);
+  while (true) {
+    for (std::string_view left = piece; !left.empty(); left.remove_prefix(std::min(kSlice, left.size()))) {
+      if (!codec.send_body(id, left.substr(0, kSlice))) co_return false;
+      auto written = co_await stream.write_all(codec.output());
+      if (!written) co_return false;
+    }
+    if (!response.rest.next) co_return true;
+    deadline.clear();  // a search before it has limits of its own
+    const auto read = [&response] { return response.rest.next(); };
+    auto more = co_await net::offload(recordings, read);
+    if (!more) {
+      log::peer(log::Level::Warn, "admin.body", more.error().message());
+      co_return false;  // the head is out: an answer that ends too early says the rest
+    }
+    if (more->empty()) co_return true;
+    piece = std::move(*more);
+    deadline.set(options.write_timeout);
+  }
+}
+
+net::Task<Response> AdminServer::Impl::answer(const Request& request, Lane lane) {
+  if (lane == Lane::Now) co_return router.respond(request);
+  asio::thread_pool& pool = lane == Lane::Recordings ? recordings : changes;
+  const auto ask = [this, &request] { return router.respond(request); };
+  auto answered = co_await net::offload(pool, ask);
+  co_return answered;
 }
 
 net::Task<bool> AdminServer::Impl::exchange(Open& own, http::Codec& codec, net::Deadline& deadline, Via via) {
@@ -216,22 +276,24 @@ net::Task<bool> AdminServer::Impl::exchange(Open& own, http::Codec& codec, net::
     const std::string next = error.code == Code::TooLarge
                                  ? "send a body of at most " + std::to_string(options.max_body) + " bytes"
                                  : "send well-formed HTTP/1.1";
-    const Response refusal = error_response(status, to_string(error.code), error.detail, next);
+    Response refusal = error_response(status, to_string(error.code), error.detail, next);
     bool sent = co_await send(stream, codec, deadline, id, refusal);
     ignore(sent, "the connection ends either way");
     co_return false;
   }
   if (!*got) co_return false;
   own.waits = false;
-  Response response;
-  if (Router::is_slow(request)) {
-    deadline.clear();  // the call has its own limits
-    const auto ask = [this, &request] { return router.respond(request); };
-    auto answered = co_await net::offload(slow, ask);
-    response = std::move(answered);
-  } else {
-    response = router.respond(request);
+  deadline.clear();  // the call has its own limits
+  const Lane lane = router.lane_of(request);
+  const bool counts = lane == Lane::Recordings && via == Via::Tcp;
+  if (counts && readings >= options.max_readings) {
+    Response refusal = router.too_many();
+    bool told = co_await send(stream, codec, deadline, id, refusal);
+    co_return told && !codec.must_close();
   }
+  const Counted reading(readings, counts ? 1 : 0);
+  auto response = co_await answer(request, lane);
+  if (request.method == "HEAD") response.rest.next = nullptr;
   bool sent = co_await send(stream, codec, deadline, id, response);
   co_return sent && !codec.must_close();
 }
@@ -259,7 +321,8 @@ void AdminServer::Impl::stop() {
     guard.reset();  // run() returns when the last task has ended
   });
   if (thread.joinable()) thread.join();
-  slow.join();
+  changes.join();
+  recordings.join();
 }
 
 AdminServer::AdminServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -1,8 +1,10 @@
 // AdminServer: HTTP/1.1 on loopback TCP and a unix socket, on a thread of its own. Framing, limits and time-outs only;
 // what requests mean is router.h.
 //
-// Requests under /api are answered on a second thread, one at a time, so that a slow attach or import never delays
-// /metrics. Owner: app; destroyed before the Control and the registry it was given.
+// Requests under /api are answered on two threads, one for recordings and one for all else, one at a time each, so that
+// a slow attach or import never delays /metrics, and a search no detach. A recorded body is read as it is sent: of it
+// there is a piece in memory for each connection (256 KiB, as it is stored). Owner: app; destroyed before the Control
+// and the registry it was given.
 #pragma once
 
 #include <chrono>
@@ -23,13 +25,14 @@ namespace tapdeck::admin {
 struct ServerOptions {
   std::optional<Endpoint> listen;    // port 0: kernel-given; unset: no TCP
   std::filesystem::path socket;      // empty: no unix socket
-  std::filesystem::path token_file;  // empty: no token, TCP cannot write
+  std::filesystem::path token_file;  // empty: no token, TCP can neither write nor see recordings
   std::vector<std::string> allowed_hosts;
   size_t max_connections = 64;                        // by TCP and by the socket each; more are closed at accept
+  size_t max_readings = 8;                            // answers of recordings under way over TCP; 503 for more
   size_t max_body = 65536;                            // 413 above
   std::chrono::milliseconds request_timeout{10'000};  // first byte to last of a request
   std::chrono::milliseconds idle_timeout{60'000};
-  std::chrono::milliseconds write_timeout{30'000};  // of one response
+  std::chrono::milliseconds write_timeout{30'000};  // of one response, or one piece of a recorded body
 };
 
 class AdminServer {

@@ -172,6 +172,89 @@ TEST_F(ServerTest, PastTheLimitTheOldestThatSaysNothingMakesRoom) {
   EXPECT_EQ(rest(silent), "");
 }
 
+TEST_F(ServerTest, ASearchDoesNotHoldUpADetach) {
+  std::promise<void> begun, end;
+  control_.search = [&] {
+    begun.set_value();
+    end.get_future().wait();
+  };
+  start();
+  const UniqueFd searcher = connect_unix();
+  put(searcher, "GET /api/v1/recordings?text=body:x HTTP/1.0\r\nHost: x\r\n\r\n");
+  begun.get_future().wait();
+  const UniqueFd fd = connect_unix();
+  put(fd, "DELETE /api/v1/targets/web HTTP/1.0\r\nHost: x\r\n\r\n");
+  EXPECT_NE(rest(fd).find("200 OK"), std::string::npos);
+  EXPECT_EQ(control_.last, "detach web");
+  end.set_value();
+  EXPECT_NE(rest(searcher).find("200 OK"), std::string::npos);
+}
+
+TEST_F(ServerTest, ABodyIsReadNoFasterThanItIsTaken) {
+  constexpr size_t kPiece = 1 << 20, kPieces = 64;
+  std::atomic<size_t> asked = 0;
+  control_.body = [&] {
+    return Pieces{.bytes = kPiece * kPieces, .next = [&asked]() -> Result<std::string> {
+                    return ++asked > kPieces ? std::string() : std::string(kPiece, 'x');
+                  }};
+  };
+  start();
+  const UniqueFd fd = connect_unix();
+  put(fd, "GET /api/v1/recordings/1/body HTTP/1.0\r\nHost: x\r\n\r\n");
+  char byte = 0;
+  ASSERT_EQ(::recv(fd.get(), &byte, 1, 0), 1) << "it is being sent";
+  {  // which holds up nobody
+    const UniqueFd other = connect_unix();
+    put(other, "GET /api/v1/recordings HTTP/1.0\r\nHost: x\r\n\r\n");
+    EXPECT_NE(rest(other).find("200 OK"), std::string::npos);
+  }
+  EXPECT_LE(asked, 2U) << "a socket takes less than a piece";
+  const std::string answer = rest(fd);
+  EXPECT_GT(answer.size(), kPiece * kPieces);
+  EXPECT_EQ(asked, kPieces + 1);
+}
+
+TEST_F(ServerTest, ABodyThatCannotBeReadToItsEndEndsTooEarly) {
+  control_.body = [] {
+    return Pieces{.bytes = 10, .next = [calls = 0]() mutable -> Result<std::string> {
+                    if (calls++ > 0) return fail(Code::Corrupt, "the store is damaged");
+                    return std::string("begin");
+                  }};
+  };
+  start();
+  const UniqueFd fd = connect_unix();
+  put(fd, "GET /api/v1/recordings/1/body HTTP/1.1\r\nHost: x\r\n\r\n");
+  const std::string answer = rest(fd);
+  EXPECT_NE(answer.find("Content-Length: 10\r\n"), std::string::npos) << answer;
+  EXPECT_TRUE(answer.ends_with("\r\n\r\nbegin")) << answer;
+}
+
+TEST_F(ServerTest, OverTcpOnlySoManyAnswersWithRecordingsAreUnderWay) {
+  std::promise<void> begun, end;
+  control_.search = [&] {
+    begun.set_value();
+    end.get_future().wait();
+  };
+  options_.max_readings = 1;
+  start();
+  const std::string head =
+      " HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer " + read_token(options_.token_file).value() + "\r\n\r\n";
+  const UniqueFd first = connect_tcp();
+  put(first, "GET /api/v1/recordings" + head);
+  begun.get_future().wait();
+  const UniqueFd second = connect_tcp();
+  put(second, "GET /api/v1/recordings/1/body" + head);
+  const std::string answer = rest(second);
+  EXPECT_NE(answer.find(" 503 "), std::string::npos) << answer;
+  EXPECT_NE(answer.find("Retry-After: 1\r\n"), std::string::npos) << answer;
+  end.set_value();
+  EXPECT_NE(rest(first).find("200 OK"), std::string::npos);
+  control_.search = nullptr;
+  const UniqueFd third = connect_tcp();
+  put(third, "HEAD /api/v1/recordings/1/body" + head);
+  EXPECT_NE(rest(third).find("200 OK"), std::string::npos) << "there is room again";
+}
+
 TEST_F(ServerTest, TakenPortAndLiveSocketAreBusyAndADeadSocketIsReplaced) {
   start();
   ServerOptions same_port{.listen = server_->endpoint(), .socket = {}, .token_file = {}, .allowed_hosts = {}};

@@ -9,7 +9,7 @@ namespace tapdeck::app {
 namespace {
 
 bool holds(const store::ExchangeStore& store, const store::BodyRef& body, const http::Headers& headers,
-           std::string_view text) {
+           std::string_view text, uint64_t& looked_at) {
   const auto codings = coding::codings_of(headers);
   TextFinder plain(text);
   TextFinder decoded(text);
@@ -17,8 +17,10 @@ bool holds(const store::ExchangeStore& store, const store::BodyRef& body, const 
   bool decodes = codings && !codings->empty();
   auto read = store.read_body(body, [&](std::string_view bytes) {
     if (decodes) decodes = decoder.feed(bytes, [&](std::string_view piece) { decoded.feed(piece); }).has_value();
+    looked_at += bytes.size();
     return !plain.feed(bytes) && !decoded.found();
   });
+  looked_at += decoder.output_bytes();
   return read && (plain.found() || decoded.found());
 }
 
@@ -36,9 +38,10 @@ bool TextFinder::feed(std::string_view piece) {
   return found_;
 }
 
-bool body_holds(const store::ExchangeStore& store, const store::Recording& recording, std::string_view text) {
-  return holds(store, recording.response_body, recording.response.headers, text) ||
-         holds(store, recording.request_body, recording.request.headers, text);
+bool body_holds(const store::ExchangeStore& store, const store::Recording& recording, std::string_view text,
+                uint64_t& looked_at) {
+  return holds(store, recording.response_body, recording.response.headers, text, looked_at) ||
+         holds(store, recording.request_body, recording.request.headers, text, looked_at);
 }
 
 }  // namespace tapdeck::app

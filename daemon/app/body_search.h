@@ -25,8 +25,8 @@ class TextFinder {
 };
 
 // The request or the response body holds `text` once its codings are off; a body that does not decode is searched as it
-// is. Unreadable bodies hold nothing.
+// is. Unreadable bodies hold nothing. Adds to `looked_at` how many bytes it read and decoded.
 [[nodiscard]] bool body_holds(const store::ExchangeStore& store, const store::Recording& recording,
-                              std::string_view text);
+                              std::string_view text, uint64_t& looked_at);
 
 }  // namespace tapdeck::app

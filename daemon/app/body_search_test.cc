@@ -39,7 +39,10 @@ bool found_in(const std::string& coding, const std::string& body, const std::str
   std::vector<store::PendingWrite> writes;
   builder.take_writes(writes);
   EXPECT_TRUE(store->write(writes, store::Durability::Wal));
-  return body_holds(*store, *store->get(builder.id()), text);
+  uint64_t looked_at = 0;
+  const bool found = body_holds(*store, *store->get(builder.id()), text, looked_at);
+  EXPECT_GE(looked_at, std::min(body.size(), text.size()));
+  return found;
 }
 
 TEST(BodySearch, LooksThroughContentCodings) {

@@ -61,6 +61,17 @@ TEST_F(CliTest, ErrorsAreJsonWhenAskedFor) {
   EXPECT_EQ(Json::parse(err_.str())["error"], "invalid_argument");
 }
 
+TEST_F(CliTest, ErrorsCannotDriveTheTerminal) {
+  ASSERT_EQ(here({"session", "create", "shop"}), kExitOk) << err_.str();
+  EXPECT_EQ(here({"recording", "show", "\x1b]0;owned\x07\u009B2J\u202E"}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("'\\u001b]0;owned\\u0007\\u009b2J\\u202e' is not a recording id"));
+  EXPECT_EQ(here({"recording", "show", "\x1b]0;owned\u009B", "--json"}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("'\\u001b]0;owned\\u009b' is not a recording id"));
+  std::ofstream(config_) << "[\n";
+  EXPECT_EQ(here({"config", "check"}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("\n")) << "our own lines stay lines";
+}
+
 TEST_F(CliTest, ConfigCheckFindsHalfACaPair) {
   std::ofstream(config_) << "[tls]\nca_cert = \"ca.pem\"\nca_key = \"ca.key\"\n";
   EXPECT_EQ(here({"config", "check"}), kExitOk) << "both are made at the first start: " << err_.str();

@@ -262,6 +262,8 @@ TEST_F(CliTest, WhereNothingIsRecordedYetWhatNeedsADaemonSaysThat) {
 
 TEST_F(CliTest, RecordedBytesCannotDriveTheTerminal) {
   EXPECT_EQ(cell_of("a\x1b[31mb\"c\\"), "a\\u001b[31mb\"c\\");
+  EXPECT_EQ(cell_of("\u009B2J\u0085"), "\\u009b2J\\u0085");
+  EXPECT_EQ(dump({{"a", "\u009B2J\x7f"}}), R"({"a":"\u009b2J\u007f"})");
   EXPECT_EQ(cell_of("1\u202Etxt\u2066 \u2013 \u20AC"), "1\\u202etxt\\u2066 \u2013 \u20AC");
 }
 

@@ -174,8 +174,9 @@ Result<admin::Json> RemoteControl::recordings(const admin::RecordingFilter& filt
 Result<admin::Json> RemoteControl::recording(const std::string& id) {
   return ask("GET", recording_path(id));
 }
-Result<std::string> RemoteControl::recording_body(const std::string& id, BodyOf which) {
-  return ask("GET", recording_path(id) + (which == BodyOf::Request ? "/body?of=request" : "/body"));
+Result<admin::Pieces> RemoteControl::recording_body(const std::string& id, BodyOf which) {
+  TRY(body, ask("GET", recording_path(id) + (which == BodyOf::Request ? "/body?of=request" : "/body")));
+  return admin::one_piece(std::move(body));
 }
 Result<admin::Json> RemoteControl::delete_recording(const std::string& id) {
   return ask("DELETE", recording_path(id));

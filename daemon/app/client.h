@@ -34,7 +34,7 @@ class RemoteControl final : public admin::Control {
   Result<admin::Json> import_session(const std::string& name, const std::string& path) override;
   [[nodiscard]] Result<admin::Json> recordings(const admin::RecordingFilter& filter, const admin::Page& page) override;
   [[nodiscard]] Result<admin::Json> recording(const std::string& id) override;
-  [[nodiscard]] Result<std::string> recording_body(const std::string& id, BodyOf which) override;
+  [[nodiscard]] Result<admin::Pieces> recording_body(const std::string& id, BodyOf which) override;
   Result<admin::Json> delete_recording(const std::string& id) override;
   [[nodiscard]] Result<admin::Json> mode() override;
   Result<admin::Json> set_mode(Mode mode, const std::string& target) override;

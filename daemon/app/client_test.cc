@@ -77,7 +77,9 @@ TEST_F(ClientTest, BinaryBodiesOfAnySizeArriveWhole) {
   std::string body(3'000'000, '\0');
   for (size_t i = 0; i < body.size(); ++i) body[i] = static_cast<char>(i * 31 % 256);
   control_.answer = body;
-  EXPECT_EQ(client_->recording_body("1", admin::Control::BodyOf::Response).value_or(""), body);
+  auto pieces = client_->recording_body("1", admin::Control::BodyOf::Response);
+  ASSERT_TRUE(pieces) << pieces.error().message();
+  EXPECT_EQ(pieces->next().value_or(""), body);
 }
 
 TEST(Client, NobodyThereIsAnError) {

@@ -10,6 +10,7 @@
 #include "daemon/app/commands.h"
 #include "daemon/app/open_control.h"
 #include "daemon/app/output.h"
+#include "daemon/app/printable.h"
 #include "daemon/base/units.h"
 #include "store/exchange_store.h"
 
@@ -27,14 +28,14 @@ int list(const Common& common, const Streams& streams, const std::string& what, 
     if (common.format == Format::Json) {
       streams.out << "{\"items\":[],\"next\":null}\n";
     } else {
-      streams.err << "tapdeck: " << control.error().message() << '\n';
+      streams.err << "tapdeck: " << printable_lines(control.error().message()) << '\n';
     }
     return 0;
   }
   if (!control) return print_error(common, streams, control.error());
   return ask_and_print(common, streams, *control, what, std::move(ask), [&](const Json& page) {
     print_table(streams, page["items"], columns);
-    if (page["next"].is_string()) streams.err << "more: add --cursor " << page["next"].get<std::string>() << '\n';
+    if (page["next"].is_string()) streams.err << "more: add --cursor " << cell_of(page["next"]) << '\n';
   });
 }
 
@@ -230,11 +231,15 @@ int recording_show(const Common& common, const RecordingArgs& args, Streams stre
   auto control = ControlHandle::open(common, Need::Read);
   if (!control) return print_error(common, streams, control.error());
   const bool request = args.show == RecordingArgs::Show::RequestBody;
-  const auto body =
+  auto body =
       (*control)->recording_body(args.id, request ? admin::Control::BodyOf::Request : admin::Control::BodyOf::Response);
   if (!body) return print_error(common, streams, body.error());
-  streams.out.write(body->data(), static_cast<std::streamsize>(body->size()));
-  return 0;
+  while (true) {
+    const auto piece = body->next();
+    if (!piece) return print_error(common, streams, piece.error());
+    if (piece->empty()) return 0;
+    streams.out.write(piece->data(), static_cast<std::streamsize>(piece->size()));
+  }
 }
 
 int recording_delete(const Common& common, const RecordingArgs& args, Streams streams) {

@@ -11,6 +11,7 @@
 #include "daemon/app/leftovers.h"
 #include "daemon/app/output.h"
 #include "daemon/app/paths.h"
+#include "daemon/app/printable.h"
 #include "daemon/app/unit_job.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/config/to_json.h"
@@ -139,14 +140,14 @@ int config_check(const Common& common, Streams streams) {
   const auto config = checked_config(common);
   if (!config) {
     if (common.format == Format::Json) return print_error(common, streams, config.error());
-    streams.err << config.error().message() << '\n';  // begins with file:line:column, as compilers do
+    streams.err << printable_lines(config.error().message()) << '\n';  // begins with file:line:column, as compilers do
     return 1;
   }
   const std::string name = config->source.empty() ? "no file: the defaults" : config->source.string();
   if (common.format == Format::Json) {
     streams.out << dump({{"ok", true}, {"file", config->source.string()}, {"warnings", config->warnings}}) << '\n';
   } else {
-    for (const std::string& warning : config->warnings) streams.err << warning << '\n';
+    for (const std::string& warning : config->warnings) streams.err << printable_lines(warning) << '\n';
     streams.out << name << ": ok\n";
   }
   return 0;

@@ -3,14 +3,14 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
+#include <system_error>
 #include <vector>
 
 #include "daemon/app/command_answer.h"
+#include "daemon/app/transfer_files.h"
 #include "daemon/base/unique_fd.h"
-#include "daemon/base/whole_file.h"
+#include "store/transfer.h"
 
 namespace tapdeck::app {
 
@@ -26,6 +26,14 @@ std::string absolute_path(const std::filesystem::path& file) {
 
 namespace {
 
+Result<void> export_into(const Common& common, const std::string& session, const Streams& streams, int file) {
+  const Patience patience(streams, "exporting session");
+  TRY(handle, ControlHandle::open(common, Need::ReadDirect));
+  TRY(info, store::export_session_to(*handle.store(), session, UniqueFd(::fcntl(file, F_DUPFD_CLOEXEC, 0))));
+  ignore(info, "the export says all of it");
+  return {};
+}
+
 // An export is known to be whole at its end only, so it goes by way of a file.
 int export_to_output(const Common& common, const SessionArgs& args, Streams streams) {
   if (streams.terminal == Terminal::Yes) {
@@ -33,23 +41,23 @@ int export_to_output(const Common& common, const SessionArgs& args, Streams stre
         common, streams,
         Error{Code::InvalidArgument, "an export is not for a terminal; send it to a file or a pipe", Origin::Internal});
   }
-  std::string directory = (std::filesystem::temp_directory_path() / "tapdeck-export-XXXXXX").string();
-  if (::mkdtemp(directory.data()) == nullptr) {
-    return print_error(common, streams, fail_errno(errno, "make " + directory).error());
-  }
-  const std::string file = directory + "/session.tapdeck";
   Common plain = common;
   plain.format = Format::Text;
-  std::error_code ignored;
-  const int status = answer(
-      plain, streams, Need::ReadDirect, "exporting session", [&](auto& c) { return c.export_session(args.name, file); },
-      [&](const Json&) {
-        std::ifstream whole(file, std::ios::binary);
-        std::filesystem::remove_all(directory, ignored);  // a reader that goes away ends us (SIGPIPE)
-        streams.out << whole.rdbuf() << std::flush;
-      });
-  std::filesystem::remove_all(directory, ignored);
-  return status != 0 || streams.out ? status : 1;
+  std::error_code error;
+  const auto directory = std::filesystem::temp_directory_path(error);
+  const auto file = nameless_file(error ? "/tmp" : directory);
+  const auto exported =
+      file ? export_into(common, args.name, streams, file->get()) : Result<void>(std::unexpected(file.error()));
+  if (!exported) return print_error(plain, streams, exported.error());
+  std::vector<char> buffer(1 << 18);
+  ::lseek(file->get(), 0, SEEK_SET);
+  ssize_t n = 0;
+  while (streams.out && ((n = ::read(file->get(), buffer.data(), buffer.size())) > 0 || (n < 0 && errno == EINTR))) {
+    if (n > 0) streams.out.write(buffer.data(), n);
+  }
+  if (n < 0) return print_error(plain, streams, fail_errno(errno, "read the export again").error());
+  streams.out << std::flush;
+  return streams.out ? 0 : 1;
 }
 
 }  // namespace
@@ -68,36 +76,18 @@ int session_export(const Common& common, const SessionArgs& args, Streams stream
 
 namespace {
 
-// Also from what has no end to seek to.
-Result<void> copy_to(const std::filesystem::path& staged, const std::string& from, const std::string& shown) {
-  const UniqueFd in(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!in) return fail_errno(errno, "read " + shown);
-  const UniqueFd out(::open(staged.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!out) return fail_errno(errno, "copy " + shown + " to " + staged.string());
-  std::vector<char> buffer(1 << 18);
-  while (true) {
-    const ssize_t n = ::read(in.get(), buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail_errno(errno, "read " + shown);
-    if (n == 0) return {};
-    auto written = write_all(out.get(), {buffer.data(), static_cast<size_t>(n)});
-    if (!written) return written;
-  }
-}
-
 // Imports by way of the state directory when a daemon owns it: the service sees neither our /tmp nor our home.
 Result<admin::Json> import_through(const ControlHandle& control, const SessionArgs& args) {
   if (!control.is_remote() && args.file != "-") return control->import_session(args.name, absolute_path(args.file));
-  const std::filesystem::path staged = control.state_dir() / ("import-" + std::to_string(::getpid()) + ".tapdeck");
   const std::string shown = args.file == "-" ? "standard input" : args.file.string();
-  std::error_code error;
-  auto result = copy_to(staged, args.file == "-" ? "/dev/stdin" : args.file.string(), shown);
-  auto imported = result ? control->import_session(args.name, staged.string()) : std::unexpected(result.error());
-  std::filesystem::remove(staged, error);
+  remove_left_imports(control.state_dir());
+  TRY(copy, StagedImport::copy_of(args.file == "-" ? "/dev/stdin" : args.file.string(), shown, control.state_dir()));
+  const std::string staged = copy.path().string();
+  auto imported = control->import_session(args.name, staged);
   if (!imported) {
     std::string& detail = imported.error().detail;  // the copy is our business
-    if (const size_t at = detail.find(staged.string()); at != std::string::npos) {
-      detail.replace(at, staged.string().size(), shown);
+    if (const size_t at = detail.find(staged); at != std::string::npos) {
+      detail.replace(at, staged.size(), shown);
     }
   }
   return imported;

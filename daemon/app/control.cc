@@ -26,6 +26,44 @@ Result<uint64_t> recording_id(const std::string& text) {
   return id;
 }
 
+namespace {
+
+// What the API sends of one body.
+constexpr uint64_t kLongestBody = 64ULL << 20;
+// A search of bodies goes on until it has looked at so many recordings, or so many bytes once decoded. Then it answers,
+// found or not, with where to go on, so that a rare text does not hold everybody up for the whole store.
+constexpr uint64_t kSearchedBytes = 256ULL << 20;
+constexpr size_t kSearchedPages = 10;
+constexpr size_t kSearchedAtOnce = 16;
+
+// The segments of a body, one after the other.
+class StoredPieces {
+ public:
+  StoredPieces(const store::ExchangeStore& store, std::shared_ptr<const store::ExchangeStore::View> view,
+               store::BodyRef body)
+      : store_(store), view_(std::move(view)), body_(std::move(body)) {}
+
+  Result<std::string> operator()() {
+    if (!body_.inline_bytes.empty()) return std::exchange(body_.inline_bytes, {});
+    if (next_ == body_.segments.size()) {
+      view_.reset();
+      return std::string();
+    }
+    store::BodyRef one;
+    one.segments = {body_.segments[next_++]};
+    one.size = one.segments.front().size;
+    return store_.read_body(one, kLongestBody, view_.get());
+  }
+
+ private:
+  const store::ExchangeStore& store_;
+  std::shared_ptr<const store::ExchangeStore::View> view_;
+  store::BodyRef body_;
+  size_t next_ = 0;
+};
+
+}  // namespace
+
 AppControl::AppControl(Parts parts) : parts_(std::move(parts)) {}
 
 std::string AppControl::unreachable() const {
@@ -195,16 +233,20 @@ Result<admin::Json> AppControl::recordings(const admin::RecordingFilter& filter,
   in_body.erase(0, std::min<size_t>(in_body.size(), 5));
   Json out = {{"items", Json::array()}, {"next", nullptr}};
   std::string cursor = page.cursor;
-  // Bodies are read one by one: a few pages a call, so that a rare text does not hold the caller for the whole store.
-  for (int pages = 0; pages < 10 && out["items"].empty(); ++pages) {
-    TRY(found, parts_.store->list_recordings(wanted, page.limit, cursor));
+  uint64_t bytes = 0;
+  size_t looked_at = 0;
+  do {
+    size_t wants = page.limit - out["items"].size();
+    if (!in_body.empty()) wants = std::min(wants, kSearchedAtOnce);
+    TRY(found, parts_.store->list_recordings(wanted, wants, cursor));
     for (const store::Recording& recording : found.items) {
-      if (!in_body.empty() && !body_holds(*parts_.store, recording, in_body)) continue;
+      if (!in_body.empty() && !body_holds(*parts_.store, recording, in_body, bytes)) continue;
       out["items"].push_back(recording_row(recording));
     }
+    looked_at += found.items.size() < wants ? page.limit : found.items.size();  // of many rows few passed the filter
     cursor = found.next;
-    if (cursor.empty() || in_body.empty()) break;
-  }
+  } while (!in_body.empty() && !cursor.empty() && out["items"].size() < page.limit &&
+           looked_at < kSearchedPages * page.limit && bytes < kSearchedBytes);
   if (!cursor.empty()) out["next"] = cursor;
   return dump(out);
 }
@@ -215,13 +257,17 @@ Result<admin::Json> AppControl::recording(const std::string& id) {
   return dump(recording_view(found));
 }
 
-Result<std::string> AppControl::recording_body(const std::string& id, BodyOf which) {
+Result<admin::Pieces> AppControl::recording_body(const std::string& id, BodyOf which) {
   TRY(number, recording_id(id));
-  const auto view = parts_.store->hold();  // retention may remove it in between
+  auto view = parts_.store->hold();  // retention may remove it in between
   TRY(found, parts_.store->get(number, view.get()));
-  constexpr uint64_t kLongest = 64ull << 20;
-  return parts_.store->read_body(which == BodyOf::Request ? found.request_body : found.response_body, kLongest,
-                                 view.get());
+  store::BodyRef body = std::move(which == BodyOf::Request ? found.request_body : found.response_body);
+  if (body.size > kLongestBody) {
+    return fail(Code::TooLarge, "a body of " + std::to_string(body.size) + " bytes, and at most " +
+                                    std::to_string(kLongestBody) + " are sent; `tapdeck recording show " + id +
+                                    " --body` reads the store itself");
+  }
+  return admin::Pieces{.bytes = body.size, .next = StoredPieces(*parts_.store, std::move(view), std::move(body))};
 }
 
 Result<admin::Json> AppControl::delete_recording(const std::string& id) {

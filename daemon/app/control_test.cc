@@ -4,6 +4,7 @@
 #include "daemon/app/control_rig.h"
 #include "daemon/app/json_view.h"
 #include "daemon/app/kept_mode.h"
+#include "store/test_support.h"
 
 namespace tapdeck::app {
 namespace {
@@ -17,6 +18,47 @@ TEST_F(ControlTest, ListsComeInPagesThatEnd) {
   ASSERT_EQ(second["items"].size(), 1u);
   EXPECT_EQ(second["items"][0]["name"], "c");
   EXPECT_TRUE(second["next"].is_null());
+}
+
+TEST_F(ControlTest, ABodyComesInTheSegmentsItIsStoredIn) {
+  store::Recorder recorder(*store_, "shop");
+  std::string body;
+  for (uint64_t i = 0; i < 3; ++i) body += store::body_of(i, store::kSegmentBytes);
+  const std::string id = std::to_string(recorder.record("/long", body, "asked"));
+  auto pieces = control_->recording_body(id, admin::Control::BodyOf::Response);
+  ASSERT_TRUE(pieces) << pieces.error().message();
+  EXPECT_EQ(pieces->bytes, body.size());
+  ASSERT_TRUE(control_->delete_recording(id));
+  std::string read;
+  for (int i = 0; i < 3; ++i) {
+    const auto piece = pieces->next();
+    ASSERT_TRUE(piece) << "it was held when it was deleted: " << piece.error().message();
+    EXPECT_EQ(piece->size(), store::kSegmentBytes);
+    read += *piece;
+  }
+  EXPECT_EQ(pieces->next().value_or("more"), "");
+  EXPECT_TRUE(read == body);
+}
+
+TEST_F(ControlTest, ASearchOfBodiesFindsAllAndGoesOnWhereItStopped) {
+  store::Recorder recorder(*store_, "shop");
+  for (int i = 0; i < 40; ++i)
+    ignore(recorder.record("/" + std::to_string(i), i % 2 == 0 ? "a needle" : "hay"), "looked for below");
+  admin::RecordingFilter filter;
+  filter.session = "shop";
+  filter.text = "body:needle";
+  const Json all = parsed(control_->recordings(filter, {.cursor = "", .limit = 100}));
+  EXPECT_EQ(all["items"].size(), 20U);
+  EXPECT_TRUE(all["next"].is_null());
+  size_t found = 0;
+  std::string cursor;
+  do {
+    const Json page = parsed(control_->recordings(filter, {.cursor = cursor, .limit = 3}));
+    EXPECT_LE(page["items"].size(), 3U);
+    found += page["items"].size();
+    cursor = page["next"].is_string() ? page["next"].get<std::string>() : "";
+  } while (!cursor.empty());
+  EXPECT_EQ(found, 20U);
 }
 
 TEST_F(ControlTest, ActivatingChangesTheDaemonAndTheStore) {

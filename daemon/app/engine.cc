@@ -83,6 +83,8 @@ std::optional<Counter> counter_of(kernel::Uncaptured reason) {
       return Counter::UncapturedPreExisting;
     case kernel::Uncaptured::LeftCgroup:
       return Counter::UncapturedLeftCgroup;
+    case kernel::Uncaptured::ToHost:
+      return Counter::UncapturedBypass;
   }
   return std::nullopt;
 }
@@ -328,6 +330,10 @@ void Engine::tell_lapse() {
 void Engine::let_go(uint32_t slot) {
   tapes_->vacate(slot);
   for (const auto& worker : workers_) worker->let_go(static_cast<TargetSlot>(slot));
+}
+
+void Engine::reset_tunnels(uint32_t slot) {
+  for (const auto& worker : workers_) worker->reset_tunnels(static_cast<TargetSlot>(slot));
 }
 
 void Engine::drain(std::chrono::milliseconds limit) {

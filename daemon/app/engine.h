@@ -70,6 +70,8 @@ class Engine final : public GaugeSource {
 
   // The target of `slot` was detached: what is open of it ends, or goes on as if it had never been captured.
   void let_go(uint32_t slot);
+  // The mode of `slot` may be another: if it is replay, its tunnels to origins end.
+  void reset_tunnels(uint32_t slot);
   // Open exchanges finish for at most `limit`, the rest is closed; then what was recorded is written. Detach what
   // should go direct before. Idempotent.
   void drain(std::chrono::milliseconds limit);

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <ctime>
 
+#include "daemon/base/json_text.h"
+
 namespace tapdeck::app {
 namespace {
 
@@ -169,7 +171,9 @@ Json done_view(std::string_view what, const std::string& name) {
 }
 
 std::string dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  escape_controls(text);  // it may be read on a terminal
+  return text;
 }
 
 }  // namespace tapdeck::app

@@ -6,31 +6,11 @@
 #include <ostream>
 #include <vector>
 
-#include "daemon/base/json_text.h"
+#include "daemon/app/printable.h"
 
 namespace tapdeck::app {
 
 namespace {
-
-// Marks that let a terminal show text in another order than it is (U+200E and F, U+202A to E, U+2066 to 9), as escapes.
-std::string without_direction_marks(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const std::string_view mark = text.substr(i, 3);
-    const auto last = mark.size() == 3 ? static_cast<unsigned char>(mark[2]) : 0U;
-    const bool in_80 = mark.starts_with("\xE2\x80") && (last == 0x8E || last == 0x8F || (last >= 0xAA && last <= 0xAE));
-    const bool in_81 = mark.starts_with("\xE2\x81") && last >= 0xA6 && last <= 0xA9;
-    if (!in_80 && !in_81) {
-      out += text[i];
-      continue;
-    }
-    char escaped[8];
-    std::snprintf(escaped, sizeof escaped, "\\u20%02x", in_80 ? last - 0x80 : last - 0x80 + 0x40);
-    out += escaped;
-    i += 2;
-  }
-  return out;
-}
 
 // Where the detail knows better it says so itself.
 std::string_view next_step(const Error& error) {
@@ -69,15 +49,7 @@ std::string cell_of(const Json& value) {
     return text;
   }
   if (!value.is_string()) return dump(value);
-  std::string escaped;
-  append_json_string(escaped, value.get<std::string>());
-  std::string out;
-  // The escapes of control characters stay; quotes and backslashes are shown as they are.
-  for (size_t i = 1; i + 1 < escaped.size(); ++i) {
-    if (escaped[i] == '\\' && (escaped[i + 1] == '"' || escaped[i + 1] == '\\')) ++i;
-    out += escaped[i];
-  }
-  if (out.contains('\xE2')) out = without_direction_marks(out);
+  std::string out = printable(value.get<std::string>());
   return out.empty() ? "-" : out;
 }
 
@@ -121,7 +93,7 @@ int print_error(const Common& common, const Streams& streams, const Error& error
     streams.err << dump({{"error", to_string(error.code)}, {"detail", error.message()}, {"next", next_step(error)}})
                 << '\n';
   } else {
-    streams.err << "tapdeck: " << error.message() << '\n';
+    streams.err << "tapdeck: " << printable_lines(error.message()) << '\n';
   }
   return 1;
 }

@@ -12,6 +12,7 @@
 #include "daemon/app/child.h"
 #include "daemon/app/inherited_sockets.h"
 #include "daemon/app/leftovers.h"
+#include "daemon/app/printable.h"
 #include "daemon/app/run_cgroup.h"
 #include "daemon/app/run_guard.h"
 #include "daemon/base/processes.h"
@@ -26,7 +27,7 @@ namespace {
 constexpr std::chrono::milliseconds kDrain{5000};
 
 void say(const std::string& text) {
-  std::fprintf(stderr, "tapdeck: %s\n", text.c_str());
+  std::fprintf(stderr, "tapdeck: %s\n", printable_lines(text).c_str());
 }
 
 Result<void> check(const RunOptions& options) {
@@ -226,8 +227,9 @@ int run_with(const RunOptions& options, const RunServicesFactory& make_services)
     status = ended->status;
     RunSummary summary = (*services)->summary();
     summary.exit = status_with(options, summary, status);
-    std::fprintf(stderr, "%s\n%s%s%s%s", summary_line(summary).c_str(), also_line(summary).c_str(),
-                 other_session_line(summary).c_str(), refusal_lines(summary).c_str(), departure_line(summary).c_str());
+    const std::string told = summary_line(summary) + "\n" + also_line(summary) + other_session_line(summary) +
+                             refusal_lines(summary) + departure_line(summary);
+    std::fputs(printable_lines(told).c_str(), stderr);
     if (const Result<void> written = summary_file->write(summary_json(summary)); !written) {
       say("run: --summary: " + written.error().message());
       if (status.kind == ExitStatus::Kind::Exited && status.value == 0)

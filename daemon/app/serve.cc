@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "daemon/admin/server.h"
+#include "daemon/app/printable.h"
 #include "daemon/app/stop_extension.h"
 #include "daemon/app/unit_sandbox.h"
 #include "daemon/base/log.h"
@@ -65,7 +66,7 @@ int report(const Error& error, const Paths& paths) {
   const std::string message = error.message() + (in_unit() ? unit_hint(error, paths.state_dir) : "");
   log::error("serve.failed", message);
   // Also where the log is off: a start that fails in silence helps nobody.
-  if (!log::enabled(log::Level::Error)) std::fprintf(stderr, "tapdeck: %s\n", message.c_str());
+  if (!log::enabled(log::Level::Error)) std::fprintf(stderr, "tapdeck: %s\n", printable_lines(message).c_str());
   ::sd_notifyf(0, "STATUS=%s", message.c_str());
   return 1;
 }
@@ -120,7 +121,7 @@ int serve(const ServeOptions& options, const ServiceFactory& factory) {
   auto config = config_for(options.config_file);
   if (!config) {
     const std::string message = config.error().message();
-    std::fprintf(stderr, "tapdeck: %s\n", (in_unit() ? with_unit_hints(message) : message).c_str());
+    std::fprintf(stderr, "tapdeck: %s\n", printable_lines(in_unit() ? with_unit_hints(message) : message).c_str());
     return 1;
   }
   configure_log(config->log, LogFor::Daemon);

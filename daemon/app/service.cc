@@ -11,6 +11,7 @@
 #include "daemon/app/leftovers.h"
 #include "daemon/app/service_backend.h"
 #include "daemon/app/targets.h"
+#include "daemon/app/transfer_files.h"
 #include "daemon/trust/bind.h"
 
 namespace tapdeck::app {
@@ -30,6 +31,7 @@ class ServeService final : public Service {
 
   Result<void> open() {
     clean_dead_runs(paths_.run_dir);
+    remove_left_imports(paths_.state_dir);
     ignore(trust::clean_leftovers(paths_.run_dir.string()),
            "of a daemon that was killed; what stays is named at the next start");
     TRY(mode, mode_at_start(paths_.mode, config_.proxy.mode));

@@ -53,11 +53,16 @@ std::string ServiceBackend::lacking(uint32_t slot) {
   return found == lacking_.end() ? std::string() : found->second;
 }
 
-std::string ServiceBackend::remark(uint32_t slot) {
+kernel::TargetStats ServiceBackend::stats_of(uint32_t slot) const {
   for (const kernel::TargetStats& target : engine_.capture().stats().targets) {
-    if (target.target == slot) return target.others;
+    if (target.target == slot) return target;
   }
   return {};
+}
+
+TargetBackend::Gaps ServiceBackend::gaps(uint32_t slot) {
+  const kernel::TargetStats stats = stats_of(slot);
+  return {stats.gaps, stats.gap_total};
 }
 
 bool ServiceBackend::is_closed(const TargetSettings& settings) {
@@ -72,6 +77,7 @@ Result<void> ServiceBackend::update(uint32_t slot, const TargetSettings& setting
   TRY_VOID(engine_.tapes().assign(slot, wanted));
   lacking_.erase(slot);
   engine_.cursors().rewind(static_cast<int>(slot));
+  engine_.reset_tunnels(slot);
   const auto known = attached_.find(slot);
   if (known == attached_.end()) return {};
   known->second = settings;
@@ -92,12 +98,10 @@ Result<void> ServiceBackend::detach(uint32_t slot) {
 
 std::map<std::string, uint64_t> ServiceBackend::uncaptured(uint32_t slot) {
   std::map<std::string, uint64_t> reasons;
-  for (const kernel::TargetStats& target : engine_.capture().stats().targets) {
-    if (target.target != slot) continue;
-    for (size_t i = 0; i < kernel::kUncapturedReasons; ++i) {
-      const auto reason = static_cast<kernel::Uncaptured>(i);
-      if (target.uncaptured[i] > 0) reasons[std::string(kernel::to_string(reason))] += target.uncaptured[i];
-    }
+  const kernel::TargetStats target = stats_of(slot);
+  for (size_t i = 0; i < kernel::kUncapturedReasons; ++i) {
+    const auto reason = static_cast<kernel::Uncaptured>(i);
+    if (target.uncaptured[i] > 0) reasons[std::string(kernel::to_string(reason))] += target.uncaptured[i];
   }
   return reasons;
 }
@@ -109,6 +113,7 @@ Result<void> ServiceBackend::follow_defaults() {
     TRY_VOID(engine_.tapes().assign(slot, assignment(settings)));
     lacking_.erase(slot);
     engine_.cursors().rewind(static_cast<int>(slot));
+    engine_.reset_tunnels(slot);
     engine_.refusals().follow(slot, assignment(settings));
     TRY_VOID(engine_.capture().set_policy(slot, policy_of(settings)));
   }

@@ -30,7 +30,9 @@ class ServiceBackend final : public TargetBackend {
 
   Result<void> attach(uint32_t slot, const TargetSettings& settings, const ResolvedTarget& resolved, Why why) override;
   std::string lacking(uint32_t slot) override;
-  std::string remark(uint32_t slot) override;
+  std::string trouble(uint32_t slot) override { return stats_of(slot).trouble; }
+  Gaps gaps(uint32_t slot) override;
+  std::string remark(uint32_t slot) override { return stats_of(slot).others; }
   bool is_closed(const TargetSettings& settings) override;
   void look_again(uint32_t slot) override { engine_.refusals().look_again(slot); }
   void keep_leftovers(bool keep) override { hold(keeps_leftovers_, keep); }
@@ -49,6 +51,8 @@ class ServiceBackend final : public TargetBackend {
 
  private:
   void hold(bool& reason, bool is_one);
+  // Nothing counted: it was never attached.
+  [[nodiscard]] kernel::TargetStats stats_of(uint32_t slot) const;
   // What an attached slot worked with before it was to be attached as something else, which failed.
   void take_back(uint32_t slot);
   Result<void> assign_proxy(const TargetSettings& settings, store::Append append = store::Append::No);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <utility>
 
 namespace tapdeck::app {
@@ -12,37 +13,50 @@ namespace {
 
 using std::chrono::milliseconds;
 constexpr milliseconds kRetryLost{50};
+constexpr size_t kMaxCgroups = 4096;  // a container that has its own cgroups to make makes as many as it likes
 
-std::vector<pid_t> pids_below(const std::string& cgroup) {
-  std::vector<std::string> directories{cgroup};
-  std::error_code error;
-  for (std::filesystem::recursive_directory_iterator it(cgroup, error), end; !error && it != end; it.increment(error)) {
-    std::error_code ignored;
-    if (it->is_directory(ignored)) directories.push_back(it->path().string());
-  }
+struct Processes {
   std::vector<pid_t> pids;
-  for (const std::string& directory : directories) {
-    std::ifstream procs(directory + "/cgroup.procs");
-    for (pid_t pid = 0; procs >> pid;) pids.push_back(pid);
+  bool is_all = true;
+};
+
+// One cgroup that goes meanwhile does not end the walk: whoever makes and removes them would hide all others.
+Processes processes_below(const std::string& cgroup) {
+  Processes found;
+  std::vector<std::string> directories{cgroup};
+  for (size_t i = 0; i < directories.size(); ++i) {
+    std::ifstream procs(directories[i] + "/cgroup.procs");
+    for (pid_t pid = 0; procs >> pid;) found.pids.push_back(pid);
+    std::error_code error;
+    for (std::filesystem::directory_iterator it(directories[i], error), end; !error && it != end; it.increment(error)) {
+      std::error_code ignored;
+      if (!it->is_directory(ignored)) continue;
+      found.is_all = directories.size() < kMaxCgroups;
+      if (!found.is_all) return found;
+      directories.push_back(it->path().string());
+    }
   }
-  return pids;
+  return found;
 }
 
 struct Namespaces {
-  std::map<uint64_t, pid_t> own;  // inode, and a process in it
+  std::map<uint64_t, std::vector<pid_t>> own;  // by inode: the processes in it
   bool host = false;
+  bool is_all = true;
 };
 
 Namespaces namespaces_of(const std::string& cgroup) {
   Namespaces found;
-  for (const pid_t pid : pids_below(cgroup)) {
+  const Processes processes = processes_below(cgroup);
+  found.is_all = processes.is_all;
+  for (const pid_t pid : processes.pids) {
     const Result<bool> on_host = trust::shares_host_mounts(pid);
     if (!on_host) continue;  // ended meanwhile
     struct stat status{};
     if (*on_host) {
       found.host = true;
     } else if (::stat(("/proc/" + std::to_string(pid) + "/ns/mnt").c_str(), &status) == 0) {
-      found.own.try_emplace(status.st_ino, pid);
+      found.own[status.st_ino].push_back(pid);
     }
   }
   return found;
@@ -50,40 +64,69 @@ Namespaces namespaces_of(const std::string& cgroup) {
 
 }  // namespace
 
-// Where there was nothing to cover, nothing can be lost.
-bool TargetTrust::Bound::covers(pid_t pid) const {
-  return share != nullptr && (share->report().mounted.empty() || share->covers(pid));
+// Where there was nothing to cover, nothing can be lost. A process that has changed its root sees less than the others:
+// nothing is lost as long as one sees it.
+bool TargetTrust::Bound::covers(const std::vector<pid_t>& pids) const {
+  if (share == nullptr) return false;
+  return share->report().mounted.empty() || std::ranges::any_of(pids, [&](pid_t pid) { return share->covers(pid); });
 }
 
 void TargetTrust::bind_one(Bound& bound, pid_t pid, trust::SharedBindings& shared, const TrustBinder& bind,
                            Clock::time_point now) {
   bound.share.reset();
   auto share = shared.join(pid, bind);
-  bound.pause = share ? std::clamp(bound.pause * 2, kRetryLost, kRetryFailed) : kRetryFailed;
+  // NotFound: that process has ended, others in its namespace may not have.
+  const bool is_soon = share || share.error().code == Code::NotFound;
+  bound.pause = is_soon ? std::clamp(bound.pause * 2, kRetryLost, kRetryFailed) : kRetryFailed;
   bound.not_before = now + bound.pause;
   bound.trouble = share ? "" : share.error().message();
   if (share) bound.share = std::move(*share);
 }
 
+bool TargetTrust::may_go_on(Clock::time_point now) {
+  spent_ += now - std::exchange(spent_at_, now);
+  return spent_ < kMostSpent;
+}
+
 void TargetTrust::cover(const std::string& cgroup_path, trust::SharedBindings& shared, const TrustBinder& bind,
-                        size_t at_once, Clock::time_point now) {
+                        size_t at_once, const std::function<Clock::time_point()>& clock) {
+  const Clock::time_point begun = clock();
+  spent_ -= std::min(spent_, (begun - spent_at_) / 10);
+  spent_at_ = begun;
+  if (!may_go_on(begun)) return;
   const Namespaces found = namespaces_of(cgroup_path);
   on_host_ = found.host;
-  std::erase_if(bound_, [&](const auto& entry) { return !found.own.contains(entry.first); });
-  for (const auto& [inode, pid] : found.own) {
-    const auto known = bound_.find(inode);
-    if (known != bound_.end() && (known->second.covers(pid) || now < known->second.not_before)) continue;
-    if (at_once == 0 || (known == bound_.end() && bound_.size() >= kMaxNamespaces)) continue;
-    --at_once;
-    bind_one(bound_[inode], pid, shared, bind, now);
+  for (auto it = bound_.begin(); it != bound_.end() && may_go_on(clock());) {
+    it = found.own.contains(it->first) || !found.is_all ? std::next(it) : bound_.erase(it);
   }
+  beyond_ = 0;
+  for (const auto& [inode, pids] : found.own) {
+    const Clock::time_point now = clock();
+    if (!may_go_on(now)) return;
+    const auto known = bound_.find(inode);
+    if (known != bound_.end() && (now < known->second.not_before || known->second.covers(pids))) continue;
+    if (known == bound_.end() && bound_.size() >= kMaxNamespaces) {
+      ++beyond_;
+      continue;
+    }
+    if (at_once == 0) continue;
+    --at_once;
+    bind_one(bound_[inode], pids.front(), shared, bind, now);
+  }
+  may_go_on(clock());
 }
 
 Result<void> TargetTrust::undo() {
   Result<void> undone;
+  bool hangs = false;
   for (auto& [inode, bound] : bound_) {
     if (bound.share == nullptr) continue;
+    if (hangs) {
+      bound.share->leave_undone();
+      continue;
+    }
     if (auto one = bound.share->undo(); !one) undone = std::move(one);
+    hangs = !undone && undone.error().code == Code::Timeout;
   }
   bound_.clear();
   return undone;
@@ -115,6 +158,10 @@ std::string TargetTrust::text() const {
     text +=
         "; it uses the host's files, which are left alone: set SSL_CERT_FILE and its like, or add what 'tapdeck ca "
         "export' prints to them";
+  }
+  if (beyond_ > 0) {
+    text += "; processes with " + std::to_string(beyond_) + " more views of files than the " +
+            std::to_string(kMaxNamespaces) + " that are covered";
   }
   if (!trouble.empty()) text += "; " + trouble;
   return text;

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -26,10 +27,11 @@ class TargetTrust {
   // still being set up (a unit before its exec) may have replaced its mounts since. Those without processes are left.
   // What failed is tried again after a minute; what was lost again, ever later. Processes on the host's own mounts are
   // left alone and mentioned in text(). At most 32 namespaces, a slice of hundreds of services is not what attach is
-  // for, and at most `at_once` of them new ones.
+  // for, and at most `at_once` of them new ones. Others wait meanwhile: what took kMostSpent, in one call or several,
+  // is gone on with by later ones, all of which together take a tenth of the time.
   void cover(const std::string& cgroup_path, trust::SharedBindings& shared, const TrustBinder& bind,
-             size_t at_once = kMaxNamespaces, Clock::time_point now = Clock::now());
-  // Undoes all; the last error.
+             size_t at_once = kMaxNamespaces, const std::function<Clock::time_point()>& clock = Clock::now);
+  // Undoes all; the last error. After one that hung, the rest is left to `shared` of cover().
   Result<void> undo();
   void clear() { *this = TargetTrust(); }
 
@@ -40,6 +42,7 @@ class TargetTrust {
 
   static constexpr size_t kMaxNamespaces = 32;
   static constexpr std::chrono::milliseconds kRetryFailed{60000};
+  static constexpr std::chrono::milliseconds kMostSpent{5000};
 
  private:
   struct Bound {
@@ -47,13 +50,18 @@ class TargetTrust {
     std::string trouble;
     std::chrono::milliseconds pause{0};
     Clock::time_point not_before{};
-    [[nodiscard]] bool covers(pid_t pid) const;
+    [[nodiscard]] bool covers(const std::vector<pid_t>& pids) const;
   };
   static void bind_one(Bound& bound, pid_t pid, trust::SharedBindings& shared, const TrustBinder& bind,
                        Clock::time_point now);
 
+  bool may_go_on(Clock::time_point now);
+
   std::map<uint64_t, Bound> bound_;  // by inode of the namespace
   bool on_host_ = false;             // some process is
+  size_t beyond_ = 0;                // namespaces past kMaxNamespaces
+  Clock::duration spent_{0};         // in cover(), less a tenth of the time between calls
+  Clock::time_point spent_at_{};
 };
 
 }  // namespace tapdeck::app

@@ -1,5 +1,6 @@
 #include "daemon/app/target_trust.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
@@ -9,6 +10,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <functional>
 
 #include "daemon/base/test_directory.h"
 #include "daemon/kernel/cgroup.h"
@@ -35,6 +38,20 @@ class CgroupTrust : public testing::Test {
     ::rmdir(path_.c_str());
   }
   pid_t process_in(const std::string& cgroup, Mounts mounts) {
+    return process_in(cgroup, [mounts] {
+      return mounts == Mounts::Shared ||
+             (::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
+    });
+  }
+  // In the mount namespace of `pid`, below a root of its own.
+  pid_t chrooted_beside(pid_t pid, const std::string& cgroup) {
+    const std::string mounts = "/proc/" + std::to_string(pid) + "/ns/mnt";
+    return process_in(cgroup, [&] {
+      return ::setns(::open(mounts.c_str(), O_RDONLY | O_CLOEXEC), CLONE_NEWNS) == 0 &&
+             ::chroot(run_dir_.path().c_str()) == 0;
+    });
+  }
+  pid_t process_in(const std::string& cgroup, const std::function<bool()>& set_up) {
     int ready[2];
     if (::pipe(ready) != 0) return -1;
     const pid_t pid = ::fork();
@@ -42,10 +59,7 @@ class CgroupTrust : public testing::Test {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       FILE* procs = ::fopen((cgroup + "/cgroup.procs").c_str(), "w");
       if (procs == nullptr || std::fprintf(procs, "0") < 0 || std::fclose(procs) != 0) ::_exit(1);
-      if (mounts == Mounts::Own &&
-          (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)) {
-        ::_exit(1);
-      }
+      if (!set_up()) ::_exit(1);
       if (::write(ready[1], "x", 1) != 1) ::_exit(1);
       for (;;) ::pause();
     }
@@ -92,15 +106,71 @@ TEST_F(CgroupTrust, BindsOncePerMountNamespaceAndNeverTheHosts) {
     asked.push_back(pid);
     return fail(Code::Timeout, "the file system hangs");
   };
-  const auto now = TargetTrust::Clock::now();
-  trust.cover(path_, shared_, hangs, TargetTrust::kMaxNamespaces, now);
+  auto now = TargetTrust::Clock::now();
+  const auto clock = [&] { return now; };
+  trust.cover(path_, shared_, hangs, TargetTrust::kMaxNamespaces, clock);
   EXPECT_THAT(asked, testing::UnorderedElementsAre(one, two));
   EXPECT_THAT(trust.text(), testing::StartsWith("0 trust stores covered; it uses the host's files"));
   EXPECT_THAT(trust.text(), testing::HasSubstr("the file system hangs"));
-  trust.cover(path_, shared_, hangs, TargetTrust::kMaxNamespaces, now + TargetTrust::kRetryFailed / 2);
+  now += TargetTrust::kRetryFailed / 2;
+  trust.cover(path_, shared_, hangs, TargetTrust::kMaxNamespaces, clock);
   EXPECT_EQ(asked.size(), 2U) << "each try may hold everybody up";
-  trust.cover(path_, shared_, hangs, 1, now + TargetTrust::kRetryFailed);
+  now += TargetTrust::kRetryFailed;
+  trust.cover(path_, shared_, hangs, 1, clock);
   EXPECT_EQ(asked.size(), 3U) << "one at a time was asked for";
+}
+
+TEST_F(CgroupTrust, WhatHangsTakesATenthOfTheTime) {
+  for (int i = 0; i < 4; ++i) process_in(path_, Mounts::Own);
+  size_t asked = 0;
+  auto now = TargetTrust::Clock::now();
+  const auto clock = [&] { return now; };
+  const auto hangs = [&](int) -> Result<std::unique_ptr<trust::Binding>> {
+    ++asked;
+    now += std::chrono::seconds(10);
+    return fail(Code::Timeout, "the file system hangs");
+  };
+  TargetTrust trust;
+  const auto begun = now;
+  while (now < begun + std::chrono::minutes(20)) {
+    trust.cover(path_, shared_, hangs, TargetTrust::kMaxNamespaces, clock);
+    EXPECT_LE(std::chrono::seconds(10) * asked, (now - begun) / 10 + std::chrono::seconds(15));
+    now += std::chrono::seconds(1);
+  }
+  EXPECT_GT(asked, 8U) << "and is tried again";
+}
+
+TEST_F(CgroupTrust, AProcessThatEndsMeanwhileDoesNotCostTheOthersInItsNamespace) {
+  process_in(path_, Mounts::Own);
+  size_t asked = 0;
+  const auto ends = [&](int) -> Result<std::unique_ptr<trust::Binding>> {
+    ++asked;
+    return fail(Code::NotFound, "it is gone");
+  };
+  auto now = TargetTrust::Clock::now();
+  const auto clock = [&] { return now; };
+  TargetTrust trust;
+  trust.cover(path_, shared_, ends, TargetTrust::kMaxNamespaces, clock);
+  now += std::chrono::seconds(1);
+  trust.cover(path_, shared_, ends, TargetTrust::kMaxNamespaces, clock);
+  EXPECT_EQ(asked, 2U);
+}
+
+TEST_F(CgroupTrust, AProcessThatSeesLessThanTheOthersUncoversNothing) {
+  const pid_t first = process_in(path_ + "/below", Mounts::Own);
+  size_t bound = 0;
+  const auto counting = [&](int pid) {
+    ++bound;
+    return binder()(pid);
+  };
+  TargetTrust trust;
+  trust.cover(path_, shared_, counting);
+  ASSERT_TRUE(is_covered(first));
+  const pid_t chrooted = chrooted_beside(first, path_);
+  ASSERT_FALSE(is_covered(chrooted));
+  const auto later = [at = TargetTrust::Clock::now() + std::chrono::seconds(1)] { return at; };
+  trust.cover(path_, shared_, counting, TargetTrust::kMaxNamespaces, later);
+  EXPECT_EQ(bound, 1U);
 }
 
 // A unit that the manager still sets up has its own namespace already, and is given another root there later.
@@ -113,7 +183,7 @@ TEST_F(CgroupTrust, WhatAProcessLostAndWhatCameLaterIsCoveredAtTheNextLook) {
   unmount_all_in(first);
   ASSERT_FALSE(is_covered(first));
   const pid_t second = process_in(path_ + "/below", Mounts::Own);
-  const auto later = TargetTrust::Clock::now() + std::chrono::seconds(1);
+  const auto later = [at = TargetTrust::Clock::now() + std::chrono::seconds(1)] { return at; };
   trust.cover(path_, shared_, binder(), TargetTrust::kMaxNamespaces, later);
   EXPECT_TRUE(is_covered(first));
   EXPECT_TRUE(is_covered(second));

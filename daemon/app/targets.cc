@@ -158,6 +158,7 @@ Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing i
   entry.id = id;
   entry.settings = std::move(settings);
   entry.uncaptured_before = backend_.uncaptured(id);
+  if (entry.is_interface()) entry.gaps_before = backend_.gaps(id);
   entries_.emplace(id, std::move(owned));
   if (!resolved) {
     lose(entry, resolved.error());
@@ -205,11 +206,19 @@ Result<TargetRegistry::Entry*> TargetRegistry::entry_of(const std::string& targe
 Result<void> TargetRegistry::detach(const std::string& target) {
   const std::lock_guard lock(work_mutex_);
   TRY(entry, entry_of(target));
-  TRY_VOID(backend_.detach(entry->id));
+  // Whatever fails from here on is clean-up: it is a target no more.
+  Result<void> detached = backend_.detach(entry->id);
   Result<void> undone = entry->trust ? entry->trust->undo() : Result<void>{};
   entries_.erase(entry->id);
   tell_uncaptured();
   TRY_VOID(save());
+  if (!detached) {
+    detached.error().detail =
+        "detached, but something of it is left in the kernel until tapdeck starts again or 'tapdeck "
+        "clean': " +
+        detached.error().detail;
+    return detached;
+  }
   if (!undone) {
     undone.error().detail = "detached, but its trust stores are still covered until it ends or tapdeck starts again: " +
                             undone.error().detail;
@@ -255,7 +264,9 @@ TargetStatus TargetRegistry::status_of(const Entry& entry) {
   status.state = entry.state;
   status.detail = entry.detail;
   status.passes = entry.passes;
-  if (entry.detail.empty() && entry.state == TargetStatus::State::Attached) status.detail = backend_.remark(entry.id);
+  const bool is_attached = entry.state == TargetStatus::State::Attached;
+  if (status.detail.empty() && is_attached && entry.is_interface()) status.detail = backend_.trouble(entry.id);
+  if (status.detail.empty() && is_attached) status.detail = backend_.remark(entry.id);
   status.display = entry.resolved.display.empty() ? entry.settings.spec.to_string() : entry.resolved.display;
   if (entry.state == TargetStatus::State::Attached) {
     char name[IF_NAMESIZE] = "";
@@ -268,8 +279,9 @@ TargetStatus TargetRegistry::status_of(const Entry& entry) {
     status.trust = entry.trust ? entry.trust->text() : kNoTrust;
     if (entry.trust) status.trust_skipped = entry.trust->skipped();
   }
-  status.gaps = entry.gaps;
-  status.gap_total = entry.gap_total;
+  const TargetBackend::Gaps gaps = entry.is_interface() ? backend_.gaps(entry.id) : TargetBackend::Gaps{};
+  status.gaps = entry.gaps + gaps.count - entry.gaps_before.count;
+  status.gap_total = entry.gap_total + gaps.total - entry.gaps_before.total;
   if (entry.ever_attached) status.uncaptured = backend_.uncaptured(entry.id);
   for (const auto& [reason, count] : entry.uncaptured_before) {  // of the target that had the slot before
     const auto now = status.uncaptured.find(reason);

@@ -42,6 +42,14 @@ class TargetBackend {
                               Why why) = 0;
   // Why an attached slot answers nothing, because it was attached anyway; empty: it does. update() tries again.
   virtual std::string lacking(uint32_t /*slot*/) { return {}; }
+  // Why nothing of an attached slot is captured for now, though it is there, and the way out; empty: it is.
+  virtual std::string trouble(uint32_t /*slot*/) { return {}; }
+  // Times that what is attached was not captured, and how long together; never less.
+  struct Gaps {
+    uint64_t count = 0;
+    std::chrono::milliseconds total{0};
+  };
+  virtual Gaps gaps(uint32_t /*slot*/) { return {}; }
   // What else is to be known of an attached slot, for people; empty: nothing.
   virtual std::string remark(uint32_t /*slot*/) { return {}; }
   // What is not captured is to be refused. The default knows nothing of a daemon's defaults.
@@ -78,7 +86,7 @@ struct TargetStatus {
   int64_t attached_at_ms = 0;              // Unix time; 0 while not attached
   std::string trust;                       // "3 stores in 1 file system view", or what else a client needs, for people
   std::vector<std::string> trust_skipped;  // stores left uncovered, "path: why"
-  uint64_t gaps = 0;                       // times it ran before it was attached again
+  uint64_t gaps = 0;                       // times it ran before it was attached again, or somebody undid that
   std::chrono::milliseconds gap_total{0};  // how long, as far as the start of its process tells
   std::map<std::string, uint64_t> uncaptured;
 };
@@ -134,7 +142,8 @@ class TargetRegistry {
   void look_soon(uint32_t slot);
   // What the backend says of is_closed() is another now.
   void defaults_changed();
-  // A closed target that is there, or may be, and is not captured, and why; empty: there is none. Never blocks.
+  // A closed target that is there, or may be, and is not captured, and why; or one whose connections are all refused
+  // because they cannot be captured. Empty: there is none. Never blocks.
   [[nodiscard]] std::string uncaptured_problem();
   // What went wrong last with the list itself (it did not decode, disk full); empty when nothing did.
   [[nodiscard]] std::string last_error();
@@ -148,10 +157,12 @@ class TargetRegistry {
   Result<Entry*> entry_of(const std::string& target);
   Result<void> attach_entry(Entry& entry, const ResolvedTarget& resolved, TargetBackend::Why why);
   [[nodiscard]] bool needs_resolving(Entry& entry);
+  void look_at_trouble(Entry& entry);
   void take_up(Entry& entry, const Result<ResolvedTarget>& resolved);
   void try_later(Entry& entry, bool is_there, const Error& why);
   void wait_on(Entry& entry, const Error& why);
   void tell_uncaptured();
+  [[nodiscard]] std::string trouble_of_closed();
   void lose(Entry& entry, const Error& why);
   void end(Entry& entry);
   void bind_trust(Entry& entry);

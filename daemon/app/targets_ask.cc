@@ -105,10 +105,20 @@ void TargetRegistry::tell_uncaptured() {
     text += entry->passes ? " runs and is not captured: " : " may run and is not captured: ";
     text += entry->detail;
   }
-  backend_.keep_leftovers(!doubt.empty());
+  // What a predecessor left refuses meanwhile.
+  backend_.keep_leftovers(!doubt.empty() || !problem.empty());
   if (problem.empty()) problem = std::move(doubt);
+  if (problem.empty()) problem = trouble_of_closed();
   const std::lock_guard lock(small_mutex_);
   uncaptured_problem_ = std::move(problem);
+}
+
+std::string TargetRegistry::trouble_of_closed() {
+  for (const auto& [id, entry] : entries_) {
+    if (entry->trouble.empty() || !backend_.is_closed(entry->settings)) continue;
+    return "target " + entry->settings.shown() + " is refused whatever it asks: " + entry->trouble;
+  }
+  return {};
 }
 
 void TargetRegistry::defaults_changed() {

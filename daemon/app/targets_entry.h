@@ -30,6 +30,8 @@ struct TargetRegistry::Entry {
   UniqueFd pid_fd;                                    // readable when resolved.pid ended
   int64_t attached_at_ms = 0;
   std::optional<TargetTrust> trust;  // none: not our business
+  std::string trouble;               // of the backend, at the last look
+  TargetBackend::Gaps gaps_before;   // the backend's, in its slot before it was there
   uint64_t gaps = 0;
   std::chrono::milliseconds gap_total{0};
   std::chrono::steady_clock::time_point next_look{};
@@ -42,6 +44,7 @@ struct TargetRegistry::Entry {
   }
   [[nodiscard]] bool is_there() const;
   [[nodiscard]] bool has_ended() const;  // the process it had
+  [[nodiscard]] bool is_interface() const { return settings.spec.kind == TargetKind::Interface; }
   // To find it, another program has to be asked.
   [[nodiscard]] bool is_asked_for() const {
     return settings.spec.kind == TargetKind::Container || settings.spec.kind == TargetKind::Unit;

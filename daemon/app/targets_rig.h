@@ -41,7 +41,19 @@ class FakeBackend : public TargetBackend {
     if (when_looked_at) when_looked_at();
   }
   void keep_leftovers(bool keep) override { keeps = keep; }
-  Result<void> detach(uint32_t slot) override { return note("detach " + std::to_string(slot)); }
+  Result<void> detach(uint32_t slot) override {
+    if (refuse) return fail(Code::Io, "cannot be removed");
+    return note("detach " + std::to_string(slot));
+  }
+  std::string trouble(uint32_t) override {
+    const std::lock_guard lock(mutex_);
+    return trouble_;
+  }
+  void set_trouble(std::string trouble) {
+    const std::lock_guard lock(mutex_);
+    trouble_ = std::move(trouble);
+  }
+  Gaps gaps(uint32_t) override { return {gap_count, std::chrono::milliseconds(7 * gap_count)}; }
   std::map<std::string, uint64_t> uncaptured(uint32_t slot) override {
     return passed.contains(slot) ? std::map<std::string, uint64_t>{{"udp", passed[slot]}}
                                  : std::map<std::string, uint64_t>{};
@@ -65,6 +77,7 @@ class FakeBackend : public TargetBackend {
   std::atomic<bool> keeps = false;   // leftovers
   std::function<void()> when_looked_at;
   std::atomic<int> refused = 0;         // times
+  std::atomic<uint64_t> gap_count = 0;  // of 7 ms each
   std::map<uint32_t, uint64_t> passed;  // by slot; never less, as in the kernel's counters
 
  private:
@@ -77,6 +90,7 @@ class FakeBackend : public TargetBackend {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::string> calls_;
+  std::string trouble_;
 };
 
 class Targets : public testing::Test {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "daemon/app/targets_rig.h"
+#include "daemon/base/eventually.h"
 #include "daemon/config/config.h"
 
 namespace tapdeck::app {
@@ -57,6 +58,38 @@ TEST_F(Targets, DetachForgetsByIdSpecOrName) {
   const auto missing = targets->detach("lo");
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().code, Code::NotFound);
+}
+
+TEST_F(Targets, DetachedIsDetachedWhenOnlyTheCleanUpFails) {
+  auto targets = registry();
+  ASSERT_TRUE(targets->attach(wanted(TargetKind::Interface, "lo")));
+  backend_.refuse = true;
+  const auto detached = targets->detach("lo");
+  ASSERT_FALSE(detached);
+  EXPECT_THAT(detached.error().message(), testing::AllOf(HasSubstr("detached, but"), HasSubstr("cannot be removed")));
+  EXPECT_THAT(targets->list(), IsEmpty());
+  EXPECT_THAT(registry()->list(), IsEmpty()) << "nor after a restart";
+}
+
+TEST_F(Targets, AClosedInterfaceThatIsRefusedWhateverItAsksIsSaidAndItsGapsCounted) {
+  auto targets = registry();
+  backend_.gap_count = 2;  // of whoever had the slot before
+  TargetSettings settings = wanted(TargetKind::Interface, "lo");
+  settings.mode = Mode::Replay;
+  ASSERT_TRUE(targets->attach(settings));
+  targets->start();
+  EXPECT_EQ(targets->find("lo")->gaps, 0U);
+  backend_.set_trouble("a rule comes before ours");
+  targets->look_soon(1);
+  EXPECT_TRUE(eventually([&] { return !targets->uncaptured_problem().empty(); }));
+  EXPECT_THAT(targets->uncaptured_problem(), HasSubstr("a rule comes before ours"));
+  EXPECT_EQ(targets->find("lo")->detail, "a rule comes before ours");
+  backend_.set_trouble("");
+  backend_.gap_count = 3;
+  targets->look_soon(1);
+  EXPECT_TRUE(eventually([&] { return targets->uncaptured_problem().empty(); }));
+  EXPECT_EQ(targets->find("lo")->gaps, 1U);
+  EXPECT_EQ(targets->find("lo")->gap_total, std::chrono::milliseconds(7));
 }
 
 TEST_F(Targets, ANewOneBeginsWithNothingCountedThoughItsSlotHadAnother) {

@@ -142,6 +142,7 @@ Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& re
   entry.passes = false;
   entry.unknown = false;
   entry.said.clear();
+  entry.trouble = entry.is_interface() ? backend_.trouble(entry.id) : std::string();
   entry.attached_at_ms = unix_ms();
   entry.routine = options_.first_look;
   entry.next_look = Clock::now() + entry.routine;
@@ -171,6 +172,7 @@ void TargetRegistry::lose(Entry& entry, const Error& why) {
   entry.passes = false;
   entry.unknown = why.code == Code::Timeout && entry.settings.spec.kind == TargetKind::Container;
   entry.attached_at_ms = 0;
+  entry.trouble.clear();
   entry.pid_fd.reset();
   entry.trust.reset();
   entry.pause = options_.first_look;
@@ -189,6 +191,7 @@ bool TargetRegistry::needs_resolving(Entry& entry) {
   if (entry.state == TargetStatus::State::Waiting) return true;
   entry.next_look = Clock::now() + entry.routine;
   if (entry.is_there()) {
+    look_at_trouble(entry);
     if (entry.trust) {
       entry.trust->cover(entry.resolved.cgroup_path, shared_bindings_, options_.bind_trust, kBindingsALook);
     }
@@ -201,6 +204,14 @@ bool TargetRegistry::needs_resolving(Entry& entry) {
   }
   lose(entry, Error{Code::NotFound, entry.resolved.display + " is gone", Origin::Kernel, Retry::Yes, 0});
   return true;
+}
+
+void TargetRegistry::look_at_trouble(Entry& entry) {
+  if (!entry.is_interface()) return;
+  std::string trouble = backend_.trouble(entry.id);
+  if (trouble == entry.trouble) return;
+  entry.trouble = std::move(trouble);
+  tell_uncaptured();
 }
 
 // Second half: what its name stands for now.

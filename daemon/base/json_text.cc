@@ -1,6 +1,8 @@
 #include "daemon/base/json_text.h"
 
+#include <algorithm>
 #include <cstdio>
+#include <utility>
 
 namespace tapdeck {
 namespace {
@@ -27,31 +29,61 @@ size_t utf8_length(std::string_view text) {
   return length;
 }
 
+// U+0080 to U+009F: the second set of control characters, which terminals obey like the first.
+bool is_c1(std::string_view text) {
+  return text.size() > 1 && text[0] == '\xC2' && static_cast<unsigned char>(text[1]) >= 0x80 &&
+         static_cast<unsigned char>(text[1]) < 0xA0;
+}
+
+// Appends what stands for the first character of `text`, and takes it from there.
+void append_escaped(std::string& out, std::string_view& text) {
+  const auto byte = static_cast<unsigned char>(text.front());
+  const size_t length = utf8_length(text);
+  if (text.front() == '\n') {
+    out += "\\n";
+  } else if (byte < 0x20 || byte == 0x7F || is_c1(text)) {
+    char escaped[8];
+    std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned char>(text[length - 1]) + 0U);
+    out += escaped;
+  } else if (length > 0) {
+    out += text.substr(0, length);
+  } else {
+    out += "\xEF\xBF\xBD";
+  }
+  text.remove_prefix(std::max<size_t>(length, 1));
+}
+
 }  // namespace
 
 void append_json_string(std::string& out, std::string_view text) {
   out += '"';
   while (!text.empty()) {
-    const char c = text.front();
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
-      char escaped[8];
-      std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(c));
-      out += escaped;
-    } else if (const size_t length = utf8_length(text); length > 0) {
-      out += text.substr(0, length);
-      text.remove_prefix(length);
-      continue;
-    } else {
-      out += "\xEF\xBF\xBD";
-    }
-    text.remove_prefix(1);
+    if (text.front() == '"' || text.front() == '\\') out += '\\';
+    append_escaped(out, text);
   }
   out += '"';
+}
+
+void append_printable(std::string& out, std::string_view text) {
+  while (!text.empty()) append_escaped(out, text);
+}
+
+void escape_controls(std::string& json) {
+  const auto is_control = [&](size_t at) { return json[at] == '\x7F' || is_c1(std::string_view(json).substr(at)); };
+  size_t first = 0;
+  while (first < json.size() && !is_control(first)) ++first;
+  if (first == json.size()) return;
+  std::string out = json.substr(0, first);
+  std::string_view rest = std::string_view(json).substr(first);
+  while (!rest.empty()) {
+    if (rest.front() == '\x7F' || is_c1(rest)) {
+      append_escaped(out, rest);
+    } else {
+      out += rest.front();
+      rest.remove_prefix(1);
+    }
+  }
+  json = std::move(out);
 }
 
 }  // namespace tapdeck

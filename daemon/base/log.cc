@@ -193,6 +193,17 @@ std::string json_line(Level level, std::string_view event, std::string_view mess
   return out;
 }
 
+// One line of what may be several.
+void append_message(std::string& out, std::string_view message) {
+  while (true) {
+    const size_t end = message.find('\n');
+    append_printable(out, message.substr(0, end));
+    if (end == std::string_view::npos) return;
+    out += ' ';
+    message.remove_prefix(end + 1);
+  }
+}
+
 // sd-daemon(3): "<N>" is the syslog priority of the line; the journal adds the time itself.
 std::string_view journal_prefix(Level level) {
   switch (level) {
@@ -220,7 +231,7 @@ std::string text_line(Format format, Level level, std::string_view event, std::s
   }
   out += event;
   out += ": ";
-  for (const char c : message) out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+  append_message(out, message);
   for (const Field& field : fields) {
     out += ' ';
     out += field.key;

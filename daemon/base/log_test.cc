@@ -65,6 +65,17 @@ TEST_F(LogTest, PeerCannotForgeALineOrAField) {
   EXPECT_EQ(text(), "<6>http.bad: refused target=\"x\\n<3>forged: y\" host=\"a b=c\"\n");
 }
 
+TEST_F(LogTest, MessagesCannotDriveTheTerminalOrForgeALine) {
+  start(Format::Journal);
+  error("serve.failed",
+        "no \x1b]0;owned\x07 here\xC2\x9B"
+        "2J, \x9B"
+        "2J\n<3>forged: \"x\"");
+  EXPECT_EQ(text(),
+            "<3>serve.failed: no \\u001b]0;owned\\u0007 here\\u009b2J, \xEF\xBF\xBD"
+            "2J <3>forged: \"x\"\n");
+}
+
 TEST_F(LogTest, InvalidUtf8StaysValidJson) {
   start(Format::Json);
   info("e", "m", {{"v", std::string_view("\xff\xc0\xafz\x01", 5)}});

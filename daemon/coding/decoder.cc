@@ -45,40 +45,72 @@ Decoder::Decoder(std::span<const Coding> codings, const Bounds& bounds) : bounds
   for (size_t i = codings.size(); i-- > 0;) {
     auto stage = decoder_of(codings[i]);
     if (stage == nullptr) continue;
-    stages_.push_back(std::move(stage));
-    buffers_.push_back(std::make_unique_for_overwrite<char[]>(kBuffer));
+    links_.push_back({std::move(stage), std::make_unique_for_overwrite<char[]>(kBuffer), {}, false});
   }
 }
 
 Result<void> Decoder::feed(std::string_view bytes, const Sink& sink) {
   input_ += bytes.size();
-  return run(0, bytes, sink);
-}
-
-Result<void> Decoder::run(size_t stage, std::string_view bytes, const Sink& sink) {
-  if (stage > 0) {
-    // Asked of every stage's output: an inner bomb must not run in the hope that the next stage shrinks it.
-    output_ += bytes.size();
-    const bool dense = output_ > bounds_.free_output && output_ / bounds_.max_ratio > input_;
-    if (output_ > bounds_.max_output || dense) return fail(Code::TooLarge, "the body decodes to far more than it is");
-  }
-  if (stage == stages_.size()) {
+  if (links_.empty()) {
     if (!bytes.empty()) sink(bytes);
     return {};
   }
-  const std::span<char> buffer(buffers_[stage].get(), kBuffer);
+  const std::span<char> buffer(links_.back().buffer.get(), kBuffer);
   while (true) {
-    const size_t left = bytes.size();
-    TRY(written, stages_[stage]->step(bytes, buffer));
-    if (written == 0 && !bytes.empty() && bytes.size() == left) return fail(Code::Protocol, "the body stands still");
-    if (written > 0) TRY_VOID(run(stage + 1, {buffer.data(), written}, sink));
-    if (bytes.empty() && written < buffer.size()) return {};
+    TRY(written, pull(links_.size() - 1, bytes, buffer));
+    if (written == 0) return {};
+    sink({buffer.data(), written});
   }
 }
 
+Result<size_t> Decoder::read(std::string_view& bytes, std::span<char> out) {
+  const size_t before = bytes.size();
+  size_t written = 0;
+  if (links_.empty()) {
+    written = bytes.copy(out.data(), out.size());
+    bytes.remove_prefix(written);
+  } else {
+    TRY(pulled, pull(links_.size() - 1, bytes, out));
+    written = pulled;
+  }
+  input_ += before - bytes.size();
+  return written;
+}
+
+Result<size_t> Decoder::pull(size_t link, std::string_view& bytes, std::span<char> out) {
+  Link& here = links_[link];
+  std::string_view& source = link == 0 ? bytes : links_[link - 1].unread;
+  while (true) {
+    while (!source.empty() || here.may_hold) {
+      const size_t left = source.size();
+      TRY(written, here.stage->step(source, out));
+      here.may_hold = written == out.size();
+      if (written == 0 && !source.empty() && source.size() == left) {
+        return fail(Code::Protocol, "the body stands still");
+      }
+      if (written == 0) continue;
+      TRY_VOID(count(written));
+      return written;
+    }
+    if (link == 0) return size_t{0};
+    char* const buffer = links_[link - 1].buffer.get();
+    TRY(filled, pull(link - 1, bytes, {buffer, kBuffer}));
+    if (filled == 0) return size_t{0};
+    source = {buffer, filled};
+  }
+}
+
+// Asked of every stage's output: an inner bomb must not run in the hope that the next stage shrinks it.
+Result<void> Decoder::count(size_t written) {
+  output_ += written;
+  const bool dense = output_ > bounds_.free_output && output_ / bounds_.max_ratio > input_;
+  if (output_ > bounds_.max_output || dense) return fail(Code::TooLarge, "the body decodes to far more than it is");
+  return {};
+}
+
 Result<void> Decoder::finish() const {
-  for (const auto& stage : stages_) {
-    if (!stage->is_whole()) return fail(Code::Truncated, "the coded body ends in the middle");
+  for (const Link& link : links_) {
+    if (!link.stage->is_whole()) return fail(Code::Truncated, "the coded body ends in the middle");
   }
   return {};
 }

@@ -51,15 +51,26 @@ class Decoder {
   // Hands what `bytes` decode to on to `sink`, in pieces. Error Protocol: malformed; TooLarge: beyond the bounds;
   // Exhausted. An error is final, what was handed on before stays.
   Result<void> feed(std::string_view bytes, const Sink& sink);
+  // The same at the caller's pace: decodes what fits `out` (not empty), takes what it used from the front of `bytes`,
+  // and returns how much it wrote; 0: `bytes` are used up. What one call leaves of them comes first in the next.
+  Result<size_t> read(std::string_view& bytes, std::span<char> out);
   // Error Truncated: the body ended in the middle.
   [[nodiscard]] Result<void> finish() const;
   [[nodiscard]] uint64_t output_bytes() const { return output_; }
 
  private:
-  Result<void> run(size_t stage, std::string_view bytes, const Sink& sink);
+  // A stage and what it has written that the next has not read.
+  struct Link {
+    std::unique_ptr<Stage> stage;
+    std::unique_ptr<char[]> buffer;
+    std::string_view unread;
+    bool may_hold = false;  // the last step filled its buffer: more may come without further input
+  };
+  // What `link` makes of `bytes`, which are given to the first.
+  Result<size_t> pull(size_t link, std::string_view& bytes, std::span<char> out);
+  [[nodiscard]] Result<void> count(size_t written);
 
-  std::vector<std::unique_ptr<Stage>> stages_;  // the last applied coding first
-  std::vector<std::unique_ptr<char[]>> buffers_;
+  std::vector<Link> links_;  // the last applied coding first
   Bounds bounds_;
   uint64_t input_ = 0;
   uint64_t output_ = 0;

@@ -60,6 +60,32 @@ TEST_P(EveryCoding, DecodesTheSameHoweverTheBytesAreSplit) {
   EXPECT_EQ(out, text);
 }
 
+TEST_P(EveryCoding, IsReadAtTheCallersPace) {
+  const std::string text = text_of(70'000);
+  for (const std::vector<Coding>& codings : {std::vector{GetParam()}, std::vector{GetParam(), Coding::Gzip}}) {
+    std::string coded = text;
+    for (const Coding coding : codings) coded = encode(coding, coded);
+    for (const size_t at_a_time : {size_t{1}, coded.size()}) {
+      Decoder decoder(codings, {});
+      std::string out;
+      char buffer[7];
+      for (std::string_view rest = coded; !rest.empty();) {
+        std::string_view bytes = rest.substr(0, at_a_time);
+        rest.remove_prefix(bytes.size());
+        for (size_t written = 1; written > 0;) {
+          const auto read = decoder.read(bytes, buffer);
+          ASSERT_TRUE(read) << read.error().detail;
+          written = *read;
+          out.append(buffer, written);
+        }
+        ASSERT_TRUE(bytes.empty());
+      }
+      EXPECT_TRUE(decoder.finish());
+      EXPECT_TRUE(out == text);
+    }
+  }
+}
+
 TEST_P(EveryCoding, SaysSoWhenTheBytesAreSomethingElse) {
   const Coding codings[] = {GetParam()};
   EXPECT_FALSE(decode(codings, "\x1b\x1b\xff\xff this was never compressed by anything at all"));
@@ -138,6 +164,10 @@ TEST(Decoder, RefusesAZstdWindowBeyondWhatTheCodingAllows) {
 
 TEST(Decoder, WithoutACodingPassesTheBytes) {
   EXPECT_EQ(decode({}, "plain").value(), "plain");
+  std::string_view bytes = "plain";
+  char buffer[3];
+  EXPECT_EQ(Decoder({}, {}).read(bytes, buffer).value(), 3U);
+  EXPECT_EQ(bytes, "in");
 }
 
 }  // namespace

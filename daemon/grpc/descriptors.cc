@@ -11,9 +11,12 @@
 #include <bit>
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 namespace tapdeck::grpc {
 
@@ -97,6 +100,23 @@ void choose_element(Steps steps, const pb::Message& message, const pb::FieldDesc
   append_sized(value, out);
 }
 
+// In the order in which they count: entries of a map by their keys, since the wire has them in any order, and of a key
+// that comes twice the last.
+std::vector<int> elements_of(const pb::Message& message, const pb::FieldDescriptor& field) {
+  const pb::Reflection& reflection = *message.GetReflection();
+  std::vector<int> elements(static_cast<size_t>(reflection.FieldSize(message, &field)));
+  std::iota(elements.begin(), elements.end(), 0);
+  if (!field.is_map()) return elements;
+  std::map<std::string, int> by_key;
+  for (const int i : elements) {
+    const pb::Message& entry = reflection.GetRepeatedMessage(message, &field, i);
+    by_key[scalar_text(entry, *field.message_type()->map_key(), -1)] = i;
+  }
+  elements.clear();
+  for (const auto& [key, i] : by_key) elements.push_back(i);
+  return elements;
+}
+
 void choose(Steps steps, const pb::Message& message, std::string& out) {
   const auto& step = steps.front();
   const pb::FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(step.name);
@@ -106,9 +126,9 @@ void choose(Steps steps, const pb::Message& message, std::string& out) {
     if (field->has_presence() && !message.GetReflection()->HasField(message, field)) return;
     return choose_element(steps, message, *field, -1, out);
   }
-  const int size = message.GetReflection()->FieldSize(message, field);
-  for (int i = 0; i < size; ++i) {
-    if (!step.element || *step.element == static_cast<size_t>(i)) choose_element(steps, message, *field, i, out);
+  const std::vector<int> elements = elements_of(message, *field);
+  for (size_t i = 0; i < elements.size(); ++i) {
+    if (!step.element || *step.element == i) choose_element(steps, message, *field, elements[i], out);
   }
 }
 

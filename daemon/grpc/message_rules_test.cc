@@ -95,6 +95,17 @@ TEST_F(GrpcMessageRules, WithoutFieldsTheWholeMessageCountsByValue) {
   EXPECT_NE(canonical(*rules, kOrder), canonical(*rules, ""));
 }
 
+TEST_F(GrpcMessageRules, ANamedMapCountsByItsKeysInAnyOrder) {
+  const std::string x1 = "\x1a\5\x0a\1x\x10\1"s, x3 = "\x1a\5\x0a\1x\x10\3"s, y2 = "\x1a\5\x0a\1y\x10\2"s;
+  for (const std::string path : {"labels", "labels.key", "labels.value", "labels[0]"}) {
+    const auto rules = shop({path});
+    ASSERT_NE(rules, nullptr);
+    EXPECT_EQ(canonical(*rules, x1 + y2), canonical(*rules, y2 + x1)) << path;
+    EXPECT_EQ(canonical(*rules, x1 + y2), canonical(*rules, x3 + y2 + x1)) << path << ": the last of a key counts";
+    if (path != "labels.key") EXPECT_NE(canonical(*rules, x1 + y2), canonical(*rules, x3 + y2)) << path;
+  }
+}
+
 TEST_F(GrpcMessageRules, FieldsOfWellKnownTypesAreFound) {
   const auto rules = shop({"at.seconds", "price"});
   EXPECT_NE(canonical(*rules, "\x22\2\x08\x05"s), canonical(*rules, "\x22\2\x08\x06"s));

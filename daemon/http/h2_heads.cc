@@ -7,6 +7,27 @@ namespace tapdeck::http {
 namespace {
 constexpr size_t kFieldOverhead = 32;
 constexpr size_t kHopeless = 4;
+
+struct Entity {
+  std::string_view host, port;
+};
+
+// RFC 9113 8.3.1: what an authority identifies. A port that is left out or empty is the scheme's (RFC 3986 6.2.3).
+Entity entity_of(std::string_view authority, std::string_view scheme) {
+  const size_t colon = authority.rfind(':');
+  const bool has_port = colon != std::string_view::npos && !authority.substr(colon).contains(']');
+  Entity entity{authority.substr(0, has_port ? colon : authority.size()), {}};
+  if (has_port) entity.port = authority.substr(colon + 1);
+  if (entity.port.empty() && scheme == "https") entity.port = "443";
+  if (entity.port.empty() && scheme == "http") entity.port = "80";
+  return entity;
+}
+
+bool is_same_entity(std::string_view one, std::string_view other, std::string_view scheme) {
+  const Entity left = entity_of(one, scheme);
+  const Entity right = entity_of(other, scheme);
+  return iequals(left.host, right.host) && left.port == right.port;
+}
 }  // namespace
 
 void H2HeadReader::begin(Block block, RequestHead& request, ResponseHead& response, Headers& trailers) {
@@ -88,7 +109,7 @@ std::optional<std::string_view> H2HeadReader::finish_request() {
   if (const auto host = head.headers.find("host")) {
     if (head.authority.empty()) {
       head.authority = *host;
-    } else if (!iequals(head.authority, *host)) {
+    } else if (!is_same_entity(head.authority, *host, head.scheme)) {
       return "Host is not :authority";
     }
   }

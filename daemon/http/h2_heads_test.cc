@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "daemon/http/h2_loopback.h"
 
 namespace tapdeck::http {
@@ -124,6 +126,28 @@ TEST(H2Requests, HostStandsInForAuthority) {
             "head 1 GET / https h.test end\n  host: h.test\ncomplete 1\n");
   EXPECT_EQ(served(headers(1, get() + FieldList{{"host", "A.test"}})),
             "head 1 GET / https a.test end\n  host: A.test\ncomplete 1\n");
+}
+
+TEST(H2Requests, HostAndAuthorityMustIdentifyTheSame) {
+  const auto asked = [](const std::string& scheme, const std::string& authority, const std::string& host) {
+    return served(headers(
+        1, {{":method", "GET"}, {":scheme", scheme}, {":path", "/"}, {":authority", authority}, {"host", host}}));
+  };
+  const auto shown = [](const std::string& scheme, const std::string& authority, const std::string& host) {
+    return "head 1 GET / " + scheme + " " + authority + " end\n  host: " + host + "\ncomplete 1\n";
+  };
+  const std::array<std::string, 3> same[] = {
+      {"https", "a.test", "A.test:443"}, {"https", "a.test:443", "a.test"}, {"http", "a.test", "a.test:80"},
+      {"https", "a.test", "a.test:"},    {"https", "[::1]:443", "[::1]"},   {"https", "a.test:8443", "a.test:8443"}};
+  for (const auto& [scheme, authority, host] : same) {
+    EXPECT_EQ(asked(scheme, authority, host), shown(scheme, authority, host)) << authority << " " << host;
+  }
+  const std::array<std::string, 3> others[] = {{"https", "a.test", "a.test:80"},   {"http", "a.test:443", "a.test"},
+                                               {"https", "a.test:8443", "a.test"}, {"https", "[::1]", "[::1"},
+                                               {"https", "a.test:443", "b.test"},  {"https", "a.test", ""}};
+  for (const auto& [scheme, authority, host] : others) {
+    EXPECT_EQ(asked(scheme, authority, host), "RST_STREAM 1 1\n") << authority << " " << host;
+  }
 }
 
 TEST(H2Requests, ABodyMustBeAsLongAsItSaysItIs) {

@@ -164,6 +164,17 @@ Result<void> BpfMaps::set_tc_listener(uint32_t slot, Endpoint::Family family, un
   return {};
 }
 
+Result<void> BpfMaps::add_host_address(const tapdeck_address& address) const {
+  const uint32_t yes = 1;
+  if (bpf_map_update_elem(bpf_map__fd(tc_->maps.host_addresses), &address, &yes, BPF_ANY) == 0) return {};
+  if (errno == E2BIG) return fail(Code::Exhausted, "no room for another address of this host", Origin::Kernel);
+  return fail_errno(errno, "note an address of this host", Origin::Kernel);
+}
+
+void BpfMaps::remove_host_address(const tapdeck_address& address) const {
+  bpf_map_delete_elem(bpf_map__fd(tc_->maps.host_addresses), &address);
+}
+
 bool has_set_retval() {
   return libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr) == 1;
 }

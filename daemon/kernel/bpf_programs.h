@@ -54,6 +54,9 @@ class BpfMaps {
   [[nodiscard]] Result<void> need_tc();
   [[nodiscard]] Result<void> set_tc_listener(uint32_t slot, Endpoint::Family family, unsigned worker,
                                              int listener_fd) const;
+  // An address of this host. Errors: Exhausted, Kernel's.
+  [[nodiscard]] Result<void> add_host_address(const tapdeck_address& address) const;
+  void remove_host_address(const tapdeck_address& address) const;
 
  private:
   friend class CgroupPrograms;

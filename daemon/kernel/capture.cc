@@ -19,6 +19,7 @@ static_assert(kMaxWorkers == TAPDECK_MAX_WORKERS);
 static_assert(kUncapturedReasons == TAPDECK_REASONS);
 static_assert(static_cast<int>(Uncaptured::Fragment) == TAPDECK_FRAGMENT);
 static_assert(static_cast<int>(Uncaptured::LeftCgroup) == TAPDECK_LEFT_CGROUP);
+static_assert(static_cast<int>(Uncaptured::ToHost) == TAPDECK_TO_HOST);
 static_assert(static_cast<int>(Uncaptured::Lease) == TAPDECK_LEASE);
 
 }  // namespace
@@ -167,8 +168,12 @@ Stats CaptureImpl::stats() const {
       TargetStats one;
       one.target = target;
       one.by_interface = slot.interface != nullptr;
-      one.attached = slot.cgroup ? !slot.cgroup->gone() : slot.interface && slot.interface->attached();
+      one.attached =
+          slot.cgroup ? !slot.cgroup->gone() : slot.interface && slot.interface->attached() && slot.trouble.empty();
       one.others = slot.others;
+      one.trouble = slot.trouble;
+      one.gaps = slot.gaps;
+      one.gap_total = slot.gap_total;
       one.captured = sum.count[TAPDECK_CAPTURED];
       std::copy_n(sum.count, kUncapturedReasons, one.uncaptured.begin());
       one.uncaptured[static_cast<size_t>(Uncaptured::PreExisting)] += slot.pre_existing;

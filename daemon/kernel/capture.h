@@ -140,15 +140,20 @@ enum class Uncaptured : uint8_t {
   PreExisting,  // connected before attach
   Fragment,     // tc path: IP fragments
   LeftCgroup,   // a process, not a flow: what it does from now on is not seen
+  ToHost,       // tc path: to a service of this host itself
 };
-inline constexpr size_t kUncapturedReasons = 12;
+inline constexpr size_t kUncapturedReasons = 13;
 [[nodiscard]] std::string_view to_string(Uncaptured reason);  // "udp", "bound_device", "pre_existing", ...
 
 struct TargetStats {
   uint32_t target = 0;
-  bool attached = false;      // programs sit on a live cgroup or interface
+  bool attached = false;      // programs sit on a live cgroup or interface, and nothing of `trouble` is in the way
   bool by_interface = false;  // which of them
-  std::string others;         // programs of other tapdecks around, at the attach: a sentence; empty: none
+  std::string others;         // programs of others around, at the attach: a sentence; empty: none
+  // Why the interface is there and nothing of it is captured now, and the way out; empty: it is captured, or not there.
+  std::string trouble;
+  uint64_t gaps = 0;                       // times an attached interface was not captured; never less
+  std::chrono::milliseconds gap_total{0};  // how long, together
   uint64_t captured = 0;
   std::array<uint64_t, kUncapturedReasons> uncaptured{};  // by Uncaptured; includes those refused instead of passed
   uint64_t refused_sealed = 0;                            // those of the next three too; the rest is TCP

@@ -1,4 +1,4 @@
-// CaptureImpl, what happens by itself: cgroups and interfaces that go and come back, events of the programs, the tick.
+// CaptureImpl, what happens by itself: cgroups that go and come back, events of the programs, the tick.
 // Control thread.
 #include <sys/epoll.h>
 #include <sys/inotify.h>
@@ -142,40 +142,9 @@ void CaptureImpl::look_for_cgroup(uint32_t target) {
   sink_.on_cgroup_back(target);
 }
 
-void CaptureImpl::look_at_interface(uint32_t target) {
-  Slot& slot = slots_[target];
-  if (!slot.interface) return;
-  const auto presence = slot.interface->presence();
-  if (presence == TcTarget::Presence::Same) return;
-  if (presence == TcTarget::Presence::Unfit) {
-    say_trouble(target, "it is a port of a bridge now, and netfilter sees bridged packets");
-    if (is_closed(slot.policy) || !slot.interface->detach(*run_)) return;  // closed: what is lost is not let through
-    sink_.on_cgroup_gone(target);
-    return;
-  }
-  if (slot.interface->attached()) {
-    slot.interface->forget_filter(*run_);
-    sink_.on_cgroup_gone(target);
-  }
-  if (presence == TcTarget::Presence::Gone) return;
-  if (const auto attached = slot.interface->attach(*run_); !attached) {
-    say_trouble(target, attached.error().message());
-    return;
-  }
-  slot.trouble.clear();
-  sink_.on_cgroup_back(target);
-}
-
-void CaptureImpl::say_trouble(uint32_t target, const std::string& trouble) {
-  Slot& slot = slots_[target];
-  if (slot.trouble == trouble) return;
-  slot.trouble = trouble;
-  log::warn("capture.interface", "an interface of a target is there and cannot be captured",
-            {{"interface", slot.interface->interface_name()}, {"error", trouble}});
-}
-
 void CaptureImpl::on_tick() {
   ++ticks_;
+  look_at_steering();
   for (uint32_t target = 0; target < kMaxTargets; ++target) {
     look_for_cgroup(target);
     look_at_interface(target);
@@ -183,6 +152,7 @@ void CaptureImpl::on_tick() {
     if (slot.cgroup && !slot.cgroup->gone() && !slot.cgroup->alive()) lose_cgroup(target);
   }
   const auto now = std::chrono::steady_clock::now();
+  last_tick_ = now;
   look_where_processes_are(now);
   netns_->tick(now);
   if (take_over_ticks_ < kTakeOverTicks && !holds_predecessor_.load() && ++take_over_ticks_ == kTakeOverTicks) {

@@ -1,7 +1,8 @@
 // CaptureImpl: the Capture behind capture.h. Everything but resolve(), upstream_socket(), renew_lease() and
 // lapsed_flows() happens on the control thread, so that there is one lock in the whole layer (NetnsTable's). Defined in
 // capture.cc (life, what workers call, numbers), capture_targets.cc (attach, detach), capture_processes.cc (namespaces
-// of processes), capture_escapes.cc (who leaves) and capture_events.cc (what happens by itself).
+// of processes), capture_escapes.cc (who leaves), capture_interfaces.cc (what may happen to captured interfaces) and
+// capture_events.cc (what else happens by itself).
 #pragma once
 
 #include <array>
@@ -10,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "daemon/kernel/bpf_events.h"
@@ -68,8 +70,11 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
     uint64_t pre_existing = 0;
     std::vector<tapdeck_refused_key> refused;  // in the map of the programs
     std::string others;                        // TargetStats::others
-    std::string trouble;                       // why the interface that is back is not captured; said once
-    bool used = false;                         // attached at some time: stats list it
+    std::string trouble;                       // TargetStats::trouble; said once
+    uint64_t gaps = 0;                         // TargetStats
+    std::chrono::milliseconds gap_total{0};
+    std::chrono::steady_clock::time_point gap_since{};  // not captured since; zero: it is
+    bool used = false;                                  // attached at some time: stats list it
     [[nodiscard]] bool is_free() const { return !cgroup && !interface; }
   };
 
@@ -90,6 +95,12 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   [[nodiscard]] Result<void> write_policy(uint32_t target, TargetPolicy policy) const;
   [[nodiscard]] Result<void> need_steering();
   void drop_steering_if_unused();
+  // Routing rules are those of all captured interfaces.
+  void look_at_steering();
+  void set_steering_trouble(std::string trouble);
+  void note_host_addresses();
+  void begin_gap(uint32_t target, const std::string& trouble);
+  void end_gap(uint32_t target);
   // Listeners for the namespaces of all processes of the target.
   [[nodiscard]] Result<void> cover_processes(uint32_t target);
   [[nodiscard]] Result<void> cover_process(uint32_t target, int pid, uint64_t netns_cookie = 0);
@@ -109,7 +120,6 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   void lose_cgroup(uint32_t target);
   void look_for_cgroup(uint32_t target);
   void look_at_interface(uint32_t target);
-  void say_trouble(uint32_t target, const std::string& trouble);
   void on_watch();
   void watch_for_return(const std::string& path);
   void shut_down();
@@ -129,6 +139,9 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   std::chrono::steady_clock::time_point next_look_{};
   std::array<Slot, kMaxTargets> slots_;
   bool steering_ = false;
+  std::string steering_trouble_;       // why marked packets go elsewhere; empty: they do not
+  std::set<Endpoint> host_addresses_;  // as the programs know them
+  std::chrono::steady_clock::time_point last_tick_{};
   uint64_t ticks_ = 0;
   uint64_t take_over_ticks_ = 0;
   std::atomic<bool> holds_predecessor_{false};

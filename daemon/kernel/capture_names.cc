@@ -27,6 +27,8 @@ std::string_view to_string(Uncaptured reason) {
       return "pre_existing";
     case Uncaptured::LeftCgroup:
       return "left_cgroup";
+    case Uncaptured::ToHost:
+      return "bypass";
   }
   return "?";
 }

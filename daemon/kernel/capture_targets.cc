@@ -74,6 +74,12 @@ void CaptureImpl::say_others(uint32_t target) {
               {{"target", target}, {"cgroup", slot.cgroup->path()}, {"others", slot.others}});
     return;
   }
+  slot.others = filters_on(slot.cgroup->directory_fd());
+  if (!slot.others.empty()) {
+    log::warn("capture.filtered", "a target has a packet filter of its own",
+              {{"target", target}, {"cgroup", slot.cgroup->path()}, {"filter", slot.others}});
+    return;
+  }
   slot.others = others_above(slot.cgroup->path(), ours);
   if (slot.others.empty()) return;
   log::info("capture.others", "a target is a part of what another tapdeck captures",
@@ -91,7 +97,9 @@ Result<void> CaptureImpl::attach_interface_now(uint32_t target, const std::strin
   const auto begin = [&]() -> Result<void> {
     TRY_VOID(need_steering());
     TRY_VOID(write_policy(target, policy));
-    return slot.interface->attach(*run_);
+    TRY_VOID(slot.interface->attach(*run_));
+    if (!steering_trouble_.empty()) begin_gap(target, steering_trouble_);
+    return {};
   };
   if (auto begun = begin(); !begun) {
     ignore(detach_now(target), "the first error is the one to report");
@@ -106,6 +114,7 @@ Result<void> CaptureImpl::write_policy(uint32_t target, TargetPolicy policy) con
   value.closed = is_closed(policy) ? 1 : 0;
   value.sealed = policy.sealed == Sealed::Yes ? 1 : 0;
   value.refuses = slots_[target].refused.empty() ? 0 : 1;
+  value.unsteered = steering_trouble_.empty() ? 0 : 1;
   return maps_->set_target(target, value);
 }
 
@@ -177,30 +186,18 @@ Result<void> CaptureImpl::detach_now(uint32_t target) {
     slot.cgroup->detach();
   }
   if (slot.interface) result = slot.interface->detach(*run_);
+  // Whoever has the slot next writes a record of the same name.
+  if (!result) run_->keep_as_old(kFilterRecord + std::to_string(target));
   ignore(maps_->set_target(target, {}), "the programs are gone already");
   drop_refused(target);
   slot.others.clear();
+  slot.trouble.clear();
+  slot.gap_since = {};
   slot.cgroup.reset();
   slot.interface.reset();
   netns_->leave(target, NetnsTable::Why::Detached, std::chrono::steady_clock::now());
   drop_steering_if_unused();
   return result;
-}
-
-Result<void> CaptureImpl::need_steering() {
-  if (steering_) return {};
-  const Steering steering{options_.mark + 1, options_.route_table};
-  // Recorded first: a crash between the two leaves a record of nothing, which is harmless.
-  TRY_VOID(run_->write(kSteeringRecord, std::to_string(steering.mark) + " " + std::to_string(steering.table) + "\n"));
-  steering_ = true;
-  return add_steering(steering);
-}
-
-void CaptureImpl::drop_steering_if_unused() {
-  const bool used = std::ranges::any_of(slots_, [](const Slot& slot) { return slot.interface != nullptr; });
-  if (!steering_ || used) return;
-  if (remove_steering({options_.mark + 1, options_.route_table})) run_->remove(kSteeringRecord);
-  steering_ = false;
 }
 
 Result<void> CaptureImpl::prepare_netns(uint32_t target, int netns_fd) {

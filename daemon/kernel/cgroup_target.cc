@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "daemon/base/processes.h"
 #include "daemon/kernel/cgroup.h"
 
 namespace tapdeck::kernel {
@@ -52,8 +53,9 @@ Result<void> CgroupTarget::set_pinned(RunDirectory& run, Pinned pinned) {
     return {};
   }
   TRY(directory, run.pin_directory());
-  // The process id keeps the names apart from a predecessor's, whose pins may still be there.
-  return programs_->pin(directory + "/" + std::to_string(::getpid()) + "-" + std::to_string(slot_) + "-");
+  // Apart from a predecessor's, whose pins may still be there: in a container it had our process id.
+  const std::string owner = std::to_string(::getpid()) + "-" + std::to_string(start_time(::getpid()));
+  return programs_->pin(directory + "/" + owner + "-" + std::to_string(slot_) + "-");
 }
 
 bool CgroupTarget::alive() const {

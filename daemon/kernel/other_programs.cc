@@ -30,11 +30,25 @@ constexpr int kTries = 10;                // of programs whose process ends just
 constexpr std::string_view kProgram = "tapdeck_connect";
 static_assert(kProgram.size() == BPF_OBJ_NAME_LEN - 1);
 
-bool is_tapdecks(uint32_t program) {
+// Empty: it is gone, or may not be looked at.
+std::string name_of_program(uint32_t program) {
   const UniqueFd fd(bpf_prog_get_fd_by_id(program));
   bpf_prog_info info{};
   __u32 size = sizeof(info);
-  return fd && bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0 && kProgram == info.name;
+  return fd && bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0 ? info.name : "";
+}
+
+bool is_tapdecks(uint32_t program) {
+  return name_of_program(program) == kProgram;
+}
+
+// Those of the directory itself, or, with BPF_F_QUERY_EFFECTIVE, all that run for its processes.
+ProgramIds programs_at(int cgroup_fd, bpf_attach_type point, __u32 flags) {
+  std::array<__u32, 64> ids{};
+  auto count = static_cast<__u32>(ids.size());
+  if (bpf_prog_query(cgroup_fd, point, flags, nullptr, ids.data(), &count) != 0) return {};
+  const std::span known = std::span(ids).first(std::min<size_t>(count, ids.size()));
+  return {known.begin(), known.end()};
 }
 
 ProgramIds without(ProgramIds ids, const ProgramIds& ours) {
@@ -104,14 +118,23 @@ std::string find_below(const std::string& path, const ProgramIds& ours, size_t& 
 }  // namespace
 
 ProgramIds connect_programs_on(int cgroup_fd) {
-  std::array<__u32, 64> ids{};
-  auto count = static_cast<__u32>(ids.size());
-  if (bpf_prog_query(cgroup_fd, BPF_CGROUP_INET4_CONNECT, 0, nullptr, ids.data(), &count) != 0) return {};
-  ProgramIds out;
-  for (const __u32 id : std::span(ids).first(std::min<size_t>(count, ids.size()))) {
-    if (is_tapdecks(id)) out.insert(id);
-  }
+  ProgramIds out = programs_at(cgroup_fd, BPF_CGROUP_INET4_CONNECT, 0);
+  std::erase_if(out, [](uint32_t id) { return !is_tapdecks(id); });
   return out;
+}
+
+std::string filters_on(int cgroup_fd) {
+  std::set<std::string> names;
+  for (const bpf_attach_type point : {BPF_CGROUP_INET_EGRESS, BPF_CGROUP_INET_INGRESS}) {
+    for (const uint32_t id : programs_at(cgroup_fd, point, BPF_F_QUERY_EFFECTIVE)) {
+      const std::string name = name_of_program(id);
+      if (!name.starts_with("tapdeck_")) names.insert(name.empty() ? std::to_string(id) : name);
+    }
+  }
+  if (names.empty()) return {};
+  std::string text = "its packets are filtered (";
+  for (const std::string& name : names) text += (name == *names.begin() ? "" : ", ") + name;
+  return text + "): the filter must let it reach 127.0.0.0/8 and ::1, and does not see what tapdeck sends for it";
 }
 
 bool is_taken(int cgroup_fd, const ProgramIds& ours) {

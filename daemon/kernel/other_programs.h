@@ -1,7 +1,7 @@
-// Programs of other tapdecks on a cgroup, above and below it. Of two on the very same cgroup only the first sees a
-// connect: it rewrites the destination to its own listener on loopback, which the second leaves alone. Of two at
-// different heights the lower one sees it, as it does when one tapdeck has both; that is how `run` inside a target
-// works. Looks only. Thread: control thread.
+// Programs of others on a cgroup, above and below it: of other tapdecks, and those that filter its packets. Of two on
+// the very same cgroup only the first sees a connect: it rewrites the destination to its own listener on loopback,
+// which the second leaves alone. Of two at different heights the lower one sees it, as it does when one tapdeck has
+// both; that is how `run` inside a target works. Looks only. Thread: control thread.
 #pragma once
 
 #include <cstdint>
@@ -27,5 +27,9 @@ using ProgramIds = std::set<uint32_t>;
 // For people, one sentence: whose programs are on a directory below, or above; empty: nobody's.
 [[nodiscard]] std::string others_below(const std::string& cgroup_path, const ProgramIds& ours);
 [[nodiscard]] std::string others_above(const std::string& cgroup_path, const ProgramIds& ours);
+
+// For people, one sentence: programs of somebody else filter the packets of this cgroup (systemd's IPAddressAllow= and
+// IPAddressDeny=, for one). They see loopback where the client wanted an origin, and not what is sent for it.
+[[nodiscard]] std::string filters_on(int cgroup_fd);
 
 }  // namespace tapdeck::kernel

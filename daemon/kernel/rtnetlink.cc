@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 
 #include <linux/fib_rules.h>
+#include <linux/if_addr.h>
 #include <linux/if_arp.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
@@ -25,7 +26,6 @@
 namespace tapdeck::kernel {
 namespace {
 
-constexpr uint32_t kRulePriority = 9140;  // after `local` (0), before `main` (32766)
 constexpr uint32_t kLoopbackIndex = 1;
 
 Result<void> change(NetlinkMessage& message, const std::string& what, int harmless) {
@@ -40,7 +40,8 @@ NetlinkMessage rule_message(uint16_t type, uint16_t flags, uint8_t family, uint8
   rule.family = family;
   rule.action = action;
   message.body(rule);
-  message.attribute(FRA_PRIORITY, kRulePriority);
+  // Removed whatever its number: an older version had another.
+  if (type == RTM_NEWRULE) message.attribute(FRA_PRIORITY, kRulePriority);
   message.attribute(FRA_FWMARK, mark);
   message.attribute(FRA_FWMASK, 0xffffffff);
   return message;
@@ -81,6 +82,35 @@ Result<void> add_family(uint8_t family, const Steering& steering) {
   return change(refuse, what, EEXIST);
 }
 
+// IPv6 absent or switched off: there is nothing to steer.
+bool is_absent(const Error& error) {
+  return error.sys_errno == EAFNOSUPPORT || error.sys_errno == EOPNOTSUPP || error.sys_errno == EACCES;
+}
+
+// How a packet with this mark is routed: an RTN_ type, or minus the errno. The destination is one of those set aside
+// for documentation, of which no rule speaks.
+int route_type(uint8_t family, uint32_t mark) {
+  const Endpoint to = Endpoint::parse(family == AF_INET6 ? "2001:db8::1" : "192.0.2.1").value_or(Endpoint{});
+  const size_t size = family == AF_INET6 ? sizeof(in6_addr) : sizeof(in_addr);
+  NetlinkMessage message(RTM_GETROUTE, NLM_F_ACK);
+  rtmsg route{};
+  route.rtm_family = family;
+  route.rtm_dst_len = static_cast<unsigned char>(8 * size);
+  message.body(route);
+  message.attribute(RTA_DST, to.address.data(), size);
+  message.attribute(RTA_MARK, mark);
+  int type = RTN_UNSPEC;
+  const auto asked = ask_netlink(message, "look up a route", [&](const nlmsghdr* answer) {
+    if (answer->nlmsg_type == RTM_NEWROUTE) type = static_cast<const rtmsg*>(NLMSG_DATA(answer))->rtm_type;
+  });
+  return asked ? type : -asked.error().sys_errno;
+}
+
+bool is_steered(uint8_t family, const Steering& steering) {
+  const int refused = route_type(family, steering.mark + 1);
+  return route_type(family, steering.mark) == RTN_LOCAL && (refused == RTN_PROHIBIT || refused == -EACCES);
+}
+
 }  // namespace
 
 Endpoint route_source(const Endpoint& towards) {
@@ -118,9 +148,21 @@ Endpoint route_source(const Endpoint& towards) {
 Result<void> add_steering(const Steering& steering) {
   TRY_VOID(add_family(AF_INET, steering));
   auto v6 = add_family(AF_INET6, steering);
-  const int error = v6 ? 0 : v6.error().sys_errno;
-  if (error == EAFNOSUPPORT || error == EOPNOTSUPP || error == EACCES) return {};  // IPv6 absent or switched off
+  if (!v6 && is_absent(v6.error())) return {};
   return v6;
+}
+
+Result<SteeringWas> look_at_steering(const Steering& steering) {
+  SteeringWas was = SteeringWas::Whole;
+  for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
+    if (is_steered(family, steering)) continue;
+    const auto added = add_family(family, steering);
+    if (!added && family == AF_INET6 && is_absent(added.error())) continue;
+    if (!added) return std::unexpected(added.error());
+    if (!is_steered(family, steering)) return SteeringWas::Overruled;
+    was = SteeringWas::Incomplete;
+  }
+  return was;
 }
 
 Result<void> remove_steering(const Steering& steering) {
@@ -134,6 +176,30 @@ Result<void> remove_steering(const Steering& steering) {
     if (auto gone = change(route, "remove local route", ESRCH); !gone && family == AF_INET) result = gone;
   }
   return result;
+}
+
+Result<std::set<Endpoint>> host_addresses() {
+  NetlinkMessage message(RTM_GETADDR, NLM_F_DUMP);
+  ifaddrmsg body{};
+  message.body(body);
+  std::set<Endpoint> out;
+  TRY_VOID(ask_netlink(message, "list addresses", [&](const nlmsghdr* answer) {
+    if (answer->nlmsg_type != RTM_NEWADDR) return;
+    const auto* found = static_cast<const ifaddrmsg*>(NLMSG_DATA(answer));
+    Endpoint one;
+    one.family = found->ifa_family == AF_INET6 ? Endpoint::Family::V6 : Endpoint::Family::V4;
+    const size_t size = found->ifa_family == AF_INET6 ? sizeof(in6_addr) : sizeof(in_addr);
+    auto left = static_cast<int>(IFA_PAYLOAD(answer));
+    bool is_local = false;  // IFA_ADDRESS is the peer's, where there is an IFA_LOCAL
+    for (const rtattr* at = IFA_RTA(found); RTA_OK(at, left); at = RTA_NEXT(at, left)) {
+      if (at->rta_type != IFA_LOCAL && (at->rta_type != IFA_ADDRESS || is_local)) continue;
+      if (RTA_PAYLOAD(at) != size) continue;
+      is_local = is_local || at->rta_type == IFA_LOCAL;
+      std::memcpy(one.address.data(), RTA_DATA(at), size);
+    }
+    if (!one.is_loopback() && !one.is_unspecified()) out.insert(one);
+  }));
+  return out;
 }
 
 Result<InterfaceFacts> interface_facts(const std::string& name) {
@@ -230,6 +296,20 @@ bool loopback_is_up() {
   std::memcpy(request.ifr_name, "lo", 3);
   const UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   return fd && ::ioctl(fd.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP) != 0;
+}
+
+Result<bool> has_clsact(int ifindex) {
+  NetlinkMessage message(RTM_GETQDISC, NLM_F_ACK);
+  tcmsg body{};
+  body.tcm_family = AF_UNSPEC;
+  body.tcm_ifindex = ifindex;
+  body.tcm_handle = TC_H_MAJ(TC_H_CLSACT);
+  message.body(body);
+  auto asked = ask_netlink(message, "look for clsact");
+  if (asked) return true;
+  const int error = asked.error().sys_errno;
+  if (error == ENOENT || error == EINVAL || error == ENODEV) return false;
+  return std::unexpected(asked.error());
 }
 
 Result<int> count_tc_filters(int ifindex) {

@@ -30,6 +30,8 @@ class RunDirectory {
   // Did the predecessor add clsact to this interface? Whoever replaces its filter there takes over to remove it.
   [[nodiscard]] bool old_filters_made_qdisc(int ifindex) const;
   Result<void> release_old();
+  // This record is about something that could not be removed: with what a predecessor left, removed when that is.
+  void keep_as_old(const std::string& filter_record) const;
 
   [[nodiscard]] Result<void> write(const std::string& record, const std::string& text) const;
   void remove(const std::string& record) const;
@@ -44,7 +46,6 @@ class RunDirectory {
   // Filters and routes can only be undone where they are. Error Unsupported: they are in another network namespace,
   // which still lives; the detail says how to get there.
   [[nodiscard]] Result<void> check_namespace() const;
-  void keep_as_old(const std::string& filter_record) const;
 
   std::string directory_;
   std::string pins_;

@@ -22,6 +22,39 @@ bpf_tc_hook ingress_of(int ifindex) {
   return hook;
 }
 
+bpf_tc_opts place_of(const TcFilter& filter) {
+  bpf_tc_opts options{};
+  options.sz = sizeof(options);
+  options.handle = filter.handle;
+  options.priority = filter.priority;
+  return options;
+}
+
+// What was to be removed is not there: of the filter, of clsact (EINVAL), of the interface.
+bool is_gone(int error) {
+  return error == -ENOENT || error == -EINVAL || error == -ENODEV;
+}
+
+Result<uint32_t> id_of(int program_fd) {
+  bpf_prog_info info{};
+  __u32 size = sizeof(info);
+  if (bpf_obj_get_info_by_fd(program_fd, &info, &size) != 0) {
+    return fail_errno(errno, "ask for the tc program's id", Origin::Kernel);
+  }
+  return info.id;
+}
+
+// Unless someone else has come to use it.
+Result<void> remove_clsact(int ifindex) {
+  const auto left = count_tc_filters(ifindex);
+  if (!left || *left != 0) return {};
+  bpf_tc_hook hook = ingress_of(ifindex);
+  hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
+  const int error = bpf_tc_hook_destroy(&hook);
+  if (error != 0 && !is_gone(error)) return fail_errno(-error, "remove clsact", Origin::Kernel);
+  return {};
+}
+
 }  // namespace
 
 std::string TcFilter::to_record() const {
@@ -39,57 +72,54 @@ std::optional<TcFilter> TcFilter::from_record(const std::string& text) {
   return out;
 }
 
-Result<TcFilter> attach_tc_filter(int ifindex, uint32_t first_priority, int program_fd) {
+Result<TcFilter> attach_tc_filter(int ifindex, uint32_t first_priority, int program_fd, MadeBefore made_before,
+                                  const FilterRecorder& record) {
   TcFilter filter;
   filter.ifindex = ifindex;
+  filter.handle = kHandle;
+  filter.priority = first_priority;
+  TRY(program_id, id_of(program_fd));
+  filter.program_id = program_id;
+  TRY(has_one, has_clsact(ifindex));
+  filter.made_qdisc = made_before == MadeBefore::Yes || !has_one;
+  TRY_VOID(record(filter));
   bpf_tc_hook hook = ingress_of(ifindex);
   const int made = bpf_tc_hook_create(&hook);
   if (made != 0 && made != -EEXIST) return fail_errno(-made, "add clsact (needs CAP_NET_ADMIN)", Origin::Kernel);
-  filter.made_qdisc = made == 0;
   int error = 0;
   for (uint32_t i = 0; i < kPrioritiesTried; ++i) {
+    filter.priority = first_priority + i;
+    if (i > 0) TRY_VOID(record(filter));
     bpf_tc_opts options{};
     options.sz = sizeof(options);
     options.prog_fd = program_fd;
-    options.handle = kHandle;
-    options.priority = first_priority + i;
+    options.handle = filter.handle;
+    options.priority = filter.priority;
     error = bpf_tc_attach(&hook, &options);
-    if (error == 0) {
-      filter.handle = options.handle;
-      filter.priority = options.priority;
-      filter.program_id = options.prog_id;
-      return filter;
-    }
+    if (error == 0) return filter;
     if (error != -EEXIST) break;
   }
-  if (filter.made_qdisc) {
-    hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
-    bpf_tc_hook_destroy(&hook);
-  }
+  if (made == 0) ignore(remove_clsact(ifindex), "the first error is the one to report");
   return fail_errno(-error, "add tc filter (needs CAP_NET_ADMIN)", Origin::Kernel);
 }
 
+bool is_attached(const TcFilter& filter) {
+  const bpf_tc_hook hook = ingress_of(filter.ifindex);
+  bpf_tc_opts query = place_of(filter);
+  const int error = bpf_tc_query(&hook, &query);
+  if (error == 0) return query.prog_id == filter.program_id;
+  return error != -ENOENT && error != -EINVAL;  // EINVAL: there is no clsact, or no filter in it at all
+}
+
 Result<void> detach_tc_filter(const TcFilter& filter) {
-  bpf_tc_hook hook = ingress_of(filter.ifindex);
-  bpf_tc_opts query{};
-  query.sz = sizeof(query);
-  query.handle = filter.handle;
-  query.priority = filter.priority;
+  const bpf_tc_hook hook = ingress_of(filter.ifindex);
+  bpf_tc_opts query = place_of(filter);
   if (bpf_tc_query(&hook, &query) == 0 && query.prog_id == filter.program_id) {
-    bpf_tc_opts options{};
-    options.sz = sizeof(options);
-    options.handle = filter.handle;
-    options.priority = filter.priority;
+    const bpf_tc_opts options = place_of(filter);
     const int error = bpf_tc_detach(&hook, &options);
-    if (error != 0 && error != -ENOENT) return fail_errno(-error, "remove tc filter", Origin::Kernel);
+    if (error != 0 && !is_gone(error)) return fail_errno(-error, "remove tc filter", Origin::Kernel);
   }
-  if (!filter.made_qdisc) return {};
-  const auto left = count_tc_filters(filter.ifindex);
-  if (!left || *left != 0) return {};  // someone else has come to use our clsact
-  hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
-  const int error = bpf_tc_hook_destroy(&hook);
-  if (error != 0 && error != -ENOENT && error != -ENODEV) return fail_errno(-error, "remove clsact", Origin::Kernel);
-  return {};
+  return filter.made_qdisc ? remove_clsact(filter.ifindex) : Result<void>();
 }
 
 }  // namespace tapdeck::kernel

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -23,9 +24,16 @@ struct TcFilter {
   [[nodiscard]] static std::optional<TcFilter> from_record(const std::string& text);
 };
 
-// `first_priority` is tried first, then the ones behind it. Errors: Permission, Exhausted.
-[[nodiscard]] Result<TcFilter> attach_tc_filter(int ifindex, uint32_t first_priority, int program_fd);
-// Removes the filter if it still runs the program in the record. A filter or interface that is gone is success.
+// `made_before`: clsact, if it is there, is ours from before. `first_priority` is tried first, then the ones behind it;
+// `record` gets what will be there, before it is there, and may be called again with another priority. What it wrote
+// stays when attaching fails. Errors: Permission, Exhausted, those of `record`.
+enum class MadeBefore : uint8_t { No, Yes };
+using FilterRecorder = std::function<Result<void>(const TcFilter&)>;
+[[nodiscard]] Result<TcFilter> attach_tc_filter(int ifindex, uint32_t first_priority, int program_fd,
+                                                MadeBefore made_before, const FilterRecorder& record);
+// False: it is gone, or another program has its place. What cannot be asked is there.
+[[nodiscard]] bool is_attached(const TcFilter& filter);
+// Removes the filter if it still runs the program in the record. A filter, clsact or interface that is gone is success.
 [[nodiscard]] Result<void> detach_tc_filter(const TcFilter& filter);
 
 }  // namespace tapdeck::kernel

@@ -90,12 +90,19 @@ Result<void> TcTarget::make_listeners(Endpoint::Family family, uint64_t home_coo
 Result<void> TcTarget::attach(RunDirectory& run) {
   TRY(facts, interface_facts(name_));
   TRY_VOID(check_bridge(name_, facts.index));
-  TRY(filter, attach_tc_filter(facts.index, kFirstPriority, program_->fd()));
   // Where a predecessor's filter still sits, clsact was there before ours and is the predecessor's: from here on ours.
-  // Recorded before the old record goes, so that a crash in between leaves one record too many, never one too few.
-  filter.made_qdisc = filter.made_qdisc || run.old_filters_made_qdisc(facts.index);
-  filter_ = filter;
-  TRY_VOID(run.write(kFilterRecord + std::to_string(slot_), filter.to_record()));
+  // The same where only our filter was taken away.
+  const bool ours_before = filter_ && filter_->ifindex == facts.index && filter_->made_qdisc;
+  const bool made_before = ours_before || run.old_filters_made_qdisc(facts.index);
+  // A crash at any moment leaves one record too many, never one too few.
+  const auto attached = attach_tc_filter(
+      facts.index, kFirstPriority, program_->fd(), made_before ? MadeBefore::Yes : MadeBefore::No,
+      [&](const TcFilter& planned) { return run.write(kFilterRecord + std::to_string(slot_), planned.to_record()); });
+  if (!attached) {
+    if (!filter_) forget_filter(run);
+    return std::unexpected(attached.error());
+  }
+  filter_ = *attached;
   run.release_old_filters(facts.index);
   return {};
 }
@@ -115,7 +122,7 @@ void TcTarget::forget_filter(RunDirectory& run) {
 TcTarget::Presence TcTarget::presence() const {
   if (filter_) {
     const auto loses = loses_listener(filter_->ifindex);
-    if (loses) return *loses ? Presence::Unfit : Presence::Same;
+    if (loses) return *loses ? Presence::Unfit : is_attached(*filter_) ? Presence::Same : Presence::Stripped;
     if (loses.error().sys_errno != ENODEV) return Presence::Same;  // out of memory, not out of interface
   }
   return interface_facts(name_) ? Presence::Replaced : Presence::Gone;

@@ -33,8 +33,9 @@ class TcTarget {
   [[nodiscard]] Result<void> detach(RunDirectory& run);
 
   // Where is the interface our filter sits on, or one of the name? They come and go with containers and VMs. A renamed
-  // one is the same: the filter sits on its index. Unfit: attach() would refuse it now.
-  enum class Presence : uint8_t { Same, Gone, Replaced, Unfit };
+  // one is the same: the filter sits on its index. Unfit: attach() would refuse it now. Stripped: it is there, and
+  // somebody has taken our filter away; attach() puts it back.
+  enum class Presence : uint8_t { Same, Gone, Replaced, Unfit, Stripped };
   [[nodiscard]] Presence presence() const;
   [[nodiscard]] bool attached() const { return filter_.has_value(); }
   // The interface took the filter with it.

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "daemon/modes/pace.h"
+#include "daemon/net/deadline.h"
+#include "daemon/net/task_group.h"
 
 namespace tapdeck::modes {
 
@@ -20,6 +22,25 @@ net::Task<> end_after(exchange::Exchange& exchange, Result<void> told, http::Res
   how == Break::Cut ? exchange.cut(code) : exchange.reset(code);
 }
 
+net::Task<> read_to_end(exchange::Exchange& exchange) {
+  while (true) {
+    auto piece = co_await exchange.read_body();
+    if (!piece || piece->end) co_return;
+  }
+}
+
+// Over HTTP/1 the end of a client's side is told to who reads the connection. No other request is answered on it: what
+// comes next is its reset.
+net::Task<> listen_until_end(exchange::Exchange& exchange, std::chrono::milliseconds patience) {
+  exchange.become_tunnel();
+  const auto executor = co_await asio::this_coro::executor;
+  net::TaskGroup listener(executor);
+  net::Deadline deadline(executor, [&listener] { listener.cancel(); });
+  deadline.set(patience);
+  listener.spawn(read_to_end(exchange));
+  while (listener.size() > 0) co_await listener.join();
+}
+
 }  // namespace
 
 net::Task<> break_off(exchange::Exchange& exchange, http::ResetCode code, Break how) {
@@ -30,6 +51,18 @@ net::Task<> break_off(exchange::Exchange& exchange, http::ResetCode code, Break 
 net::Task<> pass_on_break(exchange::Exchange& exchange, http::ResetCode code, Break how) {
   auto told = co_await exchange.flush();
   co_await end_after(exchange, std::move(told), code, how);
+}
+
+net::Task<Result<void>> wait_to_be_left(exchange::Exchange& exchange, std::chrono::milliseconds patience) {
+  auto told = co_await exchange.deliver();
+  if (told && exchange.request().version == http::Version::Http2) {
+    Sleeper sleeper;
+    told = co_await sleeper.until(sleeper.now() + patience);
+  } else if (told) {
+    co_await listen_until_end(exchange, patience);
+  }
+  if (told || told.error().code == Code::Timeout) exchange.reset(http::ResetCode::Cancel);
+  co_return Result<void>{};
 }
 
 }  // namespace tapdeck::modes

@@ -1,6 +1,8 @@
 // Ending a response that does not become whole, so that the client gets what there is of it first.
 #pragma once
 
+#include <chrono>
+
 #include "daemon/exchange/exchange.h"
 
 namespace tapdeck::modes {
@@ -15,5 +17,9 @@ net::Task<> break_off(exchange::Exchange& exchange, http::ResetCode code, Break 
 // While an origin is asked: waits until what was written is on its way (Exchange::flush()), no longer. The origin's
 // connection and the recording wait for whoever is waited for here, and a client that does not read is to be told soon.
 net::Task<> pass_on_break(exchange::Exchange& exchange, http::ResetCode code, Break how = Break::Reset);
+
+// In replay, where the client left: nothing more comes until it does so again. Over HTTP/1 also by ending its side;
+// what it says meanwhile is read by nobody. One that stays for `patience` is reset.
+net::Task<Result<void>> wait_to_be_left(exchange::Exchange& exchange, std::chrono::milliseconds patience);
 
 }  // namespace tapdeck::modes

@@ -120,6 +120,27 @@ std::optional<std::string> first_difference(const Ruled& a, Index at, const Rule
   return where;
 }
 
+std::vector<Index> values_at(const JsonTree& tree, const config::JsonPath& path) {
+  std::vector<Index> values;
+  walk(tree, 0, path.steps, 0, [&](Index value) { values.push_back(value); });
+  return values;
+}
+
+// What goes to the place of a value.
+struct Splice {
+  size_t length;               // of the value
+  const std::string* fresh;    // null: it stays
+  bool is_learnt_at_its_path;  // else at other paths alone
+};
+
+Splice splice_of(size_t length, const Replacements::mapped_type& learnt, size_t path) {
+  const auto own = learnt.find(path);
+  const bool is_own = own != learnt.end();
+  const auto& become = is_own ? own->second : learnt.begin()->second;
+  const bool agree = std::ranges::all_of(learnt, [&](const auto& one) { return one.second == become; });
+  return {length, become && (is_own || agree) ? &*become : nullptr, is_own};
+}
+
 }  // namespace
 
 JsonRules::JsonRules(const std::vector<std::string>& ignore) {
@@ -146,16 +167,20 @@ void JsonRules::learn(std::string_view recorded, std::string_view received, Repl
   if (ignore_.empty()) return;
   const auto a = JsonTree::parse(recorded), b = JsonTree::parse(received);
   if (!a || !b) return;
-  for (const auto& path : ignore_) {
-    std::vector<Index> before, now;
-    walk(*a, 0, path.steps, 0, [&](Index value) { before.push_back(value); });
-    walk(*b, 0, path.steps, 0, [&](Index value) { now.push_back(value); });
+  for (size_t path = 0; path < ignore_.size(); ++path) {
+    const std::vector<Index> before = values_at(*a, ignore_[path]), now = values_at(*b, ignore_[path]);
     if (before.size() != now.size()) continue;
+    std::map<std::string, std::optional<std::string>> learnt;
     for (size_t i = 0; i < before.size(); ++i) {
       if (!a->is_scalar(before[i]) || a->is_null(before[i]) || !b->is_scalar(now[i]) || b->is_null(now[i])) continue;
       std::string old = a->identity(before[i]);
-      if (old != b->identity(now[i])) replacements.insert_or_assign(std::move(old), std::string(b->text(now[i])));
+      if (old == b->identity(now[i])) {
+        learnt.try_emplace(std::move(old));
+      } else {
+        learnt[std::move(old)] = std::string(b->text(now[i]));
+      }
     }
+    for (auto& [old, fresh] : learnt) replacements[old][path] = std::move(fresh);
   }
 }
 
@@ -163,18 +188,23 @@ std::string JsonRules::replaced(std::string_view text, const Replacements& repla
   std::string out;
   const auto tree = replacements.empty() ? std::nullopt : JsonTree::parse(text);
   if (!tree) return std::string(text);
-  std::map<size_t, std::pair<size_t, std::string_view>> splices;  // offset: length, what goes there
-  const auto look_at = [&](Index value) {
-    if (!tree->is_scalar(value)) return;
-    const auto found = replacements.find(tree->identity(value));
-    if (found != replacements.end()) splices[tree->offset(value)] = {tree->text(value).size(), found->second};
-  };
-  for (const auto& path : ignore_) walk(*tree, 0, path.steps, 0, look_at);
+  std::map<size_t, Splice> splices;  // by offset
+  for (size_t path = 0; path < ignore_.size(); ++path) {
+    for (const Index value : values_at(*tree, ignore_[path])) {
+      if (!tree->is_scalar(value)) continue;
+      const auto found = replacements.find(tree->identity(value));
+      if (found == replacements.end()) continue;
+      const Splice splice = splice_of(tree->text(value).size(), found->second, path);
+      const auto [at, is_new] = splices.try_emplace(tree->offset(value), splice);
+      if (!is_new && splice.is_learnt_at_its_path) at->second = splice;
+    }
+  }
   size_t done = 0;
   for (const auto& [offset, splice] : splices) {
+    if (splice.fresh == nullptr) continue;
     out += text.substr(done, offset - done);
-    out += splice.second;
-    done = offset + splice.first;
+    out += *splice.fresh;
+    done = offset + splice.length;
   }
   return out += text.substr(done);
 }

@@ -13,8 +13,9 @@
 
 namespace tapdeck::modes {
 
-// Scalars at ignored places of recorded texts (JsonTree::identity), and the client's text for what stands there now.
-using Replacements = std::map<std::string, std::string>;
+// What scalars at ignored places of recorded texts (by JsonTree::identity) have become, by the path that was ignored
+// (its place in the list): the client's text, or nullopt where the client says the same.
+using Replacements = std::map<std::string, std::map<size_t, std::optional<std::string>>, std::less<>>;
 
 class JsonRules {
  public:
@@ -26,9 +27,11 @@ class JsonRules {
   [[nodiscard]] std::optional<std::string> canonical(std::string_view text) const;
   // Where the texts first differ under the rules, "$.a[2].b"; nullopt: nowhere, or one is not JSON.
   [[nodiscard]] std::optional<std::string> difference(std::string_view recorded, std::string_view received) const;
-  // Adds the scalars at ignored places that differ between the two, but for null.
+  // Adds the scalars at ignored places, but for null; what is learnt last counts. Of a value that stands at several
+  // places of one path, and stays at some of them only, the fresh one counts.
   void learn(std::string_view recorded, std::string_view received, Replacements& replacements) const;
-  // `text` with the values at ignored places that were learnt; every other byte of it as it is.
+  // `text` with the values at ignored places that were learnt; every other byte of it as it is. A value that was learnt
+  // at other paths alone is replaced where they agree on what it has become.
   [[nodiscard]] std::string replaced(std::string_view text, const Replacements& replacements) const;
 
  private:

@@ -47,6 +47,35 @@ TEST(JsonRules, FreshIdsGoWhereTheRecordedOnesStood) {
   EXPECT_EQ(rules.replaced("old-1", learnt), "old-1");
 }
 
+TEST(JsonRules, EachPathHasItsOwnValues) {
+  const JsonRules rules({"$.id", "$.seq"});
+  Replacements learnt;
+  rules.learn(R"({"id":1,"seq":1})", R"({"id":5,"seq":1})", learnt);
+  EXPECT_EQ(rules.replaced(R"({"id":1,"seq":1})", learnt), R"({"id":5,"seq":1})") << "seq is as recorded";
+  rules.learn(R"({"id":1,"seq":2})", R"({"id":1,"seq":2})", learnt);
+  EXPECT_EQ(rules.replaced(R"({"id":1,"seq":2})", learnt), R"({"id":1,"seq":2})") << "and so is the id by now";
+  rules.learn(R"({"id":1.0,"seq":3})", R"({"id":1,"seq":3})", learnt);
+  EXPECT_EQ(rules.replaced(R"({"id":1.0})", learnt), R"({"id":1.0})") << "the same number";
+}
+
+TEST(JsonRules, AFreshValueIsEchoedAtAnotherPathWhenItIsClearWhich) {
+  const JsonRules rules({"$.id", "$.seq", "$.reply_to"});
+  Replacements learnt;
+  rules.learn(R"({"id":"a","seq":7})", R"({"id":"b","seq":8})", learnt);
+  EXPECT_EQ(rules.replaced(R"({"reply_to":"a"})", learnt), R"({"reply_to":"b"})");
+  rules.learn(R"({"id":7})", R"({"id":8})", learnt);
+  EXPECT_EQ(rules.replaced(R"({"reply_to":7})", learnt), R"({"reply_to":8})") << "both have become 8";
+  rules.learn(R"({"id":7})", R"({"id":9})", learnt);
+  EXPECT_EQ(rules.replaced(R"({"id":7,"seq":7,"reply_to":7})", learnt), R"({"id":9,"seq":8,"reply_to":7})");
+}
+
+TEST(JsonRules, AValueAtSeveralPlacesOfOnePathIsTheFreshOne) {
+  const JsonRules rules({"$..id"});
+  Replacements learnt;
+  rules.learn(R"({"id":1,"of":{"id":1}})", R"({"id":5,"of":{"id":1}})", learnt);
+  EXPECT_EQ(rules.replaced(R"({"id":1})", learnt), R"({"id":5})");
+}
+
 struct Carried {
   std::string_view recorded, received;  // of the client
   std::string_view origin;              // as recorded

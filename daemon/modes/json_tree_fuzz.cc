@@ -22,7 +22,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
   }
   if (rules.difference(text, text)) std::abort();
-  const std::string sent = rules.replaced(text, {{"#1e0", "\"fresh\""}, {"\"old", "[1]"}});
+  Replacements learnt;
+  learnt["#1e0"][0] = "\"fresh\"";
+  learnt["\"old"][1] = "[1]";
+  const std::string sent = rules.replaced(text, learnt);
   if (rules.canonical(sent) != canonical) std::abort();
   return 0;
 }

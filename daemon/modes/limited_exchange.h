@@ -1,6 +1,7 @@
 // LimitedExchange: an Exchange whose bodies may not be longer than limits.max_body (body_oversize = "error"). What is
 // too long fails with exchange::body_limit(): a request is answered 413, and where its length is announced the origin
-// never hears of it; a response is answered 502, or broken off when it has begun.
+// never hears of it; a response is answered 502, or broken off when it has begun. Responses that do not come from an
+// origin (Facts::is_own_answer: from the tape, our own JSON) are as long as they are.
 //
 // Owner: the mode's coroutine. Thread: the worker's.
 #pragma once
@@ -11,12 +12,8 @@ namespace tapdeck::modes {
 
 class LimitedExchange final : public exchange::ExchangeDecorator {
  public:
-  // Responses that do not come from an origin (replay, our own JSON) are as long as they are.
-  enum class Responses { Limited, Any };
-  LimitedExchange(exchange::Exchange& inner, uint64_t max_body, Responses responses = Responses::Limited)
-      : ExchangeDecorator(inner),
-        request_limit_(max_body),
-        response_limit_(responses == Responses::Any ? UINT64_MAX : max_body) {}
+  LimitedExchange(exchange::Exchange& inner, uint64_t max_body)
+      : ExchangeDecorator(inner), request_limit_(max_body), response_limit_(max_body) {}
 
   // The request announces a body that is too long.
   [[nodiscard]] Result<void> check_request() const;

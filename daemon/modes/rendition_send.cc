@@ -51,17 +51,25 @@ net::Task<Result<void>> send_range(Exchange& exchange, const ReplayItem& item, c
   co_return exchange.end(none);
 }
 
+constexpr uint64_t kUnbounded = UINT64_MAX;
+// Decoded before the client is given a turn: about a segment, whatever a few coded bytes may stand for.
+constexpr size_t kRecodedPiece = 256 * 1024;
+
 // A decoder and an encoder in a row.
 class Recoder {
  public:
   Recoder(const Rendition& rendition, const coding::Bounds& bounds)
       : decoder_(rendition.decode, bounds), encoder_(rendition.encode) {}
-  Result<void> feed(std::string_view bytes, std::string& out) {
-    Result<void> encoded;
-    TRY_VOID(decoder_.feed(bytes, [&](std::string_view piece) {
-      if (encoded) encoded = encoder_.feed(piece, out);
-    }));
-    return encoded;
+  // Appends what the next kRecodedPiece or so of decoded bytes become; false: `bytes` are used up.
+  Result<bool> feed(std::string_view& bytes, std::string& out) {
+    char buffer[16 * 1024];
+    for (size_t decoded = 0; decoded < kRecodedPiece;) {
+      TRY(size, decoder_.read(bytes, buffer));
+      if (size == 0) return false;
+      TRY_VOID(encoder_.feed({buffer, size}, out));
+      decoded += size;
+    }
+    return true;
   }
   Result<void> finish(std::string& out) {
     TRY_VOID(decoder_.finish());
@@ -74,11 +82,13 @@ class Recoder {
 };
 
 Result<std::string> recode_whole(const ReplayItem& item, const Rendition& rendition) {
-  coding::Bounds bounds;
-  bounds.max_output = kWholeRecoded;
-  Recoder recoder(rendition, bounds);
+  Recoder recoder(rendition, {.max_output = kWholeRecoded, .max_ratio = kUnbounded});
   std::string out;
-  TRY_VOID(recoder.feed(item.body, out));
+  std::string_view bytes = item.body;
+  for (bool more = true; more;) {
+    TRY(left, recoder.feed(bytes, out));
+    more = left;
+  }
   TRY_VOID(recoder.finish(out));
   return out;
 }
@@ -89,37 +99,53 @@ http::ResponseHead unmeasured(const Exchange& exchange, const http::ResponseHead
   out.headers.remove("transfer-encoding");
   if (exchange.request().version == http::Version::Http10) {
     out.headers.set("Connection", "close");
-  } else {
+  } else if (head.version != http::Version::Http2) {  // of that the codec adds it
     out.headers.add("Transfer-Encoding", "chunked");
   }
   return out;
 }
 
-net::Task<Result<void>> stream_recoded(Exchange& exchange, const ReplayItem& item, const Rendition& rendition,
-                                       const store::ExchangeStore& store, net::ThreadPool& readers) {
-  SegmentReader reader(store, readers);
-  co_await reader.begin();
-  const http::ResponseHead head = unmeasured(exchange, rendition.head);
-  CO_TRY_VOID(exchange.respond(head, http::EndStream::No));
-  Recoder recoder(rendition, {});
+net::Task<Result<void>> pass_recoded(Exchange& exchange, Recoder& recoder, std::string_view bytes,
+                                     net::ThreadPool& readers) {
   std::string out;
-  Result<void> recoded;
-  for (const store::Segment& segment : item.recording.response_body.segments) {
-    CO_TRY(bytes, co_await reader.read(segment));
-    // On the reader too: a segment may become a hundred times as long.
-    auto work = [&recoder, &out, bytes = std::move(bytes)] { return recoder.feed(bytes, out); };
-    recoded = co_await net::offload(readers, std::move(work));
-    if (!recoded) break;
+  for (bool more = true; more;) {
+    auto work = [&recoder, &bytes, &out] { return recoder.feed(bytes, out); };
+    CO_TRY(left, co_await net::offload(readers, work));
+    more = left;
     auto written = co_await write(exchange, out);
     if (!written) co_return written;
     out.clear();
   }
-  if (recoded) recoded = recoder.finish(out);
+  co_return Result<void>{};
+}
+
+net::Task<Result<void>> pass_body_recoded(Exchange& exchange, const ReplayItem& item, Recoder& recoder,
+                                          const store::ExchangeStore& store, net::ThreadPool& readers) {
+  if (item.is_cached()) co_return co_await pass_recoded(exchange, recoder, item.body, readers);
+  SegmentReader reader(store, readers);
+  co_await reader.begin();
+  for (const store::Segment& segment : item.recording.response_body.segments) {
+    CO_TRY(bytes, co_await reader.read(segment));
+    auto passed = co_await pass_recoded(exchange, recoder, bytes, readers);
+    if (!passed) co_return passed;
+  }
+  co_return Result<void>{};
+}
+
+// In memory that does not grow, however much it becomes: the bounds of decoding are for what is held.
+net::Task<Result<void>> stream_recoded(Exchange& exchange, const ReplayItem& item, const Rendition& rendition,
+                                       const store::ExchangeStore& store, net::ThreadPool& readers) {
+  const http::ResponseHead head = unmeasured(exchange, rendition.head);
+  CO_TRY_VOID(exchange.respond(head, http::EndStream::No));
+  Recoder recoder(rendition, {.max_output = kUnbounded, .max_ratio = kUnbounded});
+  auto recoded = co_await pass_body_recoded(exchange, item, recoder, store, readers);
+  std::string rest;
+  if (recoded) recoded = recoder.finish(rest);
   if (!recoded) {
     exchange.reset(http::ResetCode::InternalError);  // never a part for the whole
     co_return recoded;
   }
-  auto written = co_await write(exchange, out);
+  auto written = co_await write(exchange, rest);
   if (!written) co_return written;
   co_return exchange.end(item.recording.response_trailers);
 }
@@ -132,10 +158,13 @@ net::Task<Result<void>> send_recoded(Exchange& exchange, std::shared_ptr<const R
   if (!item->is_cached()) co_return co_await stream_recoded(exchange, *item, rendition, store, readers);
   auto work = [item, &rendition] { return recode_whole(*item, rendition); };
   auto body = co_await net::offload(readers, std::move(work));
+  if (!body && body.error().code == Code::TooLarge) {
+    co_return co_await stream_recoded(exchange, *item, rendition, store, readers);
+  }
   if (!body) {
     log::peer(log::Level::Warn, "replay.not_recoded", "a recorded body does not decode: sent as it is",
               {{"recording", item->recording.id}, {"reason", body.error().message()}});
-    const double instantly = 0;
+    const Sending instantly;
     co_return co_await send(exchange, std::move(item), store, readers, instantly);
   }
   const http::Headers& trailers = item->recording.response_trailers;
@@ -166,7 +195,7 @@ net::Task<Result<void>> send_rendition(Exchange& exchange, std::shared_ptr<const
     case Rendition::Body::AsRecorded:
       break;
   }
-  const double instantly = 0;
+  const Sending instantly;
   co_return co_await send(exchange, std::move(item), store, readers, instantly);
 }
 

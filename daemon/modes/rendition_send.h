@@ -1,7 +1,7 @@
 // Sending a Rendition: the parts of a recorded response that are not as they were recorded.
 //
 // Bodies of up to kCachedBody recorded and kWholeRecoded sent bytes go out with their length; longer ones are decoded
-// while they are read from the store, a segment at a time. Thread: the worker's.
+// while they are sent, a piece at a time. Thread: the worker's.
 #pragma once
 
 #include <memory>

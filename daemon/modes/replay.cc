@@ -5,6 +5,7 @@
 #include "daemon/exchange/error_response.h"
 #include "daemon/grpc/call.h"
 #include "daemon/modes/body_reading.h"
+#include "daemon/modes/break_off.h"
 #include "daemon/modes/miss.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/pace.h"
@@ -12,6 +13,7 @@
 #include "daemon/modes/rendition_send.h"
 #include "daemon/modes/replayed_request.h"
 #include "daemon/modes/websocket_heads.h"
+#include "daemon/modes/websocket_part.h"
 #include "daemon/modes/websocket_replay.h"
 #include "daemon/net/offload.h"
 
@@ -24,21 +26,13 @@ namespace {
 
 constexpr size_t kAbsentKeys = 4096;
 
-// Cut before the origin had said anything: there is nothing to answer with.
-bool is_unanswered(const store::Recording& recording) {
-  return recording.outcome.kind == store::Outcome::Kind::Incomplete && recording.response.status == 0;
-}
-
-// By its client, which does so again while nothing comes; a crash is never repeated.
-bool was_given_up(const store::Recording& recording) {
-  return is_unanswered(recording) && recording.outcome.reason == "client_gone";
-}
-
-net::Task<Result<void>> wait_to_be_left(Exchange& exchange, std::chrono::milliseconds patience) {
-  Sleeper sleeper;
-  auto stayed = co_await sleeper.until(sleeper.now() + patience);
-  if (stayed) exchange.reset(http::ResetCode::Cancel);
-  co_return Result<void>{};
+// It came instead of "100 Continue", to a client that waited for that with its body.
+bool is_refusal(const Found& found) {
+  if (found.item == nullptr) return false;
+  const store::Recording& recording = found.item->recording;
+  const auto& informational = recording.informational;
+  const bool invited = std::ranges::find(informational, 100, &http::ResponseHead::status) != informational.end();
+  return recording.request_body.size == 0 && !invited && recording.request.headers.has_token("expect", "100-continue");
 }
 
 }  // namespace
@@ -144,7 +138,7 @@ bool ReplayHandler::is_surely_absent(const TargetState& target, const Question& 
 }
 
 net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetState& target, const Question& question,
-                                             const config::Route* route) {
+                                             const config::Route* route, Turn turn) {
   const auto began = exchange::Clock::now();
   const config::Repeat repeat = repeat_of(route);
   const Answers answers = answers_of(exchange, route);
@@ -156,35 +150,36 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
     CO_TRY(first, co_await next_beside(key, target, question, answers));
     if (first) {
       key.key = *first;
-      CO_TRY(in_turn, co_await find_key(key, target, config::Repeat::Once, answers));
+      CO_TRY(in_turn, co_await find_key(key, target, config::Repeat::Once, answers, turn));
       found = in_turn;
     }
   }
   if (!found.item) {
     key.key = question.key;
-    CO_TRY(plain, co_await find_key(key, target, repeat, answers));
+    CO_TRY(plain, co_await find_key(key, target, repeat, answers, turn));
     found = plain;
   }
   Found left;  // for when nothing complete answers
   if (found.item && was_given_up(found.item->recording)) left = std::exchange(found, {});
-  if (!found.item && question.as_get) {
+  if (!found.item && !found.exhausted && question.as_get) {
     key.key = *question.as_get;
-    CO_TRY(get, co_await find_key(key, target, repeat, answers));
+    const config::Repeat endless = repeat == config::Repeat::Once ? config::Repeat::InOrder : repeat;
+    CO_TRY(get, co_await find_key(key, target, endless, answers, Turn::Look));
     found = get;
   }
   if (!found.item && question.conditional && (left.item || repeat != config::Repeat::Once)) {
     key.key = *question.conditional;
-    CO_TRY(last, co_await find_key(key, target, repeat, answers));
+    CO_TRY(last, co_await find_key(key, target, repeat, answers, turn));
     found = last;
   }
   if (!found.item && question.early) {
     key.key = *question.early;
-    CO_TRY(early, co_await find_key(key, target, repeat, answers));
+    CO_TRY(early, co_await find_key(key, target, repeat, answers, turn));
     if (early.item) found = early;
   }
   if (!found.item && left.item) {
     found = left;
-  } else if (left.item && repeat == config::Repeat::Once) {  // it was not its turn
+  } else if (left.item && repeat == config::Repeat::Once && turn == Turn::Take) {  // it was not its turn
     key.key = question.key;
     Cursors::give_back_turn(*context_.cursors->get(key));
   }
@@ -212,14 +207,11 @@ net::Task<Result<std::vector<KeyTake>>> ReplayHandler::takes_of(CursorKey key, c
 net::Task<Result<Found>> ReplayHandler::find_refusal(Exchange& exchange, const TargetState& target,
                                                      const config::Route* route) {
   Asking asking(exchange, *target.tape, route, *context_.metrics);
-  CO_TRY(found, co_await find(exchange, target, asking.finish(), route));
-  if (found.item == nullptr) co_return Found{};
-  const store::Recording& recording = found.item->recording;
-  const auto& informational = recording.informational;
-  const bool invited = std::ranges::find(informational, 100, &http::ResponseHead::status) != informational.end();
-  const bool refused =
-      recording.request_body.size == 0 && !invited && recording.request.headers.has_token("expect", "100-continue");
-  co_return refused ? found : Found{};
+  const Question question = asking.finish();
+  CO_TRY(seen, co_await find(exchange, target, question, route, Turn::Look));
+  if (!is_refusal(seen)) co_return Found{};
+  CO_TRY(found, co_await find(exchange, target, question, route));
+  co_return is_refusal(found) ? found : Found{};
 }
 
 net::Task<Result<std::optional<store::Key>>> ReplayHandler::next_beside(CursorKey key, const TargetState& target,
@@ -263,7 +255,7 @@ net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_id(const CursorKe
 }
 
 net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat,
-                                                 Answers answers) {
+                                                 Answers answers, Turn turn) {
   HotEntry* entry = cache_.find(key, context_.store->generation());
   context_.metrics->add(Counter::HotCacheMiss);
   // What was recorded since, for whomever, follows what is known.
@@ -276,8 +268,10 @@ net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const Tar
   }
   Found found;
   if (entry != nullptr) {
-    const size_t index = take_turn(repeat, *entry->cursor, entry->ids.size());
-    found.exhausted = index >= entry->ids.size();
+    const size_t size = entry->ids.size();
+    const size_t index = turn == Turn::Take ? take_turn(repeat, *entry->cursor, size)
+                                            : pick(repeat, entry->cursor->load(std::memory_order_relaxed), size);
+    found.exhausted = index >= size;
     if (!found.exhausted) {
       const uint64_t id = entry->ids[index];
       const auto cached = entry->items.find(id);
@@ -290,13 +284,15 @@ net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const Tar
       if (found.item == nullptr) co_return found;
       const store::Recording& recording = found.item->recording;
       if (is_unanswered(recording) && !was_given_up(recording)) found.item = nullptr;
+      if (is_websocket_recording(recording)) found.casting = casting_of(key, target, repeat, id);
     }
   }
   co_return found;
 }
 
 net::Task<Result<void>> ReplayHandler::play(Exchange& exchange, std::shared_ptr<const ReplayItem> item,
-                                            const config::Route* route, Gate* gate) {
+                                            const config::Route* route, Gate* gate,
+                                            std::shared_ptr<WebSocketCasting> casting) {
   count_hit(exchange, *item);
   if (refuses_again(context_, exchange, item->recording)) {
     refuse_again(context_, exchange);
@@ -311,13 +307,14 @@ net::Task<Result<void>> ReplayHandler::play(Exchange& exchange, std::shared_ptr<
     co_return co_await exchange::respond_json(exchange, exchange::status_of(*refused), std::move(body));
   }
   if (is_websocket) {
-    const WebSocketStage stage{context_.store, context_.readers, context_.metrics, context_.idle_timeout};
+    const WebSocketStage stage{context_.store, context_.readers, context_.metrics, context_.idle_timeout, casting};
     co_return co_await play_websocket(exchange, item, route, stage);
   }
   if (auto rendition = render(exchange.request(), item->recording)) {
     co_return co_await send_rendition(exchange, item, std::move(*rendition), *context_.store, *context_.readers);
   }
-  co_return co_await send(exchange, item, *context_.store, *context_.readers, pace_of(route), gate);
+  const Sending how{pace_of(route), gate, context_.idle_timeout};
+  co_return co_await send(exchange, item, *context_.store, *context_.readers, how);
 }
 
 net::Task<Result<void>> ReplayHandler::explain_miss(Exchange& exchange, const TargetState& target,
@@ -390,7 +387,7 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
     exchange.facts().error = "store_error";
     co_return co_await exchange::respond_json(exchange, 500, exchange::json_of(found.error(), "-"));
   }
-  if (found->item != nullptr) co_return co_await play(exchange, found->item, route);
+  if (found->item != nullptr) co_return co_await play(exchange, found->item, route, nullptr, found->casting);
   co_return co_await explain_miss(exchange, target, question, route_name, *found);
 }
 

@@ -18,15 +18,20 @@
 #include "daemon/modes/replayed_request.h"
 #include "daemon/modes/runtime_state.h"
 #include "daemon/modes/turns.h"
+#include "daemon/modes/websocket_casting.h"
 
 namespace tapdeck::modes {
 
 // How a lookup ended.
 struct Found {
-  std::shared_ptr<const ReplayItem> item;  // null: a miss
-  bool exhausted = false;                  // Repeat::Once and all were used
-  std::vector<KeyTake> takes;              // of those, by key: what is recorded now belongs behind its own
+  std::shared_ptr<const ReplayItem> item;     // null: a miss
+  bool exhausted = false;                     // Repeat::Once and all were used
+  std::vector<KeyTake> takes;                 // of those, by key: what is recorded now belongs behind its own
+  std::shared_ptr<WebSocketCasting> casting;  // of a WebSocket that others of its key may play as well; else null
 };
+
+// Take: the next identical request gets the next recording. Look: the turn is left to that.
+enum class Turn { Take, Look };
 
 // In which order the recordings of a key answer, and which do. By the route (nullptr: none) and the mode.
 [[nodiscard]] config::Repeat repeat_of(const config::Route* route);
@@ -53,12 +58,14 @@ class ReplayHandler final {
   // Known without waiting, and counted as a miss then. False: find() out.
   [[nodiscard]] bool is_surely_absent(const TargetState& target, const Question& question);
   // The recording whose turn it is: of this very condition (each once), else of the plain request, else for HEAD of the
-  // GET.
+  // GET, whose turn stays its own.
   net::Task<Result<Found>> find(exchange::Exchange& exchange, const TargetState& target, const Question& question,
-                                const config::Route* route);
-  // As recorded, or as the request asks for it (rendition.h), at the route's pace. `gate` as Pacer's.
+                                const config::Route* route, Turn turn = Turn::Take);
+  // As recorded, or as the request asks for it (rendition.h), at the route's pace. `gate` as Pacer's, `casting` of what
+  // was found.
   net::Task<Result<void>> play(exchange::Exchange& exchange, std::shared_ptr<const ReplayItem> item,
-                               const config::Route* route, Gate* gate = nullptr);
+                               const config::Route* route, Gate* gate = nullptr,
+                               std::shared_ptr<WebSocketCasting> casting = nullptr);
   // A client that paused inside its body may wait for the answer: of a recording in which one came there and that
   // begins with what `asking` has been told. What is read on goes to `asking` and, while nothing was answered, stays in
   // `request`.
@@ -92,7 +99,10 @@ class ReplayHandler final {
   // When the one was recorded whose turn it is (ExchangeStore::in_time); nullopt: none, or all have had theirs.
   net::Task<Result<std::optional<uint64_t>>> next_id(const CursorKey& key, const TargetState& target, Answers answers);
   net::Task<Result<Found>> find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat,
-                                    Answers answers);
+                                    Answers answers, Turn turn);
+  // Found::casting of the recording `id`.
+  [[nodiscard]] std::shared_ptr<WebSocketCasting> casting_of(const CursorKey& key, const TargetState& target,
+                                                             config::Repeat repeat, uint64_t id);
   // The takes of what may be recorded now.
   net::Task<Result<std::vector<KeyTake>>> takes_of(CursorKey key, const TargetState& target, const Question& question);
   net::Task<Result<HotEntry*>> load_entry(const CursorKey& key, const TargetState& target, Answers answers);

@@ -43,6 +43,8 @@ namespace {
 // Ends with its head: no body, and nothing else that must say so.
 bool ends_with_head(const ReplayItem& item, bool bodyless, const Exchange& exchange) {
   const store::Recording& recording = item.recording;
+  // All that it asks for is there, whatever became of the body.
+  if (exchange.request().method == "HEAD" && recording.request.method == "GET") return true;
   if (!is_whole(recording) || !bodyless || !recording.response_trailers.empty()) return false;
   const bool never_has_body =
       recording.response.status == 204 || recording.response.status == 304 || exchange.request().method == "HEAD";
@@ -82,6 +84,18 @@ bool is_whole(const store::Recording& recording) {
   return recording.outcome.kind == Kind::Complete || recording.outcome.kind == Kind::Failed;
 }
 
+bool was_left_by_client(const store::Recording& recording) {
+  return recording.outcome.kind == Kind::Incomplete && recording.outcome.reason == "client_gone";
+}
+
+bool is_unanswered(const store::Recording& recording) {
+  return recording.outcome.kind == Kind::Incomplete && recording.response.status == 0;
+}
+
+bool was_given_up(const store::Recording& recording) {
+  return is_unanswered(recording) && was_left_by_client(recording);
+}
+
 bool can_send_now(const ReplayItem& item) {
   if (ws::is_opened(item.recording.request, item.recording.response)) return false;  // a conversation, not a body
   return is_whole(item.recording) && item.recording.informational.empty() && item.is_cached() &&
@@ -116,10 +130,10 @@ net::Task<Result<void>> send_interim(Exchange& exchange, const store::Recording&
 }
 
 net::Task<Result<void>> send(Exchange& exchange, std::shared_ptr<const ReplayItem> item,
-                             const store::ExchangeStore& store, net::ThreadPool& readers, double pace, Gate* gate) {
+                             const store::ExchangeStore& store, net::ThreadPool& readers, Sending how) {
   const store::Recording& recording = item->recording;
   Sleeper sleeper;
-  Pacer pacer(pace, exchange.facts().began, sleeper, gate);
+  Pacer pacer(how.pace, exchange.facts().began, sleeper, how.gate);
   SegmentReader reader(store, readers);
   if (!item->is_cached()) co_await reader.begin();
   CO_TRY_VOID(co_await send_interim(exchange, recording, pacer));
@@ -140,8 +154,10 @@ net::Task<Result<void>> send(Exchange& exchange, std::shared_ptr<const ReplayIte
   }
   CO_TRY_VOID(co_await pacer.reach_end(exchange, recording.provenance.timings.total));
   if (whole) co_return exchange.end(recording.response_trailers);
-  const Break how = recording.outcome.kind == Kind::Truncated ? Break::Cut : Break::Reset;
-  co_await break_off(exchange, reset_code_of(recording), how);  // as the origin did, at the same byte
+  reader.forget();
+  if (was_left_by_client(recording)) co_return co_await wait_to_be_left(exchange, how.patience);
+  const Break end = recording.outcome.kind == Kind::Truncated ? Break::Cut : Break::Reset;
+  co_await break_off(exchange, reset_code_of(recording), end);  // as the origin did, at the same byte
   co_return Result<void>{};
 }
 

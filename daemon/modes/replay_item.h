@@ -4,6 +4,7 @@
 // Immutable after loading, shared by exchanges of one worker. Thread: any (immutable).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -52,10 +53,21 @@ Result<void> send_now(exchange::Exchange& exchange, const ReplayItem& item);
 // The interim responses and the moment of the final one, which the caller sends then.
 net::Task<Result<void>> send_interim(exchange::Exchange& exchange, const store::Recording& recording, Pacer& pacer);
 
+// Its client left in the middle of it, or while it waited for it.
+[[nodiscard]] bool was_left_by_client(const store::Recording& recording);
+// Cut before the origin had said anything: there is nothing to answer with.
+[[nodiscard]] bool is_unanswered(const store::Recording& recording);
+// By its client, which does so again while nothing comes; a crash is never repeated.
+[[nodiscard]] bool was_given_up(const store::Recording& recording);
+
+struct Sending {
+  double pace = 0;                        // as Pacer's
+  Gate* gate = nullptr;                   // as Pacer's
+  std::chrono::milliseconds patience{0};  // with a client that is to leave again
+};
 // Sends any item: streamed bodies, broken-off responses (which are broken off again at the same byte, with the same
-// code). `pace` and `gate` as Pacer's.
+// code), those whose client left (which wait for it to leave again).
 net::Task<Result<void>> send(exchange::Exchange& exchange, std::shared_ptr<const ReplayItem> item,
-                             const store::ExchangeStore& store, net::ThreadPool& readers, double pace,
-                             Gate* gate = nullptr);
+                             const store::ExchangeStore& store, net::ThreadPool& readers, Sending how);
 
 }  // namespace tapdeck::modes

@@ -44,7 +44,7 @@ net::Task<Result<ReplayHandler::Begun>> ReplayHandler::find_begun(Exchange& exch
   }
   for (const store::Key& one : keys) {
     key.key = one;
-    CO_TRY(found, co_await find_key(key, target, repeat_of(route), answers));
+    CO_TRY(found, co_await find_key(key, target, repeat_of(route), answers, Turn::Take));
     if (!found.item) continue;
     begun.item = found.item;
     begun.key = key;

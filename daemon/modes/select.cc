@@ -106,9 +106,7 @@ net::Task<Result<void>> ModeHandler::serve(Exchange& exchange) {
 
 net::Task<Result<void>> ModeHandler::serve_limited(Exchange& exchange, const TargetState& target,
                                                    const config::Route* route, std::string_view route_name) {
-  const bool replays = exchange.facts().mode == Mode::Replay;
-  LimitedExchange limited(exchange, options_.max_body,
-                          replays ? LimitedExchange::Responses::Any : LimitedExchange::Responses::Limited);
+  LimitedExchange limited(exchange, options_.max_body);
   auto small = limited.check_request();
   Result<void> served;
   if (small) {
@@ -127,6 +125,7 @@ net::Task<Result<void>> ModeHandler::serve_mode(Exchange& exchange, const Target
   const Mode mode = exchange.facts().mode;
   const bool has_tape = target.tape != nullptr && replay_ != nullptr;
   const bool may_record = has_tape && record_ != nullptr && target.tape->take.number > 0;
+  exchange.facts().is_own_answer = true;  // until an origin is asked
   switch (mode) {
     case Mode::Replay:
       if (replay_ == nullptr) break;
@@ -148,6 +147,7 @@ net::Task<Result<void>> ModeHandler::serve_mode(Exchange& exchange, const Target
       if (may_record && http::asks_for_tunnel(exchange.request())) {
         co_return co_await pass_on(exchange);
       }
+      exchange.facts().is_own_answer = false;
       if (may_record) co_return co_await record_->serve(exchange, target, route, route_name);
       break;
     case Mode::Passthrough:
@@ -164,6 +164,7 @@ net::Task<Result<void>> ModeHandler::serve_mode(Exchange& exchange, const Target
 
 net::Task<Result<void>> ModeHandler::pass_on(Exchange& exchange) {
   exchange.facts().outcome = Outcome::Forwarded;
+  exchange.facts().is_own_answer = false;
   auto forwarded = co_await forward_.serve(exchange);
   if (!forwarded) exchange.facts().outcome = Outcome::Failed;
   co_return forwarded;
@@ -186,6 +187,7 @@ void ModeHandler::note_outcome(Exchange& exchange, const Result<void>& served) {
 net::Task<Result<void>> ModeHandler::record_missing(Exchange& exchange, const TargetState& target,
                                                     const config::Route* route, std::string_view route_name,
                                                     const Found& found) {
+  exchange.facts().is_own_answer = false;
   auto served = co_await record_->serve(exchange, target, route, route_name, found.takes);
   note_outcome(exchange, served);
   co_return served;
@@ -239,7 +241,7 @@ net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const Targ
   }
   auto found = co_await replay_->find(exchange, target, question, route);
   if (!found) co_return co_await record_missing(buffered, target, route, route_name);
-  if (found->item != nullptr) co_return co_await replay_->play(exchange, found->item, route);
+  if (found->item != nullptr) co_return co_await replay_->play(exchange, found->item, route, nullptr, found->casting);
   co_return co_await record_missing(buffered, target, route, route_name, *found);
 }
 
@@ -262,7 +264,8 @@ net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, c
     const Question question = asking.finish();
     if (!replay_->is_surely_absent(target, question)) {
       auto found = co_await replay_->find(exchange, target, question, route);
-      if (found && found->item != nullptr) co_return co_await replay_->play(exchange, found->item, route);
+      if (found && found->item != nullptr)
+        co_return co_await replay_->play(exchange, found->item, route, nullptr, found->casting);
     }
   }
   auto forwarded = co_await pass_on(buffered);

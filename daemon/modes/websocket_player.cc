@@ -4,6 +4,7 @@
 
 #include "daemon/modes/break_off.h"
 #include "daemon/modes/websocket_recorder.h"
+#include "daemon/net/offload.h"
 
 namespace tapdeck::modes {
 
@@ -20,9 +21,13 @@ constexpr size_t kMaxBacklog = 65536;
 // For the client's Close after ours, before the connection is ended anyway.
 constexpr std::chrono::seconds kPatience{2};
 
-ws::ReaderOptions reading(const std::optional<ws::DeflateParams>& agreed) {
+// What was said is remembered up to this much, with so much for each message beside its payload.
+constexpr size_t kMaxSpoken = 1 << 20;
+constexpr size_t kSpokenCost = 64;
+
+ws::ReaderOptions reading(const WebSocketAgreement& agreed) {
   ws::ReaderOptions options;
-  if (agreed) options.deflate = agreed->client;
+  if (agreed.deflate) options.deflate = agreed.deflate->client;
   return options;
 }
 
@@ -39,12 +44,12 @@ ws::Opcode opcode_of(store::Message::Kind kind) {
 
 }  // namespace
 
-WebSocketPlayer::WebSocketPlayer(exchange::Exchange& exchange, WebSocketScript& script,
-                                 const store::Recording& recording, const std::optional<ws::DeflateParams>& agreed,
-                                 const WebSocketStage& stage, const asio::any_io_executor& executor)
+WebSocketPlayer::WebSocketPlayer(exchange::Exchange& exchange, std::unique_ptr<WebSocketPart> part,
+                                 const WebSocketAgreement& agreed, const WebSocketStage& stage,
+                                 const asio::any_io_executor& executor)
     : exchange_(exchange),
-      script_(script),
-      recording_(recording),
+      part_(std::move(part)),
+      agreed_(agreed),
       stage_(stage),
       reader_(reading(agreed)),
       changed_(executor),
@@ -56,7 +61,7 @@ WebSocketPlayer::WebSocketPlayer(exchange::Exchange& exchange, WebSocketScript& 
         client_ended_ = true;
         changed_.notify();
       }) {
-  if (agreed) deflater_.emplace(agreed->server, agreed->server_window_bits);
+  if (agreed.deflate) deflater_.emplace(agreed.deflate->server, agreed.deflate->server_window_bits);
 }
 
 uint64_t WebSocketPlayer::now() const {
@@ -71,12 +76,12 @@ net::Task<Result<void>> WebSocketPlayer::run() {
   tasks_.cancel();
   while (tasks_.size() > 0) co_await tasks_.join();
   idle_.clear();  // what is left to do has a limit of its own
-  if (breaks_off_) co_await break_off(exchange_, reset_code_of(recording_));
+  if (breaks_off_) co_await break_off(exchange_, reset_code_of(part_->recording()));
   co_return played;
 }
 
 bool WebSocketPlayer::must_pause() const {
-  return answers_.size() >= kMaxAnswers || script_.backlog() >= kMaxBacklog;
+  return answers_.size() >= kMaxAnswers || part_->script.backlog() >= kMaxBacklog;
 }
 
 net::Task<> WebSocketPlayer::read_client() {
@@ -94,11 +99,11 @@ net::Task<> WebSocketPlayer::read_client() {
     if (piece && !verdict_ && !client_close_) {
       messages.clear();
       const auto read = reader_.feed(piece->bytes, messages);
-      for (const ws::Message& message : messages) take(message);
+      for (const ws::Message& message : messages) co_await take(message);
       // As the origin closed it, when it did: the recording has its verdict on the same bytes.
       if (!read && !verdict_) {
         verdict_ = Closing{read.error().code, read.error().detail};
-        if (script_.close()) verdict_ = Closing{script_.close()->code, script_.close()->reason};
+        if (part_->script.close()) verdict_ = Closing{part_->script.close()->code, part_->script.close()->reason};
         exchange_.facts().error = "websocket_protocol";
         exchange_.facts().error_detail = read.error().detail;
       }
@@ -107,26 +112,33 @@ net::Task<> WebSocketPlayer::read_client() {
   }
 }
 
-void WebSocketPlayer::take(const ws::Message& message) {
+net::Task<> WebSocketPlayer::take(const ws::Message& message) {
   stage_.metrics->add(Counter::WebSocketUp);
-  if (verdict_) return;
+  if (verdict_) co_return;
   switch (message.kind) {
     case ws::Kind::Ping:
       ws::append_frame(answers_, ws::Opcode::Pong, message.payload);
       stage_.metrics->add(Counter::WebSocketDown);
-      return;
+      co_return;
     case ws::Kind::Pong:
-      return;
+      co_return;
     case ws::Kind::Close:
       client_close_ = message;
-      return;
+      co_return;
     case ws::Kind::Text:
     case ws::Kind::Binary:
       break;
   }
   const auto kind = message.kind == ws::Kind::Text ? store::Message::Kind::Text : store::Message::Kind::Binary;
-  auto wrong = script_.received(kind, message.payload, now());
-  if (!wrong) return;
+  const uint64_t moment = now();
+  remember({store::BodySide::Request, kind, message.payload, moment});
+  auto wrong = part_->script.received(kind, message.payload, moment);
+  if (stage_.casting != nullptr && !said_close_ && (wrong || !stage_.casting->confirm())) {
+    const auto among = wrong ? WebSocketCasting::Among::All : WebSocketCasting::Among::Unconfirmed;
+    const bool goes_on = co_await recast(among);
+    if (goes_on) co_return;
+  }
+  if (!wrong) co_return;
   exchange::Facts& facts = exchange_.facts();
   facts.outcome = Outcome::Missed;
   facts.error = "websocket_mismatch";
@@ -135,9 +147,39 @@ void WebSocketPlayer::take(const ws::Message& message) {
   verdict_ = Closing{ws::kPolicy, std::move(*wrong)};
 }
 
+void WebSocketPlayer::remember(WebSocketScript::Spoken spoken) {
+  if (stage_.casting == nullptr || spoken_bytes_ > kMaxSpoken) return;
+  spoken_bytes_ += spoken.payload.size() + kSpokenCost;
+  spoken_.push_back(std::move(spoken));
+  if (spoken_bytes_ > kMaxSpoken) spoken_ = {};
+}
+
+net::Task<bool> WebSocketPlayer::recast(WebSocketCasting::Among among) {
+  if (spoken_bytes_ > kMaxSpoken) co_return false;
+  recasting_ = true;  // and so nothing is added to what was said, which the reader looks at
+  bool found = false;
+  while (!found) {
+    const auto id = stage_.casting->next(among);
+    if (!id) break;
+    auto read = [this, id = *id] {
+      return load_part_that_agrees(*stage_.store, stage_.casting->session(), id, part_->options, spoken_);
+    };
+    auto other = co_await net::offload(*stage_.readers, read);
+    const bool wanted = co_await net::is_wanted();
+    if (!wanted) break;
+    if (other == nullptr || agreement_with(exchange_.request(), other->recording().response) != agreed_) continue;
+    found = stage_.casting->take();
+    if (found) part_ = std::move(other);
+  }
+  recasting_ = false;
+  if (found) exchange_.facts().recording = part_->recording().id;
+  co_return found;
+}
+
 void WebSocketPlayer::append(const WebSocketScript::Line& line) {
   stage_.metrics->add(Counter::WebSocketDown);
   const bool data = line.kind != store::Message::Kind::Ping;
+  if (data) remember({store::BodySide::Response, line.kind, line.payload, now()});
   if (data && line.compressed && deflater_) {
     ws::append_frame(out_, opcode_of(line.kind), deflater_->message(line.payload), ws::Compressed::Yes);
   } else {
@@ -148,8 +190,8 @@ void WebSocketPlayer::append(const WebSocketScript::Line& line) {
 net::Task<Result<void>> WebSocketPlayer::send_due() {
   while (true) {
     out_ = std::exchange(answers_, {});
-    while (out_.size() < kPortion) {
-      const auto line = script_.next(now());
+    while (out_.size() < kPortion && !recasting_) {
+      const auto line = part_->script.next(now());
       if (!line) break;
       append(*line);
     }
@@ -166,35 +208,36 @@ net::Task<Result<void>> WebSocketPlayer::send_due() {
 
 std::optional<WebSocketPlayer::Closing> WebSocketPlayer::closing() const {
   if (verdict_) return verdict_;
+  if (recasting_) return std::nullopt;
   if (client_close_) {
-    if (script_.close()) return Closing{script_.close()->code, script_.close()->reason};
+    if (part_->script.close()) return Closing{part_->script.close()->code, part_->script.close()->reason};
     return Closing{client_close_->code, {}};
   }
-  if (!script_.is_over()) return std::nullopt;
-  if (script_.close() && !script_.client_closes_first()) {
-    return Closing{script_.close()->code, script_.close()->reason, client_answers_close()};
+  if (!part_->script.is_over()) return std::nullopt;
+  if (part_->script.close() && !part_->script.client_closes_first()) {
+    return Closing{part_->script.close()->code, part_->script.close()->reason, client_answers_close()};
   }
-  if (!script_.close() && recording_.outcome.kind == OutcomeKind::Incomplete && !client_left()) {
-    return Closing{ws::kInternal, "the recording ends here: " + recording_.outcome.reason};
+  if (!part_->script.close() && part_->recording().outcome.kind == OutcomeKind::Incomplete && !client_left()) {
+    return Closing{ws::kInternal, "the recording ends here: " + part_->recording().outcome.reason};
   }
   return std::nullopt;
 }
 
 // Else the connection was over before the client could, and is so again: clients tell the difference (aiohttp: 1006).
 bool WebSocketPlayer::client_answers_close() const {
-  return script_.client_closes() || recording_.outcome.kind != OutcomeKind::Complete;
+  return part_->script.client_closes() || part_->recording().outcome.kind != OutcomeKind::Complete;
 }
 
 // Between messages or inside one: it is for the client to leave again.
 bool WebSocketPlayer::client_left() const {
-  return recording_.outcome.reason == kClientLeft || recording_.outcome.reason == "client_truncated";
+  return part_->recording().outcome.reason == kClientLeft || part_->recording().outcome.reason == "client_truncated";
 }
 
 // The origin left without a word, and so do we: when there was no Close of either side.
 bool WebSocketPlayer::ends_without_close() const {
-  if (!script_.is_over() || script_.close() || client_left()) return false;
-  if (recording_.outcome.kind == OutcomeKind::Incomplete) return false;
-  for (const store::Message& message : recording_.messages) {
+  if (recasting_ || !part_->script.is_over() || part_->script.close() || client_left()) return false;
+  if (part_->recording().outcome.kind == OutcomeKind::Incomplete) return false;
+  for (const store::Message& message : part_->recording().messages) {
     if (message.kind == store::Message::Kind::Close) return false;
   }
   return true;
@@ -202,8 +245,8 @@ bool WebSocketPlayer::ends_without_close() const {
 
 void WebSocketPlayer::wake_when_due() {
   due_.clear();
-  const auto at = script_.next_due();
-  if (!at) return;
+  const auto at = part_->script.next_due();
+  if (!at || recasting_) return;
   const uint64_t moment = now();
   due_.set(std::chrono::microseconds(*at > moment ? *at - moment : 1));
 }
@@ -213,7 +256,7 @@ net::Task<Result<void>> WebSocketPlayer::play() {
     auto sent = co_await send_due();
     if (!sent) co_return sent;
     if (const auto end = closing()) co_return co_await say_close(*end);
-    breaks_off_ = ends_without_close() && recording_.outcome.kind == OutcomeKind::Reset;
+    breaks_off_ = ends_without_close() && part_->recording().outcome.kind == OutcomeKind::Reset;
     if (breaks_off_) co_return Result<void>{};
     if (client_ended_ || ends_without_close()) break;
     wake_when_due();
@@ -228,6 +271,7 @@ net::Task<Result<void>> WebSocketPlayer::play() {
 }
 
 net::Task<Result<void>> WebSocketPlayer::say_close(const Closing& closing) {
+  said_close_ = true;
   std::string frame;
   ws::append_frame(frame, ws::Opcode::Close, ws::close_payload(closing.code, closing.reason));
   stage_.metrics->add(Counter::WebSocketDown);

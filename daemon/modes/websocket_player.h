@@ -1,11 +1,14 @@
 // WebSocketPlayer: one replayed connection after its handshake: reads the client's frames, lets the script judge them,
-// and writes what is due. Owner: play_websocket(). Thread: the worker's.
+// and writes what is due. When they are not what the script expects it looks for a recording that goes on like that, as
+// long as what was said is short enough to be remembered. Owner: play_websocket(). Thread: the worker's.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "daemon/modes/websocket_part.h"
 #include "daemon/modes/websocket_replay.h"
 #include "daemon/modes/websocket_script.h"
 #include "daemon/net/deadline.h"
@@ -17,10 +20,9 @@ namespace tapdeck::modes {
 
 class WebSocketPlayer {
  public:
-  // The exchange is a tunnel already; `agreed` is what the handshake agreed on. All outlive run().
-  WebSocketPlayer(exchange::Exchange& exchange, WebSocketScript& script, const store::Recording& recording,
-                  const std::optional<ws::DeflateParams>& agreed, const WebSocketStage& stage,
-                  const asio::any_io_executor& executor);
+  // The exchange is a tunnel already; `agreed` is what the handshake agreed on. Exchange and stage outlive run().
+  WebSocketPlayer(exchange::Exchange& exchange, std::unique_ptr<WebSocketPart> part, const WebSocketAgreement& agreed,
+                  const WebSocketStage& stage, const asio::any_io_executor& executor);
   net::Task<Result<void>> run();
 
  private:
@@ -30,7 +32,10 @@ class WebSocketPlayer {
     bool awaits_answer = true;  // the client's Close, before the connection ends
   };
   net::Task<> read_client();
-  void take(const ws::Message& message);
+  net::Task<> take(const ws::Message& message);
+  void remember(WebSocketScript::Spoken spoken);
+  // True: another recording, which agrees with all that was said, plays now.
+  net::Task<bool> recast(WebSocketCasting::Among among);
   [[nodiscard]] bool must_pause() const;
   // Everything that may be sent now, sent.
   net::Task<Result<void>> send_due();
@@ -46,8 +51,8 @@ class WebSocketPlayer {
   [[nodiscard]] uint64_t now() const;
 
   exchange::Exchange& exchange_;
-  WebSocketScript& script_;
-  const store::Recording& recording_;
+  std::unique_ptr<WebSocketPart> part_;
+  const WebSocketAgreement agreed_;
   const WebSocketStage& stage_;
   ws::MessageReader reader_;
   std::optional<ws::Deflater> deflater_;
@@ -61,6 +66,10 @@ class WebSocketPlayer {
   std::string answers_;             // pongs
   std::optional<Closing> verdict_;  // a message or a frame that cannot be
   std::optional<ws::Message> client_close_;
+  std::vector<WebSocketScript::Spoken> spoken_;  // for recast()
+  size_t spoken_bytes_ = 0;
+  bool recasting_ = false;  // until it is known which recording plays, nothing of it is sent
+  bool said_close_ = false;
   bool client_ended_ = false;
   bool breaks_off_ = false;  // all is said, and the origin's reset is next
 };

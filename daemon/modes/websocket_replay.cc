@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/modes/websocket_part.h"
 #include "daemon/modes/websocket_player.h"
 #include "daemon/net/offload.h"
 #include "daemon/ws/handshake.h"
@@ -30,16 +31,12 @@ const char* flaw_of(const http::RequestHead& request) {
 
 // The origin's answer, made one to this request: its key, its extensions, its version of HTTP.
 http::ResponseHead answer_to(const http::RequestHead& request, const http::ResponseHead& recorded,
-                             const std::optional<ws::DeflateParams>& agreed) {
+                             const WebSocketAgreement& agreed) {
   http::ResponseHead head = recorded;
   http::Headers& headers = head.headers;
   headers.remove("sec-websocket-extensions");
-  if (agreed) headers.add("Sec-WebSocket-Extensions", ws::to_header(*agreed));
-  // A protocol the client did not offer would make it give up.
-  const auto protocol = headers.find("sec-websocket-protocol");
-  if (protocol && !request.headers.has_token("sec-websocket-protocol", *protocol)) {
-    headers.remove("sec-websocket-protocol");
-  }
+  if (agreed.deflate) headers.add("Sec-WebSocket-Extensions", ws::to_header(*agreed.deflate));
+  if (agreed.protocol.empty()) headers.remove("sec-websocket-protocol");
   if (request.method == "CONNECT") {
     for (const char* name : {"upgrade", "connection", "sec-websocket-accept"}) headers.remove(name);
     head.status = 200;
@@ -56,30 +53,18 @@ http::ResponseHead answer_to(const http::RequestHead& request, const http::Respo
   return head;
 }
 
-struct Bodies {
-  std::string request, response;
-};
-
-net::Task<Result<Bodies>> load_bodies(const ReplayItem& item, const WebSocketStage& stage) {
-  const store::Recording& recording = item.recording;
-  if (recording.request_body.size + recording.response_body.size > kMaxPlayed) {
-    co_return fail(Code::TooLarge, "the recorded WebSocket is longer than the 64 MiB that can be replayed",
-                   Origin::Store);
+// Instead of `item`, whose turn it is, that which no other connection has begun with; its own where all are taken.
+net::Task<std::shared_ptr<const ReplayItem>> cast(std::shared_ptr<const ReplayItem> item, const WebSocketStage& stage) {
+  while (const auto id = stage.casting->begin()) {
+    const store::ExchangeStore* store = stage.store;
+    auto read = [store, session = stage.casting->session(), id = *id] { return load_item(*store, session, id); };
+    auto other = co_await net::offload(*stage.readers, read);
+    if (other && is_websocket_recording((*other)->recording)) co_return *other;
   }
-  const store::ExchangeStore* store = stage.store;
-  auto read = [store, recording]() -> Result<Bodies> {
-    TRY(request, store->read_body(recording.request_body, kMaxPlayed));
-    TRY(response, store->read_body(recording.response_body, kMaxPlayed));
-    return Bodies{std::move(request), std::move(response)};
-  };
-  co_return co_await net::offload(*stage.readers, read);
+  co_return item;
 }
 
 }  // namespace
-
-bool is_websocket_recording(const store::Recording& recording) {
-  return ws::is_opened(recording.request, recording.response);
-}
 
 net::Task<Result<void>> play_websocket(Exchange& exchange, std::shared_ptr<const ReplayItem> item,
                                        const config::Route* route, WebSocketStage stage) {
@@ -88,23 +73,25 @@ net::Task<Result<void>> play_websocket(Exchange& exchange, std::shared_ptr<const
     const Error error{Code::Protocol, flaw, Origin::Downstream, Retry::No, 0};
     co_return co_await exchange::respond_json(exchange, 400, exchange::json_of(error, "-"));
   }
-  auto bodies = co_await load_bodies(*item, stage);
-  if (!bodies) {
+  const config::WebSocket& options = options_of(route);
+  if (options.mode != config::WebSocketMode::Matched) stage.casting = nullptr;
+  if (stage.casting != nullptr) item = co_await cast(item, stage);
+  exchange.facts().recording = item->recording.id;
+  const store::ExchangeStore* store = stage.store;
+  auto read = [store, item, &options] { return load_part(*store, item, options); };
+  auto part = co_await net::offload(*stage.readers, read);
+  if (!part) {
     exchange.facts().error = "store_error";
-    co_return co_await exchange::respond_json(exchange, 500, exchange::json_of(bodies.error(), "-"));
+    co_return co_await exchange::respond_json(exchange, 500, exchange::json_of(part.error(), "-"));
   }
-  const store::Recording& recording = item->recording;
-  const ws::AgreedExtensions once = ws::agreed_extensions(recording.response.headers);
-  std::optional<ws::DeflateParams> agreed;
-  if (once.deflate) agreed = ws::accept_offer(request.headers, *once.deflate);
-  const http::ResponseHead head = answer_to(request, recording.response, agreed);
+  const WebSocketAgreement agreed = agreement_with(request, item->recording.response);
+  const http::ResponseHead head = answer_to(request, item->recording.response, agreed);
   CO_TRY_VOID(exchange.respond(head, http::EndStream::No));
   exchange.become_tunnel();
   auto flushed = co_await exchange.flush();
   if (!flushed) co_return flushed;
-  WebSocketScript script(recording, bodies->request, bodies->response, options_of(route));
   const asio::any_io_executor executor = co_await asio::this_coro::executor;
-  WebSocketPlayer player(exchange, script, recording, agreed, stage, executor);
+  WebSocketPlayer player(exchange, std::move(*part), agreed, stage, executor);
   co_return co_await player.run();
 }
 

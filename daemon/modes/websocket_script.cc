@@ -15,6 +15,13 @@ std::string_view word_of(MessageKind kind) {
   return kind == MessageKind::Text ? "text" : "binary";
 }
 
+// Without a Close of the origin. A recording that broke off ends with its last message: what came then is not known.
+uint64_t last_moment(const store::Recording& recording) {
+  const uint64_t last = recording.messages.empty() ? 0 : recording.messages.back().microseconds;
+  if (recording.outcome.kind == store::Outcome::Kind::Incomplete) return last;
+  return std::max(last, recording.provenance.timings.total);
+}
+
 }  // namespace
 
 WebSocketScript::WebSocketScript(const store::Recording& recording, std::string_view request_body,
@@ -23,7 +30,8 @@ WebSocketScript::WebSocketScript(const store::Recording& recording, std::string_
       bodies_{request_body, response_body},
       mode_(options.mode),
       pace_(options.pace),
-      rules_(options.ignore) {
+      rules_(options.ignore),
+      end_(last_moment(recording)) {
   for (size_t i = 0; i < recording.messages.size(); ++i) read(recording.messages[i], i);
   if (mode_ == WebSocketMode::Matched) {
     for (size_t i = 0; i < asked_.size(); ++i) {
@@ -31,9 +39,12 @@ WebSocketScript::WebSocketScript(const store::Recording& recording, std::string_
     }
   }
   bring_on(opening_, 0, 0);
-  if (mode_ != WebSocketMode::ServerOnly) return;
-  for (const Asked& asked : asked_) bring_on(asked.answers, 0, 0);
-  unmatched_ = 0;
+  if (mode_ == WebSocketMode::ServerOnly) {
+    for (const Asked& asked : asked_) bring_on(asked.answers, 0, 0);
+    unmatched_ = 0;
+    last_asked_ = 0;
+  }
+  if (unmatched_ == 0) await_end(0);
 }
 
 void WebSocketScript::read(const store::Message& message, size_t index) {
@@ -45,13 +56,17 @@ void WebSocketScript::read(const store::Message& message, size_t index) {
       } else if (!close_) {
         close_ = Close{message.code, std::string(payload_of(message))};
         client_closes_first_ = client_closed_;
+        end_ = message.microseconds;
       }
       return;
     case MessageKind::Text:
     case MessageKind::Binary:
       if (!from_client) break;
       // What the client still said while the origin's Close was on its way may come this time or not.
-      if (!close_) ++unmatched_;
+      if (!close_) {
+        ++unmatched_;
+        last_asked_ = message.microseconds;
+      }
       asked_.push_back({message.kind, payload_of(message), message.microseconds, {}, !close_});
       return;
     case MessageKind::Ping:
@@ -85,6 +100,12 @@ void WebSocketScript::bring_on(const std::vector<size_t>& answers, uint64_t sinc
   }
 }
 
+// All that is needed of the client has come.
+void WebSocketScript::await_end(uint64_t now) {
+  const uint64_t delay = pace_ == WebSocketPace::Recorded && end_ > last_asked_ ? end_ - last_asked_ : 0;
+  ends_at_ = std::max(now + delay, due_.empty() ? 0 : due_.back().at);
+}
+
 std::optional<size_t> WebSocketScript::find(MessageKind kind, std::string_view payload) {
   if (mode_ == WebSocketMode::Bidirectional) {
     const auto next = std::ranges::find(asked_, false, &Asked::used);
@@ -105,10 +126,29 @@ std::optional<std::string> WebSocketScript::received(MessageKind kind, std::stri
   const auto index = find(kind, payload);
   if (!index) return mismatch(kind, payload);
   Asked& asked = asked_[*index];
-  if (!std::exchange(asked.used, true) && asked.needed) --unmatched_;
+  const bool is_last = !std::exchange(asked.used, true) && asked.needed && --unmatched_ == 0;
   if (mode_ == WebSocketMode::Matched && kind == MessageKind::Text) rules_.learn(asked.payload, payload, replacements_);
   bring_on(asked.answers, asked.microseconds, now);
+  if (is_last) await_end(now);
   return std::nullopt;
+}
+
+bool WebSocketScript::catches_up(const std::vector<Spoken>& spoken) {
+  return std::ranges::all_of(spoken, [this](const Spoken& one) {
+    return one.side == store::BodySide::Request ? !received(one.kind, one.payload, one.at) : passes(one);
+  });
+}
+
+bool WebSocketScript::passes(const Spoken& sent) {
+  const auto is_ping = [this](const Due& due) { return recording_.messages[due.message].kind == MessageKind::Ping; };
+  while (!due_.empty() && is_ping(due_.front())) due_.pop_front();
+  if (due_.empty()) return false;
+  const std::string_view recorded = payload_of(recording_.messages[due_.front().message]);
+  const auto line = next(UINT64_MAX);
+  if (!line || line->kind != sent.kind) return false;
+  if (identity_of(line->kind, line->payload) != identity_of(sent.kind, sent.payload)) return false;
+  if (sent.kind == MessageKind::Text) rules_.learn(recorded, sent.payload, replacements_);
+  return true;
 }
 
 std::string WebSocketScript::mismatch(MessageKind kind, std::string_view payload) const {
@@ -129,6 +169,7 @@ std::string WebSocketScript::mismatch(MessageKind kind, std::string_view payload
 }
 
 std::optional<WebSocketScript::Line> WebSocketScript::next(uint64_t now) {
+  over_ = over_ || (due_.empty() && ends_at_ && *ends_at_ <= now);
   if (due_.empty() || due_.front().at > now) return std::nullopt;
   const store::Message& message = recording_.messages[due_.front().message];
   due_.pop_front();
@@ -139,8 +180,8 @@ std::optional<WebSocketScript::Line> WebSocketScript::next(uint64_t now) {
 }
 
 std::optional<uint64_t> WebSocketScript::next_due() const {
-  if (due_.empty()) return std::nullopt;
-  return due_.front().at;
+  if (!due_.empty()) return due_.front().at;
+  return over_ ? std::nullopt : ends_at_;
 }
 
 }  // namespace tapdeck::modes

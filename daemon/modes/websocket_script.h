@@ -7,6 +7,9 @@
 //   bidirectional  client messages must come as recorded, byte for byte and in order.
 //   server-only    the origin's messages go out unasked; what the client says is not looked at.
 //
+// The end of the connection, by the origin's Close or without one, is due like a message: at the recorded pace as long
+// after the client's last message as it was.
+//
 // Sans-IO: time comes in as microseconds since the connection opened. The origin's pings are sent, its pongs are not:
 // they answered other pings. Owner: a WebSocketPlayer. Thread: the worker's.
 #pragma once
@@ -38,6 +41,14 @@ class WebSocketScript {
     std::string reason;
   };
 
+  // A Text or Binary message that passed on a connection; the origin's as the client got it.
+  struct Spoken {
+    store::BodySide side = store::BodySide::Request;
+    store::Message::Kind kind = store::Message::Kind::Text;
+    std::string payload;
+    uint64_t at = 0;
+  };
+
   // `recording` and both bodies, whole, outlive the script.
   WebSocketScript(const store::Recording& recording, std::string_view request_body, std::string_view response_body,
                   const config::WebSocket& options);
@@ -45,14 +56,19 @@ class WebSocketScript {
   // A Text or Binary message of the client. What is wrong with it, for the Close that says so ("message 2: differs at
   // $.id"; no value of it), or nullopt.
   [[nodiscard]] std::optional<std::string> received(store::Message::Kind kind, std::string_view payload, uint64_t now);
+  // Of a fresh script: goes through all that was said on a connection so far, in order, as if it had played it. False:
+  // it would have said something else (but for ignored values, which are kept as the client got them), or something
+  // was said that it has not; it is of no use then. Pings do not count.
+  [[nodiscard]] bool catches_up(const std::vector<Spoken>& spoken);
   // The next message that is due; each is given once.
   [[nodiscard]] std::optional<Line> next(uint64_t now);
-  // When the next one will be; nullopt: not without a further message of the client.
+  // When the next one will be, or the end; nullopt: not without a further message of the client.
   [[nodiscard]] std::optional<uint64_t> next_due() const;
   // Messages brought on and not yet given.
   [[nodiscard]] size_t backlog() const { return due_.size(); }
-  // Everything recorded has been said by both: the connection ends as it did.
-  [[nodiscard]] bool is_over() const { return due_.empty() && unmatched_ == 0; }
+  // Everything recorded has been said by both, and the end was due when next() was asked last: the connection ends as
+  // it did.
+  [[nodiscard]] bool is_over() const { return due_.empty() && over_; }
   // The origin's Close, if it sent one, and whether the client's came before it.
   [[nodiscard]] const std::optional<Close>& close() const { return close_; }
   [[nodiscard]] bool client_closes_first() const { return client_closes_first_; }
@@ -75,6 +91,8 @@ class WebSocketScript {
   [[nodiscard]] std::string_view payload_of(const store::Message& message) const;
   [[nodiscard]] std::string identity_of(store::Message::Kind kind, std::string_view payload) const;
   void read(const store::Message& message, size_t index);
+  void await_end(uint64_t now);
+  [[nodiscard]] bool passes(const Spoken& sent);
   void bring_on(const std::vector<size_t>& answers, uint64_t since, uint64_t now);
   [[nodiscard]] std::optional<size_t> find(store::Message::Kind kind, std::string_view payload);
   [[nodiscard]] std::string mismatch(store::Message::Kind kind, std::string_view payload) const;
@@ -92,6 +110,10 @@ class WebSocketScript {
   std::optional<Close> close_;
   bool client_closed_ = false;
   bool client_closes_first_ = false;
+  uint64_t last_asked_ = 0;  // when the last client message was recorded that is needed
+  uint64_t end_ = 0;         // when the connection ended on tape
+  std::optional<uint64_t> ends_at_;
+  bool over_ = false;
   size_t unmatched_ = 0;  // recorded client messages that have not come
   size_t count_ = 0;      // client messages that came
 };

@@ -128,6 +128,73 @@ TEST(WebSocketScript, RecordedPaceCountsFromTheMessageThatCausedIt) {
   EXPECT_THAT(due(script, 7'051'000), ElementsAre("later"));
 }
 
+TEST(WebSocketScript, TheCloseHasItsMomentBehindTheLastAnswer) {
+  for (const WebSocketMode mode : {WebSocketMode::Matched, WebSocketMode::Bidirectional}) {
+    Tale tale;
+    tale.client("a").origin("A");
+    tale.clock += 2'000'000;
+    tale.say(BodySide::Response, Kind::Close, "", 1001);
+    WebSocketScript script = tale.script(options(mode, {}, WebSocketPace::Recorded));
+    EXPECT_FALSE(script.next_due());
+    EXPECT_FALSE(script.received(Kind::Text, "a", 500));
+    EXPECT_THAT(due(script, 1500), ElementsAre("A"));
+    EXPECT_FALSE(script.is_over());
+    EXPECT_EQ(script.next_due(), 2'002'500U);
+    EXPECT_THAT(due(script, 2'002'500), ElementsAre());
+    EXPECT_TRUE(script.is_over());
+    EXPECT_FALSE(script.next_due()) << "nothing is waited for any more";
+    WebSocketScript instant = tale.script(options(mode));
+    EXPECT_FALSE(instant.received(Kind::Text, "a", 0));
+    EXPECT_THAT(due(instant), ElementsAre("A"));
+    EXPECT_TRUE(instant.is_over());
+  }
+}
+
+TEST(WebSocketScript, AConnectionThatOnlyTheOriginSpokeOnEndsWhenItDid) {
+  for (const WebSocketMode mode : {WebSocketMode::Matched, WebSocketMode::ServerOnly}) {
+    Tale tale = Tale().origin("hello");
+    tale.recording.provenance.timings.total = 3'000'000;  // no Close: the socket was closed
+    WebSocketScript script = tale.script(options(mode, {}, WebSocketPace::Recorded));
+    EXPECT_THAT(due(script, 1000), ElementsAre("hello"));
+    EXPECT_EQ(script.next_due(), 3'000'000U);
+    EXPECT_FALSE(script.is_over());
+    EXPECT_THAT(due(script, 3'000'000), ElementsAre());
+    EXPECT_TRUE(script.is_over());
+    tale.recording.outcome.kind = store::Outcome::Kind::Incomplete;
+    WebSocketScript broken = tale.script(options(mode, {}, WebSocketPace::Recorded));
+    EXPECT_THAT(due(broken, 1000), ElementsAre("hello"));
+    EXPECT_THAT(due(broken, 1000), ElementsAre());
+    EXPECT_TRUE(broken.is_over()) << "what came behind it is not known";
+  }
+}
+
+using Spoken = WebSocketScript::Spoken;
+Spoken heard(const std::string& payload, uint64_t at = 0) {
+  return {BodySide::Request, Kind::Text, payload, at};
+}
+Spoken sent(const std::string& payload) {
+  return {BodySide::Response, Kind::Text, payload, 0};
+}
+
+TEST(WebSocketScript, AnotherGoesOnWhereAllThatWasSaidAgrees) {
+  const Tale tale = Tale()
+                        .origin(R"({"conn":7,"hi":1})")
+                        .say(BodySide::Response, Kind::Ping, "alive?")
+                        .client("sub B")
+                        .origin("B1")
+                        .origin(R"({"conn":7,"n":2})");
+  const auto fresh = [&] { return tale.script(options(WebSocketMode::Matched, {"$.conn"}, WebSocketPace::Recorded)); };
+  WebSocketScript script = fresh();
+  EXPECT_TRUE(script.catches_up({sent(R"({"hi":1,"conn":9})"), heard("sub B", 5000)}));
+  EXPECT_THAT(due(script, 6999), ElementsAre("alive?", "B1"));
+  EXPECT_THAT(due(script, 7000), ElementsAre(R"({"conn":9,"n":2})")) << "the client knows it as 9";
+  WebSocketScript ahead = fresh();
+  EXPECT_TRUE(ahead.catches_up({sent(R"({"conn":7,"hi":1})"), heard("sub B"), sent("B1")}));
+  EXPECT_FALSE(fresh().catches_up({sent(R"({"conn":7,"hi":2})")}));
+  EXPECT_FALSE(fresh().catches_up({sent(R"({"conn":7,"hi":1})"), heard("sub A")}));
+  EXPECT_FALSE(fresh().catches_up({sent(R"({"conn":7,"hi":1})"), sent("B1")})) << "it waits for the client";
+}
+
 TEST(WebSocketScript, ControlFramesAreNoQuestionsAndClosesAreApart) {
   Tale tale =
       Tale().client("a").say(BodySide::Request, Kind::Ping, "p").say(BodySide::Response, Kind::Pong, "p").origin("A");

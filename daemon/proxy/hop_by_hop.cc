@@ -36,31 +36,57 @@ std::vector<std::string> named_by_connection(const http::Headers& headers) {
   return names;
 }
 
-}  // namespace
+bool upgrades_with(const http::Headers& headers) {
+  return headers.has_token("connection", "upgrade") && headers.find("upgrade").has_value();
+}
 
-void strip_hop_by_hop(http::Headers& headers) {
+// What may stay of Connection and TE.
+struct Kept {
+  bool trailers = false;   // "TE: trailers"
+  std::string connection;  // empty: nothing
+};
+
+void strip(http::Headers& headers, const Kept& keep) {
   const std::vector<std::string> named = named_by_connection(headers);
-  const bool upgrades = headers.has_token("connection", "upgrade") && headers.find("upgrade").has_value();
-  const bool trailers = headers.has_token("te", "trailers");
-  bool any = upgrades || !named.empty();
+  bool any = !keep.connection.empty() || !named.empty();
   for (size_t i = 0; i < headers.size() && !any; ++i) {
     any = is_in(headers[i].name, kAlways) || http::iequals(headers[i].name, "upgrade");
   }
   if (!any) return;  // the usual case: nothing to copy
+  const bool upgrades = upgrades_with(headers);
   http::Headers kept;
   for (size_t i = 0; i < headers.size(); ++i) {
     const auto [name, value] = headers[i];
     if (http::iequals(name, "upgrade")) {
       if (upgrades) kept.add(name, value);
     } else if (http::iequals(name, "connection")) {
-      if (upgrades && kept.count("connection") == 0) kept.add(name, "Upgrade");
+      if (!keep.connection.empty() && kept.count("connection") == 0) kept.add(name, keep.connection);
     } else if (http::iequals(name, "te")) {
-      if (trailers && kept.count("te") == 0) kept.add(name, "trailers");
+      if (keep.trailers && kept.count("te") == 0) kept.add(name, "trailers");
     } else if (is_in(name, kNever) || (!is_in(name, kAlways) && !is_in(name, named))) {
       kept.add(name, value);
     }
   }
+  if (!keep.connection.empty() && kept.count("connection") == 0) kept.add("Connection", keep.connection);
   headers = std::move(kept);
+}
+
+}  // namespace
+
+void strip_hop_by_hop(http::RequestHead& request) {
+  Kept keep;
+  keep.trailers = request.headers.has_token("te", "trailers");
+  if (upgrades_with(request.headers)) keep.connection = "Upgrade";
+  if (keep.trailers && request.version != http::Version::Http2) {
+    keep.connection += keep.connection.empty() ? "TE" : ", TE";
+  }
+  strip(request.headers, keep);
+}
+
+void strip_hop_by_hop(http::ResponseHead& response) {
+  Kept keep;
+  if (upgrades_with(response.headers)) keep.connection = "Upgrade";
+  strip(response.headers, keep);
 }
 
 }  // namespace tapdeck::proxy

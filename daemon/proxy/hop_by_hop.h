@@ -8,8 +8,9 @@ namespace tapdeck::proxy {
 
 // Removes Connection and what it names, Keep-Alive, Proxy-Connection, TE and the Proxy-Auth* fields. An upgrade stays
 // one ("Connection: Upgrade" and Upgrade): we pass upgrades on. Never removed, whatever Connection names: Host and what
-// frames the message, which would change its meaning behind our back. "TE: trailers" stays for the end-to-end promise
-// it is in gRPC.
-void strip_hop_by_hop(http::Headers& headers);
+// frames the message, which would change its meaning behind our back. "TE: trailers" of a request stays for the
+// end-to-end promise it is in gRPC, over HTTP/1 with the "Connection: TE" it needs (RFC 9110 10.1.4).
+void strip_hop_by_hop(http::RequestHead& request);
+void strip_hop_by_hop(http::ResponseHead& response);
 
 }  // namespace tapdeck::proxy

@@ -26,10 +26,12 @@ std::string text(const http::Headers& from) {
   return out;
 }
 
-std::string stripped(std::string_view fields) {
-  http::Headers out = headers(fields);
+std::string stripped(std::string_view fields, http::Version version = http::Version::Http11) {
+  http::RequestHead out;
+  out.version = version;
+  out.headers = headers(fields);
   strip_hop_by_hop(out);
-  return text(out);
+  return text(out.headers);
 }
 
 TEST(HopByHop, EndToEndFieldsKeepOrderCaseAndRepeats) {
@@ -52,7 +54,20 @@ TEST(HopByHop, UpgradesAndTheTrailersPromiseGoOn) {
   EXPECT_EQ(stripped("Connection: keep-alive, Upgrade|Upgrade: websocket|Sec-WebSocket-Key: k"),
             "Connection: Upgrade|Upgrade: websocket|Sec-WebSocket-Key: k");
   EXPECT_EQ(stripped("Upgrade: h2c|A: b"), "A: b") << "not asked for by Connection";
-  EXPECT_EQ(stripped("TE: trailers, deflate|Connection: TE"), "TE: trailers");
+  EXPECT_EQ(stripped("TE: trailers, deflate|Connection: TE"), "TE: trailers|Connection: TE");
+}
+
+TEST(HopByHop, TrailersAreAskedForWithTheConnectionFieldThatHttp1Needs) {
+  EXPECT_EQ(stripped("TE: trailers|A: b"), "TE: trailers|A: b|Connection: TE");
+  EXPECT_EQ(stripped("Connection: close, TE|TE: trailers"), "Connection: TE|TE: trailers");
+  EXPECT_EQ(stripped("Connection: TE, Upgrade|TE: trailers|Upgrade: websocket"),
+            "Connection: Upgrade, TE|TE: trailers|Upgrade: websocket");
+  EXPECT_EQ(stripped("Connection: TE|TE: deflate"), "");
+  EXPECT_EQ(stripped("te: trailers", http::Version::Http2), "te: trailers");
+  http::ResponseHead response;
+  response.headers = headers("TE: trailers|A: b");
+  strip_hop_by_hop(response);
+  EXPECT_EQ(text(response.headers), "A: b") << "of requests alone";
 }
 
 }  // namespace

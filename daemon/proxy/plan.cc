@@ -24,7 +24,7 @@ Plan plan_reverse(const http::RequestHead& request, const config::Route& route, 
   const std::string named = url->host.contains(':') ? "[" + url->host + "]" : url->host;
   auto destination = Destination::parse(named, url->port);
   if (!destination) return Refused{500, "bad_upstream", destination.error().detail};
-  Forwarded out{std::move(*destination), {}, request};
+  Forwarded out{std::move(*destination), {}, request, WayBack::of(route, *url, request)};
   using Scheme = config::UpstreamUrl::Scheme;
   const bool secure = url->scheme == Scheme::Https;
   out.route.security = secure ? exchange::UpstreamRoute::Security::Tls : exchange::UpstreamRoute::Security::Clear;
@@ -37,7 +37,7 @@ Plan plan_reverse(const http::RequestHead& request, const config::Route& route, 
     out.head.authority = url->authority;
     if (request.version != http::Version::Http2) out.head.headers.set("Host", url->authority);
   }
-  strip_hop_by_hop(out.head.headers);
+  strip_hop_by_hop(out.head);
   return out;
 }
 
@@ -54,32 +54,17 @@ Plan plan_forward(const http::RequestHead& request, std::string target) {
   const bool secure = request.scheme == "https";
   auto destination = Destination::parse(request.authority, secure ? 443 : 80);
   if (!destination) return Refused{400, "bad_request", destination.error().detail};
-  Forwarded out{std::move(*destination), {}, request};
+  Forwarded out{std::move(*destination), {}, request, {}};
   out.route.security = secure ? exchange::UpstreamRoute::Security::Tls : exchange::UpstreamRoute::Security::Clear;
   out.route.offer = offer_for(request, secure);
   out.head.target = std::move(target);
   if (request.version != http::Version::Http2) out.head.headers.set("Host", request.authority);
-  strip_hop_by_hop(out.head.headers);
+  strip_hop_by_hop(out.head);
   return out;
 }
 
-}  // namespace
-
-std::string rewritten_target(const config::Route& route, std::string_view target) {
-  if (!route.rewrite_path || !target.starts_with('/')) return std::string(target);
-  std::string_view rest = target;
-  if (route.path) {
-    rest.remove_prefix(std::min(route.path->size(), rest.size()));
-  } else if (route.path_prefix) {
-    rest.remove_prefix(std::min(route.path_prefix->size(), rest.size()));
-  }
-  std::string_view front = *route.rewrite_path;
-  if (front.ends_with('/') && rest.starts_with('/')) front.remove_suffix(1);
-  return std::string(front) + std::string(rest);
-}
-
-Plan plan_request(const http::RequestHead& request, const std::vector<config::Route>& routes,
-                  std::string_view target_name) {
+Plan plan_way(const http::RequestHead& request, const std::vector<config::Route>& routes,
+              std::string_view target_name) {
   const bool origin_form_target = request.target.starts_with('/') || request.target == "*";
   if (!origin_form_target) return plan_forward(request, origin_form(request));
   // HTTP/1.0 may come without Host: then only routes without a host condition can fit.
@@ -102,6 +87,18 @@ Plan plan_request(const http::RequestHead& request, const std::vector<config::Ro
                      " for host '" + asked.host +
                      "'. This is tapdeck's proxy: let clients use it through HTTP_PROXY and HTTPS_PROXY, or give a "
                      "route an upstream = \"http://...\""};
+}
+
+}  // namespace
+
+Plan plan_request(const http::RequestHead& request, const std::vector<config::Route>& routes,
+                  std::string_view target_name) {
+  const auto left = forwards_left(request);
+  if (left == 0) return answer_as_recipient(request);
+  Plan plan = plan_way(request, routes, target_name);
+  auto* forwarded = std::get_if<Forwarded>(&plan);
+  if (left && forwarded != nullptr) forwarded->head.headers.set("Max-Forwards", std::to_string(*left - 1));
+  return plan;
 }
 
 }  // namespace tapdeck::proxy

@@ -4,6 +4,7 @@
 // CONNECT is not planned here: it is about the connection (server/connect.cc). Pure. Thread: any.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -13,6 +14,8 @@
 #include "daemon/exchange/flow.h"
 #include "daemon/http/message.h"
 #include "daemon/proxy/destination.h"
+#include "daemon/proxy/max_forwards.h"
+#include "daemon/proxy/way_back.h"
 
 namespace tapdeck::proxy {
 
@@ -20,6 +23,7 @@ struct Forwarded {
   Destination destination;
   exchange::UpstreamRoute route;  // host and port are the destination's
   http::RequestHead head;         // origin-form, without hop-by-hop fields
+  std::optional<WayBack> back;    // of reverse routes
 };
 
 struct Refused {
@@ -28,12 +32,10 @@ struct Refused {
   std::string detail;
 };
 
-using Plan = std::variant<Forwarded, Refused>;
+// OwnAnswer: a request that may not be passed on, answered by the proxy in every mode.
+using Plan = std::variant<Forwarded, Refused, OwnAnswer>;
 
 [[nodiscard]] Plan plan_request(const http::RequestHead& request, const std::vector<config::Route>& routes,
                                 std::string_view target_name);
-
-// The path and query that the upstream of `route` is asked for.
-[[nodiscard]] std::string rewritten_target(const config::Route& route, std::string_view target);
 
 }  // namespace tapdeck::proxy

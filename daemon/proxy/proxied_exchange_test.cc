@@ -8,7 +8,7 @@ namespace tapdeck::proxy {
 namespace {
 
 Forwarded to(std::string host) {
-  Forwarded plan{Destination{}, {}, {}};
+  Forwarded plan{Destination{}, {}, {}, {}};
   plan.destination.host = std::move(host);
   plan.destination.port = 80;
   plan.head.target = "/x";

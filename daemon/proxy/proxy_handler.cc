@@ -28,8 +28,22 @@ net::Task<Result<void>> ProxyHandler::serve(Exchange& exchange) {
   if (http::asks_for_tunnel(exchange.request())) co_return co_await connect_.serve(exchange);
   Plan planned = plan(exchange);
   if (const auto* refused = std::get_if<Refused>(&planned)) co_return co_await refuse(exchange, *refused);
+  if (const auto* own = std::get_if<OwnAnswer>(&planned)) co_return co_await answer(exchange, *own);
   ProxiedExchange proxied(exchange, std::move(std::get<Forwarded>(planned)));
   co_return co_await inner_.serve(proxied);
+}
+
+net::Task<Result<void>> ProxyHandler::answer(Exchange& exchange, const OwnAnswer& own) {
+  exchange.facts().outcome = Outcome::Failed;
+  exchange.facts().error = "max_forwards";
+  exchange.facts().is_own_answer = true;
+  CO_TRY_VOID(exchange.respond(own.head, own.body.empty() ? http::EndStream::Yes : http::EndStream::No));
+  if (own.body.empty()) co_return Result<void>{};
+  const exchange::BodyPiece piece{own.body, std::nullopt, true};
+  auto written = co_await exchange.write_body(piece);
+  if (!written) co_return written;
+  const http::Headers no_trailers;
+  co_return exchange.end(no_trailers);
 }
 
 net::Task<Result<void>> ProxyHandler::refuse(Exchange& exchange, const Refused& why) {

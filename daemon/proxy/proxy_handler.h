@@ -28,6 +28,7 @@ class ProxyHandler final : public exchange::Handler {
 
  private:
   [[nodiscard]] Plan plan(const exchange::Exchange& exchange) const;
+  static net::Task<Result<void>> answer(exchange::Exchange& exchange, const OwnAnswer& own);
   net::Task<Result<void>> refuse(exchange::Exchange& exchange, const Refused& why);
 
   exchange::Handler& inner_;

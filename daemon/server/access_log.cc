@@ -9,7 +9,7 @@ namespace {
 std::string origin_form(const std::string& target) {
   const size_t scheme = target.starts_with('/') ? std::string::npos : target.find("://");
   if (scheme == std::string::npos) return target;
-  const size_t path = target.find_first_of("/?", scheme + 3);
+  const size_t path = target.find_first_of("/?#", scheme + 3);
   if (path == std::string::npos) return "/";
   return (target[path] == '/' ? "" : "/") + target.substr(path);
 }
@@ -19,7 +19,7 @@ std::string origin_form(const std::string& target) {
 std::string AccessLog::printable_target(const std::string& target) const {
   std::string printable = origin_form(target);
   if (options_.url == config::LogUrl::Full) return printable;
-  const size_t query = printable.find('?');
+  const size_t query = printable.find_first_of("?#");
   if (options_.url == config::LogUrl::Path || redactor_ == nullptr) {
     if (query != std::string::npos) printable.resize(query);
     return printable;

@@ -103,6 +103,19 @@ TEST_F(AccessLines, AreWholeWhateverIsAbsent) {
   }
 }
 
+TEST_F(AccessLines, HaveOfTheTargetOnlyItsPathWhereThatIsAskedFor) {
+  RigOptions options;
+  options.config.log.url = config::LogUrl::Path;
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }));
+  rig.go_to(origin.endpoint());
+  const std::vector<std::string> targets = {"/a?token=1", "/a#token=1", "/a#b?c", "http://h/a#token=1"};
+  for (const std::string& target : targets)
+    EXPECT_THAT(rig.ask("GET " + target + " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"), HasSubstr(" 200 "));
+  ASSERT_TRUE(eventually([&] { return lines().size() == targets.size(); }));
+  for (size_t i = 0; i < targets.size(); ++i) EXPECT_EQ(lines()[i]["url.path"], "/a") << targets[i];
+}
+
 TEST_F(AccessLines, AreOneAnExchangeAndCountedOnce) {
   WorkerRig rig;
   ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }));

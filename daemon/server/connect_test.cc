@@ -262,6 +262,37 @@ TEST(Proxy, ReverseRouteRewritesRecordsAndReplays) {
   EXPECT_THAT(miss, HasSubstr("\"route\":\"api\""));
 }
 
+TEST(Proxy, RedirectsOfAReverseUpstreamLeadBackToTheProxyAndAreRecordedAsTheyCame) {
+  std::string where;
+  ScriptedOrigin origin(http_origin([&](const std::string&) {
+    return "HTTP/1.1 302 Found\r\nLocation: " + where + "\r\nContent-Length: 0\r\n\r\n";
+  }));
+  where = "http://web.test:" + port_of(origin) + "/v1/login?next=1";
+  ProxyRig proxy(Mode::Record, {reverse("http://web.test:" + port_of(origin))});
+  const std::string begin = "GET /api/x HTTP/1.1\r\nHost: ";
+  EXPECT_THAT(proxy.ask(begin + "localhost:8080\r\n\r\n"),
+              HasSubstr("\r\nLocation: http://localhost:8080/api/login?next=1\r\n"));
+  origin.stop();
+  EXPECT_TRUE(eventually([&] { return proxy.rig.store->stored_recordings() == 1; }));
+  const auto listed = tls::testing::must(proxy.rig.store->list_recordings({}));
+  const auto recording = tls::testing::must(proxy.rig.store->get(listed.items.front().id));
+  EXPECT_EQ(recording.response.headers.find("location"), where);
+  proxy.rig.set_mode(Mode::Replay);
+  EXPECT_THAT(proxy.ask(begin + "proxy.lan\r\n\r\n"), HasSubstr("\r\nLocation: http://proxy.lan/api/login?next=1\r\n"))
+      << "as fits who asks";
+}
+
+TEST(Proxy, WhatMayNotBePassedOnIsAnsweredByTheProxyInEveryMode) {
+  ProxyRig proxy;
+  for (const Mode mode : {Mode::Record, Mode::Replay}) {
+    proxy.rig.set_mode(mode);
+    const std::string rest = "http://web.test/ HTTP/1.1\r\nHost: web.test\r\nMax-Forwards: 0\r\n\r\n";
+    EXPECT_EQ(proxy.ask("OPTIONS " + rest), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    EXPECT_THAT(proxy.ask("TRACE " + rest), EndsWith("\r\n\r\nTRACE " + rest));
+  }
+  EXPECT_EQ(proxy.rig.sockets.made, 0);
+}
+
 // More streams than each can have a whole queue (H2Codec::kFullQueues): then an answer from memory may not fit at once.
 TEST(Proxy, AnswersFromMemoryWaitForTheWindowsOfManyStreams) {
   constexpr int kStreams = 250;

@@ -77,6 +77,12 @@ void Connection::let_go() {
   if (session_ != nullptr) session_->drain();
 }
 
+void Connection::reset_tunnel() {
+  if (!tunnelling_ || !is_sealed()) return;
+  miss_opaque("a tunnel was reset: its target is replayed from now on");
+  abort();
+}
+
 void Connection::abort() {
   if (session_ != nullptr) session_->abort();
   // A tunnel by a reset: an orderly end would let the client take what it has for all there is.

@@ -28,6 +28,8 @@ class Connection {
   void drain();
   // Its target was detached: as drain(), but what has not come to HTTP yet goes on.
   void let_go();
+  // If it is a tunnel to an origin and its target is replayed by now.
+  void reset_tunnel();
   [[nodiscard]] bool is_of(TargetSlot target) const { return flow_.identity.target == target; }
   [[nodiscard]] bool is_of(TargetSlot target, uint64_t tenant) const {
     return is_of(target) && flow_.identity.tenant == tenant;

@@ -1,5 +1,5 @@
-// A target that is detached: its open connections end or go on as if they had never been captured, and never get what
-// belongs to the target that has the slot next.
+// A target that is detached, or replayed from now on: its open connections end or go on as if they had never been
+// captured, and never get what belongs to the target that has the slot next.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -63,6 +63,29 @@ TEST(Detached, TheNextTargetOfItsSlotIsNotItsOwn) {
   EXPECT_THAT(rig.ask(kAsk), HasSubstr("\r\n\r\n1")) << "the new target's clients are answered";
   EXPECT_EQ(rig.store->stored_recordings(), 1U);
   EXPECT_EQ(rig.outcomes(Mode::Passthrough, Outcome::Forwarded), 1U);
+}
+
+// Nothing of a replayed target reaches an origin, not even by what was opened before.
+TEST(Replayed, ATunnelIsResetAndCountedAsAMiss) {
+  WorkerRig::Options options;
+  options.config.limits.sniff_timeout = std::chrono::milliseconds(20);
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.write("220 ready\r\n");
+    wire.write(wire.read_until("\n"));
+    ignore(wire.rest(), "until it is ended");
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  EXPECT_EQ(wire.read_until("\r\n"), "220 ready\r\n");
+  rig.worker->reset_tunnels(kSlot);  // still recorded: nothing happens
+  wire.write("said\n");
+  EXPECT_EQ(wire.read_until("\n"), "said\n");
+  rig.set_mode(Mode::Replay);
+  rig.worker->reset_tunnels(kSlot);
+  EXPECT_EQ(wire.rest(), "<RST>");
+  EXPECT_EQ(rig.count(Counter::MissOpaque), 1U);
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ Listener::Listener(const asio::any_io_executor& executor, UniqueFd fd, ListenerT
       metrics_(metrics),
       on_accept_(std::move(on_accept)) {}
 
-bool Listener::accept_waiting() {
+Listener::Accepted Listener::accept_waiting() {
   for (int i = 0; i < kAcceptBatch; ++i) {
     sockaddr_storage peer{};
     socklen_t size = sizeof peer;
@@ -32,11 +32,19 @@ bool Listener::accept_waiting() {
       on_accept_(tag_, std::move(fd), Endpoint::from_sockaddr(reinterpret_cast<const sockaddr*>(&peer)));
       continue;
     }
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) return false;
-    if (errno == EAGAIN || errno == EWOULDBLOCK) return true;
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) return Accepted::OutOfDescriptors;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return Accepted::All;
     // ECONNABORTED and the like concern one connection only.
   }
-  return true;
+  return Accepted::Some;
+}
+
+void Listener::finish() {
+  // No more than a queue can hold: whoever connects all the time would keep it open.
+  for (int i = 0; i < SOMAXCONN / kAcceptBatch && stream_.is_open(); ++i) {
+    if (accept_waiting() != Accepted::Some) break;
+  }
+  stream_.close();
 }
 
 net::Task<> Listener::run() {
@@ -44,7 +52,7 @@ net::Task<> Listener::run() {
   while (stream_.is_open()) {
     auto ready = co_await stream_.wait_readable();
     if (!ready || !stream_.is_open()) co_return;
-    if (accept_waiting()) continue;
+    if (accept_waiting() != Accepted::OutOfDescriptors) continue;
     metrics_.add(Counter::LimitDescriptors);
     log::peer(log::Level::Error, "accept.descriptors", "out of file descriptors: accepting pauses (raise LimitNOFILE)");
     pause.expires_after(kRetryAfterLimit);

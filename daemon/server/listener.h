@@ -20,12 +20,16 @@ class Listener {
   Listener& operator=(const Listener&) = delete;
 
   net::Task<> run();
+  // What waits to be accepted is reset.
   void close() { stream_.close(); }
+  // What waits to be accepted is, as far as there are descriptors; then it closes.
+  void finish();
   [[nodiscard]] const ListenerTag& tag() const { return tag_; }
 
  private:
-  // Accepts all that wait; false: out of descriptors.
-  [[nodiscard]] bool accept_waiting();
+  enum class Accepted { All, Some, OutOfDescriptors };
+  // A batch of those that wait.
+  Accepted accept_waiting();
   net::Stream stream_;  // used for waiting only
   ListenerTag tag_;
   Metrics& metrics_;

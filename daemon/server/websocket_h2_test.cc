@@ -89,9 +89,10 @@ class H2Client {
   std::vector<ws::Message> read_;
 };
 
-ScriptedOrigin::Script echo_once() {
-  return [](Wire& wire) {
-    const std::string request = wire.read_until("\r\n\r\n");
+// `begun` has been read already.
+ScriptedOrigin::Script echo_once(const std::string& begun = {}) {
+  return [begun](Wire& wire) {
+    const std::string request = begun + wire.read_until("\r\n\r\n");
     EXPECT_TRUE(request.starts_with("GET /chat HTTP/1.1\r\n")) << request;
     std::string lower = request;
     std::ranges::transform(lower, lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
@@ -107,34 +108,31 @@ ScriptedOrigin::Script echo_once() {
   };
 }
 
+// Opens a WebSocket that echoes, over HTTP/2.
+void talk(WorkerRig& rig) {
+  H2Client client(rig);
+  EXPECT_EQ(client.open("/chat"), 200);
+  client.say(client_text("hi"));
+  EXPECT_EQ(client.next(), "text re: hi");
+  client.say(close_of(1000, "", true));
+  EXPECT_EQ(client.next(), "close 1000 ");
+  client.finish();
+}
+
 TEST(WebSocketH2, RecordedOverH2ItAnswersOverBothVersions) {
   RigOptions options;
   options.config.routes.emplace_back().upstream_http = config::UpstreamHttp::V1;
   WorkerRig rig(std::move(options));
   ScriptedOrigin origin(echo_once());
   rig.go_to(origin.endpoint());
-  {
-    H2Client client(rig);
-    EXPECT_EQ(client.open("/chat"), 200);
-    client.say(client_text("hi"));
-    EXPECT_EQ(client.next(), "text re: hi");
-    client.say(close_of(1000, "", true));
-    EXPECT_EQ(client.next(), "close 1000 ");
-    client.finish();
-  }
+  talk(rig);
   EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   const auto recording =
       tls::testing::must(rig.store->get(tls::testing::must(rig.store->list_recordings({})).items.front().id));
   EXPECT_THAT(lines_of(*rig.store, recording),
               ElementsAre("> text hi", "< text re: hi", "> close 1000 ", "< close 1000 "));
   rig.set_mode(Mode::Replay);
-  H2Client again(rig);
-  EXPECT_EQ(again.open("/chat"), 200);
-  again.say(client_text("hi"));
-  EXPECT_EQ(again.next(), "text re: hi");
-  again.say(close_of(1000, "", true));
-  EXPECT_EQ(again.next(), "close 1000 ");
-  again.finish();
+  talk(rig);
   MessageWire h1 = open_websocket(rig, "/chat");
   h1.wire().write(client_text("hi"));
   EXPECT_EQ(h1.next(), "text re: hi");
@@ -142,6 +140,40 @@ TEST(WebSocketH2, RecordedOverH2ItAnswersOverBothVersions) {
   EXPECT_EQ(h1.next(), "close 1000 ");
   h1.wire().close();
   EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 2; }));
+}
+
+// Most servers: HTTP/2 without RFC 8441, and WebSockets over HTTP/1.1.
+TEST(WebSocketH2, AnOriginThatHasThemOverHttp1AloneIsAskedSo) {
+  RigOptions options;
+  options.config.routes.emplace_back().upstream_http = config::UpstreamHttp::V2;
+  WorkerRig rig(std::move(options));
+  std::atomic<int> asked_by_h2{0};
+  ScriptedOrigin origin([&](Wire& raw) {
+    const std::string begun = raw.read_n(3);
+    if (begun == "GET") return echo_once(begun)(raw);
+    http::H2Options without_8441;
+    without_8441.connect_protocol = false;
+    H2Wire wire(raw, http::Role::Server, without_8441);
+    wire.codec().input().append(begun);
+    for (std::string what = wire.next(); what != "EOF" && !what.starts_with("ERROR"); what = wire.next()) {
+      if (what.starts_with("HEAD")) ++asked_by_h2;
+      if (what.starts_with("END")) wire.respond(static_cast<http::StreamId>(std::stoul(what.substr(4))), 200, "plain");
+    }
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  for (int i = 0; i < 2; ++i) talk(rig);
+  EXPECT_EQ(asked_by_h2, 0);
+  Wire raw = rig.connect();
+  H2Wire client(raw, http::Role::Client);
+  client.request("GET", "/plain");
+  EXPECT_EQ(client.until("END"), "HEAD 1 200, BODY 1 plain, END 1") << "HTTP/2 for all else, as before";
+  raw.close();
+  EXPECT_EQ(asked_by_h2, 1);
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 3; }));
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  talk(rig);
 }
 
 TEST(WebSocketH2, ARefusalOfHttp1WithA200IsNoOpenTunnel) {

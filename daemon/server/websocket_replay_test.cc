@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "daemon/server/websocket_rig.h"
 
 namespace tapdeck::server {
@@ -109,6 +112,113 @@ TEST(WebSocketReplay, MismatchClosesAndCountsAsAMiss) {
   EXPECT_EQ(heard[2], "close 1008 message 2: differs at byte 0");
   EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Missed) == 1; }));
   EXPECT_EQ(rig.count(Counter::MissWebSocket), 1U);
+}
+
+// Greets, and tells whoever subscribes to a channel its news.
+ScriptedOrigin::Script channels() {
+  return [](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    wire.write(upgrade_response() + text("hello"));
+    MessageWire messages(std::move(wire), {ws::From::Client, std::nullopt});
+    const std::string asked = messages.next().substr(5);
+    messages.wire().write(text("news of " + asked));
+    EXPECT_THAT(messages.next(), HasSubstr("close"));
+    messages.wire().write(close_of(1000));
+    wire = std::move(messages.wire());
+    return ScriptedOrigin::End::Close;
+  };
+}
+
+void record_channels(WorkerRig& rig, const std::vector<std::string>& names) {
+  ScriptedOrigin origin(channels());
+  rig.go_to(origin.endpoint());
+  for (const std::string& name : names) {
+    const size_t before = rig.store->stored_recordings();
+    MessageWire client = open_websocket(rig, "/feed");
+    client.wire().write(client_text(name));
+    EXPECT_EQ(client.next(), "text hello");
+    EXPECT_EQ(client.next(), "text news of " + name);
+    client.wire().write(close_of(1000, "", true));
+    EXPECT_EQ(client.next(), "close 1000 ");
+    client.wire().close();
+    EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == before + 1; }));
+  }
+}
+
+TEST(WebSocketReplay, ConnectionsOfOneUrlMayComeInAnotherOrder) {
+  for (const Mode mode : {Mode::Replay, Mode::Hybrid}) {
+    WorkerRig rig;
+    record_channels(rig, {"A", "B"});
+    rig.set_mode(mode);
+    MessageWire first = open_websocket(rig, "/feed"), second = open_websocket(rig, "/feed");
+    EXPECT_EQ(first.next(), "text hello");
+    EXPECT_EQ(second.next(), "text hello");
+    first.wire().write(client_text("B"));
+    EXPECT_EQ(first.next(), "text news of B");
+    second.wire().write(client_text("A"));
+    EXPECT_EQ(second.next(), "text news of A");
+    second.wire().write(close_of(1000, "", true));
+    EXPECT_EQ(second.next(), "close 1000 ");
+    first.wire().close();
+    second.wire().close();
+    EXPECT_TRUE(eventually([&] { return rig.outcomes(mode, Outcome::Replayed) == 2; }));
+    EXPECT_EQ(rig.count(Counter::MissWebSocket), 0U);
+  }
+}
+
+TEST(WebSocketReplay, WhatNoRecordingOfTheUrlHasIsAMissThatNamesTheOneThatPlayed) {
+  WorkerRig rig;
+  record_channels(rig, {"A1", "B"});
+  rig.set_mode(Mode::Replay);
+  MessageWire client = open_websocket(rig, "/feed");
+  EXPECT_EQ(client.next(), "text hello");
+  client.wire().write(client_text("A2"));
+  EXPECT_EQ(client.next(), "close 1008 message 1: differs at byte 1");
+  client.wire().close();
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Missed) == 1; }));
+}
+
+TEST(WebSocketReplay, AtTheRecordedPaceTheEndComesWhenItCame) {
+  constexpr std::chrono::milliseconds kPause{150};
+  for (const bool with_close : {true, false}) {
+    config::Config config = with_mode(config::WebSocketMode::Matched);
+    config.routes[0].websocket->pace = config::WebSocketPace::Recorded;
+    WorkerRig rig({.config = config});
+    const auto end = with_close ? "close 1001 " : "<EOF>";
+    {
+      ScriptedOrigin origin([&](Wire& wire) {
+        wire.read_until("\r\n\r\n");
+        wire.write(upgrade_response() + text("hello"));
+        std::this_thread::sleep_for(kPause);  // lint:allow: the pause is what is recorded
+        if (with_close) wire.write(close_of(1001));
+        return ScriptedOrigin::End::Close;
+      });
+      rig.go_to(origin.endpoint());
+      MessageWire client = open_websocket(rig, "/late");
+      EXPECT_EQ(client.next(), "text hello");
+      EXPECT_EQ(client.next(), end);
+      client.wire().close();
+      EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
+    }
+    rig.set_mode(Mode::Replay);
+    const auto began = std::chrono::steady_clock::now();
+    MessageWire client = open_websocket(rig, "/late");
+    EXPECT_EQ(client.next(), "text hello");
+    EXPECT_EQ(client.next(), end);
+    EXPECT_GE(std::chrono::steady_clock::now() - began, kPause);
+    client.wire().close();
+  }
+}
+
+TEST(WebSocketReplay, BidirectionalConnectionsKeepTheRecordedOrder) {
+  WorkerRig rig({.config = with_mode(config::WebSocketMode::Bidirectional)});
+  record_channels(rig, {"A", "B"});
+  rig.set_mode(Mode::Replay);
+  MessageWire client = open_websocket(rig, "/feed");
+  EXPECT_EQ(client.next(), "text hello");
+  client.wire().write(client_text("B"));
+  EXPECT_EQ(client.next(), "close 1008 message 1: differs at byte 0");
+  client.wire().close();
 }
 
 TEST(WebSocketReplay, PingsAreAnsweredAndTheClientMayCloseEarly) {

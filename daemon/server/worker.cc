@@ -341,7 +341,15 @@ void Worker::add_listener(UniqueFd fd, ListenerTag tag) {
 void Worker::remove_listener(uint64_t id) {
   asio::post(impl_->io, [impl = impl_.get(), id] {
     for (Listener& listener : impl->listeners) {
-      if (listener.tag().id == id) listener.close();
+      if (listener.tag().id == id) listener.finish();
+    }
+  });
+}
+
+void Worker::reset_tunnels(TargetSlot target) {
+  asio::post(impl_->io, [impl = impl_.get(), target] {
+    for (Connection& connection : impl->connections) {
+      if (connection.is_of(target)) connection.reset_tunnel();
     }
   });
 }

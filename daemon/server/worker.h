@@ -75,6 +75,8 @@ class Worker {
   void remove_listener(uint64_t id);
   // The target of this slot was detached: idle connections of it are closed, busy ones after what is being answered.
   void let_go(TargetSlot target);
+  // The target of this slot is replayed from now on: nothing may go on between its clients and their origins.
+  void reset_tunnels(TargetSlot target);
   // Accepts nothing more; what is open finishes. is_drained() says when.
   void drain();
   [[nodiscard]] bool is_drained() const { return drained_.load(std::memory_order_acquire); }

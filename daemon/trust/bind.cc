@@ -62,6 +62,10 @@ std::optional<uint64_t> namespace_of(const std::string& who) {
   return status.st_ino;
 }
 
+bool is_hosts(uint64_t namespace_inode) {
+  return namespace_inode == namespace_of("self") || namespace_inode == namespace_of("1");
+}
+
 // A living process in the namespace, `hint` if it still is.
 std::optional<int> process_in(uint64_t namespace_inode, int hint) {
   if (namespace_of(std::to_string(hint)) == namespace_inode) return hint;
@@ -145,12 +149,14 @@ Sweep sweep_leftovers(const std::filesystem::path& run_dir) {
 Result<bool> shares_host_mounts(int pid) {
   const std::optional<uint64_t> theirs = namespace_of(std::to_string(pid));
   if (!theirs) return fail_errno(errno, "mount namespace of pid " + std::to_string(pid), Origin::Kernel);
-  return theirs == namespace_of("self") || theirs == namespace_of("1");
+  return is_hosts(*theirs);
 }
 
 Result<std::unique_ptr<Binding>> bind_into(int pid, const BindOptions& options) {
-  TRY(host, shares_host_mounts(pid));
-  if (host) {
+  // Asked once: a process may be about to join another namespace, or the host's.
+  const std::optional<uint64_t> inode = namespace_of(std::to_string(pid));
+  if (!inode) return fail_errno(errno, "mount namespace of pid " + std::to_string(pid), Origin::Kernel);
+  if (is_hosts(*inode)) {
     return fail(
         Code::Unsupported,
         "pid " + std::to_string(pid) +
@@ -158,8 +164,6 @@ Result<std::unique_ptr<Binding>> bind_into(int pid, const BindOptions& options) 
             "its environment, start it with 'tapdeck run', or add what 'tapdeck ca export' prints to the host's store",
         Origin::Kernel);
   }
-  const std::optional<uint64_t> inode = namespace_of(std::to_string(pid));
-  if (!inode) return fail(Code::NotFound, "pid " + std::to_string(pid) + " is gone", Origin::Kernel);
   TRY(directory, make_directory(options.run_dir));
   TRY(id, random_id());
 

@@ -34,8 +34,7 @@ struct BindOptions {
 
 struct BindReport {
   std::vector<TrustStore> mounted;
-  std::vector<std::string> skipped;  // "path: why", for people
-  bool truncated = false;            // the search hit a bound
+  std::vector<std::string> skipped;  // "path: why", for people; and that the search was ended early
 };
 
 // What bind_into mounted. Its destructor undoes it, quietly.

@@ -92,6 +92,19 @@ TEST_F(Bind, CoversWhatAnOuterRunHasCoveredAlready) {
   EXPECT_EQ(another.read("/" + ours + "-1.pem"), kOurPem);
 }
 
+TEST_F(Bind, ADirectoryInsideACoveredOneIsCoveredWithIt) {
+  make_debian_root();
+  root_.write("etc/ssl/certs/extra/other.pem", kOtherPem);
+  options_.scan.named = {{"SSL_CERT_DIR", "/etc/ssl/certs/extra", {}}};
+  Sleeper sleeper(root_.path());
+  auto binding = bind_into(sleeper.pid(), options_);
+  ASSERT_TRUE(binding) << binding.error().message();
+  EXPECT_EQ(sleeper.read("/etc/ssl/certs/extra/" + std::string(kOurHash) + ".0"), kOurPem);
+  EXPECT_EQ(sleeper.read("/etc/ssl/certs/" + std::string(kOurHash) + ".1"), kOurPem);
+  EXPECT_TRUE((*binding)->undo());
+  EXPECT_FALSE(std::filesystem::exists(sleeper.see("/etc/ssl/certs/extra/" + std::string(kOurHash) + ".0")));
+}
+
 TEST_F(Bind, UndoUncoversAndForgets) {
   make_debian_root();
   Sleeper sleeper(root_.path());

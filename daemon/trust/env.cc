@@ -1,12 +1,16 @@
 #include "daemon/trust/env.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <optional>
 #include <string_view>
 #include <system_error>
 
+#include "daemon/base/unique_fd.h"
 #include "daemon/base/whole_file.h"
 #include "daemon/trust/files.h"
 #include "daemon/trust/stores.h"
@@ -59,9 +63,38 @@ void set_value(std::vector<std::string>& environment, std::string_view name, con
 
 struct Ours {
   const CaCertificate& ca;
-  std::string bundle;
+  std::string certificates;  // of bundle.pem
   std::filesystem::path directory;
 };
+
+struct Original {
+  std::string certificates;
+  struct stat status{};
+};
+
+// Nothing: a directory (REQUESTS_CA_BUNDLE may name one), unreadable, absurd or without a certificate.
+std::optional<Original> read_original(const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  Original original;
+  if (!fd || ::fstat(fd.get(), &original.status) != 0) return std::nullopt;
+  const Result<std::string> text = read_all(fd.get(), kMaxBundleBytes);
+  if (!text) return std::nullopt;
+  original.certificates = certificates_only(*text);
+  if (original.certificates.empty()) return std::nullopt;
+  return original;
+}
+
+// For whom the original is, at most.
+Result<void> write_like(const std::filesystem::path& path, std::string_view text, const struct stat& original) {
+  constexpr mode_t kForAll = 0644;
+  const mode_t mode = original.st_mode & kForAll;
+  if (mode == kForAll) return replace_file(path, text, kForAll, Sync::No);
+  TRY_VOID(replace_file(path, text, 0600, Sync::No));
+  // Another's, and we are not root: then for us alone, who could read it.
+  if (::chown(path.c_str(), original.st_uid, original.st_gid) != 0) return {};
+  if (::chmod(path.c_str(), mode) != 0) return fail_errno(errno, "chmod " + path.string());
+  return {};
+}
 
 // Where the variable must point so that its client trusts us and what the variable named before.
 Result<std::filesystem::path> file_for(const Variable& variable, const std::vector<std::string>& environment,
@@ -71,16 +104,15 @@ Result<std::filesystem::path> file_for(const Variable& variable, const std::vect
   if (!before && !variable.otherwise.empty()) before = value_of(environment, variable.otherwise);
   // Pointing at our own file already: a run inside a run with the same state directory.
   if (!before || before->empty() || *before == usual.string()) return usual;
-  const Result<std::string> theirs = read_whole_file(*before, kMaxBundleBytes);
-  // A directory (REQUESTS_CA_BUNDLE may name one), unreadable or absurd.
-  if (!theirs || certificate_bodies(*theirs).empty()) return usual;
+  const std::optional<Original> theirs = read_original(*before);
+  if (!theirs) return usual;
   const std::string additions[] = {ours.ca.pem};
-  TRY(merged, merge_bundles(*theirs, additions));
-  if (variable.effect == Effect::Replaces && merged == ours.bundle) return usual;
+  TRY(merged, merge_bundles(theirs->certificates, additions));
+  if (variable.effect == Effect::Replaces && merged == ours.certificates) return usual;
   // Named after what it holds, so that runs with different settings do not overwrite each other's file.
   const std::string digest = std::to_string(std::hash<std::string>{}(merged));
   std::filesystem::path path = ours.directory / ("bundle-" + std::string(variable.name) + "-" + digest + ".pem");
-  TRY_VOID(replace_file(path, merged, 0644, Sync::No));
+  TRY_VOID(write_like(path, merged, theirs->status));
   return path;
 }
 
@@ -101,7 +133,7 @@ Result<std::vector<std::string>> trust_environment(const std::vector<std::string
   TRY_VOID(replace_file(directory / "ca.pem", ca.pem, 0644, Sync::No));
   TRY_VOID(replace_file(directory / "bundle.pem", bundle, 0644, Sync::No));
 
-  const Ours ours{ca, std::move(bundle), directory};
+  const Ours ours{ca, certificates_only(bundle), directory};
   std::vector<std::string> out = environment;
   for (const Variable& variable : kVariables) {
     TRY(path, file_for(variable, environment, ours));

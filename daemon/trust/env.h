@@ -14,8 +14,9 @@
 namespace tapdeck::trust {
 
 // Writes into `directory` (made 0755 when missing), each file 0644 and put in place by rename: `ca.pem`, `bundle.pem`
-// (host roots + ours) and, for each replacing variable that `environment` already sets to another readable file, a
-// `bundle-VARIABLE-DIGEST.pem` merged with that one. Returns `environment` ("NAME=value" entries, order kept) with the
+// (host roots + ours) and, for each variable that `environment` already sets to another readable file, a
+// `bundle-VARIABLE-DIGEST.pem` of that one's certificates (never its keys) and ours: for nobody who may not read the
+// original. Returns `environment` ("NAME=value" entries, order kept) with the
 // variables set. A variable naming an unreadable file is treated as unset: the client could not have used it.
 [[nodiscard]] Result<std::vector<std::string>> trust_environment(const std::vector<std::string>& environment,
                                                                  const CaCertificate& ca,

@@ -80,6 +80,24 @@ TEST(TrustEnvironment, KeepsTheBundleThatAClientWouldHaveReadBehindAnotherName) 
   EXPECT_EQ(TestDirectory::read_file(value(*requests, "REQUESTS_CA_BUNDLE")), kOtherPem + kOurPem);
 }
 
+TEST(TrustEnvironment, CopiesNoKeyAndShowsNobodyWhatWasClosedToThem) {
+  TestDirectory directory;
+  const std::filesystem::path own =
+      directory.write("own.pem", "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n" + kOtherPem);
+  ASSERT_EQ(::chmod(own.c_str(), 0600), 0);
+  if (::geteuid() == 0) ASSERT_EQ(::chown(own.c_str(), 1000, 1001), 0);
+  const auto out = trust_environment({"SSL_CERT_FILE=" + own.string()}, kCa, directory / "trust");
+  ASSERT_TRUE(out) << out.error().message();
+  const std::string copy = value(*out, "SSL_CERT_FILE");
+  EXPECT_EQ(TestDirectory::read_file(copy), kOtherPem + kOurPem);
+  struct stat before{}, after{};
+  ASSERT_EQ(::stat(own.c_str(), &before), 0);
+  ASSERT_EQ(::stat(copy.c_str(), &after), 0);
+  EXPECT_EQ(after.st_mode & 0777, 0600U);
+  EXPECT_EQ(after.st_uid, before.st_uid);
+  EXPECT_EQ(after.st_gid, before.st_gid);
+}
+
 TEST(TrustEnvironment, TreatsAVariableThatNamesNoBundleAsUnset) {
   TestDirectory directory;
   const auto out = trust_environment({"SSL_CERT_FILE=/nonexistent", "PIP_CERT=" + directory.path(), "AWS_CA_BUNDLE="},

@@ -86,6 +86,12 @@ std::vector<std::string> certificate_bodies(std::string_view bundle) {
   return bodies;
 }
 
+std::string certificates_only(std::string_view bundle) {
+  std::string out;
+  for (const Block& block : blocks_of(bundle)) out.append(block.text).append("\n");
+  return out;
+}
+
 Result<std::string> merge_bundles(std::string_view bundle, std::span<const std::string> additions, size_t limit) {
   if (bundle.size() > limit) return fail(Code::TooLarge, "bundle larger than " + std::to_string(limit) + " bytes");
   std::unordered_set<std::string> known;

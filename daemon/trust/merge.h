@@ -30,6 +30,9 @@ struct CaCertificate {
 // blocks are the same certificate when these are equal. Text between blocks and broken blocks are skipped.
 [[nodiscard]] std::vector<std::string> certificate_bodies(std::string_view bundle);
 
+// The CERTIFICATE blocks of `bundle`, each ended by a newline, and nothing else: no key, no text between.
+[[nodiscard]] std::string certificates_only(std::string_view bundle);
+
 // `bundle` byte for byte, then each block of `additions` that neither it nor an earlier addition holds. TooLarge when
 // the result would pass `limit` bytes.
 [[nodiscard]] Result<std::string> merge_bundles(std::string_view bundle, std::span<const std::string> additions,

@@ -65,5 +65,11 @@ TEST(MergeBundles, RefusesToGrowPastItsLimit) {
   EXPECT_EQ(merge_bundles(kOtherPem, additions, 10).error().code, Code::TooLarge);
 }
 
+TEST(CertificatesOnly, LeavesKeysAndTextBehind) {
+  const std::string key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
+  EXPECT_EQ(certificates_only("# text\n" + kOtherPem + key + kOurPem), kOtherPem + kOurPem);
+  EXPECT_EQ(certificates_only(key), "");
+}
+
 }  // namespace
 }  // namespace tapdeck::trust

@@ -36,6 +36,7 @@ std::vector<MountEntry> parse_mountinfo(std::string_view text) {
     if (fields.size() < 10) continue;
     MountEntry entry;
     entry.id = number(fields[0]);
+    entry.parent = number(fields[1]);
     entry.point = unescape_mount_path(fields[4]);
     size_t at = 6;
     for (; at < fields.size() && fields[at] != "-"; ++at) {

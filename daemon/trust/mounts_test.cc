@@ -13,6 +13,7 @@ TEST(ParseMountinfo, ReadsIdsPointsGroupsAndSources) {
       "41 36 0:5 / /no/dash rw shared:17 master:3 tmpfs none\n");
   ASSERT_EQ(entries.size(), 2U);
   EXPECT_EQ(entries[0].id, 36U);
+  EXPECT_EQ(entries[0].parent, 35U);
   EXPECT_EQ(entries[0].point, "/mnt2");
   EXPECT_EQ(entries[0].shared_group, 0U);
   EXPECT_EQ(entries[0].source, "/dev/root");

@@ -6,6 +6,7 @@
 #include <array>
 #include <cctype>
 #include <filesystem>
+#include <sstream>
 #include <string>
 #include <system_error>
 
@@ -16,6 +17,7 @@ namespace {
 
 // The kernel lets arguments and environment have 6 MiB together.
 constexpr size_t kMaxEnvironment = 8UL << 20;
+constexpr size_t kMaxStatus = 2UL << 20;  // 65536 groups of 11 characters, and a page
 constexpr size_t kMaxProcesses = 4096;
 constexpr size_t kMaxNames = 64;
 
@@ -57,11 +59,26 @@ std::vector<NamedStore> named_in_environment(std::string_view environment) {
     std::string_view value = entry.substr(std::min(equals + 1, entry.size()));
     while (!value.empty()) {
       const size_t colon = variable == "SSL_CERT_DIR" ? std::min(value.find(':'), value.size()) : value.size();
-      if (colon > 0) out.push_back({std::string(variable), std::string(value.substr(0, colon))});
+      if (colon > 0) out.push_back({std::string(variable), std::string(value.substr(0, colon)), {}});
       value.remove_prefix(std::min(colon + 1, value.size()));
     }
   }
   return out;
+}
+
+Namer namer_of(std::string_view status) {
+  constexpr uid_t kOverflow = 65534;
+  Namer namer{kOverflow, {}};
+  std::istringstream lines{std::string(status)};
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream fields(line);
+    std::string key;
+    fields >> key;
+    if (key == "Uid:") fields >> namer.uid;
+    if (key != "Gid:" && key != "Groups:") continue;
+    for (gid_t group = 0; fields >> group;) namer.groups.push_back(group);
+  }
+  return namer;
 }
 
 std::vector<NamedStore> named_by_processes(uint64_t namespace_inode, int root_fd) {
@@ -77,9 +94,13 @@ std::vector<NamedStore> named_by_processes(uint64_t namespace_inode, int root_fd
     if (::stat((process + "/ns/mnt").c_str(), &status) != 0 || status.st_ino != namespace_inode) continue;
     if (::stat((process + "/root").c_str(), &status) != 0 || !is_same_file(status, root)) continue;
     if (++processes > kMaxProcesses) break;
-    for (NamedStore& named :
-         named_in_environment(read_whole_file(process + "/environ", kMaxEnvironment).value_or(""))) {
-      const auto same = [&](const NamedStore& other) { return other.path == named.path; };
+    std::vector<NamedStore> all =
+        named_in_environment(read_whole_file(process + "/environ", kMaxEnvironment).value_or(""));
+    if (all.empty()) continue;
+    const Namer namer = namer_of(read_whole_file(process + "/status", kMaxStatus).value_or(""));
+    for (NamedStore& named : all) {
+      named.by = namer;
+      const auto same = [&](const NamedStore& other) { return other.path == named.path && other.by.uid == namer.uid; };
       if (out.size() < kMaxNames && std::ranges::none_of(out, same)) out.push_back(std::move(named));
     }
   }

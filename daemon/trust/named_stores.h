@@ -15,8 +15,12 @@ namespace tapdeck::trust {
 // several.
 [[nodiscard]] std::vector<NamedStore> named_in_environment(std::string_view environment);
 
-// Of all processes of the namespace whose root is `root_fd`; each name once. Those that end meanwhile, or may not be
-// read, count as naming nothing. At most 64 names, of 4096 processes.
+// The real user of /proc/PID/status as it is read, and the groups; the overflow user when it says nothing. Not the
+// effective one: a program that runs as its owner (setuid) has the environment of whoever ran it.
+[[nodiscard]] Namer namer_of(std::string_view status);
+
+// Of all processes of the namespace whose root is `root_fd`; each name once for each user. Those that end meanwhile, or
+// may not be read, count as naming nothing. At most 64 names, of 4096 processes.
 [[nodiscard]] std::vector<NamedStore> named_by_processes(uint64_t namespace_inode, int root_fd);
 
 }  // namespace tapdeck::trust

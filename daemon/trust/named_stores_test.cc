@@ -109,6 +109,45 @@ TEST(NamedStores, ThatCannotBeCoveredAreSaid) {
                           HasSubstr("no certificate in it"), "/ (SSL_CERT_DIR): not readable by all"));
 }
 
+TEST(NamedStores, MustBeWhatTheirNamerCouldUseAndNobodyElsesButRoots) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root to give files to users";
+  TestDirectory root;
+  const auto make = [&](const std::string& name, uid_t uid, gid_t gid, mode_t mode) {
+    const std::filesystem::path file = root.write(name, kOtherPem);
+    EXPECT_EQ(::chown(file.c_str(), uid, gid), 0);
+    EXPECT_EQ(::chmod(file.c_str(), mode), 0);
+  };
+  make("roots.pem", 0, 0, 0644);
+  make("closed.pem", 0, 0, 0600);
+  make("group.pem", 0, 50, 0640);
+  make("own.pem", 1000, 1000, 0600);
+  make("others.pem", 1001, 1001, 0644);
+  make("shared.pem", 1001, 1001, 0644);
+  make("open/a.pem", 0, 0, 0644);
+  ASSERT_EQ(::chmod((root / "open").c_str(), 01777), 0);
+  const Namer user{1000, {1000, 50}};
+  const Named found = find_named(root, {{"SSL_CERT_FILE", "/roots.pem", user},
+                                        {"SSL_CERT_FILE", "/closed.pem", user},
+                                        {"SSL_CERT_FILE", "/group.pem", user},
+                                        {"SSL_CERT_FILE", "/own.pem", user},
+                                        {"SSL_CERT_FILE", "/others.pem", user},
+                                        {"SSL_CERT_FILE", "/shared.pem", user},
+                                        {"SSL_CERT_DIR", "/open", {}},
+                                        {"SSL_CERT_FILE", "/shared.pem", {}}});
+  EXPECT_THAT(found.stores, ElementsAre("/roots.pem", "/group.pem", "/own.pem", "/shared.pem"));
+  EXPECT_THAT(found.refused,
+              ElementsAre("/closed.pem (SSL_CERT_FILE): not readable by the process that names it",
+                          "/others.pem (SSL_CERT_FILE): belongs to another user than the process that names it",
+                          "/open (SSL_CERT_DIR): writable by all"));
+}
+
+TEST(NamedStores, BelongToTheRealUserOfWhoNamesThem) {
+  const Namer namer = namer_of("Name:\tx\nUid:\t1000\t0\t0\t0\nGid:\t100\t0\t0\t0\nGroups:\t27 100 \n");
+  EXPECT_EQ(namer.uid, 1000U);
+  EXPECT_THAT(namer.groups, testing::Contains(27U));
+  EXPECT_NE(namer_of("").uid, 0U);
+}
+
 TEST(NamedStores, OfARunningProcessAreCovered) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root (CAP_SYS_ADMIN) to make mount namespaces";
   TestDirectory run_dir;

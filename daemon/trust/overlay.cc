@@ -12,6 +12,7 @@
 #include <set>
 
 #include "daemon/trust/files.h"
+#include "daemon/trust/in_root.h"
 #include "daemon/trust/mounts.h"
 #include "daemon/trust/named_stores.h"
 #include "daemon/trust/store_copy.h"
@@ -27,7 +28,8 @@ constexpr unsigned long kMsRec = 16384;
 constexpr unsigned long kMsPrivate = 1UL << 18;
 constexpr unsigned long kMsNosuidNodevNoexec = 2 | 4 | 8;
 constexpr int kMntDetach = 2;
-constexpr int kUmountNofollow = 8;
+// How often a mount of ours that was not where mountinfo had said is looked for.
+constexpr size_t kMaxMisses = 200;
 
 Result<std::string> mountinfo_of(const std::string& who) {
   return read_whole_file("/proc/" + who + "/mountinfo", kMaxMountinfo);
@@ -47,7 +49,6 @@ std::set<uint64_t> host_groups() {
 struct Target {
   UniqueFd root;
   UniqueFd mount_namespace;
-  std::vector<MountEntry> mounts;
 };
 
 Result<Target> open_target(int pid, uint64_t namespace_inode) {
@@ -62,8 +63,6 @@ Result<Target> open_target(int pid, uint64_t namespace_inode) {
   if (status.st_ino != namespace_inode) {
     return fail(Code::NotFound, "pid " + std::to_string(pid) + " is in another mount namespace now", Origin::Kernel);
   }
-  TRY(text, mountinfo_of(std::to_string(pid)));
-  target.mounts = parse_mountinfo(text);
   return target;
 }
 
@@ -91,25 +90,40 @@ Result<UniqueFd> clone_tree(const std::string& path) {
   return tree;
 }
 
-// The mounts at or above which ours would show up on the host. Read after joining, and through a descriptor of /proc
-// opened before: /proc/PID/mountinfo of a chrooted target leaves out the mount its root lies on.
-Result<std::set<uint64_t>> mounts_shared_with(const std::set<uint64_t>& groups, int proc_self) {
+Result<UniqueFd> open_proc_self() {
+  UniqueFd fd(::open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail_errno(errno, "open /proc/self");
+  return fd;
+}
+
+Result<void> join(const Target& target, int pid) {
+  if (::setns(target.mount_namespace.get(), CLONE_NEWNS) == 0) return {};
+  return fail_errno(errno, "join the mount namespace of pid " + std::to_string(pid), Origin::Kernel);
+}
+
+// After joining, through a descriptor of /proc/self opened before: /proc/PID/mountinfo of a chrooted target leaves out
+// what it does not see, and is another text once it has changed its root.
+Result<std::vector<MountEntry>> mounts_here(int proc_self) {
   const UniqueFd fd(::openat(proc_self, "mountinfo", O_RDONLY | O_CLOEXEC));
   if (!fd) return fail_errno(errno, "open mountinfo");
   TRY(text, read_all(fd.get(), kMaxMountinfo));
+  return parse_mountinfo(text);
+}
+
+// The mounts at or above which ours would show up on the host.
+Result<std::set<uint64_t>> mounts_shared_with(const std::set<uint64_t>& groups, int proc_self) {
+  TRY(mounts, mounts_here(proc_self));
   std::set<uint64_t> ids;
-  for (const MountEntry& entry : parse_mountinfo(text)) {
+  for (const MountEntry& entry : mounts) {
     if (groups.contains(entry.shared_group)) ids.insert(entry.id);
   }
   return ids;
 }
 
-Result<void> attach_tree(int tree, const TrustStore& store, const Target& target, const std::set<uint64_t>& shared) {
-  TRY(point, open_in_root(target.root.get(), store.path, O_PATH | O_NOFOLLOW));
-  struct statx status{};
-  if (::statx(point.get(), "", AT_EMPTY_PATH, STATX_MNT_ID, &status) != 0) return fail_errno(errno, "statx");
-  if (shared.contains(status.stx_mnt_id)) return fail(Code::Unsupported, "a mount here would propagate to the host");
-  if (::syscall(SYS_move_mount, tree, "", point.get(), "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0) {
+Result<void> attach_tree(int tree, int place, const std::set<uint64_t>& shared) {
+  TRY(id, mount_id_of(place));
+  if (shared.contains(id)) return fail(Code::Unsupported, "a mount here would propagate to the host");
+  if (::syscall(SYS_move_mount, tree, "", place, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0) {
     return fail_errno(errno, "move_mount");
   }
   return {};
@@ -122,15 +136,15 @@ bool is_below_any(const std::string& path, const std::vector<std::string>& direc
 }
 
 struct Prepared {
-  TrustStore store;
+  FoundStore store;
   UniqueFd tree;
 };
 
 // Copies each store and clones it; what fails goes to report.skipped.
-std::vector<Prepared> prepare(const Scan& scan, const OverlayJob& job, int root_fd, BindReport& report) {
-  CopyJob copy{root_fd, &job.ca, job.host_roots, {}};
-  for (const TrustStore& store : scan.stores) {
-    if (store.kind == StoreKind::Bundle) copy.bundles.push_back(store.path);
+std::vector<Prepared> prepare(Scan& scan, const OverlayJob& job, BindReport& report) {
+  CopyJob copy{&job.ca, job.host_roots, {}, {}};
+  for (const FoundStore& store : scan.stores) {
+    (store.kind == StoreKind::Bundle ? copy.bundles : copy.directories).push_back(store.path);
   }
   std::vector<Prepared> prepared;
   for (size_t i = 0; i < scan.stores.size(); ++i) {
@@ -138,12 +152,49 @@ std::vector<Prepared> prepare(const Scan& scan, const OverlayJob& job, int root_
     const Result<void> copied = copy_store(scan.stores[i], copy, path);
     Result<UniqueFd> tree = copied ? clone_tree(path) : std::unexpected(copied.error());
     if (tree) {
-      prepared.push_back(Prepared{scan.stores[i], std::move(*tree)});
+      prepared.push_back(Prepared{std::move(scan.stores[i]), std::move(*tree)});
     } else {
       report.skipped.push_back(scan.stores[i].path + ": " + tree.error().message());
     }
   }
   return prepared;
+}
+
+// Mounts what was prepared; what fails goes to report.skipped.
+void attach_all(std::vector<Prepared>& prepared, const std::set<uint64_t>& shared, BindReport& report) {
+  std::vector<std::string> directories;
+  for (Prepared& one : prepared) {
+    // Our certificate came into it with the directory's copy.
+    if (is_below_any(one.store.path, directories)) continue;
+    const Result<void> attached = attach_tree(one.tree.get(), one.store.place.get(), shared);
+    if (!attached) {
+      report.skipped.push_back(one.store.path + ": " + attached.error().message());
+      continue;
+    }
+    if (one.store.kind != StoreKind::Bundle) directories.push_back(one.store.path);
+    report.mounted.push_back(std::move(static_cast<TrustStore&>(one.store)));
+  }
+}
+
+bool has_mounts_on(const std::vector<MountEntry>& mounts, uint64_t id) {
+  return std::ranges::count(mounts, id, &MountEntry::parent) > 0;
+}
+
+// Whether `entry` was got hold of and unmounted. The current directory is /proc/self, opened before joining.
+Result<bool> take_off(const MountEntry& entry, int root, int proc_self) {
+  const Result<UniqueFd> point = open_in_root(root, entry.point, O_PATH | O_NOFOLLOW, Symlinks::Refused);
+  if (!point) return false;  // its directory has another name by now
+  TRY(id, mount_id_of(point->get()));
+  if (id != entry.id) return false;
+  // The number may have been another's before it was held; now it stays.
+  TRY(mounts, mounts_here(proc_self));
+  const bool is_ours =
+      std::ranges::any_of(mounts, [&](const MountEntry& now) { return now.id == id && now.source == entry.source; });
+  if (!is_ours || has_mounts_on(mounts, id)) return false;
+  // Not by its path, which may be another's at once; UMOUNT_NOFOLLOW would refuse the link that a descriptor is here.
+  if (::umount2(("fd/" + std::to_string(point->get())).c_str(), kMntDetach) == 0) return true;
+  // EINVAL: the target has unmounted it itself.
+  return errno == EINVAL ? Result<bool>(false) : fail_errno(errno, "unmount " + entry.point, Origin::Kernel);
 }
 
 }  // namespace
@@ -159,61 +210,52 @@ Result<std::string> mount_overlays(const OverlayJob& job) {
     options.named = named_by_processes(job.namespace_inode, target.root.get());
   }
   TRY(scan, find_stores(target.root.get(), options));
+  if (job.after_scan) job.after_scan();
   const std::set<uint64_t> groups = host_groups();
-  const UniqueFd proc_self(::open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!proc_self) return fail_errno(errno, "open /proc/self");
+  TRY(proc_self, open_proc_self());
   TRY_VOID(make_tmpfs(job.scratch, source_tag(job.id)));
   BindReport report;
-  report.truncated = scan.truncated;
   report.skipped = scan.refused;
-  std::vector<Prepared> prepared = prepare(scan, job, target.root.get(), report);
-  if (::setns(target.mount_namespace.get(), CLONE_NEWNS) != 0) {
-    return fail_errno(errno, "join the mount namespace of pid " + std::to_string(job.pid), Origin::Kernel);
+  if (scan.truncated) {
+    report.skipped.insert(report.skipped.begin(),
+                          "the search was ended early: stores of Python packages may be missing");
   }
+  std::vector<Prepared> prepared = prepare(scan, job, report);
+  TRY_VOID(join(target, job.pid));
   TRY(shared, mounts_shared_with(groups, proc_self.get()));
-  std::vector<std::string> directories;
-  for (Prepared& one : prepared) {
-    // Its merged copy came with the directory's.
-    if (one.store.kind == StoreKind::Bundle && is_below_any(one.store.path, directories)) continue;
-    const Result<void> attached = attach_tree(one.tree.get(), one.store, target, shared);
-    if (!attached) {
-      report.skipped.push_back(one.store.path + ": " + attached.error().message());
-      continue;
-    }
-    if (one.store.kind != StoreKind::Bundle) directories.push_back(one.store.path);
-    report.mounted.push_back(std::move(one.store));
-  }
+  attach_all(prepared, shared, report);
   return encode_report(report);
 }
 
-Result<std::string> unmount_overlays(int pid, uint64_t namespace_inode, const std::string& id) {
+Result<std::string> unmount_overlays(int pid, uint64_t namespace_inode, const std::string& id,
+                                     const std::function<void()>& after_look) {
   TRY(target, open_target(pid, namespace_inode));
-  if (::unshare(CLONE_FS) != 0) return fail_errno(errno, "unshare");
-  if (::setns(target.mount_namespace.get(), CLONE_NEWNS) != 0) {
-    return fail_errno(errno, "join the mount namespace of pid " + std::to_string(pid), Origin::Kernel);
-  }
-  // The mount points of /proc/PID/mountinfo are seen from that process's root.
-  if (::fchdir(target.root.get()) != 0 || ::chroot(".") != 0) return fail_errno(errno, "chroot");
+  TRY(proc_self, open_proc_self());
+  TRY_VOID(join(target, pid));
+  if (::fchdir(proc_self.get()) != 0) return fail_errno(errno, "chdir to /proc/self");
+  const UniqueFd root(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root) return fail_errno(errno, "open /");
   const std::string tag = source_tag(id);
-  std::string covered;
   size_t count = 0;
-  for (size_t i = target.mounts.size(); i-- > 0;) {
-    const MountEntry& entry = target.mounts[i];
-    if (entry.source != tag) continue;
-    const bool on_top = std::none_of(target.mounts.begin() + static_cast<std::ptrdiff_t>(i) + 1, target.mounts.end(),
-                                     [&](const MountEntry& later) { return later.point == entry.point; });
-    if (!on_top) {
-      covered = entry.point;
-      continue;
+  for (size_t misses = 0; misses < kMaxMisses;) {
+    TRY(mounts, mounts_here(proc_self.get()));
+    if (after_look) after_look();
+    std::vector<MountEntry> free;
+    std::string covered;
+    for (const MountEntry& entry : mounts) {
+      if (entry.source != tag) continue;
+      if (has_mounts_on(mounts, entry.id)) {
+        covered = entry.point;
+      } else {
+        free.push_back(entry);
+      }
     }
-    // ENOENT and EINVAL: the target moved or unmounted it itself.
-    if (::umount2(entry.point.c_str(), kMntDetach | kUmountNofollow) != 0 && errno != EINVAL && errno != ENOENT) {
-      return fail_errno(errno, "unmount " + entry.point, Origin::Kernel);
-    }
-    ++count;
+    if (free.empty() && covered.empty()) return std::to_string(count);
+    if (free.empty()) return fail(Code::Busy, "another mount lies on " + covered, Origin::Kernel);
+    TRY(is_off, take_off(free[misses % free.size()], root.get(), proc_self.get()));
+    ++(is_off ? count : misses);
   }
-  if (!covered.empty()) return fail(Code::Busy, "another mount lies on " + covered, Origin::Kernel);
-  return std::to_string(count);
+  return fail(Code::Busy, "what is mounted there is hidden, or renamed all the time", Origin::Kernel);
 }
 
 std::string encode_report(const BindReport& report) {
@@ -222,7 +264,6 @@ std::string encode_report(const BindReport& report) {
     text += "M" + std::to_string(static_cast<int>(store.kind)) + store.found_as + "\t" + store.path + "\n";
   }
   for (const std::string& line : report.skipped) text += "S" + line + "\n";
-  if (report.truncated) text += "T\n";
   return text;
 }
 
@@ -238,8 +279,6 @@ BindReport decode_report(std::string_view text) {
                                           std::string(line.substr(2, tab - 2))});
     } else if (line.starts_with('S')) {
       report.skipped.emplace_back(line.substr(1));
-    } else if (line == "T") {
-      report.truncated = true;
     }
   }
   return report;

@@ -1,8 +1,11 @@
 // What bind.h does inside its helper process: copy stores with our CA into a tmpfs, mount the copies in another mount
-// namespace, and unmount them. Both functions change this process's mount namespace for good: never call them in the
-// daemon itself.
+// namespace, and unmount them. Whoever lives there renames, links and mounts meanwhile as they please: a copy is
+// mounted on the very file or directory that was copied, held by a descriptor, and only what is known to be ours while
+// it is held is unmounted. Both functions change this process's mount namespace for good: never call them in the daemon
+// itself.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -20,14 +23,18 @@ struct OverlayJob {
   CaCertificate ca;
   ScanOptions scan;
   Environments environments = Environments::Ignored;
+  std::function<void()> after_scan = {};  // for tests: what a hostile target does then
 };
 
 [[nodiscard]] std::string source_tag(std::string_view id);
 
 // Returns encode_report() of what was mounted.
 [[nodiscard]] Result<std::string> mount_overlays(const OverlayJob& job);
-// Unmounts what carries source_tag(id) in the namespace of `pid`. Busy when another mount lies on top of one.
-[[nodiscard]] Result<std::string> unmount_overlays(int pid, uint64_t namespace_inode, const std::string& id);
+// Unmounts what carries source_tag(id) in the namespace of `pid`. Busy when another mount lies on one or in it, or when
+// it cannot be got hold of because directories above it are renamed again and again. `after_look` is for tests, as
+// above: called after each look at what is mounted where.
+[[nodiscard]] Result<std::string> unmount_overlays(int pid, uint64_t namespace_inode, const std::string& id,
+                                                   const std::function<void()>& after_look = {});
 
 [[nodiscard]] std::string encode_report(const BindReport& report);
 [[nodiscard]] BindReport decode_report(std::string_view text);

@@ -15,6 +15,10 @@ Result<void> SharedBindings::Share::undo() {
   return owner->leave(held_);
 }
 
+void SharedBindings::Share::leave_undone() {
+  if (std::exchange(owner_, nullptr) != nullptr) --held_->users;
+}
+
 Result<std::unique_ptr<SharedBindings::Share>> SharedBindings::join(int pid, const Binder& bind) {
   auto held = std::ranges::find_if(held_, [&](const Held& one) { return one.binding->covers(pid); });
   if (held == held_.end()) {
@@ -37,7 +41,13 @@ Result<void> SharedBindings::leave(std::list<Held>::iterator held) {
 }
 
 void SharedBindings::undo_unused() {
-  held_.remove_if([](Held& one) { return one.users == 0 && one.binding->undo().has_value(); });
+  held_.remove_if([&](Held& one) {
+    const auto now = std::chrono::steady_clock::now();
+    if (one.users > 0 || now < hung_until_) return false;
+    const Result<void> undone = one.binding->undo();
+    if (!undone && undone.error().code == Code::Timeout) hung_until_ = now + kHungPause;
+    return undone.has_value();
+  });
 }
 
 }  // namespace tapdeck::trust

@@ -5,6 +5,7 @@
 // and undo block as a binding does.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <list>
@@ -22,7 +23,7 @@ class SharedBindings {
  private:
   struct Held {
     std::unique_ptr<Binding> binding;
-    size_t users = 0;  // 0: undoing it failed, and is tried again at every join and undo
+    size_t users = 0;  // 0: undoing it failed, and is tried again at every join and undo, unless kHungPause
   };
 
  public:
@@ -36,6 +37,8 @@ class SharedBindings {
     [[nodiscard]] bool covers(int pid) const { return held_->binding->covers(pid); }
     // Leaves. The last one's errors are those of Binding::undo; a second call does nothing.
     Result<void> undo();
+    // Leaves; if it is the last one, undoing is tried when somebody joins or undoes.
+    void leave_undone();
 
    private:
     friend class SharedBindings;
@@ -51,11 +54,15 @@ class SharedBindings {
   // The binding that `pid` sees already, or what `bind` makes of it.
   [[nodiscard]] Result<std::unique_ptr<Share>> join(int pid, const Binder& bind);
 
+  // After one that hung until its deadline, so long none that failed is tried again: everybody waits meanwhile.
+  static constexpr std::chrono::seconds kHungPause{60};
+
  private:
   Result<void> leave(std::list<Held>::iterator held);
   void undo_unused();
 
   std::list<Held> held_;
+  std::chrono::steady_clock::time_point hung_until_{};
 };
 
 }  // namespace tapdeck::trust

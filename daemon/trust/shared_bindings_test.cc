@@ -105,6 +105,18 @@ TEST_F(Shared, WhatCouldNotBeUndoneIsTriedAgainWhenSomebodyComesOrGoes) {
   EXPECT_EQ(sleeper.read(kBundle), kOtherPem);
 }
 
+TEST_F(Shared, WhatWasLeftUndoneIsUndoneWhenSomebodyLeaves) {
+  Sleeper sleeper(root_.path());
+  Sleeper other(root_.path());
+  auto share = join(sleeper);
+  auto bystander = join(other);
+  share->leave_undone();
+  share->leave_undone();
+  EXPECT_EQ(sleeper.read(kBundle), kOtherPem + kOurPem);
+  EXPECT_TRUE(bystander->undo());
+  EXPECT_EQ(sleeper.read(kBundle), kOtherPem);
+}
+
 TEST_F(Shared, AFailureIsNotKept) {
   Sleeper sleeper(root_.path());
   const auto failed = shared_.join(

@@ -11,6 +11,7 @@
 
 #include "daemon/base/whole_file.h"
 #include "daemon/trust/files.h"
+#include "daemon/trust/in_root.h"
 
 namespace tapdeck::trust {
 namespace {
@@ -35,6 +36,43 @@ Result<void> write_new(const std::string& path, std::string_view bytes) {
   like.st_uid = ::geteuid();
   like.st_gid = ::getegid();
   return write_copy(path, bytes, like);
+}
+
+// OpenSSL looks up <hash>.0, .1, ... until one is missing: ours takes the first free number.
+Result<void> add_hash_link(const std::string& directory, const std::string& hash, const std::string& file) {
+  for (int n = 0; n < 64; ++n) {
+    const std::string link = directory + "/" + hash + "." + std::to_string(n);
+    if (::symlink(file.c_str(), link.c_str()) == 0) return {};
+    if (errno != EEXIST) return fail_errno(errno, "symlink " + link);
+  }
+  return fail(Code::Exhausted, "64 certificates with our subject hash in " + directory);
+}
+
+// The file of our certificate: its name, or nothing when it is there already. The directory may be one that an outer
+// `run` has covered: of the same CA that is enough, of another both stay.
+Result<std::string> add_certificate(const std::string& directory, const CaCertificate& ca) {
+  for (int n = 0; n < 64; ++n) {
+    const std::string name = "tapdeck-" + ca.subject_hash + (n == 0 ? "" : "-" + std::to_string(n)) + ".pem";
+    const UniqueFd there(::open((directory + "/" + name).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    if (!there) {
+      TRY_VOID(write_new(directory + "/" + name, ca.pem));
+      return name;
+    }
+    TRY(bytes, read_all(there.get(), kMaxBundleBytes));
+    if (bytes == ca.pem) return std::string();
+  }
+  return fail(Code::Exhausted, "64 certificates of ours in " + directory);
+}
+
+// `kind`: of a directory.
+Result<void> add_to_directory(StoreKind kind, const std::string& directory, const CaCertificate& ca) {
+  TRY(name, add_certificate(directory, ca));
+  if (name.empty() || kind == StoreKind::AnchorDir) return {};
+  return add_hash_link(directory, ca.subject_hash, name);
+}
+
+bool contains(const std::vector<std::string>& list, const std::string& path) {
+  return std::ranges::find(list, path) != list.end();
 }
 
 class DirCopy {
@@ -68,30 +106,34 @@ class DirCopy {
                           int depth) {
     const std::string to = destination + "/" + name;
     const std::string from = seen_as + "/" + name;
+    // Its mode and its content have to be those of one file: a name may be given to another in between.
+    const UniqueFd place(::openat(fd, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
     struct stat status{};
-    if (::fstatat(fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return {};  // went away meanwhile
-    if (S_ISLNK(status.st_mode)) return copy_link(fd, name, to);
+    if (!place || ::fstat(place.get(), &status) != 0) return {};  // went away meanwhile
+    if (S_ISLNK(status.st_mode)) return copy_link(place.get(), to);
     if (S_ISDIR(status.st_mode)) {
       if (depth >= kMaxDepth) return fail(Code::TooLarge, "directories too deep");
-      const UniqueFd sub(::openat(fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-      if (!sub) return fail_errno(errno, "open " + from);
-      return copy(sub.get(), from, to, depth + 1);
+      TRY_VOID(copy(place.get(), from, to, depth + 1));
+      return contains(job_.directories, from) ? add_to_directory(StoreKind::HashedDir, to, *job_.ca) : Result<void>{};
     }
     if (!S_ISREG(status.st_mode)) return {};
-    const UniqueFd file(::openat(fd, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (!file) return fail_errno(errno, "open " + from);
-    TRY(bytes, read_all(file.get(), kMaxDirBytes - std::min(bytes_, kMaxDirBytes)));
+    return copy_file(place.get(), status, from, to);
+  }
+
+  Result<void> copy_file(int place, const struct stat& status, const std::string& from, const std::string& to) {
+    const Result<UniqueFd> file = reopen_file(place);
+    if (!file) return fail_errno(file.error().sys_errno, "open " + from);
+    TRY(bytes, read_all(file->get(), kMaxDirBytes - std::min(bytes_, kMaxDirBytes)));
     bytes_ += bytes.size();
-    const bool bundle = std::find(job_.bundles.begin(), job_.bundles.end(), from) != job_.bundles.end();
-    if (!bundle) return write_copy(to, bytes, status);
+    if (!contains(job_.bundles, from)) return write_copy(to, bytes, status);
     const std::string additions[] = {job_.ca->pem};
     TRY(merged, merge_bundles(bytes, additions));
     return write_copy(to, merged, status);
   }
 
-  static Result<void> copy_link(int fd, const std::string& name, const std::string& to) {
+  static Result<void> copy_link(int place, const std::string& to) {
     char target[4096];
-    const ssize_t n = ::readlinkat(fd, name.c_str(), target, sizeof target - 1);
+    const ssize_t n = ::readlinkat(place, "", target, sizeof target - 1);
     if (n < 0) return {};
     target[n] = '\0';
     if (::symlink(target, to.c_str()) != 0) return fail_errno(errno, "symlink " + to);
@@ -103,37 +145,13 @@ class DirCopy {
   size_t bytes_ = 0;
 };
 
-// OpenSSL looks up <hash>.0, .1, ... until one is missing: ours takes the first free number.
-Result<void> add_hash_link(const std::string& directory, const std::string& hash, const std::string& file) {
-  for (int n = 0; n < 64; ++n) {
-    const std::string link = directory + "/" + hash + "." + std::to_string(n);
-    if (::symlink(file.c_str(), link.c_str()) == 0) return {};
-    if (errno != EEXIST) return fail_errno(errno, "symlink " + link);
-  }
-  return fail(Code::Exhausted, "64 certificates with our subject hash in " + directory);
-}
-
-// The file of our certificate: its name, or nothing when it is there already. The directory may be one that an outer
-// `run` has covered: of the same CA that is enough, of another both stay.
-Result<std::string> add_certificate(const std::string& directory, const CaCertificate& ca) {
-  for (int n = 0; n < 64; ++n) {
-    const std::string name = "tapdeck-" + ca.subject_hash + (n == 0 ? "" : "-" + std::to_string(n)) + ".pem";
-    const UniqueFd there(::open((directory + "/" + name).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-    if (!there) {
-      TRY_VOID(write_new(directory + "/" + name, ca.pem));
-      return name;
-    }
-    TRY(bytes, read_all(there.get(), kMaxBundleBytes));
-    if (bytes == ca.pem) return std::string();
-  }
-  return fail(Code::Exhausted, "64 certificates of ours in " + directory);
-}
-
-Result<void> copy_bundle(const TrustStore& store, const CopyJob& job, const std::string& destination) {
-  TRY(fd, open_in_root(job.root_fd, store.path, O_RDONLY | O_NONBLOCK));
+Result<void> copy_bundle(const FoundStore& store, const CopyJob& job, const std::string& destination) {
+  TRY(fd, reopen_file(store.place.get()));
   struct stat status{};
   if (::fstat(fd.get(), &status) != 0) return fail_errno(errno, "stat");
   TRY(bytes, read_all(fd.get(), kMaxBundleBytes));
+  // A well-known name may be a link to anything: what is no bundle must not get our certificate.
+  if (!bytes.empty() && certificate_bodies(bytes).empty()) return fail(Code::Unsupported, "no certificate in it");
   const std::string additions[] = {job.ca->pem};
   TRY(merged, merge_bundles(bytes, additions));
   TRY_VOID(write_copy(destination, merged, status));
@@ -148,13 +166,10 @@ Result<void> copy_bundle(const TrustStore& store, const CopyJob& job, const std:
 
 }  // namespace
 
-Result<void> copy_store(const TrustStore& store, const CopyJob& job, const std::string& destination) {
+Result<void> copy_store(const FoundStore& store, const CopyJob& job, const std::string& destination) {
   if (store.kind == StoreKind::Bundle) return copy_bundle(store, job, destination);
-  TRY(fd, open_in_root(job.root_fd, store.path, O_RDONLY | O_DIRECTORY));
-  TRY_VOID(DirCopy(job).copy(fd.get(), store.path, destination, 0));
-  TRY(name, add_certificate(destination, *job.ca));
-  if (!name.empty() && store.kind != StoreKind::AnchorDir)
-    TRY_VOID(add_hash_link(destination, job.ca->subject_hash, name));
+  TRY_VOID(DirCopy(job).copy(store.place.get(), store.path, destination, 0));
+  TRY_VOID(add_to_directory(store.kind, destination, *job.ca));
   if (store.kind != StoreKind::EmptyDir) return {};
   const std::string additions[] = {job.ca->pem};
   TRY(bundle, merge_bundles(job.host_roots, additions));

@@ -3,9 +3,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fnmatch.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@
 #include <set>
 
 #include "daemon/trust/files.h"
+#include "daemon/trust/in_root.h"
 #include "daemon/trust/merge.h"
 
 namespace tapdeck::trust {
@@ -85,6 +85,8 @@ bool looks_like_certificate(std::string_view name) {
          std::all_of(name.begin(), name.begin() + 8, [](unsigned char c) { return std::isxdigit(c) != 0; });
 }
 
+constexpr size_t kMaxNamedEntries = 8192;  // no more are copied
+
 // Anybody's directory may be named: one with other things in it would be read-only for whom they belong to, and one
 // that is not for all to read could not be given to its owner without CAP_CHOWN.
 Result<void> check_named_directory(int fd) {
@@ -95,7 +97,8 @@ Result<void> check_named_directory(int fd) {
   const Dir dir = list_dir(fd);
   if (!dir) return fail_errno(errno, "read");
   bool any = false;
-  while (const dirent* entry = ::readdir(dir.get())) {
+  for (size_t entries = 0; const dirent* entry = ::readdir(dir.get());) {
+    if (++entries > kMaxNamedEntries) return fail(Code::TooLarge, "holds too many files");
     const std::string_view name = entry->d_name;
     // "..data": how Kubernetes swaps the files of a volume.
     if (name.starts_with("..") || name == ".") continue;
@@ -109,9 +112,29 @@ Result<void> check_named_directory(int fd) {
   return {};
 }
 
+// While it is covered, it can be neither written nor replaced: nobody does that to what belongs to another user.
+Result<void> check_namer(const Namer& by, int fd, const struct stat& status, uid_t root_owner) {
+  const auto is_root = [&](uid_t uid) { return uid == 0 || uid == root_owner; };
+  const bool is_own = status.st_uid == by.uid;
+  if (!is_root(by.uid) && !is_own) {
+    if (!is_root(status.st_uid))
+      return fail(Code::Permission, "belongs to another user than the process that names it");
+    const bool by_group = (status.st_mode & S_IRGRP) != 0 && std::ranges::count(by.groups, status.st_gid) > 0;
+    if (!by_group && (status.st_mode & S_IROTH) == 0) {
+      return fail(Code::Permission, "not readable by the process that names it");
+    }
+  }
+  // /tmp with one certificate in it, say. Kubernetes mounts its volumes writable by all, and read-only.
+  struct statvfs mount{};
+  const bool is_read_only = ::fstatvfs(fd, &mount) == 0 && (mount.f_flag & ST_RDONLY) != 0;
+  if ((status.st_mode & S_IWOTH) != 0 && !is_read_only) return fail(Code::Permission, "writable by all");
+  return {};
+}
+
 class Finder {
  public:
-  Finder(int root_fd, const ScanOptions& options) : root_fd_(root_fd), options_(options) {}
+  Finder(int root_fd, uid_t root_owner, const ScanOptions& options)
+      : root_fd_(root_fd), root_owner_(root_owner), options_(options), until_(Clock::now() + options.patience) {}
 
   Scan run() {
     for (const std::string_view name : kHashedDirs) add_directory(name, StoreKind::HashedDir);
@@ -120,9 +143,7 @@ class Finder {
     for (const std::string_view name : kBundles) any_bundle |= add_bundle(std::string(name));
     // An empty directory is a store only where nothing else is: Fedora's /etc/ssl/certs may well be empty.
     if (any_bundle) std::erase_if(scan_.stores, [](const TrustStore& s) { return s.kind == StoreKind::EmptyDir; });
-    for (const NamedStore& named : options_.named) {
-      if (auto added = add_named(named); !added) refuse(named, added.error());
-    }
+    add_all_named();
     for (const std::string& root : options_.python_roots.empty() ? default_python_roots() : options_.python_roots) {
       search(root);
     }
@@ -130,23 +151,59 @@ class Finder {
   }
 
  private:
-  void add(StoreKind kind, int fd, const std::string& found_as) {
+  using Clock = std::chrono::steady_clock;
+
+  bool has_patience() {
+    const bool has = Clock::now() < until_;
+    scan_.truncated |= !has;
+    return has;
+  }
+
+  bool may_read_more() {
+    scan_.truncated |= ++entries_ > options_.max_entries;
+    return has_patience() && !scan_.truncated;
+  }
+
+  void add(StoreKind kind, UniqueFd place, const std::string& found_as) {
     if (scan_.stores.size() >= options_.max_stores) {
       scan_.truncated = true;
       return;
     }
-    Result<std::string> path = path_below(root_fd_, fd);
+    Result<std::string> path = path_below(root_fd_, place.get());
     if (!path || *path == "/" || !seen_.insert(*path).second) return;
     const auto first_bundle = std::ranges::find(scan_.stores, StoreKind::Bundle, &TrustStore::kind);
-    const auto place = kind == StoreKind::Bundle ? scan_.stores.end() : first_bundle;
-    scan_.stores.insert(place, TrustStore{kind, std::move(*path), found_as});
+    const auto before = kind == StoreKind::Bundle ? scan_.stores.end() : first_bundle;
+    scan_.stores.insert(before, FoundStore{{kind, std::move(*path), found_as}, std::move(place)});
   }
 
   bool add_bundle(const std::string& name) {
-    const Result<UniqueFd> fd = open_in_root(root_fd_, name, O_PATH);
-    if (!fd || !is_regular(fd->get())) return false;
-    add(StoreKind::Bundle, fd->get(), name);
+    Result<UniqueFd> place = open_in_root(root_fd_, name, O_PATH);
+    if (!place || !is_regular(place->get())) return false;
+    add(StoreKind::Bundle, std::move(*place), name);
     return true;
+  }
+
+  // Not through a link: directories of users are searched, and theirs may lead to any file.
+  void add_package_bundle(int directory, const char* name, const std::string& found_as) {
+    UniqueFd place(::openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    if (place && is_regular(place.get())) add(StoreKind::Bundle, std::move(place), found_as);
+  }
+
+  void add_all_named() {
+    std::vector<std::pair<const NamedStore*, Error>> failed;
+    for (const NamedStore& named : options_.named) {
+      if (!has_patience()) return;
+      if (auto added = add_named(named); !added) failed.emplace_back(&named, std::move(added).error());
+    }
+    for (const auto& [named, why] : failed) {
+      if (!is_covered(named->path)) refuse(*named, why);
+    }
+  }
+
+  // Another user may have named it as well.
+  bool is_covered(const std::string& name) const {
+    const Result<UniqueFd> place = open_in_root(root_fd_, name, O_PATH);
+    return place && seen_.contains(path_below(root_fd_, place->get()).value_or(""));
   }
 
   void refuse(const NamedStore& named, const Error& why) {
@@ -166,22 +223,24 @@ class Finder {
     if (::fstat(found.get(), &status) != 0) return fail_errno(errno, "stat");
     if (S_ISDIR(status.st_mode)) {
       TRY_VOID(check_named_directory(found.get()));
-      add(StoreKind::HashedDir, found.get(), named.path);
+      TRY_VOID(check_namer(named.by, found.get(), status, root_owner_));
+      add(StoreKind::HashedDir, std::move(found), named.path);
       return {};
     }
     if (!S_ISREG(status.st_mode)) return fail(Code::Unsupported, "neither a file nor a directory");
-    TRY(file, open_in_root(root_fd_, path, O_RDONLY | O_NONBLOCK));
+    TRY_VOID(check_namer(named.by, found.get(), status, root_owner_));
+    TRY(file, reopen_file(found.get()));
     TRY(bytes, read_all(file.get(), kMaxBundleBytes));
     if (certificate_bodies(bytes).empty()) return fail(Code::Unsupported, "no certificate in it");
-    add(StoreKind::Bundle, found.get(), named.path);
+    add(StoreKind::Bundle, std::move(found), named.path);
     return {};
   }
 
   void add_directory(std::string_view name, StoreKind kind) {
-    const Result<UniqueFd> fd = open_in_root(root_fd_, std::string(name), O_PATH | O_DIRECTORY);
-    if (!fd) return;
-    if (kind == StoreKind::HashedDir && !holds_certificates(fd->get())) kind = StoreKind::EmptyDir;
-    add(kind, fd->get(), std::string(name));
+    Result<UniqueFd> place = open_in_root(root_fd_, std::string(name), O_PATH | O_DIRECTORY);
+    if (!place) return;
+    if (kind == StoreKind::HashedDir && !holds_certificates(place->get())) kind = StoreKind::EmptyDir;
+    add(kind, std::move(*place), std::string(name));
   }
 
   bool holds_certificates(int fd) {
@@ -208,7 +267,7 @@ class Finder {
     const Dir dir = list_dir(fd->get());
     if (!dir) return;
     while (const dirent* entry = ::readdir(dir.get())) {
-      if (++entries_ > options_.max_entries) break;
+      if (!may_read_more()) return;
       if (entry->d_name[0] != '.' && ::fnmatch(pattern.c_str(), entry->d_name, 0) == 0) {
         descend_from(parent + "/" + entry->d_name);
       }
@@ -222,25 +281,19 @@ class Finder {
   }
 
   void walk(int fd, std::string_view name, const std::string& path, size_t depth) {
-    if (depth > options_.max_depth) {
-      scan_.truncated = true;
-      return;
-    }
+    if (depth > options_.max_depth) return;
     const Dir dir = list_dir(fd);
     if (!dir) return;
     const bool packages = name == "site-packages" || name == "dist-packages";
     const bool inside = inside_package_ > 0 || packages;
     while (const dirent* entry = ::readdir(dir.get())) {
-      if (++entries_ > options_.max_entries) {
-        scan_.truncated = true;
-        return;
-      }
+      if (!may_read_more()) return;
       const std::string_view child = entry->d_name;
       if (child == "." || child == "..") continue;
       if (entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN) {
         const bool known = (child == "cacert.pem" && (contains(kPackages, name) || name == "ssl")) ||
                            (child == "cacerts.txt" && name == "httplib2");
-        if (known) add_bundle(path + "/" + entry->d_name);
+        if (known) add_package_bundle(fd, entry->d_name, path + "/" + entry->d_name);
       }
       if (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN) continue;
       if (contains(kNeverDescend, child) || (inside && !contains(kPackages, child))) continue;
@@ -253,7 +306,9 @@ class Finder {
   }
 
   int root_fd_;
+  uid_t root_owner_;
   const ScanOptions& options_;
+  Clock::time_point until_;
   Scan scan_;
   std::set<std::string> seen_;
   size_t entries_ = 0;
@@ -262,47 +317,11 @@ class Finder {
 
 }  // namespace
 
-Result<UniqueFd> open_in_root(int root_fd, const std::string& path, int flags) {
-  open_how how{};
-  how.flags = static_cast<unsigned>(flags) | O_CLOEXEC;
-  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-  for (int tries = 0;; ++tries) {
-    const long fd = ::syscall(SYS_openat2, root_fd, path.c_str(), &how, sizeof how);
-    if (fd >= 0) return UniqueFd(static_cast<int>(fd));
-    // EAGAIN: a rename or mount raced with a ".." in the path (openat2(2)).
-    if ((errno != EAGAIN && errno != EINTR) || tries >= 16) return fail_errno(errno, "open " + path);
-  }
-}
-
-Result<std::string> path_below(int root_fd, int fd) {
-  const auto link_of = [](int which) -> Result<std::string> {
-    char text[4096];
-    const std::string link = "/proc/self/fd/" + std::to_string(which);
-    const ssize_t n = ::readlink(link.c_str(), text, sizeof text);
-    if (n < 0) return fail_errno(errno, "readlink " + link);
-    if (static_cast<size_t>(n) == sizeof text) return fail(Code::TooLarge, "path of " + link);
-    return std::string(text, static_cast<size_t>(n));
-  };
-  TRY(root, link_of(root_fd));
-  TRY(path, link_of(fd));
-  if (root == "/") root.clear();
-  if (!path.starts_with(root) || (path.size() > root.size() && path[root.size()] != '/')) {
-    return fail(Code::NotFound, path + " is not below " + root);
-  }
-  path.erase(0, root.size());
-  if (path.empty()) path = "/";
-  if (path.ends_with(" (deleted)")) return fail(Code::NotFound, path);
-  // They go line by line into reports; no real store is named like that.
-  const bool plain = std::none_of(path.begin(), path.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; });
-  if (!plain) return fail(Code::InvalidArgument, "control character in a path");
-  return path;
-}
-
 Result<Scan> find_stores(int root_fd, const ScanOptions& options) {
   struct stat status{};
   if (::fstat(root_fd, &status) != 0) return fail_errno(errno, "root directory");
   if (!S_ISDIR(status.st_mode)) return fail(Code::InvalidArgument, "the root is not a directory");
-  return Finder(root_fd, options).run();
+  return Finder(root_fd, status.st_uid, options).run();
 }
 
 std::vector<std::string> default_python_roots() {

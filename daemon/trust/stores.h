@@ -1,11 +1,15 @@
 // Finding the trust stores of a file system: distro bundles, hashed directories, p11-kit anchors, the cacert.pem files
 // Python packages carry, and what clients' environments name (named_stores.h). Read only.
 //
-// Every path is resolved inside the given root (openat2 RESOLVE_IN_ROOT), so that a hostile image's symlinks cannot
-// lead out of it. The search is bounded in depth and entries. It may block on a dead network file system of the
-// target: call it in a process that can be killed (bind.h does). Thread: any.
+// Every path is resolved inside the given root (in_root.h), so that a hostile image's symlinks cannot lead out of it,
+// and what was found is held open: another file of its name later is not taken for it. The search is bounded in depth,
+// entries and time. It may block on a dead network file system of the target: call it in a process that can be killed
+// (bind.h does). Thread: any.
 #pragma once
 
+#include <sys/types.h>
+
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -24,14 +28,25 @@ enum class StoreKind {
 
 struct TrustStore {
   StoreKind kind = StoreKind::Bundle;
-  std::string path;      // absolute below the root, without symlinks; unique in a scan
+  std::string path;      // absolute below the root, without symlinks, when it was found; unique in a scan
   std::string found_as;  // the well-known name that led here
+};
+
+struct FoundStore : TrustStore {
+  UniqueFd place;  // O_PATH: the very file or directory that was looked at
+};
+
+// Who names a store: what is not theirs is not covered for them.
+struct Namer {
+  uid_t uid = 0;
+  std::vector<gid_t> groups;
 };
 
 // A file or directory that a variable names, for all its client can tell a trust store.
 struct NamedStore {
   std::string variable;
   std::string path;
+  Namer by = {};
 };
 
 struct ScanOptions {
@@ -40,21 +55,19 @@ struct ScanOptions {
   size_t max_entries = 200000;  // directory entries read in the whole search
   size_t max_depth = 9;         // below a python root
   size_t max_stores = 64;
-  // Taken when they hold certificates and nothing that a read-only copy would break.
+  // For named stores and Python packages together: a slow disk must not cost the stores of the distribution their
+  // cover.
+  std::chrono::milliseconds patience{3000};
+  // Taken when they hold certificates and nothing that a read-only copy would break, and when who names them could read
+  // them and they belong to that user or root (the owner of the root directory counts as root). Root may name any.
   std::vector<NamedStore> named;
 };
 
 struct Scan {
-  std::vector<TrustStore> stores;    // directories before the files in them
-  bool truncated = false;            // a bound was reached; stores may have been missed
+  std::vector<FoundStore> stores;    // directories before the files in them
+  bool truncated = false;            // entries, stores or patience ran out; stores may have been missed
   std::vector<std::string> refused;  // of ScanOptions::named, "path (VARIABLE): why"
 };
-
-// Opens `path` below `root_fd` without ever leaving it. `flags` as for open(2); O_CLOEXEC is added.
-[[nodiscard]] Result<UniqueFd> open_in_root(int root_fd, const std::string& path, int flags);
-
-// The path of an open file as seen from `root_fd`: no symlinks, begins with '/'. NotFound when it is not below.
-[[nodiscard]] Result<std::string> path_below(int root_fd, int fd);
 
 // `root_fd`: a directory (O_PATH will do), as from opening /proc/PID/root. Bundles inside a directory store are listed
 // too: they are merged with the directory, or by themselves if the directory cannot be.

@@ -13,12 +13,12 @@ constexpr std::chrono::milliseconds kRefusalTtl{1000};
 constexpr std::chrono::milliseconds kFailureTtl{2000};
 // Verdicts are a few hundred bytes; beyond this many origins a worker forgets them all and learns again.
 constexpr size_t kMaxVerdicts = 8192;
+}  // namespace
 
 Key over_h1(Key key) {
   key.alpn = key.security == Security::Tls ? "http/1.1" : "";
   return key;
 }
-}  // namespace
 
 Pool::Pool(DialContext& context, PoolOptions options) : context_(context), options_(options), group_(context.executor) {
   options_.max_orphan_time = std::min(options_.max_orphan_time, options_.max_idle_time);

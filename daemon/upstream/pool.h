@@ -69,6 +69,9 @@ struct Acquired {
   std::optional<Verdict> verdict;                        // what a full handshake made for it has shown
 };
 
+// The same origin, asked by HTTP/1.1.
+[[nodiscard]] Key over_h1(Key key);
+
 class Pool {
  public:
   // A client connection, from its first byte to its last.

@@ -1,9 +1,13 @@
 // Targets, namespaces and daemons that come and go; what each leaves behind.
+#include <bpf/bpf.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <future>
 #include <memory>
 #include <utility>
@@ -206,6 +210,21 @@ TEST_F(TwoCaptures, AtDifferentHeightsBothAreAttachedAndSayWhoSeesWhat) {
   EXPECT_TRUE(eventually([&] { return ::rmdir(innermost.c_str()) == 0 && ::rmdir(inner.c_str()) == 0; }));
 }
 
+// As systemd does for IPAddressDeny=.
+TEST_F(CgroupCapture, APacketFilterOfSomebodyElseIsTold) {
+  const bpf_insn allow_all[] = {{BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 1}, {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
+  const UniqueFd program(bpf_prog_load(BPF_PROG_TYPE_CGROUP_SKB, "sd_fw_egress", "GPL", allow_all, 2, nullptr));
+  const UniqueFd directory(::open(cgroup_.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_TRUE(program);
+  ASSERT_EQ(bpf_prog_attach(program.get(), directory.get(), BPF_CGROUP_INET_EGRESS, BPF_F_ALLOW_MULTI), 0);
+  attach(kSealed);
+  EXPECT_TRUE(target_stats().others.starts_with("its packets are filtered (sd_fw_egress): ")) << target_stats().others;
+  ASSERT_EQ(bpf_prog_detach2(program.get(), directory.get(), BPF_CGROUP_INET_EGRESS), 0);
+  capture_.reset();
+  attach(kSealed);
+  EXPECT_EQ(target_stats().others, "") << "our own filter is none";
+}
+
 TEST_F(CgroupCapture, ConnectionsOlderThanTheAttachAreCounted) {
   lab::sh("ip addr add 198.18.0.1/32 dev lo");
   const auto origin = lab::listen_on(ep("198.18.0.1:18080"));
@@ -275,6 +294,23 @@ TEST_F(KilledOwner, ClosedTargetHasNoOpenMomentUntilItsSuccessorAttaches) {
   capture_.reset();
   EXPECT_EQ(cgroup_.attached_programs(), 0);
   EXPECT_EQ(lab::output_of("ls -A " + directory_.path()), "");
+}
+
+// In a container every daemon is pid 1.
+TEST_F(KilledOwner, APredecessorOfTheSamePidIsNotInTheWayOfItsSuccessorsPins) {
+  own_and_die(kClosed);
+  std::string pins;
+  std::getline(std::ifstream(directory_.path() + "/kernel/pins"), pins);
+  ASSERT_FALSE(pins.empty());
+  const std::string ours = "/" + std::to_string(::getpid()) + "-";
+  for (const auto& pin : std::filesystem::directory_iterator(pins)) {
+    const std::string name = pin.path().filename();
+    if (name.find('-') == std::string::npos) continue;
+    std::filesystem::rename(pin.path(), pins + ours + name.substr(name.find('-') + 1));
+  }
+  start();
+  ASSERT_TRUE(capture_->attach_cgroup(kSlot, cgroup_.path(), kClosed));
+  EXPECT_EQ(cgroup_.attached_programs(), 10) << "the predecessor's are gone";
 }
 
 TEST_F(KilledOwner, ClosedTargetNobodyAttachesAgainIsFreedByItself) {

@@ -44,6 +44,24 @@ TEST_F(CgroupCapture, ExpiredLeaseLetsOpenTargetsPassWithinTwoSeconds) {
   EXPECT_EQ(target_stats().captured, before + 1) << "renewal resumes capture";
 }
 
+TEST_F(CgroupCapture, ExpiredLeaseLetsQuicOfOpenTargetsPassToo) {
+  lab::sh("ip addr add 198.18.0.1/32 dev lo");
+  options_.lease = std::chrono::milliseconds(100);
+  attach(kOpen);
+  for (const lab::Connected connected : {lab::Connected::No, lab::Connected::Yes}) {
+    EXPECT_TRUE(eventually(std::chrono::seconds(5), [&] {
+      Client quic(cgroup_.path(), -1, lab::sends_udp(ep("198.18.0.1:443"), connected));
+      return quic.report().error == 0;
+    }));
+  }
+  Client asks(cgroup_.path(), -1, lab::asks_udp(ep("198.18.0.1:443")));
+  EXPECT_EQ(asks.report().error, ECONNREFUSED) << "by the host, on which nobody listens";
+  EXPECT_GE(uncaptured(Uncaptured::Lease), 1U);
+  ASSERT_TRUE(capture_->set_policy(kSlot, kClosed));
+  Client closed(cgroup_.path(), -1, lab::sends_udp(ep("198.18.0.1:443"), lab::Connected::No));
+  EXPECT_EQ(closed.report().error, ECONNREFUSED);
+}
+
 TEST_F(CgroupCapture, ExpiredLeaseRefusesClosedTargetsWithinTwoSeconds) {
   lab::sh("ip addr add 198.18.0.1/32 dev lo");
   options_.lease = CaptureOptions{}.lease;

@@ -180,6 +180,32 @@ TEST_F(CgroupCapture, RefusedConnectLeavesNoEntry) {
   EXPECT_EQ(capture_->stats().flow_map_entries, before);
 }
 
+// To an origin, then, without a new socket, to a service of the host.
+TEST_F(CgroupCapture, ASocketUsedAgainForLoopbackLeavesNoEntryAndShowsItsOwnName) {
+  attach(kOpen);
+  Client client(cgroup_.path(), -1, [](Report& report) {
+    const UniqueFd service = lab::listen_on(ep("127.0.0.1:18080"));
+    const UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const auto connect_to = [&fd](const char* to) {
+      sockaddr_storage raw{};
+      const socklen_t length = ep(to).to_sockaddr(raw);
+      return ::connect(fd.get(), reinterpret_cast<sockaddr*>(&raw), length) == 0 ? 0 : errno;
+    };
+    report.error = connect_to("192.0.2.10:443");
+    const sockaddr nowhere{AF_UNSPEC, {}};
+    if (report.error == 0 && ::connect(fd.get(), &nowhere, sizeof(nowhere)) != 0) report.error = errno;
+    if (report.error == 0) report.error = connect_to("127.0.0.1:18080");
+    sockaddr_storage raw{};
+    socklen_t length = sizeof(raw);
+    ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&raw), &length);
+    report.local = Endpoint::from_sockaddr(reinterpret_cast<sockaddr*>(&raw));
+  });
+  const Report report = client.report();
+  ASSERT_EQ(report.error, 0) << std::strerror(report.error);
+  EXPECT_EQ(report.local.ip(), "127.0.0.1");
+  EXPECT_EQ(capture_->stats().flow_map_entries, 1U) << "of the first, which waits; a second would wait for ever";
+}
+
 TEST_F(CgroupCapture, TargetInsideATargetWins) {
   attach(kOpen);
   const std::string inner = cgroup_.path() + "/inner";

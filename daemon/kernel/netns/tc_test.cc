@@ -112,6 +112,27 @@ TEST_F(TcCapture, QuicReachesNoServiceOfThisHost) {
   }
 }
 
+TEST_F(TcCapture, ExpiredLeaseLetsQuicOfOpenTargetsReachTheOrigin) {
+  options_.lease = std::chrono::milliseconds(1);
+  attach(kOpen);
+  UniqueFd origin;
+  const auto home = open_own_netns();
+  ASSERT_TRUE(NetnsScope::run(origin_.fd(), home->get(), [&]() -> Result<void> {
+    origin = UniqueFd(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    sockaddr_storage raw{};
+    const socklen_t length = ep("198.18.2.2:443").to_sockaddr(raw);
+    return ::bind(origin.get(), reinterpret_cast<sockaddr*>(&raw), length) == 0 ? Result<void>()
+                                                                                : fail_errno(errno, "");
+  }));
+  EXPECT_TRUE(eventually([&] {
+    Client client("", client_.fd(), lab::sends_udp(ep("198.18.2.2:443"), lab::Connected::No));
+    (void)client.report();
+    char byte = 0;
+    return ::recv(origin.get(), &byte, 1, 0) >= 0;
+  }));
+  EXPECT_GE(uncaptured(Uncaptured::Lease), 1U);
+}
+
 TEST_F(TcCapture, DatagramsAreCounted) {
   attach(kOpen);
   for (const char* to : {"198.18.2.2:443", "198.18.2.2:53", "[fd00:2::2]:9999"}) {

@@ -1,0 +1,63 @@
+#include "daemon/proxy/max_forwards.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <string_view>
+
+namespace tapdeck::proxy {
+
+namespace {
+
+constexpr std::array<std::string_view, 3> kCredentials = {"authorization", "proxy-authorization", "cookie"};
+
+std::string_view text_of(http::Version version) {
+  switch (version) {
+    case http::Version::Http10:
+      return "HTTP/1.0";
+    case http::Version::Http11:
+      return "HTTP/1.1";
+    case http::Version::Http2:
+      break;
+  }
+  return "HTTP/2";
+}
+
+std::string as_text(const http::RequestHead& request) {
+  std::string out = request.method + ' ' + request.target + ' ';
+  out += text_of(request.version);
+  out += "\r\n";
+  if (request.version == http::Version::Http2) out += "Host: " + request.authority + "\r\n";
+  for (size_t i = 0; i < request.headers.size(); ++i) {
+    const auto [name, value] = request.headers[i];
+    const auto is_name = [name](std::string_view one) { return http::iequals(name, one); };
+    if (std::ranges::any_of(kCredentials, is_name)) continue;
+    out += std::string(name) + ": " + std::string(value) + "\r\n";
+  }
+  return out + "\r\n";
+}
+
+}  // namespace
+
+std::optional<uint64_t> forwards_left(const http::RequestHead& request) {
+  if (request.method != "OPTIONS" && request.method != "TRACE") return std::nullopt;
+  const std::string_view digits = request.headers.find("max-forwards").value_or("");
+  uint64_t left = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), left);
+  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+  return left;
+}
+
+OwnAnswer answer_as_recipient(const http::RequestHead& request) {
+  OwnAnswer out;
+  out.head.status = 200;
+  out.head.reason = http::reason_phrase(200);
+  if (request.method == "TRACE") {
+    out.body = as_text(request);
+    out.head.headers.add("Content-Type", "message/http");
+  }
+  out.head.headers.add("Content-Length", std::to_string(out.body.size()));
+  return out;
+}
+
+}  // namespace tapdeck::proxy

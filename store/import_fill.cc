@@ -1,0 +1,75 @@
+#include "store/import_fill.h"
+
+#include <utility>
+
+#include "store/record_codec.h"
+
+namespace tapdeck::store {
+namespace {
+
+constexpr size_t kBatchBytes = 8 << 20;
+// What a step takes beside its bytes: a file may be nothing but bodies of one byte.
+constexpr size_t kStepBytes = 1024;
+
+}  // namespace
+
+PendingWrite ImportFill::step(PendingWrite::Step step) const {
+  PendingWrite write;
+  write.step = step;
+  write.session_number = session_number_;
+  write.id = id_;
+  return write;
+}
+
+Result<void> ImportFill::add(PendingWrite::Blob&& blob) {
+  batch_bytes_ += blob.bytes->size() + kStepBytes;
+  blobs_.push_back(std::move(blob));
+  return batch_bytes_ < kBatchBytes ? Result<void>{} : flush();
+}
+
+Result<void> ImportFill::add(PendingWrite&& recording) {
+  recording.session_number = session_number_;
+  recording.id = id_ != 0 ? id_ : store_.allocate_id();
+  recording.was_begun = id_ != 0;
+  recording.blobs = std::exchange(blobs_, {});
+  id_ = 0;
+  ahead_.clear();
+  batch_bytes_ += recording.encoded.size() + kStepBytes;
+  batch_.push_back(std::move(recording));
+  return batch_bytes_ < kBatchBytes ? Result<void>{} : flush();
+}
+
+Result<void> ImportFill::flush() {
+  if (!blobs_.empty() && id_ == 0) {
+    id_ = store_.allocate_id();
+    parts_ = 0;
+    PendingWrite begin = step(PendingWrite::Step::Begin);
+    encode_record(Recording{}, begin.encoded);
+    batch_.push_back(std::move(begin));
+  }
+  for (auto& blob : blobs_) {
+    PendingWrite segment = step(PendingWrite::Step::Segment);
+    segment.part = parts_++;
+    ahead_.push_back(blob.segment.digest);
+    segment.blobs.push_back(std::move(blob));
+    batch_.push_back(std::move(segment));
+  }
+  blobs_.clear();
+  batch_bytes_ = 0;
+  if (batch_.empty()) return {};
+  auto written = store_.write(batch_, Durability::Wal);
+  batch_.clear();
+  return written;
+}
+
+void ImportFill::give_up() {
+  if (id_ == 0) return;
+  std::vector<PendingWrite> writes;
+  PendingWrite& abandon = writes.emplace_back(step(PendingWrite::Step::Abandon));
+  abandon.was_begun = true;
+  abandon.references = std::exchange(ahead_, {});
+  id_ = 0;
+  ignore(store_.write(writes, Durability::Wal), "the next open takes it back");
+}
+
+}  // namespace tapdeck::store

@@ -14,8 +14,10 @@ if(TAPDECK_PROFILE STREQUAL "generate")
   target_compile_options(tapdeck_profile INTERFACE -fprofile-generate=${CMAKE_BINARY_DIR}/profile ${TAPDECK_PROFILE_NAMES})
   target_link_options(tapdeck_profile INTERFACE -fprofile-generate=${CMAKE_BINARY_DIR}/profile)
 elseif(TAPDECK_PROFILE STREQUAL "use" AND NOT TAPDECK_SANITIZE AND NOT TAPDECK_FUZZ)  # those compile other code
-  # Also what sources are compiled anew for: the compiler does not name it among its dependencies.
-  set(TAPDECK_PROFILE_DATA ${CMAKE_CURRENT_LIST_DIR}/tapdeck.profdata)
+  # By a name of its content: the compiler does not name it among its dependencies, but another command compiles anew.
+  file(MD5 ${CMAKE_CURRENT_LIST_DIR}/tapdeck.profdata content)
+  set(TAPDECK_PROFILE_DATA ${CMAKE_BINARY_DIR}/profile-${content}.profdata)
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/tapdeck.profdata ${TAPDECK_PROFILE_DATA} COPYONLY)
   # A section a function: the linker lays them out by who calls whom how often, which the profile knows.
   target_compile_options(tapdeck_profile INTERFACE -ffunction-sections -fprofile-use=${TAPDECK_PROFILE_DATA}
     ${TAPDECK_PROFILE_NAMES} -Wno-profile-instr-out-of-date -Wno-profile-instr-unprofiled -Wno-profile-instr-missing

@@ -15,6 +15,7 @@ TEST(Listener, FinishTakesThoseWhoWaitAndCloseResetsThem) {
     MetricsRegistry registry;
     std::vector<UniqueFd> accepted;
     UniqueFd fd = listen_on_loopback();
+    ASSERT_EQ(::listen(fd.get(), 128), 0);  // who finds the queue full waits
     const Endpoint address = local_endpoint(fd.get());
     Listener listener(
         io.get_executor(), std::move(fd), {CapturePath::Cgroup, 1, 0, 0}, registry.create(),

@@ -19,6 +19,10 @@ class TcUndone : public TcCapture {
   static void rule_before_ours(const std::string& what) {
     lab::sh("ip rule " + what + " priority " + std::to_string(kRulePriority - 1) + " lookup 52");
   }
+  // As a VPN does: everything but the clients' own network goes another way.
+  static void fill_table_52() {
+    lab::sh("ip route add default via 198.18.2.2 table 52 && ip route add throw 198.18.1.0/24 table 52");
+  }
   int connects_to_origin() {
     Client client("", client_.fd(), connects({.to = ep("198.18.2.2:18080")}));
     return client.report().error;
@@ -49,7 +53,7 @@ TEST_F(TcUndone, TheRuleThatRefusesQuicIsAddedAgainToo) {
 TEST_F(TcUndone, OpenTargetsPassWhileARuleComesBeforeOurs) {
   const auto origin = origin_listener("198.18.2.2:18080");
   attach(kOpen);
-  lab::sh("ip route add default via 198.18.2.2 table 52");
+  fill_table_52();
   rule_before_ours("add");
   ASSERT_TRUE(eventually([&] { return !problem().empty(); }));
   EXPECT_THAT(problem(), testing::HasSubstr("a number above"));
@@ -67,7 +71,7 @@ TEST_F(TcUndone, OpenTargetsPassWhileARuleComesBeforeOurs) {
 
 TEST_F(TcUndone, ClosedTargetsAreRefusedWhileARuleComesBeforeOurs) {
   const auto origin = origin_listener("198.18.2.2:18080");
-  lab::sh("ip route add default via 198.18.2.2 table 52");
+  fill_table_52();
   rule_before_ours("add");
   attach(kClosed);
   EXPECT_THAT(problem(), testing::HasSubstr("a number above"));
@@ -80,7 +84,7 @@ TEST_F(TcUndone, ClosedTargetsAreRefusedWhileARuleComesBeforeOurs) {
 }
 
 TEST_F(TcUndone, RulesOfVpnsAndContainerNetworksComeAfterOurs) {
-  lab::sh("ip route add default via 198.18.2.2 table 52");
+  fill_table_52();
   for (const char* priority : {"512", "5270"}) lab::sh(std::string("ip rule add lookup 52 priority ") + priority);
   attach(kClosed);
   EXPECT_EQ(problem(), "");

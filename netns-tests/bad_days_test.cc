@@ -282,6 +282,26 @@ TEST(FullDisk, TrafficGoesOnLossesAreToldAndRecordingResumesWithSpace) {
   })) << daemon.log();
 }
 
+TEST(FullDisk, AStartWithTargetsIsReadOnlyAndGoesOn) {
+  Topology lab;
+  const SmallDisk disk(lab.directory() / "daemon/state");
+  const std::string named =
+      "name = \"later\"\ncgroup = \"" + (cgroup2_mount() / "tapdeck-test-later").string() + "\"\n";
+  DaemonProcess daemon(lab, {.sections = {{"[targets]", named}}});
+  const auto fill = [&](const std::string& filler) {
+    const std::string path = (daemon.state() / filler).string();
+    ASSERT_NE(run_to_end({"sh", "-c", "head -c 100M /dev/zero > " + path}).status, 0) << "it must be full";
+  };
+  // The first start gives the store's reserve up, the second has nothing left.
+  for (const char* filler : {"filler", "filler-2"}) {
+    EXPECT_EQ(daemon.stop(), 0);
+    fill(filler);
+    daemon.start();
+    EXPECT_THAT(daemon.must_cli({"targets"}), HasSubstr("later"));
+  }
+  EXPECT_THAT(daemon.log(), HasSubstr("store.read_only"));
+}
+
 TEST(GoneState, RecordingsAreLostAndSaidToBeUntilItIsBack) {
   Captured captured;
   ScriptedOrigin origin(captured.lab().origin(), 80, std::nullopt, [](Peer& peer) {

@@ -96,9 +96,20 @@ TEST_F(Run, FailOnMissMakesTheStatus3OrTheGivenOne) {
   ASSERT_EQ(run({}, {"curl", "-sS", "https://origin.test/a.txt"}).status, 0);
   const std::vector<std::string> other = {"curl", "-sS", "https://origin.test/b.txt"};
   EXPECT_EQ(run({"--mode", "replay"}, other).status, 0) << "curl itself is content with a 502";
-  EXPECT_EQ(run({"--mode", "replay", "--fail-on-miss"}, other).status, 3);
+  const auto missed = run({"--mode", "replay", "--fail-on-miss", "--summary", "-"}, other);
+  EXPECT_EQ(missed.status, 3);
+  EXPECT_THAT(missed.err, ::testing::ContainsRegex(
+                              "tapdeck: missed: GET https://origin.test/b.txt .nearest [0-9]+: differs in path.\n"));
+  EXPECT_THAT(missed.out, HasSubstr("\"misses\":[{\"method\":\"GET\",\"url\":\"https://origin.test/b.txt\""));
   EXPECT_EQ(run({"--mode", "replay", "--fail-on-miss=9"}, other).status, 9);
   EXPECT_EQ(run({"--mode", "replay", "--fail-on-miss"}, {"curl", "-sS", "https://origin.test/a.txt"}).status, 0);
+}
+
+TEST_F(Run, SaysThatWhatItRecordedAreFailuresOfTheOrigin) {
+  const auto dead = run({"--summary", "-"}, {"curl", "-sS", std::string("http://") + kOriginV4 + "/"});
+  EXPECT_THAT(dead.err, HasSubstr("1 recorded"));
+  EXPECT_THAT(dead.err, HasSubstr("tapdeck: also: 1 of the recorded failed at the origin\n"));
+  EXPECT_THAT(dead.out, HasSubstr("\"recorded\":1,\"failed_recorded\":1"));
 }
 
 // The kernel's programs compare the lease with the clock of the initial time namespace.

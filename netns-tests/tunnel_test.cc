@@ -2,8 +2,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <vector>
+
 #include "netns-tests/captured.h"
 #include "netns-tests/eventually.h"
+#include "netns-tests/proxied.h"
 #include "netns-tests/scripted_origin.h"
 
 namespace tapdeck::lab {
@@ -50,6 +54,42 @@ TEST(Tunnel, ReplayKnowsWhereTheOriginSpokeFirst) {
   EXPECT_EQ(output.status, 56) << "reset: " << output.err;
   EXPECT_EQ(origin.connections(), 1U) << "replay dialled";
   EXPECT_EQ(captured.daemon().metric("tapdeck_misses_total", {"reason=\"opaque\""}), 1.0);
+}
+
+// Speaks first, then says everything twice.
+void greet_and_echo(Peer& peer) {
+  peer.stream().send("220 ready\r\n");
+  for (std::string line; !(line = peer.stream().read_until("\n")).empty();) peer.stream().send(line + line);
+}
+
+TEST(Tunnel, EndsWhicheverWayItsTargetComesToBeReplayed) {
+  Captured captured(CaptureBy::Interface);
+  ScriptedOrigin origin(captured.lab().origin(), 25, std::nullopt, greet_and_echo);
+  const std::vector<std::function<void()>> ways = {
+      [&] { captured.replay(); },
+      [&] { captured.daemon().attach_interface(kClientSide, {"--mode", "replay"}); },
+  };
+  double misses = 0;
+  for (const auto& turn_to_replay : ways) {
+    captured.daemon().must_cli({"mode", "set", "record", "--target", captured.target()});
+    Stream client = captured.connect(kOriginV4, 25);
+    EXPECT_EQ(client.read_until("\n"), "220 ready\r\n");
+    client.send("x\n");
+    EXPECT_EQ(client.read_exactly(4), "x\nx\n");
+    turn_to_replay();
+    EXPECT_EQ(client.read_to_end(), "");
+    EXPECT_EQ(captured.daemon().metric("tapdeck_misses_total", {"reason=\"opaque\""}), ++misses);
+  }
+}
+
+TEST(Tunnel, OfAProxyClientEndsWithReplayToo) {
+  Proxied proxied;
+  ScriptedOrigin origin(proxied.lab().origin(), 25, std::nullopt, greet_and_echo);
+  Stream client = proxied.tunnel(std::string(kOriginV4) + ":25");
+  EXPECT_EQ(client.read_until("\n"), "220 ready\r\n");
+  proxied.set_mode("replay");
+  EXPECT_EQ(client.read_to_end(), "");
+  EXPECT_EQ(proxied.daemon().metric("tapdeck_misses_total", {"reason=\"opaque\""}), 1.0);
 }
 
 TEST(Tunnel, TlsClientThatInsistsOnAnotherProtocolIsTunnelled) {

@@ -17,7 +17,7 @@ PendingWrite ImportFill::step(PendingWrite::Step step) const {
   PendingWrite write;
   write.step = step;
   write.session_number = session_number_;
-  write.id = id_;
+  write.id = next_.id;
   return write;
 }
 
@@ -29,19 +29,18 @@ Result<void> ImportFill::add(PendingWrite::Blob&& blob) {
 
 Result<void> ImportFill::add(PendingWrite&& recording) {
   recording.session_number = session_number_;
-  recording.id = id_ != 0 ? id_ : store_.allocate_id();
-  recording.was_begun = id_ != 0;
+  recording.was_begun = next_.id != 0;
+  recording.id = recording.was_begun ? next_.id : store_.allocate_id();
   recording.blobs = std::exchange(blobs_, {});
-  id_ = 0;
-  ahead_.clear();
+  if (recording.was_begun) ended_ = std::exchange(next_, {});
   batch_bytes_ += recording.encoded.size() + kStepBytes;
   batch_.push_back(std::move(recording));
   return batch_bytes_ < kBatchBytes ? Result<void>{} : flush();
 }
 
 Result<void> ImportFill::flush() {
-  if (!blobs_.empty() && id_ == 0) {
-    id_ = store_.allocate_id();
+  if (!blobs_.empty() && next_.id == 0) {
+    next_.id = store_.allocate_id();
     parts_ = 0;
     PendingWrite begin = step(PendingWrite::Step::Begin);
     encode_record(Recording{}, begin.encoded);
@@ -50,7 +49,7 @@ Result<void> ImportFill::flush() {
   for (auto& blob : blobs_) {
     PendingWrite segment = step(PendingWrite::Step::Segment);
     segment.part = parts_++;
-    ahead_.push_back(blob.segment.digest);
+    next_.ahead.push_back(blob.segment.digest);
     segment.blobs.push_back(std::move(blob));
     batch_.push_back(std::move(segment));
   }
@@ -59,17 +58,21 @@ Result<void> ImportFill::flush() {
   if (batch_.empty()) return {};
   auto written = store_.write(batch_, Durability::Wal);
   batch_.clear();
+  if (written) ended_ = {};
   return written;
 }
 
 void ImportFill::give_up() {
-  if (id_ == 0) return;
   std::vector<PendingWrite> writes;
-  PendingWrite& abandon = writes.emplace_back(step(PendingWrite::Step::Abandon));
-  abandon.was_begun = true;
-  abandon.references = std::exchange(ahead_, {});
-  id_ = 0;
-  ignore(store_.write(writes, Durability::Wal), "the next open takes it back");
+  for (Begun* begun : {&ended_, &next_}) {
+    if (begun->id == 0) continue;
+    PendingWrite& abandon = writes.emplace_back(step(PendingWrite::Step::Abandon));
+    abandon.id = begun->id;
+    abandon.was_begun = true;
+    abandon.references = std::move(begun->ahead);
+    *begun = {};
+  }
+  if (!writes.empty()) ignore(store_.write(writes, Durability::Wal), "the next open takes it back");
 }
 
 }  // namespace tapdeck::store

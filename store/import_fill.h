@@ -23,21 +23,26 @@ class ImportFill {
   Result<void> add(PendingWrite&& recording);
   // Writes what is not written yet.
   Result<void> flush();
-  // Takes back what was written ahead of a recording that does not come.
+  // Takes back what was written ahead of a recording that does not come, or whose end could not be written.
   void give_up();
 
  private:
+  // A recording of which some is written, or in the batch.
+  struct Begun {
+    uint64_t id = 0;            // 0: none
+    std::vector<Digest> ahead;  // its segments
+  };
   [[nodiscard]] PendingWrite step(PendingWrite::Step step) const;
 
   ExchangeStore& store_;
   const uint32_t session_number_;
   std::vector<PendingWrite> batch_;
   size_t batch_bytes_ = 0;  // of the batch and of the blobs
+  Begun ended_;             // its end is in the batch
   // Of the recording that comes next.
   std::vector<PendingWrite::Blob> blobs_;  // not written yet
-  uint64_t id_ = 0;                        // 0: nothing of it is written
+  Begun next_;
   uint32_t parts_ = 0;
-  std::vector<Digest> ahead_;  // written
 };
 
 }  // namespace tapdeck::store

@@ -1,6 +1,8 @@
 // Imports of files that no export wrote: bodies longer than a batch, bodies of nobody, names that are none.
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include <filesystem>
 
@@ -57,6 +59,17 @@ class ImportTest : public ::testing::Test {
     put(Frame::End, end);
     EXPECT_TRUE(writer_->finish());
     return store.import_session(file_, {});
+  }
+  static uint32_t hidden_session(ExchangeStore& store) {
+    auto& inside = const_cast<ExchangeStore::Impl&>(ExchangeStore::Impl::of(store));
+    const std::lock_guard guard(inside.write_mutex);
+    return inside.create_locked("hidden", Visibility::Hidden, Secret{9}).value();
+  }
+  static Segment add_long(ImportFill& fill, uint64_t salt) {
+    const std::string body = body_of(salt, kLongSegment);
+    const Segment segment{content_digest(body), body.size()};
+    EXPECT_TRUE(fill.add({.segment = segment, .bytes = std::make_shared<const std::string>(body)}));
+    return segment;
   }
   static size_t rows_of(ExchangeStore& store, Family family) {
     const auto& inside = ExchangeStore::Impl::of(store);
@@ -117,20 +130,10 @@ TEST_F(ImportTest, BodiesThatTheNextRecordingDoesNotUseAreRefused) {
 
 // What a file that changed between the two readings, or a full disk, leaves of an import.
 TEST_F(ImportTest, WhatWasWrittenAheadOfARecordingThatDoesNotComeIsTakenBack) {
-  std::vector<std::string> bodies;
-  for (uint64_t i = 0; i < 4; ++i) bodies.push_back(body_of(i, kLongSegment));
-  const auto fill = [&](ExchangeStore& store) {
-    auto& inside = const_cast<ExchangeStore::Impl&>(ExchangeStore::Impl::of(store));
-    const std::lock_guard guard(inside.write_mutex);
-    return inside.create_locked("hidden", Visibility::Hidden, Secret{9}).value();
-  };
   auto store = open_store(path_);
   for (const bool crash : {false, true}) {
-    ImportFill ahead(*store, fill(*store));
-    for (const std::string& body : bodies) {
-      ASSERT_TRUE(ahead.add(
-          {.segment = {content_digest(body), body.size()}, .bytes = std::make_shared<const std::string>(body)}));
-    }
+    ImportFill ahead(*store, hidden_session(*store));
+    for (uint64_t i = 0; i < 4; ++i) add_long(ahead, i);
     EXPECT_EQ(rows_of(*store, Family::Blobs), 3U) << "those of the first batch";
     if (crash) {
       store.reset();
@@ -142,6 +145,29 @@ TEST_F(ImportTest, WhatWasWrittenAheadOfARecordingThatDoesNotComeIsTakenBack) {
     EXPECT_EQ(rows_of(*store, Family::BlobRefs), 0U) << crash;
     EXPECT_EQ(rows_of(*store, Family::Partial), 0U) << crash;
   }
+}
+
+TEST_F(ImportTest, WhatWasWrittenAheadOfARecordingWhoseEndWasRefusedIsTakenBack) {
+  auto store = open_store(path_);
+  ImportFill fill(*store, hidden_session(*store));
+  Recording recording;
+  for (uint64_t i = 0; i < 3; ++i) recording.response_body.segments.push_back(add_long(fill, i));
+  ASSERT_EQ(rows_of(*store, Family::Blobs), 3U);
+  PendingWrite end = finish_of(recording, 0, 0);
+  encode_record(recording, end.encoded);
+  ASSERT_TRUE(fill.add(std::move(end)));
+  add_long(fill, 3);  // of the next one, begun by the same write
+  ::signal(SIGXFSZ, SIG_IGN);
+  rlimit old{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old), 0);
+  const rlimit nothing{1, old.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &nothing), 0);
+  EXPECT_FALSE(fill.flush());
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
+  fill.give_up();
+  EXPECT_EQ(rows_of(*store, Family::Blobs), 0U);
+  EXPECT_EQ(rows_of(*store, Family::BlobRefs), 0U);
+  EXPECT_EQ(rows_of(*store, Family::Partial), 0U);
 }
 
 TEST_F(ImportTest, ANameThatNoSessionCanHaveIsNotRepeated) {

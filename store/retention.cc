@@ -69,6 +69,10 @@ Result<void> ExchangeStore::Impl::commit_removal(Removal& removal) {
   value.clear();
   ByteWriter(value).u64(left);
   removal.batch.Put(cf(Family::Meta), "blob_bytes", value).PermitUncheckedError();
+  // The rows that are left no longer say which ids were given.
+  value.clear();
+  ByteWriter(value).u64(self.next_id_.load(std::memory_order_relaxed) - 1);
+  removal.batch.Put(cf(Family::Meta), "last_id", value).PermitUncheckedError();
   TRY_VOID(commit(removal.batch, Durability::Wal, Purpose::Remove));
   removed_bytes += removal.freed + removal.batch.GetDataSize();
   // Digests that went must be written again when they come back.

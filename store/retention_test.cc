@@ -232,5 +232,31 @@ TEST(Retention, ADiskThatRefusesWhileASessionIsDeletedIsNotTheEnd) {
   EXPECT_EQ(open_store(dir.path())->stored_recordings(), 1U);
 }
 
+TEST(Retention, TheIdOfWhatWasRemovedIsNotGivenAgain) {
+  using Remove = void (*)(ExchangeStore&, uint64_t);
+  const std::vector<Remove> ways = {
+      [](ExchangeStore& store, uint64_t id) { ASSERT_TRUE(store.delete_recording(id)); },
+      [](ExchangeStore& store, uint64_t) { ASSERT_TRUE(store.delete_session("s")); },
+      [](ExchangeStore& store, uint64_t) { ASSERT_TRUE(store.prune(1'000'000'000 * kSecond)); }};
+  for (const Remove& remove : ways) {
+    const TestDirectory dir;
+    StoreOptions options;
+    options.path = dir.path();
+    options.max_age = std::chrono::hours(1);
+    uint64_t last = 0;
+    {
+      auto store = open_store(options);
+      Recorder recorder(*store, "s");
+      ignore(recorder.record("/first", "1"), "the next one counts");
+      last = recorder.record("/second", "2");
+      remove(*store, last);
+    }
+    for (int i = 0; i < 2; ++i) {
+      auto store = open_store(options);
+      EXPECT_EQ(store->allocate_id(), last + 1);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tapdeck::store

@@ -37,8 +37,9 @@ inline constexpr uint64_t kSchemaVersion = 1;
 // Column families. Keys are big endian, so that they sort by number.
 enum class Family : size_t {
   Default,     // unused, RocksDB wants it
-  Meta,        // "schema", "fingerprint", "blob_bytes", "active/<target>", "merge/<directory>/<session>",
-               // "holder/<name>" -> its take; in pending/: "append/<session>" when it extends the last take
+  Meta,        // "schema", "fingerprint", "blob_bytes", "last_id" given when something was last removed (no id is
+               // given twice), "active/<target>", "merge/<directory>/<session>", "holder/<name>" -> its take; in
+               // pending/: "append/<session>" when it extends the last take
   Sessions,    // session(4) -> SessionRow
   Recordings,  // session(4) id(8) -> encoded record
   Match,       // session(4) key(32) ~take(8) id(8) -> finished(1): a prefix seek meets the newest take first

@@ -83,6 +83,8 @@ Result<void> ExchangeStore::Impl::load_tables() {
     active[meta->key().ToString().substr(7)] = meta->value().ToString();
   TRY(bytes, read(Family::Meta, "blob_bytes"));
   if (bytes) blob_bytes = ByteReader(*bytes).u64();
+  TRY(given, read(Family::Meta, "last_id"));
+  if (given) last_id = std::max(last_id, ByteReader(*given).u64());
   self.next_id_.store(last_id + 1, std::memory_order_relaxed);
   return {};
 }

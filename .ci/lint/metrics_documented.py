@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Every tapdeck_* metric named in the sources is documented in docs/METRICS.md, and the other way round."""
+"""Every tapdeck_* metric named in the sources is documented in docs/METRICS.md, and the other way round; and every
+counter, gauge and histogram is counted somewhere."""
 import re
 
 from common import ROOT, finish, read, sources
@@ -11,7 +12,23 @@ SUFFIX = ("_total", "_seconds", "_bytes", "_info", "_connections", "_entries", "
           "_blobs", "_success", "_ratio", "_targets")
 
 
+ENUM = re.compile(r"enum class (Counter|Gauge|Histogram) [^{]*\{(.*?)\n\};", re.S)
+
+
+def never_counted():
+    """Enumerators that no source but the table of their names mentions."""
+    header = ROOT / "daemon/base/metrics.h"
+    text = "\n".join(read(path) for path in sources(".cc", ".h", folders=("daemon", "store"))
+                     if path.stem != "metrics_table" and not path.stem.endswith("_test"))
+    text += " Gauge::ActiveTc"  # metrics.h computes the gauges of active connections from the capture path
+    for kind, body in ENUM.findall(read(header)):
+        for name in re.findall(r"^\s*(\w+)", re.sub(r"//.*", "", body).replace(",", ",\n"), re.M):
+            if name[0] != "k" and not re.search(rf"\b(Counter|Gauge|Histogram)::{name}\b", text):
+                yield f"daemon/base/metrics.h: {kind}::{name} is never counted"
+
+
 def problems():
+    yield from never_counted()
     document = ROOT / "docs/METRICS.md"
     used = set()
     for path in sources(".cc", ".h", folders=("daemon", "store")):

@@ -141,8 +141,11 @@ Router::Router(RouterOptions options, Control& control, MetricsRegistry& metrics
 Lane Router::lane_of(const Request& request) const {
   const std::vector<std::string> path = api_path(request);
   if (path.empty() || refuse(request, path)) return Lane::Now;
-  const bool moves = path[0] == "sessions" && (path.back() == "export" || path.back() == "import");
-  return moves || path[0] == "recordings" ? Lane::Recordings : Lane::Changes;
+  if (path[0] == "recordings") return Lane::Recordings;
+  // A session may have the name of either.
+  const bool is_import = path.size() == 2 && path[1] == "import" && request.method == "POST";
+  const bool is_export = path.size() == 3 && path[2] == "export";
+  return path[0] == "sessions" && (is_import || is_export) ? Lane::Recordings : Lane::Changes;
 }
 
 Response Router::respond(const Request& request) {

@@ -120,6 +120,12 @@ TEST_F(RouterTest, WhatMayTakeLongIsInALaneOfItsOwn) {
       {"GET", "/api/v1/recordings/7/body", Lane::Recordings},
       {"POST", "/api/v1/sessions/import", Lane::Recordings},
       {"POST", "/api/v1/sessions/n/export", Lane::Recordings},
+      {"POST", "/api/v1/sessions/import/export", Lane::Recordings},
+      {"GET", "/api/v1/sessions/export", Lane::Changes},
+      {"DELETE", "/api/v1/sessions/export", Lane::Changes},
+      {"GET", "/api/v1/sessions/import", Lane::Changes},
+      {"DELETE", "/api/v1/sessions/import", Lane::Changes},
+      {"POST", "/api/v1/sessions/export/activate", Lane::Changes},
   };
   for (const auto& c : cases) {
     Request request = make(c.method, c.target);

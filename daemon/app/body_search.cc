@@ -13,14 +13,16 @@ bool holds(const store::ExchangeStore& store, const store::BodyRef& body, const 
   const auto codings = coding::codings_of(headers);
   TextFinder plain(text);
   TextFinder decoded(text);
-  coding::Decoder decoder(codings ? std::span<const coding::Coding>(*codings) : std::span<const coding::Coding>(), {});
+  coding::Decoder decoder(codings ? std::span<const coding::Coding>(*codings) : std::span<const coding::Coding>(),
+                          {.max_output = kSearchedOfABody});
   bool decodes = codings && !codings->empty();
+  uint64_t taken = 0;
   auto read = store.read_body(body, [&](std::string_view bytes) {
     if (decodes) decodes = decoder.feed(bytes, [&](std::string_view piece) { decoded.feed(piece); }).has_value();
-    looked_at += bytes.size();
-    return !plain.feed(bytes) && !decoded.found();
+    taken += bytes.size();
+    return !plain.feed(bytes) && !decoded.found() && taken < kSearchedOfABody;
   });
-  looked_at += decoder.output_bytes();
+  looked_at += taken + decoder.output_bytes();
   return read && (plain.found() || decoded.found());
 }
 
@@ -36,6 +38,16 @@ bool TextFinder::feed(std::string_view piece) {
   found_ = tail_.find(text_) != std::string::npos;
   if (tail_.size() >= text_.size()) tail_.erase(0, tail_.size() - (text_.size() - 1));
   return found_;
+}
+
+uint64_t most_looked_at(const store::Recording& recording) {
+  uint64_t most = 0;
+  for (const store::BodyRef* body : {&recording.request_body, &recording.response_body}) {
+    const uint64_t taken = std::min(body->size, kSearchedOfABody);
+    most +=
+        taken + std::min(std::max(taken * coding::Bounds{}.max_ratio, coding::Bounds{}.free_output), kSearchedOfABody);
+  }
+  return most;
 }
 
 bool body_holds(const store::ExchangeStore& store, const store::Recording& recording, std::string_view text,

@@ -24,8 +24,13 @@ TEST(TextFinder, FindsATextAcrossPiecesInAnyCase) {
   EXPECT_FALSE(absent.found());
 }
 
-// A stored recording whose response body is `body`, in `coding`.
-bool found_in(const std::string& coding, const std::string& body, const std::string& text) {
+struct Search {
+  bool found;
+  uint64_t looked_at;
+};
+
+// In a stored recording whose response body is `body`, in `coding`.
+Search search(const std::string& coding, const std::string& body, const std::string& text) {
   TestDirectory directory;
   auto store = store::open_store(directory.path());
   store::Recorder recorder(*store, "default");
@@ -42,20 +47,47 @@ bool found_in(const std::string& coding, const std::string& body, const std::str
   uint64_t looked_at = 0;
   const bool found = body_holds(*store, *store->get(builder.id()), text, looked_at);
   EXPECT_GE(looked_at, std::min(body.size(), text.size()));
-  return found;
+  return {found, looked_at};
+}
+
+bool found_in(const std::string& coding, const std::string& body, const std::string& text) {
+  return search(coding, body, text).found;
+}
+
+std::string gzipped(const std::string& text) {
+  coding::Encoder encoder(coding::Coding::Gzip);
+  std::string coded;
+  EXPECT_TRUE(encoder.feed(text, coded));
+  EXPECT_TRUE(encoder.finish(coded));
+  return coded;
 }
 
 TEST(BodySearch, LooksThroughContentCodings) {
   const std::string text = std::string(3000, 'x') + "the Needle" + std::string(3000, 'y');
-  coding::Encoder encoder(coding::Coding::Gzip);
-  std::string coded;
-  ASSERT_TRUE(encoder.feed(text, coded));
-  ASSERT_TRUE(encoder.finish(coded));
+  const std::string coded = gzipped(text);
   EXPECT_TRUE(found_in("", text, "needle"));
   EXPECT_TRUE(found_in("gzip", coded, "needle"));
   EXPECT_FALSE(found_in("gzip", coded, "haystack"));
   EXPECT_TRUE(found_in("gzip", "not gzip but a needle", "needle")) << "what does not decode is searched as it is";
   EXPECT_FALSE(found_in("", coded, "needle")) << "nobody said it was gzip";
+}
+
+TEST(BodySearch, LooksAtTheBeginningOfABodyWithoutEnd) {
+  std::string text = "the first";
+  // Numbers, so that it does not pass for a bomb.
+  for (uint64_t i = 1; text.size() < kSearchedOfABody + (2 << 20); ++i)
+    text += std::to_string(i * 0x9E3779B97F4A7C15) + std::string(400, 'x');
+  text += "the last";
+  const std::string coded = gzipped(text);
+  ASSERT_LT(coded.size(), 8U << 20);
+  EXPECT_TRUE(found_in("", text, "the first"));
+  EXPECT_TRUE(found_in("gzip", coded, "the first"));
+  const Search plain = search("", text, "the last");
+  EXPECT_FALSE(plain.found);
+  EXPECT_LE(plain.looked_at, kSearchedOfABody + store::kSegmentBytes);
+  const Search decoded = search("gzip", coded, "the last");
+  EXPECT_FALSE(decoded.found);
+  EXPECT_LE(decoded.looked_at, coded.size() + kSearchedOfABody + (64 << 10)) << "what it read, and what that became";
 }
 
 }  // namespace

@@ -33,12 +33,18 @@ void CaptureBridge::remove_listener(uint64_t listener_id) {
   own_->remove_captured(listener_id);
 }
 
+void CaptureBridge::set_on_change(std::function<void(uint32_t target)> on_change) {
+  const std::scoped_lock lock(mutex_);
+  on_change_ = std::move(on_change);
+}
+
 void CaptureBridge::on_cgroup_gone(uint32_t target) {
+  const std::scoped_lock lock(mutex_);
   if (on_change_) on_change_(target);
 }
 
 void CaptureBridge::on_cgroup_back(uint32_t target) {
-  if (on_change_) on_change_(target);
+  on_cgroup_gone(target);
 }
 
 void CaptureBridge::on_refused(const kernel::Refusal& refusal) {

@@ -25,8 +25,9 @@ class CaptureBridge final : public kernel::ListenerSink, public server::FlowSour
   // Before the first attach; the workers and `own` outlive the capture. `own` learns of listeners in this process's own
   // network namespace.
   void connect(kernel::Capture& capture, std::vector<server::Worker*> workers, upstream::OwnAddresses& own);
-  // `on_change` is called when a target's cgroup goes or comes back; set it before attaching.
-  void set_on_change(std::function<void(uint32_t target)> on_change) { on_change_ = std::move(on_change); }
+  // `on_change` is called when a target's cgroup goes or comes back, by the control thread, and must not block; set it
+  // before attaching. Once it is replaced, the one before is not called any more.
+  void set_on_change(std::function<void(uint32_t target)> on_change);
   [[nodiscard]] std::vector<kernel::Refusal> refusals();
 
   void add_listener(kernel::CapturedListener listener) override;
@@ -46,8 +47,8 @@ class CaptureBridge final : public kernel::ListenerSink, public server::FlowSour
   upstream::OwnAddresses* own_ = nullptr;
   uint64_t home_cookie_ = 0;  // of that namespace; 0: not known
   std::vector<server::Worker*> workers_;
+  std::mutex mutex_;  // the two below
   std::function<void(uint32_t)> on_change_;
-  std::mutex mutex_;
   std::vector<kernel::Refusal> refusals_;
 };
 

@@ -96,6 +96,14 @@ std::vector<int> take_pending(const SignalRelay& relay) {
   return taken;
 }
 
+// The terminal signals (SI_KERNEL) its foreground process group, so that the command got it as well while it is in
+// ours; timeout(1) and shells with job control have one of their own. A hang-up goes to the leader of the session
+// alone.
+bool has_it_already(const siginfo_t& signal, pid_t command) {
+  if (signal.si_code != SI_KERNEL || ::getpgid(command) != ::getpgrp()) return false;
+  return signal.si_signo != SIGHUP || ::getsid(0) != ::getpid();
+}
+
 Error failure(const Message& message, const std::string& name) {
   switch (message.step) {
     case Step::Cgroup:
@@ -214,8 +222,7 @@ ExitStatus Child::wait(const SignalRelay& relay) {
     siginfo_t info{};
     const int number = ::sigwaitinfo(&relay.blocked(), &info);
     if (number <= 0 || number == SIGCHLD) continue;
-    // SI_KERNEL: the terminal's, which the command got as well, being in our process group.
-    if (info.si_code != SI_KERNEL) ::kill(pid_, number);
+    if (!has_it_already(info, pid_)) ::kill(pid_, number);
   }
 }
 

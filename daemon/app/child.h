@@ -2,7 +2,7 @@
 //
 // Not capture and not trust: start() leaves the process waiting at a gate inside its cgroup (and, when asked, a mount
 // namespace of its own), so that the caller can attach programs and bind trust before the first instruction of the
-// command. It stays in our process group and session: the terminal's signals reach it directly, job control works as
+// command. It begins in our process group and session: the terminal's signals reach it directly, job control works as
 // for `env CMD`. Owner: run_command. Thread: the main thread; SignalRelay must be made before any other thread.
 #pragma once
 
@@ -76,8 +76,9 @@ class Child {
   [[nodiscard]] pid_t pid() const { return pid_; }
   // Lets it exec. NotFound (exit 127) or Permission (exit 126) when it could not: the process is reaped then.
   Result<void> release();
-  // Until it ends. Passes on signals sent to us by processes; those of the terminal it has got itself. (A signal sent
-  // to our whole process group reaches it twice: nothing tells that from one sent to us.)
+  // Until it ends. Passes on signals sent to us by processes, and those of the terminal that went to us alone: when it
+  // has made a process group of its own, and the hang-up when we lead the session. (A signal that a process sends to
+  // our whole process group reaches it twice: nothing tells that from one sent to us.)
   [[nodiscard]] ExitStatus wait(const SignalRelay& relay);
 
  private:

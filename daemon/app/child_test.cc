@@ -8,8 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <filesystem>
 #include <functional>
+#include <utility>
 
 namespace tapdeck::app {
 namespace {
@@ -123,6 +125,38 @@ TEST(Child, IsEndedByACtrlCThatCameBeforeIt) {
   ::waitpid(pid, &status, 0);
   ::close(terminal);
   EXPECT_EQ(status, 0);
+}
+
+// Runs `script` on a terminal of its own, waits until it has said "up", and does `act` to the terminal. The command
+// ends by `expected`, or by a time-out of its own.
+void expect_ended_by(int expected, const std::string& script, const std::function<void(int& terminal)>& act) {
+  int terminal = -1;
+  const pid_t pid = ::forkpty(&terminal, nullptr, nullptr, nullptr);
+  if (pid == 0) {
+    const SignalRelay relay;
+    auto child = Child::start(shell(script), relay);
+    if (!child || !(*child)->release()) ::_exit(3);
+    const ExitStatus status = (*child)->wait(relay);
+    ::_exit(status.kind == ExitStatus::Kind::Signalled && status.value == expected ? 0 : 4);
+  }
+  char said[2];
+  ASSERT_EQ(::read(terminal, said, sizeof said), 2);
+  act(terminal);
+  int status = -1;
+  ::waitpid(pid, &status, 0);
+  if (terminal >= 0) ::close(terminal);
+  EXPECT_EQ(status, 0) << strsignal(expected);
+}
+
+TEST(Child, InAProcessGroupOfItsOwnIsGivenTheSignalsOfTheTerminal) {
+  for (const auto& [number, key] : {std::pair{SIGINT, "\x03"}, std::pair{SIGQUIT, "\x1c"}}) {
+    expect_ended_by(number, "exec timeout 10 sh -c 'echo up; exec sleep 10'",
+                    [key](const int& terminal) { EXPECT_EQ(::write(terminal, key, 1), 1); });
+  }
+}
+
+TEST(Child, IsHungUpWithTheTerminalOfASessionThatWeLead) {
+  expect_ended_by(SIGHUP, "echo up; exec sleep 10", [](int& terminal) { ::close(std::exchange(terminal, -1)); });
 }
 
 TEST(Child, FindsMaskAndIgnoredSignalsAsWeFoundThem) {

@@ -123,13 +123,16 @@ class Builder {
     sub->add_option("--session", a_.run.session, "session to record to or replay from (default: default)");
     sub->add_option("--mode", a_.mode, "record, replay, hybrid or passthrough (default: record)")->check(modes_check);
     sub->add_flag("--sealed", a_.run.sealed, "nothing may leave the command uncaptured");
-    sub->add_flag("--append", a_.run.append, "extend the session's last take instead of opening a new one");
+    sub->add_flag("--append", a_.run.append,
+                  "extend the session's last take, whose older answers replay first, instead of opening a new one");
     sub->add_flag("--fail-on-miss{3}", a_.fail_on_miss,
-                  "exit with this status (3) when something was missed, refused or lost");
+                  "exit with this status (3) when something was missed, refused or lost")
+        ->check(exit_status_check);
     sub->add_option("--replay-refused", a_.run.replay_refused,
                     "what replay makes of a connect that was refused: answer (with the recorded 502) or refuse")
         ->check(CLI::IsMember({"answer", "refuse"}));
-    sub->add_option("--summary", a_.run.summary_file, "write the summary as JSON to this file")->check(not_empty);
+    sub->add_option("--summary", a_.run.summary_file, "write the summary as JSON to this file, - for standard output")
+        ->check(not_empty);
     sub->add_option("--upstream-ca", a_.run.upstream_ca, "PEM file that upstream certificates may also chain to");
     sub->add_option("--capture", a_.run.capture,
                     "how to capture: auto or cgroup (a rootless namespace is not built yet)")
@@ -187,8 +190,10 @@ class Builder {
         ->add_option("--target", a_.session.target, "only for this target");
     named("delete", "delete a session and its recordings", session_delete)
         ->add_flag("--yes", a_.session.yes, "do not ask");
-    named("export", "write a session to one file", session_export)
-        ->add_option("-o,--output", a_.session.file, "file to write, - for standard output (default NAME.tapdeck)");
+    CLI::App* exporting = named("export", "write a session to one file", session_export);
+    exporting->add_option("-o,--output", a_.session.file,
+                          "file to write, - for standard output (default NAME.tapdeck)");
+    exporting->add_flag("--force", a_.session.force, "replace the file when there is one");
     CLI::App* import = listing(parent, "import", "read a session from a file that export wrote",
                                "  tapdeck session import shop.tapdeck --name shop2",
                                [this] { return session_import(a_.common, a_.session, streams_); });
@@ -349,6 +354,7 @@ int run_cli(std::vector<std::string> arguments, const Programs& programs, Stream
     streams.err << "tapdeck: " << *misplaced << '\n';
     return std::ranges::find(arguments, "run") != arguments.end() ? kExitOurFailure : kExitUsage;
   }
+  const std::optional<std::string> apart = status_apart(arguments);
   // Known before the rest is understood. `run` prints for people.
   const bool wants_json = !is_run && std::ranges::find(arguments, "--json") != arguments.end();
   const auto refuse = [&](const std::string& text) {
@@ -377,6 +383,9 @@ int run_cli(std::vector<std::string> arguments, const Programs& programs, Stream
   }
   if (is_run) {
     const auto extras = app.get_subcommands().front()->remaining();
+    if (apart && !extras.empty() && extras.front() == *apart) {
+      return refuse("the status of --fail-on-miss is written behind an equals sign: --fail-on-miss=" + *apart);
+    }
     if (!extras.empty() && (extras.front().starts_with('-') || !a.run.argv.empty())) {
       return refuse(explain_unknown(deepest(&app), extras.front()) + "; write -- before the command");
     }

@@ -57,6 +57,8 @@ TEST_F(CliTest, ErrorsAreJsonWhenAskedFor) {
   EXPECT_EQ(here({"recording", "show", "77", "--json"}), kExitFailure);
   EXPECT_EQ(Json::parse(err_.str())["error"], "not_found");
   EXPECT_THAT(Json::parse(err_.str())["next"], HasSubstr("tapdeck recording list"));
+  EXPECT_EQ(here({"recording", "show", "77"}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("; list what there is: tapdeck session list")) << "and text says so, too";
   EXPECT_EQ(here({"recording", "show", "x1", "--json"}), kExitFailure);
   EXPECT_EQ(Json::parse(err_.str())["error"], "invalid_argument");
 }
@@ -87,7 +89,8 @@ TEST_F(CliTest, ConfigCheckFindsHalfACaPair) {
 
 TEST_F(CliTest, CaIsMadeOnceShownAndExportedWithoutItsKey) {
   EXPECT_EQ(here({"ca", "show"}), kExitFailure);
-  EXPECT_THAT(err_.str(), HasSubstr("tapdeck ca init"));
+  EXPECT_THAT(err_.str(), HasSubstr("make it: tapdeck ca init --config " + config_.string() + " --state-dir " +
+                                    (directory_ / "state").string()));
   ASSERT_EQ(here({"ca", "init", "--json"}), kExitOk) << err_.str();
   const std::string first = Json::parse(out_.str())["sha256"];
   ASSERT_EQ(here({"ca", "init", "--json"}), kExitOk);
@@ -95,6 +98,46 @@ TEST_F(CliTest, CaIsMadeOnceShownAndExportedWithoutItsKey) {
   ASSERT_EQ(here({"ca", "export"}), kExitOk);
   EXPECT_THAT(out_.str(), HasSubstr("BEGIN CERTIFICATE"));
   EXPECT_THAT(out_.str(), ::testing::Not(HasSubstr("PRIVATE")));
+}
+
+TEST_F(CliTest, WhoIsNotRootIsToldWhatTakesRoot) {
+  const std::filesystem::path locked = directory_ / "locked";
+  std::filesystem::create_directory(locked);
+  std::filesystem::permissions(locked, std::filesystem::perms::owner_read);
+  if (::geteuid() == 0) {
+    ASSERT_EQ(::seteuid(65534), 0);
+  }
+  const std::string home = std::getenv("HOME") == nullptr ? "" : std::getenv("HOME");
+  ::setenv("HOME", "/proc/nobody", 1);
+  ::unsetenv("XDG_DATA_HOME");
+  EXPECT_EQ(call({"recording", "list"}), kExitOk);
+  const std::string listed = err_.str();
+  EXPECT_EQ(call({"ca", "install", "--state-dir", (locked / "x").string()}), kExitFailure);
+  const std::string installed = err_.str();
+  ::setenv("HOME", home.c_str(), 1);
+  if (::getuid() == 0) {
+    ASSERT_EQ(::seteuid(0), 0);
+  }
+  EXPECT_THAT(listed, HasSubstr("nothing is recorded in /proc/nobody/.local/share/tapdeck; for what `sudo tapdeck run` "
+                                "or the daemon of this host recorded: sudo tapdeck"));
+  EXPECT_THAT(installed, HasSubstr("it takes root: sudo tapdeck ca install --state-dir " + locked.string()));
+}
+
+TEST_F(CliTest, AnExportReplacesAFileWhenTold) {
+  ASSERT_EQ(here({"session", "create", "shop"}), kExitOk) << err_.str();
+  const std::filesystem::path file = directory_ / "shop.tapdeck";
+  std::ofstream(file) << "what was here before";
+  EXPECT_EQ(here({"session", "export", "shop", "-o", file.string()}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("exists; choose another file, or replace it with --force"));
+  EXPECT_EQ(here({"session", "export", "nope", "--force", "-o", file.string()}), kExitFailure);
+  EXPECT_EQ(std::filesystem::file_size(file), 20U) << "a failure leaves what was there";
+  ASSERT_EQ(here({"session", "export", "shop", "--force", "--json", "-o", file.string()}), kExitOk) << err_.str();
+  EXPECT_EQ(Json::parse(out_.str())["file"], file.string());
+  EXPECT_EQ(here({"session", "import", file.string(), "--name", "copy"}), kExitOk) << err_.str();
+  EXPECT_EQ(here({"session", "export", "shop", "--force", "-o", "/dev/null"}), kExitFailure);
+  EXPECT_THAT(err_.str(), HasSubstr("/dev/null is no regular file"));
+  for (const auto& entry : std::filesystem::directory_iterator(directory_.path()))
+    EXPECT_FALSE(entry.path().filename().string().contains("unfinished")) << entry.path();
 }
 
 TEST_F(CliTest, ConfigCheckNamesThePlace) {

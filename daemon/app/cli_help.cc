@@ -2,7 +2,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
+#include <charconv>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "daemon/base/nearest.h"
@@ -69,6 +72,19 @@ std::optional<std::string> misplaced_flag(const std::string& first) {
   const std::string name = first.substr(0, first.find('='));
   return "unknown flag '" + name + "' for tapdeck; flags are written behind the subcommand: tapdeck SUBCOMMAND " +
          name + " (tapdeck --help)";
+}
+
+std::string exit_status_check(const std::string& text) {
+  int status = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), status);
+  const bool is_one = error == std::errc() && end == text.data() + text.size() && status >= 1 && status <= 255;
+  return is_one ? "" : "'" + text + "' is not an exit status of 1 to 255, as in --fail-on-miss=5";
+}
+
+std::optional<std::string> status_apart(const std::vector<std::string>& arguments) {
+  const auto flag = std::ranges::find(arguments, "--fail-on-miss");
+  if (flag == arguments.end() || flag + 1 == arguments.end()) return std::nullopt;
+  return exit_status_check(flag[1]).empty() ? std::optional(flag[1]) : std::nullopt;
 }
 
 std::string help_of(const CLI::App* app) {

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -24,5 +25,9 @@ namespace tapdeck::app {
 [[nodiscard]] std::optional<std::string> unknown_word(const CLI::App& app);
 // `tapdeck --json status`: what CLI11 says of it would mislead. nullopt: it may stand there.
 [[nodiscard]] std::optional<std::string> misplaced_flag(const std::string& first);
+// What is wrong with it as the value of --fail-on-miss; empty: nothing.
+[[nodiscard]] std::string exit_status_check(const std::string& text);
+// The "5" of `--fail-on-miss 5`, which is taken for the command then; nullopt: nothing is written so.
+[[nodiscard]] std::optional<std::string> status_apart(const std::vector<std::string>& arguments);
 
 }  // namespace tapdeck::app

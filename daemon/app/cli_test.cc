@@ -31,6 +31,23 @@ TEST_F(CliTest, FailOnMissHasADefaultStatusAndTakesAnother) {
   EXPECT_EQ(run_.fail_on_miss, 9);
 }
 
+TEST_F(CliTest, FailOnMissSaysHowItsStatusIsWritten) {
+  EXPECT_EQ(call({"run", "--fail-on-miss=1", "--", "true"}), 42);
+  EXPECT_EQ(run_.fail_on_miss, 1);
+  const std::vector<std::vector<std::string>> apart = {{"run", "--fail-on-miss", "5", "--", "true"},
+                                                       {"run", "--fail-on-miss", "5", "make", "test"}};
+  for (const auto& arguments : apart) {
+    EXPECT_EQ(call(arguments), 125);
+    EXPECT_THAT(err_.str(), HasSubstr("is written behind an equals sign: --fail-on-miss=5"));
+  }
+  for (const std::string value : {"abc", "0", "256", "-1", "3x", "true"}) {
+    EXPECT_EQ(call({"run", "--fail-on-miss=" + value, "--", "true"}), 125) << value;
+    EXPECT_THAT(err_.str(), HasSubstr("'" + value + "' is not an exit status of 1 to 255, as in --fail-on-miss=5"));
+  }
+  EXPECT_EQ(call({"run", "--fail-on-miss", "make", "test"}), 42);
+  EXPECT_EQ(call({"run", "make", "--fail-on-miss", "5"}), 42) << "it is make's own";
+}
+
 TEST_F(CliTest, RunMayBeToldWhatToMakeOfRefusedConnects) {
   EXPECT_EQ(call({"run", "--", "true"}), 42);
   EXPECT_EQ(run_.replay_refused, "") << "the configuration says";
@@ -52,6 +69,8 @@ TEST_F(CliTest, UnknownSubcommandsAndFlagsNameTheNearest) {
   EXPECT_THAT(err_.str(), HasSubstr("unknown subcommand 'sesion' for tapdeck; did you mean 'session'?"));
   EXPECT_EQ(call({"session", "lst"}), kExitUsage);
   EXPECT_THAT(err_.str(), HasSubstr("unknown subcommand 'lst' for tapdeck session; did you mean 'list'?"));
+  EXPECT_EQ(call({"session", "rename"}), kExitUsage);
+  EXPECT_THAT(err_.str(), ::testing::Not(HasSubstr("did you mean"))) << "nothing is called like that";
   EXPECT_EQ(call({"attach", "--contaner", "x"}), kExitUsage);
   EXPECT_THAT(err_.str(), HasSubstr("did you mean '--container'?"));
 }

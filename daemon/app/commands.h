@@ -35,6 +35,7 @@ struct SessionArgs {
   std::string target;
   std::filesystem::path file;
   bool yes = false;
+  bool force = false;
 };
 struct RecordingArgs {
   std::string id;

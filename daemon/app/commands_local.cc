@@ -38,7 +38,8 @@ Result<Ca> open_ca(const Common& common, NoCa if_missing) {
   Ca out{.paths = paths_of(config, common.state_dir), .authority = nullptr};
   TRY_VOID(check_known(out.paths));
   if (if_missing == NoCa::Fail && ::access(out.paths.ca_cert.c_str(), F_OK) != 0 && errno == ENOENT) {
-    return fail(Code::NotFound, "there is no CA at " + out.paths.ca_cert.string() + " yet; make it: tapdeck ca init");
+    return fail(Code::NotFound, "there is no CA at " + out.paths.ca_cert.string() + " yet; make it: tapdeck ca init" +
+                                    place_flags(common));
   }
   if (if_missing == NoCa::Make) TRY_VOID(make_directories(out.paths));
   TRY(authority, tls::CertificateAuthority::load_or_create(out.paths.ca_cert.string(), out.paths.ca_key.string(),
@@ -118,13 +119,26 @@ int ca_export(const Common& common, const std::filesystem::path& file, Streams s
   return 0;
 }
 
+namespace {
+
+// Neither the trust store nor, for those without a home, the CA is theirs to write.
+Error as_root(Error error, const Common& common, HostTrustChange change) {
+  if (error.code != Code::Permission || ::geteuid() == 0) return error;
+  error.detail = error.message() + "; it takes root: sudo tapdeck ca install" +
+                 (change == HostTrustChange::Remove ? " --remove" : "") + place_flags(common);
+  error.sys_errno = 0;
+  return error;
+}
+
+}  // namespace
+
 int ca_install(const Common& common, HostTrustChange change, Streams streams) {
   const bool install = change == HostTrustChange::Install;
   const auto ca = open_ca(common, install ? NoCa::Make : NoCa::Fail);
-  if (!ca) return print_error(common, streams, ca.error());
+  if (!ca) return print_error(common, streams, as_root(ca.error(), common, change));
   const std::string& print = ca->authority->fingerprint();
   const auto file = install ? install_in_host(ca->authority->certificate_pem(), print) : remove_from_host(print);
-  if (!file) return print_error(common, streams, file.error());
+  if (!file) return print_error(common, streams, as_root(file.error(), common, change));
   if (common.format == Format::Json) {
     streams.out << dump({{"done", install ? "installed" : "removed"}, {"file", file->string()}}) << '\n';
   } else if (install) {

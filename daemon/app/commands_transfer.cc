@@ -62,12 +62,41 @@ int export_to_output(const Common& common, const SessionArgs& args, Streams stre
 
 }  // namespace
 
+namespace {
+
+// What was there stays until the whole export takes its place.
+Result<admin::Json> export_over(admin::Control& control, const std::string& session, const std::string& file) {
+  std::error_code error;
+  if (std::filesystem::exists(file, error) && !std::filesystem::is_regular_file(file, error))
+    return fail(Code::InvalidArgument, file + " is no regular file; choose another");
+  const std::string whole = file + ".unfinished-" + std::to_string(::getpid());
+  ::unlink(whole.c_str());  // whoever had our process id was killed
+  TRY(exported, control.export_session(session, whole));
+  if (::rename(whole.c_str(), file.c_str()) != 0) {
+    auto failed = fail_errno(errno, "replace " + file);
+    ::unlink(whole.c_str());
+    return failed;
+  }
+  Json out = parsed(exported);
+  out["file"] = file;
+  return dump(out);
+}
+
+Result<admin::Json> export_to(admin::Control& control, const std::string& session, const std::string& file) {
+  auto exported = control.export_session(session, file);
+  if (!exported && exported.error().code == Code::AlreadyExists)
+    exported.error().detail += ", or replace it with --force";
+  return exported;
+}
+
+}  // namespace
+
 int session_export(const Common& common, const SessionArgs& args, Streams streams) {
   if (args.file == "-") return export_to_output(common, args, streams);
   const std::string file = absolute_path(args.file.empty() ? std::filesystem::path(args.name + ".tapdeck") : args.file);
   return answer(
       common, streams, Need::ReadDirect, "exporting session",
-      [&](auto& c) { return c.export_session(args.name, file); },
+      [&](auto& c) { return args.force ? export_over(c, args.name, file) : export_to(c, args.name, file); },
       [&](const Json& json) {
         streams.out << "wrote " << cell_of(json["recordings"]) << " recordings of session " << args.name << " to "
                     << file << '\n';

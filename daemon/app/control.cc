@@ -36,6 +36,16 @@ constexpr uint64_t kSearchedBytes = 256ULL << 20;
 constexpr size_t kSearchedPages = 10;
 constexpr size_t kSearchedAtOnce = 16;
 
+// How many of these a search may take on with `bytes` left; one in any case.
+size_t affordable(const std::vector<store::Recording>& items, uint64_t bytes) {
+  size_t count = 0;
+  for (uint64_t cost = 0; count < items.size(); ++count) {
+    cost += most_looked_at(items[count]);
+    if (cost > bytes && count > 0) break;
+  }
+  return count;
+}
+
 // The segments of a body, one after the other.
 class StoredPieces {
  public:
@@ -239,6 +249,12 @@ Result<admin::Json> AppControl::recordings(const admin::RecordingFilter& filter,
     size_t wants = page.limit - out["items"].size();
     if (!in_body.empty()) wants = std::min(wants, kSearchedAtOnce);
     TRY(found, parts_.store->list_recordings(wanted, wants, cursor));
+    const size_t fit = in_body.empty() ? found.items.size() : affordable(found.items, kSearchedBytes - bytes);
+    if (fit < found.items.size()) {  // again, for the place to go on from
+      wants = fit;
+      TRY(fewer, parts_.store->list_recordings(wanted, wants, cursor));
+      found = std::move(fewer);
+    }
     for (const store::Recording& recording : found.items) {
       if (!in_body.empty() && !body_holds(*parts_.store, recording, in_body, bytes)) continue;
       out["items"].push_back(recording_row(recording));

@@ -26,6 +26,11 @@ std::string_view until_a_daemon_runs(kernel::Aftermath left) {
   return "";
 }
 
+// It is in force all the same.
+std::string unkept(const std::string& what, const Error& why) {
+  return what + " now, but the daemon's next start will not know it: " + why.detail;
+}
+
 // Mode and session are those in force. `kept`: what was said of it holds over the next start of the daemon.
 Json view_of(TargetStatus target, bool configured, const Defaults& now) {
   if (!target.settings.mode) target.settings.mode = now.mode;
@@ -107,7 +112,11 @@ Result<admin::Json> AppControl::activate_session(const std::string& name, const 
   if (parts_.runtime != nullptr) {
     TRY_VOID(parts_.runtime->set_defaults({.mode = parts_.runtime->defaults().mode, .session = name}));
   }
-  TRY_VOID(parts_.store->activate_session(name));
+  auto stored = parts_.store->activate_session(name);
+  if (!stored) {
+    if (parts_.runtime != nullptr) stored.error().detail = unkept("the session is " + name, stored.error());
+    return std::unexpected(stored.error());
+  }
   info.active = true;
   return dump(session_view(info));
 }
@@ -162,8 +171,7 @@ Result<admin::Json> AppControl::set_mode(Mode mode, const std::string& target) {
     // It stays in force all the same: on a full disk, too, replay is what was wanted.
     auto saved = save_mode(parts_.mode_file, {.mode = mode, .configured = parts_.config->proxy.mode});
     if (!saved) {
-      saved.error().detail = "the mode is " + std::string(to_string(mode)) +
-                             " now, but the daemon's next start will not know it: " + saved.error().detail;
+      saved.error().detail = unkept("the mode is " + std::string(to_string(mode)), saved.error());
       return std::unexpected(saved.error());
     }
   }

@@ -110,6 +110,26 @@ TEST_F(TargetsControlTest, RewindOfOneTargetReachesOnlyItsCursors) {
   EXPECT_EQ(runtime_.rewound, (std::vector<std::optional<uint32_t>>{attached->id}));
 }
 
+TEST_F(TargetsControlTest, ASessionThatCannotBeStoredIsInForceAndSaidNotToBeKept) {
+  ASSERT_TRUE(control_->create_session("shop"));
+  store::StoreOptions options;
+  options.path = store_->options().path;
+  const auto read = store::ExchangeStore::open(options, store::Access::ReadOnly);  // as on a full disk
+  ASSERT_TRUE(read) << read.error().message();
+  AppControl control({.store = read->get(),
+                      .targets = targets_.get(),
+                      .runtime = &runtime_,
+                      .metrics = &metrics_,
+                      .state_dir = directory_.path(),
+                      .targets_file = {}});
+  const auto activated = control.activate_session("shop", "");
+  ASSERT_FALSE(activated);
+  EXPECT_EQ(runtime_.now.session, "shop");
+  EXPECT_NE(activated.error().detail.find("the session is shop now, but the daemon's next start will not know it: "),
+            std::string::npos)
+      << activated.error().detail;
+}
+
 TEST_F(TargetsControlTest, WhatTheConfigurationNamesSaysThatItsNextStartGoesByThat) {
   ASSERT_TRUE(control_->create_session("shop"));
   ASSERT_TRUE(control_->attach(loopback("web")));

@@ -61,6 +61,24 @@ TEST_F(ControlTest, ASearchOfBodiesFindsAllAndGoesOnWhereItStopped) {
   EXPECT_EQ(found, 20U);
 }
 
+TEST_F(ControlTest, ASearchOfLongBodiesAnswersBetweenTwoOfThem) {
+  store::Recorder recorder(*store_, "shop");
+  const std::string hay(64 << 20, 'h');
+  for (int i = 0; i < 5; ++i) ignore(recorder.record("/" + std::to_string(i), hay), "looked through below");
+  ignore(recorder.record("/last", "a needle"), "looked for below");
+  admin::RecordingFilter filter;
+  filter.session = "shop";
+  filter.text = "body:needle";
+  const Json first = parsed(control_->recordings(filter, {.cursor = "", .limit = 100}));
+  EXPECT_TRUE(first["items"].empty());
+  ASSERT_TRUE(first["next"].is_string()) << "after 256 MiB";
+  const std::string cursor = first["next"].get<std::string>();
+  EXPECT_TRUE(cursor.ends_with(".5")) << cursor;
+  const Json rest = parsed(control_->recordings(filter, {.cursor = cursor, .limit = 100}));
+  EXPECT_EQ(rest["items"].size(), 1U);
+  EXPECT_TRUE(rest["next"].is_null());
+}
+
 TEST_F(ControlTest, ActivatingChangesTheDaemonAndTheStore) {
   ASSERT_TRUE(control_->create_session("shop"));
   ASSERT_TRUE(control_->activate_session("shop", ""));

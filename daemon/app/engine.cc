@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <thread>
 #include <utility>
@@ -20,7 +19,6 @@
 #include "store/redact.h"
 
 namespace tapdeck::app {
-
 namespace {
 
 std::vector<std::string> strings_of(const std::vector<std::filesystem::path>& paths) {
@@ -228,7 +226,7 @@ Result<void> Engine::open_store(const Paths& paths, StoreUse use) {
   store::RedactOptions redact{config_.redact.headers, config_.redact.query};
   redactor_ = std::make_unique<store::Redactor>(redact, store_->redaction_secret());
   const bool routes_record = modes::may_record(Mode::Passthrough, config_.routes);
-  tapes_ = std::make_unique<Tapes>(*store_, runtime_, metrics_,
+  tapes_ = std::make_unique<Tapes>(*store_, runtime_, cursors_, metrics_,
                                    routes_record ? Tapes::RoutesRecord::Yes : Tapes::RoutesRecord::No);
   return {};
 }
@@ -276,6 +274,7 @@ void Engine::start_workers(unsigned count) {
   parts.redactor = redactor_.get();
   parts.runtime = &runtime_;
   parts.cursors = &cursors_;
+  parts.misses = &misses_;
   parts.metrics = &metrics_;
   parts.connections = &connections_;
   parts.resolver = resolver_.get();
@@ -365,6 +364,7 @@ void Engine::read(MetricsSnapshot& out) {
   const kernel::Stats stats = capture_->stats();
   out.add(Gauge::FlowMapEntries, static_cast<double>(stats.flow_map_entries));
   out.add(Gauge::FlowMapCapacity, static_cast<double>(stats.flow_map_capacity));
+  out.add(Counter::KernelEventsLost, stats.events_lost);
   for (const kernel::TargetStats& target : stats.targets) {
     if (target.attached) out.add(target.by_interface ? Gauge::AttachedTc : Gauge::AttachedCgroup, 1);
     if (target.attached) out.add(Gauge::Targets, 1);

@@ -58,6 +58,7 @@ class Engine final : public GaugeSource {
   [[nodiscard]] Tapes& tapes() { return *tapes_; }
   [[nodiscard]] Refusals& refusals() { return *refusals_; }
   [[nodiscard]] modes::Cursors& cursors() { return cursors_; }
+  [[nodiscard]] const server::Misses& misses() const { return misses_; }
   [[nodiscard]] const tls::CertificateAuthority& ca() const { return *ca_; }
   // True when every worker's loop turned since the last call. One caller.
   [[nodiscard]] bool all_turned() { return heartbeat_->all_turned(); }
@@ -107,6 +108,7 @@ class Engine final : public GaugeSource {
   std::unique_ptr<store::Redactor> redactor_;
   modes::RuntimeState runtime_;
   modes::Cursors cursors_;
+  server::Misses misses_;
   std::unique_ptr<Tapes> tapes_;
   std::atomic<uint64_t> connections_{0};
   CaptureBridge bridge_;

@@ -40,13 +40,14 @@ struct TapesRig {
   TestDirectory folder;
   std::unique_ptr<store::ExchangeStore> store;
   modes::RuntimeState runtime;
+  modes::Cursors cursors;
   MetricsRegistry registry;
   std::optional<Tapes> tapes;
   TapesRig() {
     store::StoreOptions options;
     options.path = folder.path() + "/store";
     store = tls::testing::must(store::ExchangeStore::open(options, store::Access::ReadWrite));
-    tapes.emplace(*store, runtime, registry, Tapes::RoutesRecord::No);
+    tapes.emplace(*store, runtime, cursors, registry, Tapes::RoutesRecord::No);
   }
 };
 
@@ -98,6 +99,28 @@ TEST(Tapes, ReplayOpensNoTakeAndAnUnknownSessionChangesNothing) {
   ASSERT_TRUE(rig.tapes->assign(2, assignment(Mode::Replay, "known")));
   EXPECT_EQ(rig.tapes->take_of(2), 0U);
   EXPECT_EQ(rig.store->session("known")->takes, 1U);
+}
+
+TEST(Tapes, CursorsGoWithTheirTape) {
+  TapesRig rig;
+  const auto play = [&](uint32_t slot) {
+    for (uint8_t i = 0; i < 10; ++i) {
+      modes::CursorKey key{rig.runtime.load()->targets[slot].tape->id, static_cast<TargetSlot>(slot), {}};
+      key.key.bytes.fill(i);
+      rig.cursors.get(key)->fetch_add(1);
+    }
+  };
+  ASSERT_TRUE(rig.tapes->assign(2, assignment(Mode::Record)));
+  ASSERT_TRUE(rig.tapes->assign(3, assignment(Mode::Record)));
+  play(3);
+  for (const Mode mode : {Mode::Replay, Mode::Replay, Mode::Hybrid}) {
+    ASSERT_TRUE(rig.tapes->assign(2, assignment(mode)));
+    EXPECT_EQ(rig.cursors.size(), 10U) << "those of slot 3";
+    play(2);
+  }
+  EXPECT_EQ(rig.cursors.size(), 20U);
+  rig.tapes->vacate(2);
+  EXPECT_EQ(rig.cursors.size(), 10U);
 }
 
 TEST(Tapes, PassthroughHasNoTapeAndASlotBeyondTheTableIsRefused) {

@@ -1,13 +1,16 @@
 #include "daemon/app/open_control.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "daemon/app/client.h"
+#include "daemon/app/output.h"
 #include "daemon/app/pending_intake.h"
+#include "daemon/app/run_command.h"
 #include "store/exchange_store.h"
 
 namespace tapdeck::app {
@@ -38,6 +41,17 @@ bool is_owned_by(const std::filesystem::path& store, int pid) {
     if (kind == "FLOCK" && holder == pid && file.ends_with(inode)) return true;
   }
   return false;
+}
+
+// Recording takes root almost everywhere, and root's state directory is another.
+std::string nothing_recorded(const Common& common, const Paths& paths) {
+  const std::string nothing = "nothing is recorded in " + paths.state_dir.string();
+  if (::geteuid() != 0 && paths.state_dir == default_state_dir())
+    return nothing + "; for what `sudo tapdeck run` or the daemon of this host recorded: sudo tapdeck ...";
+  Common named = common;
+  if (::geteuid() != 0) named.state_dir = paths.state_dir;  // sudo takes no environment along
+  return nothing + " yet; record something: " + (::geteuid() == 0 ? "" : "sudo ") + "tapdeck run" + place_flags(named) +
+         " -- curl https://example.org";
 }
 
 }  // namespace
@@ -79,8 +93,7 @@ Result<ControlHandle> ControlHandle::open(const Common& common, Need need) {
       store::ExchangeStore::open(options, need == Need::Write ? store::Access::ReadWrite : store::Access::ReadOnly);
   const bool is_empty = !opened && opened.error().code == Code::NotFound;
   if (is_empty && need != Need::Daemon) {
-    return fail(Code::NotFound, "nothing is recorded in " + paths.state_dir.string() +
-                                    " yet; record something: tapdeck run -- curl https://example.org");
+    return fail(Code::NotFound, nothing_recorded(common, paths));
   }
   if (!opened && opened.error().code == Code::Busy && opened.error().origin == Origin::Store)
     opened.error().detail += is_unreachable ? "; it does not answer: start it again" : "; try again when it has ended";

@@ -6,39 +6,10 @@
 #include <ostream>
 #include <vector>
 
+#include "daemon/app/next_step.h"
 #include "daemon/app/printable.h"
 
 namespace tapdeck::app {
-
-namespace {
-
-// Where the detail knows better it says so itself.
-std::string_view next_step(const Error& error) {
-  switch (error.code) {
-    case Code::InvalidArgument:
-      return "correct what `detail` names; every subcommand has --help";
-    case Code::InvalidConfig:
-      return "correct the file; try it with: tapdeck config check";
-    case Code::NotFound:
-      return "list what there is: tapdeck session list, tapdeck recording list, tapdeck targets";
-    case Code::AlreadyExists:
-      return "choose another name, or remove what has this one first";
-    case Code::Busy:
-    case Code::Exhausted:
-    case Code::Timeout:
-      return "try again when `detail` no longer holds";
-    case Code::Permission:
-      return "ask as root or as the owner of the state directory; see: tapdeck doctor";
-    case Code::Unsupported:
-      return "see what runs and what this host can do: tapdeck status, tapdeck doctor";
-    case Code::NoSpace:
-      return "free space on the disk of the state directory";
-    default:
-      return "see: tapdeck status, and the daemon's log";
-  }
-}
-
-}  // namespace
 
 std::string cell_of(const Json& value) {
   if (value.is_null()) return "-";
@@ -93,9 +64,16 @@ int print_error(const Common& common, const Streams& streams, const Error& error
     streams.err << dump({{"error", to_string(error.code)}, {"detail", error.message()}, {"next", next_step(error)}})
                 << '\n';
   } else {
-    streams.err << "tapdeck: " << printable_lines(error.message()) << '\n';
+    streams.err << "tapdeck: " << printable_lines(with_next_step(error)) << '\n';
   }
   return 1;
+}
+
+std::string place_flags(const Common& common) {
+  std::string out;
+  if (!common.config_file.empty()) out += " --config " + common.config_file.string();
+  if (!common.state_dir.empty()) out += " --state-dir " + common.state_dir.string();
+  return out;
 }
 
 Patience::Patience(const Streams& streams, std::string what) {

@@ -23,8 +23,11 @@ void print_fields(const Streams& streams, const Json& object);
 // A value as one cell: strings bare, control characters escaped so that recorded bytes cannot drive the terminal.
 [[nodiscard]] std::string cell_of(const Json& value);
 
-// "tapdeck: what" on err, or {"error":...,"detail":...,"next":...} with Format::Json; returns 1.
+// "tapdeck: what; what to do" on err, or {"error":...,"detail":...,"next":...} with Format::Json; returns 1.
 int print_error(const Common& common, const Streams& streams, const Error& error);
+
+// " --config FILE --state-dir DIR", as far as they were given: for commands that we advise.
+[[nodiscard]] std::string place_flags(const Common& common);
 
 // Says on `err` what is being waited for, first after 2 s and then every 5 s, until destroyed.
 class Patience {

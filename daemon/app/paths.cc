@@ -1,5 +1,6 @@
 #include "daemon/app/paths.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,23 +24,30 @@ fs::path run_dir_of(const fs::path& state_dir) {
     const std::string_view list(given);  // systemd separates several by ':'; the first is ours
     return list.substr(0, list.find(':'));
   }
-  if (::geteuid() == 0) return "/run/tapdeck";
+  if (::geteuid() == 0) return writable_or("/run/tapdeck", state_dir / "run");
   if (const char* user = std::getenv("XDG_RUNTIME_DIR"); user != nullptr && *user == '/')
     return fs::path(user) / "tapdeck";
   return state_dir / "run";
 }
 
-Result<void> make_directory(const fs::path& path, mode_t mode) {
+Result<void> make_directory(const fs::path& path, mode_t mode, const std::string& choice) {
   std::error_code error;
   fs::create_directories(path.parent_path(), error);
   if (::mkdir(path.c_str(), mode) == 0 || errno == EEXIST) {
     if (fs::is_directory(path, error)) return {};
     return fail(Code::Io, path.string() + " is not a directory");
   }
-  return fail_errno(errno, "make directory " + path.string() + " (choose another with --state-dir)");
+  return fail_errno(errno, "make directory " + path.string() + " (choose another with " + choice + ")");
 }
 
 }  // namespace
+
+fs::path writable_or(const fs::path& wanted, const fs::path& otherwise) {
+  for (fs::path at = wanted;; at = at.parent_path()) {
+    if (::faccessat(AT_FDCWD, at.c_str(), W_OK, AT_EACCESS) == 0) return wanted;
+    if (errno != ENOENT || at == at.parent_path()) return otherwise;
+  }
+}
 
 Paths paths_of(const config::Config& config, const fs::path& state_dir) {
   Paths out;
@@ -70,8 +78,8 @@ Result<void> check_known(const Paths& paths) {
 
 Result<void> make_directories(const Paths& paths) {
   TRY_VOID(check_known(paths));
-  TRY_VOID(make_directory(paths.state_dir, 0700));
-  return make_directory(paths.run_dir, 0755);
+  TRY_VOID(make_directory(paths.state_dir, 0700, "--state-dir"));
+  return make_directory(paths.run_dir, 0755, "RUNTIME_DIRECTORY=DIR in the environment");
 }
 
 namespace {

@@ -16,7 +16,8 @@ struct Paths {
   std::filesystem::path ca_key;        // tls.ca_key or state_dir/ca-key.pem
   std::filesystem::path targets;       // state_dir/targets.json
   std::filesystem::path mode;          // state_dir/mode.json: what `mode set` gave the daemon
-  std::filesystem::path run_dir;       // /run/tapdeck as root, else $XDG_RUNTIME_DIR/tapdeck, else state_dir/run
+  std::filesystem::path run_dir;       // as root /run/tapdeck, else $XDG_RUNTIME_DIR/tapdeck; state_dir/run where the
+                                       // first cannot be written, or the second is not known
   std::filesystem::path capture_dir;   // records of the capture layer: run_dir, but of its own for each `run`
   std::filesystem::path admin_socket;  // admin.socket or run_dir/admin.sock
   std::filesystem::path admin_token;   // admin.token_file or run_dir/admin.token
@@ -26,10 +27,15 @@ struct Paths {
 // where nothing says which (no HOME): check_known().
 [[nodiscard]] Paths paths_of(const config::Config& config, const std::filesystem::path& state_dir);
 
+// `wanted` when we may write there, or in the directory above that has yet to get it; else `otherwise`. Makes nothing.
+[[nodiscard]] std::filesystem::path writable_or(const std::filesystem::path& wanted,
+                                                const std::filesystem::path& otherwise);
+
 // InvalidArgument where paths_of() found no state directory; names the flag.
 [[nodiscard]] Result<void> check_known(const Paths& paths);
 
-// Makes state_dir (0700) and run_dir (0755: the socket in it is 0600). Permission names the directory and --state-dir.
+// Makes state_dir (0700) and run_dir (0755: the socket in it is 0600). Errors name the directory and what
+// chooses another.
 Result<void> make_directories(const Paths& paths);
 
 // The configuration for a command: `file` when given (must exist), else TAPDECK_CONFIG, else /etc/tapdeck/tapdeck.toml

@@ -1,7 +1,10 @@
 #include "daemon/app/paths.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -44,6 +47,35 @@ TEST_F(PathsTest, GivenFilesReplaceTheDefaults) {
 TEST_F(PathsTest, RunDirectoryOfSystemdIsHonoured) {
   ::setenv("RUNTIME_DIRECTORY", "/run/one:/run/two", 1);
   EXPECT_EQ(paths_of({}, "/s").admin_socket, "/run/one/admin.sock");
+}
+
+TEST_F(PathsTest, ADirectoryThatCannotBeMadeIsReplacedByTheOther) {
+  const TestDirectory base;
+  EXPECT_EQ(writable_or(base / "not" / "yet", "/other"), base / "not" / "yet");
+  EXPECT_EQ(writable_or(base.path(), "/other"), base.path());
+  EXPECT_EQ(writable_or(base.write("file", "") / "tapdeck", "/other"), "/other");
+}
+
+// In a mount namespace of its own: 0 done, 1 not in the state directory, 2 not made, 3 no right to mount.
+int end_with_run_read_only(const std::filesystem::path& state) {
+  if (::unshare(CLONE_NEWNS) != 0 || ::mount("", "/", nullptr, MS_PRIVATE | MS_REC, nullptr) != 0 ||
+      ::mount("none", "/run", "tmpfs", MS_RDONLY, nullptr) != 0)
+    return 3;
+  const Paths paths = paths_of({}, state);
+  if (paths.run_dir != state / "run") return 1;
+  return make_directories(paths) ? 0 : 2;
+}
+
+TEST_F(PathsTest, WhereRunIsReadOnlyTheStateDirectoryHoldsTheRunDirectory) {
+  if (::geteuid() != 0) GTEST_SKIP() << "mounting takes root";
+  const TestDirectory base;
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(end_with_run_read_only(base / "state"));
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 3) GTEST_SKIP() << "this process may not mount";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_F(PathsTest, WhoDoesNotServeByItNeedsNoFileThatItNames) {

@@ -12,6 +12,7 @@
 #include "daemon/app/child.h"
 #include "daemon/app/inherited_sockets.h"
 #include "daemon/app/leftovers.h"
+#include "daemon/app/next_step.h"
 #include "daemon/app/printable.h"
 #include "daemon/app/run_cgroup.h"
 #include "daemon/app/run_guard.h"
@@ -220,15 +221,15 @@ int run_with(const RunOptions& options, const RunServicesFactory& make_services)
     auto guard = RunGuard::start();
     if (!guard) return end_with(kExitOurFailure, "run: " + guard.error().message());
     auto services = make_services(options);
-    if (!services) return end_with(kExitOurFailure, services.error().message());
+    if (!services) return end_with(kExitOurFailure, with_next_step(services.error()));
     const Result<Ended> ended = run_child(options, **services, relay, **guard);
-    if (!ended) return end_with(kExitOurFailure, "run: " + ended.error().message());
+    if (!ended) return end_with(kExitOurFailure, "run: " + with_next_step(ended.error()));
     if (!ended->problem.empty()) return end_with(ended->status.value, ended->problem);
     status = ended->status;
     RunSummary summary = (*services)->summary();
     summary.exit = status_with(options, summary, status);
     const std::string told = summary_line(summary) + "\n" + also_line(summary) + other_session_line(summary) +
-                             refusal_lines(summary) + departure_line(summary);
+                             miss_lines(summary) + refusal_lines(summary) + departure_line(summary);
     std::fputs(printable_lines(told).c_str(), stderr);
     if (const Result<void> written = summary_file->write(summary_json(summary)); !written) {
       say("run: --summary: " + written.error().message());

@@ -26,7 +26,7 @@ struct RunOptions {
   bool sealed = false;
   bool append = false;                 // extend the last take instead of opening one
   std::optional<int> fail_on_miss;     // end with this status (0..255) when anything was missed or refused
-  std::filesystem::path summary_file;  // empty: none
+  std::filesystem::path summary_file;  // empty: none; "-": standard output
   std::filesystem::path state_dir;     // empty: the configuration's or the user's default
   std::filesystem::path config_file;   // empty: the default file when it exists
   std::vector<std::filesystem::path> upstream_ca;
@@ -58,7 +58,8 @@ using RunServicesFactory = std::function<Result<std::unique_ptr<RunServices>>(co
 [[nodiscard]] Result<std::unique_ptr<RunServices>> make_run_services(const RunOptions& options);
 
 // Returns the exit status of tapdeck (125, 126, 127, the command's, or fail_on_miss), or dies of the command's signal.
-// Complaints and the summary line go to stderr; stdout belongs to the command.
+// Complaints and the summary line go to stderr; stdout belongs to the command, but for a summary that is asked for
+// there.
 [[nodiscard]] int run_command(const RunOptions& options);
 // The same with services of the caller's making.
 [[nodiscard]] int run_with(const RunOptions& options, const RunServicesFactory& make_services);

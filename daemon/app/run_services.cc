@@ -106,12 +106,17 @@ class InProcess final : public RunServices {
       out.recorded += snapshot.value(kept);
     }
     if (!reads_) out.recorded = std::min(out.recorded, engine_->written());  // what nobody waited for may have failed
+    out.failed_recorded = std::min(out.recorded, snapshot.value(Counter::RecordingFailed));
     out.replayed = outcomes[static_cast<size_t>(Outcome::Replayed)];
     out.missed = outcomes[static_cast<size_t>(Outcome::Missed)];
+    out.misses = engine_->misses().list();
     out.forwarded = outcomes[static_cast<size_t>(Outcome::Forwarded)];
     out.lost = snapshot.value(Counter::RecordingDropped);
     out.forwarded -= std::min(out.forwarded, out.lost);
-    if (is_store_gone_) out.lost += std::exchange(out.recorded, 0);
+    if (is_store_gone_) {
+      out.lost += std::exchange(out.recorded, 0);
+      out.failed_recorded = 0;
+    }
     if (out.recorded > 0) out.take = engine_->tapes().take_of(kSlot);  // else nothing stays of it
     for (auto i = static_cast<size_t>(Counter::TunnelledBypass); i <= static_cast<size_t>(Counter::TunnelledConnect);
          ++i) {
@@ -198,6 +203,9 @@ class InProcess final : public RunServices {
   // Replay reads, whoever writes; recording owns the store, or writes beside its owner.
   Result<void> open_engine() {
     reads_ = options_.mode == Mode::Replay && !modes::may_record(options_.mode, config_.routes);
+    std::error_code unknown;
+    const bool is_there = std::filesystem::exists(paths_.store, unknown);
+    if (reads_ && !paths_.state_dir.empty() && !is_there && !unknown) return nothing_recorded();  // a name mistyped
     clean_dead_runs(paths_.run_dir);
     paths_.admin_socket.clear();  // a run has none
     paths_.capture_dir = paths_.run_dir / (std::string(kRunCapturePrefix) + std::to_string(::getpid()));
@@ -208,13 +216,18 @@ class InProcess final : public RunServices {
       if (engine) pending_ = (*engine)->store().options().path;
       if (engine) receipt_ = take_receipt();
     }
-    if (!engine && reads_ && engine.error().code == Code::NotFound && engine.error().origin == Origin::Store) {
-      engine.error().detail = "nothing is recorded in " + paths_.state_dir.string() +
-                              " yet; record first: tapdeck run --session " + options_.session + " -- COMMAND";
-    }
+    const bool is_empty = !engine && engine.error().code == Code::NotFound && engine.error().origin == Origin::Store;
+    if (is_empty && reads_) return nothing_recorded();
     if (!engine) return std::unexpected(engine.error());
     engine_ = std::move(*engine);
     return {};
+  }
+
+  [[nodiscard]] Result<void> nothing_recorded() const {
+    return fail(Code::NotFound,
+                "nothing is recorded in " + paths_.state_dir.string() + " yet; record first: tapdeck run --session " +
+                    options_.session + " -- COMMAND",
+                Origin::Store);
   }
 
   [[nodiscard]] std::optional<store::MergeReceipt> take_receipt() const {

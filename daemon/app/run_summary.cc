@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
+#include "daemon/app/printable.h"
 #include "daemon/base/whole_file.h"
 
 namespace tapdeck::app {
@@ -54,6 +55,7 @@ std::string also_line(const RunSummary& summary) {
     out += (out.empty() ? "tapdeck: also: " : ", ") + std::to_string(count) + " " + what;
   };
   add(summary.lost, "LOST");
+  add(summary.failed_recorded, "of the recorded failed at the origin");
   add(summary.forwarded, "forwarded");
   add(summary.refused_as_recorded, "refused as recorded");
   add(summary.ca_rejected, "did not trust the CA");
@@ -67,8 +69,30 @@ std::string other_session_line(const RunSummary& summary) {
          " was imported or made anew meanwhile, with other match secrets\n";
 }
 
+namespace {
+
+constexpr size_t kShown = 5;  // lines of a kind
+
+std::string miss_line(const server::MissedRequest& missed) {
+  std::string line = missed.method.empty() ? missed.url : missed.method + " " + missed.url;
+  if (!missed.reason.empty()) line += " (" + missed.reason + ")";
+  if (missed.count > 1) line += ", " + std::to_string(missed.count) + " times";
+  return "tapdeck: missed: " + printable(line) + "\n";
+}
+
+}  // namespace
+
+std::string miss_lines(const RunSummary& summary) {
+  std::string out;
+  const size_t kinds = summary.misses.size();
+  for (size_t i = 0; i < std::min(kShown, kinds); ++i) out += miss_line(summary.misses[i]);
+  if (kinds > kShown) {
+    out += "tapdeck: missed: " + std::to_string(kinds - kShown) + " more kinds; --summary FILE lists them\n";
+  }
+  return out;
+}
+
 std::string refusal_lines(const RunSummary& summary) {
-  constexpr size_t kShown = 5;
   std::vector<std::string> seen;
   for (const RefusedFlow& flow : summary.refused) {
     std::string line = "tapdeck: refused: " + flow.protocol;
@@ -99,6 +123,11 @@ std::string departure_line(const RunSummary& summary) {
 
 std::string summary_json(const RunSummary& summary) {
   using Json = nlohmann::ordered_json;
+  Json misses = Json::array();
+  for (const server::MissedRequest& missed : summary.misses) {
+    misses.push_back(
+        {{"method", missed.method}, {"url", missed.url}, {"reason", missed.reason}, {"count", missed.count}});
+  }
   Json uncaptured = Json::object();
   for (const auto& [reason, count] : summary.uncaptured) {
     if (count != 0) uncaptured[reason] = count;
@@ -115,6 +144,7 @@ std::string summary_json(const RunSummary& summary) {
                {"mode", to_string(summary.mode)},
                {"take", summary.take},
                {"recorded", summary.recorded},
+               {"failed_recorded", summary.failed_recorded},
                {"replayed", summary.replayed},
                {"missed", summary.missed},
                {"tunnelled", summary.tunnelled},
@@ -124,6 +154,7 @@ std::string summary_json(const RunSummary& summary) {
                {"ca_rejected", summary.ca_rejected},
                {"tls_failed", summary.tls_failed},
                {"uncaptured", std::move(uncaptured)},
+               {"misses", std::move(misses)},
                {"refused", std::move(refused)},
                {"exit", summary.exit}};
   if (!summary.capture.empty()) json["capture"] = summary.capture;
@@ -131,11 +162,33 @@ std::string summary_json(const RunSummary& summary) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+namespace {
+
+// Of those that a shell hands over, one that writes to the regular file `fd` is open on; -1: none.
+int handed_over(int fd) {
+  struct stat file{}, other{};
+  if (::fstat(fd, &file) != 0 || !S_ISREG(file.st_mode)) return -1;
+  for (int number = STDOUT_FILENO; number < 10; ++number) {
+    if (number == fd || ::fstat(number, &other) != 0) continue;
+    const bool writes = (::fcntl(number, F_GETFL) & O_ACCMODE) != O_RDONLY;
+    if (writes && other.st_dev == file.st_dev && other.st_ino == file.st_ino) return number;
+  }
+  return -1;
+}
+
+}  // namespace
+
 Result<SummaryFile> SummaryFile::open(const std::string& path) {
   SummaryFile file;
   if (path.empty()) return file;
+  int on = path == "-" ? STDOUT_FILENO : -1;
   // O_NONBLOCK: a pipe that nobody reads is an error, not a wait.
-  file.fd_ = UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644));
+  if (on < 0) file.fd_ = UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644));
+  if (file.fd_) on = handed_over(file.fd_.get());
+  if (on >= 0) {
+    file.goes_on_ = true;
+    file.fd_ = UniqueFd(::fcntl(on, F_DUPFD_CLOEXEC, 0));
+  }
   if (!file.fd_) return fail_errno(errno, "open " + path);
   return file;
 }
@@ -143,7 +196,7 @@ Result<SummaryFile> SummaryFile::open(const std::string& path) {
 Result<void> SummaryFile::write(std::string_view text) const {
   if (!fd_) return {};
   struct stat status{};
-  if (::fstat(fd_.get(), &status) == 0 && S_ISREG(status.st_mode) && ::ftruncate(fd_.get(), 0) != 0) {
+  if (!goes_on_ && ::fstat(fd_.get(), &status) == 0 && S_ISREG(status.st_mode) && ::ftruncate(fd_.get(), 0) != 0) {
     return fail_errno(errno, "truncate the file");
   }
   return write_all(fd_.get(), text);

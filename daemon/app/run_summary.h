@@ -10,6 +10,7 @@
 #include "daemon/base/result.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/base/vocabulary.h"
+#include "daemon/server/misses.h"
 
 namespace tapdeck::app {
 
@@ -28,8 +29,10 @@ struct RunSummary {
   Mode mode = Mode::Record;
   uint64_t take = 0;  // 0: nothing was recorded, or the store's owner has not taken it in yet
   uint64_t recorded = 0;
+  uint64_t failed_recorded = 0;  // of `recorded`: the origin was not reached, or failed; replay gives that back
   uint64_t replayed = 0;
   uint64_t missed = 0;
+  std::vector<server::MissedRequest> misses;  // of `missed`, at most Misses::kKept different ones
   uint64_t tunnelled = 0;
   uint64_t forwarded = 0;            // to the origin without being recorded: passthrough, on_miss, bodies over a bound
   uint64_t refused_as_recorded = 0;  // connections, by connect() itself or by a reset: nothing is wrong
@@ -49,10 +52,14 @@ struct RunSummary {
 // "tapdeck: session S: R recorded, H replayed, M missed, T tunnelled, U not captured" (connections), without a newline:
 // the same for scripts in every mode.
 [[nodiscard]] std::string summary_line(const RunSummary& summary);
-// "tapdeck: also: L LOST, F forwarded, N refused as recorded, C did not trust the CA", a line of those there are.
+// "tapdeck: also: L LOST, D of the recorded failed at the origin, F forwarded, N refused as recorded, C did not trust
+// the CA", a line of those there are.
 [[nodiscard]] std::string also_line(const RunSummary& summary);
 // Why the recordings are in another session than was asked for, a line; empty: they are not.
 [[nodiscard]] std::string other_session_line(const RunSummary& summary);
+// "tapdeck: missed: GET https://a/ (nearest 24: differs in query)", a line each, at most five and how many more. Empty:
+// nothing was.
+[[nodiscard]] std::string miss_lines(const RunSummary& summary);
 // What was refused and to whom, a line each, alike ones once, at most five and how many more. Empty: nothing.
 [[nodiscard]] std::string refusal_lines(const RunSummary& summary);
 // That processes went where nothing of theirs is captured, and what helps, a line. Empty: none.
@@ -61,15 +68,17 @@ struct RunSummary {
 [[nodiscard]] std::string summary_json(const RunSummary& summary);
 
 // Where --summary goes. Opened before the command starts, so that a name that cannot be written is told in time; what
-// is there is written over in place, and may be a device or a pipe.
+// is there is written over in place, and may be a device or a pipe. A file that we were handed open for writing, as
+// standard output that leads to a log, is written on.
 class SummaryFile {
  public:
-  // An empty path: nowhere. Errors: those of open(2).
+  // An empty path: nowhere; "-": standard output. Errors: those of open(2).
   static Result<SummaryFile> open(const std::string& path);
   Result<void> write(std::string_view text) const;
 
  private:
   UniqueFd fd_;
+  bool goes_on_ = false;  // behind what others write there
 };
 
 }  // namespace tapdeck::app

@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
+#include "daemon/app/printable.h"
 #include "daemon/base/test_directory.h"
 
 namespace tapdeck::app {
@@ -19,6 +21,7 @@ RunSummary example() {
   summary.mode = Mode::Replay;
   summary.replayed = 3;
   summary.missed = 1;
+  summary.misses = {{"GET", "http://a/", "nothing like it"}};
   summary.tunnelled = 2;
   summary.uncaptured = {{"quic", 4}, {"udp", 1}, {"raw", 0}};
   summary.refused = {{7, "curl\xff", "tcp", "192.0.2.1:443", "api.example"}};
@@ -48,10 +51,12 @@ TEST(RunSummary, NamesTheCapturePath) {
 
 TEST(RunSummary, WritesTheShapeThatTestsRelyOn) {
   EXPECT_EQ(summary_json(example()),
-            "{\"session\":\"s\",\"mode\":\"replay\",\"take\":0,\"recorded\":0,\"replayed\":3,\"missed\":1,"
+            "{\"session\":\"s\",\"mode\":\"replay\",\"take\":0,\"recorded\":0,\"failed_recorded\":0,\"replayed\":3,"
+            "\"missed\":1,"
             "\"tunnelled\":2,\"forwarded\":0,\"lost\":0,\"refused_as_recorded\":0,\"ca_rejected\":0,\"tls_failed\":0,"
             "\"uncaptured\":{"
             "\"quic\":4,\"udp\":1}"
+            ",\"misses\":[{\"method\":\"GET\",\"url\":\"http://a/\",\"reason\":\"nothing like it\",\"count\":1}]"
             ",\"refused\":[{\"pid\":7,"
             "\"comm\":"
             "\"curl\xEF\xBF\xBD\","
@@ -105,6 +110,29 @@ TEST(RunSummary, ClientsThatDoNotTrustTheCaAreCounted) {
   EXPECT_NE(summary_json(summary).find("\"tls_failed\":3"), std::string::npos);
 }
 
+TEST(RunSummary, SaysWhatWasMissedAndWhatCameNearest) {
+  RunSummary summary;
+  EXPECT_EQ(miss_lines(summary), "");
+  summary.misses = {{"POST", "https://a/x\n\x1b[1m", "nearest 24: differs in body"},
+                    {"", "192.0.2.1:25", "a flow that cannot be on tape was reset", 2}};
+  EXPECT_EQ(miss_lines(summary),
+            "tapdeck: missed: POST https://a/x" + printable("\n\x1b") +
+                "[1m (nearest 24: differs in body)\n"
+                "tapdeck: missed: 192.0.2.1:25 (a flow that cannot be on tape was reset), 2 times\n");
+  summary.misses.resize(9);
+  const std::string lines = miss_lines(summary);
+  EXPECT_EQ(std::ranges::count(lines, '\n'), 6);
+  EXPECT_TRUE(lines.ends_with("tapdeck: missed: 4 more kinds; --summary FILE lists them\n"));
+}
+
+TEST(RunSummary, FailuresOfTheOriginThatWereRecordedAreTold) {
+  RunSummary summary = example();
+  summary.recorded = 3;
+  summary.failed_recorded = 2;
+  EXPECT_EQ(also_line(summary), "tapdeck: also: 2 of the recorded failed at the origin\n");
+  EXPECT_NE(summary_json(summary).find("\"failed_recorded\":2"), std::string::npos);
+}
+
 TEST(RunSummary, SaysWhatWasRefusedOnceEach) {
   RunSummary summary = example();
   summary.refused.assign(3, {7, "curl", "udp", "192.0.2.1:53", ""});
@@ -145,6 +173,35 @@ TEST_F(SummaryFileTest, ADeviceStaysOne) {
   char got[8] = {};
   EXPECT_EQ(::read(reader.get(), got, sizeof got), 3);
   EXPECT_TRUE(std::filesystem::is_fifo(directory_ / "pipe"));
+}
+
+// Standard output leads to "log" as long as this lives.
+class OutputToLog {
+ public:
+  explicit OutputToLog(const std::string& log) : before_(::dup(STDOUT_FILENO)) {
+    const UniqueFd file(::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    ::dup2(file.get(), STDOUT_FILENO);
+  }
+  ~OutputToLog() { ::dup2(before_.get(), STDOUT_FILENO); }
+  OutputToLog(const OutputToLog&) = delete;
+  OutputToLog& operator=(const OutputToLog&) = delete;
+
+ private:
+  UniqueFd before_;
+};
+
+TEST_F(SummaryFileTest, StandardOutputIsWrittenOn) {
+  for (const std::string name : {"-", "/dev/stdout", "/proc/self/fd/1"}) {
+    {
+      const OutputToLog redirected(directory_ / "log");
+      const auto file = SummaryFile::open(name);
+      ASSERT_TRUE(file) << name;
+      ASSERT_EQ(::write(STDOUT_FILENO, "of the command\n", 15), 15);
+      EXPECT_TRUE(file->write("{}\n")) << name;
+    }
+    EXPECT_EQ(read("log"), "of the command\n{}\n") << name;
+  }
+  EXPECT_FALSE(std::filesystem::exists("-"));
 }
 
 TEST_F(SummaryFileTest, ANameThatCannotBeWrittenIsToldBeforeTheCommand) {

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "daemon/admin/server.h"
+#include "daemon/app/next_step.h"
 #include "daemon/app/printable.h"
 #include "daemon/app/stop_extension.h"
 #include "daemon/app/unit_sandbox.h"
@@ -63,7 +64,8 @@ std::chrono::milliseconds watchdog_interval() {
 }
 
 int report(const Error& error, const Paths& paths) {
-  const std::string message = error.message() + (in_unit() ? unit_hint(error, paths.state_dir) : "");
+  const std::string hint = in_unit() ? unit_hint(error, paths.state_dir) : "";
+  const std::string message = hint.empty() ? with_next_step(error) : error.message() + hint;
   log::error("serve.failed", message);
   // Also where the log is off: a start that fails in silence helps nobody.
   if (!log::enabled(log::Level::Error)) std::fprintf(stderr, "tapdeck: %s\n", printable_lines(message).c_str());

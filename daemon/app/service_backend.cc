@@ -41,6 +41,7 @@ Result<void> ServiceBackend::attach(uint32_t slot, const TargetSettings& setting
     return captured;
   }
   engine_.refusals().follow(slot, assignment(settings));
+  engine_.reset_tunnels(slot);
   attached_[slot] = settings;
   log::info("target.attached", "flows are captured",
             {{"target", slot}, {"name", settings.shown()}, {"where", resolved.display}});
@@ -173,6 +174,7 @@ Result<void> ServiceBackend::assign_proxy(const TargetSettings& settings, store:
   wanted.holder = kProxyTarget;
   TRY_VOID(engine_.tapes().assign(kProxySlot, wanted));
   engine_.cursors().rewind(static_cast<int>(kProxySlot));
+  engine_.reset_tunnels(kProxySlot);
   proxy_ = settings;
   return {};
 }

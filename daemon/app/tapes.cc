@@ -43,13 +43,21 @@ void Tapes::assign_without_tape(uint32_t slot, const Assignment& assignment) {
 }
 
 void Tapes::vacate(uint32_t slot) {
-  runtime_.update([slot](modes::RuntimeSnapshot& snapshot) { modes::vacate(snapshot.targets[slot]); });
+  change(slot, [](modes::TargetState& state) { modes::vacate(state); });
+}
+
+void Tapes::change(uint32_t slot, const std::function<void(modes::TargetState&)>& change) {
+  std::shared_ptr<const modes::Tape> before;
+  runtime_.update([&](modes::RuntimeSnapshot& snapshot) {
+    before = snapshot.targets[slot].tape;
+    change(snapshot.targets[slot]);
+  });
+  if (before != nullptr) cursors_.forget(static_cast<TargetSlot>(slot), before->id);
 }
 
 void Tapes::publish(uint32_t slot, const Assignment& assignment, std::shared_ptr<const modes::Tape> tape) {
   const TargetSlot label = metrics_.target_slot(assignment.name);
-  runtime_.update([&](modes::RuntimeSnapshot& snapshot) {
-    modes::TargetState& state = snapshot.targets[slot];
+  change(slot, [&](modes::TargetState& state) {
     state.name = assignment.name;
     state.label = label;
     state.mode = assignment.mode;

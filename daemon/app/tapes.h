@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -33,8 +34,9 @@ class Tapes {
   enum class RoutesRecord { No, Yes };  // some route records, whatever its target's mode
 
   // All outlive this.
-  Tapes(store::ExchangeStore& store, modes::RuntimeState& runtime, MetricsRegistry& metrics, RoutesRecord routes_record)
-      : store_(store), runtime_(runtime), metrics_(metrics), routes_record_(routes_record) {}
+  Tapes(store::ExchangeStore& store, modes::RuntimeState& runtime, modes::Cursors& cursors, MetricsRegistry& metrics,
+        RoutesRecord routes_record)
+      : store_(store), runtime_(runtime), cursors_(cursors), metrics_(metrics), routes_record_(routes_record) {}
 
   // Opens a new take where something may be recorded and publishes the slot. Replay of a session that does not exist is
   // NotFound and names the nearest; nothing has changed then.
@@ -47,10 +49,13 @@ class Tapes {
 
  private:
   void publish(uint32_t slot, const Assignment& assignment, std::shared_ptr<const modes::Tape> tape);
+  // Changes the slot; the cursors of a tape that it has no more go.
+  void change(uint32_t slot, const std::function<void(modes::TargetState&)>& change);
   [[nodiscard]] Result<std::shared_ptr<const modes::Tape>> open(const Assignment& assignment);
   [[nodiscard]] Result<store::Take> open_take(const Assignment& assignment);
   store::ExchangeStore& store_;
   modes::RuntimeState& runtime_;
+  modes::Cursors& cursors_;
   MetricsRegistry& metrics_;
   const RoutesRecord routes_record_;
   std::atomic<uint64_t> next_id_{1};

@@ -137,12 +137,15 @@ Result<TargetList> load_targets(const std::filesystem::path& file) {
   return targets;
 }
 
-Result<void> save_targets(const std::filesystem::path& file, const TargetList& targets) {
+std::string text_of(const TargetList& targets) {
   Json items = Json::array();
   for (const auto& [id, settings] : targets) items.push_back(encode(id, settings));
   const Json json = {{"version", 1}, {"targets", std::move(items)}};
-  const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-  return replace_file(file, text, 0600, Sync::Name);
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Result<void> save_targets(const std::filesystem::path& file, const TargetList& targets) {
+  return replace_file(file, text_of(targets), 0600, Sync::Name);
 }
 
 }  // namespace tapdeck::app

@@ -47,6 +47,8 @@ using TargetList = std::map<uint32_t, TargetSettings>;  // by id
 
 // An absent file is an empty list. Corrupt names file and reason.
 [[nodiscard]] Result<TargetList> load_targets(const std::filesystem::path& file);
+// What the file says then.
+[[nodiscard]] std::string text_of(const TargetList& targets);
 // Replaces the file atomically; on the disk when it returns. 0600.
 Result<void> save_targets(const std::filesystem::path& file, const TargetList& targets);
 

@@ -8,6 +8,8 @@
 #include <iterator>
 #include <utility>
 
+#include "daemon/base/processes.h"
+
 namespace tapdeck::app {
 namespace {
 
@@ -64,23 +66,45 @@ Namespaces namespaces_of(const std::string& cgroup) {
 
 }  // namespace
 
+bool TargetTrust::Bound::is_of(const std::vector<pid_t>& pids) const {
+  return std::ranges::count(pids, witness) > 0 && start_time(witness) == witness_start;
+}
+
 // Where there was nothing to cover, nothing can be lost. A process that has changed its root sees less than the others:
 // nothing is lost as long as one sees it.
 bool TargetTrust::Bound::covers(const std::vector<pid_t>& pids) const {
   if (share == nullptr) return false;
-  return share->report().mounted.empty() || std::ranges::any_of(pids, [&](pid_t pid) { return share->covers(pid); });
+  if (!is_mounted()) return !share->report().is_partial;
+  return std::ranges::any_of(pids, [&](pid_t pid) { return share->covers(pid); });
+}
+
+void TargetTrust::Bound::rest(const Result<void>& done, Clock::time_point now) {
+  // NotFound: that process has ended, others in its namespace may not have.
+  const bool is_soon = done || done.error().code == Code::NotFound;
+  pause = is_soon ? std::clamp(pause * 2, kRetryLost, kRetryFailed) : kRetryFailed;
+  not_before = now + pause;
+  trouble = done ? "" : done.error().message();
 }
 
 void TargetTrust::bind_one(Bound& bound, pid_t pid, trust::SharedBindings& shared, const TrustBinder& bind,
                            Clock::time_point now) {
   bound.share.reset();
   auto share = shared.join(pid, bind);
-  // NotFound: that process has ended, others in its namespace may not have.
-  const bool is_soon = share || share.error().code == Code::NotFound;
-  bound.pause = is_soon ? std::clamp(bound.pause * 2, kRetryLost, kRetryFailed) : kRetryFailed;
-  bound.not_before = now + bound.pause;
-  bound.trouble = share ? "" : share.error().message();
+  bound.rest(share ? Result<void>{} : std::unexpected(share.error()), now);
   if (share) bound.share = std::move(*share);
+}
+
+void TargetTrust::bind_again(Bound& bound, const std::vector<pid_t>& pids, trust::SharedBindings& shared,
+                             const TrustBinder& bind, Clock::time_point now) {
+  if (!bound.is_mounted() || !bound.covers(pids)) {
+    bound.witness = std::ranges::min(pids);  // most often the one that outlives the others
+    bound.witness_start = start_time(bound.witness);
+    bind_one(bound, pids.front(), shared, bind, now);
+    return;
+  }
+  // What is covered stays so meanwhile. For one that sees it: others may have changed their root.
+  const auto seeing = std::ranges::find_if(pids, [&](pid_t pid) { return bound.share->covers(pid); });
+  bound.rest(bound.share->complete(seeing == pids.end() ? pids.front() : *seeing), now);
 }
 
 bool TargetTrust::may_go_on(Clock::time_point now) {
@@ -99,21 +123,32 @@ void TargetTrust::cover(const std::string& cgroup_path, trust::SharedBindings& s
   for (auto it = bound_.begin(); it != bound_.end() && may_go_on(clock());) {
     it = found.own.contains(it->first) || !found.is_all ? std::next(it) : bound_.erase(it);
   }
-  beyond_ = 0;
-  for (const auto& [inode, pids] : found.own) {
+  cover_each(found.own, shared, bind, at_once, clock);
+  may_go_on(clock());
+  waiting_ = static_cast<size_t>(
+      std::ranges::count_if(found.own, [&](const auto& one) { return !bound_.contains(one.first); }));
+  const size_t room = kMaxNamespaces - bound_.size();
+  beyond_ = waiting_ - std::min(waiting_, room);
+  waiting_ -= beyond_;
+}
+
+void TargetTrust::cover_each(const Pids& own, trust::SharedBindings& shared, const TrustBinder& bind, size_t at_once,
+                             const std::function<Clock::time_point()>& clock) {
+  for (const auto& [inode, pids] : own) {
     const Clock::time_point now = clock();
     if (!may_go_on(now)) return;
-    const auto known = bound_.find(inode);
-    if (known != bound_.end() && (now < known->second.not_before || known->second.covers(pids))) continue;
-    if (known == bound_.end() && bound_.size() >= kMaxNamespaces) {
-      ++beyond_;
-      continue;
+    auto known = bound_.find(inode);
+    if (known != bound_.end() && !known->second.is_mounted() && !known->second.is_of(pids)) {
+      bound_.erase(known);  // perhaps another namespace of that number
+      known = bound_.end();
     }
+    if (known == bound_.end() && bound_.size() >= kMaxNamespaces) continue;
+    if (known != bound_.end() && now < known->second.not_before) continue;
+    if (known != bound_.end() && !known->second.is_partial() && known->second.covers(pids)) continue;
     if (at_once == 0) continue;
     --at_once;
-    bind_one(bound_[inode], pids.front(), shared, bind, now);
+    bind_again(bound_[inode], pids, shared, bind, now);
   }
-  may_go_on(clock());
 }
 
 Result<void> TargetTrust::undo() {
@@ -130,6 +165,13 @@ Result<void> TargetTrust::undo() {
   }
   bound_.clear();
   return undone;
+}
+
+void TargetTrust::clear() {
+  ignore(undo(), "what is left is undone when another joins or leaves, or by the next start");
+  on_host_ = false;
+  beyond_ = 0;
+  waiting_ = 0;
 }
 
 std::vector<std::string> TargetTrust::skipped() const {
@@ -162,6 +204,9 @@ std::string TargetTrust::text() const {
   if (beyond_ > 0) {
     text += "; processes with " + std::to_string(beyond_) + " more views of files than the " +
             std::to_string(kMaxNamespaces) + " that are covered";
+  }
+  if (waiting_ > 0) {
+    text += "; " + std::to_string(waiting_) + " more view" + (waiting_ == 1 ? "" : "s") + " of files not covered yet";
   }
   if (!trouble.empty()) text += "; " + trouble;
   return text;

@@ -39,6 +39,14 @@ bool is_for_good(const Error& error) {
   return error.code == Code::InvalidArgument || error.code == Code::Unsupported || error.code == Code::Cancelled;
 }
 
+bool may_wait(IfMissing if_missing, const Error& error) {
+  return if_missing == IfMissing::Wait && !is_for_good(error);
+}
+
+TargetBackend::Why why_of(IfMissing if_missing) {
+  return if_missing == IfMissing::Fail ? TargetBackend::Why::Asked : TargetBackend::Why::Kept;
+}
+
 }  // namespace
 
 std::string_view to_string(TargetStatus::State state) {
@@ -84,6 +92,7 @@ Result<std::unique_ptr<TargetRegistry>> TargetRegistry::open(Options options, Ta
                {{"problem", kept.error().detail}, {"kept", bad}});
     return registry;
   }
+  registry->saved_ = text_of(*kept);
   for (auto& [id, settings] : *kept) {
     auto entry = std::make_unique<Entry>();
     entry->id = id;
@@ -99,16 +108,38 @@ TargetRegistry::~TargetRegistry() {
   stop();
 }
 
+// What is there already is not written again: a full disk is no obstacle to what changes nothing.
 Result<void> TargetRegistry::save() {
   TargetList list;
   for (const auto& [id, entry] : entries_) list.emplace(id, entry->settings);
-  auto saved = save_targets(options_.file, list);
+  std::string text = text_of(list);
+  auto saved = text == saved_ ? Result<void>{} : save_targets(options_.file, list);
+  if (saved) saved_ = std::move(text);
   last_error_ = saved ? std::string() : saved.error().message();
   return saved;
 }
 
+// save(), where what it keeps is `done` whether or not it can be kept.
+Result<void> TargetRegistry::save_after(std::string_view done) {
+  auto saved = save();
+  if (!saved) {
+    saved.error().detail =
+        std::string(done) + ", but the daemon's next start will not know it: " + saved.error().detail;
+  }
+  return saved;
+}
+
+Result<TargetStatus> TargetRegistry::kept(const Entry& entry, IfMissing if_missing) {
+  const auto saved = save_after("target '" + entry.settings.shown() + "' is attached");
+  if (!saved && if_missing == IfMissing::Fail) return std::unexpected(saved.error());
+  if (!saved) {
+    log::warn("targets.unsaved", "the list of targets could not be written down; what it says is in force all the same",
+              {{"target", entry.id}, {"name", entry.settings.shown()}, {"error", last_error_}});
+  }
+  return status_of(entry);
+}
+
 Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing if_missing) {
-  const auto why = if_missing == IfMissing::Fail ? TargetBackend::Why::Asked : TargetBackend::Why::Kept;
   if (is_stopping()) return fail(Code::Cancelled, "tapdeck is stopping");
   name_it(settings);
   const bool waits_for_container = if_missing == IfMissing::Wait && settings.spec.kind == TargetKind::Container;
@@ -123,24 +154,10 @@ Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing i
 
   const std::lock_guard lock(work_mutex_);
   if (is_stopping()) return fail(Code::Cancelled, "tapdeck is stopping");
-  const auto may_wait = [&](const Error& error) { return if_missing == IfMissing::Wait && !is_for_good(error); };
   for (const auto& [id, entry] : entries_) {
     if (entry->settings.spec == settings.spec) {
-      const TargetSettings before = std::exchange(entry->settings, settings);
-      const Result<void> done = resolved ? attach_entry(*entry, *resolved, why) : Result<void>{};
-      if (!done) {
-        const bool is_attached = entry->state == TargetStatus::State::Attached;  // as before: then it stays so
-        const bool waits = !is_attached && may_wait(done.error());
-        if (!waits) entry->settings = before;
-        if (!is_attached) {
-          try_later(*entry, true, done.error());
-          ::eventfd_write(wake_.get(), 1);  // who watches learns when
-          asks_.notify_all();
-        }
-        if (!waits) return std::unexpected(done.error());
-      }
-      TRY_VOID(save());
-      return status_of(*entry);
+      TRY_VOID(reattach(*entry, settings, resolved, if_missing));
+      return kept(*entry, if_missing);
     }
     if (resolved && !resolved->cgroup_path.empty() && entry->state == TargetStatus::State::Attached &&
         entry->resolved.cgroup_path == resolved->cgroup_path) {
@@ -148,6 +165,31 @@ Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing i
                                            entry->settings.spec.to_string() + "); detach that first");
     }
   }
+  TRY(entry, attach_new(settings, resolved, if_missing));
+  ::eventfd_write(wake_.get(), 1);  // the watcher learns of the new pid
+  asks_.notify_all();
+  return kept(*entry, if_missing);
+}
+
+Result<void> TargetRegistry::reattach(Entry& entry, const TargetSettings& settings,
+                                      const Result<ResolvedTarget>& resolved, IfMissing if_missing) {
+  const TargetSettings before = std::exchange(entry.settings, settings);
+  const Result<void> done = resolved ? attach_entry(entry, *resolved, why_of(if_missing)) : Result<void>{};
+  if (done) return {};
+  const bool is_attached = entry.state == TargetStatus::State::Attached;  // as before: then it stays so
+  const bool waits = !is_attached && may_wait(if_missing, done.error());
+  if (!waits) entry.settings = before;
+  if (!is_attached) {
+    try_later(entry, true, done.error());
+    ::eventfd_write(wake_.get(), 1);  // who watches learns when
+    asks_.notify_all();
+  }
+  return waits ? Result<void>{} : done;
+}
+
+Result<TargetRegistry::Entry*> TargetRegistry::attach_new(const TargetSettings& settings,
+                                                          const Result<ResolvedTarget>& resolved,
+                                                          IfMissing if_missing) {
   uint32_t id = options_.first_slot;
   while (entries_.contains(id)) ++id;
   if (id > options_.last_slot) {
@@ -156,24 +198,21 @@ Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing i
   auto owned = std::make_unique<Entry>();
   Entry& entry = *owned;
   entry.id = id;
-  entry.settings = std::move(settings);
+  entry.settings = settings;
   entry.uncaptured_before = backend_.uncaptured(id);
   if (entry.is_interface()) entry.gaps_before = backend_.gaps(id);
   entries_.emplace(id, std::move(owned));
   if (!resolved) {
     lose(entry, resolved.error());
     tell_uncaptured();
-  } else if (const Result<void> done = attach_entry(entry, *resolved, why); !done) {
-    if (!may_wait(done.error())) {
+  } else if (const Result<void> done = attach_entry(entry, *resolved, why_of(if_missing)); !done) {
+    if (!may_wait(if_missing, done.error())) {
       entries_.erase(id);
       return std::unexpected(done.error());
     }
     try_later(entry, true, done.error());
   }
-  TRY_VOID(save());
-  ::eventfd_write(wake_.get(), 1);  // the watcher learns of the new pid
-  asks_.notify_all();
-  return status_of(entry);
+  return &entry;
 }
 
 Result<TargetRegistry::Entry*> TargetRegistry::entry_of(const std::string& target) {
@@ -209,9 +248,10 @@ Result<void> TargetRegistry::detach(const std::string& target) {
   // Whatever fails from here on is clean-up: it is a target no more.
   Result<void> detached = backend_.detach(entry->id);
   Result<void> undone = entry->trust ? entry->trust->undo() : Result<void>{};
+  const std::string name = entry->settings.shown();
   entries_.erase(entry->id);
   tell_uncaptured();
-  TRY_VOID(save());
+  TRY_VOID(save_after("target '" + name + "' is detached"));
   if (!detached) {
     detached.error().detail =
         "detached, but something of it is left in the kernel until tapdeck starts again or 'tapdeck "
@@ -240,7 +280,7 @@ Result<TargetStatus> TargetRegistry::update(const std::string& target,
   }
   entry->settings = std::move(settings);
   tell_uncaptured();
-  TRY_VOID(save());
+  TRY_VOID(save_after("target '" + entry->settings.shown() + "' is changed"));
   return status_of(*entry);
 }
 

@@ -127,10 +127,12 @@ class TargetRegistry {
 
   // Attaches, or updates the target with the same spec. With IfMissing::Fail an error (see resolve_target, and what
   // the backend says) leaves the list as it was; with Wait only those are errors that do not pass: InvalidArgument,
-  // Unsupported, AlreadyExists. Exhausted when all slots are taken, Cancelled after stop().
+  // Unsupported, AlreadyExists. Exhausted when all slots are taken, Cancelled after stop(). Where only the list cannot
+  // be written, it is attached all the same: with Fail the error says so, with Wait the log.
   [[nodiscard]] Result<TargetStatus> attach(TargetSettings settings, IfMissing if_missing = IfMissing::Fail);
   // `target`: id ("3"), spec ("container:web"), or title or name when only one target has it. NotFound names the
-  // nearest, InvalidArgument says which ids a name fits.
+  // nearest, InvalidArgument says which ids a name fits. Where only the list cannot be written, it is detached, as what
+  // update() changes is changed, and the error says so.
   Result<void> detach(const std::string& target);
   // `change` may alter everything but spec.
   [[nodiscard]] Result<TargetStatus> update(const std::string& target,
@@ -154,6 +156,12 @@ class TargetRegistry {
 
   // All of these with work_mutex_ held.
   Result<void> save();
+  [[nodiscard]] Result<void> save_after(std::string_view done);
+  [[nodiscard]] Result<TargetStatus> kept(const Entry& entry, IfMissing if_missing);
+  Result<void> reattach(Entry& entry, const TargetSettings& settings, const Result<ResolvedTarget>& resolved,
+                        IfMissing if_missing);
+  [[nodiscard]] Result<Entry*> attach_new(const TargetSettings& settings, const Result<ResolvedTarget>& resolved,
+                                          IfMissing if_missing);
   Result<Entry*> entry_of(const std::string& target);
   Result<void> attach_entry(Entry& entry, const ResolvedTarget& resolved, TargetBackend::Why why);
   [[nodiscard]] bool needs_resolving(Entry& entry);
@@ -192,6 +200,7 @@ class TargetRegistry {
   std::condition_variable asks_;           // there may be something to ask; with work_mutex_
   trust::SharedBindings shared_bindings_;  // outlives the shares of the entries
   std::map<uint32_t, std::unique_ptr<Entry>> entries_;
+  std::string saved_;  // what the file of the list says
   std::string last_error_;
   std::mutex small_mutex_;  // the three below; never held while blocking
   std::vector<uint32_t> soon_;

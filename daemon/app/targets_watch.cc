@@ -174,7 +174,7 @@ void TargetRegistry::lose(Entry& entry, const Error& why) {
   entry.attached_at_ms = 0;
   entry.trouble.clear();
   entry.pid_fd.reset();
-  entry.trust.reset();
+  if (entry.trust) entry.trust->clear();  // who starts again and again has no more of everybody's time for it
   entry.pause = options_.first_look;
   entry.next_look = Clock::now() + entry.pause;
 }

@@ -31,13 +31,14 @@ enum class Counter : uint16_t {
   UncapturedMapFull,
   UncapturedLease,
   UncapturedBypass,
-  UncapturedTlsRejected,
   UncapturedBoundDevice,
   UncapturedNoListener,
   UncapturedFamily,
   UncapturedLeftCgroup,  // processes
   // Accepted connections without a known flow: refused, never forwarded.
   NoFlowRefused,
+  // What the kernel programs had to tell and had no room for: listeners asked for, refusals, processes that left.
+  KernelEventsLost,
   // Explicit listener: what it would not do.
   ProxyRefusedClient,
   ProxyRefusedOwnAddress,
@@ -58,7 +59,6 @@ enum class Counter : uint16_t {
   TunnelledNotTls,
   TunnelledNotHttp,
   TunnelledAlpn,
-  TunnelledTlsRejected,
   TunnelledClientCert,
   TunnelledServerFirst,
   TunnelledUpgrade,

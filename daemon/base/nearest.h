@@ -9,12 +9,12 @@ namespace tapdeck {
 // Letters to insert, delete or replace to make one of the other (Levenshtein).
 [[nodiscard]] size_t edit_distance(std::string_view a, std::string_view b);
 
-// The candidate nearest to `word`, the first of several, when near enough to be a likely slip; empty otherwise. The
-// view points into `candidates`.
+// The candidate nearest to `word`, the first of several, when near enough to be a likely slip: a third of the letters,
+// rounded up, may differ. Empty otherwise. The view points into `candidates`.
 template <class Range>
 [[nodiscard]] std::string_view nearest(std::string_view word, const Range& candidates) {
   std::string_view best;
-  size_t best_distance = word.size() / 3 + 2;  // a third of the letters and one slip more
+  size_t best_distance = (word.size() + 2) / 3 + 1;
   for (const auto& candidate : candidates) {
     const size_t distance = edit_distance(word, candidate);
     if (distance < best_distance) {

@@ -22,6 +22,9 @@ TEST(Nearest, NearNamesAreFoundAndFarOnesAreNot) {
   EXPECT_EQ(nearest("durabilty", names), "durability");
   EXPECT_EQ(nearest("holdlimit", names), "hold_limit");
   EXPECT_EQ(nearest("zzzzzz", names), "");
+  const std::array<std::string_view, 2> verbs = {"create", "rewind"};
+  EXPECT_EQ(nearest("rename", verbs), "") << "half of it would have to be another word's";
+  EXPECT_EQ(nearest("craete", verbs), "create");
   const std::vector<std::string> sessions = {"default", "prod"};
   EXPECT_EQ(nearest("defualt", sessions), "default");
   EXPECT_EQ(nearest("zzzz", sessions), "");

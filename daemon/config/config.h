@@ -1,8 +1,8 @@
 // The configuration as plain structs, one a component; every component receives only its own. The TOML keys are the
 // member names, under the section named in each struct's comment. Not a store of run-time state: see
-// app/runtime_state.h.
+// modes/runtime_state.h.
 //
-// Each key: meaning, unit, default and why, limits. "R" = taken over by a reload, else a restart is needed.
+// Each key: meaning, unit, default and why, limits. A change needs a restart.
 // Values are plain and copied freely. Thread: any (immutable once loaded).
 #pragma once
 
@@ -46,7 +46,7 @@ enum class UpstreamHttp { Auto, V1, V2 };
 
 // [proxy]
 struct Proxy {
-  // What happens to flows of targets and routes that name no mode. Default record: the first use is to make a tape. R
+  // What happens to flows of targets and routes that name no mode. Default record: the first use is to make a tape.
   Mode mode = Mode::Record;
   // Replay of a connect that the origin refused: "answer" with the 502 that the recorded client was given, or "refuse"
   // it as if there were no proxy. Default answer: a replayed run prints what the recorded one printed.
@@ -94,15 +94,15 @@ struct Target {
   TargetKind kind = TargetKind::Container;
   // Container name or id, unit name, cgroup path, interface name, or decimal pid, as `kind` says.
   std::string selector;
-  // Session it records to and replays from. Unset: the daemon's active one. R
+  // Session it records to and replays from. Unset: the daemon's active one.
   std::optional<std::string> session;
-  // Unset: proxy.mode. R
+  // Unset: proxy.mode.
   std::optional<Mode> mode;
-  // Nothing may leave the target uncaptured (replay: no network at all). Default false. R
+  // Nothing may leave the target uncaptured (replay: no network at all). Default false.
   bool sealed = false;
-  // A flow whose recording would be lost is reset instead of forwarded. Default false: traffic first. R
+  // A flow whose recording would be lost is reset instead of forwarded. Default false: traffic first.
   bool strict = false;
-  // Host globs ("*.internal"), IP, CIDR, each with optional ":port": tunnelled and counted, never decrypted. R
+  // Host globs ("*.internal"), IP, CIDR, each with optional ":port": tunnelled and counted, never decrypted.
   std::vector<std::string> bypass;
 };
 
@@ -114,11 +114,11 @@ struct Tls {
   std::filesystem::path ca_key;
   // Extra PEM bundles that upstream certificates may chain to, beside the system's.
   std::vector<std::filesystem::path> upstream_ca;
-  // An upstream that fails verification: "mirror" shows the client the same kind of failure, "502" answers with JSON. R
+  // An upstream that fails verification: "mirror" shows the client the same kind of failure, "502" answers with JSON.
   OnBadUpstream on_bad_upstream = OnBadUpstream::Mirror;
-  // How long a verified upstream (address, SNI, ALPN) counts without dialling. 60s. 0s..1h. R
+  // How long a verified upstream (address, SNI, ALPN) counts without dialling. 60s. 0s..1h.
   Seconds verify_ttl{60};
-  // Validity of minted leaves. 7: short enough to be harmless, long enough for a paused container. 1..397. R
+  // Validity of minted leaves. 7: short enough to be harmless, long enough for a paused container. 1..397.
   uint32_t leaf_days = 7;
   // Leaves kept in memory. 4096 is about 12 MiB. 16..1048576.
   uint32_t leaf_cache = 4096;
@@ -126,7 +126,7 @@ struct Tls {
   TlsVersion min_version = TlsVersion::V12;
   // DNS suffixes or CIDRs the CA is restricted to when it is made. Empty: unrestricted.
   std::vector<std::string> name_constraints;
-  // Host globs and CIDR:port that are never decrypted, for all targets. R
+  // Host globs and CIDR:port that are never decrypted, for all targets.
   std::vector<std::string> bypass;
 };
 
@@ -135,15 +135,15 @@ struct Storage {
   // State directory. Default (empty): /var/lib/tapdeck as root, else ~/.local/share/tapdeck. --state-dir wins.
   std::filesystem::path path;
   // When a response's last byte may leave: "wal" after the log write (survives kill -9), "fsync" after the disk
-  // (survives power loss), "async" at once. Default wal. R
+  // (survives power loss), "async" at once. Default wal.
   Durability durability = Durability::Wal;
-  // Longest hold of that byte when the store is slow; then the recording is reported lost. 1s. 1ms..60s. R
+  // Longest hold of that byte when the store is slow; then the recording is reported lost. 1s. 1ms..60s.
   Milliseconds hold_limit{1000};
-  // Oldest recordings go when the store grows past this. 0: no bound. 1MiB.. R
+  // Oldest recordings go when the store grows past this. 0: no bound. 1MiB..
   uint64_t max_bytes = 0;
-  // Same by number. 0: no bound. R
+  // Same by number. 0: no bound.
   uint64_t max_recordings = 0;
-  // Same by age. 0s: no bound. R
+  // Same by age. 0s: no bound.
   Seconds max_age{0};
   // RocksDB block cache. 64MiB. 1MiB..1TiB.
   uint64_t cache_bytes = 64ULL << 20;
@@ -164,7 +164,7 @@ struct Limits {
   uint64_t body_buffer = 1ULL << 20;
   // Body bytes a direction beyond which body_oversize decides. 0: none, since bodies are stored as they pass.
   uint64_t max_body = 0;
-  // "stream": recorded like any other. "error": 413, or 502 when it is the origin's. "bypass": passed on, not stored. R
+  // "stream": recorded like any other. "error": 413, or 502 when it is the origin's. "bypass": passed on, not stored.
   BodyOversize body_oversize = BodyOversize::Stream;
   // First byte of a head to its last: 408. 10s. 10ms..1h.
   Milliseconds header_timeout{10'000};
@@ -191,7 +191,8 @@ struct Admin {
   std::string listen = "127.0.0.1:9909";
   // Unix socket, 0600; 107 bytes at most. Default (empty): admin.sock in the run directory.
   std::filesystem::path socket;
-  // Holds the bearer token of TCP writes, and of reading recordings over TCP; made at start, 0600. Default (empty): admin.token in the run directory.
+  // Holds the bearer token of TCP writes, and of reading recordings over TCP; made at start, 0600. Default (empty):
+  // admin.token in the run directory.
   std::filesystem::path token_file;
   // Host header values accepted beside localhost, 127.0.0.1 and [::1] (a page of another name must not reach us).
   std::vector<std::string> allowed_hosts;
@@ -199,12 +200,12 @@ struct Admin {
 
 // [log]
 struct Log {
-  LogLevel level = LogLevel::Info;  // trace, debug, info, warn, error, off. R
+  LogLevel level = LogLevel::Info;  // trace, debug, info, warn, error, off.
   // json, pretty, journal. Default: journal when systemd reads stderr, else pretty.
   std::optional<LogFormat> format;
-  // How much of a URL is printed: "redacted" query values, "path" only, or "full". R
+  // How much of a URL is printed: "redacted" query values, "path" only, or "full".
   LogUrl url = LogUrl::Redacted;
-  // One line an exchange. Default true for serve, false for run. R
+  // One line an exchange. Default true for serve, false for run.
   std::optional<bool> access;
 };
 
@@ -220,7 +221,7 @@ struct Redact {
 // [routes.streaming]: when the bytes of a replayed response leave.
 struct Streaming {
   // "instant", "recorded" (the first byte and every piece as long after the request as recorded), or "2x", "0.5x":
-  // that many times as fast. Default instant. R
+  // that many times as fast. Default instant.
   std::string pace = "instant";
 };
 // How many times as fast as recorded; 0: at once.
@@ -233,13 +234,13 @@ enum class WebSocketPace { Instant, Recorded };
 // [routes.websocket]: replay of WebSockets. Without the table its defaults hold.
 struct WebSocket {
   // "matched": client messages compared by value, in any order; "bidirectional": byte for byte and in order;
-  // "server-only": not looked at. Default matched: what a client says with fresh ids and times can still match. R
+  // "server-only": not looked at. Default matched: what a client says with fresh ids and times can still match.
   WebSocketMode mode = WebSocketMode::Matched;
   // matched: JSON paths ("$.id", "$..nonce", "/payload/id") whose values do not count; the origin's messages get the
-  // client's fresh value where a recorded one stood at such a path. R
+  // client's fresh value where a recorded one stood at such a path.
   std::vector<std::string> ignore;
   // When the origin's messages go: "instant", or "recorded": as long after the message that caused them (the opening,
-  // if none did) as when they were recorded. R
+  // if none did) as when they were recorded.
   WebSocketPace pace = WebSocketPace::Instant;
 };
 
@@ -264,14 +265,14 @@ struct Route {
   std::optional<std::string> path_prefix;  // not together with path
   std::optional<std::string> method;       // in capitals
   std::optional<std::string> target;       // a target's name
-  std::optional<Mode> mode;                // instead of the target's. R
-  OnMiss on_miss = OnMiss::Error;          // replay: "error" (502 JSON) or "forward". R
+  std::optional<Mode> mode;                // instead of the target's.
+  OnMiss on_miss = OnMiss::Error;          // replay: "error" (502 JSON) or "forward".
   // What is spoken with the origin: "auto" (TLS: what it picks of the client's offer; in clear: what the client
   // speaks), "1.1", or "2" (in clear by prior knowledge, h2c). Clients are then offered what they like best, and
   // translated. With scheme = "https" not together with path, path_prefix or method: the handshake comes first.
   UpstreamHttp upstream_http = UpstreamHttp::Auto;
-  Repeat repeat = Repeat::InOrder;            // n-th identical request: in-order, latest, cycle, once. R
-  std::optional<BodyOversize> body_oversize;  // instead of limits.body_oversize. R
+  Repeat repeat = Repeat::InOrder;            // n-th identical request: in-order, latest, cycle, once.
+  std::optional<BodyOversize> body_oversize;  // instead of limits.body_oversize.
   // Reverse proxy: where requests for proxy.listen itself go that this route fits, "http://", "https://" or "h2c://"
   // (HTTP/2 in clear), host and optional port. A route with an upstream fits nothing else.
   std::optional<std::string> upstream;

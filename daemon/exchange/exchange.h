@@ -60,6 +60,9 @@ struct Facts {
   bool is_own_answer = false;   // the response is made by us: no limit on origins' bodies holds for it
   bool client_invited = false;  // was passed a 100 Continue
   bool client_left = false;     // broke the exchange, or its connection, off
+  bool client_ended = false;    // h1: its side has ended; it may wait for the rest, or be gone
+  bool passes_raw = false;      // its bytes go to an origin and back unrecorded, since a CONNECT or an upgrade
+  bool only_waits = false;      // all is said; the client is expected to leave
   Clock::time_point began{};
   int64_t began_unix_us = 0;
   std::optional<Clock::duration> upstream_connect, upstream_tls, upstream_first_byte;

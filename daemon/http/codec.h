@@ -6,7 +6,7 @@
 //
 // Heads of any version may be sent through any codec; it translates (translate.h says how).
 //
-// Use:  codec.feed(bytes in input()) ... while (auto event = codec.next()) ...; write output() to the transport.
+// Use: append what came to input(), take events by next() until it gives none, write output() to the transport.
 // Owner: one downstream session or upstream connection. Thread: its Worker's.
 #pragma once
 
@@ -63,7 +63,7 @@ struct ChunkStart {
   std::string_view extension;  // with its leading ';', valid as long as the event
 };
 
-// A request head (Role::Server) or final response head (Role::Client). `head()` views are valid until next().
+// A request head (Role::Server) or final response head (Role::Client). Views of it are valid until next().
 struct HeadReceived {
   StreamId stream;
   EndStream end;
@@ -72,7 +72,7 @@ struct HeadReceived {
 struct InformationalReceived {
   StreamId stream;
 };
-// Body bytes. `bytes` stays valid until the next call of next() or feed(). Not flow-control consumed yet.
+// Body bytes. `bytes` stays valid until the next call of next(). Not flow-control consumed yet.
 // A chunk start without bytes yet has empty `bytes`.
 struct BodyReceived {
   StreamId stream;

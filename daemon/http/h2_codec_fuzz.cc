@@ -75,6 +75,9 @@ class Run {
     return failed_ ? text_ : text_ + ends_;
   }
 
+  // Whether a client opens a window too far depends on how much of it was used by then, and so on the cut.
+  [[nodiscard]] bool has_overflowed() const { return overflowed_; }
+
  private:
   void fields(const Headers& headers) {
     for (size_t i = 0; i < headers.size(); ++i) {
@@ -114,6 +117,7 @@ class Run {
   }
   void show(const Upgraded& e) { say("upgraded", e.stream); }
   void show(const StreamReset& e) {
+    overflowed_ |= e.code == ResetCode::FlowControlError;
     ends_ += "reset " + std::to_string(e.stream) + " " + std::to_string(static_cast<uint32_t>(e.code)) + "\n";
     require(life_[e.stream] != Life::Reset, "reset twice", text_);
     life_[e.stream] = Life::Reset;
@@ -157,7 +161,7 @@ class Run {
   std::map<StreamId, std::string> bodies_;
   std::string text_, ends_;
   size_t written_ = 0, fed_ = 0, answers_ = 0;
-  bool failed_ = false;
+  bool failed_ = false, overflowed_ = false;
 };
 
 }  // namespace
@@ -186,6 +190,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     at += n;
   }
   const std::string parts = cut.finish();
+  if (whole.has_overflowed() || cut.has_overflowed()) return 0;
   require(parts == expected, "the cut changes what is told", expected, parts);
   return 0;
 }

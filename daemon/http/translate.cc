@@ -61,8 +61,9 @@ std::unexpected<Error> refuse_field(Kind kind, std::string_view what) {
 
 // Names to leave out beside those of the connection, lower case.
 using Without = std::span<const std::string_view>;
-// A pipe's bytes are no body, whatever its handshake said.
-constexpr std::string_view kPipe[] = {"content-length"};
+// A pipe's bytes are no body, whatever its handshake said. Nor have interim responses and 204 one (RFC 9110 8.6), and
+// HTTP/2 clients break a stream off for what HTTP/1 origins say all the same.
+constexpr std::string_view kNoBody[] = {"content-length"};
 constexpr std::string_view kWebSocketRequest[] = {"content-length", "sec-websocket-key"};
 constexpr std::string_view kWebSocketResponse[] = {"content-length", "sec-websocket-accept"};
 
@@ -161,7 +162,7 @@ Result<void> to_h2(const RequestHead& head, std::string_view scheme, Headers& fi
   }
   fields.add(":authority", authority);
   Without without;
-  if (tunnel) without = kPipe;
+  if (tunnel) without = kNoBody;
   if (websocket && head.version != Version::Http2) without = kWebSocketRequest;
   return copy_fields(head.headers, Kind::Request, without, fields);
 }
@@ -174,7 +175,10 @@ Result<void> to_h2(const ResponseHead& head, Headers& fields) {
   const std::array<char, 3> digits = {static_cast<char>('0' + status / 100), static_cast<char>('0' + status / 10 % 10),
                                       static_cast<char>('0' + status % 10)};
   fields.add(":status", {digits.data(), digits.size()});
-  return copy_fields(head.headers, Kind::Response, upgraded ? Without(kWebSocketResponse) : Without(), fields);
+  Without without;
+  if (status < 200 || status == 204) without = kNoBody;
+  if (upgraded) without = kWebSocketResponse;
+  return copy_fields(head.headers, Kind::Response, without, fields);
 }
 
 Result<void> to_h2_trailers(const Headers& trailers, Headers& fields) {

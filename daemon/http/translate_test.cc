@@ -242,6 +242,19 @@ TEST(Translate, A101BecomesA200ForAnExtendedConnect) {
   EXPECT_EQ(text(fields), ":status=200\nsec-websocket-protocol=chat\n");
 }
 
+TEST(Translate, WhatHasNoBodySaysNoLengthOverHttp2) {
+  for (const int status : {100, 103, 204, 205, 304}) {
+    ResponseHead head;
+    head.status = status;
+    head.headers.add("Content-Length", "5");
+    head.headers.add("X", "y");
+    Headers fields;
+    ASSERT_TRUE(to_h2(head, fields));
+    EXPECT_EQ(fields.count("content-length"), status < 200 || status == 204 ? 0U : 1U) << status;
+    EXPECT_EQ(fields.count("x"), 1U);
+  }
+}
+
 TEST(Translate, FramingFieldsInTrailersAreRefused) {
   Headers trailers, fields;
   trailers.add("X-Sum", "1");

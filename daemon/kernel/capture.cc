@@ -99,7 +99,8 @@ void CaptureImpl::shut_down() {
 }
 
 Result<void> CaptureImpl::on_control(const std::function<Result<void>()>& task) const {
-  Result<void> result;
+  // What is thrown there stays there: it must not look like success.
+  Result<void> result = fail(Code::Internal, "the capture thread could not do it", Origin::Internal);
   control_->call([&] { result = task(); });
   return result;
 }

@@ -74,14 +74,16 @@ void CaptureImpl::say_others(uint32_t target) {
               {{"target", target}, {"cgroup", slot.cgroup->path()}, {"others", slot.others}});
     return;
   }
-  slot.others = filters_on(slot.cgroup->directory_fd());
-  if (!slot.others.empty()) {
-    log::warn("capture.filtered", "a target has a packet filter of its own",
-              {{"target", target}, {"cgroup", slot.cgroup->path()}, {"filter", slot.others}});
-    return;
+  const std::string filter = filters_on(slot.cgroup->directory_fd());
+  if (!filter.empty()) {
+    log::warn("capture.filtered", "a target may have a packet filter of its own",
+              {{"target", target}, {"cgroup", slot.cgroup->path()}, {"filter", filter}});
   }
   slot.others = others_above(slot.cgroup->path(), ours);
-  if (slot.others.empty()) return;
+  if (slot.others.empty()) {
+    slot.others = filter;
+    return;
+  }
   log::info("capture.others", "a target is a part of what another tapdeck captures",
             {{"target", target}, {"cgroup", slot.cgroup->path()}, {"others", slot.others}});
 }

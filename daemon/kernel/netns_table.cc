@@ -10,6 +10,7 @@
 
 #include "daemon/kernel/listener_plan.h"
 #include "daemon/kernel/netns.h"
+#include "daemon/kernel/rtnetlink.h"
 
 namespace tapdeck::kernel {
 namespace {
@@ -37,6 +38,11 @@ void fill_sources(tapdeck_netns& value) {
   const Endpoint source6 = preferred_source(AF_INET6);
   if (source4.family == Endpoint::Family::V4) std::memcpy(&value.source4_be, source4.address.data(), 4);
   if (source6.family == Endpoint::Family::V6) std::memcpy(value.source6, source6.address.data(), 16);
+}
+
+std::unexpected<Error> loopback_is_down() {
+  return fail(Code::Unreachable, "loopback is down in the target's network namespace (in there: ip link set lo up)",
+              Origin::Kernel);
 }
 
 }  // namespace
@@ -106,11 +112,11 @@ Result<void> NetnsTable::make_inside(Made& made, uint64_t wanted) const {
   if (wanted != 0 && cookie != wanted) return fail(Code::NotFound, "another network namespace", Origin::Kernel);
   made.cookie = cookie;
   if (namespaces_.contains(cookie)) return {};
+  // A bind does not tell: it succeeds where no interface has any address.
+  if (!loopback_is_up()) return loopback_is_down();
   const unsigned count = listeners_wanted(local_port_range(), options_.workers, options_.listeners_max);
   if (auto v4 = make_family(made, Endpoint::Family::V4, count, port_seed()); !v4) {
-    if (v4.error().sys_errno == EADDRNOTAVAIL) {
-      return fail(Code::Unreachable, "loopback is down in the target's network namespace", Origin::Kernel);
-    }
+    if (v4.error().sys_errno == EADDRNOTAVAIL) return loopback_is_down();
     return v4;
   }
   return make_v6(made, count);
@@ -197,10 +203,10 @@ Result<void> NetnsTable::use(uint32_t target, UniqueFd netns_fd, uint64_t cookie
     complete(found->first, found->second);
     return {};
   }
-  std::erase_if(namespaces_, [&](const auto& item) {  // in its grace time, and wanted again: begin anew
-    const std::unique_lock lock(mutex_);
-    return item.second.inode == info.st_ino;
-  });
+  {
+    const std::unique_lock lock(mutex_);  // in its grace time, and wanted again: begin anew
+    std::erase_if(namespaces_, [&](const auto& item) { return item.second.inode == info.st_ino; });
+  }
   Made made;
   TRY_VOID(NetnsScope::run(netns_fd.get(), home_fd_, [&] { return make_inside(made, cookie); }));
   Namespace fresh;

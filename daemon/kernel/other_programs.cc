@@ -132,9 +132,9 @@ std::string filters_on(int cgroup_fd) {
     }
   }
   if (names.empty()) return {};
-  std::string text = "its packets are filtered (";
+  std::string text = "its packets may be filtered (";
   for (const std::string& name : names) text += (name == *names.begin() ? "" : ", ") + name;
-  return text + "): the filter must let it reach 127.0.0.0/8 and ::1, and does not see what tapdeck sends for it";
+  return text + "): a filter must let it reach 127.0.0.0/8 and ::1, and does not see what tapdeck sends for it";
 }
 
 bool is_taken(int cgroup_fd, const ProgramIds& ours) {

@@ -28,8 +28,9 @@ using ProgramIds = std::set<uint32_t>;
 [[nodiscard]] std::string others_below(const std::string& cgroup_path, const ProgramIds& ours);
 [[nodiscard]] std::string others_above(const std::string& cgroup_path, const ProgramIds& ours);
 
-// For people, one sentence: programs of somebody else filter the packets of this cgroup (systemd's IPAddressAllow= and
-// IPAddressDeny=, for one). They see loopback where the client wanted an origin, and not what is sent for it.
+// For people, one sentence: programs of somebody else see the packets of this cgroup, and may drop them (systemd's
+// IPAddressAllow= and IPAddressDeny=, for one). They see loopback where the client wanted an origin, and not what is
+// sent for it.
 [[nodiscard]] std::string filters_on(int cgroup_fd);
 
 }  // namespace tapdeck::kernel

@@ -55,6 +55,7 @@ net::Task<> pass_on_break(exchange::Exchange& exchange, http::ResetCode code, Br
 
 net::Task<Result<void>> wait_to_be_left(exchange::Exchange& exchange, std::chrono::milliseconds patience) {
   auto told = co_await exchange.deliver();
+  exchange.facts().only_waits = true;
   if (told && exchange.request().version == http::Version::Http2) {
     Sleeper sleeper;
     told = co_await sleeper.until(sleeper.now() + patience);

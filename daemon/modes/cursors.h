@@ -1,7 +1,7 @@
 // Cursors: how far each client has played each key: the n-th identical request gets the n-th recording.
 //
 // One atomic a (tape, target, key), in sharded maps, shared by all workers: two connections of one client count
-// together. Owner: the app. Thread: any.
+// together. They go with their tape. Owner: the app. Thread: any.
 #pragma once
 
 #include <array>
@@ -27,24 +27,31 @@ struct CursorKeyHash {
   size_t operator()(const CursorKey& key) const;
 };
 
+class WebSocketRounds;
+
 class Cursors {
  public:
   using Cursor = std::shared_ptr<std::atomic<uint64_t>>;
   // The cursor of this client and key, made at 0. Holders keep it; rewinding sets it back in place.
   [[nodiscard]] Cursor get(const CursorKey& key);
+  // Which WebSockets of this client and key play what. Rewinding makes another; who has begun keeps the one it holds.
+  [[nodiscard]] std::shared_ptr<WebSocketRounds> rounds(const CursorKey& key);
   // It was not that recording's turn. A cursor that was rewound meanwhile stays at its begin.
   static void give_back_turn(std::atomic<uint64_t>& cursor);
-  // Back to the first recording: of one target, or of all (kAll).
+  // Back to the first recording: of one target, or of all (kAll). What nobody holds is forgotten, as it begins there.
   static constexpr int kAll = -1;
   void rewind(int target);
-  // Forgets everything (a new generation of tapes).
-  void clear();
+  // Those of `target` for its tapes up to this one, which it has no more. Exchanges that began with such a tape keep
+  // the cursors they hold; one that they make yet goes with the target's next tape.
+  void forget(TargetSlot target, uint64_t tape);
+  [[nodiscard]] size_t size();
 
  private:
   static constexpr size_t kShards = 16;
   struct Shard {
     std::mutex mutex;
     std::unordered_map<CursorKey, Cursor, CursorKeyHash> cursors;
+    std::unordered_map<CursorKey, std::shared_ptr<WebSocketRounds>, CursorKeyHash> rounds;
   };
   std::array<Shard, kShards> shards_;
 };

@@ -73,27 +73,49 @@ TEST(TakeTurn, UsesUpNoTurnWhereNoneIsLeft) {
   EXPECT_EQ(cursor, 4U);
 }
 
-TEST(HotCache, ForgetsEverythingWithANewGeneration) {
-  HotCache cache(1 << 20);
-  EXPECT_EQ(cache.find(key_of(1, 1, 7), 1), nullptr);
-  HotEntry entry;
-  entry.ids = {4, 5};
-  cache.insert(key_of(1, 1, 7), std::move(entry));
-  ASSERT_NE(cache.find(key_of(1, 1, 7), 1), nullptr);
-  EXPECT_EQ(cache.find(key_of(1, 1, 7), 1)->ids.size(), 2U);
-  EXPECT_EQ(cache.find(key_of(1, 1, 7), 2), nullptr);
-  EXPECT_EQ(cache.find(key_of(1, 1, 7), 1), nullptr);
+TEST(Cursors, RewoundOnesThatNobodyHoldsAreForgotten) {
+  Cursors cursors;
+  for (uint8_t i = 0; i < 100; ++i) *cursors.get(key_of(1, 1, i)) = 3;
+  const auto held = cursors.get(key_of(1, 1, 7));
+  *cursors.get(key_of(1, 2, 7)) = 3;
+  ASSERT_EQ(cursors.size(), 101U);
+  cursors.rewind(1);
+  EXPECT_EQ(cursors.size(), 2U) << "the one that is held, and the other target's";
+  EXPECT_EQ(cursors.get(key_of(1, 1, 7)), held);
+  EXPECT_EQ(*held, 0U);
+  EXPECT_EQ(*cursors.get(key_of(1, 1, 8)), 0U);
+  EXPECT_EQ(*cursors.get(key_of(1, 2, 7)), 3U);
 }
 
-TEST(HotCache, StartsAfreshBeyondItsBound) {
-  HotCache cache(4096);
-  HotEntry& entry = cache.insert(key_of(1, 1, 7), HotEntry{{1}, {}, nullptr});
-  auto item = std::make_shared<ReplayItem>();
-  item->body.assign(8192, 'x');
-  cache.add_item(entry, 1, item);
-  EXPECT_EQ(cache.find(key_of(1, 1, 7), 0), nullptr);
-  cache.insert(key_of(1, 1, 7), HotEntry{{1}, {}, nullptr});
-  EXPECT_NE(cache.find(key_of(1, 1, 7), 0), nullptr);
+TEST(Cursors, ThoseOfATapeThatIsOverAreForgottenAndStayWithTheirHolders) {
+  Cursors cursors;
+  for (uint8_t i = 0; i < 100; ++i) ignore(cursors.get(key_of(4, 1, i)), "is kept from now on");
+  const auto held = cursors.get(key_of(4, 1, 7));
+  *held = 3;
+  *cursors.get(key_of(5, 1, 7)) = 1;
+  *cursors.get(key_of(3, 2, 7)) = 2;
+  cursors.forget(1, 4);
+  EXPECT_EQ(cursors.size(), 2U);
+  EXPECT_EQ(*held, 3U);
+  EXPECT_EQ(*cursors.get(key_of(5, 1, 7)), 1U) << "of the next tape";
+  EXPECT_EQ(*cursors.get(key_of(3, 2, 7)), 2U) << "of another target";
+  EXPECT_NE(cursors.get(key_of(4, 1, 7)), held) << "a straggler begins anew";
+  cursors.forget(1, 5);
+  EXPECT_EQ(cursors.size(), 1U);
+}
+
+TEST(Cursors, AreTakenWhileTheyAreForgotten) {
+  Cursors cursors;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&] {
+      for (int n = 0; n < 1000; ++n) cursors.get(key_of(1, 1, 7))->fetch_add(1);
+    });
+  }
+  for (int n = 0; n < 1000; ++n) n % 2 == 0 ? cursors.rewind(1) : cursors.forget(1, 1);
+  for (std::thread& thread : threads) thread.join();
+  cursors.rewind(Cursors::kAll);
+  EXPECT_EQ(cursors.size(), 0U);
 }
 
 TEST(Cursors, ATurnThatIsGivenBackNeverWraps) {

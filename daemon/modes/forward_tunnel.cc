@@ -41,6 +41,8 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
   if (counting != nullptr && !http::is_websocket(exchange.request())) {
     counting->add(exchange.request().method == "CONNECT" ? Counter::TunnelledConnect : Counter::TunnelledUpgrade);
   }
+  const bool is_recorded = http::is_websocket(exchange.request()) && exchange.facts().mode != Mode::Passthrough;
+  exchange.facts().passes_raw = !state.is_nested && !is_recorded;
   exchange.become_tunnel();
   auto answered = co_await exchange.flush();
   if (!answered) co_return answered;

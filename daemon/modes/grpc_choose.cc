@@ -3,29 +3,26 @@
 #include <utility>
 
 #include "daemon/modes/grpc_playing.h"
+#include "daemon/modes/key_reader.h"
 #include "daemon/net/offload.h"
 
 namespace tapdeck::modes {
 
 using exchange::Exchange;
 
-net::Task<Result<store::ExchangeStore::Found>> GrpcReplay::look_up(Playing& playing) {
-  std::vector<uint64_t> known;
-  if (const HotEntry* entry = cache_.find(playing.key, context_.store->generation())) known = entry->ids;
-  size_t unreadable = 0;
+net::Task<Result<HotEntry*>> GrpcReplay::look_up(Playing& playing) {
   auto read = [store = context_.store, session = playing.target.session, key = playing.key.key,
-               answers = playing.answers, &known, &unreadable] {
-    auto found = store->lookup_all(session, key);
-    if (!found || answers == Answers::All) return found;
-    unreadable = keep_complete(*store, session, found->ids, known);
-    found->usable = found->ids.size();
-    return found;
+               answers = playing.answers](const std::vector<uint64_t>& known, size_t& unreadable) -> Result<HotEntry> {
+    TRY(found, store->lookup_all(session, key));
+    HotEntry entry;
+    entry.ids = std::move(found.ids);
+    entry.usable = found.usable;
+    if (answers == Answers::All) return entry;
+    unreadable = keep_complete(*store, session, entry.ids, known);
+    entry.usable = entry.ids.size();
+    return entry;
   };
-  auto found = co_await net::offload(*context_.readers, read);
-  context_.metrics->add(Counter::StoreErrorRead, unreadable);
-  // No such session is the same news as an empty one: nothing was recorded.
-  if (!found && found.error().code == Code::NotFound) co_return store::ExchangeStore::Found{};
-  co_return found;
+  co_return co_await read_key(cache_, context_, playing.key, read);
 }
 
 net::Task<Result<void>> GrpcReplay::find(Playing& playing, By by) {
@@ -40,28 +37,18 @@ net::Task<Result<void>> GrpcReplay::find(Playing& playing, By by) {
   playing.question.parts = builder.parts();
   playing.question.parts.body_size = playing.call.request_bytes;
   playing.key = {tape.id, exchange.flow().identity.target, playing.question.key};
-  if (std::exchange(never_first_generation_, context_.store->generation()) != context_.store->generation()) {
-    never_first_.clear();
-  }
-  if (never_first_.contains(playing.key)) co_return Result<void>{};
-  HotEntry* entry = cache_.find(playing.key, context_.store->generation());
+  const uint64_t generation = context_.store->generation();
+  if (never_first_.contains(playing.key, generation)) co_return Result<void>{};
+  HotEntry* entry = cache_.find(playing.key, generation);
   playing.cached = entry != nullptr;
   context_.metrics->add(playing.cached ? Counter::HotCacheHit : Counter::HotCacheMiss);
   if (entry == nullptr) {
-    const uint64_t generation = context_.store->generation();
     CO_TRY(found, co_await look_up(playing));
     // A tape that nobody records to gets no such call later.
-    const bool stays_empty = by == By::ServerFirst && tape.take.number == 0 && generation == never_first_generation_;
-    if (found.ids.empty() && stays_empty) never_first_.insert(playing.key);
-    if (found.ids.empty()) co_return Result<void>{};
-    entry = cache_.find(playing.key, generation);
-    if (entry == nullptr) {
-      HotEntry made;
-      made.ids = std::move(found.ids);
-      made.usable = found.usable;
-      made.cursor = context_.cursors->get(playing.key);
-      entry = &cache_.insert(playing.key, std::move(made));
-    }
+    const bool stays_empty = by == By::ServerFirst && tape.take.number == 0;
+    if (found == nullptr && stays_empty) never_first_.add(playing.key, generation);
+    if (found == nullptr) co_return Result<void>{};
+    entry = found;
   }
   const config::Repeat repeat = playing.route != nullptr ? playing.route->repeat : config::Repeat::InOrder;
   playing.first = take_turn(repeat, *entry->cursor, entry->usable);
@@ -81,10 +68,16 @@ net::Task<Result<std::shared_ptr<const GrpcItem>>> GrpcReplay::load(Playing& pla
   }
   const std::string session = playing.target.session;
   const auto rules = playing.route != nullptr && playing.route->grpc ? playing.route->grpc->rules : nullptr;
-  auto read = [store, session, id, rules] { return load_grpc_item(*store, session, id, rules); };
+  auto read = [store, session, id, rules] {
+    return unless_deleted(*store, session, id, load_grpc_item(*store, session, id, rules));
+  };
   auto item = co_await net::offload(*context_.readers, read);
   if (!item) {
     context_.metrics->add(Counter::StoreErrorRead);
+    co_return item;
+  }
+  if (*item == nullptr) {
+    cache_.forget(playing.key);
     co_return item;
   }
   if (HotEntry* entry = cache_.find(playing.key, generation)) cache_.add_item(*entry, id, *item);
@@ -98,7 +91,7 @@ net::Task<Result<void>> GrpcReplay::choose(Playing& playing) {
   for (size_t i = 0; i < count; ++i) {
     const uint64_t id = playing.candidates[i < playing.usable ? (playing.first + i) % playing.usable : i];
     CO_TRY(item, co_await load(playing, id));
-    if (!agrees(item->script, playing.call.said)) continue;
+    if (item == nullptr || !agrees(item->script, playing.call.said)) continue;
     if (playing.item != nullptr && !sent_same(*playing.item, *item, playing.call.said)) continue;
     // This client has ended its half without leaving: a call in which the server did not speak first may be the one.
     if (playing.server_first && playing.call.said.client_ended && was_left_speaking(*item)) {
@@ -113,13 +106,9 @@ net::Task<Result<void>> GrpcReplay::choose(Playing& playing) {
   if (std::exchange(playing.cached, false)) {
     // Hybrid mode adds recordings that begin alike without a new generation of the store.
     CO_TRY(found, co_await look_up(playing));
-    if (found.ids.size() > count) {
-      if (HotEntry* entry = cache_.find(playing.key, context_.store->generation())) {
-        entry->ids = found.ids;
-        entry->usable = found.usable;
-      }
-      playing.candidates = std::move(found.ids);
-      playing.usable = found.usable;
+    if (found != nullptr && found->ids.size() > count) {
+      playing.candidates = found->ids;
+      playing.usable = found->usable;
       co_return co_await choose(playing);
     }
   }
@@ -151,7 +140,7 @@ net::Task<Result<void>> GrpcReplay::wait_as_left(Playing& playing) {
   CO_TRY_VOID(co_await find(playing, By::Silence));
   for (const uint64_t id : std::exchange(playing.candidates, {})) {
     CO_TRY(item, co_await load(playing, id));
-    if (!was_left_in_silence(*item)) continue;
+    if (item == nullptr || !was_left_in_silence(*item)) continue;
     playing.item = std::move(item);
     co_return co_await playing.call.wait_to_be_left(context_.idle_timeout);
   }
@@ -180,6 +169,7 @@ net::Task<Result<void>> GrpcReplay::play_early(Playing& playing) {
     for (size_t i = 0; i < ids.size(); ++i) {
       const uint64_t id = ids[(playing.first + i) % ids.size()];
       CO_TRY(item, co_await load(playing, id));
+      if (item == nullptr) continue;
       // One that its client left there, without a deadline, would be waited out for nothing.
       if (by == By::Early && item->recording.outcome.kind == store::Outcome::Kind::Incomplete) continue;
       if (by == By::Silence && !was_answered_in_silence(*item)) continue;

@@ -220,7 +220,9 @@ net::Task<Result<void>> GrpcReplay::answer_miss(Playing& playing) {
             &parts,
             {},
             playing.exhausted,
-            has_placeholder(playing.question.parts)};
+            has_placeholder(playing.question.parts),
+            playing.target.name,
+            playing.route};
   if (playing.item != nullptr) {
     miss.nearest = {diverged(playing.item->recording.id, playing.item->script, playing.call.said)};
   } else {
@@ -235,6 +237,7 @@ net::Task<Result<void>> GrpcReplay::answer_miss(Playing& playing) {
   exchange::Facts& facts = playing.call.exchange().facts();
   facts.outcome = Outcome::Missed;
   facts.error = "not_recorded";
+  facts.error_detail = miss_reason(miss);
   const GrpcStatus status{grpc::kFailedPrecondition, miss_text(miss)};
   co_return send_status(playing.call.exchange(), status, status_in(playing.call));
 }

@@ -9,11 +9,11 @@
 #pragma once
 
 #include <memory>
-#include <unordered_set>
 
 #include "daemon/config/config.h"
 #include "daemon/modes/grpc_call.h"
 #include "daemon/modes/hot_cache.h"
+#include "daemon/modes/known_absent.h"
 #include "daemon/modes/replay_context.h"
 #include "daemon/modes/runtime_state.h"
 
@@ -39,7 +39,8 @@ class GrpcReplay final {
  private:
   struct Playing;
   net::Task<Result<void>> play(Playing& playing);
-  net::Task<Result<store::ExchangeStore::Found>> look_up(Playing& playing);
+  // The candidates of playing.key as they are in the store; nullptr: none.
+  net::Task<Result<HotEntry*>> look_up(Playing& playing);
   enum class By { FirstMessage, ServerFirst, Silence, Early };
   net::Task<Result<void>> find(Playing& playing, By by);
   net::Task<Result<void>> choose(Playing& playing);
@@ -49,13 +50,12 @@ class GrpcReplay final {
   net::Task<Result<void>> finish(Playing& playing);
   net::Task<Result<Answered>> conclude(Playing& playing);
   net::Task<Result<void>> answer_miss(Playing& playing);
+  // Null: it was deleted since it was looked up.
   net::Task<Result<std::shared_ptr<const GrpcItem>>> load(Playing& playing, uint64_t id);
 
   ReplayContext context_;
-  HotCache cache_;  // of GrpcItems
-  // Methods without a recording in which the server speaks first, of one generation of the store: most.
-  std::unordered_set<CursorKey, CursorKeyHash> never_first_;
-  uint64_t never_first_generation_ = 0;
+  HotCache cache_;           // of GrpcItems
+  KnownAbsent never_first_;  // methods without a recording in which the server speaks first: most
 };
 
 }  // namespace tapdeck::modes

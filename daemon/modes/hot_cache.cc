@@ -28,18 +28,21 @@ size_t take_turn(config::Repeat repeat, std::atomic<uint64_t>& cursor, size_t co
   }
 }
 
-void HotEntry::renew(std::vector<uint64_t> read_ids, uint64_t read_take) {
-  // Of a newer take, or of more that has been recorded.
-  const auto age = [](uint64_t of, const std::vector<uint64_t>& all) {
-    return std::tuple(of, store::ExchangeStore::in_time(all.back()), all.size());
+void HotEntry::renew(HotEntry read) {
+  // Of a newer take, or of more that has been recorded. Unfinished recordings come last, however old.
+  const auto age = [](const HotEntry& of) {
+    const uint64_t newest = std::ranges::max(of.ids, {}, store::ExchangeStore::in_time);
+    return std::tuple(of.take, store::ExchangeStore::in_time(newest), of.ids.size());
   };
-  if (age(read_take, read_ids) <= age(take, ids)) return;
-  ids = std::move(read_ids);
-  take = read_take;
+  if (age(read) <= age(*this)) return;
+  ids = std::move(read.ids);
+  take = read.take;
+  usable = read.usable;
 }
 
 HotEntry* HotCache::find(const CursorKey& key, uint64_t generation) {
-  if (generation != generation_ || bytes_ > bound_bytes_) {
+  if (generation < generation_) return nullptr;
+  if (generation > generation_ || bytes_ > bound_bytes_) {
     entries_.clear();
     bytes_ = 0;
     generation_ = generation;
@@ -48,9 +51,15 @@ HotEntry* HotCache::find(const CursorKey& key, uint64_t generation) {
   return found == entries_.end() ? nullptr : &found->second;
 }
 
-HotEntry& HotCache::insert(const CursorKey& key, HotEntry entry) {
-  bytes_ += sizeof entry + entry.ids.size() * sizeof(uint64_t) + 128;
-  return entries_[key] = std::move(entry);
+HotEntry& HotCache::keep(const CursorKey& key, uint64_t generation, HotEntry read, Cursors& cursors) {
+  if (HotEntry* known = find(key, generation)) {
+    known->renew(std::move(read));
+    return *known;
+  }
+  read.cursor = cursors.get(key);
+  if (generation < generation_) return aside_ = std::move(read);
+  bytes_ += sizeof read + read.ids.size() * sizeof(uint64_t) + 128;
+  return entries_[key] = std::move(read);
 }
 
 void HotCache::add_item(HotEntry& entry, uint64_t id, std::shared_ptr<const ReplayItem> item) {

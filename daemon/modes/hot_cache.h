@@ -1,7 +1,8 @@
 // HotCache: what a worker replays without touching disk, locks or another thread.
 //
 // An entry is the ordered list of recordings of one key with as many of them loaded as were asked for. Valid for one
-// store generation: delete, activate and new takes empty it. Bounded by bytes; over the bound it starts afresh.
+// store generation: delete, activate and new takes empty it. Generations grow, and what is read belongs to the one from
+// before the read: it may hold no longer by the end. Bounded by bytes; over the bound it starts afresh.
 // Owner: the worker. Thread: its own.
 #pragma once
 
@@ -23,8 +24,8 @@ struct HotEntry {
   uint64_t take = 0;  // theirs; 0: not known
   size_t usable = 0;  // GrpcReplay's: a call begins with one of so many ids; the others only take over
 
-  // What the store has of the key, with its take, where that was read later: reads may overtake each other.
-  void renew(std::vector<uint64_t> read_ids, uint64_t read_take);
+  // What the store has of the key (all but items and cursor), where that was read later: reads may overtake each other.
+  void renew(HotEntry read);
 };
 
 // Which of `count` recordings the request number `turn` (from 0) gets; count = none is left (Repeat::Once).
@@ -37,13 +38,18 @@ class HotCache {
  public:
   explicit HotCache(size_t bound_bytes) : bound_bytes_(bound_bytes) {}
 
-  // nullptr when unknown; everything is forgotten when `generation` differs from the last call's.
+  // nullptr when unknown; of a generation that is over nothing is known. A newer one forgets everything.
   [[nodiscard]] HotEntry* find(const CursorKey& key, uint64_t generation);
-  HotEntry& insert(const CursorKey& key, HotEntry entry);
+  // What was read of `key`; `generation` is of before the read. Renews what is known. Where that generation is over, it
+  // is for the caller alone, until the next call.
+  HotEntry& keep(const CursorKey& key, uint64_t generation, HotEntry read, Cursors& cursors);
   void add_item(HotEntry& entry, uint64_t id, std::shared_ptr<const ReplayItem> item);
+  // One of its recordings is gone.
+  void forget(const CursorKey& key) { entries_.erase(key); }
 
  private:
   std::unordered_map<CursorKey, HotEntry, CursorKeyHash> entries_;
+  HotEntry aside_;  // of keep()
   size_t bound_bytes_;
   size_t bytes_ = 0;
   uint64_t generation_ = 0;

@@ -27,18 +27,58 @@ std::string url_of(const store::KeyParts& parts) {
   return url;
 }
 
+// How to have it on tape next time.
+std::string how_to_record(const Miss& miss) {
+  if (miss.rule != nullptr && miss.rule->mode == Mode::Replay) {
+    return "with mode = \"hybrid\" in route '" + std::string(miss.route) +
+           "' of the configuration: its mode = \"replay\" is in force here, whatever the target's is";
+  }
+  if (miss.target == config::kRunTarget) return "with --mode hybrid";
+  return "with: tapdeck mode set hybrid --target " + std::string(miss.target);
+}
+
+std::string exhausted_hint(const Miss& miss) {
+  const std::string used = "every recording of this request was used once";
+  const std::string repeat = "set repeat = \"in-order\" for its route";
+  if (miss.target == config::kRunTarget) {
+    return used + ": this run asked more often than was recorded; " + repeat +
+           " to have the last answer again, or record it as often";
+  }
+  return used + "; " + repeat + ", or rewind the session with: tapdeck session rewind " + std::string(miss.session);
+}
+
+std::string fields_of(const store::Nearest& nearest) {
+  std::string fields;
+  for (const store::Difference& difference : nearest.differs) {
+    if (!fields.empty()) fields += ", ";
+    fields += difference.where;
+  }
+  return fields;
+}
+
+// What no other try makes match.
+std::string made_anew(const store::Nearest& nearest) {
+  const auto any = [&nearest](auto holds) {
+    return std::ranges::any_of(nearest.differs, holds, &store::Difference::where);
+  };
+  const std::string never = ". A value made anew each time (an id, a time, a multipart boundary) never matches: ";
+  if (any([](std::string_view where) { return where.starts_with("grpc message"); })) {
+    return never + "compare the other fields only (match_fields in [routes.grpc]), or have the client send a fixed one";
+  }
+  if (any([](std::string_view where) { return where == "body" || where == "query"; })) {
+    return never + "have the client send a fixed one";
+  }
+  return {};
+}
+
 std::string hint_of(const Miss& miss) {
   if (is_tunnel(*miss.parts)) {
     return "tunnels through another proxy are passed on and not recorded; record and replay without that proxy "
            "(HTTPS_PROXY), or through tapdeck's own (proxy.listen)";
   }
-  if (miss.exhausted) {
-    return "every recording of this request was used once; set repeat = \"in-order\" for its route, or rewind the "
-           "session with: tapdeck session rewind " +
-           std::string(miss.session);
-  }
+  if (miss.exhausted) return exhausted_hint(miss);
   if (miss.nearest.empty()) {
-    return "session '" + std::string(miss.session) + "' has nothing like it; record it with --mode record or hybrid";
+    return "session '" + std::string(miss.session) + "' has nothing like it; record it " + how_to_record(miss);
   }
   const store::Nearest& nearest = miss.nearest.front();
   const std::string recording = "recording " + std::to_string(nearest.id);
@@ -48,16 +88,11 @@ std::string hint_of(const Miss& miss) {
            recording + " is nearest)";
   }
   if (nearest.differs.empty()) {
-    return recording +
-           " looks the same, so it was most likely recorded under another match secret; record it again with --mode "
-           "hybrid";
+    return recording + " looks the same, so it was most likely recorded under another match secret; record it again " +
+           how_to_record(miss);
   }
-  std::string fields;
-  for (const store::Difference& difference : nearest.differs) {
-    if (!fields.empty()) fields += ", ";
-    fields += difference.where;
-  }
-  return recording + " differs only in " + fields + "; send the same, or record this request too with --mode hybrid";
+  return recording + " differs only in " + fields_of(nearest) + "; send the same, or record this request too " +
+         how_to_record(miss) + made_anew(nearest);
 }
 
 }  // namespace
@@ -94,6 +129,15 @@ std::string miss_json(const Miss& miss) {
     json += "]}";
   }
   return json + "],\"hint\":" + json_string(hint_of(miss)) + "}\n";
+}
+
+std::string miss_reason(const Miss& miss) {
+  if (is_tunnel(*miss.parts)) return "a tunnel through another proxy";
+  if (miss.exhausted) return "every recording of it was used once";
+  if (miss.nearest.empty()) return "nothing like it is recorded";
+  const store::Nearest& nearest = miss.nearest.front();
+  const std::string fields = fields_of(nearest);
+  return "nearest " + std::to_string(nearest.id) + (fields.empty() ? ": looks the same" : ": differs in " + fields);
 }
 
 }  // namespace tapdeck::modes

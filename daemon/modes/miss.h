@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/config/config.h"
 #include "store/exchange_store.h"
 
 namespace tapdeck::modes {
@@ -14,9 +15,11 @@ struct Miss {
   std::string_view route;
   const store::Key* key = nullptr;
   const store::KeyParts* parts = nullptr;  // redacted
-  std::vector<store::Nearest> nearest;
+  std::vector<store::Nearest> nearest = {};
   bool exhausted = false;
-  bool has_placeholder = false;  // see below
+  bool has_placeholder = false;         // see below
+  std::string_view target = {};         // whose mode is in force; config::kRunTarget: a `run`
+  const config::Route* rule = nullptr;  // the route; null: none
 };
 
 // The request, before redaction, carries what recordings show in place of a secret ("[redacted:...]"): that stands for
@@ -26,5 +29,7 @@ struct Miss {
 // {error:"not_recorded", session, route, key, request:{method,url}, nearest:[{id, differs:[{where, recorded,
 // requested}]}], hint}; an id is a string, as everywhere in the admin API.
 [[nodiscard]] std::string miss_json(const Miss& miss);
+// "nearest 24: differs in body", for a log line or the end of a run.
+[[nodiscard]] std::string miss_reason(const Miss& miss);
 
 }  // namespace tapdeck::modes

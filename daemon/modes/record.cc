@@ -126,6 +126,12 @@ bool was_left(RecordingExchange& recording, const Error& error) {
          recording.has_read_request();
 }
 
+// An HTTP/1 client that leaves a quiet response ends its side, as one does that reads on. When nothing more came until
+// we end, with a `run` whose command is over, it had left.
+bool had_left(const Error& error, const exchange::Facts& facts, RecordingExchange& recording) {
+  return facts.client_ended && recording.response_started() && error.code == Code::Cancelled;
+}
+
 bool is_late(RecordingExchange& recording) {
   const auto timeout = grpc::timeout_of(recording.request().headers);
   return timeout && exchange::Clock::now() - recording.facts().began >= *timeout;
@@ -228,6 +234,10 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
 
   auto served = co_await inner_.serve(recording);
   exchange::Facts& facts = exchange.facts();
+  if (!served && had_left(served.error(), facts, recording)) {
+    facts.client_left = true;
+    served = fail(Code::Cancelled, "the client had ended its side, and nothing more came", Origin::Internal);
+  }
   fill_timings(builder.provenance().timings, facts);
   fill_late_handshake(builder.provenance(), exchange);
   if (!served && recording.is_held() && is_answer(served.error(), facts)) co_await recording.read_rest();

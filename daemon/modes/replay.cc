@@ -24,8 +24,6 @@ using exchange::Served;
 
 namespace {
 
-constexpr size_t kAbsentKeys = 4096;
-
 // It came instead of "100 Continue", to a client that waited for that with its body.
 bool is_refusal(const Found& found) {
   if (found.item == nullptr) return false;
@@ -75,58 +73,6 @@ Served ReplayHandler::serve_now(Exchange& exchange, const TargetState& target, c
   auto sent = send_now(exchange, *item->second);
   if (!sent) exchange.facts().outcome = Outcome::Failed;
   return Served::Yes;
-}
-
-net::Task<Result<HotEntry*>> ReplayHandler::load_entry(const CursorKey& key, const TargetState& target,
-                                                       Answers answers) {
-  const store::ExchangeStore* store = context_.store;
-  const std::string session = target.session;
-  std::vector<uint64_t> known;
-  if (const HotEntry* entry = cache_.find(key, store->generation())) known = entry->ids;
-  uint64_t take = 0;
-  size_t unreadable = 0;
-  auto read = [store, session, answers, &known, &take, &unreadable, wanted = key.key] {
-    auto ids = store->lookup(session, wanted);
-    if (!ids || answers == Answers::All) return ids;
-    unreadable = keep_complete(*store, session, *ids, known);
-    // What another process records cannot be extended.
-    const bool is_ours = !ids->empty() && (ids->back() & store::ExchangeStore::kOlder) == 0;
-    const auto last = is_ours ? store->get(session, ids->back()) : Result<store::Recording>();
-    take = last ? last->take : 0;
-    return ids;
-  };
-  auto ids = co_await net::offload(*context_.readers, read);
-  context_.metrics->add(Counter::StoreErrorRead, unreadable);
-  if (!ids) {
-    // No such session is the same news as an empty one: nothing was recorded.
-    if (ids.error().code == Code::NotFound) co_return static_cast<HotEntry*>(nullptr);
-    co_return std::unexpected(ids.error());
-  }
-  if (ids->empty()) co_return static_cast<HotEntry*>(nullptr);
-  if (HotEntry* raced = cache_.find(key, context_.store->generation())) {
-    raced->renew(std::move(*ids), take);
-    co_return raced;
-  }
-  HotEntry entry;
-  entry.ids = std::move(*ids);
-  entry.take = take;
-  entry.cursor = context_.cursors->get(key);
-  co_return &cache_.insert(key, std::move(entry));
-}
-
-net::Task<Result<std::shared_ptr<const ReplayItem>>> ReplayHandler::load(CursorKey key, const TargetState& target,
-                                                                         uint64_t id) {
-  const store::ExchangeStore* store = context_.store;
-  const std::string session = target.session;
-  const uint64_t generation = store->generation();
-  auto read = [store, session, id] { return load_item(*store, session, id); };
-  auto item = co_await net::offload(*context_.readers, read);
-  if (!item) {
-    context_.metrics->add(Counter::StoreErrorRead);
-    co_return item;
-  }
-  if (HotEntry* entry = cache_.find(key, generation)) cache_.add_item(*entry, id, *item);
-  co_return item;
 }
 
 bool ReplayHandler::is_surely_absent(const TargetState& target, const Question& question) {
@@ -233,63 +179,6 @@ net::Task<Result<std::optional<store::Key>>> ReplayHandler::next_beside(CursorKe
   co_return first;
 }
 
-bool ReplayHandler::is_known_absent(const TargetState& target, const store::Key& key) {
-  const auto& known = target.tape->known;
-  if (known != nullptr) return !known->may_hold(key);
-  const uint64_t generation = context_.store->generation();
-  if (std::exchange(absent_generation_, generation) != generation || absent_.size() >= kAbsentKeys) absent_.clear();
-  return absent_.contains({target.tape->id, {}, key});
-}
-
-net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_id(const CursorKey& key, const TargetState& target,
-                                                                  Answers answers) {
-  HotEntry* entry = cache_.find(key, context_.store->generation());
-  if (entry == nullptr && !is_known_absent(target, key.key)) {
-    CO_TRY(loaded, co_await load_entry(key, target, answers));
-    entry = loaded;
-    if (entry == nullptr && target.tape->take.number == 0) absent_.insert({key.tape, {}, key.key});
-  }
-  if (entry == nullptr) co_return std::optional<uint64_t>{};
-  const uint64_t turn = entry->cursor->load(std::memory_order_relaxed);
-  co_return turn < entry->ids.size() ? std::optional(store::ExchangeStore::in_time(entry->ids[turn])) : std::nullopt;
-}
-
-net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat,
-                                                 Answers answers, Turn turn) {
-  HotEntry* entry = cache_.find(key, context_.store->generation());
-  context_.metrics->add(Counter::HotCacheMiss);
-  // What was recorded since, for whomever, follows what is known.
-  const bool may_have_grown =
-      entry != nullptr && target.tape->take.number > 0 &&
-      pick(repeat, entry->cursor->load(std::memory_order_relaxed), entry->ids.size()) >= entry->ids.size();
-  if (entry == nullptr || may_have_grown) {
-    CO_TRY(loaded, co_await load_entry(key, target, answers));
-    entry = loaded;
-  }
-  Found found;
-  if (entry != nullptr) {
-    const size_t size = entry->ids.size();
-    const size_t index = turn == Turn::Take ? take_turn(repeat, *entry->cursor, size)
-                                            : pick(repeat, entry->cursor->load(std::memory_order_relaxed), size);
-    found.exhausted = index >= size;
-    if (!found.exhausted) {
-      const uint64_t id = entry->ids[index];
-      const auto cached = entry->items.find(id);
-      if (cached != entry->items.end()) {
-        found.item = cached->second;
-      } else {
-        CO_TRY(item, co_await load(key, target, id));
-        found.item = item;
-      }
-      if (found.item == nullptr) co_return found;
-      const store::Recording& recording = found.item->recording;
-      if (is_unanswered(recording) && !was_given_up(recording)) found.item = nullptr;
-      if (is_websocket_recording(recording)) found.casting = casting_of(key, target, repeat, id);
-    }
-  }
-  co_return found;
-}
-
 net::Task<Result<void>> ReplayHandler::play(Exchange& exchange, std::shared_ptr<const ReplayItem> item,
                                             const config::Route* route, Gate* gate,
                                             std::shared_ptr<WebSocketCasting> casting) {
@@ -318,15 +207,22 @@ net::Task<Result<void>> ReplayHandler::play(Exchange& exchange, std::shared_ptr<
 }
 
 net::Task<Result<void>> ReplayHandler::explain_miss(Exchange& exchange, const TargetState& target,
-                                                    const Question& question, std::string_view route_name,
-                                                    const Found& found) {
+                                                    const Question& question, const config::Route* route,
+                                                    std::string_view route_name, const Found& found) {
   store::KeyParts parts = question.parts;
   context_.redactor->redact(parts);
   const store::ExchangeStore* store = context_.store;
   const std::string session = target.session;
   auto search = [store, session, parts] { return store->nearest(session, parts, 3); };
   auto nearest = co_await net::offload(*context_.readers, search);
-  Miss miss{target.session, route_name, &question.key, &parts, {}, found.exhausted, has_placeholder(question.parts)};
+  Miss miss{.session = target.session,
+            .route = route_name,
+            .key = &question.key,
+            .parts = &parts,
+            .exhausted = found.exhausted,
+            .has_placeholder = has_placeholder(question.parts),
+            .target = target.name,
+            .rule = route};
   if (nearest) miss.nearest = std::move(*nearest);
   Counter reason = found.exhausted ? Counter::MissExhausted : Counter::MissNoKey;
   if (!miss.nearest.empty()) {
@@ -336,6 +232,7 @@ net::Task<Result<void>> ReplayHandler::explain_miss(Exchange& exchange, const Ta
   context_.metrics->add(reason);
   exchange.facts().outcome = Outcome::Missed;
   exchange.facts().error = "not_recorded";
+  exchange.facts().error_detail = miss_reason(miss);
   co_return co_await exchange::respond_json(exchange, 502, miss_json(miss));
 }
 
@@ -352,7 +249,7 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
     Asking asking(exchange, *target.tape, route, *context_.metrics);
     const Question question = asking.finish();
     const Found nothing;
-    co_return co_await explain_miss(exchange, target, question, route_name, nothing);
+    co_return co_await explain_miss(exchange, target, question, route, route_name, nothing);
   }
   if (awaits_invitation(exchange)) {
     auto refusal = co_await find_refusal(exchange, target, route);
@@ -388,7 +285,7 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
     co_return co_await exchange::respond_json(exchange, 500, exchange::json_of(found.error(), "-"));
   }
   if (found->item != nullptr) co_return co_await play(exchange, found->item, route, nullptr, found->casting);
-  co_return co_await explain_miss(exchange, target, question, route_name, *found);
+  co_return co_await explain_miss(exchange, target, question, route, route_name, *found);
 }
 
 }  // namespace tapdeck::modes

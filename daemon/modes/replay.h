@@ -6,13 +6,13 @@
 
 #include <memory>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "daemon/config/config.h"
 #include "daemon/exchange/handler.h"
 #include "daemon/modes/grpc_replay.h"
 #include "daemon/modes/hot_cache.h"
+#include "daemon/modes/known_absent.h"
 #include "daemon/modes/question.h"
 #include "daemon/modes/replay_context.h"
 #include "daemon/modes/replayed_request.h"
@@ -26,6 +26,7 @@ namespace tapdeck::modes {
 struct Found {
   std::shared_ptr<const ReplayItem> item;     // null: a miss
   bool exhausted = false;                     // Repeat::Once and all were used
+  bool deleted = false;                       // it was, since it was looked up
   std::vector<KeyTake> takes;                 // of those, by key: what is recorded now belongs behind its own
   std::shared_ptr<WebSocketCasting> casting;  // of a WebSocket that others of its key may play as well; else null
 };
@@ -72,7 +73,8 @@ class ReplayHandler final {
   net::Task<Result<Midway>> answer_midway(ReplayedRequest& request, Asking& asking, const TargetState& target,
                                           const config::Route* route);
   net::Task<Result<void>> explain_miss(exchange::Exchange& exchange, const TargetState& target,
-                                       const Question& question, std::string_view route_name, const Found& found);
+                                       const Question& question, const config::Route* route,
+                                       std::string_view route_name, const Found& found);
   // gRPC calls are answered message by message.
   [[nodiscard]] GrpcReplay& grpc() { return grpc_; }
 
@@ -100,19 +102,21 @@ class ReplayHandler final {
   net::Task<Result<std::optional<uint64_t>>> next_id(const CursorKey& key, const TargetState& target, Answers answers);
   net::Task<Result<Found>> find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat,
                                     Answers answers, Turn turn);
+  net::Task<Result<Found>> look_up(const CursorKey& key, const TargetState& target, config::Repeat repeat,
+                                   Answers answers, Turn turn);
   // Found::casting of the recording `id`.
   [[nodiscard]] std::shared_ptr<WebSocketCasting> casting_of(const CursorKey& key, const TargetState& target,
                                                              config::Repeat repeat, uint64_t id);
   // The takes of what may be recorded now.
   net::Task<Result<std::vector<KeyTake>>> takes_of(CursorKey key, const TargetState& target, const Question& question);
   net::Task<Result<HotEntry*>> load_entry(const CursorKey& key, const TargetState& target, Answers answers);
+  // Null: it was deleted since it was looked up.
   net::Task<Result<std::shared_ptr<const ReplayItem>>> load(CursorKey key, const TargetState& target, uint64_t id);
   void count_hit(exchange::Exchange& exchange, const ReplayItem& item);
 
   ReplayContext context_;
   HotCache cache_;
-  std::unordered_set<CursorKey, CursorKeyHash> absent_;  // of tapes that nobody records to, in one generation
-  uint64_t absent_generation_ = 0;
+  KnownAbsent absent_;
   GrpcReplay grpc_;
 };
 

@@ -32,6 +32,17 @@ struct ReplayItem {
 [[nodiscard]] Result<std::shared_ptr<const ReplayItem>> load_item(const store::ExchangeStore& store,
                                                                   std::string_view session, uint64_t id);
 
+// Null in place of an error where the recording was deleted since it was looked up. Asks the store: for the reader
+// pool.
+template <class Item>
+[[nodiscard]] Result<Item> unless_deleted(const store::ExchangeStore& store, std::string_view session, uint64_t id,
+                                          Result<Item> item) {
+  if (item) return item;
+  const auto recording = store.get(session, id);
+  if (!recording && recording.error().code == Code::NotFound) return Item();
+  return item;
+}
+
 // Which recordings answer: all, or where an origin can be asked instead only the complete ones.
 enum class Answers { All, Complete };
 

@@ -130,6 +130,58 @@ TEST(MissJson, AnswersAlsoWhereNothingDiffers) {
   }
 }
 
+// Of a miss whose target is of a `run`, or one of `serve`'s.
+std::string hint_of(std::string_view target, const config::Route* rule, bool exhausted,
+                    std::vector<store::Nearest> nearest) {
+  const store::Key key;
+  const store::KeyParts parts{"https", "a.test", 443, "GET", "/", "", {}, 0, {}};
+  const std::string json = miss_json({"s", "r", &key, &parts, std::move(nearest), exhausted, false, target, rule});
+  return json.substr(json.find("\"hint\":"));
+}
+
+TEST(MissJson, SaysHowToRecordItWhereverTheClientIs) {
+  EXPECT_THAT(hint_of("run", nullptr, false, {}), HasSubstr("record it with --mode hybrid\""));
+  EXPECT_THAT(hint_of("web", nullptr, false, {}), HasSubstr("record it with: tapdeck mode set hybrid --target web\""));
+  config::Route rule;
+  EXPECT_THAT(hint_of("run", &rule, false, {}), HasSubstr("--mode hybrid"));
+  rule.mode = Mode::Replay;
+  for (const char* target : {"run", "web"}) {
+    const std::string hint = hint_of(target, &rule, false, {{7, {{"path", "/a", "/b"}}}});
+    EXPECT_THAT(hint, HasSubstr("with mode = \\\"hybrid\\\" in route 'r' of the configuration"));
+    EXPECT_EQ(hint.find("--mode"), std::string::npos) << "it changes nothing there";
+  }
+}
+
+TEST(MissJson, SaysNothingOfRewindingToARun) {
+  EXPECT_THAT(hint_of("web", nullptr, true, {}), HasSubstr("rewind the session with: tapdeck session rewind s"));
+  const std::string hint = hint_of("run", nullptr, true, {});
+  EXPECT_THAT(hint, HasSubstr("was used once: this run asked more often than was recorded"));
+  EXPECT_EQ(hint.find("rewind"), std::string::npos) << "each run begins at the first recording";
+}
+
+TEST(MissJson, SaysThatAValueMadeAnewNeverMatches) {
+  for (const char* where : {"body", "query"}) {
+    EXPECT_THAT(hint_of("run", nullptr, false, {{7, {{where, "1", "2"}}}}),
+                HasSubstr("A value made anew each time (an id, a time, a multipart boundary) never matches: have"));
+  }
+  EXPECT_THAT(hint_of("run", nullptr, false, {{7, {{"grpc message 2", "1", "2"}}}}),
+              HasSubstr("match_fields in [routes.grpc]"));
+  EXPECT_EQ(hint_of("run", nullptr, false, {{7, {{"path", "1", "2"}}}}).find("made anew"), std::string::npos);
+}
+
+TEST(MissReason, IsWhatCameNearest) {
+  const store::Key key;
+  const store::KeyParts parts{"https", "a.test", 443, "GET", "/", "", {}, 0, {}};
+  Miss miss{"s", "r", &key, &parts, {{24, {{"query", "", "a"}, {"body", "1", "2"}}}}};
+  EXPECT_EQ(miss_reason(miss), "nearest 24: differs in query, body");
+  miss.nearest = {{24, {}}};
+  EXPECT_EQ(miss_reason(miss), "nearest 24: looks the same");
+  miss.nearest = {};
+  EXPECT_EQ(miss_reason(miss), "nothing like it is recorded");
+  miss.exhausted = true;
+  EXPECT_EQ(miss_reason(miss), "every recording of it was used once");
+}
+
 TEST(MissJson, SaysThatTunnelsThroughAnotherProxyAreNotRecorded) {
   EXPECT_THAT(hint_for({"http", "proxy.test", 3128, "CONNECT", "api.test:443", "", {}, 0, {}}, {}),
               HasSubstr("tunnels through another proxy are passed on and not recorded"));

@@ -133,10 +133,15 @@ net::Task<> WebSocketPlayer::take(const ws::Message& message) {
   const uint64_t moment = now();
   remember({store::BodySide::Request, kind, message.payload, moment});
   auto wrong = part_->script.received(kind, message.payload, moment);
-  if (stage_.casting != nullptr && !said_close_ && (wrong || !stage_.casting->confirm())) {
-    const auto among = wrong ? WebSocketCasting::Among::All : WebSocketCasting::Among::Unconfirmed;
-    const bool goes_on = co_await recast(among);
+  if (stage_.casting != nullptr && !said_close_) {
+    if (!stage_.casting->is_heard()) stage_.casting->hear(part_->script.likeness(kind, message.payload));
+    bool goes_on = !wrong && stage_.casting->confirm();
+    if (!goes_on) {
+      const auto among = wrong ? WebSocketCasting::Among::All : WebSocketCasting::Among::Free;
+      goes_on = co_await recast(among);
+    }
     if (goes_on) co_return;
+    if (wrong) stage_.casting->give_back();
   }
   if (!wrong) co_return;
   exchange::Facts& facts = exchange_.facts();

@@ -1,6 +1,8 @@
 #include "daemon/modes/websocket_script.h"
 
 #include <algorithm>
+#include <functional>
+#include <string>
 #include <utility>
 
 namespace tapdeck::modes {
@@ -88,6 +90,10 @@ std::string WebSocketScript::identity_of(MessageKind kind, std::string_view payl
   if (kind == MessageKind::Binary) return 'b' + std::string(payload);
   if (const auto canonical = rules_.canonical(payload)) return 'j' + *canonical;
   return 't' + std::string(payload);
+}
+
+uint64_t WebSocketScript::likeness(MessageKind kind, std::string_view payload) const {
+  return std::hash<std::string>()(identity_of(kind, payload));
 }
 
 void WebSocketScript::bring_on(const std::vector<size_t>& answers, uint64_t since, uint64_t now) {

@@ -56,6 +56,8 @@ class WebSocketScript {
   // A Text or Binary message of the client. What is wrong with it, for the Close that says so ("message 2: differs at
   // $.id"; no value of it), or nullopt.
   [[nodiscard]] std::optional<std::string> received(store::Message::Kind kind, std::string_view payload, uint64_t now);
+  // The same for messages that are the same to the route's rules, in whichever recording.
+  [[nodiscard]] uint64_t likeness(store::Message::Kind kind, std::string_view payload) const;
   // Of a fresh script: goes through all that was said on a connection so far, in order, as if it had played it. False:
   // it would have said something else (but for ignored values, which are kept as the client got them), or something
   // was said that it has not; it is of no use then. Pings do not count.

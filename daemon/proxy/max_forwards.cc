@@ -44,8 +44,8 @@ std::optional<uint64_t> forwards_left(const http::RequestHead& request) {
   const std::string_view digits = request.headers.find("max-forwards").value_or("");
   uint64_t left = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), left);
-  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
-  return left;
+  if (error == std::errc::invalid_argument || end != digits.data() + digits.size()) return std::nullopt;
+  return error == std::errc::result_out_of_range ? UINT64_MAX : left;
 }
 
 OwnAnswer answer_as_recipient(const http::RequestHead& request) {

@@ -10,7 +10,7 @@
 
 namespace tapdeck::proxy {
 
-// nullopt: another method, no such field, or no number in it.
+// nullopt: another method, no such field, or no number in it. UINT64_MAX: that or more.
 [[nodiscard]] std::optional<uint64_t> forwards_left(const http::RequestHead& request);
 
 // What the proxy says itself, as the final recipient.

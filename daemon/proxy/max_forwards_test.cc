@@ -45,9 +45,13 @@ TEST(MaxForwards, TheLastProxyAnswersOptionsAndTraceItself) {
 TEST(MaxForwards, EveryOtherProxyCountsDown) {
   const struct {
     std::string method, left, sent;
-  } table[] = {{"OPTIONS", "1", "0"},   {"TRACE", "10", "9"},
-               {"GET", "0", "0"},       {"OPTIONS", "x", "x"},
-               {"OPTIONS", "-1", "-1"}, {"OPTIONS", "99999999999999999999", "99999999999999999999"}};
+  } table[] = {{"OPTIONS", "1", "0"},
+               {"TRACE", "10", "9"},
+               {"GET", "0", "0"},
+               {"OPTIONS", "x", "x"},
+               {"OPTIONS", "-1", "-1"},
+               {"OPTIONS", "99999999999999999999", "18446744073709551614"},
+               {"OPTIONS", "99999999999999999999x", "99999999999999999999x"}};
   for (const auto& row : table) {
     const Plan plan = planned(counted_request(row.method, row.left));
     ASSERT_TRUE(std::holds_alternative<Forwarded>(plan)) << row.method << " " << row.left;

@@ -85,8 +85,9 @@ Plan plan_way(const http::RequestHead& request, const std::vector<config::Route>
   return Refused{404, "no_route",
                  "no [[routes]] entry with an upstream fits " + request.method + " " + std::string(path) +
                      " for host '" + asked.host +
-                     "'. This is tapdeck's proxy: let clients use it through HTTP_PROXY and HTTPS_PROXY, or give a "
-                     "route an upstream = \"http://...\""};
+                     "'. This is tapdeck's proxy: let clients use it through http_proxy and https_proxy (curl does not "
+                     "listen to HTTP_PROXY in capitals, others do not to small letters: set both), or give a route an "
+                     "upstream = \"http://...\""};
 }
 
 }  // namespace

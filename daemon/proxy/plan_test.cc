@@ -62,6 +62,7 @@ TEST(Plan, OriginFormWithoutARouteIsToldWhatToDo) {
   EXPECT_EQ(refused.error, "no_route");
   EXPECT_THAT(refused.detail, HasSubstr("GET /secret for host 'localhost'"));
   EXPECT_THAT(refused.detail, HasSubstr("upstream = "));
+  EXPECT_THAT(refused.detail, HasSubstr("through http_proxy and https_proxy"));
   EXPECT_THAT(refused.detail, ::testing::Not(HasSubstr("token")));
 }
 

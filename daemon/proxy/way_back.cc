@@ -26,6 +26,11 @@ WayBack WayBack::of(const config::Route& route, const config::UpstreamUrl& upstr
     out.scheme = upstream.scheme == config::UpstreamUrl::Scheme::Https ? "https" : "http";
     out.host = lowered(upstream.host);
     out.port = upstream.port;
+  } else if (route.rewrite_path) {
+    const auto named = Destination::parse(request.authority, request.scheme == "https" ? 443 : 80);
+    out.scheme = request.scheme;
+    out.host = named ? named->host : "";
+    out.port = named ? named->port : 0;
   }
   if (!request.authority.empty()) out.client = request.scheme + "://" + request.authority;
   out.prefix = route.path ? *route.path : route.path_prefix.value_or("");
@@ -35,8 +40,7 @@ WayBack WayBack::of(const config::Route& route, const config::UpstreamUrl& upstr
 }
 
 std::optional<std::string> WayBack::path(std::string_view upstream) const {
-  if (!rewritten) return std::string(upstream);
-  std::string_view front = *rewritten;
+  std::string_view front = rewritten ? *rewritten : prefix;
   // "/api" became "/": the slash before what follows is its own.
   const bool own_slash = front.ends_with('/') && !prefix.ends_with('/') && paths == Paths::Below;
   if (own_slash) front.remove_suffix(1);

@@ -20,7 +20,9 @@ struct WayBack {
   // Same: the route is of one path, and leads to no other.
   enum class Paths { Below, Same };
 
-  std::string scheme, host;  // of the upstream, in lower case, without brackets; empty: its Host is the client's
+  // What the upstream's own URLs name: itself, or where it is told the client's Host and other paths, that; in lower
+  // case, without brackets. Empty: they stay.
+  std::string scheme, host;
   uint16_t port = 0;
   std::string client;                    // "http://localhost:8080", as the request said; empty: it named no host
   std::string prefix;                    // of the client's paths

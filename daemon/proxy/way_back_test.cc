@@ -37,7 +37,10 @@ TEST(WayBack, TheUpstreamsOwnUrlsLeadToUs) {
       {{}, {}, {}, "https://Shop.example.com/x?q#f", "http://localhost:8080/x?q#f"},
       {{}, {}, {}, "HTTPS://shop.example.com:443", "http://localhost:8080/"},
       {{}, {}, {}, "//shop.example.com/x", "http://localhost:8080/x"},
-      {{}, "/api", {}, "https://shop.example.com/x", "http://localhost:8080/x"},
+      {{}, "/api", {}, "https://shop.example.com/api/x?q", "http://localhost:8080/api/x?q"},
+      {{}, "/api", {}, "https://shop.example.com/api", "http://localhost:8080/api"},
+      {{}, "/api", {}, "https://shop.example.com/apix", "http://localhost:8080/apix"},
+      {"/a", {}, {}, "https://shop.example.com/a?q#f", "http://localhost:8080/a?q#f"},
       {{}, "/shop", "/v1", "https://shop.example.com/v1/cart", "http://localhost:8080/shop/cart"},
       {{}, "/shop", "/v1", "/v1/cart?a=b", "/shop/cart?a=b"},
       {{}, "/shop", "/", "/cart", "/shop/cart"},
@@ -79,9 +82,35 @@ TEST(WayBack, WhatIsNotTheUpstreamsOrCannotBeAskedForStays) {
   route.rewrite_path = "/b";
   route.path = "/a";
   EXPECT_EQ(turned(route, "/b/c"), "/b/c");
+  config::Route app = reverse_to("https://shop.example.com");
+  app.path_prefix = "/app";
+  for (const std::string location :
+       {"https://shop.example.com/login", "https://shop.example.com", "/login", "/app/x"}) {
+    EXPECT_EQ(turned(app, location), location) << "no request is sent there, or it leads there as it is";
+  }
+  app.path_prefix.reset();
+  app.path = "/a";
+  EXPECT_EQ(turned(app, "https://shop.example.com/a/b"), "https://shop.example.com/a/b");
   config::Route same_host = reverse_to("https://shop.example.com");
   same_host.rewrite_host = false;
   EXPECT_EQ(turned(same_host, "https://shop.example.com/x"), "https://shop.example.com/x");
+}
+
+TEST(WayBack, WhereTheUpstreamIsToldTheClientsHostItsUrlsNameThat) {
+  config::Route route = reverse_to("http://shop.internal:9000");
+  route.rewrite_host = false;
+  EXPECT_EQ(turned(route, "http://localhost:8080/v1/cart"), "http://localhost:8080/v1/cart");
+  route.path_prefix = "/shop";
+  route.rewrite_path = "/v1";
+  const Turned table[] = {
+      {{}, {}, {}, "http://localhost:8080/v1/cart", "http://localhost:8080/shop/cart"},
+      {{}, {}, {}, "//LOCALHOST:8080/v1/cart?a", "http://localhost:8080/shop/cart?a"},
+      {{}, {}, {}, "/v1/cart", "/shop/cart"},
+      {{}, {}, {}, "http://localhost:8080/login", "http://localhost:8080/login"},
+      {{}, {}, {}, "http://localhost/v1/cart", "http://localhost/v1/cart"},
+      {{}, {}, {}, "http://shop.internal:9000/v1/cart", "http://shop.internal:9000/v1/cart"},
+  };
+  for (const Turned& row : table) EXPECT_EQ(turned(route, row.location), row.expected);
 }
 
 TEST(WayBack, AnUpstreamIsKnownByItsPortAndInBrackets) {

@@ -14,6 +14,14 @@ std::string origin_form(const std::string& target) {
   return (target[path] == '/' ? "" : "/") + target.substr(path);
 }
 
+// The whole of it, for people. Of CONNECT and "OPTIONS *" there is no path.
+std::string url_of(const exchange::Exchange& exchange, const std::string& printable_target) {
+  const http::RequestHead& request = exchange.request();
+  if (!printable_target.starts_with('/') && printable_target != "*") return printable_target;
+  const std::string place = request.authority.empty() ? exchange.flow().destination_text() : request.authority;
+  return request.scheme + "://" + place + (printable_target == "*" ? "" : printable_target);
+}
+
 }  // namespace
 
 std::string AccessLog::printable_target(const std::string& target) const {
@@ -40,9 +48,15 @@ void AccessLog::finished(exchange::Exchange& exchange) {
   if (!facts.upstream_reused && facts.upstream_first_byte) {
     metrics_.observe(Histogram::UpstreamFirstByte, std::chrono::duration<double>(*facts.upstream_first_byte).count());
   }
+  const bool is_told = facts.outcome == Outcome::Missed && misses_ != nullptr;
+  if (!is_told && !log::access_enabled()) return;
+  const std::string url = printable_target(exchange.request().target);
+  if (is_told) {
+    const std::string& reason = facts.error_detail.empty() ? facts.error : facts.error_detail;
+    misses_->add({exchange.request().method, url_of(exchange, url), reason});
+  }
   if (!log::access_enabled()) return;
   const exchange::CapturedFlow& flow = exchange.flow();
-  const std::string url = printable_target(exchange.request().target);
   log::access("exchange", {{"http.request.method", exchange.request().method},
                            {"url.scheme", exchange.request().scheme},
                            {"server.address", exchange.request().authority},

@@ -78,9 +78,12 @@ void Connection::let_go() {
 }
 
 void Connection::reset_tunnel() {
-  if (!tunnelling_ || !is_sealed()) return;
-  miss_opaque("a tunnel was reset: its target is replayed from now on");
-  abort();
+  if (!is_sealed()) return;
+  const size_t inside = session_ != nullptr ? session_->reset_tunnels() : 0;
+  for (size_t i = 0; i < inside + (tunnelling_ ? 1 : 0); ++i) {
+    miss_opaque("a tunnel was reset: its target is replayed from now on");
+  }
+  if (tunnelling_) abort();
 }
 
 void Connection::abort() {
@@ -117,8 +120,7 @@ net::Task<> Connection::run() {
   }
 }
 
-void Connection::refuse_opaque(Counter reason) {
-  ignore(reason, "what it would have been; replay counts it as a miss");
+void Connection::refuse_opaque() {
   miss_opaque("a flow that cannot be on tape was reset");
   client().abort();
 }
@@ -126,6 +128,7 @@ void Connection::refuse_opaque(Counter reason) {
 void Connection::miss_opaque(std::string_view what) {
   context_.metrics.add(Counter::MissOpaque);
   context_.metrics.count_request(flow_.identity.label, Mode::Replay, Outcome::Missed, 0);
+  if (context_.misses != nullptr) context_.misses->add({"", flow_.destination_text(), std::string(what)});
   log::peer(log::Level::Warn, "replay.opaque", what,
             {{"destination", flow_.destination_text()}, {"pid", flow_.identity.pid}, {"comm", flow_.identity.comm}});
 }
@@ -157,7 +160,7 @@ net::Task<std::unique_ptr<net::Stream>> Connection::reach_plain() {
 
 net::Task<> Connection::tunnel(Counter reason) {
   if (is_sealed()) {
-    refuse_opaque(reason);
+    refuse_opaque();
     co_return;
   }
   if (transport_ != nullptr) co_return co_await tunnel_decrypted(reason);
@@ -176,7 +179,7 @@ void Connection::begin_tunnel(Counter reason) {
 // The mode may have changed while the origin was reached or listened to.
 net::Task<> Connection::tunnel_to(std::unique_ptr<net::Stream> origin, Counter reason) {
   if (is_sealed()) {
-    refuse_opaque(reason);
+    refuse_opaque();
     co_return;
   }
   begin_tunnel(reason);

@@ -1,6 +1,6 @@
 // Connection: one accepted flow from its first byte: sniff, decide, terminate TLS or tunnel, then a Session.
 //
-// Owner: the worker's TaskGroup, through serve_connection(). Thread: the worker's.
+// Owner: the worker. Thread: its own.
 #pragma once
 
 #include <memory>
@@ -28,7 +28,7 @@ class Connection {
   void drain();
   // Its target was detached: as drain(), but what has not come to HTTP yet goes on.
   void let_go();
-  // If it is a tunnel to an origin and its target is replayed by now.
+  // Ends what is a tunnel to an origin, all of it or exchanges in it, if its target is replayed by now.
   void reset_tunnel();
   [[nodiscard]] bool is_of(TargetSlot target) const { return flow_.identity.target == target; }
   [[nodiscard]] bool is_of(TargetSlot target, uint64_t tenant) const {
@@ -104,7 +104,7 @@ class Connection {
   // The name in the client's CONNECT, or the IP it wants to talk to.
   [[nodiscard]] std::string asked_host() const;
   [[nodiscard]] bool is_bypassed(std::string_view host);
-  void refuse_opaque(Counter reason);  // replay: cannot be on tape
+  void refuse_opaque();  // replay: cannot be on tape
   void miss_opaque(std::string_view what);
   void end_silent();  // replay: nothing was asked, so nothing was missed
   // What is learned without an exchange goes there; null: nothing is recorded.

@@ -93,7 +93,7 @@ net::Task<> Connection::tunnel_decrypted(Counter reason) {
 net::Task<> Connection::tunnel_decrypted_to(std::unique_ptr<upstream::Lane> origin, ByteQueue greeting,
                                             Counter reason) {
   if (is_sealed()) {
-    refuse_opaque(reason);
+    refuse_opaque();
     co_return;
   }
   begin_tunnel(reason);

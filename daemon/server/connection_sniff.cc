@@ -114,7 +114,7 @@ net::Task<Connection::Heard> Connection::weigh_silence(net::Deadline& silence) {
   if (is_over && may_ask) {
     end_silent();
   } else if (is_over || opening_ == store::Opening::Origin) {
-    refuse_opaque(Counter::TunnelledServerFirst);
+    refuse_opaque();
   } else {
     silence.set(may_ask ? context_.limits.idle_timeout : context_.limits.header_timeout);
     co_return Heard::Client;

@@ -88,5 +88,42 @@ TEST(Replayed, ATunnelIsResetAndCountedAsAMiss) {
   EXPECT_EQ(rig.count(Counter::MissOpaque), 1U);
 }
 
+TEST(Replayed, WhatAnUpgradeBeganIsATunnelToo) {
+  WorkerRig rig;
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nhello\n");
+    ignore(wire.rest(), "until it is ended");
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  wire.write("GET /a HTTP/1.1\r\nHost: api.test\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n");
+  EXPECT_THAT(wire.read_until("hello\n"), EndsWith("hello\n"));
+  rig.set_mode(Mode::Replay);
+  rig.worker->reset_tunnels(kSlot);
+  EXPECT_EQ(wire.rest(), "<RST>");
+  EXPECT_EQ(rig.count(Counter::MissOpaque), 1U);
+}
+
+TEST(Replayed, ATunnelOfATargetThatHadTheSlotBeforeGoesOn) {
+  WorkerRig::Options options;
+  options.config.limits.sniff_timeout = std::chrono::milliseconds(20);
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.write("220 ready\r\n");
+    wire.write(wire.read_until("\n"));
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  EXPECT_EQ(wire.read_until("\r\n"), "220 ready\r\n");
+  rig.detach();
+  rig.set_mode(Mode::Replay);
+  rig.worker->reset_tunnels(kSlot);
+  wire.write("said\n");
+  EXPECT_EQ(wire.rest(), "said\n<EOF>");
+}
+
 }  // namespace
 }  // namespace tapdeck::server

@@ -68,6 +68,31 @@ TEST_F(LeftMidway, AClientThatStaysIsResetAfterTheIdleTimeout) {
   expect_replayed(1);
 }
 
+// Nobody knows of one that has closed whether it reads on, until the recorder ends.
+TEST(LeftByAClose, IsRecordedSoWhenTheRecorderStops) {
+  WorkerRig rig;
+  ScriptedOrigin origin(events);
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  EXPECT_TRUE(wire.write(kAskEvents));
+  EXPECT_THAT(wire.read_until("data: 1\n\n\r\n"), EndsWith(kEvent));
+  wire.close();
+  // A FIN has no answer to wait for: what comes behind it has.
+  EXPECT_THAT(rig.ask("GET / HTTP/1.1\r\n\r\n"), HasSubstr(" 400 "));
+  rig.worker->stop();
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
+  const auto page = tls::testing::must(rig.store->list_recordings({}));
+  EXPECT_EQ(page.items.front().outcome.reason, "client_gone");
+}
+
+TEST_F(LeftMidway, NobodyIsWaitedForWhenItDrains) {
+  begin();
+  Wire over_http1 = ask();
+  rig->worker->drain();
+  EXPECT_EQ(over_http1.rest(), "<RST>");
+  expect_replayed(1);
+}
+
 TEST_F(LeftMidway, AClientThatLeavesAgainIsGone) {
   begin();
   Wire by_reset = ask();

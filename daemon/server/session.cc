@@ -84,6 +84,7 @@ net::Task<> Session::discard_until_end() {
 
 void Session::end_input() {
   input_ended_ = true;
+  for (const auto& exchange : active_) exchange->facts().client_ended = true;
   auto ended = codec_->end_of_input();
   if (raw_ && !active_.empty()) {
     active_.front()->on_complete();
@@ -98,7 +99,31 @@ void Session::end_input() {
 void Session::drain() {
   draining_ = true;
   codec_->start_drain();
+  break_off_those(&exchange::Facts::only_waits,
+                  Error{Code::Cancelled, "tapdeck is stopping, or its target was detached", Origin::Internal});
   settle();
+}
+
+size_t Session::reset_tunnels() {
+  return break_off_those(&exchange::Facts::passes_raw,
+                         Error{Code::Cancelled, "its target is replayed from now on", Origin::Internal});
+}
+
+size_t Session::break_off_those(bool exchange::Facts::* are, const Error& error) {
+  std::vector<StreamExchange*> found;
+  for (const auto& exchange : active_) {
+    if (exchange->facts().*are) found.push_back(exchange.get());
+  }
+  if (!found.empty() && !codec_->is_multiplexed()) {
+    lose_client(error);
+    return found.size();
+  }
+  for (StreamExchange* exchange : found) {
+    codec_->reset(exchange->stream(), http::ResetCode::Cancel);
+    lose_stream(*exchange, error);
+  }
+  if (!found.empty()) writer_.write_soon();
+  return found.size();
 }
 
 void Session::abort() {

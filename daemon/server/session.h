@@ -58,8 +58,11 @@ class Session final : private transport::OutputSource {
   Session& operator=(const Session&) = delete;
 
   net::Task<> run();
-  // Finishes open exchanges, then closes. Idle sessions close at once.
+  // Finishes open exchanges, then closes. Idle sessions close at once; who only waits for its client to leave is broken
+  // off.
   void drain();
+  // Breaks off what passes between the client and an origin unrecorded. How many there were.
+  size_t reset_tunnels();
   // Breaks everything off now: open exchanges fail, so that no handler waits for a client that will not be read again.
   void abort();
 
@@ -76,7 +79,8 @@ class Session final : private transport::OutputSource {
   void finish(StreamExchange* exchange);
   // Breaks a response off: its stream where the codec has streams, else the connection.
   void give_up(StreamExchange& exchange, http::ResetCode code, const Error& error);
-  // The same over HTTP/1 by an orderly end, behind what was flushed.
+  size_t break_off_those(bool exchange::Facts::* are, const Error& error);
+  // give_up() over HTTP/1 by an orderly end, behind what was flushed.
   void hang_up(StreamExchange& exchange);
   void close_orderly();
   void refuse(const Error& error);  // malformed input: 4xx if no response is under way, then close

@@ -166,6 +166,55 @@ TEST(WebSocketReplay, ConnectionsOfOneUrlMayComeInAnotherOrder) {
   }
 }
 
+// As GraphQL clients do: all begin with the same message, and are told apart by the next one.
+TEST(WebSocketReplay, ConnectionsThatBeginAlikeEachGetTheirOwn) {
+  using config::Repeat;
+  for (const Repeat repeat : {Repeat::Once, Repeat::InOrder, Repeat::Cycle, Repeat::Latest}) {
+    config::Config config = with_mode(config::WebSocketMode::Matched);
+    config.routes[0].repeat = repeat;
+    WorkerRig rig({.config = config});
+    {
+      ScriptedOrigin origin([](Wire& wire) {
+        wire.read_until("\r\n\r\n");
+        wire.write(upgrade_response());
+        MessageWire messages(std::move(wire), {ws::From::Client, std::nullopt});
+        for (int i = 0; i < 2; ++i) messages.wire().write(text("re: " + messages.next().substr(5)));
+        messages.next();
+        messages.wire().write(close_of(1000));
+        wire = std::move(messages.wire());
+        return ScriptedOrigin::End::Close;
+      });
+      rig.go_to(origin.endpoint());
+      for (const std::string name : {"A", "B"}) {
+        const size_t before = rig.store->stored_recordings();
+        MessageWire client = open_websocket(rig, "/graphql");
+        for (const std::string& word : {std::string("init"), name}) {
+          client.wire().write(client_text(word));
+          EXPECT_EQ(client.next(), "text re: " + word);
+        }
+        client.wire().write(close_of(1000, "", true));
+        EXPECT_EQ(client.next(), "close 1000 ");
+        client.wire().close();
+        EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == before + 1; }));
+      }
+    }
+    rig.set_mode(Mode::Replay);
+    MessageWire x = open_websocket(rig, "/graphql"), y = open_websocket(rig, "/graphql");
+    for (MessageWire* client : {&x, &y}) {
+      client->wire().write(client_text("init"));
+      EXPECT_EQ(client->next(), "text re: init");
+    }
+    x.wire().write(client_text("B"));
+    EXPECT_EQ(x.next(), "text re: B");
+    y.wire().write(client_text("A"));
+    EXPECT_EQ(y.next(), "text re: A");
+    x.wire().close();
+    y.wire().close();
+    EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 2; }));
+    EXPECT_EQ(rig.count(Counter::MissWebSocket), 0U);
+  }
+}
+
 TEST(WebSocketReplay, WhatNoRecordingOfTheUrlHasIsAMissThatNamesTheOneThatPlayed) {
   WorkerRig rig;
   record_channels(rig, {"A1", "B"});

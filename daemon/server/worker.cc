@@ -85,7 +85,7 @@ struct Worker::Impl {
             shared.config->limits.idle_timeout},
         pool(dial, pool_options()),
         forward(pool, metrics, executor),
-        access_log(metrics, shared.config->log, shared.redactor),
+        access_log(metrics, shared.config->log, shared.redactor, shared.misses),
         connections_group(executor, report),
         housekeeping(executor, report),
         tick_timer(executor) {
@@ -109,7 +109,8 @@ struct Worker::Impl {
                                   bypass,
                                   parts.config->routes,
                                   {parts.config->capture.splice == config::Splice::Splice ? Move::Splice : Move::Copy,
-                                   parts.config->limits.idle_timeout}});
+                                   parts.config->limits.idle_timeout},
+                                  parts.misses});
   }
 
   [[nodiscard]] upstream::PoolOptions pool_options() const {
@@ -348,8 +349,9 @@ void Worker::remove_listener(uint64_t id) {
 
 void Worker::reset_tunnels(TargetSlot target) {
   asio::post(impl_->io, [impl = impl_.get(), target] {
+    const uint64_t tenant = impl->view.get().targets[target].tenant;
     for (Connection& connection : impl->connections) {
-      if (connection.is_of(target)) connection.reset_tunnel();
+      if (connection.is_of(target, tenant)) connection.reset_tunnel();
     }
   });
 }

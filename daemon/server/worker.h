@@ -1,5 +1,5 @@
 // Worker: one thread, one event loop, and everything that lives on it: listeners, connections, upstream pool, replay
-// cache, handlers. Nothing mutable is shared with other workers but the leaf cache and the queue to the store.
+// cache, handlers. What it shares with other workers is in SharedParts (docs/ARCHITECTURE.md, "Threads").
 //
 // Owner: the app. Public calls from any thread; they post.
 #pragma once
@@ -14,6 +14,7 @@
 #include "daemon/exchange/flow.h"
 #include "daemon/modes/cursors.h"
 #include "daemon/modes/runtime_state.h"
+#include "daemon/server/misses.h"
 #include "daemon/tls/client_context.h"
 #include "daemon/tls/leaf_cache.h"
 #include "daemon/tls/server_context.h"
@@ -56,6 +57,7 @@ struct SharedParts {
   const store::Redactor* redactor = nullptr;
   modes::RuntimeState* runtime = nullptr;
   modes::Cursors* cursors = nullptr;
+  Misses* misses = nullptr;  // null: nobody asks for them
   MetricsRegistry* metrics = nullptr;
   upstream::Resolver* resolver = nullptr;        // null: no explicit listener, nothing has a name
   const upstream::OwnAddresses* own = nullptr;   // null: we listen nowhere

@@ -8,6 +8,7 @@
 #include "daemon/config/config.h"
 #include "daemon/modes/runtime_state.h"
 #include "daemon/modes/store_link.h"
+#include "daemon/server/misses.h"
 #include "daemon/server/session.h"
 #include "daemon/server/tunnel.h"
 #include "daemon/tls/leaf_cache.h"
@@ -36,6 +37,7 @@ struct WorkerContext {
   const config::BypassRules& bypass;  // for all targets
   const std::vector<config::Route>& routes;
   TunnelOptions tunnel;
+  Misses* misses;  // null: nobody asks for them
 };
 
 }  // namespace tapdeck::server

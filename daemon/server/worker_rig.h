@@ -110,7 +110,7 @@ class WorkerRig {
     store_options.path = folder_.path() + "/store";
     store = tls::testing::must(store::ExchangeStore::open(store_options, store::Access::ReadWrite));
     writer_ = tls::testing::must(store::StoreWriter::start(*store, options.writer));
-    redactor_.emplace(store::RedactOptions{}, store->redaction_secret());
+    redactor_.emplace(store::RedactOptions{config_.redact.headers, config_.redact.query}, store->redaction_secret());
     trust_ = tls::testing::must(tls::UpstreamTrust::create(
         tls::SystemRoots::Ignore, {folder_.write("origin-ca.pem", origin_ca->certificate_pem())}));
     set_mode(options.mode, std::move(options.bypass));
@@ -126,6 +126,7 @@ class WorkerRig {
     parts.redactor = &*redactor_;
     parts.runtime = &runtime_;
     parts.cursors = &cursors_;
+    parts.misses = &misses;
     parts.metrics = &registry_;
     parts.connections = &connections;
     parts.resolver = options.resolver;
@@ -259,6 +260,7 @@ class WorkerRig {
   std::unique_ptr<tls::ServerContext> server_tls_ = tls::testing::must(tls::ServerContext::create());
 
  public:
+  Misses misses;
   std::unique_ptr<tls::CertificateAuthority> ca = tls::testing::must(tls::CertificateAuthority::create_in_memory({}));
   std::unique_ptr<tls::CertificateAuthority> origin_ca =
       tls::testing::must(tls::CertificateAuthority::create_in_memory({}));

@@ -103,7 +103,11 @@ net::Task<Result<void>> Transport::write_out(ByteQueue& plain) {
 }
 
 net::Task<Result<void>> Transport::flush(ByteQueue& plain) {
-  while (writing_) co_await written_.wait();
+  while (writing_) {
+    co_await written_.wait();
+    const bool wanted = co_await net::is_wanted();
+    if (!wanted) co_return fail(Code::Cancelled, "write was cancelled", Origin::Internal);
+  }
   CO_TRY(done, try_flush(plain));
   if (done) co_return Result<void>{};
   writing_ = true;

@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <iterator>
 #include <optional>
 #include <sstream>
 #include <system_error>
@@ -175,27 +176,43 @@ Result<std::unique_ptr<Binding>> bind_into(int pid, const BindOptions& options) 
   binding->held_ = hold(binding->manifest_);
   binding->id_ = id;
   binding->namespace_inode_ = *inode;
-
-  OverlayJob job{.pid = pid,
-                 .namespace_inode = *inode,
-                 .id = id,
-                 .scratch = directory.string(),
-                 .host_roots = read_host_roots().value_or(std::string()),
-                 .ca = options.ca,
-                 .scan = options.scan,
-                 .environments = options.environments};
-  Result<std::string> report = run_in_helper([&] { return mount_overlays(job); }, options.deadline);
+  binding->options_ = options;
+  Result<BindReport> report = binding->mount_for(pid);
   if (!report) {
     ignore(binding->undo(), "the manifest stays for clean_leftovers, and the first error says more");
-    report.error().detail = "trust for pid " + std::to_string(pid) + ": " + report.error().detail;
     return std::unexpected(report.error());
   }
-  binding->report_ = decode_report(*report);
+  binding->report_ = std::move(*report);
   return binding;
 }
 
+Result<BindReport> Binding::mount_for(int pid) const {
+  OverlayJob job{.pid = pid,
+                 .namespace_inode = namespace_inode_,
+                 .id = id_,
+                 .scratch = manifest_.parent_path().string(),
+                 .host_roots = read_host_roots().value_or(std::string()),
+                 .ca = options_.ca,
+                 .scan = options_.scan,
+                 .environments = options_.environments};
+  Result<std::string> report = run_in_helper([&] { return mount_overlays(job); }, options_.deadline);
+  if (!report) {
+    report.error().detail = "trust for pid " + std::to_string(pid) + ": " + report.error().detail;
+    return std::unexpected(report.error());
+  }
+  return decode_report(*report);
+}
+
+Result<void> Binding::complete(int pid) {
+  TRY(more, mount_for(pid));
+  std::ranges::move(more.mounted, std::back_inserter(report_.mounted));
+  report_.skipped = std::move(more.skipped);
+  report_.is_partial = more.is_partial;
+  return {};
+}
+
 Binding::~Binding() {
-  ignore(undo(), "a destructor cannot report; the manifest stays for clean_leftovers");
+  ignore(Binding::undo(), "a destructor cannot report; the manifest stays for clean_leftovers");
 }
 
 bool Binding::covers(int pid) const {

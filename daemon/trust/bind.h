@@ -35,34 +35,44 @@ struct BindOptions {
 struct BindReport {
   std::vector<TrustStore> mounted;
   std::vector<std::string> skipped;  // "path: why", for people; and that the search was ended early
+  // Some were found and copied, and the mount failed: a runtime may still be setting up the namespace (its root
+  // changes, what is mounted there would still propagate to the host).
+  bool is_partial = false;
 };
 
-// What bind_into mounted. Its destructor undoes it, quietly.
+// What bind_into mounted. Its destructor undoes it, quietly. Virtual for tests: whoever derives undoes in its own.
 class Binding {
  public:
   Binding(const Binding&) = delete;
   Binding& operator=(const Binding&) = delete;
-  ~Binding();
+  virtual ~Binding();
 
   [[nodiscard]] const BindReport& report() const { return report_; }
   // Does `pid` see these mounts? Not when it is in another mount namespace, or when nothing was mounted.
-  [[nodiscard]] bool covers(int pid) const;
+  [[nodiscard]] virtual bool covers(int pid) const;
+  // After a report that is_partial: mounts what is missing for `pid`, which is in the same namespace, and leaves what
+  // is mounted. Errors as of bind_into; they change nothing.
+  virtual Result<void> complete(int pid);
   // Unmounts everything and removes the manifest; a second call does nothing. A namespace that is gone is success.
   // On an error the manifest stays, for clean_leftovers.
-  Result<void> undo();
+  virtual Result<void> undo();
   // The mounts stay when this object dies, and die with their namespace; the manifest is removed. For a namespace
   // whose last process is about to end anyway (`run`).
   void abandon();
 
+ protected:
+  Binding() = default;
+  BindReport report_;
+
  private:
   friend Result<std::unique_ptr<Binding>> bind_into(int pid, const BindOptions& options);
-  Binding() = default;
+  Result<BindReport> mount_for(int pid) const;
 
+  BindOptions options_;
   std::filesystem::path manifest_;
   std::string id_;
   uint64_t namespace_inode_ = 0;
   UniqueFd held_;  // the manifest, while we live
-  BindReport report_;
 };
 
 // Mounts into the mount namespace of `pid`, which must stay alive during the call. Unsupported, with the way out in

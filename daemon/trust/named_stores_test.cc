@@ -117,6 +117,7 @@ TEST(NamedStores, MustBeWhatTheirNamerCouldUseAndNobodyElsesButRoots) {
     EXPECT_EQ(::chown(file.c_str(), uid, gid), 0);
     EXPECT_EQ(::chmod(file.c_str(), mode), 0);
   };
+  ASSERT_EQ(::chmod(root.path().c_str(), 0755), 0);
   make("roots.pem", 0, 0, 0644);
   make("closed.pem", 0, 0, 0600);
   make("group.pem", 0, 50, 0640);
@@ -136,7 +137,7 @@ TEST(NamedStores, MustBeWhatTheirNamerCouldUseAndNobodyElsesButRoots) {
                                         {"SSL_CERT_FILE", "/shared.pem", {}}});
   EXPECT_THAT(found.stores, ElementsAre("/roots.pem", "/group.pem", "/own.pem", "/shared.pem"));
   EXPECT_THAT(found.refused,
-              ElementsAre("/closed.pem (SSL_CERT_FILE): not readable by the process that names it",
+              ElementsAre("/closed.pem (SSL_CERT_FILE): not readable by the user who names it",
                           "/others.pem (SSL_CERT_FILE): belongs to another user than the process that names it",
                           "/open (SSL_CERT_DIR): writable by all"));
 }

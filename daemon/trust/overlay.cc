@@ -160,7 +160,7 @@ std::vector<Prepared> prepare(Scan& scan, const OverlayJob& job, BindReport& rep
   return prepared;
 }
 
-// Mounts what was prepared; what fails goes to report.skipped.
+// Mounts what was prepared; what fails goes to report.skipped, and may be mounted later.
 void attach_all(std::vector<Prepared>& prepared, const std::set<uint64_t>& shared, BindReport& report) {
   std::vector<std::string> directories;
   for (Prepared& one : prepared) {
@@ -169,11 +169,24 @@ void attach_all(std::vector<Prepared>& prepared, const std::set<uint64_t>& share
     const Result<void> attached = attach_tree(one.tree.get(), one.store.place.get(), shared);
     if (!attached) {
       report.skipped.push_back(one.store.path + ": " + attached.error().message());
+      report.is_partial = true;
       continue;
     }
     if (one.store.kind != StoreKind::Bundle) directories.push_back(one.store.path);
     report.mounted.push_back(std::move(static_cast<TrustStore&>(one.store)));
   }
+}
+
+// Leaves what an earlier call with the same id has covered.
+void drop_covered(Scan& scan, int pid, const std::string& tag) {
+  std::set<uint64_t> ours;
+  for (const MountEntry& mount : parse_mountinfo(mountinfo_of(std::to_string(pid)).value_or(std::string()))) {
+    if (mount.source == tag) ours.insert(mount.id);
+  }
+  std::erase_if(scan.stores, [&](const FoundStore& store) {
+    const Result<uint64_t> id = mount_id_of(store.place.get());
+    return id && ours.contains(*id);
+  });
 }
 
 bool has_mounts_on(const std::vector<MountEntry>& mounts, uint64_t id) {
@@ -210,6 +223,7 @@ Result<std::string> mount_overlays(const OverlayJob& job) {
     options.named = named_by_processes(job.namespace_inode, target.root.get());
   }
   TRY(scan, find_stores(target.root.get(), options));
+  drop_covered(scan, job.pid, source_tag(job.id));
   if (job.after_scan) job.after_scan();
   const std::set<uint64_t> groups = host_groups();
   TRY(proc_self, open_proc_self());
@@ -264,6 +278,7 @@ std::string encode_report(const BindReport& report) {
     text += "M" + std::to_string(static_cast<int>(store.kind)) + store.found_as + "\t" + store.path + "\n";
   }
   for (const std::string& line : report.skipped) text += "S" + line + "\n";
+  if (report.is_partial) text += "P\n";
   return text;
 }
 
@@ -279,6 +294,8 @@ BindReport decode_report(std::string_view text) {
                                           std::string(line.substr(2, tab - 2))});
     } else if (line.starts_with('S')) {
       report.skipped.emplace_back(line.substr(1));
+    } else if (line == "P") {
+      report.is_partial = true;
     }
   }
   return report;

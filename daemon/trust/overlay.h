@@ -28,7 +28,7 @@ struct OverlayJob {
 
 [[nodiscard]] std::string source_tag(std::string_view id);
 
-// Returns encode_report() of what was mounted.
+// Returns encode_report() of what was mounted; what lies on a mount tagged with job.id already is not mounted again.
 [[nodiscard]] Result<std::string> mount_overlays(const OverlayJob& job);
 // Unmounts what carries source_tag(id) in the namespace of `pid`. Busy when another mount lies on one or in it, or when
 // it cannot be got hold of because directories above it are renamed again and again. `after_look` is for tests, as

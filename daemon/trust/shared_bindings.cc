@@ -32,7 +32,7 @@ Result<std::unique_ptr<SharedBindings::Share>> SharedBindings::join(int pid, con
 
 Result<void> SharedBindings::leave(std::list<Held>::iterator held) {
   if (--held->users > 0) return {};
-  Result<void> undone = held->binding->undo();
+  Result<void> undone = undo(*held);
   if (!undone) return undone;  // not tried twice in a row: a file system that hangs would hold everybody up twice
   held_.erase(held);
   // What lay on this one's mounts may come off now.
@@ -40,13 +40,16 @@ Result<void> SharedBindings::leave(std::list<Held>::iterator held) {
   return undone;
 }
 
+Result<void> SharedBindings::undo(Held& held) {
+  Result<void> undone = held.binding->undo();
+  if (!undone && undone.error().code == Code::Timeout) hung_until_ = clock_() + kHungPause;
+  return undone;
+}
+
 void SharedBindings::undo_unused() {
   held_.remove_if([&](Held& one) {
-    const auto now = std::chrono::steady_clock::now();
-    if (one.users > 0 || now < hung_until_) return false;
-    const Result<void> undone = one.binding->undo();
-    if (!undone && undone.error().code == Code::Timeout) hung_until_ = now + kHungPause;
-    return undone.has_value();
+    if (one.users > 0 || clock_() < hung_until_) return false;
+    return undo(one).has_value();
   });
 }
 

@@ -10,6 +10,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <utility>
 
 #include "daemon/base/result.h"
 #include "daemon/trust/bind.h"
@@ -35,6 +36,8 @@ class SharedBindings {
 
     [[nodiscard]] const BindReport& report() const { return held_->binding->report(); }
     [[nodiscard]] bool covers(int pid) const { return held_->binding->covers(pid); }
+    // Binding::complete(), for all that share it.
+    Result<void> complete(int pid) { return held_->binding->complete(pid); }
     // Leaves. The last one's errors are those of Binding::undo; a second call does nothing.
     Result<void> undo();
     // Leaves; if it is the last one, undoing is tried when somebody joins or undoes.
@@ -47,7 +50,9 @@ class SharedBindings {
     std::list<Held>::iterator held_;
   };
 
-  SharedBindings() = default;
+  using Clock = std::chrono::steady_clock;
+
+  explicit SharedBindings(std::function<Clock::time_point()> clock = Clock::now) : clock_(std::move(clock)) {}
   SharedBindings(const SharedBindings&) = delete;
   SharedBindings& operator=(const SharedBindings&) = delete;
 
@@ -59,10 +64,12 @@ class SharedBindings {
 
  private:
   Result<void> leave(std::list<Held>::iterator held);
+  Result<void> undo(Held& held);
   void undo_unused();
 
   std::list<Held> held_;
-  std::chrono::steady_clock::time_point hung_until_{};
+  std::function<Clock::time_point()> clock_;
+  Clock::time_point hung_until_{};
 };
 
 }  // namespace tapdeck::trust

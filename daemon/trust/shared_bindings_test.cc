@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "daemon/base/test_directory.h"
+#include "daemon/trust/fake_binding.h"
 #include "daemon/trust/test_certificates.h"
 #include "daemon/trust/test_sleeper.h"
 
@@ -115,6 +116,36 @@ TEST_F(Shared, WhatWasLeftUndoneIsUndoneWhenSomebodyLeaves) {
   EXPECT_EQ(sleeper.read(kBundle), kOtherPem + kOurPem);
   EXPECT_TRUE(bystander->undo());
   EXPECT_EQ(sleeper.read(kBundle), kOtherPem);
+}
+
+TEST(SharedBindings, AfterOneThatHungNothingIsTriedAgainForAWhile) {
+  auto now = SharedBindings::Clock::now();
+  SharedBindings shared([&] { return now; });
+  int undone = 0;
+  bool hangs = true;
+  const auto bind = [&](int pid) -> Result<std::unique_ptr<Binding>> {
+    return std::make_unique<FakeBinding>(pid, [&]() -> Result<void> {
+      ++undone;
+      return hangs ? fail(Code::Timeout, "it hangs") : Result<void>{};
+    });
+  };
+  auto first = shared.join(1, bind);
+  auto second = shared.join(2, bind);
+  ASSERT_TRUE(first && second);
+  (*second)->leave_undone();
+  EXPECT_EQ((*first)->undo().error().code, Code::Timeout);
+  EXPECT_EQ(undone, 1);
+  auto third = shared.join(3, bind);
+  ASSERT_TRUE(third);
+  EXPECT_EQ(undone, 1) << "everybody would wait for both";
+  now += SharedBindings::kHungPause;
+  auto fourth = shared.join(4, bind);
+  ASSERT_TRUE(fourth);
+  EXPECT_EQ(undone, 2) << "the first to hang again is enough";
+  hangs = false;
+  now += SharedBindings::kHungPause;
+  EXPECT_TRUE((*third)->undo());
+  EXPECT_EQ(undone, 5) << "itself and the two that were left";
 }
 
 TEST_F(Shared, AFailureIsNotKept) {

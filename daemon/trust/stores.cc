@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,12 +11,12 @@
 #include <cctype>
 #include <cerrno>
 #include <cstring>
-#include <memory>
 #include <set>
 
 #include "daemon/trust/files.h"
 #include "daemon/trust/in_root.h"
 #include "daemon/trust/merge.h"
+#include "daemon/trust/store_checks.h"
 
 namespace tapdeck::trust {
 namespace {
@@ -64,77 +63,18 @@ bool is_regular(int fd) {
   return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
 }
 
-struct DirCloser {
-  void operator()(DIR* dir) const { ::closedir(dir); }
-};
-using Dir = std::unique_ptr<DIR, DirCloser>;
-
-// Reopens, because the descriptor may be O_PATH and because readdir moves a shared offset.
-Dir list_dir(int fd) {
-  const int own = ::openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-  if (own < 0) return nullptr;
-  Dir dir(::fdopendir(own));
-  if (!dir) ::close(own);
-  return dir;
-}
-
-bool looks_like_certificate(std::string_view name) {
-  if (name.ends_with(".pem") || name.ends_with(".crt")) return true;
-  // <subject hash>.<n>
-  return name.size() >= 10 && name[8] == '.' && std::isdigit(static_cast<unsigned char>(name[9])) != 0 &&
-         std::all_of(name.begin(), name.begin() + 8, [](unsigned char c) { return std::isxdigit(c) != 0; });
-}
-
-constexpr size_t kMaxNamedEntries = 8192;  // no more are copied
-
-// Anybody's directory may be named: one with other things in it would be read-only for whom they belong to, and one
-// that is not for all to read could not be given to its owner without CAP_CHOWN.
-Result<void> check_named_directory(int fd) {
-  constexpr mode_t kForAll = S_IROTH | S_IXOTH;
+bool is_link(int directory, const char* name) {
   struct stat status{};
-  if (::fstat(fd, &status) != 0) return fail_errno(errno, "stat");
-  if ((status.st_mode & kForAll) != kForAll) return fail(Code::Permission, "not readable by all");
-  const Dir dir = list_dir(fd);
-  if (!dir) return fail_errno(errno, "read");
-  bool any = false;
-  for (size_t entries = 0; const dirent* entry = ::readdir(dir.get());) {
-    if (++entries > kMaxNamedEntries) return fail(Code::TooLarge, "holds too many files");
-    const std::string_view name = entry->d_name;
-    // "..data": how Kubernetes swaps the files of a volume.
-    if (name.starts_with("..") || name == ".") continue;
-    if (!looks_like_certificate(name)) return fail(Code::Unsupported, "holds other things than certificates");
-    any = true;
-    if (::fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 || S_ISLNK(status.st_mode)) continue;
-    if (!S_ISREG(status.st_mode)) return fail(Code::Unsupported, "holds other things than certificates");
-    if ((status.st_mode & S_IROTH) == 0) return fail(Code::Permission, std::string(name) + " is not readable by all");
-  }
-  if (!any) return fail(Code::Unsupported, "no certificate in it");
-  return {};
+  return ::fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(status.st_mode);
 }
 
-// While it is covered, it can be neither written nor replaced: nobody does that to what belongs to another user.
-Result<void> check_namer(const Namer& by, int fd, const struct stat& status, uid_t root_owner) {
-  const auto is_root = [&](uid_t uid) { return uid == 0 || uid == root_owner; };
-  const bool is_own = status.st_uid == by.uid;
-  if (!is_root(by.uid) && !is_own) {
-    if (!is_root(status.st_uid))
-      return fail(Code::Permission, "belongs to another user than the process that names it");
-    const bool by_group = (status.st_mode & S_IRGRP) != 0 && std::ranges::count(by.groups, status.st_gid) > 0;
-    if (!by_group && (status.st_mode & S_IROTH) == 0) {
-      return fail(Code::Permission, "not readable by the process that names it");
-    }
-  }
-  // /tmp with one certificate in it, say. Kubernetes mounts its volumes writable by all, and read-only.
-  struct statvfs mount{};
-  const bool is_read_only = ::fstatvfs(fd, &mount) == 0 && (mount.f_flag & ST_RDONLY) != 0;
-  if ((status.st_mode & S_IWOTH) != 0 && !is_read_only) return fail(Code::Permission, "writable by all");
-  return {};
-}
+constexpr size_t kMaxRefusedLinks = 64;  // said: whoever makes links must not fill the report
 
 class Finder {
  public:
   Finder(int root_fd, uid_t root_owner, const ScanOptions& options)
-      : root_fd_(root_fd), root_owner_(root_owner), options_(options), until_(Clock::now() + options.patience) {}
+
+      : root_fd_(root_fd), root_{root_fd, root_owner}, options_(options), until_(Clock::now() + options.patience) {}
 
   Scan run() {
     for (const std::string_view name : kHashedDirs) add_directory(name, StoreKind::HashedDir);
@@ -183,7 +123,18 @@ class Finder {
     return true;
   }
 
-  // Not through a link: directories of users are searched, and theirs may lead to any file.
+  // Directories of users are searched, and their links may lead to any file.
+  void add_linked_bundle(int directory, const char* name, const std::string& found_as) {
+    if (is_covered(found_as)) return;
+    Result<UniqueFd> place = follow_owned_link(root_, directory, name);
+    const Result<void> checked = !place ? std::unexpected(place.error()) : check_bundle(place->get());
+    if (checked) {
+      add(StoreKind::Bundle, std::move(*place), found_as);
+    } else if (++refused_links_ <= kMaxRefusedLinks) {
+      refuse(found_as, checked.error());
+    }
+  }
+
   void add_package_bundle(int directory, const char* name, const std::string& found_as) {
     UniqueFd place(::openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
     if (place && is_regular(place.get())) add(StoreKind::Bundle, std::move(place), found_as);
@@ -196,7 +147,7 @@ class Finder {
       if (auto added = add_named(named); !added) failed.emplace_back(&named, std::move(added).error());
     }
     for (const auto& [named, why] : failed) {
-      if (!is_covered(named->path)) refuse(*named, why);
+      if (!is_covered(named->path)) refuse(named->path + " (" + named->variable + ")", why);
     }
   }
 
@@ -206,9 +157,9 @@ class Finder {
     return place && seen_.contains(path_below(root_fd_, place->get()).value_or(""));
   }
 
-  void refuse(const NamedStore& named, const Error& why) {
+  void refuse(const std::string& what, const Error& why) {
     const std::string reason = why.sys_errno == 0 ? why.detail : std::strerror(why.sys_errno);
-    std::string line = named.path + " (" + named.variable + "): " + reason;
+    std::string line = what + ": " + reason;
     // They go line by line into reports.
     std::ranges::replace_if(line, [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
     scan_.refused.push_back(std::move(line));
@@ -223,15 +174,13 @@ class Finder {
     if (::fstat(found.get(), &status) != 0) return fail_errno(errno, "stat");
     if (S_ISDIR(status.st_mode)) {
       TRY_VOID(check_named_directory(found.get()));
-      TRY_VOID(check_namer(named.by, found.get(), status, root_owner_));
+      TRY_VOID(check_namer(root_, named.by, found.get()));
       add(StoreKind::HashedDir, std::move(found), named.path);
       return {};
     }
     if (!S_ISREG(status.st_mode)) return fail(Code::Unsupported, "neither a file nor a directory");
-    TRY_VOID(check_namer(named.by, found.get(), status, root_owner_));
-    TRY(file, reopen_file(found.get()));
-    TRY(bytes, read_all(file.get(), kMaxBundleBytes));
-    if (certificate_bodies(bytes).empty()) return fail(Code::Unsupported, "no certificate in it");
+    TRY_VOID(check_namer(root_, named.by, found.get()));
+    TRY_VOID(check_bundle(found.get()));
     add(StoreKind::Bundle, std::move(found), named.path);
     return {};
   }
@@ -290,9 +239,10 @@ class Finder {
       if (!may_read_more()) return;
       const std::string_view child = entry->d_name;
       if (child == "." || child == "..") continue;
-      if (entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN) {
+      if (entry->d_type != DT_DIR) {
         const bool known = (child == "cacert.pem" && (contains(kPackages, name) || name == "ssl")) ||
                            (child == "cacerts.txt" && name == "httplib2");
+        if (known && is_link(fd, entry->d_name)) add_linked_bundle(fd, entry->d_name, path + "/" + entry->d_name);
         if (known) add_package_bundle(fd, entry->d_name, path + "/" + entry->d_name);
       }
       if (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN) continue;
@@ -306,13 +256,14 @@ class Finder {
   }
 
   int root_fd_;
-  uid_t root_owner_;
+  SearchRoot root_;
   const ScanOptions& options_;
   Clock::time_point until_;
   Scan scan_;
   std::set<std::string> seen_;
   size_t entries_ = 0;
   int inside_package_ = 0;
+  size_t refused_links_ = 0;
 };
 
 }  // namespace

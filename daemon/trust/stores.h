@@ -59,14 +59,16 @@ struct ScanOptions {
   // cover.
   std::chrono::milliseconds patience{3000};
   // Taken when they hold certificates and nothing that a read-only copy would break, and when who names them could read
-  // them and they belong to that user or root (the owner of the root directory counts as root). Root may name any.
+  // them, counting the directories above, and they belong to that user or root (the owner of the root directory counts
+  // as root). Root may name any.
   std::vector<NamedStore> named;
 };
 
 struct Scan {
-  std::vector<FoundStore> stores;    // directories before the files in them
-  bool truncated = false;            // entries, stores or patience ran out; stores may have been missed
-  std::vector<std::string> refused;  // of ScanOptions::named, "path (VARIABLE): why"
+  std::vector<FoundStore> stores;  // directories before the files in them
+  bool truncated = false;          // entries, stores or patience ran out; stores may have been missed
+  // Of ScanOptions::named, "path (VARIABLE): why", and of symlinks in Python packages, "path: why", at most 64.
+  std::vector<std::string> refused;
 };
 
 // `root_fd`: a directory (O_PATH will do), as from opening /proc/PID/root. Bundles inside a directory store are listed

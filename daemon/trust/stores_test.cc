@@ -70,6 +70,26 @@ TEST(FindStores, FindsThePythonBundlesAndNothingLikeThem) {
                                                 "B /opt/app/venv/lib/python3.11/site-packages/certifi/cacert.pem"));
 }
 
+// uv --link-mode symlink, conda and Nix link the file.
+TEST(FindStores, FollowsTheLinksOfPythonPackagesAndSaysWhereItDoesNot) {
+  TestDirectory root;
+  const std::string packages = "usr/local/lib/python3.12/site-packages/";
+  root.write("cache/certifi/cacert.pem", kOtherPem);
+  root.write("cache/empty.pem", "no pem");
+  root.write("etc/ssl/cert.pem", kOtherPem);
+  root.link(packages + "certifi/cacert.pem", "/cache/certifi/cacert.pem");
+  root.link(packages + "requests/cacert.pem", "/etc/ssl/cert.pem");
+  root.link(packages + "botocore/cacert.pem", "/cache/empty.pem");
+  root.link(packages + "pip/_vendor/certifi/cacert.pem", "nowhere.pem");
+  EXPECT_THAT(found(root), ElementsAre("B /etc/ssl/cert.pem", "B /cache/certifi/cacert.pem"));
+  const UniqueFd fd(::open(root.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const auto scan = find_stores(fd.get(), {});
+  ASSERT_TRUE(scan);
+  EXPECT_THAT(scan->refused,
+              UnorderedElementsAre("/" + packages + "botocore/cacert.pem: no certificate in it",
+                                   "/" + packages + "pip/_vendor/certifi/cacert.pem: No such file or directory"));
+}
+
 TEST(FindStores, TakesAnEmptyDirectoryOnlyWhereNothingElseIs) {
   TestDirectory root;
   std::filesystem::create_directories(root / "etc/ssl/certs");

@@ -75,6 +75,22 @@ TEST_F(CgroupCapture, ExpiredLeaseRefusesClosedTargetsWithinTwoSeconds) {
   EXPECT_FALSE(lab::accepts_within(origin, 0));
 }
 
+// As `unshare -n` makes it. A listener there can be bound, and not be reached.
+TEST_F(CgroupCapture, ANamespaceWhoseLoopbackIsDownIsCountedAndThePolicyHolds) {
+  lab::sh("ip link set lo down");
+  attach(kClosed);
+  for (const uint64_t times : {1U, 2U}) {
+    Client client(cgroup_.path(), -1, connects({.to = ep("192.0.2.10:443")}));
+    EXPECT_EQ(client.report().error, ECONNREFUSED);
+    EXPECT_EQ(uncaptured(Uncaptured::NoListener), times);
+  }
+  lab::sh("ip link set lo up");
+  EXPECT_TRUE(eventually([&] {
+    Client client(cgroup_.path(), -1, connects({.to = ep("192.0.2.10:443")}));
+    return client.report().error == 0;
+  }));
+}
+
 TEST_F(CgroupCapture, QuicIsRefusedAtOnceAndOtherDatagramsAreCounted) {
   lab::sh("ip addr add 198.18.0.1/32 dev lo && ip -6 addr add fd00:7::7/128 dev lo nodad");
   attach(kOpen);

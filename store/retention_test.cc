@@ -237,7 +237,7 @@ TEST(Retention, TheIdOfWhatWasRemovedIsNotGivenAgain) {
   const std::vector<Remove> ways = {
       [](ExchangeStore& store, uint64_t id) { ASSERT_TRUE(store.delete_recording(id)); },
       [](ExchangeStore& store, uint64_t) { ASSERT_TRUE(store.delete_session("s")); },
-      [](ExchangeStore& store, uint64_t) { ASSERT_TRUE(store.prune(1'000'000'000 * kSecond)); }};
+      [](ExchangeStore& store, uint64_t) { ASSERT_EQ(store.prune(2'000'000'000 * kSecond)->by_age, 2U); }};
   for (const Remove& remove : ways) {
     const TestDirectory dir;
     StoreOptions options;

@@ -9,8 +9,8 @@ namespace tapdeck::app {
 namespace {
 
 // Details that say what to do have one of these.
-constexpr std::array<std::string_view, 8> kAdvice = {"; ",      ": tapdeck ", "`tapdeck ",    "sudo ",
-                                                     "(needs ", "--",         "did you mean", "raise "};
+constexpr std::array<std::string_view, 9> kAdvice = {"; ",       ": tapdeck ", "`tapdeck ",    "sudo ", "(needs ",
+                                                     "(choose ", "--",         "did you mean", "raise "};
 
 // RocksDB tells errnos as text alone.
 bool is_errno(const Error& error, int number) {

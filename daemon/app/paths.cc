@@ -31,13 +31,15 @@ fs::path run_dir_of(const fs::path& state_dir) {
 }
 
 Result<void> make_directory(const fs::path& path, mode_t mode, const std::string& choice) {
+  const auto failed = [&](int error) {
+    return fail_errno(error, "make directory " + path.string() + " (choose another with " + choice + ")");
+  };
   std::error_code error;
   fs::create_directories(path.parent_path(), error);
-  if (::mkdir(path.c_str(), mode) == 0 || errno == EEXIST) {
-    if (fs::is_directory(path, error)) return {};
-    return fail(Code::Io, path.string() + " is not a directory");
-  }
-  return fail_errno(errno, "make directory " + path.string() + " (choose another with " + choice + ")");
+  if (error) return failed(error.value());
+  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return failed(errno);
+  if (fs::is_directory(path, error)) return {};
+  return fail(Code::Io, path.string() + " is not a directory");
 }
 
 }  // namespace

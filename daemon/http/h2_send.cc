@@ -152,10 +152,6 @@ Result<void> H2Codec::send_informational(StreamId id, const ResponseHead& head) 
   if (stream->head_sent) return misuse("1xx after the response");
   if (head.status < 100 || head.status > 199 || head.status == 101) return misuse("not an informational status");
   TRY_VOID(to_h2(head, fields_));
-  if (const auto length = fields_.find("content-length")) {
-    if (parse_length(*length) != 0U) return misuse("1xx with a body");
-    fields_.remove("content-length");  // said by some h1 origins; malformed here (RFC 9110 8.6)
-  }
   const auto& nv = as_nv(fields_);
   if (nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, static_cast<int32_t>(id), nullptr, nv.data(), nv.size(),
                              nullptr) != 0) {

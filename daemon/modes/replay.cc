@@ -111,7 +111,7 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
     key.key = *question.as_get;
     const config::Repeat endless = repeat == config::Repeat::Once ? config::Repeat::InOrder : repeat;
     CO_TRY(get, co_await find_key(key, target, endless, answers, Turn::Look));
-    found = get;
+    if (!get.item || !was_given_up(get.item->recording)) found = get;  // that one has nothing to say
   }
   if (!found.item && question.conditional && (left.item || repeat != config::Repeat::Once)) {
     key.key = *question.conditional;

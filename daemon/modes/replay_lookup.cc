@@ -71,7 +71,7 @@ net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const Tar
   if (!found.deleted) co_return found;
   if (turn == Turn::Take) Cursors::give_back_turn(*context_.cursors->get(key));
   CO_TRY(again, co_await look_up(key, target, repeat, answers, turn));
-  // Its key is still there: the store is damaged, and its turn is over.
+  // The key still leads to what is not there, as in a damaged store: then that turn is over.
   if (again.deleted) context_.metrics->add(Counter::StoreErrorRead);
   co_return again;
 }

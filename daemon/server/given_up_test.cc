@@ -185,6 +185,7 @@ TEST(GivenUp, IsRecordedAndGivenUpAgainInReplay) {
   give_up(rig, [] { return true; });
   EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 3; }));
   EXPECT_EQ(rig.outcomes(Mode::Replay, Outcome::Missed), 0U);
+  EXPECT_THAT(seen_by(rig, "/mute", {}, "HEAD", ""), HasSubstr("HEAD 1 502")) << "from which there is nothing to tell";
 }
 
 TEST(GivenUp, InHybridModeTheOriginIsAskedAgain) {

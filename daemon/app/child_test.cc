@@ -148,10 +148,13 @@ void expect_ended_by(int expected, const std::string& script, const std::functio
   EXPECT_EQ(status, 0) << strsignal(expected);
 }
 
+// As timeout(1) does.
 TEST(Child, InAProcessGroupOfItsOwnIsGivenTheSignalsOfTheTerminal) {
+  const std::string script =
+      "exec python3 -c 'import os, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); os.setpgid(0, 0); os.write(1, "
+      "b\"up\"); os.execvp(\"sleep\", [\"sleep\", \"10\"])'";
   for (const auto& [number, key] : {std::pair{SIGINT, "\x03"}, std::pair{SIGQUIT, "\x1c"}}) {
-    expect_ended_by(number, "exec timeout 10 sh -c 'echo up; exec sleep 10'",
-                    [key](const int& terminal) { EXPECT_EQ(::write(terminal, key, 1), 1); });
+    expect_ended_by(number, script, [key](const int& terminal) { EXPECT_EQ(::write(terminal, key, 1), 1); });
   }
 }
 

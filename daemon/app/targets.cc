@@ -114,7 +114,8 @@ Result<void> TargetRegistry::save() {
   for (const auto& [id, entry] : entries_) list.emplace(id, entry->settings);
   std::string text = text_of(list);
   auto saved = text == saved_ ? Result<void>{} : save_targets(options_.file, list);
-  if (saved) saved_ = std::move(text);
+  // After a failure nobody knows what the file says: it may be in place, and its name not safe.
+  saved_ = saved ? std::move(text) : std::string();
   last_error_ = saved ? std::string() : saved.error().message();
   return saved;
 }

@@ -62,6 +62,8 @@ struct Facts {
   bool client_left = false;     // broke the exchange, or its connection, off
   bool client_ended = false;    // h1: its side has ended; it may wait for the rest, or be gone
   bool passes_raw = false;      // its bytes go to an origin and back unrecorded, since a CONNECT or an upgrade
+  bool may_not_pass = false;    // they may not begin to: its target is replayed by now
+  bool route_decides = false;   // the mode is its route's, whatever becomes of its target's
   bool only_waits = false;      // all is said; the client is expected to leave
   Clock::time_point began{};
   int64_t began_unix_us = 0;

@@ -33,6 +33,14 @@ net::Task<> pump_up(Exchange& exchange, upstream::Lane& lane, net::Deadline& idl
   }
 }
 
+// What ends when its target turns to replay: not what a route lets pass all the same, nor WebSockets on their way to
+// tape.
+bool is_raw(Exchange& exchange) {
+  const exchange::Facts& facts = exchange.facts();
+  if (facts.route_decides || facts.mode == Mode::Replay) return false;
+  return facts.mode == Mode::Passthrough || !http::is_websocket(exchange.request());
+}
+
 }  // namespace
 
 net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt& state) {
@@ -41,8 +49,13 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
   if (counting != nullptr && !http::is_websocket(exchange.request())) {
     counting->add(exchange.request().method == "CONNECT" ? Counter::TunnelledConnect : Counter::TunnelledUpgrade);
   }
-  const bool is_recorded = http::is_websocket(exchange.request()) && exchange.facts().mode != Mode::Passthrough;
-  exchange.facts().passes_raw = !state.is_nested && !is_recorded;
+  exchange::Facts& facts = exchange.facts();
+  facts.passes_raw = !state.is_nested && is_raw(exchange);
+  if (facts.passes_raw && facts.may_not_pass) {
+    lane.abandon(http::ResetCode::Cancel);
+    metrics_.add(Counter::MissOpaque);
+    co_return fail(Code::Cancelled, "its target is replayed from now on", Origin::Internal);
+  }
   exchange.become_tunnel();
   auto answered = co_await exchange.flush();
   if (!answered) co_return answered;

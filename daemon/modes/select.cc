@@ -94,6 +94,7 @@ net::Task<Result<void>> ModeHandler::serve(Exchange& exchange) {
   Mode mode = route != nullptr && route->mode ? *route->mode : target.mode;
   if (was_detached(exchange, target)) mode = Mode::Passthrough;
   exchange.facts().mode = mode;
+  exchange.facts().route_decides = route != nullptr && route->mode.has_value();
   exchange.facts().upstream_offer =
       upstream_offer_of(route, is_secure(exchange) ? config::Scheme::Https : config::Scheme::Http);
   const config::BodyOversize oversize =

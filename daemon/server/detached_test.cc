@@ -106,6 +106,51 @@ TEST(Replayed, WhatAnUpgradeBeganIsATunnelToo) {
   EXPECT_TRUE(eventually([&] { return rig.count(Counter::MissOpaque) == 1; }));
 }
 
+TEST(Replayed, WhatWouldBecomeATunnelIsReset) {
+  WorkerRig rig;
+  std::promise<void> replayed;
+  std::atomic<bool> asked = false;
+  ScriptedOrigin origin([&](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    asked = true;
+    replayed.get_future().wait();
+    wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nhello\n");
+    ignore(wire.rest(), "until it is ended");
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  wire.write("GET /a HTTP/1.1\r\nHost: api.test\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n");
+  EXPECT_TRUE(eventually([&] { return asked.load(); }));
+  rig.set_mode(Mode::Replay);
+  rig.worker->reset_tunnels(kSlot);
+  EXPECT_THAT(rig.ask("GET / HTTP/1.1\r\n\r\n"), HasSubstr(" 400 "));  // its worker has come behind that by now
+  replayed.set_value();
+  EXPECT_THAT(wire.rest(), testing::AllOf(EndsWith("<RST>"), testing::Not(HasSubstr("hello"))));
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::MissOpaque) == 1; }));
+}
+
+TEST(Replayed, WhatItsRouteLetsPassGoesOn) {
+  WorkerRig::Options options;
+  options.config.routes.emplace_back().mode = Mode::Passthrough;
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nhello\n");
+    wire.write(wire.read_until("\n"));
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  wire.write("GET /a HTTP/1.1\r\nHost: api.test\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n");
+  EXPECT_THAT(wire.read_until("hello\n"), EndsWith("hello\n"));
+  rig.set_mode(Mode::Replay);
+  rig.worker->reset_tunnels(kSlot);
+  wire.write("said\n");
+  EXPECT_EQ(wire.read_until("\n"), "said\n");
+  wire.close();
+}
+
 TEST(Replayed, ATunnelOfATargetThatHadTheSlotBeforeGoesOn) {
   WorkerRig::Options options;
   options.config.limits.sniff_timeout = std::chrono::milliseconds(20);

@@ -105,6 +105,7 @@ void Session::drain() {
 }
 
 size_t Session::reset_tunnels() {
+  for (const auto& exchange : active_) exchange->facts().may_not_pass = true;
   return break_off_those(&exchange::Facts::passes_raw,
                          Error{Code::Cancelled, "its target is replayed from now on", Origin::Internal});
 }
@@ -112,7 +113,7 @@ size_t Session::reset_tunnels() {
 size_t Session::break_off_those(bool exchange::Facts::* are, const Error& error) {
   std::vector<StreamExchange*> found;
   for (const auto& exchange : active_) {
-    if (exchange->facts().*are) found.push_back(exchange.get());
+    if (std::exchange(exchange->facts().*are, false)) found.push_back(exchange.get());
   }
   if (!found.empty() && !codec_->is_multiplexed()) {
     lose_client(error);

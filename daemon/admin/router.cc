@@ -187,8 +187,8 @@ std::optional<Response> Router::refuse(const Request& request, const std::vector
                             "add its host to admin.allowed_hosts if it is yours");
     }
   }
-  const bool is_traffic = !path.empty() && path[0] == "recordings";
-  if (is_read(request) && !is_traffic) return std::nullopt;
+  const bool is_protected = options_.protect_recordings && !path.empty() && path[0] == "recordings";
+  if (is_read(request) && !is_protected) return std::nullopt;
   constexpr std::string_view kBearer = "Bearer ";
   const std::string_view given = request.authorization;
   if (!http::iequals(given.substr(0, kBearer.size()), kBearer) ||

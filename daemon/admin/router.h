@@ -13,9 +13,10 @@
 namespace tapdeck::admin {
 
 struct RouterOptions {
-  std::string token;                       // bearer token of TCP, for writes and recordings; empty: none is accepted
+  std::string token;                       // bearer token of TCP; empty: none is accepted
   std::string token_file;                  // named in the 401, for people
   std::vector<std::string> allowed_hosts;  // beside localhost and loopback addresses
+  bool protect_recordings = false;         // reading them over TCP needs the token, as writes do
 };
 
 // Who answers: Now at once, the others each on a thread that may block, so that neither waits for the other.

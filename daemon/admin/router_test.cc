@@ -26,8 +26,10 @@ class RouterTest : public ::testing::Test {
   }
   FakeControl control_;
   MetricsRegistry metrics_;
-  Router router_{RouterOptions{.token = "s3cret", .token_file = "/run/t", .allowed_hosts = {"tap.example"}}, control_,
-                 metrics_};
+  Router router_{
+      RouterOptions{
+          .token = "s3cret", .token_file = "/run/t", .allowed_hosts = {"tap.example"}, .protect_recordings = false},
+      control_, metrics_};
 };
 
 TEST_F(RouterTest, EveryPathReachesItsControlCall) {
@@ -81,29 +83,34 @@ TEST_F(RouterTest, ChangesOverTcpNeedTheToken) {
 }
 
 // Recordings are the traffic itself, which no other user of the host may see.
-TEST_F(RouterTest, RecordingsOverTcpNeedTheToken) {
+TEST_F(RouterTest, RecordingsOverTcpNeedTheTokenWhereAskedFor) {
+  const RouterOptions asked{.token = "s3cret", .token_file = "/run/t", .allowed_hosts = {}, .protect_recordings = true};
+  Router router(asked, control_, metrics_);
   for (const char* target :
        {"/api/v1/recordings", "/api/v1/recordings?text=body:x", "/api/v1/recordings/7", "/api/v1/recordings/7/body",
         "/api/v1/%72ecordings/7/body", "/api/v1/recordings%2F7", "/api/v1/recordings/"}) {
     for (const char* method : {"GET", "HEAD"}) {
       Request request = make(method, target);
       request.authorization.clear();
-      const Response response = router_.respond(request);
+      const Response response = router.respond(request);
       EXPECT_NE(response.status / 100, 2) << target;
       EXPECT_EQ(control_.last, "") << target;
       if (response.status != 404) EXPECT_EQ(response.status, 401) << target;
       request.via = Via::Unix;
-      EXPECT_NE(router_.respond(request).status, 401) << target;
+      EXPECT_NE(router.respond(request).status, 401) << target;
       control_.last.clear();
     }
   }
-  EXPECT_NE(router_.respond(make("GET", "/api/v1/recordings")).status, 401);
+  EXPECT_NE(router.respond(make("GET", "/api/v1/recordings")).status, 401);
   for (const char* open : {"/", "/metrics", "/healthz", "/readyz", "/api/v1/status", "/api/v1/sessions",
                            "/api/v1/sessions/n", "/api/v1/mode", "/api/v1/targets"}) {
     Request request = make("GET", open);
     request.authorization.clear();
-    EXPECT_EQ(router_.respond(request).status, 200) << open;
+    EXPECT_EQ(router.respond(request).status, 200) << open;
   }
+  Request request = make("GET", "/api/v1/recordings/7");
+  request.authorization.clear();
+  EXPECT_EQ(router_.respond(request).status, 200) << "not asked for";
 }
 
 TEST_F(RouterTest, WhatMayTakeLongIsInALaneOfItsOwn) {

@@ -346,7 +346,10 @@ Result<std::unique_ptr<AdminServer>> AdminServer::start(ServerOptions options, C
     TRY(fd, listen_unix(options.socket));
     local = std::move(fd);
   }
-  RouterOptions router{.token = {}, .token_file = options.token_file.string(), .allowed_hosts = options.allowed_hosts};
+  RouterOptions router{.token = {},
+                       .token_file = options.token_file.string(),
+                       .allowed_hosts = options.allowed_hosts,
+                       .protect_recordings = options.protect_recordings};
   if (!options.token_file.empty()) {
     TRY(token, make_token(options.token_file));
     router.token = std::move(token.text);

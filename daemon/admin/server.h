@@ -25,8 +25,9 @@ namespace tapdeck::admin {
 struct ServerOptions {
   std::optional<Endpoint> listen;    // port 0: kernel-given; unset: no TCP
   std::filesystem::path socket;      // empty: no unix socket
-  std::filesystem::path token_file;  // empty: no token, TCP can neither write nor see recordings
+  std::filesystem::path token_file;  // empty: no token, TCP cannot write
   std::vector<std::string> allowed_hosts;
+  bool protect_recordings = false;
   size_t max_connections = 64;                        // by TCP and by the socket each; more are closed at accept
   size_t max_readings = 8;                            // answers of recordings under way over TCP; 503 for more
   size_t max_body = 65536;                            // 413 above

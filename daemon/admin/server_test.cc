@@ -257,9 +257,14 @@ TEST_F(ServerTest, OverTcpOnlySoManyAnswersWithRecordingsAreUnderWay) {
 
 TEST_F(ServerTest, TakenPortAndLiveSocketAreBusyAndADeadSocketIsReplaced) {
   start();
-  ServerOptions same_port{.listen = server_->endpoint(), .socket = {}, .token_file = {}, .allowed_hosts = {}};
+  ServerOptions same_port{
+      .listen = server_->endpoint(), .socket = {}, .token_file = {}, .allowed_hosts = {}, .protect_recordings = false};
   EXPECT_EQ(AdminServer::start(same_port, control_, metrics_).error().code, Code::Busy);
-  ServerOptions same_socket{.listen = std::nullopt, .socket = options_.socket, .token_file = {}, .allowed_hosts = {}};
+  ServerOptions same_socket{.listen = std::nullopt,
+                            .socket = options_.socket,
+                            .token_file = {},
+                            .allowed_hosts = {},
+                            .protect_recordings = false};
   EXPECT_EQ(AdminServer::start(same_socket, control_, metrics_).error().code, Code::Busy);
   server_.reset();
   EXPECT_FALSE(std::filesystem::exists(options_.socket));

@@ -53,6 +53,7 @@ admin::ServerOptions admin_options(const config::Config& config, const Paths& pa
   out.socket = paths.admin_socket;
   out.token_file = paths.admin_token;
   out.allowed_hosts = config.admin.allowed_hosts;
+  out.protect_recordings = config.admin.protect_recordings;
   return out;
 }
 

@@ -191,9 +191,10 @@ struct Admin {
   std::string listen = "127.0.0.1:9909";
   // Unix socket, 0600; 107 bytes at most. Default (empty): admin.sock in the run directory.
   std::filesystem::path socket;
-  // Holds the bearer token of TCP writes, and of reading recordings over TCP; made at start, 0600. Default (empty):
-  // admin.token in the run directory.
+  // Holds the bearer token of TCP writes; made at start, 0600. Default (empty): admin.token in the run directory.
   std::filesystem::path token_file;
+  // Reading recordings over TCP needs the token too. Default false: whoever may talk to loopback here may read them.
+  bool protect_recordings = false;
   // Host header values accepted beside localhost, 127.0.0.1 and [::1] (a page of another name must not reach us).
   std::vector<std::string> allowed_hosts;
 };

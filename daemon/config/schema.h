@@ -203,6 +203,7 @@ void visit(V& v, Admin& c) {
   v.text("listen", c.listen, check_listen);
   v.path("socket", c.socket, check_socket);
   v.path("token_file", c.token_file);
+  v.boolean("protect_recordings", c.protect_recordings);
   v.texts("allowed_hosts", c.allowed_hosts, check_host);
 }
 

@@ -15,7 +15,7 @@ struct Buffers {
   // any length stays below 64 MiB (netns-tests/bounds_test.cc).
   uint64_t bodies = 12ull << 20;
   uint64_t blob_file = 64ull << 20;
-  uint64_t reserve = 16ull << 20;  // set aside for a full disk: what is in memory must fit once more
+  uint64_t reserve = 28ull << 20;  // set aside for a full disk: what is in memory, two such tables, must fit once more
   bool is_bounded = false;
 };
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <future>
 
 #include "daemon/server/worker_rig.h"
@@ -65,11 +66,35 @@ TEST(Detached, TheNextTargetOfItsSlotIsNotItsOwn) {
   EXPECT_EQ(rig.outcomes(Mode::Passthrough, Outcome::Forwarded), 1U);
 }
 
-// Nothing of a replayed target reaches an origin, not even by what was opened before.
-TEST(Replayed, ATunnelIsResetAndCountedAsAMiss) {
+WorkerRig::Options that_sniffs_briefly() {
   WorkerRig::Options options;
   options.config.limits.sniff_timeout = std::chrono::milliseconds(20);
-  WorkerRig rig(std::move(options));
+  return options;
+}
+
+// Speaks first, and says one line again.
+ScriptedOrigin::End greet(Wire& wire) {
+  wire.write("220 ready\r\n");
+  wire.write(wire.read_until("\n"));
+  return ScriptedOrigin::End::Close;
+}
+
+const std::string kUpgrade = "GET /a HTTP/1.1\r\nHost: api.test\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n";
+
+// Takes an upgrade up when `is_time`, greets, and says one line again.
+ScriptedOrigin::Script upgrades(std::function<void()> is_time = [] {}) {
+  return [is_time = std::move(is_time)](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    is_time();
+    wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nhello\n");
+    wire.write(wire.read_until("\n"));
+    return ScriptedOrigin::End::Close;
+  };
+}
+
+// Nothing of a replayed target reaches an origin, not even by what was opened before.
+TEST(Replayed, ATunnelIsResetAndCountedAsAMiss) {
+  WorkerRig rig(that_sniffs_briefly());
   ScriptedOrigin origin([](Wire& wire) {
     wire.write("220 ready\r\n");
     wire.write(wire.read_until("\n"));
@@ -90,15 +115,10 @@ TEST(Replayed, ATunnelIsResetAndCountedAsAMiss) {
 
 TEST(Replayed, WhatAnUpgradeBeganIsATunnelToo) {
   WorkerRig rig;
-  ScriptedOrigin origin([](Wire& wire) {
-    wire.read_until("\r\n\r\n");
-    wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nhello\n");
-    ignore(wire.rest(), "until it is ended");
-    return ScriptedOrigin::End::Close;
-  });
+  ScriptedOrigin origin(upgrades());
   rig.go_to(origin.endpoint());
   Wire wire = rig.connect();
-  wire.write("GET /a HTTP/1.1\r\nHost: api.test\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n");
+  wire.write(kUpgrade);
   EXPECT_THAT(wire.read_until("hello\n"), EndsWith("hello\n"));
   rig.set_mode(Mode::Replay);
   rig.worker->reset_tunnels(kSlot);
@@ -110,17 +130,13 @@ TEST(Replayed, WhatWouldBecomeATunnelIsReset) {
   WorkerRig rig;
   std::promise<void> replayed;
   std::atomic<bool> asked = false;
-  ScriptedOrigin origin([&](Wire& wire) {
-    wire.read_until("\r\n\r\n");
+  ScriptedOrigin origin(upgrades([&] {
     asked = true;
     replayed.get_future().wait();
-    wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nhello\n");
-    ignore(wire.rest(), "until it is ended");
-    return ScriptedOrigin::End::Close;
-  });
+  }));
   rig.go_to(origin.endpoint());
   Wire wire = rig.connect();
-  wire.write("GET /a HTTP/1.1\r\nHost: api.test\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n");
+  wire.write(kUpgrade);
   EXPECT_TRUE(eventually([&] { return asked.load(); }));
   rig.set_mode(Mode::Replay);
   rig.worker->reset_tunnels(kSlot);
@@ -134,15 +150,10 @@ TEST(Replayed, WhatItsRouteLetsPassGoesOn) {
   WorkerRig::Options options;
   options.config.routes.emplace_back().mode = Mode::Passthrough;
   WorkerRig rig(std::move(options));
-  ScriptedOrigin origin([](Wire& wire) {
-    wire.read_until("\r\n\r\n");
-    wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nhello\n");
-    wire.write(wire.read_until("\n"));
-    return ScriptedOrigin::End::Close;
-  });
+  ScriptedOrigin origin(upgrades());
   rig.go_to(origin.endpoint());
   Wire wire = rig.connect();
-  wire.write("GET /a HTTP/1.1\r\nHost: api.test\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n");
+  wire.write(kUpgrade);
   EXPECT_THAT(wire.read_until("hello\n"), EndsWith("hello\n"));
   rig.set_mode(Mode::Replay);
   rig.worker->reset_tunnels(kSlot);
@@ -152,14 +163,8 @@ TEST(Replayed, WhatItsRouteLetsPassGoesOn) {
 }
 
 TEST(Replayed, ATunnelOfATargetThatHadTheSlotBeforeGoesOn) {
-  WorkerRig::Options options;
-  options.config.limits.sniff_timeout = std::chrono::milliseconds(20);
-  WorkerRig rig(std::move(options));
-  ScriptedOrigin origin([](Wire& wire) {
-    wire.write("220 ready\r\n");
-    wire.write(wire.read_until("\n"));
-    return ScriptedOrigin::End::Close;
-  });
+  WorkerRig rig(that_sniffs_briefly());
+  ScriptedOrigin origin(greet);
   rig.go_to(origin.endpoint());
   Wire wire = rig.connect();
   EXPECT_EQ(wire.read_until("\r\n"), "220 ready\r\n");

@@ -256,6 +256,22 @@ TEST(Proxy, ItsClientsAreATargetThatModeAndSessionCommandsKnow) {
   EXPECT_EQ(modes["targets"].at(0)["session"], "other");
 }
 
+TEST(Proxy, ASessionThatComesAfterTheStartIsReplayed) {
+  Proxied proxied({.mode = "replay"});
+  const auto detail = [&] {
+    const auto listed = nlohmann::json::parse(proxied.daemon().must_cli({"targets", "--json"}));
+    return listed["items"].at(0)["detail"].get<std::string>();
+  };
+  const auto ask = [&] {
+    return proxied.ask("GET http://origin.test/ HTTP/1.1\r\nHost: o\r\nConnection: close\r\n\r\n");
+  };
+  EXPECT_THAT(ask(), StartsWith("HTTP/1.1 503"));
+  EXPECT_THAT(detail(), HasSubstr("'default'"));
+  proxied.daemon().must_cli({"session", "create", "default"});
+  EXPECT_TRUE(eventually([&] { return detail().empty(); }));
+  EXPECT_THAT(ask(), HasSubstr("not_recorded"));
+}
+
 TEST(Proxy, CapturedClientThatUsesTheProxyTooIsRecordedOnce) {
   DaemonOptions options;
   options.sections["proxy"] = "listen = \"0.0.0.0:8080\"\nallow_remote = true\n";

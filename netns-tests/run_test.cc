@@ -153,6 +153,22 @@ TEST_F(Run, OneThatRecordsNothingLeavesNeitherSessionNorTake) {
   EXPECT_THAT(ghost.err, HasSubstr("--session NAME"));
 }
 
+TEST_F(Run, WhatTheCommandGaveUpIsRecordedAndNotWaitedFor) {
+  ScriptedOrigin origin(lab_.origin(), 80, std::nullopt, [](Peer& peer) {
+    while (!peer.read_request().empty()) continue;
+  });
+  const std::vector<std::string> ask = {"curl", "-sS", "-m", "0.3", std::string("http://") + kOriginV4 + "/mute"};
+  const auto began = std::chrono::steady_clock::now();
+  const Output recorded = run({}, ask);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(4)) << "it would wait for five seconds";
+  EXPECT_EQ(recorded.status, 28) << "timeout";
+  EXPECT_THAT(recorded.err, HasSubstr("1 recorded"));
+  origin.stop();
+  const Output replayed = run({"--mode", "replay"}, ask);
+  EXPECT_EQ(replayed.status, 28);
+  EXPECT_THAT(replayed.err, HasSubstr("1 replayed, 0 missed"));
+}
+
 TEST_F(Run, WhatWasRecordedIntoARemovedStateDirectoryIsLost) {
   ScriptedOrigin origin(lab_.origin(), 80, std::nullopt, [](Peer& peer) {
     while (!peer.read_request().empty()) peer.stream().send(ok_response("x"));

@@ -122,6 +122,8 @@ refused(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TC
   EXPECT_EQ(refusals("dns"), 3);
   EXPECT_EQ(refusals("other"), 1);
   EXPECT_EQ(refusals("tcp"), 0);
+  EXPECT_EQ(captured.daemon().metric("tapdeck_sealed_refusals_total", {"target=\"other\""}), 0);
+  EXPECT_EQ(captured.daemon().metric("tapdeck_target_info", {"path=\"cgroup\"", "sealed=\"yes\""}), 1);
 }
 
 }  // namespace

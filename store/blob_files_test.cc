@@ -38,6 +38,35 @@ uint64_t blob_bytes_on_disk(const std::string& path) {
   return bytes;
 }
 
+TEST(BlobFiles, CollectingAllGoesOnInADatabaseThatWasOpenedAnew) {
+  const TestDirectory dir;
+  rocksdb::Options options;
+  options.create_if_missing = true;
+  options.enable_blob_files = true;
+  options.disable_auto_compactions = true;
+  std::unique_ptr<rocksdb::DB> db;
+  const auto open = [&] {
+    db.reset();
+    rocksdb::DB* raw = nullptr;
+    ASSERT_TRUE(rocksdb::DB::Open(options, dir.path(), &raw).ok());
+    db.reset(raw);
+  };
+  open();
+  rocksdb::CompactRangeOptions all;
+  all.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+  for (const char* key : {"kept", "deleted"}) ASSERT_TRUE(db->Put({}, key, std::string(kMiB, 'x')).ok());
+  ASSERT_TRUE(db->Flush({}).ok());
+  ASSERT_TRUE(db->Delete({}, "deleted").ok());
+  ASSERT_TRUE(db->CompactRange(all, nullptr, nullptr).ok());
+  BlobCollection collection{Buffers{}};
+  EXPECT_FALSE(collection.collect_all(*db, *db->DefaultColumnFamily(), kGiB));
+  open();
+  EXPECT_FALSE(collection.collect_all(*db, *db->DefaultColumnFamily(), kGiB));
+  ASSERT_TRUE(db->CompactRange(all, nullptr, nullptr).ok());
+  EXPECT_TRUE(collection.collect_all(*db, *db->DefaultColumnFamily(), kGiB)) << "there is no garbage any more";
+  EXPECT_FALSE(db->GetOptions().enable_blob_garbage_collection);
+}
+
 TEST(BlobFiles, TheSpaceOfADeletedSessionComesBackWhileOthersRecord) {
   const TestDirectory dir;
   auto store = open_store(dir.path());

@@ -17,7 +17,12 @@ struct Buffers {
   uint64_t blob_file = 64ull << 20;
   uint64_t reserve = 28ull << 20;  // set aside for a full disk: what is in memory, two such tables, must fit once more
   bool is_bounded = false;
+  // Which blob files are collected when that is on, as a share of them, the oldest first. At a bound those are the ones
+  // with garbage, and moving all of them at once would take their space twice.
+  [[nodiscard]] double collection_age() const { return is_bounded ? 0.25 : 1; }
 };
+// And from which share of garbage in them.
+inline constexpr double kCollectedFrom = 0.5;
 
 // An eighth of the bound, which from 512 MiB on is what an unbounded store has.
 [[nodiscard]] inline Buffers buffers_for(uint64_t max_bytes) {

@@ -70,9 +70,8 @@ rocksdb::ColumnFamilyOptions family_options(const std::string& name, const rocks
     options.blob_file_size = buffers.blob_file;
     // Switched on by BlobCollection when there is something to collect.
     options.enable_blob_garbage_collection = false;
-    // At a bound, the oldest files are those with garbage, and moving all of them at once would take their space twice.
-    options.blob_garbage_collection_age_cutoff = buffers.is_bounded ? 0.25 : 1;
-    options.blob_garbage_collection_force_threshold = 0.5;
+    options.blob_garbage_collection_age_cutoff = buffers.collection_age();
+    options.blob_garbage_collection_force_threshold = kCollectedFrom;
     options.memtable_whole_key_filtering = true;
     options.memtable_prefix_bloom_size_ratio = 0.02;
   }

@@ -10,23 +10,61 @@ namespace {
 
 constexpr size_t kNearestScan = 5000;
 
+constexpr size_t kParameters = 64;  // of a query, the first
+
+std::vector<std::string_view> parameters_of(std::string_view query) {
+  std::vector<std::string_view> out;
+  while (out.size() < kParameters) {
+    const size_t end = query.find('&');
+    out.push_back(query.substr(0, end));
+    if (end == std::string_view::npos) break;
+    query.remove_prefix(end + 1);
+  }
+  return out;
+}
+
+std::string_view name_of(std::string_view parameter) {
+  return parameter.substr(0, parameter.find('='));
+}
+
+// 0 to 90, by the parameters they share, half by the names alone.
+size_t query_distance(std::string_view a, std::string_view b) {
+  std::vector<std::string_view> more = parameters_of(a), fewer = parameters_of(b);
+  if (more.size() < fewer.size()) more.swap(fewer);
+  size_t halves = 0;
+  for (const std::string_view one : more) {
+    if (std::ranges::find(fewer, one) != fewer.end()) {
+      halves += 2;
+    } else if (std::ranges::find(fewer, name_of(one), name_of) != fewer.end()) {
+      halves += 1;
+    }
+  }
+  return 90 - 90 * halves / (2 * more.size());
+}
+
+// 0 to 200, by their sizes: all that is known of them.
+size_t body_distance(uint64_t a, uint64_t b) {
+  const uint64_t longest = std::max<uint64_t>({a, b, 1});
+  return 200 * (longest - std::min(a, b)) / longest;
+}
+
 // How far apart two requests are; smaller is nearer. Method and place weigh most: a wrong body of the right call says
-// more than the right body of another call.
+// more than the right body of another call. Nothing is nearer than what differs in its body alone (nearest()).
 size_t distance(const KeyParts& a, const KeyParts& b) {
   size_t out = 0;
-  if (a.host != b.host) out += 400;
-  if (a.method != b.method) out += 200;
-  if (a.port != b.port) out += 60;
-  if (a.scheme != b.scheme) out += 60;
+  if (a.host != b.host) out += 4000;
+  if (a.method != b.method) out += 2000;
+  if (a.port != b.port) out += 600;
+  if (a.scheme != b.scheme) out += 600;
   if (a.path != b.path) {
     const size_t longest = std::max(a.path.size(), b.path.size());
     const auto [end, other] = std::ranges::mismatch(a.path, b.path);
     ignore(other, "the lengths agree");
-    out += 100 + 200 * (longest - static_cast<size_t>(end - a.path.begin())) / longest;
+    out += 1000 + 2000 * (longest - static_cast<size_t>(end - a.path.begin())) / longest;
   }
-  if (a.query != b.query) out += 50;
-  if (a.body_digest != b.body_digest) out += 40;
-  return out + (a.dimensions == b.dimensions ? 0 : 30);
+  if (a.query != b.query) out += 500 + query_distance(a.query, b.query);
+  if (a.body_digest != b.body_digest) out += 200 + body_distance(a.body_size, b.body_size);
+  return out + (a.dimensions == b.dimensions ? 0 : 450);
 }
 
 }  // namespace

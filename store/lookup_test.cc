@@ -67,6 +67,40 @@ TEST(Lookup, StoresThatDoNotFitIntoTheCacheAnswerTheSame) {
   }
 }
 
+KeyParts asking(const std::string& query, const std::string& body = {}) {
+  KeyParts out{"https", "api.example.com", 443, body.empty() ? "GET" : "POST", "/a", query, {}, body.size(), {}};
+  if (!body.empty()) out.body_digest = content_digest(body);
+  return out;
+}
+
+TEST(Lookup, NamesTheQueryThatHasMostOfItsParametersBeforeNewerOnes) {
+  const TestDirectory dir;
+  auto store = open_store(dir.path());
+  Recorder recorder(*store, "s");
+  const auto same_user = recorder.record("/a?user=alice&ts=1", "x");
+  const auto reordered = recorder.record("/a?ts=9&user=bob", "x");
+  const auto one_alike = recorder.record("/a?ts=8&x=1", "x");
+  const auto other = recorder.record("/a?z=3", "x");
+  const auto other_path = recorder.record("/b?user=alice&ts=2", "x");
+  std::vector<uint64_t> named;
+  for (const Nearest& near : *store->nearest("s", asking("user=alice&ts=2"), 9)) named.push_back(near.id);
+  EXPECT_THAT(named, ElementsAre(same_user, reordered, one_alike, other, other_path));
+}
+
+TEST(Lookup, NamesTheBodyOfLikeSizeBeforeNewerOnes) {
+  const TestDirectory dir;
+  auto store = open_store(dir.path());
+  Recorder recorder(*store, "s");
+  const std::string part = "\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n";
+  const auto form = recorder.record("/a", "x", "--boundary-1" + part + "--boundary-1--\r\n");
+  const auto blob = recorder.record("/a", "x", std::string(5000, 'b'));
+  const auto same_body = recorder.record("/a?x=1", "x", "--boundary-2" + part + "--boundary-2--\r\n");
+  std::vector<uint64_t> named;
+  const KeyParts asked = asking("", "--boundary-2" + part + "--boundary-2--\r\n");
+  for (const Nearest& near : *store->nearest("s", asked, 9)) named.push_back(near.id);
+  EXPECT_THAT(named, ElementsAre(form, blob, same_body)) << "a wrong body of the right call says more";
+}
+
 TEST(Lookup, OverlapsWithOthersAndWithWrites) {
   const TestDirectory dir;
   auto store = open_store(dir.path());

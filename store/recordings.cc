@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "daemon/base/ascii.h"
+#include "daemon/base/clock.h"
 #include "store/record_codec.h"
 #include "store/store_impl.h"
 
@@ -30,8 +31,12 @@ bool matches(const RecordingFilter& filter, const Recording& recording) {
     return false;
   if (filter.text.empty()) return true;
   const std::string text = lowered(filter.text);
-  return lowered(recording.url()).find(text) != std::string::npos || holds(recording.request.headers, text) ||
-         holds(recording.response.headers, text);
+  if (lowered(recording.url()).find(text) != std::string::npos) return true;
+  for (const http::Headers* fields : {&recording.request.headers, &recording.request_trailers,
+                                      &recording.response.headers, &recording.response_trailers}) {
+    if (holds(*fields, text)) return true;
+  }
+  return std::ranges::any_of(recording.informational, [&](const auto& head) { return holds(head.headers, text); });
 }
 
 // "session number.id" of the row the next page begins at.
@@ -95,7 +100,9 @@ Result<void> ExchangeStore::delete_recording(uint64_t id) {
       if (!bytes) continue;
       Impl::Removal removal;
       impl_->remove_recording(removal, number, id, *bytes);
+      removal.batch.Put(impl_->cf(Family::Meta), kDeleted, {}).PermitUncheckedError();
       TRY_VOID(impl_->commit_removal(removal));
+      impl_->owe_space(unix_now_us());
     }
     impl_->bump();
     impl_->win_space();

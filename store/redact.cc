@@ -186,16 +186,17 @@ uint64_t Redactor::redact_target(std::string& target) const {
 }
 
 uint64_t Redactor::redact_value(std::string_view name, std::string& value) const {
-  if (is_secret_header(name)) {
+  const FieldKind kind = kind_of_field(name);
+  const bool is_cookie = kind == FieldKind::Cookies || kind == FieldKind::SetCookie;
+  if (!is_cookie && is_secret_header(name)) {
     if (is_placeholder(value)) return 0;
     value = placeholder(value);
     return 1;
   }
   uint64_t replaced = 0;
-  const FieldKind kind = kind_of_field(name);
   for (const auto& [begin, size] : std::views::reverse(pieces_of_field(kind, value))) {
     std::string piece = value.substr(begin, size);
-    if (kind != FieldKind::Protocols) {
+    if (!is_cookie && kind != FieldKind::Protocols) {
       const uint64_t hidden = redact_reference(piece);
       if (hidden == 0) continue;
       replaced += hidden;

@@ -1,8 +1,9 @@
 // Redaction: the one function through which every stored plane passes before it is encoded.
 //
 // Values become "[redacted:xxxxxxxx]", eight hex digits of a keyed digest, so that equal secrets stay equal in the
-// store without being readable. Matching uses the originals (match_key.h). Not for bodies yet: a later plane of the
-// same function. Immutable after construction, shared by all threads.
+// store without being readable. Of cookies the values alone: names and attributes stay. Matching uses the originals
+// (match_key.h). Not for bodies yet: a later plane of the same function. Immutable after construction, shared by all
+// threads.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +44,8 @@ class Redactor {
   void redact(KeyParts& parts) const;
   // A request target or URL: user information, query and fragment; returns how many values were replaced.
   uint64_t redact_target(std::string& target) const;
-  // Whole values of secret fields; of URLs (redact_fields.h) what redact_target() would; tokens among subprotocols.
+  // Whole values of secret fields, of cookies each one's; of URLs (redact_fields.h) what redact_target() would; tokens
+  // among subprotocols.
   uint64_t redact_headers(http::Headers& headers) const;
 
  private:

@@ -33,6 +33,8 @@ constexpr std::array kKnown = {
     Known{"link", FieldKind::Links},
     Known{"refresh", FieldKind::Refresh},
     Known{"sec-websocket-protocol", FieldKind::Protocols},
+    Known{"cookie", FieldKind::Cookies},
+    Known{"set-cookie", FieldKind::SetCookie},
 };
 
 // Most names are told by this to be none of these: one bit a length and first letter.
@@ -124,6 +126,57 @@ std::vector<FieldPiece> tokens_of_protocols(std::string_view value) {
   return out;
 }
 
+// RFC 6265, its drafts since, and what came before it.
+constexpr std::array<std::string_view, 13> kCookieAttributes = {
+    "path",        "domain",  "expires", "max-age",    "secure", "httponly", "samesite",
+    "partitioned", "version", "comment", "commenturl", "port",   "discard"};
+
+// Where what begins at `begin` ends: at a ';' that does not stand in quotes, which some take for the end and some not.
+size_t cookie_end(std::string_view value, size_t begin) {
+  const size_t equals = value.find_first_of("=;", begin);
+  size_t quote = equals < value.size() && value[equals] == '=' ? skip(value, equals + 1, " \t") : value.size();
+  if (quote < value.size() && value[quote] == '"') {
+    size_t close = quote + 1;
+    while (close < value.size() && value[close] != '"') close += value[close] == '\\' ? 2 : 1;
+    if (close < value.size()) return std::min(value.find(';', close), value.size());
+  }
+  return std::min(value.find(';', begin), value.size());
+}
+
+// "Path=/", but not "Path=/, other=cookie", which is what some make of several fields.
+bool is_cookie_attribute(std::string_view part) {
+  const size_t equals = std::min(part.find('='), part.size());
+  std::string_view name = part.substr(0, equals);
+  name = name.substr(0, name.find_last_not_of(" \t") + 1);
+  const std::string_view value = part.substr(equals);
+  const bool is_known = std::ranges::any_of(kCookieAttributes, [&](auto known) { return iequals(known, name); });
+  return is_known && value.find('=', std::min(value.find(','), value.size())) == std::string_view::npos;
+}
+
+std::vector<FieldPiece> values_of_cookies(FieldKind kind, std::string_view value) {
+  constexpr size_t npos = std::string_view::npos;
+  std::vector<FieldPiece> out;
+  for (size_t begin = 0; begin < value.size();) {
+    const bool is_first = begin == 0;
+    const size_t next = cookie_end(value, begin);
+    begin = std::min(skip(value, begin, " \t"), next);
+    size_t end = begin + (value.substr(begin, next - begin).find_last_not_of(" \t") + 1);
+    const bool stays =
+        kind == FieldKind::SetCookie && !is_first && is_cookie_attribute(value.substr(begin, end - begin));
+    const size_t equals = std::min(value.find('=', begin), end);
+    // Without a name all of it is the value, which may be base64 with its padding.
+    const bool is_padding = end > equals + 1 && value.substr(equals, end - equals).find_first_not_of('=') == npos;
+    if (equals < end && !is_padding) begin = skip(value, equals + 1, " \t");
+    if (end >= begin + 2 && value[begin] == '"' && value[end - 1] == '"') {
+      ++begin;
+      --end;
+    }
+    if (!stays && begin < end) out.push_back({begin, end - begin});
+    begin = next + 1;
+  }
+  return out;
+}
+
 }  // namespace
 
 FieldKind kind_of_field(std::string_view name) {
@@ -144,6 +197,9 @@ std::vector<FieldPiece> pieces_of_field(FieldKind kind, std::string_view value) 
       return url_of_refresh(value);
     case FieldKind::Protocols:
       return tokens_of_protocols(value);
+    case FieldKind::Cookies:
+    case FieldKind::SetCookie:
+      return values_of_cookies(kind, value);
   }
   return {};
 }

@@ -123,5 +123,43 @@ TEST(Redactor, TokensOfWebSocketsAreNotStored) {
   EXPECT_EQ(stored("Sec-WebSocket-Protocol", "graphql-ws, chat"), "graphql-ws, chat");
 }
 
+TEST(Redactor, CookiesKeepTheirNamesAndAttributes) {
+  const std::string placeholder = "\\[redacted:[0-9a-f]{8}\\]";
+  const auto becomes = [&](const std::string& before, const std::string& behind) {
+    return ::testing::ContainsRegex("^" + before + placeholder + behind + "$");
+  };
+  EXPECT_THAT(stored("Set-Cookie", "sid=PLANTED; Path=/; HttpOnly"), becomes("sid=", "; Path=/; HttpOnly"));
+  EXPECT_THAT(stored("set-cookie", "sid=\"PLANTED\";secure"), becomes("sid=\"", "\";secure"));
+  EXPECT_THAT(stored("Set-Cookie", "sid=\"x;PLANTED\"; Path=/"), becomes("sid=\"", "\"; Path=/"));
+  EXPECT_THAT(stored("Set-Cookie", "a = PLANTED=PLANTED ;Expires=Wed, 21 Oct 2026 07:28:00 GMT; max-age = 3"),
+              becomes("a = ", " ;Expires=Wed, 21 Oct 2026 07:28:00 GMT; max-age = 3"));
+  EXPECT_THAT(stored("Set-Cookie", "PLANTED; Path=/"), becomes("", "; Path=/")) << "without a name";
+  EXPECT_THAT(stored("Set-Cookie", "=PLANTED"), becomes("=", ""));
+  EXPECT_THAT(stored("Cookie", "a=1; PLANTED=="), becomes("a=" + placeholder + "; ", "")) << "base64 without a name";
+  EXPECT_THAT(stored("Cookie", "a=PLANTED;b=\"PLANTED\"; PLANTED"),
+              becomes("a=" + placeholder + ";b=\"" + placeholder + "\"; ", ""));
+  for (const char* name : {"Set-Cookie", "Cookie"}) {
+    for (const char* same : {"", "sid=", "sid=; Max-Age=", "a=\"\"", ";", " ; ", "="})
+      EXPECT_EQ(stored(name, same), same);
+    EXPECT_EQ(stored(name, "[redacted:7e1c581f]"), "[redacted:7e1c581f]") << "as it was stored before";
+  }
+  EXPECT_EQ(stored("Set-Cookie", "sid=; Max-Age=0; path=/; Priority="), "sid=; Max-Age=0; path=/; Priority=");
+}
+
+TEST(Redactor, NoOtherCookieHidesAmongAttributes) {
+  for (const char* value : {"a=1; Path=/, b=PLANTED", "a=1; HttpOnly, b=PLANTED; Path=/", "a=1; b=PLANTED",
+                            "a=1; PLANTED", "a=\"1;PLANTED", "a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT, b=PLANTED",
+                            "a=\"PLANTED\\\";PLANTED\"", "a=\"PLANTED\"PLANTED", "a=PLANTED, b=PLANTED"})
+    EXPECT_THAT(stored("Set-Cookie", value), Not(HasSubstr(kSecret))) << value;
+  for (const char* value :
+       {"a=PLANTED, b=PLANTED", "a=\"PLANTED;PLANTED\"; b=PLANTED", "$Version=1; a=PLANTED; $Path=/"})
+    EXPECT_THAT(stored("Cookie", value), Not(HasSubstr(kSecret))) << value;
+}
+
+TEST(Redactor, EqualCookiesStayEqual) {
+  EXPECT_EQ(stored("Cookie", "sid=PLANTED"), stored("Set-Cookie", "sid=PLANTED"));
+  EXPECT_NE(stored("Cookie", "sid=PLANTED"), stored("Cookie", "sid=PLANTED2"));
+}
+
 }  // namespace
 }  // namespace tapdeck::store

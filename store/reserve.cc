@@ -23,6 +23,7 @@ void Reserve::keep() {
   const bool is_there = ::stat(path_.c_str(), &there) == 0;
   if (is_there && static_cast<uint64_t>(there.st_blocks) * 512 >= bytes_) {
     is_kept_ = true;
+    is_owed_ = false;
     return;
   }
   if (room_at(std::filesystem::path(path_).parent_path()) < 2 * bytes_) return;
@@ -30,11 +31,14 @@ void Reserve::keep() {
   if (!file) return;
   is_kept_ = ::fallocate(file.get(), 0, 0, static_cast<off_t>(bytes_)) == 0;
   if (!is_kept_) ::unlink(path_.c_str());
+  is_owed_ = is_owed_ && !is_kept_;
 }
 
 bool Reserve::give_up() {
   is_kept_ = false;
-  return ::unlink(path_.c_str()) == 0;
+  const bool was_there = ::unlink(path_.c_str()) == 0;
+  is_owed_ = is_owed_ || was_there;
+  return was_there;
 }
 
 }  // namespace tapdeck::store

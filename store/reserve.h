@@ -22,11 +22,14 @@ class Reserve {
   // False: there was nothing to give up.
   [[nodiscard]] bool give_up();
   [[nodiscard]] bool is_kept() const { return is_kept_; }
+  // It was given up and did not come back yet.
+  [[nodiscard]] bool is_owed() const { return is_owed_; }
 
  private:
   std::string path_;
   uint64_t bytes_;
   bool is_kept_ = false;
+  bool is_owed_ = false;
 };
 
 }  // namespace tapdeck::store

@@ -1,6 +1,7 @@
 // Removing recordings: bounds, deletion, and the blobs that nobody needs any more.
 #include <algorithm>
 
+#include "daemon/base/clock.h"
 #include "store/record_codec.h"
 #include "store/store_impl.h"
 
@@ -110,7 +111,9 @@ Result<void> ExchangeStore::Impl::erase_session_rows(uint32_t number) {
     for (const Family family : {Family::Recordings, Family::Match, Family::Origins})
       batch.DeleteRange(cf(family), prefix, after_prefix(prefix)).PermitUncheckedError();
     batch.Delete(cf(Family::Sessions), prefix).PermitUncheckedError();
+    batch.Put(cf(Family::Meta), kDeleted, {}).PermitUncheckedError();
     TRY_VOID(commit(batch, options.durability, Purpose::Remove));
+    owe_space(unix_now_us());
     forget_origins();
     const std::lock_guard table(table_mutex);
     sessions.erase(number);

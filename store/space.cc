@@ -1,6 +1,4 @@
 // Disk space beside what is stored: taken back from what was removed, and won when the disk is full.
-#include <rocksdb/experimental.h>
-
 #include <utility>
 
 #include "daemon/base/clock.h"
@@ -11,12 +9,8 @@ namespace tapdeck::store {
 namespace {
 
 constexpr int64_t kIntervalUs = 10'000'000;
-constexpr int64_t kIntervalAtBoundUs = 1'000'000;
-constexpr int64_t kBetweenWinsUs = 10'000'000;  // compacting all of it makes whoever deletes wait
-// A removed row goes down a level each time, and meets what it removes in the last.
-constexpr int kLevels = 2;
-
-constexpr Family kRemovedFrom[] = {Family::Blobs, Family::Recordings, Family::Match, Family::BlobRefs};
+constexpr int64_t kIntervalWhileOwedUs = 1'000'000;  // and at a bound
+constexpr int64_t kBetweenWinsUs = 10'000'000;       // compacting all of it makes whoever deletes wait
 
 }  // namespace
 
@@ -27,7 +21,8 @@ void ExchangeStore::Impl::tend_space(int64_t now_unix_us) {
   blob_collection.tend(*db, *cf(Family::Blobs), now_unix_us);
   const bool is_early = now_unix_us < next_tending_us && next_tending_us - now_unix_us <= kIntervalUs;
   if (is_early) return;
-  next_tending_us = now_unix_us + (buffers.is_bounded ? kIntervalAtBoundUs : kIntervalUs);
+  const bool is_often = buffers.is_bounded || owes_space;
+  next_tending_us = now_unix_us + (is_often ? kIntervalWhileOwedUs : kIntervalUs);
   if (broken) return;
   uint64_t failures = 0;
   // Without this nothing would be written out or collected any more until a write fails, too.
@@ -39,22 +34,14 @@ void ExchangeStore::Impl::tend_space(int64_t now_unix_us) {
     if (!db->GetIntProperty(rocksdb::DB::Properties::kBackgroundErrors, &background_failures)) background_failures = 0;
   }
   reserve.keep();
-  if (!buffers.is_bounded) return;
   const auto newest = db->GetLatestSequenceNumber();
   const bool is_idle = std::exchange(newest_tended, newest) == newest;
-  if (removed_bytes > 0 && (is_idle || removed_bytes >= buffers.log)) {
-    removed_bytes = 0;
-    levels_to_go = kLevels;
-    rocksdb::FlushOptions flush;
-    flush.wait = false;
-    flush.allow_write_stall = true;
-    db->Flush(flush, all_handles).PermitUncheckedError();  // a failure is met above
-    return;
+  if (is_round_due(is_idle, now_unix_us)) {
+    begin_round();
+  } else {
+    go_on_with_round();
   }
-  if (levels_to_go == 0) return;
-  --levels_to_go;
-  for (const Family family : kRemovedFrom)
-    rocksdb::experimental::SuggestCompactRange(db.get(), cf(family), nullptr, nullptr).PermitUncheckedError();
+  owes_space = deleted_us || round.is_for_deletion || round.levels_to_go > 0;
 }
 
 bool ExchangeStore::Impl::is_short_of_space() const {
@@ -97,6 +84,15 @@ bool ExchangeStore::Impl::give_up_reserve() {
 
 bool ExchangeStore::Impl::is_near_bound() const {
   return buffers.is_bounded && self.stored_bytes() + buffers.log >= options.max_bytes;
+}
+
+// What was given up for removing would be filled before anything is removed, or as soon as something is.
+Result<void> ExchangeStore::Impl::leave_reserve() const {
+  if (!reserve.is_owed() || !is_short_of_space() || is_near_bound()) return {};
+  return fail(
+      Code::NoSpace,
+      "store " + options.path + " keeps what is left of the disk for removing recordings; free some space first",
+      Origin::Store);
 }
 
 bool ExchangeStore::Impl::gets_reserve(Purpose purpose) {

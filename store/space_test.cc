@@ -15,15 +15,6 @@ namespace fs = std::filesystem;
 constexpr uint64_t kMiB = 1 << 20;
 constexpr int64_t kTick = 11'000'000;
 
-uint64_t bytes_below(const std::string& path) {
-  uint64_t bytes = 0;
-  std::error_code error;  // a file may go while it is looked at
-  for (const auto& entry : fs::recursive_directory_iterator(path, error)) {
-    if (const auto size = entry.file_size(error); !error) bytes += size;
-  }
-  return bytes;
-}
-
 StoreOptions bounded(const std::string& path, uint64_t bytes) {
   StoreOptions options;
   options.path = path;
@@ -50,7 +41,7 @@ TEST(Space, WithABoundTheFilesStayNearIt) {
 class SmallDisk {
  public:
   explicit SmallDisk(uint64_t mib) {
-    const std::string size = "size=" + std::to_string(mib) + "m";
+    const std::string size = "nr_inodes=500,size=" + std::to_string(mib) + "m";
     mounted_ = ::mount("tapdeck-test", dir_.path().c_str(), "tmpfs", 0, size.c_str()) == 0;
   }
   ~SmallDisk() {
@@ -60,6 +51,7 @@ class SmallDisk {
   SmallDisk& operator=(const SmallDisk&) = delete;
   explicit operator bool() const { return mounted_; }
   [[nodiscard]] std::string store() const { return dir_.path() + "/store"; }
+  [[nodiscard]] std::string files() const { return dir_.path() + "/files"; }
   void fill() {
     const std::string block(kMiB / 16, 'f');
     std::ofstream filler(dir_.path() + "/filler", std::ios::app);
@@ -67,6 +59,11 @@ class SmallDisk {
     while (filler.write(block.data(), static_cast<std::streamsize>(block.size()))) continue;
     filler.clear();
     while (filler.put('f')) continue;
+  }
+  // Room there is, but for no file more.
+  void fill_with_files() {
+    fs::create_directory(files());
+    for (int i = 0; std::ofstream(files() + "/" + std::to_string(i)); ++i) continue;
   }
   void relieve() { fs::remove(dir_.path() + "/filler"); }
 
@@ -115,6 +112,59 @@ TEST(Space, AFullDiskIsNoReasonNotToOpenNorToDelete) {
   EXPECT_GE(fs::space(disk.store()).available, 10 * kMiB);
   EXPECT_EQ(store->list_recordings({})->items.size(), 1U);
   EXPECT_NE(Recorder(*store, "new").record("/y", "y"), 0U);
+}
+
+// Whatever is recorded meanwhile: what leads to more space can be done, again and again.
+TEST(Space, WhatIsSetAsideIsNotForRecordings) {
+  SmallDisk disk(128);
+  if (!disk) GTEST_SKIP() << "cannot mount a tmpfs";
+  auto store = open_store(disk.store());
+  ASSERT_NE(store, nullptr);
+  const std::string reserve = disk.store() + "/reserve";
+  Recorder recorder(*store, "s");
+  int64_t now = 0;
+  uint64_t salt = 1;
+  const auto fill = [&] {
+    for (int i = 0; i < 50; ++i) {
+      auto writes = recorder.whole("/x", body_of(salt++, 3'000'000));
+      ignore(store->write(writes, Durability::Wal), "the disk is full");
+      ignore(store->prune(now += kTick), "the next one tries again");
+    }
+  };
+  fill();
+  EXPECT_TRUE(fs::exists(reserve)) << "nobody has removed anything";
+  disk.fill();
+  for (int round = 0; round < 8; ++round) {
+    const auto listed = store->list_recordings({});
+    ASSERT_TRUE(listed) << listed.error().message();
+    ASSERT_FALSE(listed->items.empty());
+    const auto deleted = store->delete_recording(listed->items.front().id);
+    ASSERT_TRUE(deleted) << round << ": " << deleted.error().message();
+    fill();
+  }
+  EXPECT_FALSE(fs::exists(reserve)) << "or nothing was seen";
+  const auto deleted = store->delete_session("s");
+  ASSERT_TRUE(deleted) << deleted.error().message();
+  disk.relieve();
+  EXPECT_NE(Recorder(*store, "new").record("/y", "y"), 0U);
+}
+
+TEST(Space, WhatIsSetAsideDoesNotGoToARecordingThatOpensTheStoreAnew) {
+  SmallDisk disk(96);
+  if (!disk) GTEST_SKIP() << "cannot mount a tmpfs";
+  const std::string reserve = disk.store() + "/reserve";
+  {
+    ASSERT_NE(open_store(disk.store()), nullptr);
+  }
+  ASSERT_TRUE(fs::remove(reserve));
+  disk.fill_with_files();
+  const auto store = open_store(disk.store());  // it is only read
+  ASSERT_NE(store, nullptr);
+  fs::rename(disk.files() + "/0", reserve);
+  const auto refused = store->create_session("s");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::NoSpace) << refused.error().message();
+  EXPECT_TRUE(fs::exists(reserve));
 }
 
 TEST(Space, WithNothingSetAsideAFullDiskIsReadUntilThereIsRoom) {

@@ -38,7 +38,8 @@ inline constexpr uint64_t kSchemaVersion = 1;
 enum class Family : size_t {
   Default,     // unused, RocksDB wants it
   Meta,        // "schema", "fingerprint", "blob_bytes", "last_id" given when something was last removed (no id is
-               // given twice), "active/<target>", "merge/<directory>/<session>", "holder/<name>" -> its take; in
+               // given twice), "deleted" while files may still hold what somebody deleted, "active/<target>",
+               // "merge/<directory>/<session>", "holder/<name>" -> its take; in
                // pending/: "append/<session>" when it extends the last take
   Sessions,    // session(4) -> SessionRow
   Recordings,  // session(4) id(8) -> encoded record
@@ -51,7 +52,8 @@ enum class Family : size_t {
 };
 // A row past all others that each family keeps in a table from the start. RocksDB's repair learns families from tables
 // only and would throw away what the log holds of a family that was never flushed.
-inline const std::string kAnchor(48, '\xff');  // no shorter than the prefix of Match
+inline const std::string kAnchor(48, '\xff');       // no shorter than the prefix of Match
+inline constexpr const char* kDeleted = "deleted";  // a row of Meta
 inline constexpr size_t kFamilies = static_cast<size_t>(Family::Count);
 [[nodiscard]] const char* name_of(Family family);
 
@@ -167,6 +169,17 @@ class ExchangeStore::View {
   const Impl& store_;
 };
 
+// Where something of a recording is that is removed.
+inline constexpr Family kRemovedFrom[] = {Family::Blobs, Family::Recordings, Family::Match, Family::BlobRefs};
+
+// Taking back the space of what was removed, a step at a time.
+struct SpaceRound {
+  int levels_to_go = 0;
+  bool is_for_deletion = false;  // somebody deleted something, and nothing of it is to stay in any file
+  bool are_logs_gone = false;    // those from before it
+  int waited = 0;                // ticks, for the step before
+};
+
 struct ExchangeStore::Impl {
   using Guard = std::shared_lock<std::shared_mutex>;
   using Row = std::pair<uint32_t, SessionRow>;
@@ -176,6 +189,7 @@ struct ExchangeStore::Impl {
       : self(owner), options(std::move(store_options)), access(mode), db_path(options.path + "/db") {}
   ~Impl() {
     stop_filling();
+    settle();
     close_db();
   }
   Impl(const Impl&) = delete;
@@ -209,9 +223,11 @@ struct ExchangeStore::Impl {
   uint64_t background_failures = 0;                                               // write: of RocksDB, dealt with
   uint64_t newest_tended = 0;                                                     // write: its sequence number
   std::atomic<int64_t> next_win_us{0};                                            // win_space() waits until then
-  uint64_t removed_bytes = 0;  // write: since RocksDB was last told to take space back
-  int levels_to_go = 0;        // write
-  bool broken = false;         // write: the last write failed, resume before the next
+  uint64_t removed_bytes = 0;          // write: since RocksDB was last told to take space back
+  std::optional<int64_t> deleted_us;   // write: when somebody deleted something that RocksDB was not told of yet
+  SpaceRound round;                    // write
+  std::atomic<bool> owes_space{true};  // changed under write: tend_space() has something to do soon
+  bool broken = false;                 // write: the last write failed, resume before the next
 
   bool recovers = false;      // opened for a moment: recordings of a crashed process and nothing else
   bool has_partials = false;  // seen by load_tables()
@@ -259,6 +275,14 @@ struct ExchangeStore::Impl {
   [[nodiscard]] Result<void> load_tables();
   void weigh();  // under table: sets keeps_blocks
   [[nodiscard]] Result<void> check_schema();
+  // ---- meta_repair.cc
+  [[nodiscard]] std::unexpected<Error> beyond_repair(const std::string& damage, const std::string& kept) const;
+  // Drops the meta table where it cannot be read; check_schema() begins it anew.
+  [[nodiscard]] Result<void> mend_meta();
+  [[nodiscard]] Result<void> begin_meta();
+  [[nodiscard]] bool has_sessions() const;
+  [[nodiscard]] Result<uint64_t> count_bodies() const;  // bytes, of each body once
+  // ---- store_recovery.cc
   [[nodiscard]] Result<void> recover_for_reader();
   [[nodiscard]] Result<void> recover_partials();
   [[nodiscard]] Result<void> recover_partial(uint64_t id, std::string_view begun);
@@ -334,9 +358,23 @@ struct ExchangeStore::Impl {
   [[nodiscard]] Result<void> get_going(Purpose purpose);
   [[nodiscard]] bool gets_reserve(Purpose purpose);
   [[nodiscard]] bool is_near_bound() const;
+  // NoSpace: what is free was set aside for removing, and recordings have to leave it.
+  [[nodiscard]] Result<void> leave_reserve() const;
   [[nodiscard]] bool give_up_reserve();
   [[nodiscard]] bool is_short_of_space() const;
   void win_space();
+
+  // ---- space_round.cc; the caller holds write
+  void owe_space(int64_t now_unix_us);  // somebody deleted something; "deleted" is written
+  [[nodiscard]] bool is_round_due(bool is_idle, int64_t now_unix_us) const;
+  [[nodiscard]] bool is_worth_compacting() const;
+  [[nodiscard]] bool is_compacting() const;
+  void begin_round();
+  void go_on_with_round();
+  void suggest_compaction(Family family);
+  void let_go_of_logs();
+  void end_round();
+  void settle();  // takes write; at the end
 
   // ---- retention.cc; the caller holds write
   // Gathers the removal of recordings into one batch.

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <utility>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/threads.h"
 #include "daemon/base/whole_file.h"
@@ -124,6 +125,7 @@ Result<void> ExchangeStore::Impl::open() {
                         !fs::exists(db_path + "/CURRENT", error) && !lost_its_head(db_path);
   TRY_VOID(load_secret());
   auto opened = open_db();
+  if (!opened && !recovers && opened.error().code == Code::NoSpace && give_up_reserve()) opened = open_db();
   if (!opened && !recovers && opened.error().code == Code::NoSpace && try_open(Access::ReadOnly).ok()) {
     log::warn("store.read_only", "the disk is full: what is recorded can be read and replayed, and nothing is added",
               {{"store", options.path}, {"problem", without_hint(opened.error().detail)}});
@@ -135,12 +137,17 @@ Result<void> ExchangeStore::Impl::open() {
     log::warn("store.begun_anew", "the database of this store is gone, though not its secret: it begins empty",
               {{"store", options.path}});
   }
+  TRY_VOID(mend_meta());
   TRY_VOID(check_schema());
-  TRY_VOID(load_tables());
+  auto loaded = load_tables();
+  if (!loaded && loaded.error().code == Code::Corrupt) return beyond_repair(loaded.error().detail, {});
+  TRY_VOID(loaded);
   if (access == Access::ReadOnly) return has_partials ? recover_for_reader() : Result<void>{};
   if (degraded) return {};  // the next open puts it in order
   TRY_VOID(recover_partials());
   if (recovers) return {};
+  TRY(deleted, read(Family::Meta, kDeleted));
+  if (deleted) owe_space(unix_now_us());
   TRY_VOID(finish_deletions());
   merge_leftovers();
   reserve.keep();
@@ -284,7 +291,6 @@ Result<void> ExchangeStore::Impl::open_db() {
   if (access == Access::ReadOnly) return open_for_reading();
   const bool headless = lost_its_head(db_path);
   rocksdb::Status status = headless ? rocksdb::Status::Corruption("CURRENT is missing") : try_open(access);
-  if (!headless && !recovers && is_full(status) && give_up_reserve()) status = try_open(access);
   if (status.ok()) return {};
   // Repairs are an owner's; and a full disk is no damage, though it is met writing a MANIFEST.
   if (recovers || (!headless && is_full(status))) return fail_status(status, "open store " + options.path);
@@ -312,11 +318,7 @@ Result<void> ExchangeStore::Impl::open_db() {
               {{"store", options.path}, {"damage", first}, {"kept", kept}});
     return {};
   }
-  return fail(Code::Corrupt,
-              "store " + options.path + " is damaged and could not be repaired (" + first +
-                  "); restore it from a backup, or move the directory away" +
-                  (kept.empty() ? "" : "; as it was found it is in " + kept),
-              Origin::Store);
+  return beyond_repair(first, kept);
 }
 
 Result<void> ExchangeStore::Impl::reopen() {
@@ -341,21 +343,14 @@ Result<void> ExchangeStore::Impl::check_schema() {
   if (!schema) {
     if (access == Access::ReadOnly)
       return fail(Code::NotFound, "nothing is recorded in " + options.path, Origin::Store);
-    // A repair puts what it cannot read there. Where not even the schema was saved, going on would be starting anew.
-    if (std::error_code none; !fs::is_empty(db_path + "/lost", none) && !none) {
+    // A repair puts what it cannot read there. Where not even a session was saved, going on would be starting anew.
+    if (std::error_code none; !has_sessions() && !fs::is_empty(db_path + "/lost", none) && !none) {
       return fail(Code::Corrupt,
                   "store " + options.path + " was damaged and nothing in it could be saved (what is left of it: " +
                       db_path + "/lost); move the directory away or restore it from a backup",
                   Origin::Store);
     }
-    rocksdb::WriteBatch batch;
-    batch.Put(cf(Family::Meta), "schema", std::to_string(kSchemaVersion)).PermitUncheckedError();
-    batch.Put(cf(Family::Meta), "fingerprint", fingerprint).PermitUncheckedError();
-    for (auto* handle : families) batch.Put(handle, slice(kAnchor), {}).PermitUncheckedError();
-    TRY_VOID(commit(batch, Durability::Wal));
-    const rocksdb::Status status =
-        db->Flush(rocksdb::FlushOptions(), std::vector<rocksdb::ColumnFamilyHandle*>(families.begin(), families.end()));
-    return status.ok() ? Result<void>{} : fail_status(status, "create store " + options.path);
+    return begin_meta();
   }
   if (*schema != std::to_string(kSchemaVersion)) {
     return fail(Code::Unsupported,

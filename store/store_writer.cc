@@ -11,6 +11,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/threads.h"
+#include "store/owed_space.h"
 
 namespace tapdeck::store {
 namespace {
@@ -18,6 +19,7 @@ namespace {
 // One RocksDB write takes at most this much, so that the first in line does not wait for a whole full queue.
 constexpr size_t kBatchBytes = 2 << 20;
 constexpr auto kAgeCheck = std::chrono::seconds(10);
+constexpr auto kDeletedCheck = std::chrono::seconds(1);  // whether another thread deleted something; a flag
 constexpr auto kPause = std::chrono::milliseconds(100);
 constexpr uint64_t kPrunedAtOnce = 1000;  // what ExchangeStore::prune() removes at most
 // Nobody waits for what is written asynchronously: it is gathered for this long, or until there is this much.
@@ -100,7 +102,8 @@ struct StoreWriter::Impl {
         std::unique_lock guard(mutex);
         writing = false;
         if (queue.empty()) idle.notify_all();
-        work.wait_until(guard, wake, [this] { return stopping || !queue.empty(); });
+        work.wait_until(guard, std::min(wake, std::chrono::steady_clock::now() + kDeletedCheck),
+                        [this] { return stopping || !queue.empty(); });
         if (gathers && !queue.empty()) {
           work.wait_for(guard, kGather,
                         [this] { return stopping || flushing > 0 || stats.queued_bytes >= kGatherBytes; });
@@ -118,7 +121,7 @@ struct StoreWriter::Impl {
       taken.clear();
       // Looking at the bounds costs two sums over the sessions; enough of it between batches of a loaded writer.
       const auto now = std::chrono::steady_clock::now();
-      if (now >= next_prune) {
+      if (now >= next_prune && (wrote || now >= wake || owes_space(store))) {
         const auto counts = store.prune(unix_now_us());
         if (counts) tell_pruned(*counts, now);
         const bool more = counts && counts->by_age + counts->by_bytes + counts->by_count >= kPrunedAtOnce;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +21,16 @@ inline std::string body_of(uint64_t id, size_t size) {
   const std::string name = std::to_string(id);
   if (size >= name.size()) body.replace(0, name.size(), name);
   return body;
+}
+
+// In all files.
+inline uint64_t bytes_below(const std::string& path) {
+  uint64_t bytes = 0;
+  std::error_code error;  // a file may go while it is looked at
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(path, error)) {
+    if (const auto size = entry.file_size(error); !error) bytes += size;
+  }
+  return bytes;
 }
 
 inline std::unique_ptr<ExchangeStore> open_store(StoreOptions options, Access access = Access::ReadWrite) {

@@ -92,12 +92,14 @@ Result<void> ExchangeStore::Impl::resume() {
 Result<void> ExchangeStore::write(std::span<PendingWrite* const> writes, Durability durability) {
   TRY_VOID(impl_->need_writable());
   const std::lock_guard guard(impl_->write_mutex);
+  TRY_VOID(impl_->leave_reserve());
   return impl_->write_locked(writes, durability, {});
 }
 
 Result<void> ExchangeStore::write(std::vector<PendingWrite>& writes, Durability durability) {
   TRY_VOID(impl_->need_writable());
   const std::lock_guard guard(impl_->write_mutex);
+  TRY_VOID(impl_->leave_reserve());
   return impl_->write_locked(writes, durability, {});
 }
 

@@ -17,14 +17,14 @@ ENUM = re.compile(r"enum class (Counter|Gauge|Histogram) [^{]*\{(.*?)\n\};", re.
 
 def never_counted():
     """Enumerators that no source but the table of their names mentions."""
-    header = ROOT / "daemon/base/metrics.h"
+    header = ROOT / "daemon/base/counters.h"
     text = "\n".join(read(path) for path in sources(".cc", ".h", folders=("daemon", "store"))
                      if path.stem != "metrics_table" and not path.stem.endswith("_test"))
     text += " Gauge::ActiveTc"  # metrics.h computes the gauges of active connections from the capture path
     for kind, body in ENUM.findall(read(header)):
         for name in re.findall(r"^\s*(\w+)", re.sub(r"//.*", "", body).replace(",", ",\n"), re.M):
             if name[0] != "k" and not re.search(rf"\b(Counter|Gauge|Histogram)::{name}\b", text):
-                yield f"daemon/base/metrics.h: {kind}::{name} is never counted"
+                yield f"daemon/base/counters.h: {kind}::{name} is never counted"
 
 
 def problems():

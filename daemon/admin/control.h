@@ -50,6 +50,9 @@ struct AttachRequest {
 
 enum class WithBody { No, Yes };
 
+// What a target may have of its own, instead of the daemon's.
+enum class Own { Mode, Session };
+
 struct Readiness {
   bool ready = false;
   std::string reason;  // when not: what is missing
@@ -88,6 +91,8 @@ class Control {
   // Answers the target with its id. Attaching the same selector again updates it.
   virtual Result<Json> attach(const AttachRequest& request) = 0;
   virtual Result<Json> detach(const std::string& id) = 0;
+  // The target (id or name) has none of its own any more: it follows the daemon's.
+  virtual Result<Json> follow_daemon(Own what, const std::string& target) = 0;
 };
 
 }  // namespace tapdeck::admin

@@ -64,7 +64,7 @@ std::string_view next_step(Code code) {
     case Code::Timeout:
       return "try again";
     case Code::NoSpace:
-      return "free space on the disk of the state directory";
+      return "free space on the disk of the file that `detail` names, or else of the state directory";
     default:
       return "see the daemon's log";
   }
@@ -91,6 +91,13 @@ Response from_error(const Error& error) {
 Response from(Result<Json> result, int status) {
   if (!result) return from_error(result.error());
   return {.status = status, .body = std::move(*result) + "\n"};
+}
+
+Response from_deletion(Result<Json> result) {
+  if (result || result.error().code != Code::Busy) return from(std::move(result));
+  return error_response(status_of(Code::Busy), to_string(Code::Busy), result.error().message(),
+                        "activate another one first: POST /api/v1/sessions/NAME/activate, with `target` where a target "
+                        "uses it");
 }
 
 Response from_import(Result<Json> result) {

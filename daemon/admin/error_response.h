@@ -15,6 +15,8 @@ namespace tapdeck::admin {
 [[nodiscard]] Response from_error(const Error& error);
 // What a Control answered; `status` of a good one.
 [[nodiscard]] Response from(Result<Json> result, int status = 200);
+// The same of a session's deletion, which is refused while it is in use.
+[[nodiscard]] Response from_deletion(Result<Json> result);
 // The same of an import: what is wrong with the file that the client named is not this server's failure.
 [[nodiscard]] Response from_import(Result<Json> result);
 

@@ -5,11 +5,13 @@
 #include <prometheus/text_serializer.h>
 
 #include <limits>
+#include <set>
 #include <vector>
 
 #include "daemon/admin/process_stats.h"
 #include "daemon/base/log.h"
 #include "daemon/base/metrics_table.h"
+#include "daemon/base/revision.h"
 
 namespace tapdeck::admin {
 namespace {
@@ -61,11 +63,12 @@ class Collector final : public prometheus::Collectable {
     snapshot.add(Counter::LogSuppressed, log::suppressed());
     std::vector<MetricFamily> out;
     build_info(out);
+    target_info(out, snapshot);
     requests(out, snapshot);
     request_durations(out, snapshot);
     connections(out, snapshot);
-    rows(out, counter_rows(), MetricType::Counter, [&](Counter id) { return static_cast<double>(snapshot.value(id)); });
-    rows(out, gauge_rows(), MetricType::Gauge, [&](Gauge id) { return snapshot.value(id); });
+    counters(out, snapshot);
+    gauges(out, snapshot);
     histograms(out, snapshot);
     process(out);
     return out;
@@ -77,7 +80,32 @@ class Collector final : public prometheus::Collectable {
         out.emplace_back(family_of(kBuildInfoFamily.family, kBuildInfoFamily.help, MetricType::Gauge));
     ClientMetric& metric = add_series(family, MetricType::Gauge, 1);
     label(metric, "version", TAPDECK_VERSION);
+    label(metric, "revision", revision());
     label(metric, "compiler", "clang-" + std::to_string(__clang_major__));
+  }
+
+  // One a name, so that others can be joined with it.
+  static void target_info(std::vector<MetricFamily>& out, const MetricsSnapshot& snapshot) {
+    MetricFamily& family =
+        out.emplace_back(family_of(kTargetInfoFamily.family, kTargetInfoFamily.help, MetricType::Gauge));
+    std::set<TargetSlot> told = {kOtherTarget};
+    for (const TargetInfo& target : snapshot.targets) {
+      if (!told.insert(target.label).second) continue;
+      ClientMetric& metric = add_series(family, MetricType::Gauge, 1);
+      label(metric, "target", name_of(snapshot, target.label));
+      label(metric, "path", to_string(target.path));
+      label(metric, "mode", to_string(target.mode));
+      label(metric, "sealed", target.sealed ? "yes" : "no");
+    }
+  }
+
+  static std::string name_of(const MetricsSnapshot& snapshot, size_t slot) {
+    const std::string& name = snapshot.target_names[slot];
+    return name.empty() ? "slot" + std::to_string(slot) : name;
+  }
+  // Its series show before they count anything.
+  static bool is_named(const MetricsSnapshot& snapshot, size_t slot) {
+    return slot != kOtherTarget && !snapshot.target_names[slot].empty();
   }
 
   // A named target shows its possible outcomes from the first scrape, so that rates see the first event; other code
@@ -86,17 +114,16 @@ class Collector final : public prometheus::Collectable {
     MetricFamily& family =
         out.emplace_back(family_of(kRequestsFamily.family, kRequestsFamily.help, MetricType::Counter));
     for (size_t slot = 0; slot < kTargetSlots; ++slot) {
-      const std::string& target = snapshot.target_names[slot];
       for (size_t i = 0; i < kModeCount * kOutcomeCount * kCodeClasses; ++i) {
         const size_t code = i % kCodeClasses;
         const auto outcome = static_cast<Outcome>(i / kCodeClasses % kOutcomeCount);
         const auto mode = static_cast<Mode>(i / kCodeClasses / kOutcomeCount);
         const uint64_t value =
             snapshot.requests[Metrics::request_index(static_cast<TargetSlot>(slot), mode, outcome, code)];
-        const bool expected = !target.empty() && slot != kOtherTarget && can_produce(mode, outcome) && code == 1;
+        const bool expected = is_named(snapshot, slot) && can_produce(mode, outcome) && code == 1;
         if (value == 0 && !expected) continue;
         ClientMetric& metric = add_series(family, MetricType::Counter, static_cast<double>(value));
-        label(metric, "target", target.empty() ? "slot" + std::to_string(slot) : target);
+        label(metric, "target", name_of(snapshot, slot));
         label(metric, "mode", to_string(mode));
         label(metric, "outcome", to_string(outcome));
         label(metric, "code_class", kCodeClassNames[code]);
@@ -129,11 +156,33 @@ class Collector final : public prometheus::Collectable {
     }
   }
 
-  template <class Row, class Value>
-  static void rows(std::vector<MetricFamily>& out, std::span<const Row> table, MetricType type, Value value) {
-    for (const Row& row : table) {
-      if (!row.help.empty()) out.push_back(family_of(row.family, row.help, type));
-      ClientMetric& metric = add_series(out.back(), type, value(row.id));
+  static void counters(std::vector<MetricFamily>& out, const MetricsSnapshot& snapshot) {
+    for (const auto& row : counter_rows()) {
+      if (!row.help.empty()) out.push_back(family_of(row.family, row.help, MetricType::Counter));
+      if (is_by_target(row.id)) {
+        of_targets(out.back(), row, snapshot);
+        continue;
+      }
+      const double value = static_cast<double>(snapshot.value(row.id)) * row.unit;
+      ClientMetric& metric = add_series(out.back(), MetricType::Counter, value);
+      for (const Label& l : row.labels) label(metric, l.name, l.value);
+    }
+  }
+
+  static void of_targets(MetricFamily& family, const MetricRow<Counter>& row, const MetricsSnapshot& snapshot) {
+    for (size_t slot = 0; slot < kTargetSlots; ++slot) {
+      const uint64_t value = snapshot.by_target[Metrics::target_index(static_cast<TargetSlot>(slot), row.id)];
+      if (value == 0 && !is_named(snapshot, slot)) continue;
+      ClientMetric& metric = add_series(family, MetricType::Counter, static_cast<double>(value) * row.unit);
+      label(metric, "target", name_of(snapshot, slot));
+      for (const Label& l : row.labels) label(metric, l.name, l.value);
+    }
+  }
+
+  static void gauges(std::vector<MetricFamily>& out, const MetricsSnapshot& snapshot) {
+    for (const auto& row : gauge_rows()) {
+      if (!row.help.empty()) out.push_back(family_of(row.family, row.help, MetricType::Gauge));
+      ClientMetric& metric = add_series(out.back(), MetricType::Gauge, snapshot.value(row.id));
       for (const Label& l : row.labels) label(metric, l.name, l.value);
     }
   }

@@ -12,6 +12,7 @@
 
 #include "daemon/base/metrics_table.h"
 #include "daemon/base/result.h"
+#include "daemon/base/revision.h"
 
 namespace tapdeck::admin {
 namespace {
@@ -79,11 +80,24 @@ TEST(Exporter, DocumentationNamesEveryLabel) {
   check(histogram_rows());
 }
 
+// Tells of one target for each label, and of a second that has the first one's.
+struct Targets final : GaugeSource {
+  void read(MetricsSnapshot& out) override {
+    for (size_t label = 0; label < kTargetSlots; ++label) {
+      out.targets.push_back({static_cast<TargetSlot>(label), CapturePath::Tc, Mode::Replay, true});
+    }
+    out.targets.push_back({0, CapturePath::Cgroup, Mode::Record, false});
+  }
+};
+
 TEST(Exporter, SeriesStayWithinTheDocumentedBoundWithEveryTargetInUse) {
   MetricsRegistry registry;
   Metrics& metrics = registry.create();
+  Targets targets;
+  registry.add_source(targets);
   for (int i = 0; i < 100; ++i) {
     const TargetSlot slot = registry.target_slot("t" + std::to_string(i));
+    for (size_t counter = 0; counter < kTargetCounters; ++counter) metrics.add(slot, static_cast<Counter>(counter));
     for (const Mode mode : {Mode::Record, Mode::Replay, Mode::Hybrid, Mode::Passthrough}) {
       for (size_t outcome = 0; outcome < kOutcomeCount; ++outcome) {
         for (const int status : {0, 100, 200, 301, 404, 500}) {
@@ -112,6 +126,39 @@ TEST(Exporter, ActiveConnectionsAndRequestsShowTheirLabels) {
             std::string::npos);
   EXPECT_NE(page.find("tapdeck_request_duration_seconds_count{mode=\"replay\",outcome=\"missed\"} 1\n"),
             std::string::npos);
+}
+
+bool has_line(const std::string& page, const std::string& line) {
+  return page.contains("\n" + line + "\n");
+}
+
+TEST(Exporter, WhatIsCountedByTargetSaysWhichAndBeginsWithZero) {
+  MetricsRegistry registry;
+  Metrics& metrics = registry.create();
+  metrics.add(registry.target_slot("web"), Counter::MissBody);
+  metrics.add(Counter::SealedRefusedDns);
+  const std::string page = render_metrics(registry);
+  EXPECT_TRUE(has_line(page, "tapdeck_misses_total{target=\"web\",reason=\"body\"} 1"));
+  EXPECT_TRUE(has_line(page, "tapdeck_misses_total{target=\"web\",reason=\"no_key\"} 0"));
+  EXPECT_TRUE(has_line(page, "tapdeck_flows_uncaptured_total{target=\"web\",reason=\"lease\"} 0"));
+  EXPECT_TRUE(has_line(page, "tapdeck_sealed_refusals_total{target=\"other\",kind=\"dns\"} 1"));
+}
+
+TEST(Exporter, EachTargetIsToldOnce) {
+  MetricsRegistry registry;
+  Targets targets;
+  registry.add_source(targets);
+  ignore(registry.target_slot("web"), "named");
+  const std::string page = render_metrics(registry);
+  EXPECT_TRUE(has_line(page, "tapdeck_target_info{target=\"web\",path=\"tc\",mode=\"replay\",sealed=\"yes\"} 1"));
+  EXPECT_FALSE(page.contains("tapdeck_target_info{target=\"web\",path=\"cgroup\""));
+  EXPECT_FALSE(page.contains("tapdeck_target_info{target=\"other\""));
+}
+
+TEST(Exporter, TheBuildSaysItsRevision) {
+  MetricsRegistry registry;
+  EXPECT_FALSE(revision().empty());
+  EXPECT_TRUE(render_metrics(registry).contains("revision=\"" + std::string(revision()) + "\",compiler="));
 }
 
 TEST(Exporter, NoSeriesIsThereForAWayOfCaptureThatIsNotBuilt) {

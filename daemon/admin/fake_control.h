@@ -49,6 +49,9 @@ class FakeControl final : public Control {
     return note("attach " + request.kind + " " + request.selector + (request.sealed ? " sealed" : ""));
   }
   Result<Json> detach(const std::string& id) override { return note("detach " + id); }
+  Result<Json> follow_daemon(Own what, const std::string& target) override {
+    return note((what == Own::Mode ? "follow the mode " : "follow the session ") + target);
+  }
 
   Readiness ready{.ready = true, .reason = ""};
   std::string last;  // the last question

@@ -46,7 +46,7 @@ bool parse_target(std::string_view target, Request& into) {
     const auto value =
         decode(equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1), Plus::Space);
     if (!name || !value) return false;
-    if (!name->empty()) into.query[*name] = *value;
+    if (!name->empty() && !into.query.emplace(*name, *value).second) into.repeated = *name;
   }
   return true;
 }

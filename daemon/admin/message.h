@@ -18,7 +18,8 @@ struct Request {
   Via via = Via::Tcp;
   std::string method;
   std::string path;                          // still percent-encoded; decode each segment
-  std::map<std::string, std::string> query;  // decoded; the last of a repeated name wins
+  std::map<std::string, std::string> query;  // decoded
+  std::optional<std::string> repeated = {};  // a name that is there twice
   std::string host;                          // as sent, may be empty
   std::optional<std::string> origin;         // Origin header
   std::string authorization;

@@ -13,11 +13,14 @@ TEST(AdminTarget, MalformedTargetsAreRefused) {
   EXPECT_EQ(decode_segment(encode_segment("a/b %?é")), "a/b %?é");
 }
 
-TEST(AdminTarget, QueryIsDecodedAndTheLastOfARepeatedNameWins) {
+TEST(AdminTarget, QueryIsDecodedAndARepeatedNameIsTold) {
   Request request;
-  ASSERT_TRUE(parse_target("/p?a=1&b=x%26y+z&a=2&&c", request));
+  ASSERT_TRUE(parse_target("/p?a=1&b=x%26y+z&&c", request));
   EXPECT_EQ(request.path, "/p");
-  EXPECT_EQ(request.query, (std::map<std::string, std::string>{{"a", "2"}, {"b", "x&y z"}, {"c", ""}}));
+  EXPECT_EQ(request.query, (std::map<std::string, std::string>{{"a", "1"}, {"b", "x&y z"}, {"c", ""}}));
+  EXPECT_EQ(request.repeated, std::nullopt);
+  ASSERT_TRUE(parse_target("/p?d=1&%64=1", request));
+  EXPECT_EQ(request.repeated, "d");
 }
 
 }  // namespace

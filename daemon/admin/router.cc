@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <span>
 
 #include "daemon/admin/error_response.h"
 #include "daemon/admin/exporter.h"
@@ -121,6 +122,54 @@ std::optional<std::string> query_value(const Request& request, const char* key) 
   return found == request.query.end() ? std::nullopt : std::optional(found->second);
 }
 
+// What may be asked for in the query of this path.
+std::span<const std::string_view> parameters_of(const Request& request, const std::vector<std::string>& path) {
+  static constexpr std::string_view kPage[] = {"cursor", "limit"};
+  static constexpr std::string_view kSearch[] = {"cursor", "limit", "session", "host",
+                                                 "method", "path",  "status",  "text"};
+  static constexpr std::string_view kBody[] = {"of"};
+  if (!is_read(request)) return {};
+  if (path[0] == "sessions" && path.size() == 1) return kPage;
+  if (path[0] == "recordings" && path.size() == 1) return kSearch;
+  if (path[0] == "recordings" && path.size() == 3 && path[2] == "body") return kBody;
+  return {};
+}
+
+std::optional<Response> refuse_query(const Request& request, const std::vector<std::string>& path) {
+  const auto refuse = [](const std::string& what, const std::string& next) {
+    return error_response(400, to_string(Code::InvalidArgument), what, next);
+  };
+  if (request.repeated) {
+    return refuse("query parameter '" + *request.repeated + "' is given more than once", "give it once");
+  }
+  const auto known = parameters_of(request, path);
+  for (const auto& [name, value] : request.query) {
+    if (std::ranges::find(known, name) != known.end()) continue;
+    std::string names;
+    for (const std::string_view one : known) names.append(names.empty() ? "known here: " : ", ").append(one);
+    return refuse("unknown query parameter '" + name + "'", names.empty() ? "this takes none" : names);
+  }
+  return std::nullopt;
+}
+
+Result<std::optional<int>> status_of(const Request& request) {
+  const auto text = query_value(request, "status");
+  if (!text) return std::nullopt;
+  int value = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+  if (error != std::errc() || end != text->data() + text->size() || value < 0 || value > 999) {
+    return fail(Code::InvalidArgument, "status must be a number from 0 (none was sent) to 999");
+  }
+  return value;
+}
+
+Result<Control::BodyOf> side_of(const Request& request) {
+  const std::string side = query_value(request, "of").value_or("response");
+  if (side == "request") return Control::BodyOf::Request;
+  if (side == "response") return Control::BodyOf::Response;
+  return fail(Code::InvalidArgument, "of must be 'request' or 'response', not '" + side + "'");
+}
+
 Result<std::optional<Mode>> mode_member(const json& body) {
   const std::string text = member(body, "mode");
   if (text.empty()) return std::nullopt;
@@ -224,13 +273,7 @@ Response Router::answer(const Request& request) {
 }
 
 Response Router::api(const Request& request, const std::vector<std::string>& path) {
-  constexpr std::string_view kParameters[] = {"cursor", "limit",  "session", "host", "method",
-                                              "path",   "status", "text",    "of"};
-  for (const auto& [name, value] : request.query) {
-    if (std::ranges::find(kParameters, name) != std::end(kParameters)) continue;
-    return error_response(400, to_string(Code::InvalidArgument), "unknown query parameter '" + name + "'",
-                          "known: cursor, limit, session, host, method, path, status, text, of");
-  }
+  if (auto refusal = refuse_query(request, path)) return std::move(*refusal);
   if (path[0] == "status" && path.size() == 1) {
     return is_read(request) ? from(control_.status()) : not_allowed("GET, HEAD");
   }
@@ -262,7 +305,7 @@ Response Router::sessions(const Request& request, const std::vector<std::string>
   }
   if (path.size() == 2) {
     if (is_read(request)) return from(control_.session(name));
-    if (request.method == "DELETE") return from(control_.delete_session(name));
+    if (request.method == "DELETE") return from_deletion(control_.delete_session(name));
     return not_allowed("GET, HEAD, DELETE");
   }
   if (path.size() != 3) return no_such_path();
@@ -281,20 +324,14 @@ Response Router::recordings(const Request& request, const std::vector<std::strin
     if (!is_read(request)) return not_allowed("GET, HEAD");
     const auto page = page_of(request);
     if (!page) return from_error(page.error());
-    RecordingFilter filter{.session = query_value(request, "session").value_or(""),
-                           .host = query_value(request, "host"),
-                           .method = query_value(request, "method"),
-                           .path_contains = query_value(request, "path"),
-                           .status = std::nullopt,
-                           .text = query_value(request, "text")};
-    if (const auto status = query_value(request, "status")) {
-      int value = 0;
-      const auto [end, error] = std::from_chars(status->data(), status->data() + status->size(), value);
-      if (error != std::errc() || end != status->data() + status->size()) {
-        return from_error({.code = Code::InvalidArgument, .detail = "status must be a number"});
-      }
-      filter.status = value;
-    }
+    const auto status = status_of(request);
+    if (!status) return from_error(status.error());
+    const RecordingFilter filter{.session = query_value(request, "session").value_or(""),
+                                 .host = query_value(request, "host"),
+                                 .method = query_value(request, "method"),
+                                 .path_contains = query_value(request, "path"),
+                                 .status = *status,
+                                 .text = query_value(request, "text")};
     return from(control_.recordings(filter, *page));
   }
   if (path.size() == 2) {
@@ -304,8 +341,9 @@ Response Router::recordings(const Request& request, const std::vector<std::strin
   }
   if (path.size() != 3 || path[2] != "body") return no_such_path();
   if (!is_read(request)) return not_allowed("GET, HEAD");
-  const bool of_request = query_value(request, "of") == "request";
-  auto body = control_.recording_body(path[1], of_request ? Control::BodyOf::Request : Control::BodyOf::Response);
+  const auto side = side_of(request);
+  if (!side) return from_error(side.error());
+  auto body = control_.recording_body(path[1], *side);
   if (!body) return from_error(body.error());
   auto first = body->next();  // while an error can still be told
   if (!first) return from_error(first.error());
@@ -342,8 +380,11 @@ Response Router::targets(const Request& request, const std::vector<std::string>&
     return from(control_.attach(attach), 201);
   }
   if (path.size() == 1) return not_allowed("GET, HEAD, POST");
-  if (path.size() != 2) return no_such_path();
-  return request.method == "DELETE" ? from(control_.detach(path[1])) : not_allowed("DELETE");
+  const bool is_own = path.size() == 3 && (path[2] == "mode" || path[2] == "session");
+  if (path.size() != 2 && !is_own) return no_such_path();
+  if (request.method != "DELETE") return not_allowed("DELETE");
+  if (!is_own) return from(control_.detach(path[1]));
+  return from(control_.follow_daemon(path[2] == "mode" ? Own::Mode : Own::Session, path[1]));
 }
 
 }  // namespace tapdeck::admin

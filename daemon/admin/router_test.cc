@@ -56,6 +56,8 @@ TEST_F(RouterTest, EveryPathReachesItsControlCall) {
       {"POST", "/api/v1/targets", R"({"kind":"container","selector":"web","sealed":true})",
        "attach container web sealed", 201},
       {"DELETE", "/api/v1/targets/container:web", "", "detach container:web", 200},
+      {"DELETE", "/api/v1/targets/web/mode", "", "follow the mode web", 200},
+      {"DELETE", "/api/v1/targets/web/session", "", "follow the session web", 200},
   };
   for (const auto& c : cases) {
     const Response response = send(c.method, c.target, c.body);
@@ -196,6 +198,42 @@ TEST_F(RouterTest, MalformedBodiesAndParametersAreNamed) {
     EXPECT_EQ(send("GET", "/api/v1/sessions?limit=" + std::string(limit)).status, 400) << limit;
   }
   EXPECT_EQ(control_.last, "");
+}
+
+TEST_F(RouterTest, ParametersAreThoseOfTheirPath) {
+  for (const char* target : {"/api/v1/status?limit=5", "/api/v1/sessions?status=200", "/api/v1/sessions/n?cursor=c",
+                             "/api/v1/recordings?of=request", "/api/v1/recordings/7?of=request",
+                             "/api/v1/recordings/7/body?limit=1", "/api/v1/mode?x", "/api/v1/targets?limit=5"}) {
+    const Response response = send("GET", target);
+    EXPECT_EQ(response.status, 400) << target;
+    EXPECT_NE(response.body.find("unknown query parameter"), std::string::npos) << response.body;
+  }
+  EXPECT_EQ(send("DELETE", "/api/v1/recordings/7?of=request").status, 400);
+  EXPECT_EQ(send("POST", "/api/v1/sessions?limit=5", R"({"name":"n"})").status, 400);
+  EXPECT_NE(send("GET", "/api/v1/sessions?x=1").body.find("known here: cursor, limit\""), std::string::npos);
+  EXPECT_EQ(control_.last, "");
+}
+
+TEST_F(RouterTest, ParametersAreWholeAndGivenOnce) {
+  for (const char* target :
+       {"/api/v1/recordings/7/body?of=x", "/api/v1/recordings/7/body?of=", "/api/v1/recordings?status=99999",
+        "/api/v1/recordings?status=-1", "/api/v1/recordings?status=", "/api/v1/recordings?status=20x",
+        "/api/v1/recordings?host=a&host=b", "/api/v1/recordings?host=a&host=a"}) {
+    EXPECT_EQ(send("GET", target).status, 400) << target;
+  }
+  EXPECT_EQ(control_.last, "");
+  EXPECT_EQ(send("GET", "/api/v1/recordings/7/body?of=response").status, 200);
+  EXPECT_EQ(control_.last, "response body 7");
+  EXPECT_EQ(send("GET", "/api/v1/recordings?status=0").status, 200) << "what failed without an answer";
+}
+
+TEST_F(RouterTest, ASessionThatIsInUseSaysWhatToDoFirst) {
+  control_.answer = fail(Code::Busy, "session 'n' is in use");
+  const Response response = send("DELETE", "/api/v1/sessions/n");
+  EXPECT_EQ(response.status, 409);
+  EXPECT_NE(response.body.find(R"("next":"activate another one first: POST /api/v1/sessions/NAME/activate)"),
+            std::string::npos)
+      << response.body;
 }
 
 TEST_F(RouterTest, ErrorsOfControlKeepTheirCodeAndNameANextStep) {

@@ -1,4 +1,5 @@
-// Searching the bodies of recordings for a text, through their content codings. For `recording search body:TEXT`.
+// Searching the bodies of recordings for a text, through their content codings and those of gRPC messages. For
+// `recording search body:TEXT`.
 //
 // Reads bodies from the store, which takes long: for the control plane, never for a worker. Thread: any.
 #pragma once
@@ -31,9 +32,9 @@ class TextFinder {
 // The most that body_holds() may look at of this recording, in bytes.
 [[nodiscard]] uint64_t most_looked_at(const store::Recording& recording);
 
-// The request or the response body holds `text`, in its first kSearchedOfABody, once its codings are off; a body that
-// does not decode is searched as it is. Unreadable bodies hold nothing. Adds to `looked_at` how many bytes it read and
-// decoded.
+// The request or the response body holds `text`, in its first kSearchedOfABody, once its codings are off, or of a gRPC
+// call those of its messages; a body, or a message, that does not decode is searched as it is. Unreadable bodies hold
+// nothing. Adds to `looked_at` how many bytes it read and decoded.
 [[nodiscard]] bool body_holds(const store::ExchangeStore& store, const store::Recording& recording,
                               std::string_view text, uint64_t& looked_at);
 

@@ -30,14 +30,14 @@ struct Search {
 };
 
 // In a stored recording whose response body is `body`, in `coding`.
-Search search(const std::string& coding, const std::string& body, const std::string& text) {
+Search search_with(const http::Headers& fields, const std::string& body, const std::string& text) {
   TestDirectory directory;
   auto store = store::open_store(directory.path());
   store::Recorder recorder(*store, "default");
   store::RecordingBuilder builder = recorder.begin("/a");
   http::ResponseHead head;
   head.status = 200;
-  if (!coding.empty()) head.headers.add("Content-Encoding", coding);
+  head.headers = fields;
   builder.response(head);
   builder.body(store::BodySide::Response, body, 0);
   builder.finish({store::Outcome::Kind::Complete, 0, {}});
@@ -48,6 +48,12 @@ Search search(const std::string& coding, const std::string& body, const std::str
   const bool found = body_holds(*store, *store->get(builder.id()), text, looked_at);
   EXPECT_GE(looked_at, std::min(body.size(), text.size()));
   return {found, looked_at};
+}
+
+Search search(const std::string& coding, const std::string& body, const std::string& text) {
+  http::Headers fields;
+  if (!coding.empty()) fields.add("Content-Encoding", coding);
+  return search_with(fields, body, text);
 }
 
 bool found_in(const std::string& coding, const std::string& body, const std::string& text) {
@@ -70,6 +76,45 @@ TEST(BodySearch, LooksThroughContentCodings) {
   EXPECT_FALSE(found_in("gzip", coded, "haystack"));
   EXPECT_TRUE(found_in("gzip", "not gzip but a needle", "needle")) << "what does not decode is searched as it is";
   EXPECT_FALSE(found_in("", coded, "needle")) << "nobody said it was gzip";
+}
+
+// With the flag, four bytes of length, and `bytes`.
+std::string message(const std::string& bytes, char compressed) {
+  std::string out(1, compressed);
+  for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<char>(bytes.size() >> shift));
+  return out + bytes;
+}
+
+TEST(BodySearch, LooksIntoCompressedMessagesOfGrpc) {
+  const auto found = [](const std::string& type, const std::string& encoding, const std::string& body,
+                        const std::string& text) {
+    http::Headers fields;
+    fields.add("Content-Type", type);
+    if (!encoding.empty()) fields.add("grpc-encoding", encoding);
+    return search_with(fields, body, text).found;
+  };
+  const std::string coded = gzipped(std::string(3000, 'x') + "the Needle" + std::string(3000, 'y'));
+  const std::string body = message("plain hay", '\0') + message(gzipped("more hay"), '\1') + message(coded, '\1') +
+                           message("", '\1') + message("last straw", '\0');
+  EXPECT_TRUE(found("application/grpc", "gzip", body, "needle"));
+  EXPECT_TRUE(found("application/grpc+proto", "gzip", body, "more hay"));
+  EXPECT_TRUE(found("application/grpc", "gzip", body, "last straw"));
+  EXPECT_FALSE(found("application/grpc", "gzip", body, "haymaker"));
+  EXPECT_TRUE(found("application/grpc", "gzip", message("no gzip", '\1') + body, "needle")) << "one that is broken";
+  EXPECT_TRUE(found("application/grpc", "gzip", message("no gzip", '\1'), "no gzip"));
+  EXPECT_FALSE(found("application/grpc", "", body, "needle")) << "nobody said how";
+  EXPECT_FALSE(found("application/json", "gzip", body, "needle"));
+}
+
+TEST(BodySearch, LooksAtNoMoreOfManyMessagesThanOfOne) {
+  http::Headers fields;
+  fields.add("Content-Type", "application/grpc");
+  fields.add("grpc-encoding", "gzip");
+  std::string body;
+  for (int i = 0; i < 100; ++i) body += message(gzipped(std::string(1 << 20, 'x')), '\1');
+  const Search search = search_with(fields, body, "needle");
+  EXPECT_FALSE(search.found);
+  EXPECT_LE(search.looked_at, body.size() + kSearchedOfABody + (64 << 10));
 }
 
 TEST(BodySearch, LooksAtTheBeginningOfABodyWithoutEnd) {

@@ -47,6 +47,10 @@ void CaptureBridge::on_cgroup_back(uint32_t target) {
   on_cgroup_gone(target);
 }
 
+void CaptureBridge::on_no_process(uint32_t target) {
+  for (server::Worker* worker : workers_) worker->lose_dead(static_cast<TargetSlot>(target));
+}
+
 void CaptureBridge::on_refused(const kernel::Refusal& refusal) {
   const std::scoped_lock lock(mutex_);
   if (refusals_.size() < kMaxRefusals) refusals_.push_back(refusal);

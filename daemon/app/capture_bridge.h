@@ -34,6 +34,7 @@ class CaptureBridge final : public kernel::ListenerSink, public server::FlowSour
   void remove_listener(uint64_t listener_id) override;
   void on_cgroup_gone(uint32_t target) override;
   void on_cgroup_back(uint32_t target) override;
+  void on_no_process(uint32_t target) override;
   void on_refused(const kernel::Refusal& refusal) override;
   void on_refused_as_recorded(const kernel::Refusal& refusal) override;
   void on_left_cgroup(const kernel::Departure& departure) override;

@@ -8,26 +8,10 @@
 #include "daemon/app/child.h"
 #include "daemon/app/cli_help.h"
 #include "daemon/app/output.h"
-#include "daemon/base/nearest.h"
 #include "daemon/config/config.h"
 
 namespace tapdeck::app {
 namespace {
-
-constexpr const char* kAbout =
-    "tapdeck records and replays the network traffic of containers and processes\n"
-    "without touching their configuration.";
-constexpr const char* kExamples = R"(Examples:
-  tapdeck run --session shop -- curl https://api.example.com/items     record one command
-  tapdeck run --session shop --mode replay -- curl https://...         the same answer, origin not needed
-  tapdeck run --session shop --mode replay --sealed --fail-on-miss -- make test
-  tapdeck serve                                                        the daemon (systemctl start tapdeck)
-  tapdeck attach --container web --session shop                        capture a running container
-  tapdeck recording list --session shop                                what was recorded
-  tapdeck doctor                                                       what this host can do
-Exit status: 0 done, 1 failed (stderr says why; as JSON with --json), 2 a mistake on the command line.
-`run`: the command's; 125 our own failure or mistake, 126 not executable, 127 not found.
-`tapdeck SUBCOMMAND --help` explains each.)";
 
 // What the command line said. One for all subcommands: each leaf binds the members it has flags for.
 struct Arguments {
@@ -45,18 +29,6 @@ struct Arguments {
   int status = 0;
   bool body = false, request_body = false, json = false, remove = false;
 };
-
-std::string not_empty(const std::string& text) {
-  return text.empty() ? "must not be empty" : "";
-}
-
-std::string modes_check(const std::string& text) {
-  if (parse_mode(text)) return "";
-  constexpr std::array<std::string_view, 4> kNames = {"record", "replay", "hybrid", "passthrough"};
-  const std::string_view near = nearest(text, kNames);
-  return "'" + text + "' is not a mode; it is one of record, replay, hybrid (passthrough-cache), passthrough" +
-         (near.empty() ? "" : "; did you mean '" + std::string(near) + "'?");
-}
 
 // Builds the parser and remembers what the leaf that was named wants done.
 class Builder {
@@ -92,7 +64,7 @@ class Builder {
     sub.add_option("--config", a_.common.config_file, "configuration file (default /etc/tapdeck/tapdeck.toml)");
     sub.add_option("--state-dir", a_.common.state_dir,
                    "state directory (default ~/.local/share/tapdeck, root: /var/lib/tapdeck)")
-        ->check(not_empty);
+        ->check(not_empty_check);
   }
   CLI::App* listing(CLI::App& parent, const std::string& name, const std::string& about, const std::string& examples,
                     std::function<int()> action) {
@@ -121,7 +93,7 @@ class Builder {
                          [this] { return run(); });
     sub->prefix_command();
     sub->add_option("--session", a_.run.session, "session to record to or replay from (default: default)");
-    sub->add_option("--mode", a_.mode, "record, replay, hybrid or passthrough (default: record)")->check(modes_check);
+    sub->add_option("--mode", a_.mode, "record, replay, hybrid or passthrough (default: record)")->check(mode_check);
     sub->add_flag("--sealed", a_.run.sealed, "nothing may leave the command uncaptured");
     sub->add_flag("--append", a_.run.append,
                   "extend the session's last take, whose older answers replay first, instead of opening a new one");
@@ -132,8 +104,10 @@ class Builder {
                     "what replay makes of a connect that was refused: answer (with the recorded 502) or refuse")
         ->check(CLI::IsMember({"answer", "refuse"}));
     sub->add_option("--summary", a_.run.summary_file, "write the summary as JSON to this file, - for standard output")
-        ->check(not_empty);
-    sub->add_option("--upstream-ca", a_.run.upstream_ca, "PEM file that upstream certificates may also chain to");
+        ->check(not_empty_check);
+    sub->add_option("--upstream-ca", a_.run.upstream_ca,
+                    "PEM file that upstream certificates may also chain to; may be repeated")
+        ->allow_extra_args(false);  // the next word is the command's
     sub->add_option("--capture", a_.run.capture,
                     "how to capture: auto or cgroup (a rootless namespace is not built yet)")
         ->check(CLI::IsMember({"auto", "cgroup", "netns"}));
@@ -158,10 +132,10 @@ class Builder {
     one->add_option("--cgroup", a_.cgroup, "cgroup2 directory");
     one->add_option("--interface", a_.interface_name, "network interface of this host (bridge, veth)");
     one->require_option(1);
-    for (CLI::Option* option : one->get_options()) option->check(not_empty);
+    for (CLI::Option* option : one->get_options()) option->check(not_empty_check);
     sub->add_option("--name", a_.attach.name, "name of the target (default: what was given)");
     sub->add_option("--session", a_.session.name, "session (default: the daemon's)");
-    sub->add_option("--mode", a_.mode, "mode (default: the daemon's)")->check(modes_check);
+    sub->add_option("--mode", a_.mode, "mode (default: the daemon's)")->check(mode_check);
     sub->add_flag("--sealed", a_.attach.sealed, "nothing may leave it uncaptured");
     listing(app_, "detach", "stop capturing a target, leave no trace", "  tapdeck detach 3\n  tapdeck detach web",
             [this] { return target_detach(a_.common, a_.target, streams_); })
@@ -184,12 +158,23 @@ class Builder {
     };
     named("show", "show one session", session_show);
     named("create", "create an empty session", session_create);
-    named("activate", "make it the session that serve uses for targets that name none", session_activate)
-        ->add_option("--target", a_.session.target, "only for this target");
+    CLI::App* activate =
+        named("activate", "make it the session that serve uses for targets that name none", session_activate);
+    CLI::Option* target = activate->add_option("--target", a_.session.target, "only for this target");
+    CLI::Option* name = activate->get_option("NAME")->required(false);
+    activate->add_flag("--default", a_.session.of_daemon, "instead of NAME: the target's is the daemon's again")
+        ->needs(target)
+        ->excludes(name);
+    activate->footer(
+        "Examples:\n  tapdeck session activate shop\n  tapdeck session activate shop --target web\n"
+        "  tapdeck session activate --default --target web");
+    activate->parse_complete_callback([this] {
+      if (!a_.session.of_daemon && a_.session.name.empty()) throw CLI::RequiredError("NAME");
+    });
     named("rewind", "have the daemon replay from the first recording again", session_rewind)
         ->add_option("--target", a_.session.target, "only for this target");
     named("delete", "delete a session and its recordings", session_delete)
-        ->add_flag("--yes", a_.session.yes, "do not ask");
+        ->add_flag("--yes", a_.session.yes, "do not ask (only a terminal is asked)");
     CLI::App* exporting = named("export", "write a session to one file", session_export);
     exporting->add_option("-o,--output", a_.session.file,
                           "file to write, - for standard output (default NAME.tapdeck)");
@@ -241,10 +226,20 @@ class Builder {
     CLI::App& parent = group("mode", "what happens with captured traffic");
     listing(parent, "show", "show the modes in force", "", [this] { return mode_show(a_.common, streams_); });
     CLI::App* set = listing(parent, "set", "change the mode, of the daemon or of one target",
-                            "  tapdeck mode set replay\n  tapdeck mode set hybrid --target web",
-                            [this] { return mode_set(a_.common, *parse_mode(a_.mode), a_.target, streams_); });
-    set->add_option("MODE", a_.mode, "record, replay, hybrid or passthrough")->required()->check(modes_check);
+                            "  tapdeck mode set replay\n  tapdeck mode set hybrid --target web\n"
+                            "  tapdeck mode set default --target web",
+                            [this] {
+                              const auto mode = parse_mode(a_.mode);
+                              return mode ? mode_set(a_.common, *mode, a_.target, streams_)
+                                          : target_follow(a_.common, admin::Own::Mode, a_.target, streams_);
+                            });
+    set->add_option("MODE", a_.mode, "record, replay, hybrid or passthrough; default: of a target, the daemon's again")
+        ->required()
+        ->check([](const std::string& text) { return text == "default" ? "" : mode_check(text); });
     set->add_option("--target", a_.target, "only this target");
+    set->parse_complete_callback([this] {
+      if (!parse_mode(a_.mode) && a_.target.empty()) throw CLI::RequiredError("--target");
+    });
   }
   void add_ca() {
     CLI::App& parent = group("ca", "the certificate authority of this install");
@@ -350,7 +345,7 @@ int run_cli(std::vector<std::string> arguments, const Programs& programs, Stream
     arguments.erase(arguments.begin());
     arguments.emplace_back("--help");
   }
-  if (const auto misplaced = misplaced_flag(arguments.front())) {
+  if (const auto misplaced = misplaced_flag(app, arguments.front())) {
     streams.err << "tapdeck: " << *misplaced << '\n';
     return std::ranges::find(arguments, "run") != arguments.end() ? kExitOurFailure : kExitUsage;
   }

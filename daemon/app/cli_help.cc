@@ -3,18 +3,30 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
 #include "daemon/base/nearest.h"
+#include "daemon/base/vocabulary.h"
 
 namespace tapdeck::app {
 namespace {
 
 void replace(std::string& text, std::string_view from, std::string_view to) {
   if (const size_t at = text.find(from); at != std::string::npos) text.replace(at, from.size(), to);
+}
+
+// Those that have a long name, of all subcommands below `at`.
+void add_flags_of(const CLI::App& at, std::vector<std::string>& names) {
+  for (const CLI::App* sub : at.get_subcommands([](const CLI::App*) { return true; })) {
+    for (const CLI::Option* option : sub->get_options()) {
+      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    }
+    add_flags_of(*sub, names);
+  }
 }
 
 }  // namespace
@@ -67,11 +79,32 @@ std::optional<std::string> unknown_word(const CLI::App& app) {
   return std::nullopt;
 }
 
-std::optional<std::string> misplaced_flag(const std::string& first) {
-  if (!first.starts_with('-') || first == "--help" || first == "-h" || first == "--version") return std::nullopt;
+std::optional<std::string> misplaced_flag(const CLI::App& app, const std::string& first) {
   const std::string name = first.substr(0, first.find('='));
-  return "unknown flag '" + name + "' for tapdeck; flags are written behind the subcommand: tapdeck SUBCOMMAND " +
-         name + " (tapdeck --help)";
+  const std::vector<std::string> own = {"--version", "--help"};
+  if (!first.starts_with('-') || first == "-h" || std::ranges::find(own, name) != own.end()) return std::nullopt;
+  const std::string unknown = "unknown flag '" + name + "' for tapdeck";
+  std::vector<std::string> known = own;
+  add_flags_of(app, known);
+  const std::string near(nearest(name, known));
+  const bool is_own = std::ranges::find(own, near) != own.end();
+  if (near == name)
+    return unknown + "; flags are written behind the subcommand: tapdeck SUBCOMMAND " + name + " (tapdeck --help)";
+  if (near.empty()) return unknown + " (tapdeck --help)";
+  return unknown + "; did you mean '" + near + (is_own ? "'?" : "', which is written behind the subcommand?") +
+         " (tapdeck --help)";
+}
+
+std::string not_empty_check(const std::string& text) {
+  return text.empty() ? "must not be empty" : "";
+}
+
+std::string mode_check(const std::string& text) {
+  if (parse_mode(text)) return "";
+  constexpr std::array<std::string_view, 4> kNames = {"record", "replay", "hybrid", "passthrough"};
+  const std::string_view near = nearest(text, kNames);
+  return "'" + text + "' is not a mode; it is one of record, replay, hybrid (passthrough-cache), passthrough" +
+         (near.empty() ? "" : "; did you mean '" + std::string(near) + "'?");
 }
 
 std::string exit_status_check(const std::string& text) {

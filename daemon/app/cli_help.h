@@ -12,6 +12,22 @@ class App;
 
 namespace tapdeck::app {
 
+// Head and foot of `tapdeck --help`.
+inline constexpr const char* kAbout =
+    "tapdeck records and replays the network traffic of containers and processes\n"
+    "without touching their configuration.";
+inline constexpr const char* kExamples = R"(Examples:
+  tapdeck run --session shop -- curl https://api.example.com/items     record one command
+  tapdeck run --session shop --mode replay -- curl https://...         the same answer, origin not needed
+  tapdeck run --session shop --mode replay --sealed --fail-on-miss -- make test
+  tapdeck serve                                                        the daemon (systemctl start tapdeck)
+  tapdeck attach --container web --session shop                        capture a running container
+  tapdeck recording list --session shop                                what was recorded
+  tapdeck doctor                                                       what this host can do
+Exit status: 0 done, 1 failed (stderr says why; as JSON with --json), 2 a mistake on the command line.
+`run`: the command's; 125 our own failure or mistake, 126 not executable, 127 not found.
+`tapdeck SUBCOMMAND --help` explains each.)";
+
 // The subcommand that parsing reached.
 [[nodiscard]] const CLI::App* deepest(const CLI::App* app);
 // "tapdeck session list".
@@ -23,8 +39,11 @@ namespace tapdeck::app {
 
 // What is wrong with a subcommand that does not exist, though --help was asked for; nullopt: nothing.
 [[nodiscard]] std::optional<std::string> unknown_word(const CLI::App& app);
-// `tapdeck --json status`: what CLI11 says of it would mislead. nullopt: it may stand there.
-[[nodiscard]] std::optional<std::string> misplaced_flag(const std::string& first);
+// `tapdeck --json status`, `tapdeck --verson`: what CLI11 says of it would mislead. nullopt: it may stand there.
+[[nodiscard]] std::optional<std::string> misplaced_flag(const CLI::App& app, const std::string& first);
+// What is wrong with a value that may not be empty, and with one that is a mode; empty: nothing.
+[[nodiscard]] std::string not_empty_check(const std::string& text);
+[[nodiscard]] std::string mode_check(const std::string& text);
 // What is wrong with it as the value of --fail-on-miss; empty: nothing.
 [[nodiscard]] std::string exit_status_check(const std::string& text);
 // The "5" of `--fail-on-miss 5`, which is taken for the command then; nullopt: nothing is written so.

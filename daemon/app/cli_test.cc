@@ -1,6 +1,9 @@
-#include "daemon/app/cli_rig.h"
+#include <fcntl.h>
+#include <unistd.h>
 
+#include "daemon/app/cli_rig.h"
 #include "daemon/app/output.h"
+#include "daemon/base/unique_fd.h"
 
 namespace tapdeck::app {
 namespace {
@@ -56,6 +59,13 @@ TEST_F(CliTest, RunMayBeToldWhatToMakeOfRefusedConnects) {
   EXPECT_EQ(call({"run", "--replay-refused", "drop", "--", "true"}), 125);
 }
 
+TEST_F(CliTest, UpstreamCaTakesOneFileAndMayBeRepeated) {
+  EXPECT_EQ(call({"run", "--upstream-ca", "a.pem", "make", "test"}), 42) << err_.str();
+  EXPECT_THAT(run_.argv, ElementsAre("make", "test"));
+  EXPECT_EQ(call({"run", "--upstream-ca", "a.pem", "--upstream-ca", "b.pem", "--", "true"}), 42) << err_.str();
+  EXPECT_THAT(run_.upstream_ca, ElementsAre("a.pem", "b.pem"));
+}
+
 TEST_F(CliTest, RunsOwnMistakesEndWith125) {
   EXPECT_EQ(call({"run"}), 125);
   EXPECT_EQ(call({"run", "--sesion", "s", "--", "true"}), 125);
@@ -98,6 +108,19 @@ TEST_F(CliTest, AFlagBeforeTheSubcommandIsSaidToBelongBehindIt) {
   EXPECT_THAT(out_.str(), HasSubstr("Exit status"));
 }
 
+TEST_F(CliTest, AMisspeltFlagBeforeTheSubcommandNamesTheNearest) {
+  EXPECT_EQ(call({"--verson"}), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("unknown flag '--verson' for tapdeck; did you mean '--version'?"));
+  EXPECT_THAT(err_.str(), ::testing::Not(HasSubstr("SUBCOMMAND --verson")));
+  EXPECT_EQ(call({"--hlep", "status"}), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("did you mean '--help'?"));
+  EXPECT_EQ(call({"--sesion=s", "run", "--", "true"}), 125);
+  EXPECT_THAT(err_.str(), HasSubstr("unknown flag '--sesion' for tapdeck; did you mean '--session', which is written "
+                                    "behind the subcommand?"));
+  EXPECT_EQ(call({"--frobnicate", "status"}), kExitUsage);
+  EXPECT_EQ(err_.str(), "tapdeck: unknown flag '--frobnicate' for tapdeck (tapdeck --help)\n");
+}
+
 TEST_F(CliTest, WhatEverySubcommandOfAGroupTakesMayStandBeforeIt) {
   ASSERT_EQ(here({"session", "create", "shop"}), kExitOk) << err_.str();
   const std::string state = (directory_ / "state").string();
@@ -123,6 +146,22 @@ TEST_F(CliTest, MissingAndContradictingArgumentsAreUsageErrors) {
   EXPECT_EQ(call({"run", "--summary", "", "--", "true"}), 125);
   EXPECT_THAT(err_.str(), HasSubstr("must not be empty"));
   EXPECT_EQ(call({"recording", "list", "--limit", "0"}), kExitUsage);
+}
+
+TEST_F(CliTest, OnlyATargetFollowsTheDaemonAgain) {
+  EXPECT_EQ(call({"mode", "set", "default"}), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("--target is required"));
+  EXPECT_EQ(call({"session", "activate", "--default"}), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("--default requires --target"));
+  EXPECT_EQ(call({"session", "activate", "shop", "--default", "--target", "web"}), kExitUsage);
+  EXPECT_EQ(call({"session", "activate", "--target", "web"}), kExitUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("NAME is required"));
+  EXPECT_EQ(call({"run", "--mode", "default", "--", "true"}), 125) << "a run has no daemon to follow";
+  for (std::vector<std::string> words : std::vector<std::vector<std::string>>{
+           {"mode", "set", "default", "--target", "web"}, {"session", "activate", "--default", "--target", "web"}}) {
+    EXPECT_EQ(here(words), kExitFailure);
+    EXPECT_THAT(err_.str(), HasSubstr("tapdeck serve")) << "it asks the daemon";
+  }
 }
 
 TEST_F(CliTest, HelpTeachesByExample) {
@@ -228,7 +267,11 @@ TEST_F(CliTest, SessionsLiveWithoutADaemon) {
   EXPECT_EQ(list["items"][0]["active"], true);
   EXPECT_EQ(here({"session", "show", "shpo"}), kExitFailure);
   EXPECT_THAT(err_.str(), HasSubstr("shop"));
-  EXPECT_EQ(here({"session", "delete", "shop", "--yes"}), kExitOk) << err_.str();
+  const UniqueFd terminal(::dup(0));
+  const UniqueFd nobody(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  ASSERT_GE(::dup2(nobody.get(), 0), 0);
+  EXPECT_EQ(here({"session", "delete", "shop"}), kExitOk) << "a script is not asked: " << err_.str();
+  ::dup2(terminal.get(), 0);
   EXPECT_THAT(out_.str(), HasSubstr("the active one is 'default' again"));
   EXPECT_EQ(here({"session", "list", "--json"}), kExitOk);
   EXPECT_TRUE(Json::parse(out_.str())["items"].empty());

@@ -200,5 +200,9 @@ Result<admin::Json> RemoteControl::attach(const admin::AttachRequest& request) {
 Result<admin::Json> RemoteControl::detach(const std::string& id) {
   return ask("DELETE", "/api/v1/targets/" + admin::encode_segment(id));
 }
+Result<admin::Json> RemoteControl::follow_daemon(admin::Own what, const std::string& target) {
+  const char* own = what == admin::Own::Mode ? "/mode" : "/session";
+  return ask("DELETE", "/api/v1/targets/" + admin::encode_segment(target) + own);
+}
 
 }  // namespace tapdeck::app

@@ -41,6 +41,7 @@ class RemoteControl final : public admin::Control {
   [[nodiscard]] Result<admin::Json> targets() override;
   Result<admin::Json> attach(const admin::AttachRequest& request) override;
   Result<admin::Json> detach(const std::string& id) override;
+  Result<admin::Json> follow_daemon(admin::Own what, const std::string& target) override;
 
   // Any request; an answer of 400 or more becomes the Error it describes.
   [[nodiscard]] Result<std::string> ask(const std::string& method, const std::string& target,

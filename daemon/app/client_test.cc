@@ -55,6 +55,8 @@ TEST_F(ClientTest, EveryQuestionArrivesAsItWasAsked) {
   expect(client_->delete_recording("7"), "delete recording 7");
   expect(client_->mode(), "mode");
   expect(client_->set_mode(Mode::Hybrid, "web"), "set mode hybrid web");
+  expect(client_->follow_daemon(admin::Own::Mode, "a/b"), "follow the mode a/b");
+  expect(client_->follow_daemon(admin::Own::Session, "web"), "follow the session web");
   expect(client_->targets(), "targets");
   admin::AttachRequest attach;
   attach.kind = "container";

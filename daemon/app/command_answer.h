@@ -6,6 +6,7 @@
 #include "daemon/app/commands.h"
 #include "daemon/app/open_control.h"
 #include "daemon/app/output.h"
+#include "daemon/app/printable.h"
 
 namespace tapdeck::app {
 
@@ -17,6 +18,7 @@ inline Json parsed(const std::string& text) {
 template <class Ask, class Print>
 int ask_and_print(const Common& common, const Streams& streams, ControlHandle& control, const std::string& what,
                   Ask ask, Print print) {
+  if (!control.warning().empty()) streams.err << "tapdeck: " << printable_lines(control.warning()) << '\n';
   const Patience patience(streams, what);
   Result<admin::Json> result = ask(*control);
   if (!result) return print_error(common, streams, result.error());

@@ -36,6 +36,7 @@ struct SessionArgs {
   std::filesystem::path file;
   bool yes = false;
   bool force = false;
+  bool of_daemon = false;  // `activate --default`: the target has no session of its own any more
 };
 struct RecordingArgs {
   std::string id;
@@ -59,6 +60,8 @@ int recording_delete(const Common& common, const RecordingArgs& args, Streams st
 
 int mode_show(const Common& common, Streams streams);
 int mode_set(const Common& common, Mode mode, const std::string& target, Streams streams);
+// The target goes by the daemon's mode, or session, again.
+int target_follow(const Common& common, admin::Own what, const std::string& target, Streams streams);
 
 int targets_list(const Common& common, Streams streams);
 int target_attach(const Common& common, const admin::AttachRequest& request, Streams streams);

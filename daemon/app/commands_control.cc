@@ -22,7 +22,8 @@ template <class Ask>
 int list(const Common& common, const Streams& streams, const std::string& what, std::initializer_list<Column> columns,
          Ask ask, Need need = Need::Read) {
   const auto config = config_for(common.config_file, config::NamedFiles::Any);
-  if (!config) return print_error(common, streams, config.error());
+  // What else is wrong with it is said by open(), or goes with a daemon that runs.
+  if (!config && config.error().code == Code::NotFound) return print_error(common, streams, config.error());
   auto control = ControlHandle::open(common, need);
   if (!control && control.error().code == Code::NotFound) {
     if (common.format == Format::Json) {
@@ -85,6 +86,7 @@ int session_create(const Common& common, const SessionArgs& args, Streams stream
 }
 
 int session_activate(const Common& common, const SessionArgs& args, Streams streams) {
+  if (args.of_daemon) return target_follow(common, admin::Own::Session, args.target, streams);
   return answer(
       common, streams, Need::Write, "activating session",
       [&](auto& c) { return c.activate_session(args.name, args.target); },
@@ -111,12 +113,7 @@ int session_rewind(const Common& common, const SessionArgs& args, Streams stream
 }
 
 int session_delete(const Common& common, const SessionArgs& args, Streams streams) {
-  if (!args.yes) {
-    if (::isatty(0) == 0) {
-      return print_error(common, streams,
-                         {.code = Code::InvalidArgument,
-                          .detail = "deleting session '" + args.name + "' cannot be undone; add --yes to do it"});
-    }
+  if (!args.yes && ::isatty(0) != 0) {
     streams.err << "Delete session '" << args.name << "' and its recordings? Type its name: " << std::flush;
     std::string typed;
     if (!std::getline(std::cin, typed) || typed != args.name) {
@@ -275,6 +272,16 @@ int mode_set(const Common& common, Mode mode, const std::string& target, Streams
       });
 }
 
+int target_follow(const Common& common, admin::Own what, const std::string& target, Streams streams) {
+  const std::string name = what == admin::Own::Mode ? "mode" : "session";
+  return answer(
+      common, streams, Need::Daemon, "changing the target", [&](auto& c) { return c.follow_daemon(what, target); },
+      [&](const Json& json) {
+        streams.out << name << " of " << target << " is the daemon's again: " << cell_of(json[name])
+                    << (json.value("configured", false) ? lasts(json) : "") << '\n';
+      });
+}
+
 int targets_list(const Common& common, Streams streams) {
   return list(
       common, streams, "asking the daemon",
@@ -310,6 +317,8 @@ int target_detach(const Common& common, const std::string& target, Streams strea
         if (json.value("configured", false))
           streams.out << " until the daemon's next start, which attaches it again: it is in [[targets]] of the "
                          "configuration";
+        else if (json.contains("detail"))
+          streams.out << "; " << cell_of(json["detail"]);
         streams.out << '\n';
       });
 }

@@ -74,11 +74,15 @@ std::string container_root(const std::string& path, const std::string& id) {
   return path.substr(0, path.find('/', at));
 }
 
+bool has_ended(const Inspected& container) {
+  return container.state == "exited" || container.state == "stopped" || container.state == "dead";
+}
+
 Result<ResolvedTarget> resolve_inspected(const std::string& tool, const Inspected& container,
                                          const ResolveOptions& options) {
   const std::string what = "container " + container.name + " (" + tool + ")";
   // "created" and "initialized" with a pid: its process waits at the runtime's gate, the best moment to attach.
-  if (container.pid <= 0 || container.state == "exited" || container.state == "stopped" || container.state == "dead") {
+  if (container.pid <= 0 || has_ended(container)) {
     return fail(Code::Busy, what + " is not running (" + container.state + ")");
   }
   TRY(mount, kernel::find_cgroup2_mount(options.mounts_file));
@@ -114,6 +118,52 @@ Error no_runtime(const std::string& name) {
           Origin::Internal, Retry::No, 0};
 }
 
+// What one runtime had to say about containers.
+struct Inspection {
+  bool is_installed = true;
+  std::optional<Error> silence;   // it gave no answer
+  std::optional<Error> nonsense;  // it found them, and what it printed cannot be read
+  std::vector<Inspected> containers;
+  std::string trouble;  // "; ...": what else kept it from being one; not that a container is missing
+};
+
+Inspection inspect(const std::string& tool, const std::vector<std::string>& names, std::chrono::milliseconds deadline,
+                   int cancel_fd) {
+  Inspection out;
+  std::vector<std::string> argv{tool, "inspect", "--type", "container"};
+  argv.insert(argv.end(), names.begin(), names.end());
+  const Result<ToolOutput> said = run_tool(std::move(argv), deadline, cancel_fd);
+  if (!said) {
+    out.is_installed = said.error().code != Code::NotFound;
+    out.silence = said.error();
+    if (out.is_installed) out.trouble = "; " + said.error().message();
+    return out;
+  }
+  // Of those that are missing it complains and has a bad status, and prints the others.
+  Result<std::vector<Inspected>> containers = parse_inspect(tool, said->out);
+  if (!containers && said->status == 0) {
+    out.nonsense = containers.error();
+    out.trouble += "; " + containers.error().message();
+  }
+  if (said->status != 0 && !contains_any_case(said->err, "no such")) {
+    out.trouble += "; " + tool + " said: " + first_line(said->err);
+  }
+  if (containers) out.containers = std::move(*containers);
+  return out;
+}
+
+void add_known(const std::string& tool, const ResolveOptions& options, std::vector<std::string>& names) {
+  const Result<ToolOutput> said =
+      run_tool({tool, "ps", "-a", "--format", "{{.Names}}"}, options.deadline, options.cancel_fd);
+  if (!said || said->status != 0) return;
+  for (std::string& line : lines_of(said->out)) names.push_back(std::move(line));
+}
+
+// It is known what the name stands for, if only that it cannot be used. Else the other runtime may have a running one.
+bool is_final(const Result<ResolvedTarget>& target) {
+  return target || target.error().code != Code::Busy;
+}
+
 }  // namespace
 
 Result<ResolvedTarget> resolve_container(const std::string& name, const ResolveOptions& options) {
@@ -123,27 +173,19 @@ Result<ResolvedTarget> resolve_container(const std::string& name, const ResolveO
   bool any_tool = false;
   std::optional<Error> not_running;
   for (const std::string tool : kRuntimes) {
-    const Result<ToolOutput> answer =
-        run_tool({tool, "inspect", "--type", "container", name}, options.deadline, options.cancel_fd);
-    if (!answer && answer.error().code == Code::NotFound) continue;
+    const Inspection seen = inspect(tool, {name}, options.deadline, options.cancel_fd);
+    if (!seen.is_installed) continue;
     any_tool = true;
-    if (!answer) {
-      if (answer.error().code == Code::Cancelled) return std::unexpected(answer.error());
-      trouble += "; " + answer.error().message();
-      continue;
-    }
-    if (answer->status == 0) {
-      TRY(containers, parse_inspect(tool, answer->out));
-      Result<ResolvedTarget> target = resolve_inspected(tool, containers.front(), options);
-      if (target || target.error().code != Code::Busy) return target;
-      not_running = target.error();  // the other tool may have a running one of that name
-      continue;
-    }
-    if (!contains_any_case(answer->err, "no such")) trouble += "; " + tool + " said: " + first_line(answer->err);
-    const Result<ToolOutput> names =
-        run_tool({tool, "ps", "-a", "--format", "{{.Names}}"}, options.deadline, options.cancel_fd);
-    if (names && names->status == 0) {
-      for (std::string& line : lines_of(names->out)) known.push_back(std::move(line));
+    trouble += seen.trouble;
+    if (seen.nonsense) return std::unexpected(*seen.nonsense);
+    if (seen.silence) {
+      if (seen.silence->code == Code::Cancelled) return std::unexpected(*seen.silence);
+    } else if (seen.containers.empty()) {
+      add_known(tool, options, known);
+    } else {
+      Result<ResolvedTarget> target = resolve_inspected(tool, seen.containers.front(), options);
+      if (is_final(target)) return target;
+      not_running = target.error();
     }
   }
   if (not_running) return std::unexpected(*not_running);
@@ -169,72 +211,64 @@ void ContainerLookup::note(const std::string& tool, bool answered) {
 }
 
 void ContainerLookup::ask(const std::vector<std::string>& names, const Answer& answer, Urgent urgent) {
-  std::vector<std::string> left;
+  Round round{.answer = answer};
   for (const std::string& name : names) {
     if (is_name(name)) {
-      left.push_back(name);
+      round.left.push_back(name);
     } else {
-      answer(name, std::unexpected(bad_name(name)));
+      answer(name, std::unexpected(bad_name(name)), "");
     }
   }
-  std::map<std::string, Error> not_running;  // the other runtime may have a running one of that name
-  std::string trouble;
-  bool any_tool = false;
-  bool all_answered = true;
   // One that gave no answer comes last: it holds up nobody whom the other has.
   auto tools = kRuntimes;
   if (is_silent(tools.front())) std::ranges::reverse(tools);
   for (const std::string tool : tools) {
-    if (left.empty()) return;
+    if (round.left.empty()) return;
     if (urgent == Urgent::No && is_silent(tool)) {
-      any_tool = true;
-      all_answered = false;
-      trouble += "; " + tool + " gave no answer in time and is not asked for a while";
-      continue;
-    }
-    std::vector<std::string> argv{tool, "inspect", "--type", "container"};
-    argv.insert(argv.end(), left.begin(), left.end());
-    const auto own = deadlines_.find(tool);
-    const auto deadline = own == deadlines_.end() ? options_.deadline : own->second;
-    const Result<ToolOutput> said = run_tool(std::move(argv), deadline, options_.cancel_fd);
-    if (!said && said.error().code == Code::NotFound) continue;
-    any_tool = true;
-    const bool answered = said || said.error().code != Code::Timeout;
-    note(tool, answered);
-    if (!said) {
-      all_answered &= answered;
-      trouble += "; " + said.error().message();
-      continue;
-    }
-    // Of those that are missing it complains and has a bad status, and prints the others.
-    const Result<std::vector<Inspected>> containers = parse_inspect(tool, said->out);
-    if (!containers && said->status == 0) trouble += "; " + containers.error().message();
-    if (said->status != 0 && !contains_any_case(said->err, "no such")) {
-      trouble += "; " + tool + " said: " + first_line(said->err);
-    }
-    if (!containers) continue;
-    std::erase_if(left, [&](const std::string& name) {
-      const Inspected* container = find_in(*containers, name);
-      if (container == nullptr) return false;
-      const Result<ResolvedTarget> target = resolve_inspected(tool, *container, options_);
-      const bool is_final = target || target.error().code != Code::Busy;
-      if (is_final) {
-        answer(name, target);
-      } else {
-        not_running.insert_or_assign(name, target.error());
-      }
-      return is_final;
-    });
-  }
-  for (const std::string& name : left) {
-    const auto known = not_running.find(name);
-    if (known != not_running.end()) {
-      answer(name, std::unexpected(known->second));
+      round.any_tool = true;
+      round.all_answered = false;
+      round.trouble += "; " + tool + " gave no answer in time and is not asked for a while";
     } else {
-      Error error = any_tool ? no_container(name, "", trouble) : no_runtime(name);
-      if (!all_answered) error.code = Code::Timeout;
-      answer(name, std::unexpected(std::move(error)));
+      ask_one(tool, round);
     }
+  }
+  answer_left(round);
+}
+
+void ContainerLookup::ask_one(const std::string& tool, Round& round) {
+  const auto own = deadlines_.find(tool);
+  const auto deadline = own == deadlines_.end() ? options_.deadline : own->second;
+  const Inspection seen = inspect(tool, round.left, deadline, options_.cancel_fd);
+  if (!seen.is_installed) return;
+  const bool answered = !seen.silence || seen.silence->code != Code::Timeout;
+  note(tool, answered);
+  round.any_tool = true;
+  round.all_answered &= answered;
+  round.trouble += seen.trouble;
+  std::erase_if(round.left, [&](const std::string& name) {
+    const Inspected* container = find_in(seen.containers, name);
+    if (container == nullptr) return false;
+    const Result<ResolvedTarget> target = resolve_inspected(tool, *container, options_);
+    if (!is_final(target)) {
+      round.not_running.insert_or_assign(
+          name, NotRunning{target.error(), has_ended(*container) ? container->id : std::string()});
+      return false;
+    }
+    round.answer(name, target, "");
+    return true;
+  });
+}
+
+void ContainerLookup::answer_left(const Round& round) {
+  for (const std::string& name : round.left) {
+    const auto known = round.not_running.find(name);
+    if (known != round.not_running.end()) {
+      round.answer(name, std::unexpected(known->second.error), known->second.ended);
+      continue;
+    }
+    Error error = round.any_tool ? no_container(name, "", round.trouble) : no_runtime(name);
+    if (!round.all_answered) error.code = Code::Timeout;
+    round.answer(name, std::unexpected(std::move(error)), "");
   }
 }
 

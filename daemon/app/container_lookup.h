@@ -26,7 +26,9 @@ class ContainerLookup {
   ContainerLookup(const ContainerLookup&) = delete;
   ContainerLookup& operator=(const ContainerLookup&) = delete;
 
-  using Answer = std::function<void(const std::string& name, const Result<ResolvedTarget>& found)>;
+  // `ended`: the id of a container that has run and ended, to which the name belongs; else empty.
+  using Answer =
+      std::function<void(const std::string& name, const Result<ResolvedTarget>& found, const std::string& ended)>;
   enum class Urgent { No, Yes };
   // Calls `answer` once for each name: for those that a runtime has as soon as it said so, for the rest at the end,
   // with Timeout if a runtime that may have it gave no answer. Such a runtime is left out for a minute, then for
@@ -39,8 +41,23 @@ class ContainerLookup {
     Clock::time_point until;
     std::chrono::seconds length;
   };
+  struct NotRunning {
+    Error error;
+    std::string ended;
+  };
+  // One question to the runtimes, as far as it has come.
+  struct Round {
+    const Answer& answer;
+    std::vector<std::string> left{};  // names not answered yet
+    std::map<std::string, NotRunning> not_running{};
+    std::string trouble{};  // "; ..." each
+    bool any_tool = false;
+    bool all_answered = true;
+  };
   [[nodiscard]] bool is_silent(const std::string& tool);
   void note(const std::string& tool, bool answered);
+  void ask_one(const std::string& tool, Round& round);
+  static void answer_left(const Round& round);
 
   const ResolveOptions options_;
   const std::map<std::string, std::chrono::milliseconds> deadlines_;

@@ -38,7 +38,7 @@ class Lookup : public testing::Test {
   static std::map<std::string, Error> errors(ContainerLookup& lookup, const std::vector<std::string>& names,
                                              ContainerLookup::Urgent urgent = ContainerLookup::Urgent::No) {
     std::map<std::string, Error> out;
-    const auto take = [&](const std::string& name, const Result<ResolvedTarget>& found) {
+    const auto take = [&](const std::string& name, const Result<ResolvedTarget>& found, const std::string&) {
       EXPECT_FALSE(found) << name;
       EXPECT_FALSE(out.contains(name)) << "answered twice: " << name;
       if (!found) out[name] = found.error();

@@ -77,8 +77,10 @@ class StoredPieces {
 AppControl::AppControl(Parts parts) : parts_(std::move(parts)) {}
 
 std::string AppControl::unreachable() const {
-  return "process " + std::to_string(parts_.unreachable_pid) + " uses " + parts_.state_dir.string() +
-         ", but does not answer on its admin socket " + parts_.unreachable_socket + "; start it again";
+  const std::string who = "process " + std::to_string(parts_.unreachable_pid) + " uses " + parts_.state_dir.string();
+  if (parts_.unreachable_socket.empty())
+    return who + ", but its admin socket is not known; try again, or start it again";
+  return who + ", but does not answer on its admin socket " + parts_.unreachable_socket + "; start it again";
 }
 
 std::unexpected<Error> AppControl::no_daemon(std::string_view what) const {

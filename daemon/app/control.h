@@ -92,6 +92,7 @@ class AppControl final : public admin::Control {
   [[nodiscard]] Result<admin::Json> targets() override;
   Result<admin::Json> attach(const admin::AttachRequest& request) override;
   Result<admin::Json> detach(const std::string& id) override;
+  Result<admin::Json> follow_daemon(admin::Own what, const std::string& target) override;
 
  private:
   // Without a daemon, those of its next start.
@@ -102,6 +103,7 @@ class AppControl final : public admin::Control {
   [[nodiscard]] bool is_closed(const TargetSettings& settings) const;
   [[nodiscard]] bool is_configured(const TargetSpec& spec) const;
   [[nodiscard]] Result<std::vector<TargetStatus>> kept_targets();
+  Result<admin::Json> detach_kept(const std::string& target);
   [[nodiscard]] bool is_proxy_target(const std::string& target) const;
   [[nodiscard]] std::vector<TargetStatus> all_targets() const;
   [[nodiscard]] std::unexpected<Error> no_daemon(std::string_view what) const;

@@ -178,6 +178,17 @@ Result<admin::Json> AppControl::set_mode(Mode mode, const std::string& target) {
   return this->mode();
 }
 
+Result<admin::Json> AppControl::follow_daemon(admin::Own what, const std::string& target) {
+  const auto change = [what](TargetSettings& settings) {
+    if (what == admin::Own::Mode) {
+      settings.mode.reset();
+    } else {
+      settings.session.reset();
+    }
+  };
+  return update_target(target, change, "changing a target");
+}
+
 Result<admin::Json> AppControl::targets() {
   Json out = {{"items", Json::array()}, {"next", nullptr}};
   std::vector<TargetStatus> all = all_targets();
@@ -238,8 +249,25 @@ Result<admin::Json> AppControl::attach(const admin::AttachRequest& request) {
   return dump(view_of(status, is_configured(status.settings.spec), defaults()));
 }
 
+// From the list alone: the way out when the daemon does not start because of it.
+Result<admin::Json> AppControl::detach_kept(const std::string& target) {
+  TRY(kept, load_targets(parts_.targets_file));
+  if (kept.empty() || parts_.unreachable_pid != 0) return no_daemon("detach");
+  TRY(id, find_in(kept, target));
+  const TargetSettings settings = kept.at(id);
+  kept.erase(id);
+  TRY_VOID(save_targets(parts_.targets_file, kept));
+  const auto left =
+      parts_.run_dir.empty() ? kernel::Aftermath::None : kernel::aftermath_of_the_dead(parts_.run_dir.string());
+  Json out = done_view("detached", target);
+  out["configured"] = is_configured(settings.spec);
+  out["detail"] = "no daemon runs; its next start will not know it";
+  if (is_closed(settings)) out["detail"] = out["detail"].get<std::string>() + std::string(until_a_daemon_runs(left));
+  return dump(out);
+}
+
 Result<admin::Json> AppControl::detach(const std::string& id) {
-  if (parts_.targets == nullptr) return no_daemon("detach");
+  if (parts_.targets == nullptr) return detach_kept(id);
   if (is_proxy_target(id)) {
     return fail(Code::Unsupported,
                 "target '" + std::string(kProxyTarget) + "' is the " + parts_.runtime->proxy_target()->display +

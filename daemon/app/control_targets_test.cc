@@ -70,6 +70,31 @@ TEST_F(TargetsControlTest, ModeAndSessionOfOneThatSaysNoneAreThoseInForce) {
   EXPECT_EQ(listed["session"], "other");
 }
 
+TEST_F(TargetsControlTest, OneThatHadItsOwnFollowsTheDaemonAgainAlsoAfterARestart) {
+  ASSERT_TRUE(control_->attach(loopback("web", "shop", Mode::Replay)));
+  runtime_.now = {.mode = Mode::Hybrid, .session = "other"};
+  const Json once = parsed(control_->follow_daemon(admin::Own::Mode, "web"));
+  EXPECT_EQ(once["mode"], "hybrid");
+  EXPECT_EQ(once["session"], "shop") << "that is another matter";
+  EXPECT_EQ(once["kept"], true);
+  EXPECT_EQ(parsed(control_->follow_daemon(admin::Own::Session, "1"))["session"], "other");
+  runtime_.now = {.mode = Mode::Passthrough, .session = "third"};
+  const auto kept = load_targets(directory_ / "targets.json");
+  ASSERT_TRUE(kept) << kept.error().message();
+  EXPECT_FALSE(kept->at(1).mode);
+  EXPECT_FALSE(kept->at(1).session);
+  EXPECT_EQ(parsed(control_->targets())["items"].at(0)["mode"], "passthrough");
+  EXPECT_EQ(control_->follow_daemon(admin::Own::Mode, "nobody").error().code, Code::NotFound);
+}
+
+TEST_F(TargetsControlTest, TheExplicitTargetFollowsTheDaemonAgain) {
+  runtime_.proxy.emplace();
+  runtime_.proxy->settings.spec.name = kProxyTarget;
+  ASSERT_TRUE(control_->set_mode(Mode::Replay, "explicit"));
+  EXPECT_EQ(parsed(control_->follow_daemon(admin::Own::Mode, "explicit"))["mode"], "record");
+  EXPECT_FALSE(runtime_.proxy->settings.mode);
+}
+
 TEST_F(TargetsControlTest, NamesThatWouldMislead) {
   for (const std::string name : {"a b", "new\nline", "\xc3\xbc", "12", "explicit"}) {
     const auto refused = control_->attach(loopback(name));
@@ -84,7 +109,7 @@ TEST_F(TargetsControlTest, NamesThatWouldMislead) {
   TargetSettings other;
   other.spec = {TargetKind::Interface, "no-such-if0"};
   other.title = "web";
-  ASSERT_TRUE(targets_->attach(other, IfMissing::Wait));
+  ASSERT_TRUE(targets_->start({other}));
   EXPECT_EQ(control_->attach(loopback("web")).error().code, Code::AlreadyExists);
 }
 
@@ -100,14 +125,14 @@ TEST_F(TargetsControlTest, RewindOfOneTargetReachesOnlyItsCursors) {
   TargetSettings absent;
   absent.spec = {TargetKind::Interface, "no-such-if0"};
   absent.session = "shop";
-  const auto attached = targets_->attach(absent, IfMissing::Wait);
-  ASSERT_TRUE(attached) << attached.error().message();
+  ASSERT_TRUE(targets_->start({absent}));
+  const uint32_t id = targets_->list().at(0).id;
   ASSERT_TRUE(control_->rewind_session("shop", "no-such-if0"));
   EXPECT_FALSE(control_->rewind_session("shop", "nobody"));
   const auto refused = control_->rewind_session("other", "no-such-if0");
   ASSERT_FALSE(refused) << "it replays another session";
   EXPECT_NE(refused.error().detail.find("uses session 'shop', not 'other'"), std::string::npos);
-  EXPECT_EQ(runtime_.rewound, (std::vector<std::optional<uint32_t>>{attached->id}));
+  EXPECT_EQ(runtime_.rewound, (std::vector<std::optional<uint32_t>>{id}));
 }
 
 TEST_F(TargetsControlTest, ASessionThatCannotBeStoredIsInForceAndSaidNotToBeKept) {
@@ -189,6 +214,33 @@ TEST_F(ControlTest, ClosedTargetsOfADeadDaemonSayThatTheyAreRefused) {
   // The mode that was set decides for a target that names none.
   ASSERT_TRUE(save_mode(directory_ / "mode.json", {.mode = Mode::Replay, .configured = Mode::Record}));
   EXPECT_NE(parsed(control.targets())["items"][1]["detail"], "no daemon runs");
+}
+
+TEST_F(ControlTest, ATargetIsTakenFromTheListOfADaemonThatDoesNotRun) {
+  TargetSettings sealed;
+  sealed.spec = {TargetKind::Interface, "br0"};
+  sealed.sealed = true;
+  TargetSettings open;
+  open.spec = {TargetKind::Interface, "br1"};
+  const auto file = directory_ / "targets.json";
+  ASSERT_TRUE(save_targets(file, {{1, sealed}, {2, open}}));
+  AppControl::Parts parts{.store = nullptr,
+                          .targets = nullptr,
+                          .runtime = nullptr,
+                          .metrics = nullptr,
+                          .state_dir = directory_.path(),
+                          .targets_file = file,
+                          .run_dir = directory_.path()};
+  AppControl control(parts);
+  EXPECT_NE(control.detach("br3").error().detail.find("nearest: br0, br1"), std::string::npos);
+  EXPECT_EQ(parsed(control.detach("br1"))["detail"], "no daemon runs; its next start will not know it");
+  ASSERT_EQ(load_targets(file)->size(), 1U);
+  parts.unreachable_pid = 1;
+  EXPECT_EQ(AppControl(parts).detach("br0").error().code, Code::Unsupported) << "a daemon would write it again";
+  std::filesystem::create_directories(directory_ / "kernel");
+  std::ofstream(directory_ / "kernel" / "filter-1") << "record\n";
+  EXPECT_NE(parsed(control.detach("1"))["detail"].get<std::string>().find("tapdeck clean"), std::string::npos);
+  EXPECT_TRUE(load_targets(file)->empty());
 }
 
 TEST_F(ControlTest, WithoutAStoreOnlyADaemonIsMissing) {

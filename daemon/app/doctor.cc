@@ -7,6 +7,7 @@
 
 #include "daemon/app/commands.h"
 #include "daemon/app/output.h"
+#include "daemon/app/paths.h"
 
 namespace tapdeck::app {
 
@@ -32,18 +33,27 @@ Verdict verdict_of(const std::vector<kernel::Finding>& findings) {
 }
 
 std::string lines_of(const kernel::Finding& finding) {
-  const bool missed = finding.use == kernel::Use::Now;
   const std::string what = cell_of(finding.name) + ": " + cell_of(finding.detail) + '\n';
   if (finding.ok) return "ok    " + what;
-  return (missed ? "FAIL  " + what + "      without it: " : "note  " + what + "      nothing needs it yet; will do: ") +
+  const bool is_for_later = finding.use == kernel::Use::Later;
+  return (finding.use == kernel::Use::Now ? "FAIL  " : "note  ") + what +
+         (is_for_later ? "      nothing needs it yet; will do: " : "      without it: ") +
          cell_of(finding.consequence) + '\n';
+}
+
+kernel::Finding look_at_configuration(const std::filesystem::path& file) {
+  const auto config = config_for(file);
+  if (!config)
+    return {"configuration", false, config.error().message(), "neither `tapdeck serve` nor `tapdeck run` starts"};
+  return {"configuration", true, config->source.empty() ? "no file: the defaults" : config->source.string(), ""};
 }
 
 int doctor(const Common& common, Streams streams) {
   // No Patience here: probe() forks and wants a process with one thread.
   if (common.format == Format::Text) streams.err << "tapdeck: trying each mechanism in throw-away namespaces\n";
   Json items = Json::array();
-  const std::vector<kernel::Finding> findings = kernel::probe();
+  std::vector<kernel::Finding> findings = kernel::probe();
+  findings.push_back(look_at_configuration(common.config_file));
   const Verdict verdict = verdict_of(findings);
   const bool captures = verdict.by_cgroup || verdict.by_interface;
   for (const kernel::Finding& finding : findings) {

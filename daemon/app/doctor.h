@@ -1,6 +1,7 @@
-// What `tapdeck doctor` concludes from what kernel::probe() found. Thread: any; values.
+// What `tapdeck doctor` concludes from what kernel::probe() found, and from the configuration. Thread: any; values.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,5 +19,8 @@ struct Verdict {
 
 // For people: a line of what was found, and one of what follows where it failed.
 [[nodiscard]] std::string lines_of(const kernel::Finding& finding);
+
+// Whether the configuration that `serve` and `run` would read has errors: of `file`, empty: of where they look.
+[[nodiscard]] kernel::Finding look_at_configuration(const std::filesystem::path& file);
 
 }  // namespace tapdeck::app

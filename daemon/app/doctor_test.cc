@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include "daemon/base/test_directory.h"
+
 namespace tapdeck::app {
 namespace {
 
@@ -31,6 +33,21 @@ TEST(Doctor, WhatNothingNeedsYetIsNoFailure) {
   EXPECT_EQ(lines_of({"nft_tproxy", false, "no nft", "a thing to come", kernel::Use::Later}),
             "note  nft_tproxy: no nft\n      nothing needs it yet; will do: a thing to come\n");
   EXPECT_EQ(lines_of({"nft_tproxy", true, "accepted", "", kernel::Use::Later}), "ok    nft_tproxy: accepted\n");
+}
+
+TEST(Doctor, WhatIsLostBesideCaptureIsNoFailure) {
+  EXPECT_EQ(lines_of({"trust_capabilities", false, "missing CAP_SYS_PTRACE", "no trust", kernel::Use::Partly}),
+            "note  trust_capabilities: missing CAP_SYS_PTRACE\n      without it: no trust\n");
+}
+
+TEST(Doctor, NamesTheErrorsOfTheConfiguration) {
+  const TestDirectory directory;
+  const auto file = directory.write("c.toml", "[proxy]\nmode = \"replay\"\n");
+  EXPECT_EQ(lines_of(look_at_configuration(file)), "ok    configuration: " + file.string() + "\n");
+  directory.write("c.toml", "[proxy]\nmod = 1\n");
+  EXPECT_THAT(lines_of(look_at_configuration(file)),
+              ::testing::AllOf(HasSubstr("FAIL  configuration: "), HasSubstr("c.toml:2:1: unknown key 'mod'")));
+  EXPECT_THAT(lines_of(look_at_configuration(directory / "none.toml")), HasSubstr("none.toml"));
 }
 
 }  // namespace

@@ -42,6 +42,10 @@ store::Durability durability_of(config::Durability durability) {
 // No capture listener has this id.
 constexpr uint64_t kProxyListener = UINT64_MAX;
 constexpr int kBacklog = 4096;
+// What clients said before they ended is on its way to their origins that long. Then, again and again: an end may be
+// behind what we have not read.
+constexpr std::chrono::milliseconds kLastWords{200};
+constexpr std::chrono::milliseconds kDropEvery{50};
 
 Result<UniqueFd> listen_for_clients(const Endpoint& endpoint) {
   sockaddr_storage address{};
@@ -54,37 +58,6 @@ Result<UniqueFd> listen_for_clients(const Endpoint& endpoint) {
     return fail_errno(errno, "cannot listen on " + endpoint.to_string() + " (proxy.listen)");
   }
   return fd;
-}
-
-// Counted by the kernel programs, so that what never reached us shows too.
-std::optional<Counter> counter_of(kernel::Uncaptured reason) {
-  switch (reason) {
-    case kernel::Uncaptured::Udp:
-    case kernel::Uncaptured::Dns:
-      return Counter::UncapturedUdp;
-    case kernel::Uncaptured::Quic:
-      return Counter::UncapturedQuic;
-    case kernel::Uncaptured::Raw:
-      return Counter::UncapturedRaw;
-    case kernel::Uncaptured::Other:
-    case kernel::Uncaptured::Fragment:
-      return Counter::UncapturedFamily;
-    case kernel::Uncaptured::BoundDevice:
-      return Counter::UncapturedBoundDevice;
-    case kernel::Uncaptured::Lease:
-      return Counter::UncapturedLease;
-    case kernel::Uncaptured::MapFull:
-      return Counter::UncapturedMapFull;
-    case kernel::Uncaptured::NoListener:
-      return Counter::UncapturedNoListener;
-    case kernel::Uncaptured::PreExisting:
-      return Counter::UncapturedPreExisting;
-    case kernel::Uncaptured::LeftCgroup:
-      return Counter::UncapturedLeftCgroup;
-    case kernel::Uncaptured::ToHost:
-      return Counter::UncapturedBypass;
-  }
-  return std::nullopt;
 }
 
 // Two descriptors a connection: what the host allows, not the 1,024 that shells begin with. A command that `run` starts
@@ -157,6 +130,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, con
               {{"listen", config.proxy.listen}});
     engine->use_capture(kernel::no_capture(allowed.error()));
   }
+  engine->started_ = unix_seconds();
   metrics.add_source(*engine);
   return engine;
 }
@@ -275,6 +249,7 @@ void Engine::start_workers(unsigned count) {
   parts.runtime = &runtime_;
   parts.cursors = &cursors_;
   parts.misses = &misses_;
+  parts.judgements = &judgements_;
   parts.metrics = &metrics_;
   parts.connections = &connections_;
   parts.resolver = resolver_.get();
@@ -327,6 +302,7 @@ void Engine::tell_lapse() {
 }
 
 void Engine::let_go(uint32_t slot) {
+  kernel_counts_.take(capture_->stats(), *runtime_.load());
   tapes_->vacate(slot);
   for (const auto& worker : workers_) worker->let_go(static_cast<TargetSlot>(slot));
 }
@@ -335,16 +311,23 @@ void Engine::reset_tunnels(uint32_t slot) {
   for (const auto& worker : workers_) worker->reset_tunnels(static_cast<TargetSlot>(slot));
 }
 
-void Engine::drain(std::chrono::milliseconds limit) {
+void Engine::drain(std::chrono::milliseconds limit, Clients clients) {
   if (drained_) return;
   drained_ = true;
   for (const auto& worker : workers_) worker->drain();
-  const auto deadline = std::chrono::steady_clock::now() + limit;
-  auto next_note = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+  const auto began = std::chrono::steady_clock::now();
+  const auto deadline = began + limit;
+  auto next_drop = began + kLastWords;
+  auto next_note = began + std::chrono::seconds(2);
   const auto is_drained = [](const auto& worker) { return worker->is_drained(); };
   while (!std::ranges::all_of(workers_, is_drained) && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    if (std::chrono::steady_clock::now() < next_note) continue;
+    const auto now = std::chrono::steady_clock::now();
+    if (clients == Clients::Gone && now >= next_drop) {
+      for (const auto& worker : workers_) worker->drop_left();
+      next_drop = now + kDropEvery;
+    }
+    if (now < next_note) continue;
     next_note += std::chrono::seconds(2);
     log::info("drain.waiting", "connections are still open", {{"connections", connections_.load()}});
   }
@@ -360,28 +343,37 @@ Engine::~Engine() {
   capture_.reset();
 }
 
+void Engine::tell_targets(const modes::RuntimeSnapshot& now, const kernel::Stats& stats, MetricsSnapshot& out) const {
+  const auto tell = [&](uint32_t slot, CapturePath path) {
+    const modes::TargetState& state = now.targets[slot];
+    if (state.name.empty()) return;  // detached
+    out.targets.push_back({state.label, path, state.mode, state.sealed == modes::Sealed::Yes});
+  };
+  if (!config_.proxy.listen.empty()) tell(kProxySlot, CapturePath::Explicit);
+  for (const kernel::TargetStats& target : stats.targets) {
+    tell(target.target, target.by_interface ? CapturePath::Tc : CapturePath::Cgroup);
+  }
+}
+
 void Engine::read(MetricsSnapshot& out) {
   const kernel::Stats stats = capture_->stats();
+  const auto now = runtime_.load();
+  kernel_counts_.take(stats, *now);
+  kernel_counts_.read(out);
+  tell_targets(*now, stats, out);
   out.add(Gauge::FlowMapEntries, static_cast<double>(stats.flow_map_entries));
   out.add(Gauge::FlowMapCapacity, static_cast<double>(stats.flow_map_capacity));
   out.add(Counter::KernelEventsLost, stats.events_lost);
   for (const kernel::TargetStats& target : stats.targets) {
     if (target.attached) out.add(target.by_interface ? Gauge::AttachedTc : Gauge::AttachedCgroup, 1);
     if (target.attached) out.add(Gauge::Targets, 1);
-    for (size_t i = 0; i < kernel::kUncapturedReasons; ++i) {
-      if (const auto counter = counter_of(static_cast<kernel::Uncaptured>(i))) out.add(*counter, target.uncaptured[i]);
-    }
-    const uint64_t not_tcp = target.refused_sealed_udp + target.refused_sealed_dns + target.refused_sealed_other;
-    out.add(Counter::SealedRefusedTcp, target.refused_sealed - std::min(target.refused_sealed, not_tcp));
-    out.add(Counter::SealedRefusedUdp, target.refused_sealed_udp);
-    out.add(Counter::SealedRefusedDns, target.refused_sealed_dns);
-    out.add(Counter::SealedRefusedOther, target.refused_sealed_other);
     out.add(Counter::ReplayRefusedConnect, target.refused_as_recorded);
     out.add(Counter::LeaseExpiredClosed, target.refused_lease);
     const auto lease = target.uncaptured[static_cast<size_t>(kernel::Uncaptured::Lease)];
     out.add(Counter::LeaseExpiredOpen, lease - std::min(lease, target.refused_lease));
   }
   out.add(Gauge::LeaseDeadline, lease_deadline_.load(std::memory_order_relaxed));
+  out.add(Gauge::StartTime, started_);
   out.add(Gauge::ConfigLoadedTime, config_loaded_);
   out.add(Gauge::Workers, static_cast<double>(workers_.size()));
   out.add(Gauge::StoreBytes, static_cast<double>(store_->stored_bytes()));

@@ -11,6 +11,7 @@
 
 #include "daemon/app/capture_bridge.h"
 #include "daemon/app/heartbeat.h"
+#include "daemon/app/kernel_counts.h"
 #include "daemon/app/paths.h"
 #include "daemon/app/pending_intake.h"
 #include "daemon/app/refusals.h"
@@ -59,6 +60,7 @@ class Engine final : public GaugeSource {
   [[nodiscard]] Refusals& refusals() { return *refusals_; }
   [[nodiscard]] modes::Cursors& cursors() { return cursors_; }
   [[nodiscard]] const server::Misses& misses() const { return misses_; }
+  [[nodiscard]] const server::Judgements& judgements() const { return judgements_; }
   [[nodiscard]] const tls::CertificateAuthority& ca() const { return *ca_; }
   // True when every worker's loop turned since the last call. One caller.
   [[nodiscard]] bool all_turned() { return heartbeat_->all_turned(); }
@@ -74,8 +76,9 @@ class Engine final : public GaugeSource {
   // The mode of `slot` may be another: if it is replay, its tunnels to origins end.
   void reset_tunnels(uint32_t slot);
   // Open exchanges finish for at most `limit`, the rest is closed; then what was recorded is written. Detach what
-  // should go direct before. Idempotent.
-  void drain(std::chrono::milliseconds limit);
+  // should go direct before. Idempotent. Clients::Gone: no client lives, and who has ended its side is not answered.
+  enum class Clients { MayRead, Gone };
+  void drain(std::chrono::milliseconds limit, Clients clients = Clients::MayRead);
 
   void read(MetricsSnapshot& out) override;
   // Recordings that reached the store.
@@ -90,6 +93,8 @@ class Engine final : public GaugeSource {
   void start_workers(unsigned count);
   void open_names();
 
+  // For whoever reads metrics: how those that were attached, and not detached again, are set.
+  void tell_targets(const modes::RuntimeSnapshot& now, const kernel::Stats& stats, MetricsSnapshot& out) const;
   void renew_lease();
   void tell_lapse();
 
@@ -97,6 +102,8 @@ class Engine final : public GaugeSource {
   std::atomic<double> lease_deadline_{0};  // Unix time in seconds, as the next
   uint64_t lapsed_flows_ = 0;              // the heartbeat's: those of lapses that are in the log
   double config_loaded_ = 0;
+  double started_ = 0;
+  KernelCounts kernel_counts_;
   MetricsRegistry& metrics_;
   std::unique_ptr<tls::CertificateAuthority> ca_, untrusted_ca_;
   std::unique_ptr<tls::LeafCache> leaves_;
@@ -109,6 +116,7 @@ class Engine final : public GaugeSource {
   modes::RuntimeState runtime_;
   modes::Cursors cursors_;
   server::Misses misses_;
+  server::Judgements judgements_;
   std::unique_ptr<Tapes> tapes_;
   std::atomic<uint64_t> connections_{0};
   CaptureBridge bridge_;

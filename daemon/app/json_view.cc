@@ -16,18 +16,6 @@ Json headers_view(const http::Headers& headers) {
   return out;
 }
 
-std::string_view version_text(http::Version version) {
-  switch (version) {
-    case http::Version::Http10:
-      return "HTTP/1.0";
-    case http::Version::Http11:
-      return "HTTP/1.1";
-    case http::Version::Http2:
-      return "HTTP/2";
-  }
-  return "HTTP/1.1";
-}
-
 Json body_view(const store::BodyRef& body) {
   return {{"bytes", body.size}, {"segments", body.segments.size()}, {"pieces", body.timeline.size()}};
 }
@@ -57,6 +45,7 @@ Json provenance_view(const store::Provenance& from) {
           {"uid", from.uid},
           {"comm", from.comm},
           {"cgroup_id", from.cgroup_id},
+          {"netns_cookie", from.netns_cookie},
           {"sni", from.sni},
           {"alpn", from.alpn},
           {"tls_version", from.tls_version},
@@ -114,7 +103,7 @@ Json recording_view(const store::Recording& recording) {
   out["key"] = store::to_hex(recording.key.bytes);
   out["request"] = {{"method", recording.request.method},
                     {"target", recording.request.target},
-                    {"version", version_text(recording.request.version)},
+                    {"version", http::to_string(recording.request.version)},
                     {"headers", headers_view(recording.request.headers)},
                     {"body", body_view(recording.request_body)},
                     {"trailers", headers_view(recording.request_trailers)}};
@@ -126,7 +115,7 @@ Json recording_view(const store::Recording& recording) {
   out["informational"] = std::move(informational);
   out["response"] = {{"status", recording.response.status},
                      {"reason", recording.response.reason},
-                     {"version", version_text(recording.response.version)},
+                     {"version", http::to_string(recording.response.version)},
                      {"headers", headers_view(recording.response.headers)},
                      {"body", body_view(recording.response_body)},
                      {"trailers", headers_view(recording.response_trailers)}};

@@ -24,5 +24,11 @@ TEST(JsonView, HowARecordingEndedHasItsCodeWhereThereIsOne) {
   EXPECT_EQ(ended(Kind::Reset, 0, http::Version::Http2).at("code"), 0) << "NO_ERROR";
 }
 
+TEST(JsonView, ARecordingSaysFromWhichNetworkNamespaceItCame) {
+  store::Recording recording;
+  recording.provenance.netns_cookie = 4097;
+  EXPECT_EQ(recording_view(recording)["provenance"].at("netns_cookie"), 4097);
+}
+
 }  // namespace
 }  // namespace tapdeck::app

@@ -18,15 +18,15 @@ constexpr size_t kIdLength = 64;
 
 }  // namespace
 
-bool is_container_cgroup(std::string_view name) {
-  if (name.starts_with("libpod-conmon-")) return false;  // podman's own process beside the container
+std::string_view container_id_in(std::string_view name) {
+  if (name.starts_with("libpod-conmon-")) return {};  // podman's own process beside the container
   size_t digits = 0;
-  for (const char c : name) {
-    const bool is_digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+  for (size_t i = 0; i < name.size(); ++i) {
+    const bool is_digit = (name[i] >= '0' && name[i] <= '9') || (name[i] >= 'a' && name[i] <= 'f');
     digits = is_digit ? digits + 1 : 0;
-    if (digits == kIdLength) return true;
+    if (digits == kIdLength) return name.substr(i + 1 - kIdLength, kIdLength);
   }
-  return false;
+  return {};
 }
 
 std::vector<std::string> container_places(const std::string& mount) {

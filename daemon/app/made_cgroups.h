@@ -18,8 +18,11 @@ struct MadeCgroups {
 // What has happened since the last call; never blocks.
 [[nodiscard]] MadeCgroups read_made_cgroups(int inotify_fd);
 
-// podman, docker and the kubelet's runtimes put the id, 64 hexadecimal digits, into the name.
-[[nodiscard]] bool is_container_cgroup(std::string_view name);
+// podman, docker and the kubelet's runtimes put the id, 64 hexadecimal digits, into the name. Empty: no container's.
+[[nodiscard]] std::string_view container_id_in(std::string_view name);
+[[nodiscard]] inline bool is_container_cgroup(std::string_view name) {
+  return !container_id_in(name).empty();
+}
 
 // Below `mount`, with it: where runtimes make the cgroups of containers unless told otherwise.
 [[nodiscard]] std::vector<std::string> container_places(const std::string& mount);

@@ -47,7 +47,7 @@ std::string_view step_of_code(const Error& error) {
     case Code::Unsupported:
       return "see what runs and what this host can do: tapdeck status, tapdeck doctor";
     case Code::NoSpace:
-      return "free space on the disk of the state directory";
+      return "free space on the disk of the file that it names, or else of the state directory";
     default:
       return "see: tapdeck status, and the daemon's log";
   }

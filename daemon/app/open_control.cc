@@ -26,11 +26,11 @@ int pid_of(admin::Control& control) {
   return pid != json.end() && pid->is_number_integer() ? pid->get<int>() : 0;
 }
 
-// A process holds the lock of this store and is the one that wrote itself down as its owner. Looks, and takes no lock
-// that could turn an owner away.
-bool is_owned_by(const std::filesystem::path& store, int pid) {
+// The process that holds the lock of this store; 0: none that is seen. Looks, and takes no lock that could turn an
+// owner away.
+int lock_holder(const std::filesystem::path& store) {
   struct stat lock{};
-  if (::stat((store / "owner.lock").c_str(), &lock) != 0) return false;
+  if (::stat((store / "owner.lock").c_str(), &lock) != 0) return 0;
   const std::string inode = ":" + std::to_string(lock.st_ino);
   std::ifstream in("/proc/locks");
   for (std::string line; std::getline(in, line);) {  // 1: FLOCK  ADVISORY  WRITE 42 08:01:1234 0 EOF
@@ -38,9 +38,15 @@ bool is_owned_by(const std::filesystem::path& store, int pid) {
     std::string number, kind, strictness, access, file;
     int holder = 0;
     if (fields >> number >> kind >> strictness >> access >> holder >> file; !fields) continue;
-    if (kind == "FLOCK" && holder == pid && file.ends_with(inode)) return true;
+    if (kind == "FLOCK" && file.ends_with(inode)) return holder;
   }
-  return false;
+  return 0;
+}
+
+// It may be a daemon, and cannot be asked. One that has not written itself down as the owner has only just begun, or
+// has a full disk; one of another pid namespace wrote another number.
+bool may_be_daemon(int holder, const store::StoreOwner& owner) {
+  return holder != 0 && (!owner.admin_socket.empty() || holder != owner.pid);
 }
 
 // Recording takes root almost everywhere, and root's state directory is another.
@@ -62,27 +68,35 @@ ControlHandle& ControlHandle::operator=(ControlHandle&&) noexcept = default;
 ControlHandle::~ControlHandle() = default;
 
 Result<ControlHandle> ControlHandle::open(const Common& common, Need need) {
-  TRY(loaded, config_for(common.config_file, config::NamedFiles::Any));
+  auto loaded = config_for(common.config_file, config::NamedFiles::Any);
+  // A daemon that runs goes by what it read at its start.
+  const bool is_wrong = !loaded && loaded.error().code == Code::InvalidConfig && need != Need::ReadDirect;
+  if (!loaded && !is_wrong) return std::unexpected(loaded.error());
   ControlHandle out;
-  out.config_ = std::make_unique<config::Config>(std::move(loaded));
+  out.config_ = std::make_unique<config::Config>(loaded ? std::move(*loaded) : config::Config{});
   const config::Config& config = *out.config_;
   const Paths paths = paths_of(config, common.state_dir);
   TRY_VOID(check_known(paths));
   out.state_dir_ = paths.state_dir;
   const store::StoreOwner owner = store::ExchangeStore::owner_of(paths.store.string());
-  bool is_unreachable = false;
   if (!owner.admin_socket.empty() && need != Need::ReadDirect) {
     auto remote = RemoteControl::connect(owner.admin_socket);
     // Who listens there now may be the daemon of another state directory, and the owner long gone.
     if (remote && pid_of(**remote) == owner.pid) {
       out.control_ = std::move(*remote);
       out.is_remote_ = true;
+      if (is_wrong) {
+        out.warning_ = loaded.error().message() + "; the daemon of " + paths.state_dir.string() +
+                       " answers, which goes by what it read at its start";
+      }
       return out;
     }
     if (!remote && remote.error().code == Code::Permission) return std::unexpected(remote.error());
     // Anything else: it died and left its file, or somebody took the socket away.
-    is_unreachable = is_owned_by(paths.store, owner.pid);
   }
+  const int holder = need == Need::ReadDirect ? 0 : lock_holder(paths.store);
+  const bool is_unreachable = may_be_daemon(holder, owner);
+  if (is_wrong) return std::unexpected(loaded.error());
   if (need == Need::Write) TRY_VOID(make_directories(paths));
   if (need != Need::Write) take_in_pending(paths.store);
   store::StoreOptions options;
@@ -108,7 +122,7 @@ Result<ControlHandle> ControlHandle::open(const Common& common, Need need) {
                                                                 .config = out.config_.get(),
                                                                 .mode_file = paths.mode,
                                                                 .run_dir = paths.run_dir,
-                                                                .unreachable_pid = is_unreachable ? owner.pid : 0,
+                                                                .unreachable_pid = is_unreachable ? holder : 0,
                                                                 .unreachable_socket = owner.admin_socket});
   return out;
 }

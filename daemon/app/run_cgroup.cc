@@ -91,7 +91,13 @@ Result<std::unique_ptr<RunCgroup>> RunCgroup::create_below(const std::string& pa
       error = errno;
       // One of our number before us left it, and it could not be removed.
       if (error == EEXIST) continue;
-      return fail_errno(error, "make the cgroup " + path, Origin::Kernel);
+      const bool is_forbidden = error == EACCES;
+      return fail_errno(error,
+                        "make the cgroup " + path +
+                            (is_forbidden ? " (needs CAP_DAC_OVERRIDE, or to be started in a cgroup that is delegated "
+                                            "to this user)"
+                                          : ""),
+                        Origin::Kernel);
     }
     UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     error = fd ? 0 : errno;

@@ -19,6 +19,7 @@
 
 #include "daemon/app/cgroup_tree.h"
 #include "daemon/app/child.h"
+#include "daemon/app/next_step.h"
 #include "daemon/base/eventually.h"
 #include "daemon/base/processes.h"
 #include "daemon/kernel/cgroup.h"
@@ -306,6 +307,16 @@ TEST_F(Cgroup, NamesTheCgroupItCannotMake) {
   const auto cgroup = RunCgroup::create_below(parent_ + "/missing");
   ASSERT_FALSE(cgroup);
   EXPECT_THAT(cgroup.error().detail, testing::HasSubstr("missing/tapdeck-run-"));
+}
+
+TEST_F(Cgroup, SaysWhatItTakesWhereItMayMakeNone) {
+  ASSERT_EQ(::seteuid(65534), 0);
+  const auto cgroup = RunCgroup::create_below(parent_);
+  ASSERT_EQ(::seteuid(0), 0);
+  ASSERT_FALSE(cgroup);
+  EXPECT_THAT(with_next_step(cgroup.error()),
+              testing::EndsWith("(needs CAP_DAC_OVERRIDE, or to be started in a cgroup that is delegated to this "
+                                "user): Permission denied"));
 }
 
 }  // namespace

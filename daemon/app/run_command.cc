@@ -24,7 +24,8 @@
 namespace tapdeck::app {
 namespace {
 
-// Exchanges of a command that has ended have nobody to answer; what takes time is the last recordings' way to disk.
+// Exchanges of a command that has ended have nobody to answer, and end at once; what takes time is the last recordings'
+// way to disk, and what the command had sent to a slow origin.
 constexpr std::chrono::milliseconds kDrain{5000};
 
 void say(const std::string& text) {

@@ -84,7 +84,7 @@ class InProcess final : public RunServices {
     refused_unlisted_ = refused_unlisted();
     auto detached = engine_->capture().detach(kSlot);
     if (!detached) log::warn("run.detach_failed", detached.error().message());
-    engine_->drain(deadline);
+    engine_->drain(deadline, Engine::Clients::Gone);
     if (engine_->store().check_place()) return;
     is_store_gone_ = true;
     log::error("run.store_gone", "the state directory was removed or renamed while it ran: what was recorded is lost",
@@ -122,9 +122,12 @@ class InProcess final : public RunServices {
          ++i) {
       out.tunnelled += snapshot.counters[i];
     }
+    out.tunnels_failed = snapshot.value(Counter::TunnelsFailed);
     out.refused_as_recorded =
         snapshot.value(Counter::ReplayRefusedConnect) + snapshot.value(Counter::ReplayRefusedReset);
-    out.ca_rejected = snapshot.value(Counter::TlsDownRejectedCa) + snapshot.value(Counter::TlsDownLeft);
+    const uint64_t left = snapshot.value(Counter::TlsDownLeft);
+    out.ca_rejected = snapshot.value(Counter::TlsDownRejectedCa) + left;
+    out.ca_rejected -= std::min(left, engine_->judgements().taken_back());
     out.tls_failed = snapshot.value(Counter::TlsDownNoAgreement);
     out.uncaptured = uncaptured_;
     out.refused_unlisted = refused_unlisted_;

@@ -56,6 +56,7 @@ std::string also_line(const RunSummary& summary) {
   };
   add(summary.lost, "LOST");
   add(summary.failed_recorded, "of the recorded failed at the origin");
+  add(summary.tunnels_failed, "to be tunnelled failed at the origin");
   add(summary.forwarded, "forwarded");
   add(summary.refused_as_recorded, "refused as recorded");
   add(summary.ca_rejected, "did not trust the CA");
@@ -92,6 +93,14 @@ std::string miss_lines(const RunSummary& summary) {
   return out;
 }
 
+namespace {
+
+bool asks_dns(const RefusedFlow& flow) {
+  return flow.protocol == "udp" && flow.destination.ends_with(":53");
+}
+
+}  // namespace
+
 std::string refusal_lines(const RunSummary& summary) {
   std::vector<std::string> seen;
   for (const RefusedFlow& flow : summary.refused) {
@@ -104,6 +113,11 @@ std::string refusal_lines(const RunSummary& summary) {
   for (size_t i = 0; i < std::min(kShown, seen.size()); ++i) out += seen[i] + "\n";
   if (seen.size() > kShown) {
     out += "tapdeck: refused: " + std::to_string(seen.size() - kShown) + " more kinds; --summary FILE lists all\n";
+  }
+  if (std::ranges::any_of(summary.refused, asks_dns)) {
+    out +=
+        "tapdeck: refused: udp to port 53 is DNS, which some clients ask beside /etc/hosts (AAAA, TXT): see "
+        "docs/GRPC.md\n";
   }
   for (const auto& [reason, count] : summary.refused_unlisted) {
     if (count == 0) continue;
@@ -148,6 +162,7 @@ std::string summary_json(const RunSummary& summary) {
                {"replayed", summary.replayed},
                {"missed", summary.missed},
                {"tunnelled", summary.tunnelled},
+               {"tunnels_failed", summary.tunnels_failed},
                {"forwarded", summary.forwarded},
                {"lost", summary.lost},
                {"refused_as_recorded", summary.refused_as_recorded},

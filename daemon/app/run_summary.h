@@ -34,6 +34,7 @@ struct RunSummary {
   uint64_t missed = 0;
   std::vector<server::MissedRequest> misses;  // of `missed`, at most Misses::kKept different ones
   uint64_t tunnelled = 0;
+  uint64_t tunnels_failed = 0;       // connections that would have been, had their origin been reached
   uint64_t forwarded = 0;            // to the origin without being recorded: passthrough, on_miss, bodies over a bound
   uint64_t refused_as_recorded = 0;  // connections, by connect() itself or by a reset: nothing is wrong
   uint64_t ca_rejected = 0;  // TLS connections whose client refused the certificate made for it, or left when shown it
@@ -52,15 +53,16 @@ struct RunSummary {
 // "tapdeck: session S: R recorded, H replayed, M missed, T tunnelled, U not captured" (connections), without a newline:
 // the same for scripts in every mode.
 [[nodiscard]] std::string summary_line(const RunSummary& summary);
-// "tapdeck: also: L LOST, D of the recorded failed at the origin, F forwarded, N refused as recorded, C did not trust
-// the CA", a line of those there are.
+// "tapdeck: also: L LOST, D of the recorded failed at the origin, T to be tunnelled failed at the origin, F forwarded,
+// N refused as recorded, C did not trust the CA", a line of those there are.
 [[nodiscard]] std::string also_line(const RunSummary& summary);
 // Why the recordings are in another session than was asked for, a line; empty: they are not.
 [[nodiscard]] std::string other_session_line(const RunSummary& summary);
 // "tapdeck: missed: GET https://a/ (nearest 24: differs in query)", a line each, at most five and how many more. Empty:
 // nothing was.
 [[nodiscard]] std::string miss_lines(const RunSummary& summary);
-// What was refused and to whom, a line each, alike ones once, at most five and how many more. Empty: nothing.
+// What was refused and to whom, a line each, alike ones once, at most five and how many more; where DNS was asked, what
+// that may be about. Empty: nothing.
 [[nodiscard]] std::string refusal_lines(const RunSummary& summary);
 // That processes went where nothing of theirs is captured, and what helps, a line. Empty: none.
 [[nodiscard]] std::string departure_line(const RunSummary& summary);

@@ -114,7 +114,8 @@ void configure_log(const config::Log& config, LogFor who) {
       options.format = log::Format::Journal;
       break;
   }
-  options.access = config.access.value_or(daemon) ? log::AccessLines::On : log::AccessLines::Off;
+  const bool by_default = daemon && config.level <= config::LogLevel::Info;
+  options.access = config.access.value_or(by_default) ? log::AccessLines::On : log::AccessLines::Off;
   options.queue_lines = daemon ? 8192 : 0;
   log::configure(options);
 }

@@ -13,6 +13,7 @@
 #include <fstream>
 
 #include "daemon/app/client.h"
+#include "daemon/base/log.h"
 #include "daemon/base/test_directory.h"
 #include "daemon/base/unique_fd.h"
 
@@ -155,6 +156,24 @@ TEST_F(ServeTest, BrokenConfigurationEndsWithOneAndIsNamed) {
   std::ofstream(directory_ / "c.toml") << "[admin]\nlisen = 1\n";
   start();
   EXPECT_EQ(wait(), 1);
+}
+
+TEST(ConfigureLog, LinesOfExchangesFollowTheLevelUnlessAskedFor) {
+  config::Log config;
+  const auto enabled = [&](LogFor who) {
+    configure_log(config, who);
+    log::shutdown();  // its thread would not survive the fork of another test
+    return log::access_enabled();
+  };
+  EXPECT_TRUE(enabled(LogFor::Daemon));
+  EXPECT_FALSE(enabled(LogFor::Command));
+  for (const auto level : {config::LogLevel::Warn, config::LogLevel::Error, config::LogLevel::Off}) {
+    config.level = level;
+    EXPECT_FALSE(enabled(LogFor::Daemon));
+  }
+  config.access = true;
+  EXPECT_TRUE(enabled(LogFor::Daemon)) << "they have a key of their own";
+  log::configure(log::Options{});
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "daemon/app/service_backend.h"
 #include "daemon/app/targets.h"
 #include "daemon/app/transfer_files.h"
+#include "daemon/kernel/run_directory.h"
 #include "daemon/trust/bind.h"
 
 namespace tapdeck::app {
@@ -20,11 +21,14 @@ namespace {
 
 class ServeService final : public Service {
  public:
-  ServeService(const config::Config& config, Paths paths, MetricsRegistry& metrics, std::unique_ptr<Engine> engine)
+  // `left`: by a daemon before, before the engine took it over.
+  ServeService(const config::Config& config, Paths paths, MetricsRegistry& metrics, std::unique_ptr<Engine> engine,
+               kernel::Aftermath left)
       : config_(config),
         paths_(std::move(paths)),
         metrics_(metrics),
         engine_(std::move(engine)),
+        left_(left),
         backend_(*engine_, config_) {}
 
   ~ServeService() override { drain(std::chrono::milliseconds(0)); }
@@ -40,6 +44,13 @@ class ServeService final : public Service {
     TRY(ca, trust::parse_ca(engine_->ca().certificate_pem()));
     TargetRegistry::Options options;
     options.file = paths_.targets;
+    options.alive_file = paths_.run_dir / "alive";
+    options.predecessor_refuses = left_ == kernel::Aftermath::Stands;
+    options.on_gap = [this](const TargetSettings& settings, std::chrono::milliseconds length) {
+      const TargetSlot label = metrics_.target_slot(settings.shown());
+      gaps_.add(label, Counter::TargetGaps);
+      gaps_.add(label, Counter::TargetGapMilliseconds, static_cast<uint64_t>(length.count()));
+    };
     options.bind_trust = [run_dir = paths_.run_dir, ca](int pid) {
       trust::BindOptions bind;
       bind.run_dir = run_dir;
@@ -69,18 +80,14 @@ class ServeService final : public Service {
   Result<void> start() override {
     TRY_VOID(engine_->listen_for_proxy_clients());  // a taken port must not leave anything captured
     backend_.starting(true);
-    registry_->start();
-    for (const config::Target& target : config_.targets) {
-      auto attached = registry_->attach(settings_of(target), IfMissing::Wait);
-      if (!attached) {
-        attached.error().detail = "target '" + target.name + "': " + attached.error().detail;
-        return std::unexpected(attached.error());
-      }
-    }
+    std::vector<TargetSettings> configured;
+    for (const config::Target& target : config_.targets) configured.push_back(settings_of(target));
+    TRY_VOID(registry_->start(configured));
     backend_.starting(false);
     if (!config_.proxy.listen.empty()) {
       const std::scoped_lock lock(mutex_);
       TRY_VOID(backend_.open_proxy());
+      registry_->look_soon(kProxySlot);  // for retry()
       TRY_VOID(engine_->serve_proxy_clients());
     }
     started_ = true;
@@ -122,11 +129,13 @@ class ServeService final : public Service {
 
   std::optional<TargetStatus> proxy_target() override {
     const std::scoped_lock lock(mutex_);
-    if (!backend_.proxy()) return std::nullopt;
+    auto settings = backend_.proxy();
+    if (!settings) return std::nullopt;
     TargetStatus status;
     status.id = kProxySlot;
-    status.settings = *backend_.proxy();
+    status.settings = std::move(*settings);
     status.state = TargetStatus::State::Attached;
+    status.detail = backend_.lacking(kProxySlot);
     status.display = "clients of " + config_.proxy.listen;
     status.captured = "proxy.listen " + config_.proxy.listen;
     return status;
@@ -134,10 +143,10 @@ class ServeService final : public Service {
 
   Result<void> update_proxy_target(const std::function<void(TargetSettings&)>& change) override {
     const std::scoped_lock lock(mutex_);
-    if (!backend_.proxy()) return fail(Code::NotFound, "proxy.listen is off");
-    TargetSettings settings = *backend_.proxy();
-    change(settings);
-    return backend_.set_proxy(settings);
+    auto settings = backend_.proxy();
+    if (!settings) return fail(Code::NotFound, "proxy.listen is off");
+    change(*settings);
+    return backend_.set_proxy(*settings);
   }
 
   void rewind(std::optional<uint32_t> target) override {
@@ -159,7 +168,9 @@ class ServeService final : public Service {
   const config::Config& config_;
   Paths paths_;
   MetricsRegistry& metrics_;
+  Metrics& gaps_ = metrics_.create();  // the registry's, which counts one at a time
   std::unique_ptr<Engine> engine_;
+  const kernel::Aftermath left_;
   ServiceBackend backend_;
   std::unique_ptr<TargetRegistry> registry_;  // dies first: it calls the backend
   std::mutex mutex_;                          // changes of the backend's defaults
@@ -171,8 +182,9 @@ class ServeService final : public Service {
 
 Result<std::unique_ptr<Service>> make_service(const config::Config& config, const Paths& paths,
                                               MetricsRegistry& metrics) {
+  const auto left = kernel::aftermath_of_the_dead(paths.run_dir.string());
   TRY(engine, Engine::create_owner(config, paths, metrics));
-  auto service = std::make_unique<ServeService>(config, paths, metrics, std::move(engine));
+  auto service = std::make_unique<ServeService>(config, paths, metrics, std::move(engine), left);
   TRY_VOID(service->open());
   return std::unique_ptr<Service>(std::move(service));
 }

@@ -136,8 +136,23 @@ Result<void> ServiceBackend::open_proxy() {
   if (opened || opened.error().code != Code::NotFound) return opened;
   log::warn("proxy.no_session", opened.error().message());
   engine_.tapes().assign_without_tape(kProxySlot, assignment(settings));
+  lacking_[kProxySlot] = opened.error().message();
   proxy_ = settings;
   return {};
+}
+
+std::optional<TargetSettings> ServiceBackend::proxy() {
+  const std::scoped_lock lock(mutex_);
+  return proxy_;
+}
+
+bool ServiceBackend::retry() {
+  const std::scoped_lock lock(mutex_);
+  const auto why = lacking_.find(kProxySlot);
+  if (why == lacking_.end()) return false;
+  const auto assigned = assign_proxy(*proxy_, store::Append::Yes);
+  if (!assigned) why->second = assigned.error().message();
+  return !assigned;
 }
 
 void ServiceBackend::release_open() {
@@ -175,6 +190,7 @@ Result<void> ServiceBackend::assign_proxy(const TargetSettings& settings, store:
   TRY_VOID(engine_.tapes().assign(kProxySlot, wanted));
   engine_.cursors().rewind(static_cast<int>(kProxySlot));
   engine_.reset_tunnels(kProxySlot);
+  lacking_.erase(kProxySlot);
   proxy_ = settings;
   return {};
 }

@@ -34,6 +34,7 @@ class ServiceBackend final : public TargetBackend {
   Gaps gaps(uint32_t slot) override;
   std::string remark(uint32_t slot) override { return stats_of(slot).others; }
   bool is_closed(const TargetSettings& settings) override;
+  [[nodiscard]] bool retry() override;
   void look_again(uint32_t slot) override { engine_.refusals().look_again(slot); }
   void keep_leftovers(bool keep) override { hold(keeps_leftovers_, keep); }
   // Until the targets have been looked for, it is not known either.
@@ -44,10 +45,11 @@ class ServiceBackend final : public TargetBackend {
   // Targets that fail open go direct at once; the others keep refusing after us.
   void release_open();
 
-  // At start. A replay of a session that is yet to be imported is no reason not to start; its clients are told.
+  // At start. A replay of a session that is yet to be imported is no reason not to start: its clients are told, and
+  // retry() takes it up when it is there.
   Result<void> open_proxy();
   Result<void> set_proxy(const TargetSettings& settings);
-  [[nodiscard]] const std::optional<TargetSettings>& proxy() const { return proxy_; }
+  [[nodiscard]] std::optional<TargetSettings> proxy();
 
  private:
   void hold(bool& reason, bool is_one);
@@ -66,7 +68,7 @@ class ServiceBackend final : public TargetBackend {
   Defaults defaults_;
   std::mutex mutex_;  // the registry's thread, and who changes the defaults; all of the below
   std::map<uint32_t, TargetSettings> attached_;
-  std::map<uint32_t, std::string> lacking_;  // attached without a tape: why
+  std::map<uint32_t, std::string> lacking_;  // attached, or the proxy's slot, without a tape: why
   std::optional<TargetSettings> proxy_;      // unset: no explicit listener
   std::mutex hold_mutex_;                    // the two below
   bool starting_ = false;

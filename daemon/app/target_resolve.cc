@@ -34,21 +34,6 @@ bool is_directory(const std::string& path) {
   return std::filesystem::is_directory(path, error);
 }
 
-// Some process in the cgroup or below it; 0 when there is none.
-pid_t any_pid_in(const std::string& path) {
-  std::error_code error;
-  std::vector<std::string> directories{path};
-  for (std::filesystem::recursive_directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
-    std::error_code ignored;
-    if (it->is_directory(ignored)) directories.push_back(it->path().string());
-  }
-  for (const std::string& directory : directories) {
-    std::ifstream procs(directory + "/cgroup.procs");
-    if (pid_t pid = 0; procs >> pid) return pid;
-  }
-  return 0;
-}
-
 // Attaching a cgroup we are in ourselves would make our own upstream sockets flows of the target.
 Result<void> refuse_our_own(const std::string& mount, const std::string& path, const std::string& what) {
   if (path == mount) {
@@ -68,6 +53,20 @@ Result<void> refuse_our_own(const std::string& mount, const std::string& path, c
 }
 
 }  // namespace
+
+pid_t any_pid_in(const std::string& path) {
+  std::error_code error;
+  std::vector<std::string> directories{path};
+  for (std::filesystem::recursive_directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
+    std::error_code ignored;
+    if (it->is_directory(ignored)) directories.push_back(it->path().string());
+  }
+  for (const std::string& directory : directories) {
+    std::ifstream procs(directory + "/cgroup.procs");
+    if (pid_t pid = 0; procs >> pid) return pid;
+  }
+  return 0;
+}
 
 std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));

@@ -1,6 +1,7 @@
 #include "daemon/app/target_settings.h"
 
 #include <cerrno>
+#include <charconv>
 #include <fstream>
 #include <iterator>
 
@@ -142,6 +143,30 @@ std::string text_of(const TargetList& targets) {
   for (const auto& [id, settings] : targets) items.push_back(encode(id, settings));
   const Json json = {{"version", 1}, {"targets", std::move(items)}};
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Result<uint32_t> find_in(const TargetList& targets, const std::string& target) {
+  uint32_t number = 0;
+  const auto parsed = std::from_chars(target.data(), target.data() + target.size(), number);
+  const bool is_number = parsed.ec == std::errc{} && parsed.ptr == target.data() + target.size();
+  if (is_number && targets.contains(number)) return number;
+  std::vector<uint32_t> fits;
+  std::vector<std::string> known;
+  for (const auto& [id, settings] : targets) {
+    if (settings.spec.to_string() == target) return id;
+    if (settings.title == target || settings.spec.name == target) fits.push_back(id);
+    known.push_back(settings.shown());
+  }
+  if (fits.size() == 1) return fits.front();
+  if (fits.empty()) {
+    std::string detail = "no target '" + target + "'";
+    const std::vector<std::string> near = nearest_names(target, known);
+    for (size_t i = 0; i < near.size(); ++i) detail += (i == 0 ? "; nearest: " : ", ") + near[i];
+    return fail(Code::NotFound, detail);
+  }
+  std::string detail = "'" + target + "' fits several targets, name one by id:";
+  for (const uint32_t id : fits) detail += " " + std::to_string(id) + " (" + targets.at(id).spec.to_string() + ")";
+  return fail(Code::InvalidArgument, detail);
 }
 
 Result<void> save_targets(const std::filesystem::path& file, const TargetList& targets) {

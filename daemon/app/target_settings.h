@@ -49,6 +49,9 @@ using TargetList = std::map<uint32_t, TargetSettings>;  // by id
 [[nodiscard]] Result<TargetList> load_targets(const std::filesystem::path& file);
 // What the file says then.
 [[nodiscard]] std::string text_of(const TargetList& targets);
+// The id of the one that is meant by its id ("3"), its spec ("container:web"), or title or name when only one target
+// has it. NotFound names the nearest, InvalidArgument says which ids a name fits.
+[[nodiscard]] Result<uint32_t> find_in(const TargetList& targets, const std::string& target);
 // Replaces the file atomically; on the disk when it returns. 0600.
 Result<void> save_targets(const std::filesystem::path& file, const TargetList& targets);
 

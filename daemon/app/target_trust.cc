@@ -84,6 +84,8 @@ void TargetTrust::Bound::rest(const Result<void>& done, Clock::time_point now) {
   pause = is_soon ? std::clamp(pause * 2, kRetryLost, kRetryFailed) : kRetryFailed;
   not_before = now + pause;
   trouble = done ? "" : done.error().message();
+  own_trouble.reset();
+  if (!done && done.error().origin == Origin::Store) own_trouble = done.error();
 }
 
 void TargetTrust::bind_one(Bound& bound, pid_t pid, trust::SharedBindings& shared, const TrustBinder& bind,
@@ -149,6 +151,13 @@ void TargetTrust::cover_each(const Pids& own, trust::SharedBindings& shared, con
     --at_once;
     bind_again(bound_[inode], pids, shared, bind, now);
   }
+}
+
+Result<void> TargetTrust::possible() const {
+  for (const auto& [inode, bound] : bound_) {
+    if (bound.own_trouble && !bound.is_mounted()) return std::unexpected(*bound.own_trouble);
+  }
+  return {};
 }
 
 Result<void> TargetTrust::undo() {

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,8 @@ class TargetTrust {
   // time.
   void cover(const std::string& cgroup_path, trust::SharedBindings& shared, const TrustBinder& bind,
              size_t at_once = kMaxNamespaces, const std::function<Clock::time_point()>& clock = Clock::now);
+  // What kept us from binding anywhere, of our own and not of the target: a manifest could not be written.
+  [[nodiscard]] Result<void> possible() const;
   // Undoes all; the last error. After one that hung, the rest is left to `shared` of cover().
   Result<void> undo();
   // As undo(), its error left aside. What cover() has taken of the time still counts.
@@ -50,6 +53,7 @@ class TargetTrust {
   struct Bound {
     std::unique_ptr<trust::SharedBindings::Share> share;  // null: it failed
     std::string trouble;
+    std::optional<Error> own_trouble;  // not the target's
     std::chrono::milliseconds pause{0};
     Clock::time_point not_before{};
     // A process of the namespace: inodes are used again, and where nothing is mounted, nothing else tells.

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
 
 #include "daemon/app/made_cgroups.h"
@@ -18,6 +17,8 @@
 
 namespace tapdeck::app {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 constexpr const char* kNoTrust = "none: its clients must trust the CA themselves ('tapdeck ca show')";
 
@@ -35,16 +36,17 @@ void name_it(TargetSettings& settings) {
 }
 
 // Of what the configuration names: nothing that changes by itself.
-bool is_for_good(const Error& error) {
-  return error.code == Code::InvalidArgument || error.code == Code::Unsupported || error.code == Code::Cancelled;
+bool is_for_good(Code code) {
+  return code == Code::InvalidArgument || code == Code::Unsupported || code == Code::Cancelled;
 }
 
-bool may_wait(IfMissing if_missing, const Error& error) {
-  return if_missing == IfMissing::Wait && !is_for_good(error);
-}
-
-TargetBackend::Why why_of(IfMissing if_missing) {
-  return if_missing == IfMissing::Fail ? TargetBackend::Why::Asked : TargetBackend::Why::Kept;
+// When a daemon before us was last alive; none: that is not known.
+std::optional<Clock::time_point> last_alive(const std::filesystem::path& file) {
+  std::error_code error;
+  const auto touched = std::filesystem::last_write_time(file, error);
+  if (error) return std::nullopt;
+  const auto ago = std::filesystem::file_time_type::clock::now() - touched;
+  return Clock::now() - std::chrono::duration_cast<Clock::duration>(std::max(ago, ago.zero()));
 }
 
 }  // namespace
@@ -93,12 +95,15 @@ Result<std::unique_ptr<TargetRegistry>> TargetRegistry::open(Options options, Ta
     return registry;
   }
   registry->saved_ = text_of(*kept);
+  const auto alive = last_alive(registry->options_.alive_file);
   for (auto& [id, settings] : *kept) {
     auto entry = std::make_unique<Entry>();
     entry->id = id;
     entry->settings = std::move(settings);
     name_it(entry->settings);
     entry->detail = "not looked at yet";
+    entry->from_before = alive.has_value() || !entry->is_interface();
+    if (entry->from_before) entry->due_since = alive.value_or(Clock::time_point{});  // boot
     registry->entries_.emplace(id, std::move(entry));
   }
   return registry;
@@ -110,8 +115,7 @@ TargetRegistry::~TargetRegistry() {
 
 // What is there already is not written again: a full disk is no obstacle to what changes nothing.
 Result<void> TargetRegistry::save() {
-  TargetList list;
-  for (const auto& [id, entry] : entries_) list.emplace(id, entry->settings);
+  const TargetList list = kept();
   std::string text = text_of(list);
   auto saved = text == saved_ ? Result<void>{} : save_targets(options_.file, list);
   // After a failure nobody knows what the file says: it may be in place, and its name not safe.
@@ -130,67 +134,128 @@ Result<void> TargetRegistry::save_after(std::string_view done) {
   return saved;
 }
 
-Result<TargetStatus> TargetRegistry::kept(const Entry& entry, IfMissing if_missing) {
-  const auto saved = save_after("target '" + entry.settings.shown() + "' is attached");
-  if (!saved && if_missing == IfMissing::Fail) return std::unexpected(saved.error());
-  if (!saved) {
-    log::warn("targets.unsaved", "the list of targets could not be written down; what it says is in force all the same",
-              {{"target", entry.id}, {"name", entry.settings.shown()}, {"error", last_error_}});
+// Those of the configuration, before they are looked for.
+Result<std::vector<uint32_t>> TargetRegistry::enter(const std::vector<TargetSettings>& configured) {
+  std::vector<uint32_t> ids;
+  for (TargetSettings settings : configured) {
+    name_it(settings);
+    if (settings.spec.kind == TargetKind::Pid) settings.pid_start = start_time(std::atoi(settings.spec.name.c_str()));
+    const auto known =
+        std::ranges::find_if(entries_, [&](const auto& one) { return one.second->settings.spec == settings.spec; });
+    if (known != entries_.end()) {
+      known->second->settings = std::move(settings);
+      ids.push_back(known->first);
+      continue;
+    }
+    TRY(entry, add(settings));
+    ids.push_back(entry->id);
   }
-  return status_of(entry);
+  return ids;
 }
 
-Result<TargetStatus> TargetRegistry::attach(TargetSettings settings, IfMissing if_missing) {
+Result<void> TargetRegistry::keep_entered(const std::vector<uint32_t>& ids) {
+  const std::lock_guard lock(work_mutex_);
+  for (const uint32_t id : ids) {
+    const auto found = entries_.find(id);
+    if (found == entries_.end()) continue;  // detached meanwhile
+    const Entry& entry = *found->second;
+    if (entry.failed_as && is_for_good(*entry.failed_as))
+      return fail(*entry.failed_as, "target '" + entry.settings.shown() + "': " + entry.detail);
+  }
+  if (ids.empty() || save()) return {};
+  log::warn("targets.unsaved", "the list of targets could not be written down; what it says is in force all the same",
+            {{"error", last_error_}});
+  return {};
+}
+
+Result<void> TargetRegistry::start(const std::vector<TargetSettings>& configured) {
+  std::vector<uint32_t> ids, entered;
+  {
+    const std::lock_guard lock(work_mutex_);
+    TRY(done, enter(configured));
+    entered = std::move(done);
+    for (const auto& [id, entry] : entries_) {
+      ids.push_back(id);
+      // From before the first question on: what is made after it is not missed.
+      if (entry->settings.spec.kind == TargetKind::Container) watch_container_places();
+    }
+  }
+  for (const uint32_t id : ids) look_at(id);
+  ask_about_units();
+  ask_about_containers();
+  TRY_VOID(keep_entered(entered));
+  touch_alive_file();
+  if (watcher_.joinable()) return {};
+  watcher_ = std::thread([this] { watch(); });
+  unit_asker_ = std::thread([this] { ask(TargetKind::Unit); });
+  container_asker_ = std::thread([this] { ask(TargetKind::Container); });
+  return {};
+}
+
+void TargetRegistry::stop() {
+  {
+    const std::lock_guard lock(small_mutex_);
+    stopping_ = true;
+  }
+  ::eventfd_write(wake_.get(), 1);
+  ::eventfd_write(stop_.get(), 1);
+  {
+    const std::lock_guard lock(work_mutex_);  // who is about to wait has seen stopping_, or waits already
+  }
+  asks_.notify_all();
+  const bool was_watching = watcher_.joinable();
+  for (std::thread* thread : {&watcher_, &unit_asker_, &container_asker_}) {
+    if (thread->joinable()) thread->join();
+  }
+  if (was_watching) touch_alive_file();
+}
+
+Result<TargetStatus> TargetRegistry::attach(TargetSettings settings) {
   if (is_stopping()) return fail(Code::Cancelled, "tapdeck is stopping");
   name_it(settings);
-  const bool waits_for_container = if_missing == IfMissing::Wait && settings.spec.kind == TargetKind::Container;
-  if (waits_for_container) watch_container_places();  // from before the question on
   // Outside the lock: `tapdeck targets` must answer while podman thinks.
-  const Result<ResolvedTarget> resolved = resolve(settings.spec, if_missing);
-  if (!resolved) {
-    if (if_missing == IfMissing::Fail || is_for_good(resolved.error())) return std::unexpected(resolved.error());
-  } else if (settings.spec.kind == TargetKind::Pid) {
-    settings.pid_start = start_time(resolved->pid);
-  }
+  TRY(resolved, resolve_target(settings.spec, options_.resolve));
+  if (settings.spec.kind == TargetKind::Pid) settings.pid_start = start_time(resolved.pid);
 
   const std::lock_guard lock(work_mutex_);
   if (is_stopping()) return fail(Code::Cancelled, "tapdeck is stopping");
-  for (const auto& [id, entry] : entries_) {
-    if (entry->settings.spec == settings.spec) {
-      TRY_VOID(reattach(*entry, settings, resolved, if_missing));
-      return kept(*entry, if_missing);
+  const auto known =
+      std::ranges::find_if(entries_, [&](const auto& one) { return one.second->settings.spec == settings.spec; });
+  Entry* entry = known == entries_.end() ? nullptr : known->second.get();
+  if (entry != nullptr) {
+    TRY_VOID(reattach(*entry, settings, resolved));
+  } else {
+    TRY(added, add(settings));
+    entry = added;
+    if (const auto done = attach_entry(*entry, resolved, TargetBackend::Why::Asked); !done) {
+      entries_.erase(entry->id);
+      return std::unexpected(done.error());
     }
-    if (resolved && !resolved->cgroup_path.empty() && entry->state == TargetStatus::State::Attached &&
-        entry->resolved.cgroup_path == resolved->cgroup_path) {
-      return fail(Code::AlreadyExists, resolved->display + " is target " + std::to_string(id) + " already (" +
-                                           entry->settings.spec.to_string() + "); detach that first");
-    }
+    wake_all();
   }
-  TRY(entry, attach_new(settings, resolved, if_missing));
-  ::eventfd_write(wake_.get(), 1);  // the watcher learns of the new pid
+  TRY_VOID(save_after("target '" + entry->settings.shown() + "' is attached"));
+  return status_of(*entry);
+}
+
+// Who watches, and who asks, learns of what has changed.
+void TargetRegistry::wake_all() {
+  ::eventfd_write(wake_.get(), 1);
   asks_.notify_all();
-  return kept(*entry, if_missing);
 }
 
-Result<void> TargetRegistry::reattach(Entry& entry, const TargetSettings& settings,
-                                      const Result<ResolvedTarget>& resolved, IfMissing if_missing) {
-  const TargetSettings before = std::exchange(entry.settings, settings);
-  const Result<void> done = resolved ? attach_entry(entry, *resolved, why_of(if_missing)) : Result<void>{};
+Result<void> TargetRegistry::reattach(Entry& entry, const TargetSettings& settings, const ResolvedTarget& resolved) {
+  TargetSettings before = std::exchange(entry.settings, settings);
+  const Result<void> done = attach_entry(entry, resolved, TargetBackend::Why::Asked);
   if (done) return {};
-  const bool is_attached = entry.state == TargetStatus::State::Attached;  // as before: then it stays so
-  const bool waits = !is_attached && may_wait(if_missing, done.error());
-  if (!waits) entry.settings = before;
-  if (!is_attached) {
+  entry.settings = std::move(before);
+  if (entry.state != TargetStatus::State::Attached) {  // else as before: then it stays so
     try_later(entry, true, done.error());
-    ::eventfd_write(wake_.get(), 1);  // who watches learns when
-    asks_.notify_all();
+    wake_all();
   }
-  return waits ? Result<void>{} : done;
+  return done;
 }
 
-Result<TargetRegistry::Entry*> TargetRegistry::attach_new(const TargetSettings& settings,
-                                                          const Result<ResolvedTarget>& resolved,
-                                                          IfMissing if_missing) {
+Result<TargetRegistry::Entry*> TargetRegistry::add(const TargetSettings& settings) {
   uint32_t id = options_.first_slot;
   while (entries_.contains(id)) ++id;
   if (id > options_.last_slot) {
@@ -200,47 +265,22 @@ Result<TargetRegistry::Entry*> TargetRegistry::attach_new(const TargetSettings& 
   Entry& entry = *owned;
   entry.id = id;
   entry.settings = settings;
+  entry.detail = "not looked at yet";
   entry.uncaptured_before = backend_.uncaptured(id);
   if (entry.is_interface()) entry.gaps_before = backend_.gaps(id);
   entries_.emplace(id, std::move(owned));
-  if (!resolved) {
-    lose(entry, resolved.error());
-    tell_uncaptured();
-  } else if (const Result<void> done = attach_entry(entry, *resolved, why_of(if_missing)); !done) {
-    if (!may_wait(if_missing, done.error())) {
-      entries_.erase(id);
-      return std::unexpected(done.error());
-    }
-    try_later(entry, true, done.error());
-  }
   return &entry;
 }
 
+TargetList TargetRegistry::kept() const {
+  TargetList list;
+  for (const auto& [id, entry] : entries_) list.emplace(id, entry->settings);
+  return list;
+}
+
 Result<TargetRegistry::Entry*> TargetRegistry::entry_of(const std::string& target) {
-  uint32_t id = 0;
-  const auto parsed = std::from_chars(target.data(), target.data() + target.size(), id);
-  if (parsed.ec == std::errc{} && parsed.ptr == target.data() + target.size()) {
-    if (const auto it = entries_.find(id); it != entries_.end()) return it->second.get();
-  }
-  std::vector<Entry*> fits;
-  std::vector<std::string> known;
-  for (const auto& [number, entry] : entries_) {
-    const TargetSettings& settings = entry->settings;
-    if (settings.spec.to_string() == target) return entry.get();
-    if (settings.title == target || settings.spec.name == target) fits.push_back(entry.get());
-    known.push_back(settings.shown());
-  }
-  if (fits.size() == 1) return fits.front();
-  if (fits.empty()) {
-    std::string detail = "no target '" + target + "'";
-    const std::vector<std::string> near = nearest_names(target, known);
-    for (size_t i = 0; i < near.size(); ++i) detail += (i == 0 ? "; nearest: " : ", ") + near[i];
-    return fail(Code::NotFound, detail);
-  }
-  std::string detail = "'" + target + "' fits several targets, name one by id:";
-  for (const Entry* entry : fits)
-    detail += " " + std::to_string(entry->id) + " (" + entry->settings.spec.to_string() + ")";
-  return fail(Code::InvalidArgument, detail);
+  TRY(id, find_in(kept(), target));
+  return entries_.at(id).get();
 }
 
 Result<void> TargetRegistry::detach(const std::string& target) {
@@ -251,6 +291,10 @@ Result<void> TargetRegistry::detach(const std::string& target) {
   Result<void> undone = entry->trust ? entry->trust->undo() : Result<void>{};
   const std::string name = entry->settings.shown();
   entries_.erase(entry->id);
+  for (const auto& [id, other] : entries_) {
+    if (other->failed_as == Code::AlreadyExists) other->next_look = Clock::now();  // perhaps it had its cgroup
+  }
+  wake_all();
   tell_uncaptured();
   TRY_VOID(save_after("target '" + name + "' is detached"));
   if (!detached) {

@@ -3,8 +3,8 @@
 // It owns the list (target_settings.h), finds each target, has the capture layer attach it, binds trust into its mount
 // namespaces, and does so again when a container or unit comes back as another process or in another cgroup. It does
 // not capture: TargetBackend does. Owner: the app. Thread: every public call from any thread; of its own threads one
-// watches, and never asks another program; one asks podman and docker about the containers that are waited for, one
-// systemctl about units. Calls may block for as long as these programs take to answer.
+// watches, and never asks another program; one asks podman and docker about containers that are waited for or may be
+// others by now, one systemctl about units. Calls may block for as long as these programs take to answer.
 #pragma once
 
 #include <chrono>
@@ -27,6 +27,8 @@
 #include "daemon/base/unique_fd.h"
 
 namespace tapdeck::app {
+
+struct MadeCgroups;
 
 // The capture layer and the run-time state, as the registry sees them. Calls come from one thread at a time, but not
 // always from the same one.
@@ -59,6 +61,9 @@ class TargetBackend {
   // Every second or so, of what is attached and there: what else may have changed. It may take long, and other calls
   // come meanwhile.
   virtual void look_again(uint32_t /*slot*/) {}
+  // What is no slot of the registry's and waits for something, a session above all: tries again. True: it still waits,
+  // and is asked again within a second or so. Other calls may come meanwhile.
+  [[nodiscard]] virtual bool retry() { return false; }
   // Whether a closed target may run somewhere, unknown to us: what a daemon before us left on it is to stay.
   virtual void keep_leftovers(bool /*keep*/) {}
   // Session, mode, sealed ... changed; the attachment stays.
@@ -86,16 +91,11 @@ struct TargetStatus {
   int64_t attached_at_ms = 0;              // Unix time; 0 while not attached
   std::string trust;                       // "3 stores in 1 file system view", or what else a client needs, for people
   std::vector<std::string> trust_skipped;  // stores left uncovered, "path: why"
-  uint64_t gaps = 0;                       // times it ran before it was attached again, or somebody undid that
-  std::chrono::milliseconds gap_total{0};  // how long, as far as the start of its process tells
+  uint64_t gaps = 0;                       // times it ran uncaptured: before it was attached, or somebody undid that
+  std::chrono::milliseconds gap_total{0};  // how long, as far as its process or cgroup tells
   std::map<std::string, uint64_t> uncaptured;
 };
 [[nodiscard]] std::string_view to_string(TargetStatus::State state);
-
-enum class IfMissing {
-  Fail,  // a name typed by a person
-  Wait,  // a name in the configuration: the container may be started later
-};
 
 class TargetRegistry {
  public:
@@ -109,6 +109,12 @@ class TargetRegistry {
     std::chrono::milliseconds first_look{50};
     std::chrono::milliseconds longest_look{2000};
     std::chrono::milliseconds longest_container_look{30000};
+    // Touched while we run: its time says until when a daemon before us did. Empty: that is not known.
+    std::filesystem::path alive_file;
+    // What a daemon before us left refuses its closed targets still.
+    bool predecessor_refuses = false;
+    // Each time a target ran uncaptured, and how long.
+    std::function<void(const TargetSettings&, std::chrono::milliseconds)> on_gap;
     uint32_t first_slot = 1;  // 0 is the daemon's own default
     uint32_t last_slot = 62;  // 63 is what metrics call "other"
   };
@@ -121,15 +127,17 @@ class TargetRegistry {
   // stop()s and undoes trust. What stays attached is the backend's to decide.
   ~TargetRegistry();
 
-  // Attaches every kept target that is there now and begins to watch. Those that are not there wait.
-  void start();
+  // Enters what the configuration names, or updates the target with the same spec; attaches every target that is there
+  // now, and begins to watch. Those that are not there, or that another target has, wait. Errors are of the
+  // configuration, what does not pass by itself: InvalidArgument, Unsupported; Exhausted when all slots are taken.
+  // Where the list cannot be written, the log says so.
+  Result<void> start(const std::vector<TargetSettings>& configured = {});
   void stop();
 
-  // Attaches, or updates the target with the same spec. With IfMissing::Fail an error (see resolve_target, and what
-  // the backend says) leaves the list as it was; with Wait only those are errors that do not pass: InvalidArgument,
-  // Unsupported, AlreadyExists. Exhausted when all slots are taken, Cancelled after stop(). Where only the list cannot
-  // be written, it is attached all the same: with Fail the error says so, with Wait the log.
-  [[nodiscard]] Result<TargetStatus> attach(TargetSettings settings, IfMissing if_missing = IfMissing::Fail);
+  // Attaches, or updates the target with the same spec. An error (see resolve_target, and what the backend says;
+  // AlreadyExists: its cgroup is another target's) leaves the list as it was. Exhausted when all slots are taken,
+  // Cancelled after stop(). Where only the list cannot be written, it is attached all the same, and the error says so.
+  [[nodiscard]] Result<TargetStatus> attach(TargetSettings settings);
   // `target`: id ("3"), spec ("container:web"), or title or name when only one target has it. NotFound names the
   // nearest, InvalidArgument says which ids a name fits. Where only the list cannot be written, it is detached, as what
   // update() changes is changed, and the error says so.
@@ -140,7 +148,8 @@ class TargetRegistry {
   [[nodiscard]] Result<TargetStatus> find(const std::string& target);
   [[nodiscard]] std::vector<TargetStatus> list();
 
-  // The capture layer saw the cgroup of `slot` go, or come back: looks at once. Never blocks.
+  // The capture layer saw the cgroup of `slot` go, or come back, or there is something to retry(): looks at once. Never
+  // blocks.
   void look_soon(uint32_t slot);
   // What the backend says of is_closed() is another now.
   void defaults_changed();
@@ -157,13 +166,23 @@ class TargetRegistry {
   // All of these with work_mutex_ held.
   Result<void> save();
   [[nodiscard]] Result<void> save_after(std::string_view done);
-  [[nodiscard]] Result<TargetStatus> kept(const Entry& entry, IfMissing if_missing);
-  Result<void> reattach(Entry& entry, const TargetSettings& settings, const Result<ResolvedTarget>& resolved,
-                        IfMissing if_missing);
-  [[nodiscard]] Result<Entry*> attach_new(const TargetSettings& settings, const Result<ResolvedTarget>& resolved,
-                                          IfMissing if_missing);
+  Result<std::vector<uint32_t>> enter(const std::vector<TargetSettings>& configured);
+  Result<void> reattach(Entry& entry, const TargetSettings& settings, const ResolvedTarget& resolved);
+  [[nodiscard]] Result<Entry*> add(const TargetSettings& settings);
+  [[nodiscard]] TargetList kept() const;
   Result<Entry*> entry_of(const std::string& target);
   Result<void> attach_entry(Entry& entry, const ResolvedTarget& resolved, TargetBackend::Why why);
+  [[nodiscard]] Result<void> check_alone(const Entry& entry, const ResolvedTarget& resolved) const;
+  static void follow_process(Entry& entry);
+  [[nodiscard]] bool is_captured_first(const Entry& entry);
+  void attach_where_it_was(Entry& entry);
+  [[nodiscard]] bool may_be_captured(const Entry& entry);
+  void take_answer(Entry& entry, const Result<ResolvedTarget>& found);
+  void confirm(Entry& entry, const Result<ResolvedTarget>& found);
+  [[nodiscard]] bool is_of_another(const Entry& entry, Code answer) const;
+  void let_go(Entry& entry, bool is_there, const Error& why);
+  void ask_soon(Entry& entry);
+  void ask_later(Entry& entry);
   [[nodiscard]] bool needs_resolving(Entry& entry);
   void look_at_trouble(Entry& entry);
   void take_up(Entry& entry, const Result<ResolvedTarget>& resolved);
@@ -173,15 +192,20 @@ class TargetRegistry {
   [[nodiscard]] std::string trouble_of_closed();
   void lose(Entry& entry, const Error& why);
   void end(Entry& entry);
-  void bind_trust(Entry& entry);
-  void count_gap(Entry& entry);
+  Result<void> bind_trust(Entry& entry);
+  void count_gap_of(Entry& entry);
+  void count_gap(Entry& entry, std::chrono::milliseconds length);
+  void count_missed(Entry& entry, const std::string& container);
   void watch_parent(Entry& entry);
+  void notice(const MadeCgroups& made);
+  void touch_alive_file();
   void watch_container_places();
   TargetStatus status_of(const Entry& entry);
 
   // Without it.
+  [[nodiscard]] Result<void> keep_entered(const std::vector<uint32_t>& ids);
+  void wake_all();
   [[nodiscard]] bool is_stopping();
-  [[nodiscard]] Result<ResolvedTarget> resolve(const TargetSpec& spec, IfMissing if_missing);
   void look_at(uint32_t id);
   void watch();
   void wait_for_event();
@@ -197,6 +221,7 @@ class TargetRegistry {
   ContainerLookup lookup_;
   std::vector<std::string> container_places_;  // directories that runtimes make their cgroups in
   std::mutex work_mutex_;
+  std::map<std::string, std::chrono::steady_clock::time_point> made_;  // containers' cgroups, lately, by their id
   std::condition_variable asks_;           // there may be something to ask; with work_mutex_
   trust::SharedBindings shared_bindings_;  // outlives the shares of the entries
   std::map<uint32_t, std::unique_ptr<Entry>> entries_;
@@ -206,6 +231,7 @@ class TargetRegistry {
   std::vector<uint32_t> soon_;
   std::string uncaptured_problem_;
   bool stopping_ = false;
+  bool backend_waits_ = false;  // retry() is to be called again; the watching thread's alone
   std::thread watcher_;
   std::thread container_asker_;
   std::thread unit_asker_;

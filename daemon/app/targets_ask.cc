@@ -1,4 +1,5 @@
-// TargetRegistry, the threads that ask: podman and docker about containers that are waited for, systemctl about units.
+// TargetRegistry, the threads that ask: podman and docker about containers that are waited for or in doubt, systemctl
+// about such units.
 // Apart from the watching thread and from each other: a program that hangs holds up nobody else's targets.
 #include <algorithm>
 #include <optional>
@@ -12,16 +13,6 @@ using Clock = std::chrono::steady_clock;
 
 }  // namespace
 
-// For a person as much as there is to say; else without a runtime that hangs being waited for again and again.
-Result<ResolvedTarget> TargetRegistry::resolve(const TargetSpec& spec, IfMissing if_missing) {
-  if (if_missing == IfMissing::Fail || spec.kind != TargetKind::Container) {
-    return resolve_target(spec, options_.resolve);
-  }
-  Result<ResolvedTarget> out = fail(Code::NotFound, "not asked yet");
-  lookup_.ask({spec.name}, [&](const std::string&, const Result<ResolvedTarget>& found) { out = found; });
-  return out;
-}
-
 // One question about all of them, whosever turn it is.
 void TargetRegistry::ask_about_containers() {
   std::vector<std::string> names;
@@ -29,17 +20,20 @@ void TargetRegistry::ask_about_containers() {
   {
     const std::lock_guard lock(work_mutex_);
     for (const auto& [id, entry] : entries_) {
-      if (entry->settings.spec.kind != TargetKind::Container || entry->state != TargetStatus::State::Waiting) continue;
+      if (entry->settings.spec.kind != TargetKind::Container || !entry->has_question()) continue;
       names.push_back(entry->settings.spec.name);
+      entry->doubt_asked = true;
       entry->container_asked = std::exchange(entry->container_made, false);
       if (entry->container_asked) urgent = ContainerLookup::Urgent::Yes;
     }
   }
-  const auto take = [this](const std::string& name, const Result<ResolvedTarget>& found) {
+  const auto take = [this](const std::string& name, const Result<ResolvedTarget>& found, const std::string& ended) {
     const std::lock_guard lock(work_mutex_);
     for (const auto& [id, entry] : entries_) {
       const bool is_meant = entry->settings.spec.kind == TargetKind::Container && entry->settings.spec.name == name;
-      if (is_meant && entry->state == TargetStatus::State::Waiting) take_up(*entry, found);
+      if (!is_meant || !entry->has_question()) continue;
+      if (!ended.empty()) count_missed(*entry, ended);
+      take_answer(*entry, found);
     }
   };
   lookup_.ask(names, take, urgent);
@@ -50,8 +44,10 @@ void TargetRegistry::ask_about_units() {
   {
     const std::lock_guard lock(work_mutex_);
     for (const auto& [id, entry] : entries_) {
-      const bool is_waiting = entry->state == TargetStatus::State::Waiting && entry->next_look <= Clock::now();
-      if (entry->settings.spec.kind == TargetKind::Unit && is_waiting) due.emplace_back(id, entry->settings.spec);
+      const bool is_due = entry->has_question() && entry->ask_at() <= Clock::now();
+      if (entry->settings.spec.kind != TargetKind::Unit || !is_due) continue;
+      due.emplace_back(id, entry->settings.spec);
+      entry->doubt_asked = true;
     }
   }
   for (const auto& [id, spec] : due) {
@@ -60,7 +56,7 @@ void TargetRegistry::ask_about_units() {
     const auto it = entries_.find(id);
     // Detached, replaced or attached by hand meanwhile.
     if (it == entries_.end() || it->second->settings.spec != spec) continue;
-    if (it->second->state == TargetStatus::State::Waiting) take_up(*it->second, resolved);
+    if (it->second->has_question()) take_answer(*it->second, resolved);
   }
 }
 
@@ -74,8 +70,8 @@ void TargetRegistry::ask(TargetKind kind) {
   while (!is_stopping()) {
     std::optional<Clock::time_point> next;
     for (const auto& [id, entry] : entries_) {
-      if (entry->settings.spec.kind != kind || entry->state != TargetStatus::State::Waiting) continue;
-      next = std::min(next.value_or(entry->next_look), entry->next_look);
+      if (entry->settings.spec.kind != kind || !entry->has_question()) continue;
+      next = std::min(next.value_or(entry->ask_at()), entry->ask_at());
     }
     if (!next) {
       asks_.wait(lock);

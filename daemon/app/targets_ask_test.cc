@@ -36,21 +36,19 @@ class TargetsAsk : public Targets {
 
 TEST_F(TargetsAsk, OneQuestionIsForAllContainersThatAreWaitedFor) {
   auto targets = registry(std::chrono::hours(1));
-  podman_says("echo 'no such container' >&2; exit 125");
-  for (const char* name : {"a", "b", "c"}) {
-    ASSERT_TRUE(targets->attach(wanted(TargetKind::Container, name), IfMissing::Wait));
-  }
+  ASSERT_TRUE(registry()->start({wanted(TargetKind::Container, "a")}));  // kept
   podman_says(note() + "echo '[]'; echo 'no such container' >&2; exit 125");
-  targets->start();
-  ASSERT_TRUE(eventually([&] { return !asked().empty(); }));
-  EXPECT_EQ(asked().front(), "inspect --type container a b c");
+  std::vector<TargetSettings> configured;
+  for (const char* name : {"a", "b", "c"}) configured.push_back(wanted(TargetKind::Container, name));
+  targets = registry(std::chrono::hours(1));
+  ASSERT_TRUE(targets->start(configured));
+  EXPECT_THAT(asked(), testing::ElementsAre("inspect --type container a b c")) << "before it is ready, too";
 }
 
 TEST_F(TargetsAsk, AContainerNobodyKnowsIsNotAskedAboutEverySoOften) {
   auto targets = registry(std::chrono::hours(1));
   podman_says(note() + "echo 'no such container' >&2; exit 125");
-  ASSERT_TRUE(targets->attach(wanted(TargetKind::Container, "web"), IfMissing::Wait));
-  targets->start();
+  ASSERT_TRUE(targets->start({wanted(TargetKind::Container, "web")}));
   const size_t before = asked().size();
   const std::string first = cgroup("jobs");
   ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, first)));
@@ -64,8 +62,7 @@ TEST_F(TargetsAsk, AContainerNobodyKnowsIsNotAskedAboutEverySoOften) {
 TEST_F(TargetsAsk, AContainersCgroupThatIsMadeIsReasonToAskAtOnce) {
   auto targets = registry(std::chrono::hours(1));
   podman_says(note() + "echo 'no such container' >&2; exit 125");
-  ASSERT_TRUE(targets->attach(wanted(TargetKind::Container, "web"), IfMissing::Wait));
-  targets->start();
+  ASSERT_TRUE(targets->start({wanted(TargetKind::Container, "web")}));
   const std::string path = cgroup("libpod-" + kAskedId);
   podman_says(running(kAskedId, process_in(path)));
   const std::string sign = std::filesystem::path(top_).parent_path() / ("libpod-" + std::string(64, 'f'));
@@ -78,9 +75,7 @@ TEST_F(TargetsAsk, ARuntimeThatHangsHoldsUpNoCgroupAndNoEnd) {
   auto targets = registry();
   const std::string path = cgroup("jobs");
   tool_says("docker", "echo 'no such container' >&2; exit 1");
-  ASSERT_TRUE(targets->attach(wanted(TargetKind::Container, "web"), IfMissing::Wait));
-  ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, path)));
-  targets->start();
+  ASSERT_TRUE(targets->start({wanted(TargetKind::Container, "web"), wanted(TargetKind::Cgroup, path)}));
   backend_.take();
   tool_says("docker", note() + "exec /bin/sleep 1000");
   ASSERT_TRUE(eventually([&] { return !asked().empty(); }));
@@ -150,8 +145,7 @@ TEST_F(TargetsAsk, AWaitingTargetThatIsRefusedByHandIsTriedAgain) {
   auto targets = registry();
   TargetSettings settings = wanted(TargetKind::Cgroup, top_ + "/later");
   settings.sealed = true;
-  ASSERT_TRUE(targets->attach(settings, IfMissing::Wait));
-  targets->start();
+  ASSERT_TRUE(targets->start({settings}));
   backend_.refuse = true;
   cgroup("later");
   const auto refused = targets->attach(settings);
@@ -181,21 +175,20 @@ TEST_F(TargetsAsk, AKeptPidThatCannotBeAttachedIsTriedAgainWhileItLives) {
 }
 
 TEST_F(TargetsAsk, AConfiguredTargetThatIsRefusedNowIsTriedAgain) {
-  auto targets = registry();
   const TargetSettings settings = wanted(TargetKind::Cgroup, cgroup("jobs"));
   backend_.refuse = true;
   backend_.refuse_as = Code::InvalidArgument;
-  EXPECT_FALSE(targets->attach(settings, IfMissing::Wait)) << "nothing that passes by itself";
-  EXPECT_THAT(targets->list(), IsEmpty());
+  EXPECT_FALSE(registry()->start({settings})) << "nothing that passes by itself";
+  EXPECT_THAT(registry()->list(), IsEmpty());
   backend_.refuse_as = Code::Busy;
-  const auto waiting = targets->attach(settings, IfMissing::Wait);
-  ASSERT_TRUE(waiting) << waiting.error().message();
-  EXPECT_EQ(waiting->state, State::Waiting);
-  EXPECT_TRUE(waiting->passes);
-  const auto changed = targets->attach(wanted(TargetKind::Cgroup, settings.spec.name, "other"), IfMissing::Wait);
-  ASSERT_TRUE(changed) << changed.error().message();
-  EXPECT_EQ(changed->settings.session, "other");
-  targets->start();
+  const auto waiting = registry();
+  ASSERT_TRUE(waiting->start({settings}));
+  EXPECT_EQ(waiting->list().at(0).state, State::Waiting);
+  EXPECT_TRUE(waiting->list().at(0).passes);
+  waiting->stop();
+  auto targets = registry();
+  ASSERT_TRUE(targets->start({wanted(TargetKind::Cgroup, settings.spec.name, "other")}));
+  EXPECT_EQ(targets->list().at(0).settings.session, "other");
   backend_.refuse = false;
   EXPECT_TRUE(eventually([&] { return targets->list().at(0).state == State::Attached; }));
 }
@@ -206,12 +199,10 @@ TEST_F(TargetsAsk, AClosedContainerWhoseRuntimeDoesNotAnswerIsAProblemUntilItDoe
   TargetSettings settings = wanted(TargetKind::Container, "web");
   settings.sealed = true;
   tool_says("docker", "exec /bin/sleep 1000");
-  const auto waiting = targets->attach(settings, IfMissing::Wait);
-  ASSERT_TRUE(waiting) << waiting.error().message();
-  EXPECT_EQ(waiting->state, State::Waiting);
+  ASSERT_TRUE(targets->start({settings}));
+  EXPECT_EQ(targets->list().at(0).state, State::Waiting);
   EXPECT_THAT(targets->uncaptured_problem(), HasSubstr("may run"));
   EXPECT_TRUE(backend_.keeps);
-  targets->start();
   tool_says("docker", "echo 'no such container' >&2; exit 1");
   const std::string sign = std::filesystem::path(top_).parent_path() / ("libpod-" + std::string(64, 'e'));
   EXPECT_TRUE(eventually([&] {  // each time one is made it is asked, though it is left out for a minute else
@@ -231,6 +222,18 @@ TEST_F(TargetsAsk, AnAttachByHandEndsWithTheRegistryAndNoneComesAfterIt) {
   targets->stop();
   EXPECT_EQ(attached.get().error().code, Code::Cancelled);
   EXPECT_EQ(targets->attach(wanted(TargetKind::Cgroup, cgroup("jobs"))).error().code, Code::Cancelled);
+}
+
+TEST_F(TargetsAsk, OneOfTheConfigurationMayBeDetachedWhileItIsFirstAskedAbout) {
+  const std::string go = directory_ / "go";
+  podman_says(note() + "while [ ! -e '" + go + "' ]; do /bin/sleep 0.01; done; echo 'no such container' >&2; exit 125");
+  auto targets = registry();
+  auto started = std::async(std::launch::async, [&] { return targets->start({wanted(TargetKind::Container, "web")}); });
+  EXPECT_TRUE(eventually([&] { return !asked().empty(); }));
+  EXPECT_TRUE(targets->detach("web"));
+  std::ofstream(go) << "";
+  EXPECT_TRUE(started.get());
+  EXPECT_THAT(targets->list(), IsEmpty());
 }
 
 TEST_F(TargetsAsk, WhatTheBackendLooksAtAgainHoldsUpNobody) {
@@ -254,7 +257,7 @@ TEST_F(TargetsAsk, WhatTheBackendLooksAtAgainHoldsUpNobody) {
 TEST_F(TargetsAsk, OtherDefaultsMakeAnUncapturedTargetAProblem) {
   auto targets = registry();
   backend_.refuse = true;
-  ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, cgroup("jobs")), IfMissing::Wait));
+  ASSERT_TRUE(targets->start({wanted(TargetKind::Cgroup, cgroup("jobs"))}));
   EXPECT_THAT(targets->uncaptured_problem(), IsEmpty());
   backend_.closed = true;
   targets->defaults_changed();

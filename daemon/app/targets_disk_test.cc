@@ -40,13 +40,12 @@ class TargetsOnASmallDisk : public Targets {
 
 TEST_F(TargetsOnASmallDisk, AStartThatChangesNothingNeedsNoSpace) {
   const TargetSettings later = wanted(TargetKind::Cgroup, top_ + "/later");
-  ASSERT_TRUE(registry()->attach(later, IfMissing::Wait));
+  ASSERT_TRUE(registry()->start({later}));
   fill();
   auto again = registry();
-  again->start();
-  const auto status = again->attach(later, IfMissing::Wait);
-  ASSERT_TRUE(status) << status.error().message();
-  EXPECT_EQ(status->state, State::Waiting);
+  const auto started = again->start({later});
+  ASSERT_TRUE(started) << started.error().message();
+  EXPECT_EQ(again->list().at(0).state, State::Waiting);
   EXPECT_THAT(again->last_error(), IsEmpty());
 }
 
@@ -55,13 +54,13 @@ TEST_F(TargetsOnASmallDisk, WhatTheConfigurationNamesIsCapturedThoughItCannotBeW
   fill();
   auto targets = registry();
   for (int i = 0; i < 2; ++i) {
-    const auto status = targets->attach(jobs, IfMissing::Wait);
-    ASSERT_TRUE(status) << status.error().message();
-    EXPECT_EQ(status->state, State::Attached);
+    const auto started = targets->start({jobs});
+    ASSERT_TRUE(started) << started.error().message();
+    EXPECT_EQ(targets->list().at(0).state, State::Attached);
     EXPECT_THAT(targets->last_error(), HasSubstr("No space left on device"));
   }
   relieve();
-  ASSERT_TRUE(targets->attach(jobs, IfMissing::Wait));
+  ASSERT_TRUE(targets->start({jobs}));
   EXPECT_THAT(targets->last_error(), IsEmpty());
   EXPECT_THAT(registry()->list(), SizeIs(1));
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -40,6 +41,10 @@ class FakeBackend : public TargetBackend {
   void look_again(uint32_t) override {
     if (when_looked_at) when_looked_at();
   }
+  [[nodiscard]] bool retry() override {
+    if (waits == 0) return false;
+    return --waits > 0;
+  }
   void keep_leftovers(bool keep) override { keeps = keep; }
   Result<void> detach(uint32_t slot) override {
     if (refuse) return fail(Code::Io, "cannot be removed");
@@ -75,6 +80,7 @@ class FakeBackend : public TargetBackend {
   std::atomic<Code> refuse_as = Code::Permission;
   std::atomic<bool> closed = false;  // by default
   std::atomic<bool> keeps = false;   // leftovers
+  std::atomic<int> waits = 0;        // that many calls of retry(), the last of which helps
   std::function<void()> when_looked_at;
   std::atomic<int> refused = 0;         // times
   std::atomic<uint64_t> gap_count = 0;  // of 7 ms each
@@ -126,6 +132,24 @@ class Targets : public testing::Test {
     pids_.push_back(pid);
     return pid;
   }
+  // With file systems of its own.
+  pid_t own_mounts_in(const std::string& path) {
+    int ready[2];
+    EXPECT_EQ(::pipe(ready), 0);
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      const bool done = ::unshare(CLONE_NEWNS) == 0 && ::write(ready[1], "", 1) == 1;
+      if (!done) ::_exit(1);
+      for (;;) ::pause();
+    }
+    ::close(ready[1]);
+    char byte = 0;
+    EXPECT_EQ(::read(ready[0], &byte, 1), 1);
+    ::close(ready[0]);
+    std::ofstream(path + "/cgroup.procs") << pid;
+    pids_.push_back(pid);
+    return pid;
+  }
   static void end(pid_t pid) {
     if (::kill(pid, SIGKILL) == 0) ::waitpid(pid, nullptr, 0);
   }
@@ -150,6 +174,10 @@ class Targets : public testing::Test {
     options.longest_look = longest;
     options.longest_container_look = longest;
     options.last_slot = 3;
+    options.alive_file = alive_;
+    options.predecessor_refuses = predecessor_refuses_;
+    options.on_gap = on_gap_;
+    options.bind_trust = bind_trust_;
     auto opened = TargetRegistry::open(std::move(options), backend_);
     EXPECT_TRUE(opened) << opened.error().message();
     return std::move(*opened);
@@ -167,6 +195,11 @@ class Targets : public testing::Test {
   TestDirectory directory_;
   std::string old_path_;
   std::vector<pid_t> pids_;
+  // Of the registries that are opened from now on.
+  std::filesystem::path alive_;
+  bool predecessor_refuses_ = false;
+  std::function<void(const TargetSettings&, std::chrono::milliseconds)> on_gap_;
+  TrustBinder bind_trust_;
 };
 
 }  // namespace tapdeck::app

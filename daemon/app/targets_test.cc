@@ -34,6 +34,14 @@ TEST_F(Targets, AttachedOnesSurviveARestartOfTheDaemon) {
   EXPECT_THAT(second->list(), SizeIs(1));
 }
 
+TEST_F(Targets, WhatTheBackendWaitsForIsTriedAgainUntilItIsThere) {
+  auto targets = registry();
+  targets->start();
+  backend_.waits = 3;
+  targets->look_soon(0);
+  EXPECT_TRUE(eventually([&] { return backend_.waits == 0; })) << "with no target to be looked at";
+}
+
 TEST_F(Targets, AttachingAgainUpdatesAndKeepsTheId) {
   auto targets = registry();
   const std::string path = cgroup("jobs");
@@ -122,10 +130,8 @@ TEST_F(Targets, ANameThatDoesNotExistIsAnErrorUnlessItMayCome) {
   const std::string path = top_ + "/later";
   EXPECT_EQ(targets->attach(wanted(TargetKind::Cgroup, path)).error().code, Code::NotFound);
   EXPECT_THAT(targets->list(), IsEmpty());
-  const auto waiting = targets->attach(wanted(TargetKind::Cgroup, path), IfMissing::Wait);
-  ASSERT_TRUE(waiting) << waiting.error().message();
-  EXPECT_EQ(waiting->state, State::Waiting);
-  targets->start();
+  ASSERT_TRUE(targets->start({wanted(TargetKind::Cgroup, path)}));
+  EXPECT_EQ(targets->list().at(0).state, State::Waiting);
   cgroup("later");
   EXPECT_EQ(backend_.next(), "attach 1 " + path + " s");
 }
@@ -197,6 +203,54 @@ TEST_F(Targets, OneCgroupIsOneTargetAndSlotsAreFinite) {
   ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, cgroup("b"))));
   ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, cgroup("c"))));
   EXPECT_EQ(targets->attach(wanted(TargetKind::Cgroup, cgroup("d"))).error().code, Code::Exhausted);
+}
+
+TEST_F(Targets, OneThatLeadsToTheCgroupOfAnotherWaitsUntilThatIsDetached) {
+  const std::string path = cgroup("jobs");
+  podman_says(running("1111111111111111", process_in(path)));
+  ASSERT_TRUE(registry()->attach(wanted(TargetKind::Cgroup, path, "one")));
+  auto targets = registry();
+  const auto started = targets->start({wanted(TargetKind::Container, "web", "two")});
+  ASSERT_TRUE(started) << started.error().message();
+  EXPECT_EQ(targets->find("web")->state, State::Waiting);
+  EXPECT_THAT(targets->find("web")->detail, HasSubstr("is target 1 already (cgroup:"));
+  EXPECT_TRUE(targets->detach("1"));
+  EXPECT_TRUE(eventually([&] { return targets->find("web")->state == State::Attached; }));
+}
+
+TEST_F(Targets, OneThatComesToTheCgroupOfAnotherIsNotAttachedThereToo) {
+  auto targets = registry();
+  podman_says("echo 'no such container' >&2; exit 125");
+  const std::string path = top_ + "/libpod-1111111111111111";
+  ASSERT_TRUE(targets->start({wanted(TargetKind::Cgroup, path), wanted(TargetKind::Container, "web")}));
+  cgroup("libpod-1111111111111111");
+  ASSERT_EQ(backend_.next(), "attach 1 " + path + " s");
+  podman_says(running("1111111111111111", process_in(path)));
+  EXPECT_TRUE(eventually([&] { return targets->find("web")->passes; }));
+  EXPECT_THAT(targets->find("web")->detail, HasSubstr("is target 1 already"));
+  EXPECT_THAT(backend_.take(), IsEmpty());
+}
+
+TEST_F(Targets, AnOpenOneIsNotAttachedWhileWeCannotWriteDownItsTrust) {
+  const std::string path = cgroup("jobs");
+  own_mounts_in(path);
+  std::atomic<bool> is_full = true;
+  bind_trust_ = [&](int) -> Result<std::unique_ptr<trust::Binding>> {
+    if (!is_full) return fail(Code::NotFound, "ended");
+    return fail(Code::NoSpace, "write /run/tapdeck/trust/x.manifest", Origin::Store);
+  };
+  auto targets = registry();
+  ASSERT_TRUE(targets->start({wanted(TargetKind::Cgroup, path)}));
+  EXPECT_TRUE(targets->list().at(0).passes);
+  EXPECT_THAT(targets->list().at(0).detail, HasSubstr("x.manifest"));
+  EXPECT_FALSE(targets->attach(wanted(TargetKind::Cgroup, path)));
+  is_full = false;
+  EXPECT_TRUE(eventually([&] { return targets->list().at(0).state == State::Attached; }));
+  is_full = true;
+  TargetSettings sealed = wanted(TargetKind::Cgroup, path);
+  sealed.sealed = true;
+  ASSERT_TRUE(targets->detach("1"));
+  EXPECT_TRUE(targets->attach(sealed)) << "nothing may pass, trusting or not";
 }
 
 TEST_F(Targets, OneWithoutANameGetsOneThatIsALabel) {

@@ -25,36 +25,12 @@ using std::chrono::milliseconds;
 
 // Attached targets are looked at this often even without an event (an interface has none).
 constexpr milliseconds kRoutineLook{1000};
+// Whoever asks has an answer by then.
+constexpr std::chrono::seconds kMadeLately{60};
+// A cgroup that was made again is looked at this often until it was tried to attach it.
+constexpr milliseconds kMadeLook{5};
 // New mount namespaces of a target that a look covers: a slice may make them by the dozen, and others wait meanwhile.
 constexpr size_t kBindingsALook = 4;
-
-int64_t unix_ms() {
-  return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-// How long ago the process began.
-milliseconds age_of(pid_t pid) {
-  const uint64_t start = start_time(pid);
-  timespec now{};
-  if (start == 0 || ::clock_gettime(CLOCK_BOOTTIME, &now) != 0) return milliseconds(0);
-  const int64_t now_ms = static_cast<int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
-  const int64_t start_ms = static_cast<int64_t>(start) * 1000 / ::sysconf(_SC_CLK_TCK);
-  return milliseconds(std::max<int64_t>(0, now_ms - start_ms));
-}
-
-// Of a directory; 0: it is not there.
-uint64_t inode_of(const std::string& path) {
-  struct stat status{};
-  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode) ? status.st_ino : 0;
-}
-
-// How long ago a cgroup was made, which sets its times.
-milliseconds age_of_directory(const std::string& path) {
-  struct stat status{};
-  if (::stat(path.c_str(), &status) != 0) return milliseconds(0);
-  const int64_t made_ms = static_cast<int64_t>(status.st_ctim.tv_sec) * 1000 + status.st_ctim.tv_nsec / 1'000'000;
-  return milliseconds(std::max<int64_t>(0, unix_ms() - made_ms));
-}
 
 bool may_be_in(const MadeCgroups& made, const TargetSpec& spec) {
   if (made.lost) return true;
@@ -67,6 +43,11 @@ bool may_be_in(const MadeCgroups& made, const TargetSpec& spec) {
 
 }  // namespace
 
+uint64_t inode_of(const std::string& directory) {
+  struct stat status{};
+  return ::stat(directory.c_str(), &status) == 0 && S_ISDIR(status.st_mode) ? status.st_ino : 0;
+}
+
 bool TargetRegistry::Entry::is_there() const {
   if (settings.spec.kind == TargetKind::Interface) {
     char name[IF_NAMESIZE];  // whatever it is called now: it stays captured
@@ -78,111 +59,6 @@ bool TargetRegistry::Entry::is_there() const {
 bool TargetRegistry::Entry::has_ended() const {
   pollfd ended{pid_fd.get(), POLLIN, 0};
   return follows_pid() && pid_fd && ::poll(&ended, 1, 0) != 0;
-}
-
-void TargetRegistry::start() {
-  std::vector<uint32_t> ids;
-  {
-    const std::lock_guard lock(work_mutex_);
-    for (const auto& [id, entry] : entries_) {
-      ids.push_back(id);
-      // From before the first question on: what is made after it is not missed.
-      if (entry->settings.spec.kind == TargetKind::Container) watch_container_places();
-    }
-  }
-  for (const uint32_t id : ids) look_at(id);
-  ask_about_units();
-  ask_about_containers();
-  if (watcher_.joinable()) return;
-  watcher_ = std::thread([this] { watch(); });
-  unit_asker_ = std::thread([this] { ask(TargetKind::Unit); });
-  container_asker_ = std::thread([this] { ask(TargetKind::Container); });
-}
-
-void TargetRegistry::stop() {
-  {
-    const std::lock_guard lock(small_mutex_);
-    stopping_ = true;
-  }
-  ::eventfd_write(wake_.get(), 1);
-  ::eventfd_write(stop_.get(), 1);
-  {
-    const std::lock_guard lock(work_mutex_);  // who is about to wait has seen stopping_, or waits already
-  }
-  asks_.notify_all();
-  for (std::thread* thread : {&watcher_, &unit_asker_, &container_asker_}) {
-    if (thread->joinable()) thread->join();
-  }
-}
-
-Result<void> TargetRegistry::attach_entry(Entry& entry, const ResolvedTarget& resolved, TargetBackend::Why why) {
-  const bool was_attached = entry.state == TargetStatus::State::Attached;
-  const uint64_t inode = inode_of(resolved.cgroup_path);
-  const bool moved =
-      !entry.ever_attached || resolved.cgroup_path != entry.resolved.cgroup_path || inode != entry.cgroup_inode;
-  entry.resolved = resolved;
-  // A recorded client that meets our certificate untrusting breaks; one that is captured a moment later is a counted
-  // gap. Where nothing may pass uncaptured it is the other way round.
-  const bool capture_first = entry.settings.sealed || entry.settings.mode == Mode::Replay;
-  if (!capture_first) bind_trust(entry);
-  if (auto attached = backend_.attach(entry.id, entry.settings, resolved, why); !attached) {
-    if (was_attached && !moved) return attached;  // what is refused changes nothing
-    lose(entry, attached.error());
-    return attached;
-  }
-  if (capture_first) bind_trust(entry);
-  const bool again = entry.state != TargetStatus::State::Attached && entry.ever_attached;
-  if (again && moved) count_gap(entry);
-  entry.pid_fd = UniqueFd(entry.follows_pid() ? static_cast<int>(::syscall(SYS_pidfd_open, resolved.pid, 0)) : -1);
-  entry.interface_index = resolved.interface.empty() ? 0 : ::if_nametoindex(resolved.interface.c_str());
-  entry.cgroup_inode = inode;
-  entry.ever_attached = true;
-  entry.state = TargetStatus::State::Attached;
-  entry.detail = backend_.lacking(entry.id);
-  entry.passes = false;
-  entry.unknown = false;
-  entry.said.clear();
-  entry.trouble = entry.is_interface() ? backend_.trouble(entry.id) : std::string();
-  entry.attached_at_ms = unix_ms();
-  entry.routine = options_.first_look;
-  entry.next_look = Clock::now() + entry.routine;
-  watch_parent(entry);
-  tell_uncaptured();
-  return {};
-}
-
-void TargetRegistry::count_gap(Entry& entry) {
-  const milliseconds gap =
-      entry.follows_pid() ? age_of(entry.resolved.pid) : age_of_directory(entry.resolved.cgroup_path);
-  ++entry.gaps;
-  entry.gap_total += gap;
-  log::warn("target.gap", "a target ran before it was attached again: what it did meanwhile was not captured",
-            {{"target", entry.settings.shown()}, {"milliseconds", gap.count()}, {"sealed", entry.settings.sealed}});
-}
-
-void TargetRegistry::bind_trust(Entry& entry) {
-  if (!options_.bind_trust || entry.settings.spec.kind == TargetKind::Interface) return;
-  if (!entry.trust) entry.trust.emplace();
-  entry.trust->cover(entry.resolved.cgroup_path, shared_bindings_, options_.bind_trust);
-}
-
-void TargetRegistry::lose(Entry& entry, const Error& why) {
-  entry.state = TargetStatus::State::Waiting;
-  entry.detail = why.message();
-  entry.passes = false;
-  entry.unknown = why.code == Code::Timeout && entry.settings.spec.kind == TargetKind::Container;
-  entry.attached_at_ms = 0;
-  entry.trouble.clear();
-  entry.pid_fd.reset();
-  if (entry.trust) entry.trust->clear();  // who starts again and again has no more of everybody's time for it
-  entry.pause = options_.first_look;
-  entry.next_look = Clock::now() + entry.pause;
-}
-
-void TargetRegistry::end(Entry& entry) {
-  lose(entry, Error{.detail = "the process has ended"});
-  entry.state = TargetStatus::State::Failed;
-  tell_uncaptured();
 }
 
 // First half of a look: is it there? True when its name has to be resolved.
@@ -214,54 +90,6 @@ void TargetRegistry::look_at_trouble(Entry& entry) {
   tell_uncaptured();
 }
 
-// Second half: what its name stands for now.
-void TargetRegistry::take_up(Entry& entry, const Result<ResolvedTarget>& resolved) {
-  const bool is_pid = entry.settings.spec.kind == TargetKind::Pid;
-  if (is_pid && (!resolved || start_time(resolved->pid) != entry.settings.pid_start)) {
-    end(entry);
-    return;
-  }
-  const auto pause = entry.pause;
-  const Result<void> attached =
-      resolved ? attach_entry(entry, *resolved, TargetBackend::Why::Kept) : std::unexpected(resolved.error());
-  if (attached) return;
-  entry.pause = pause;
-  // A runtime still setting up its cgroup refuses for a moment as well: everything is tried again.
-  try_later(entry, resolved.has_value(), attached.error());
-}
-
-// What could not be attached, or is not there.
-void TargetRegistry::try_later(Entry& entry, bool is_there, const Error& why) {
-  entry.passes = is_there;
-  entry.unknown = !is_there && why.code == Code::Timeout && entry.settings.spec.kind == TargetKind::Container;
-  wait_on(entry, why);
-  if (is_there && entry.detail != entry.said) {
-    entry.said = entry.detail;
-    log::error("target.not_attached", "a target is there and is not captured: what it does passes; tried again",
-               {{"target", entry.settings.shown()}, {"problem", entry.detail}, {"sealed", entry.settings.sealed}});
-  }
-  tell_uncaptured();
-}
-
-void TargetRegistry::wait_on(Entry& entry, const Error& why) {
-  entry.state = TargetStatus::State::Waiting;
-  entry.detail = why.message();
-  const bool is_container = entry.settings.spec.kind == TargetKind::Container;
-  const bool was_woken = std::exchange(entry.container_asked, false);
-  const milliseconds longest = is_container ? options_.longest_container_look : options_.longest_look;
-  // A container that no runtime knows does not come at once. One that is known is perhaps being started.
-  const bool is_unknown = is_container && why.code != Code::Busy && !entry.passes;
-  const milliseconds least = std::min(is_unknown ? options_.longest_look : options_.first_look, longest);
-  if (was_woken) {
-    // By another's cgroup, if it is still unknown: that is no reason to ask more often.
-    entry.pause = is_unknown ? std::max(entry.pause, least) : least;
-  } else {
-    entry.pause = std::clamp(entry.pause * 2, least, longest);
-  }
-  // Another was made while the runtimes thought.
-  entry.next_look = Clock::now() + (entry.container_made ? milliseconds(0) : entry.pause);
-}
-
 // What has to be asked for is left to the threads that ask.
 void TargetRegistry::look_at(uint32_t id) {
   TargetSpec spec;
@@ -276,7 +104,8 @@ void TargetRegistry::look_at(uint32_t id) {
     it->second->routine = std::min(it->second->routine * 2, kRoutineLook);
     if (!has_to && !is_attached) return;
     if (has_to && it->second->is_asked_for()) {
-      it->second->next_look = Clock::now();
+      attach_where_it_was(*it->second);
+      if (it->second->is_left_to_askers()) it->second->next_look = Clock::now();
       asks_.notify_all();
       return;
     }
@@ -306,34 +135,59 @@ void TargetRegistry::watch_container_places() {
 
 void TargetRegistry::wait_for_event() {
   std::vector<pollfd> polled{{wake_.get(), POLLIN, 0}, {inotify_.get(), POLLIN, 0}};
-  Clock::time_point until = Clock::now() + std::chrono::seconds(60);
-  bool waits_for_container = false;
+  const bool is_routine = backend_waits_ || !options_.alive_file.empty();
+  Clock::time_point until = Clock::now() + (is_routine ? kRoutineLook : milliseconds(60'000));
   {
     const std::lock_guard lock(work_mutex_);
     for (const auto& [id, entry] : entries_) {
-      const bool is_asked = entry->is_asked_for() && entry->state == TargetStatus::State::Waiting;
-      if (entry->state != TargetStatus::State::Failed && !is_asked) until = std::min(until, entry->next_look);
-      waits_for_container |= is_asked && entry->settings.spec.kind == TargetKind::Container;
+      if (entry->settings.spec.kind == TargetKind::Container) watch_container_places();
+      if (entry->is_left_to_askers()) {
+        watch_parent(*entry);
+        attach_where_it_was(*entry);  // made before its place was watched
+      }
+      if (entry->is_left_to_askers() && entry->made_inode != 0)
+        until = std::min(until, Clock::now() + (entry->made_tried ? kRoutineLook : kMadeLook));
+      if (entry->state != TargetStatus::State::Failed && !entry->is_left_to_askers())
+        until = std::min(until, entry->next_look);
       if (entry->pid_fd) polled.push_back({entry->pid_fd.get(), POLLIN, 0});
     }
   }
-  if (waits_for_container) watch_container_places();
   const auto left = std::chrono::ceil<milliseconds>(until - Clock::now()).count();
   ::poll(polled.data(), polled.size(), static_cast<int>(std::max<int64_t>(0, left)));
   eventfd_t count = 0;
   ::eventfd_read(wake_.get(), &count);
-  const MadeCgroups made = read_made_cgroups(inotify_.get());
+  notice(read_made_cgroups(inotify_.get()));
+}
+
+void TargetRegistry::notice(const MadeCgroups& made) {
   const std::lock_guard lock(work_mutex_);
+  for (const auto& [id, entry] : entries_) attach_where_it_was(*entry);  // all of them before what takes longer
+  const Clock::time_point now = Clock::now();
+  std::erase_if(made_, [&](const auto& one) { return now - one.second > kMadeLately; });
+  for (const std::string& name : made.names) {
+    if (is_container_cgroup(name)) made_.insert_or_assign(std::string(container_id_in(name)), now);
+  }
   for (const auto& [id, entry] : entries_) {
-    if (entry->state == TargetStatus::State::Attached && !entry->is_there()) entry->next_look = Clock::now();
-    if (entry->state != TargetStatus::State::Waiting) continue;
     const bool is_container = entry->settings.spec.kind == TargetKind::Container;
+    const bool is_attached = entry->state == TargetStatus::State::Attached;
+    if (is_attached && !entry->is_there()) entry->next_look = Clock::now();
     if (!may_be_in(made, entry->settings.spec)) continue;
+    if (is_attached && is_container && entry->doubt != Entry::Doubt::ItsCgroup) {
+      entry->doubt = Entry::Doubt::ItsName;
+      ask_soon(*entry);
+    }
+    if (entry->state != TargetStatus::State::Waiting) continue;
     entry->container_made = is_container;
     if (!is_container) entry->pause = milliseconds(0);
     entry->next_look = Clock::now();
     asks_.notify_all();
   }
+}
+
+void TargetRegistry::touch_alive_file() {
+  if (options_.alive_file.empty()) return;
+  const UniqueFd file(::open(options_.alive_file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  if (file) ::futimens(file.get(), nullptr);
 }
 
 void TargetRegistry::watch() {
@@ -350,11 +204,12 @@ void TargetRegistry::watch() {
       const std::lock_guard lock(work_mutex_);
       for (const auto& [id, entry] : entries_) {
         const bool asked = std::find(soon.begin(), soon.end(), id) != soon.end();
-        const bool left_to_askers = entry->is_asked_for() && entry->state == TargetStatus::State::Waiting;
-        if (asked || (!left_to_askers && entry->next_look <= Clock::now())) due.push_back(id);
+        if (asked || (!entry->is_left_to_askers() && entry->next_look <= Clock::now())) due.push_back(id);
       }
     }
     for (const uint32_t id : due) look_at(id);
+    backend_waits_ = backend_.retry();
+    touch_alive_file();
   }
 }
 

@@ -32,6 +32,7 @@ void MetricsRegistry::add(Counter counter, uint64_t n) noexcept {
 
 TargetSlot MetricsRegistry::target_slot(std::string_view name) {
   const std::lock_guard lock(mutex_);
+  if (target_names_[kOtherTarget] == name) return kOtherTarget;
   for (size_t slot = 0; slot < kOtherTarget; ++slot) {
     if (target_names_[slot] == name) return static_cast<TargetSlot>(slot);
     if (target_names_[slot].empty()) {
@@ -62,7 +63,11 @@ MetricsSnapshot MetricsRegistry::snapshot() {
     to.sum_seconds += static_cast<double>(read(from.sum_nanos)) / 1e9;
   };
   const auto sum_array = [&](const Metrics& from) {
-    for (size_t i = 0; i < kCounterCount; ++i) out.counters[i] += read(from.counters_[i]);
+    for (size_t i = 0; i < kCounterCount; ++i) out.add(static_cast<Counter>(i), read(from.counters_[i]));
+    for (size_t i = 0; i < kTargetSeries; ++i) {
+      const auto slot = static_cast<TargetSlot>(i / kTargetCounters);
+      out.add(slot, static_cast<Counter>(i % kTargetCounters), read(from.by_target_[i]));
+    }
     // Gauges are kept modulo 2^64: a thread may close what another opened.
     for (size_t i = 0; i < kGaugeCount; ++i) gauges[i] += static_cast<int64_t>(read(from.gauges_[i]));
     for (size_t i = 0; i < kHistogramCount; ++i) sum_histogram(out.histograms[i], from.histograms_[i]);

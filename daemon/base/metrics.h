@@ -17,192 +17,10 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/base/counters.h"
 #include "daemon/base/vocabulary.h"
 
 namespace tapdeck {
-
-// Monotonic counts. The rows of metrics_table.cc say which family and labels each is.
-enum class Counter : uint16_t {
-  // Flows of a target that were not captured.
-  UncapturedPreExisting,
-  UncapturedUdp,
-  UncapturedQuic,
-  UncapturedRaw,
-  UncapturedMapFull,
-  UncapturedLease,
-  UncapturedBypass,
-  UncapturedBoundDevice,
-  UncapturedNoListener,
-  UncapturedFamily,
-  UncapturedLeftCgroup,  // processes
-  // Accepted connections without a known flow: refused, never forwarded.
-  NoFlowRefused,
-  // What the kernel programs had to tell and had no room for: listeners asked for, refusals, processes that left.
-  KernelEventsLost,
-  // Explicit listener: what it would not do.
-  ProxyRefusedClient,
-  ProxyRefusedOwnAddress,
-  ProxyNoRoute,
-  // The lease ran out: flows seen by the programs past it, by policy.
-  LeaseExpiredOpen,
-  LeaseExpiredClosed,
-  // Sealed replay refused something.
-  SealedRefusedTcp,
-  SealedRefusedUdp,
-  SealedRefusedDns,
-  SealedRefusedOther,
-  // Replay refused what was recorded as refused: connect() itself, or by a reset.
-  ReplayRefusedConnect,
-  ReplayRefusedReset,
-  // Flows handed through as bytes, by reason.
-  TunnelledBypass,
-  TunnelledNotTls,
-  TunnelledNotHttp,
-  TunnelledAlpn,
-  TunnelledClientCert,
-  TunnelledServerFirst,
-  TunnelledUpgrade,
-  TunnelledConnect,
-  TunnelledBytesUp,
-  TunnelledBytesDown,  // up = from the client
-  BytesUp,
-  BytesDown,  // body and head bytes of exchanges, as on the client's side
-  // TLS.
-  TlsDownOk,
-  TlsDownResumed,
-  TlsDownRejectedCa,
-  TlsDownLeft,         // at our certificate, without an alert
-  TlsDownNoAgreement,  // the handshake failed in TLS itself
-  TlsDownError,
-  TlsUpOk,
-  TlsUpResumed,
-  TlsUpInvalid,
-  TlsUpError,
-  LeafCacheHit,
-  LeafCacheMiss,
-  // HTTP/1 refusals: never forwarded.
-  SmugglingRefused,  // TE with CL, repeated CL, bad chunk, obs-fold, bare LF ...: 400 and close
-  UnknownMethod,     // 501
-  BadRequest,        // a first line that is not HTTP: closed without an answer
-  // HTTP/2: peers that did too much of something (http/h2_guard.h), by either side.
-  H2RapidReset,
-  H2ServerReset,
-  H2ContinuationFlood,
-  H2SettingsFlood,
-  H2PingFlood,
-  H2PriorityFlood,
-  H2Hpack,
-  H2EmptyFrames,
-  H2WindowGames,
-  H2HeaderCount,
-  // Configured limits that were hit, one each.
-  LimitHeadBytes,
-  LimitHeaderCount,
-  LimitBodyBuffer,
-  LimitMaxBody,
-  LimitIdleTimeout,
-  LimitHeaderTimeout,
-  LimitRequestTimeout,
-  LimitConnections,
-  LimitTlsTimeout,
-  LimitDescriptors,
-  PortsExhausted,
-  // Upstream failures, as the JSON error names of exchange/error_response.h.
-  UpstreamRefused,
-  UpstreamTimeout,
-  UpstreamReset,
-  UpstreamTls,
-  UpstreamDns,
-  UpstreamTruncated,
-  UpstreamUnreachable,
-  UpstreamProtocol,
-  UpstreamDialed,
-  UpstreamReused,  // connections opened, and exchanges on a pooled one
-  // Replay.
-  MissNoKey,
-  MissBody,
-  MissExhausted,
-  MissWebSocket,  // a message of the client that is not the recorded one
-  MissOpaque,     // opaque: a flow that cannot be on tape (server first, not HTTP)
-  MissOrigin,     // of the modes that ask the origin then: it gave no whole answer either
-  BodyKeyRaw,
-  HotCacheHit,
-  HotCacheMiss,
-  // gRPC.
-  GrpcMessagesUp,
-  GrpcMessagesDown,  // recorded messages; up = from the client
-  GrpcMalformed,     // bodies that are no messages
-  GrpcUndecoded,     // messages matched by their bytes although the route has rules, or compressed in an unknown way
-  // Store.
-  RecordingComplete,
-  RecordingFailed,
-  RecordingIncomplete,
-  RecordingDropped,
-  IncompleteStoreSlow,
-  IncompleteStoreError,
-  IncompleteSessionDeleted,
-  IncompleteCrash,  // of a process before
-  IncompleteLimit,
-  IncompleteProtocol,  // what passed could not be read
-  WebSocketUp,
-  WebSocketDown,      // messages recorded and replayed
-  StoreHoldExceeded,  // storage.hold_limit passed: bytes flowed before the recording was safe
-  StoreErrorWrite,
-  StoreErrorRead,
-  StoreErrorOpen,
-  StorePrunedBytes,
-  StorePrunedAge,
-  StorePrunedCount,
-  RedactedUri,
-  RedactedHeader,
-  RedactedLog,
-  // Admin server.
-  Admin2xx,
-  Admin3xx,
-  Admin4xx,
-  Admin5xx,
-  AdminDenied,
-  LogSuppressed,  // repeated peer errors that the rate limit kept out of the log
-  kCount
-};
-
-// Levels that go up and down in a thread's array, and levels that a GaugeSource reports at scrape.
-enum class Gauge : uint16_t {
-  ActiveCgroup,
-  ActiveTc,
-  ActiveExplicit,  // tapdeck_active_connections, returns to 0
-  UpstreamIdle,    // pooled upstream connections
-  // From sources.
-  StoreBytes,
-  StoreRecordings,
-  StoreQueue,
-  FlowMapEntries,
-  FlowMapCapacity,
-  LeaseDeadline,
-  AttachedCgroup,
-  AttachedTc,
-  Listeners,
-  Targets,
-  Workers,
-  ConfigLoadedTime,
-  kCount
-};
-
-// Durations in seconds. Request durations have their own call (two labels).
-enum class Histogram : uint16_t {
-  UpstreamDns,
-  UpstreamConnect,
-  UpstreamTls,
-  UpstreamFirstByte,
-  LookupHit,
-  LookupMiss,
-  LeafMint,
-  CommitWal,
-  CommitFsync,
-  CommitAsync,
-  LoopLag,
-  kCount
-};
 
 // What a connection turned out to speak. None: it ended before that was known.
 enum class ConnectionProtocol : uint8_t { H1, H2, Tunnel, None };
@@ -218,11 +36,9 @@ inline constexpr size_t kCodeClasses = 6;
 // +Inf is apart. Both bucket sets fit; the unused tail stays 0.
 inline constexpr size_t kMaxBuckets = 16;
 
-inline constexpr size_t kCounterCount = static_cast<size_t>(Counter::kCount);
-inline constexpr size_t kGaugeCount = static_cast<size_t>(Gauge::kCount);
-inline constexpr size_t kHistogramCount = static_cast<size_t>(Histogram::kCount);
 inline constexpr size_t kRequestHistograms = kModeCount * kOutcomeCount;
 inline constexpr size_t kRequestSeries = kTargetSlots * kModeCount * kOutcomeCount * kCodeClasses;
+inline constexpr size_t kTargetSeries = kTargetSlots * kTargetCounters;
 inline constexpr size_t kConnectionSeries = kCapturePathCount * kConnectionProtocols * 2;
 
 // 1 ms .. 60 s for what clients feel; 10 us .. 250 ms for what we add.
@@ -239,7 +55,12 @@ class alignas(64) Metrics {
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
 
+  // Of one that is told apart by target this counts for "other".
   void add(Counter counter, uint64_t n = 1) noexcept { bump(counters_[static_cast<size_t>(counter)], n); }
+  // is_by_target(counter) holds.
+  void add(TargetSlot slot, Counter counter, uint64_t n = 1) noexcept {
+    bump(by_target_[target_index(slot, counter)], n);
+  }
   // Negative n goes down. A connection is +1 and -1 in the array of the same thread.
   void add(Gauge gauge, int64_t n) noexcept { bump(gauges_[static_cast<size_t>(gauge)], static_cast<uint64_t>(n)); }
   void observe(Histogram histogram, double seconds) noexcept {
@@ -274,6 +95,10 @@ class alignas(64) Metrics {
                kCodeClasses +
            code;
   }
+  [[nodiscard]] static constexpr size_t target_index(TargetSlot slot, Counter counter) {
+    const size_t bounded = slot < kTargetSlots ? slot : kOtherTarget;
+    return bounded * kTargetCounters + static_cast<size_t>(counter);
+  }
   [[nodiscard]] static constexpr size_t connection_index(CapturePath path, ConnectionProtocol protocol,
                                                          ConnectionTls tls) {
     return (static_cast<size_t>(path) * kConnectionProtocols + static_cast<size_t>(protocol)) * 2 +
@@ -299,6 +124,7 @@ class alignas(64) Metrics {
   }
 
   std::array<Cell, kCounterCount> counters_{};
+  std::array<Cell, kTargetSeries> by_target_{};
   std::array<Cell, kGaugeCount> gauges_{};
   std::array<HistogramCells, kHistogramCount> histograms_{};
   std::array<HistogramCells, kRequestHistograms> request_durations_{};
@@ -311,9 +137,19 @@ struct HistogramSnapshot {
   double sum_seconds = 0;
 };
 
+// A target as it is set now.
+struct TargetInfo {
+  TargetSlot label = kOtherTarget;
+  CapturePath path = CapturePath::Cgroup;
+  Mode mode = Mode::Record;
+  bool sealed = false;
+};
+
 // The sums of one moment. Values of different cells may be a few events apart.
 struct MetricsSnapshot {
-  std::array<uint64_t, kCounterCount> counters{};
+  std::array<uint64_t, kCounterCount> counters{};                          // over all targets
+  std::vector<uint64_t> by_target = std::vector<uint64_t>(kTargetSeries);  // by Metrics::target_index
+  std::vector<TargetInfo> targets;
   std::array<double, kGaugeCount> gauges{};
   std::array<HistogramSnapshot, kHistogramCount> histograms{};
   std::array<HistogramSnapshot, kRequestHistograms> request_durations{};
@@ -323,7 +159,14 @@ struct MetricsSnapshot {
 
   // For GaugeSource: adds to what the arrays say.
   void add(Gauge gauge, double value) { gauges[static_cast<size_t>(gauge)] += value; }
-  void add(Counter counter, uint64_t value) { counters[static_cast<size_t>(counter)] += value; }
+  void add(Counter counter, uint64_t value) {
+    if (is_by_target(counter)) return add(kOtherTarget, counter, value);
+    counters[static_cast<size_t>(counter)] += value;
+  }
+  void add(TargetSlot slot, Counter counter, uint64_t value) {
+    counters[static_cast<size_t>(counter)] += value;
+    by_target[Metrics::target_index(slot, counter)] += value;
+  }
   [[nodiscard]] uint64_t value(Counter counter) const { return counters[static_cast<size_t>(counter)]; }
   [[nodiscard]] double value(Gauge gauge) const { return gauges[static_cast<size_t>(gauge)]; }
 };

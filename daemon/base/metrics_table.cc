@@ -21,6 +21,29 @@ constexpr MetricRow<Counter> kCounters[] = {
     {UncapturedNoListener, "tapdeck_flows_uncaptured_total", "", {{{"reason", "no_listener"}}}},
     {UncapturedFamily, "tapdeck_flows_uncaptured_total", "", {{{"reason", "family"}}}},
     {UncapturedLeftCgroup, "tapdeck_flows_uncaptured_total", "", {{{"reason", "left_cgroup"}}}},
+    {TargetGaps, "tapdeck_target_gaps_total",
+     "Times that a target ran before it was attached, or that somebody undid that."},
+    {TargetGapMilliseconds,
+     "tapdeck_target_gap_seconds_total",
+     "How long that was together; what ran meanwhile was not captured.",
+     {},
+     0.001},
+    {SealedRefusedTcp,
+     "tapdeck_sealed_refusals_total",
+     "Attempts of sealed targets to reach the network around the recording.",
+     {{{"kind", "tcp"}}}},
+    {SealedRefusedUdp, "tapdeck_sealed_refusals_total", "", {{{"kind", "udp"}}}},
+    {SealedRefusedDns, "tapdeck_sealed_refusals_total", "", {{{"kind", "dns"}}}},
+    {SealedRefusedOther, "tapdeck_sealed_refusals_total", "", {{{"kind", "other"}}}},
+    {MissNoKey,
+     "tapdeck_misses_total",
+     "Requests that no recording answers, nor an origin that was asked instead, by reason.",
+     {{{"reason", "no_key"}}}},
+    {MissBody, "tapdeck_misses_total", "", {{{"reason", "body"}}}},
+    {MissExhausted, "tapdeck_misses_total", "", {{{"reason", "exhausted"}}}},
+    {MissWebSocket, "tapdeck_misses_total", "", {{{"reason", "websocket"}}}},
+    {MissOpaque, "tapdeck_misses_total", "", {{{"reason", "opaque"}}}},
+    {MissOrigin, "tapdeck_misses_total", "", {{{"reason", "origin"}}}},
     {NoFlowRefused, "tapdeck_no_flow_refused_total",
      "Accepted connections without a known flow; refused, never forwarded."},
     {KernelEventsLost, "tapdeck_kernel_events_lost_total",
@@ -38,13 +61,6 @@ constexpr MetricRow<Counter> kCounters[] = {
      "Flows that the kernel programs saw after the daemon's lease ran out.",
      {{{"policy", "open"}}}},
     {LeaseExpiredClosed, "tapdeck_lease_expired_total", "", {{{"policy", "closed"}}}},
-    {SealedRefusedTcp,
-     "tapdeck_sealed_refusals_total",
-     "Attempts of sealed targets to reach the network around the recording.",
-     {{{"kind", "tcp"}}}},
-    {SealedRefusedUdp, "tapdeck_sealed_refusals_total", "", {{{"kind", "udp"}}}},
-    {SealedRefusedDns, "tapdeck_sealed_refusals_total", "", {{{"kind", "dns"}}}},
-    {SealedRefusedOther, "tapdeck_sealed_refusals_total", "", {{{"kind", "other"}}}},
     {ReplayRefusedConnect,
      "tapdeck_replayed_refusals_total",
      "Connections refused in replay because their origin refused when it was recorded.",
@@ -66,6 +82,8 @@ constexpr MetricRow<Counter> kCounters[] = {
      "Bytes of tunnelled connections; up is from the client.",
      {{{"direction", "up"}}}},
     {TunnelledBytesDown, "tapdeck_tunnelled_bytes_total", "", {{{"direction", "down"}}}},
+    {TunnelsFailed, "tapdeck_tunnels_failed_total",
+     "Connections to be handed through as bytes whose origin could not be reached."},
     {BytesUp,
      "tapdeck_bytes_total",
      "Body bytes of HTTP exchanges as on the client's side, without heads; up is from the client.",
@@ -142,15 +160,6 @@ constexpr MetricRow<Counter> kCounters[] = {
      "Exchanges by the upstream connection they used.",
      {{{"kind", "dialed"}}}},
     {UpstreamReused, "tapdeck_upstream_connections_total", "", {{{"kind", "reused"}}}},
-    {MissNoKey,
-     "tapdeck_misses_total",
-     "Requests that no recording answers, nor an origin that was asked instead, by reason.",
-     {{{"reason", "no_key"}}}},
-    {MissBody, "tapdeck_misses_total", "", {{{"reason", "body"}}}},
-    {MissExhausted, "tapdeck_misses_total", "", {{{"reason", "exhausted"}}}},
-    {MissWebSocket, "tapdeck_misses_total", "", {{{"reason", "websocket"}}}},
-    {MissOpaque, "tapdeck_misses_total", "", {{{"reason", "opaque"}}}},
-    {MissOrigin, "tapdeck_misses_total", "", {{{"reason", "origin"}}}},
     {BodyKeyRaw, "tapdeck_match_body_raw_total",
      "Request bodies matched by their wire bytes because their content coding could not be undone within bounds."},
     {HotCacheHit,
@@ -218,7 +227,8 @@ constexpr MetricRow<Gauge> kGauges[] = {
     {Gauge::ActiveExplicit, "tapdeck_active_connections", "", {{{"path", "explicit"}}}},
     {Gauge::UpstreamIdle, "tapdeck_upstream_idle_connections", "Upstream connections waiting in the pools."},
     {Gauge::StoreBytes, "tapdeck_store_bytes",
-     "Bytes of the recordings and bodies in the store; its files hold more until they are compacted."},
+     "Bytes of the recordings and bodies in the store; its files hold more: what was deleted for some seconds, and "
+     "what retention removed until there is enough of it."},
     {Gauge::StoreRecordings, "tapdeck_store_recordings", "Recordings in the store."},
     {Gauge::StoreQueue, "tapdeck_store_queue_bytes", "Bytes of recordings waiting for the store's writer."},
     {Gauge::FlowMapEntries, "tapdeck_flow_map_entries", "Captured flows in the kernel's flow map."},
@@ -230,6 +240,7 @@ constexpr MetricRow<Gauge> kGauges[] = {
     {Gauge::Listeners, "tapdeck_listeners", "Listening sockets over all network namespaces."},
     {Gauge::Targets, "tapdeck_targets", "Targets that are attached now."},
     {Gauge::Workers, "tapdeck_workers", "Worker threads."},
+    {Gauge::StartTime, "tapdeck_start_timestamp_seconds", "When this daemon began to serve."},
     {Gauge::ConfigLoadedTime, "tapdeck_config_loaded_timestamp_seconds", "When the configuration in force was read."},
 };
 
@@ -284,7 +295,9 @@ std::span<const MetricRow<Histogram>> histogram_rows() {
 }
 
 size_t max_series() {
-  size_t series = kCounterCount + kGaugeCount + kConnectionSeries + 1 /* build_info */;
+  size_t series =
+      kCounterCount - kTargetCounters + kTargetSeries + kGaugeCount + kConnectionSeries + 1 /* build_info */;
+  series += kOtherTarget;                                                       // target_info
   for (const auto& row : kHistograms) series += buckets_of(row.id).size() + 3;  // +Inf, _sum, _count
   size_t pairs = 0;
   for (size_t mode = 0; mode < kModeCount; ++mode) {

@@ -23,9 +23,10 @@ struct MetricRow {
   std::string_view family;
   std::string_view help;  // empty: same family as the row before
   std::array<Label, 2> labels{};
+  double unit = 1;  // of what is counted, in the family's
 };
 
-// In the order of the enums; index = value.
+// In the order of the enums; index = value. Those of is_by_target() have a label `target`, too.
 [[nodiscard]] std::span<const MetricRow<Counter>> counter_rows();
 [[nodiscard]] std::span<const MetricRow<Gauge>> gauge_rows();
 [[nodiscard]] std::span<const MetricRow<Histogram>> histogram_rows();
@@ -47,7 +48,10 @@ inline constexpr FamilyText kConnectionsFamily = {
     "tapdeck_connections_total", "Client connections, counted when their protocol is known or they end before.",
     "counter", "path,protocol,tls"};
 inline constexpr FamilyText kBuildInfoFamily = {"tapdeck_build_info", "Always 1; the labels say what was built.",
-                                                "gauge", "version,compiler"};
+                                                "gauge", "version,revision,compiler"};
+inline constexpr FamilyText kTargetInfoFamily = {
+    "tapdeck_target_info", "Always 1 for a target that is attached, or waits to be attached again; the labels say how.",
+    "gauge", "target,path,mode,sealed"};
 
 // Upper bound of the series one scrape can show with every target slot in use. docs/METRICS.md states it.
 [[nodiscard]] size_t max_series();

@@ -73,6 +73,25 @@ TEST(Metrics, SourcesAreAskedUntilRemoved) {
   EXPECT_EQ(registry.snapshot().value(Gauge::StoreBytes), 0);
 }
 
+TEST(Metrics, ATargetThatIsCalledOtherIsOneOfThem) {
+  MetricsRegistry registry;
+  EXPECT_EQ(registry.target_slot("other"), kOtherTarget) << "two series with the same labels are none";
+}
+
+TEST(Metrics, CountersOfTargetsSumUpAndWhatHasNoTargetIsOther) {
+  MetricsRegistry registry;
+  Metrics& metrics = registry.create();
+  metrics.add(3, Counter::MissBody, 2);
+  metrics.add(4, Counter::MissBody);
+  metrics.add(Counter::MissBody);
+  const MetricsSnapshot snapshot = registry.snapshot();
+  const auto of = [&](TargetSlot slot) { return snapshot.by_target[Metrics::target_index(slot, Counter::MissBody)]; };
+  EXPECT_EQ(snapshot.value(Counter::MissBody), 4U);
+  EXPECT_EQ(of(3), 2U);
+  EXPECT_EQ(of(4), 1U);
+  EXPECT_EQ(of(kOtherTarget), 1U);
+}
+
 TEST(Metrics, StatusesFallIntoTheirClass) {
   EXPECT_EQ(Metrics::code_class(100), 0u);
   EXPECT_EQ(Metrics::code_class(599), 4u);

@@ -206,7 +206,7 @@ struct Log {
   std::optional<LogFormat> format;
   // How much of a URL is printed: "redacted" query values, "path" only, or "full".
   LogUrl url = LogUrl::Redacted;
-  // One line an exchange. Default true for serve, false for run.
+  // One line an exchange. Default true for serve where level is info or below, false for run.
   std::optional<bool> access;
 };
 

@@ -14,6 +14,8 @@ namespace tapdeck::grpc {
 
 // Status codes we send ourselves; others are the origin's.
 inline constexpr uint32_t kDeadlineExceeded = 4;
+// What a 503 is to gRPC: there is no session to answer from, and a client may try again.
+inline constexpr uint32_t kUnavailable = 14;
 // A miss. Not UNAVAILABLE (14), which makes clients try again, and not NOT_FOUND (5) or UNIMPLEMENTED (12), which
 // applications give a meaning: "the client should not retry until the system state has been explicitly fixed".
 inline constexpr uint32_t kFailedPrecondition = 9;

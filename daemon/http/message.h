@@ -67,6 +67,19 @@ struct PathAndQuery {
 
 enum class Version : uint8_t { Http10, Http11, Http2 };
 
+// "HTTP/1.0", "HTTP/1.1" or "HTTP/2".
+[[nodiscard]] constexpr std::string_view to_string(Version version) {
+  switch (version) {
+    case Version::Http10:
+      return "HTTP/1.0";
+    case Version::Http11:
+      return "HTTP/1.1";
+    case Version::Http2:
+      break;
+  }
+  return "HTTP/2";
+}
+
 struct RequestHead {
   std::string method;  // as sent, case kept
   std::string target;  // as sent: origin-form, absolute-form, authority-form or "*"

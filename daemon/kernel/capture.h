@@ -108,6 +108,8 @@ class ListenerSink {
   // again by itself, with the same policy, when it comes back; detach() ends that.
   virtual void on_cgroup_gone(uint32_t /*target*/) {}
   virtual void on_cgroup_back(uint32_t /*target*/) {}
+  // No process is left in the cgroup of the target, which may be gone, too.
+  virtual void on_no_process(uint32_t /*target*/) {}
   // Rate limited by the ring buffer: what does not fit is only counted (Stats).
   virtual void on_refused(const Refusal& /*refusal*/) {}
   // The same of a destination that refuse_as_recorded() named.

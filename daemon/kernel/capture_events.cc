@@ -64,6 +64,7 @@ void CaptureImpl::on_cgroup_event(uint32_t target) {
   }
   if (slot.cgroup->became_empty()) {
     netns_->leave(target, NetnsTable::Why::Emptied, std::chrono::steady_clock::now());
+    sink_.on_no_process(target);
   } else {
     ignore(cover_processes(target), "counted as no_listener by the programs until it works");
   }
@@ -106,6 +107,7 @@ void CaptureImpl::lose_cgroup(uint32_t target) {
   slot.cgroup->mark_gone();
   netns_->leave(target, NetnsTable::Why::Gone, std::chrono::steady_clock::now());
   watch_for_return(slot.cgroup->path());
+  sink_.on_no_process(target);
   sink_.on_cgroup_gone(target);
 }
 

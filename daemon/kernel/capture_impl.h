@@ -86,6 +86,7 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   [[nodiscard]] Result<void> attach_cgroup_now(uint32_t target, const std::string& path, TargetPolicy policy);
   // Connect programs of ours and of our predecessor.
   [[nodiscard]] ProgramIds own_programs() const;
+  [[nodiscard]] ProgramIds own_filters() const;
   void say_others(uint32_t target);
   [[nodiscard]] Result<void> attach_interface_now(uint32_t target, const std::string& name, TargetPolicy policy);
   [[nodiscard]] Result<void> detach_now(uint32_t target);

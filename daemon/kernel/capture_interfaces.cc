@@ -4,6 +4,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/kernel/capture_impl.h"
+#include "daemon/kernel/other_filters.h"
 #include "daemon/kernel/rtnetlink.h"
 
 namespace tapdeck::kernel {
@@ -35,7 +36,8 @@ Result<void> CaptureImpl::need_steering() {
 void CaptureImpl::drop_steering_if_unused() {
   const bool used = std::ranges::any_of(slots_, [](const Slot& slot) { return slot.interface != nullptr; });
   if (!steering_ || used) return;
-  if (remove_steering({options_.mark + 1, options_.route_table})) run_->remove(kSteeringRecord);
+  const Steering steering{options_.mark + 1, options_.route_table};
+  if (others_need(steering, own_filters()) || remove_steering(steering)) run_->remove(kSteeringRecord);
   steering_ = false;
   steering_trouble_.clear();
 }
@@ -109,7 +111,11 @@ void CaptureImpl::look_at_interface(uint32_t target) {
     slot.trouble.clear();
     return;
   }
-  if (const auto attached = slot.interface->attach(*run_); !attached) {
+  const auto attach = [&]() -> Result<void> {
+    TRY_VOID(check_interface_not_taken(slot.interface->interface_name(), own_filters()));
+    return slot.interface->attach(*run_);
+  };
+  if (const auto attached = attach(); !attached) {
     begin_gap(target, attached.error().message());
     return;
   }

@@ -11,6 +11,7 @@
 #include "daemon/kernel/capture_impl.h"
 #include "daemon/kernel/cgroup.h"
 #include "daemon/kernel/netns.h"
+#include "daemon/kernel/other_filters.h"
 #include "daemon/kernel/rtnetlink.h"
 #include "daemon/kernel/sock_diag.h"
 
@@ -65,6 +66,15 @@ ProgramIds CaptureImpl::own_programs() const {
   return out;
 }
 
+ProgramIds CaptureImpl::own_filters() const {
+  ProgramIds out;
+  for (const Slot& slot : slots_) {
+    const auto program = slot.interface ? slot.interface->filter_program() : std::nullopt;
+    if (program) out.insert(*program);
+  }
+  return out;
+}
+
 void CaptureImpl::say_others(uint32_t target) {
   Slot& slot = slots_[target];
   const ProgramIds ours = own_programs();
@@ -90,6 +100,7 @@ void CaptureImpl::say_others(uint32_t target) {
 
 Result<void> CaptureImpl::attach_interface_now(uint32_t target, const std::string& name, TargetPolicy policy) {
   Slot& slot = slots_[target];
+  TRY_VOID(check_interface_not_taken(name, own_filters()));
   if (!slot.is_free()) TRY_VOID(detach_now(target));
   TRY(fresh, TcTarget::open(*maps_, options_, target, name, home_cookie_, sink_,
                             [this] { return netns_->next_listener_id(); }));

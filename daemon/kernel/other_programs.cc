@@ -77,19 +77,6 @@ bool holds_one_of(const std::filesystem::path& process, const ProgramIds& progra
   return false;
 }
 
-// "pid 42 (tapdeck)"; nullopt: no process that we can see.
-std::optional<std::string> holder_of(const ProgramIds& programs) {
-  std::error_code error;
-  for (std::filesystem::directory_iterator it("/proc", error), end; !error && it != end; it.increment(error)) {
-    const std::string pid = it->path().filename().string();
-    if (pid.find_first_not_of("0123456789") != std::string::npos || !holds_one_of(it->path(), programs)) continue;
-    std::string name = text_of(it->path() / "comm");
-    if (name.ends_with('\n')) name.pop_back();
-    return "pid " + pid + " (" + name + ")";
-  }
-  return std::nullopt;
-}
-
 std::string name_of(const ProgramIds& programs) {
   return "another tapdeck, " + holder_of(programs).value_or("of which no process is seen") + ",";
 }
@@ -116,6 +103,18 @@ std::string find_below(const std::string& path, const ProgramIds& ours, size_t& 
 }
 
 }  // namespace
+
+std::optional<std::string> holder_of(const ProgramIds& programs) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator it("/proc", error), end; !error && it != end; it.increment(error)) {
+    const std::string pid = it->path().filename().string();
+    if (pid.find_first_not_of("0123456789") != std::string::npos || !holds_one_of(it->path(), programs)) continue;
+    std::string name = text_of(it->path() / "comm");
+    if (name.ends_with('\n')) name.pop_back();
+    return "pid " + pid + " (" + name + ")";
+  }
+  return std::nullopt;
+}
 
 ProgramIds connect_programs_on(int cgroup_fd) {
   ProgramIds out = programs_at(cgroup_fd, BPF_CGROUP_INET4_CONNECT, 0);

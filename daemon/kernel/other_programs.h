@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -23,6 +24,9 @@ using ProgramIds = std::set<uint32_t>;
 // Busy, naming who has it, when there are connect programs on `cgroup_path` that are not among `ours`. Waits up to
 // 100 ms for those of a process that has just ended.
 [[nodiscard]] Result<void> check_not_taken(const std::string& cgroup_path, int cgroup_fd, const ProgramIds& ours);
+
+// "pid 42 (tapdeck)": a process that has one of them open. nullopt: none that we can see.
+[[nodiscard]] std::optional<std::string> holder_of(const ProgramIds& programs);
 
 // For people, one sentence: whose programs are on a directory below, or above; empty: nobody's.
 [[nodiscard]] std::string others_below(const std::string& cgroup_path, const ProgramIds& ours);

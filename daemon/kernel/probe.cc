@@ -36,6 +36,12 @@ Outcome kernel_version() {
 
 Outcome capabilities() {
   const std::string missing = missing_capabilities();
+  if (!may_capture(missing)) return fail(Code::Permission, "missing " + missing);
+  return "all that capture needs";
+}
+
+Outcome trust_capabilities() {
+  const std::string missing = missing_capabilities();
   if (!missing.empty()) return fail(Code::Permission, "missing " + missing);
   return "all that the daemon uses";
 }
@@ -154,6 +160,9 @@ struct Probe {
 constexpr Probe kProbes[] = {
     {"kernel", &kernel_version, "no capture by cgroup or interface"},
     {"capabilities", &capabilities, "neither `tapdeck serve` nor `tapdeck run` can capture"},
+    {"trust_capabilities", &trust_capabilities,
+     "trust is not bound into every target (set the CA by hand there), and processes of other users may have no name",
+     Use::Partly},
     {"cgroup2", &cgroup2, "no cgroup path: containers, units and `attach --pid` cannot be captured"},
     {"btf", &kernel_btf, "processes that leave a captured cgroup are not seen (cgroup_escapes)"},
     {"bpf", &bpf_syscall, "neither cgroup nor tc path (needs CAP_BPF or root; see kernel.unprivileged_bpf_disabled)"},

@@ -10,7 +10,8 @@ namespace tapdeck::kernel {
 
 enum class Use {
   Now,
-  Later  // nothing of this build misses it
+  Partly,  // capture works without it
+  Later    // nothing of this build misses it
 };
 
 struct Finding {

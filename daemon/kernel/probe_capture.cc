@@ -191,7 +191,11 @@ Outcome cgroup_capture() {
   if (::unshare(CLONE_NEWNET) != 0) return fail_errno(errno, "unshare(CLONE_NEWNET)");
   TRY_VOID(bring_up("lo", nullptr));
   const ProbeCgroup cgroup(mount);
-  if (!cgroup.made()) return fail_errno(errno, "make " + cgroup.path());
+  if (!cgroup.made()) {
+    const char* who =
+        errno == EACCES ? " (CAP_DAC_OVERRIDE; `run` makes one too, `serve` takes those that are there)" : "";
+    return fail_errno(errno, "make " + cgroup.path() + who);
+  }
   const Scratch scratch;
   Collector sink;
   CaptureOptions options;

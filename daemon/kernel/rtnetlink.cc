@@ -165,6 +165,26 @@ Result<SteeringWas> look_at_steering(const Steering& steering) {
   return was;
 }
 
+bool is_only_steering(const Steering& steering) {
+  NetlinkMessage message(RTM_GETRULE, NLM_F_DUMP);
+  fib_rule_hdr body{};
+  body.family = AF_INET;
+  message.body(body);
+  bool others = false;
+  const auto asked = ask_netlink(message, "list rules", [&](const nlmsghdr* answer) {
+    if (answer->nlmsg_type != RTM_NEWRULE) return;
+    const auto* found = static_cast<const fib_rule_hdr*>(NLMSG_DATA(answer));
+    uint32_t priority = 0, mark = 0;
+    auto left = static_cast<int>(RTM_PAYLOAD(answer));
+    for (const rtattr* at = reinterpret_cast<const rtattr*>(found + 1); RTA_OK(at, left); at = RTA_NEXT(at, left)) {
+      if (at->rta_type == FRA_PRIORITY) std::memcpy(&priority, RTA_DATA(at), sizeof(priority));
+      if (at->rta_type == FRA_FWMARK) std::memcpy(&mark, RTA_DATA(at), sizeof(mark));
+    }
+    others = others || (priority == kRulePriority && mark != steering.mark && mark != steering.mark + 1);
+  });
+  return asked && !others;
+}
+
 Result<void> remove_steering(const Steering& steering) {
   Result<void> result;
   for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {

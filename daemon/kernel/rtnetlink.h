@@ -28,6 +28,8 @@ struct Steering {
 // add_steering(); then, and when overruled, marked packets are routed as others are.
 enum class SteeringWas : uint8_t { Whole, Incomplete, Overruled };
 [[nodiscard]] Result<SteeringWas> look_at_steering(const Steering& steering);
+// No rule in the place of ours has another mark: whoever else steers in this namespace does it by the same rules.
+[[nodiscard]] bool is_only_steering(const Steering& steering);
 // What is gone already is success.
 [[nodiscard]] Result<void> remove_steering(const Steering& steering);
 

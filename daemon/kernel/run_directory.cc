@@ -22,6 +22,7 @@
 #include "daemon/base/processes.h"
 #include "daemon/kernel/bpf_programs.h"
 #include "daemon/kernel/capture.h"
+#include "daemon/kernel/other_filters.h"
 #include "daemon/kernel/rtnetlink.h"
 #include "daemon/kernel/tc_filter.h"
 
@@ -193,7 +194,8 @@ Result<void> RunDirectory::take_over() {
     } else if (name == kSteeringRecord) {
       Steering steering;
       std::istringstream in(text);
-      if (in >> steering.mark >> steering.table) result = remove_steering(steering);
+      const bool is_known = static_cast<bool>(in >> steering.mark >> steering.table);
+      if (is_known && !others_need(steering, {})) result = remove_steering(steering);
       if (result) ::unlink(path.c_str());
     } else if (name == kPinsRecord && is_bpffs(text)) {
       pins_ = text;

@@ -103,6 +103,20 @@ Result<TcFilter> attach_tc_filter(int ifindex, uint32_t first_priority, int prog
   return fail_errno(-error, "add tc filter (needs CAP_NET_ADMIN)", Origin::Kernel);
 }
 
+std::set<uint32_t> tc_programs_on(int ifindex) {
+  std::set<uint32_t> out;
+  const bpf_tc_hook hook = ingress_of(ifindex);
+  TcFilter place{.ifindex = ifindex, .handle = kHandle};
+  for (uint32_t i = 0; i < kPrioritiesTried; ++i) {
+    place.priority = kFirstFilterPriority + i;
+    bpf_tc_opts query = place_of(place);
+    const int error = bpf_tc_query(&hook, &query);
+    if (error == 0) out.insert(query.prog_id);
+    if (error == -EINVAL) break;  // there is no clsact, or no filter in it at all
+  }
+  return out;
+}
+
 bool is_attached(const TcFilter& filter) {
   const bpf_tc_hook hook = ingress_of(filter.ifindex);
   bpf_tc_opts query = place_of(filter);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "daemon/base/result.h"
@@ -23,6 +24,13 @@ struct TcFilter {
   [[nodiscard]] std::string to_record() const;
   [[nodiscard]] static std::optional<TcFilter> from_record(const std::string& text);
 };
+
+// Where our filters begin; others may have been there first.
+inline constexpr uint32_t kFirstFilterPriority = 100;
+
+// The programs of all filters in places that attach_tc_filter() gives from kFirstFilterPriority on: ours, and those of
+// other tapdecks. Empty too where nobody may ask.
+[[nodiscard]] std::set<uint32_t> tc_programs_on(int ifindex);
 
 // `made_before`: clsact, if it is there, is ours from before. `first_priority` is tried first, then the ones behind it;
 // `record` gets what will be there, before it is there, and may be called again with another priority. What it wrote

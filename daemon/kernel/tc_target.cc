@@ -11,8 +11,6 @@
 namespace tapdeck::kernel {
 namespace {
 
-constexpr uint32_t kFirstPriority = 100;
-
 // br_netfilter runs the prerouting hooks below the bridge and takes the listener off the packet that our program put
 // there: nobody answers. On the bridge itself our program runs after that.
 Result<bool> loses_listener(int ifindex) {
@@ -96,7 +94,7 @@ Result<void> TcTarget::attach(RunDirectory& run) {
   const bool made_before = ours_before || run.old_filters_made_qdisc(facts.index);
   // A crash at any moment leaves one record too many, never one too few.
   const auto attached = attach_tc_filter(
-      facts.index, kFirstPriority, program_->fd(), made_before ? MadeBefore::Yes : MadeBefore::No,
+      facts.index, kFirstFilterPriority, program_->fd(), made_before ? MadeBefore::Yes : MadeBefore::No,
       [&](const TcFilter& planned) { return run.write(kFilterRecord + std::to_string(slot_), planned.to_record()); });
   if (!attached) {
     if (!filter_) forget_filter(run);

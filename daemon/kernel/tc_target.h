@@ -38,6 +38,9 @@ class TcTarget {
   enum class Presence : uint8_t { Same, Gone, Replaced, Unfit, Stripped };
   [[nodiscard]] Presence presence() const;
   [[nodiscard]] bool attached() const { return filter_.has_value(); }
+  [[nodiscard]] std::optional<uint32_t> filter_program() const {
+    return filter_ ? std::optional(filter_->program_id) : std::nullopt;
+  }
   // The interface took the filter with it.
   void forget_filter(RunDirectory& run);
   [[nodiscard]] const std::string& interface_name() const { return name_; }

@@ -24,7 +24,7 @@ net::Task<> read_while_it_comes(exchange::Exchange& exchange, Asking& asking, Bo
   net::TaskGroup reader(executor);
   net::Deadline patience(executor, [&reader] { reader.cancel(); });
   reader.spawn(read_body(exchange, asking, reading, &patience));
-  while (reader.size() > 0) co_await reader.join();
+  co_await reader.join_or_cancel();
 }
 
 net::Task<Result<Kept>> keep_body(ReplayedRequest& request, Asking& asking, size_t limit, Patience patience) {
@@ -53,7 +53,7 @@ net::Task<Result<Kept>> keep_while_it_comes(ReplayedRequest& request, Asking& as
   Result<Kept> kept;
   patience.set(pause);
   reader.spawn(store_result(keep_body(request, asking, limit, {&patience, pause}), kept));
-  while (reader.size() > 0) co_await reader.join();
+  co_await reader.join_or_cancel();
   const bool wanted = co_await net::is_wanted();
   if (!wanted) co_return fail(Code::Cancelled, "the request is not wanted any more", Origin::Internal);
   if (!kept && kept.error().code == Code::Cancelled) co_return Kept::Paused;

@@ -9,23 +9,44 @@ namespace tapdeck::modes {
 size_t CursorKeyHash::operator()(const CursorKey& key) const {
   size_t hash = 0;
   std::memcpy(&hash, key.key.bytes.data(), sizeof hash);  // a keyed digest: already uniform
-  return hash ^ (key.tape * 0x9e3779b97f4a7c15ULL) ^ (static_cast<size_t>(key.target) << 56);
+  hash ^= (key.tape * 0x9e3779b97f4a7c15ULL) ^ (static_cast<size_t>(key.target) << 56);
+  uint64_t halves[2];
+  std::memcpy(halves, key.client.address.data(), sizeof halves);
+  return hash ^ ((halves[0] * 3 + halves[1]) * 0x9e3779b97f4a7c15ULL);
+}
+
+CursorKey cursor_key(uint64_t tape, const exchange::CapturedFlow& flow, const store::Key& key) {
+  CursorKey out{tape, flow.identity.target, key};
+  const bool is_remote = flow.path == CapturePath::Explicit && !flow.client.is_loopback();
+  if (flow.path == CapturePath::Tc || is_remote) out.client = flow.client;
+  out.client.port = 0;
+  return out;
+}
+
+template <typename Value>
+std::shared_ptr<Value> Cursors::of(Map<Value> Shard::* map, const CursorKey& key) {
+  Shard& shard = shards_[CursorKeyHash()(key) % kShards];
+  {
+    const std::scoped_lock lock(shard.mutex);
+    Map<Value>& values = shard.*map;
+    const bool is_told_apart = key.client == Endpoint{} || values.size() < kMostOfAddresses || values.contains(key);
+    if (is_told_apart) {
+      std::shared_ptr<Value>& value = values[key];
+      if (value == nullptr) value = std::make_shared<Value>();
+      return value;
+    }
+  }
+  CursorKey of_all = key;
+  of_all.client = {};
+  return of(map, of_all);
 }
 
 Cursors::Cursor Cursors::get(const CursorKey& key) {
-  Shard& shard = shards_[CursorKeyHash()(key) % kShards];
-  const std::scoped_lock lock(shard.mutex);
-  Cursor& cursor = shard.cursors[key];
-  if (cursor == nullptr) cursor = std::make_shared<std::atomic<uint64_t>>(0);
-  return cursor;
+  return of(&Shard::cursors, key);
 }
 
 std::shared_ptr<WebSocketRounds> Cursors::rounds(const CursorKey& key) {
-  Shard& shard = shards_[CursorKeyHash()(key) % kShards];
-  const std::scoped_lock lock(shard.mutex);
-  auto& rounds = shard.rounds[key];
-  if (rounds == nullptr) rounds = std::make_shared<WebSocketRounds>();
-  return rounds;
+  return of(&Shard::rounds, key);
 }
 
 void Cursors::give_back_turn(std::atomic<uint64_t>& cursor) {

@@ -1,7 +1,8 @@
 // Cursors: how far each client has played each key: the n-th identical request gets the n-th recording.
 //
-// One atomic a (tape, target, key), in sharded maps, shared by all workers: two connections of one client count
-// together. They go with their tape. Owner: the app. Thread: any.
+// One atomic a (tape, target, client, key), in sharded maps, shared by all workers: two connections of one client count
+// together. They go with their tape. Of addresses that come and go (CursorKey::client) so many are told apart; those
+// beyond count as one client. Owner: the app. Thread: any.
 #pragma once
 
 #include <array>
@@ -11,7 +12,9 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "daemon/base/endpoint.h"
 #include "daemon/base/metrics.h"
+#include "daemon/exchange/flow.h"
 #include "store/record.h"
 
 namespace tapdeck::modes {
@@ -20,8 +23,13 @@ struct CursorKey {
   uint64_t tape = 0;  // Tape::id: a new take, activate or mode change begins anew by itself
   TargetSlot target = 0;
   store::Key key;
+  Endpoint client{};  // see cursor_key()
   friend bool operator==(const CursorKey&, const CursorKey&) = default;
 };
+
+// Whose turn a request with `key` on that flow is. Behind an interface, and through the explicit listener from another
+// host, each address is a client of its own; else a target is one client.
+[[nodiscard]] CursorKey cursor_key(uint64_t tape, const exchange::CapturedFlow& flow, const store::Key& key);
 
 struct CursorKeyHash {
   size_t operator()(const CursorKey& key) const;
@@ -48,11 +56,16 @@ class Cursors {
 
  private:
   static constexpr size_t kShards = 16;
+  static constexpr size_t kMostOfAddresses = 1 << 14;  // in a shard: 40 MiB in all
+  template <typename Value>
+  using Map = std::unordered_map<CursorKey, std::shared_ptr<Value>, CursorKeyHash>;
   struct Shard {
     std::mutex mutex;
-    std::unordered_map<CursorKey, Cursor, CursorKeyHash> cursors;
-    std::unordered_map<CursorKey, std::shared_ptr<WebSocketRounds>, CursorKeyHash> rounds;
+    Map<std::atomic<uint64_t>> cursors;
+    Map<WebSocketRounds> rounds;
   };
+  template <typename Value>
+  [[nodiscard]] std::shared_ptr<Value> of(Map<Value> Shard::* map, const CursorKey& key);
   std::array<Shard, kShards> shards_;
 };
 

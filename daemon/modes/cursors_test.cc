@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <thread>
 #include <vector>
 
@@ -71,6 +72,69 @@ TEST(TakeTurn, UsesUpNoTurnWhereNoneIsLeft) {
   EXPECT_EQ(take_turn(config::Repeat::Once, cursor, 3), 2U) << "the one that was recorded since";
   EXPECT_EQ(take_turn(config::Repeat::InOrder, cursor, 2), 1U);
   EXPECT_EQ(cursor, 4U);
+}
+
+TEST(TakeTurnAt, TakesOnlyTheTurnThatWasLookedAt) {
+  using enum config::Repeat;
+  for (const config::Repeat repeat : {InOrder, Cycle, Once}) {
+    std::atomic<uint64_t> cursor{0};
+    EXPECT_TRUE(take_turn_at(repeat, cursor, 3, 0));
+    EXPECT_FALSE(take_turn_at(repeat, cursor, 3, 0)) << "another worker has it";
+    EXPECT_EQ(cursor, 1U);
+    cursor = 0;
+    EXPECT_FALSE(take_turn_at(repeat, cursor, 3, 2)) << "rewound";
+    EXPECT_EQ(cursor, 0U);
+  }
+  std::atomic<uint64_t> cursor{7};
+  EXPECT_TRUE(take_turn_at(InOrder, cursor, 3, 5)) << "the last one answers again";
+  EXPECT_TRUE(take_turn_at(Latest, cursor, 3, 0));
+  EXPECT_EQ(cursor, 9U);
+}
+
+TEST(CursorKey, IsOfAnAddressWhereATargetIsManyClients) {
+  const auto of = [](CapturePath path, const char* client) {
+    exchange::CapturedFlow flow;
+    flow.identity.target = 3;
+    flow.path = path;
+    flow.client = *Endpoint::parse(client);
+    return cursor_key(1, flow, {});
+  };
+  using enum CapturePath;
+  EXPECT_NE(of(Tc, "10.0.0.1:1000"), of(Tc, "10.0.0.2:1000"));
+  EXPECT_NE(of(Tc, "[2001:db8::1]:1000"), of(Tc, "[2001:db8::2]:1000"));
+  EXPECT_EQ(of(Tc, "10.0.0.1:1000"), of(Tc, "10.0.0.1:2000")) << "connections of one client";
+  EXPECT_NE(CursorKeyHash()(of(Tc, "10.0.0.1:1")), CursorKeyHash()(of(Tc, "10.0.0.2:1")));
+  EXPECT_NE(of(Explicit, "10.0.0.1:1000"), of(Explicit, "10.0.0.2:1000"));
+  EXPECT_EQ(of(Explicit, "127.0.0.1:1000"), of(Explicit, "[::1]:1000")) << "this host is one";
+  EXPECT_EQ(of(Cgroup, "10.0.0.1:1000"), of(Cgroup, "[2001:db8::1]:1000")) << "a container is one";
+}
+
+TEST(Cursors, OfAllClientsOfATargetAreRewound) {
+  Cursors cursors;
+  CursorKey one = key_of(1, 1, 7);
+  CursorKey two = one;
+  one.client = *Endpoint::parse("10.0.0.1");
+  two.client = *Endpoint::parse("10.0.0.2");
+  const auto first = cursors.get(one);
+  const auto second = cursors.get(two);
+  *first = *second = 2;
+  cursors.rewind(1);
+  EXPECT_EQ(*first, 0U);
+  EXPECT_EQ(*second, 0U);
+}
+
+TEST(Cursors, AddressesWithoutNumberCountAsOneClient) {
+  Cursors cursors;
+  CursorKey key{1, 0, {}};
+  for (uint32_t client = 1; client <= 500'000; ++client) {
+    key.client.address = {};
+    std::memcpy(key.client.address.data(), &client, sizeof client);
+    if (cursors.get(key) == nullptr) FAIL();
+  }
+  EXPECT_LT(cursors.size(), 300'000U);
+  const auto first = cursors.get(key);
+  key.client.address[15] = 1;
+  EXPECT_EQ(cursors.get(key), first);
 }
 
 TEST(Cursors, RewoundOnesThatNobodyHoldsAreForgotten) {

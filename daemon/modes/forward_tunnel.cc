@@ -53,7 +53,7 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
   facts.passes_raw = !state.is_nested && is_raw(exchange);
   if (facts.passes_raw && facts.may_not_pass) {
     lane.abandon(http::ResetCode::Cancel);
-    metrics_.add(Counter::MissOpaque);
+    metrics_.add(exchange.flow().identity.label, Counter::MissOpaque);
     co_return fail(Code::Cancelled, "its target is replayed from now on", Origin::Internal);
   }
   exchange.become_tunnel();

@@ -58,7 +58,8 @@ net::Task<Result<void>> GrpcCall::wait_to_be_left(std::chrono::milliseconds pati
   net::Signal over(executor);
   net::Deadline deadline(executor, [&over] { over.notify(); });
   // Its own deadline too: the one of the call may have passed while nothing waited.
-  deadline.set(time_left().value_or(patience));
+  const auto left = time_left();
+  deadline.set(left ? *left + kFarewell : patience);
   is_waiting = true;
   const bool wanted = co_await net::is_wanted();
   if (wanted) co_await over.wait();

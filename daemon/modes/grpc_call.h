@@ -18,6 +18,9 @@ class GrpcCall {
  public:
   // The first message is kept beyond `keep`, up to this: four times what gRPC implementations accept by default.
   static constexpr size_t kFirstMessage = 16 << 20;
+  // How much longer than its deadline a client has that is to leave at it: its own word for that is in its language,
+  // and comes when its timers run, which a busy client's do late.
+  static constexpr std::chrono::milliseconds kFarewell{500};
 
   // `keep`: bytes of the request kept for forwarding, 0 for replay mode. All must outlive it.
   GrpcCall(ReplayedRequest& request, const config::Route* route, Metrics& metrics, size_t keep);
@@ -26,8 +29,8 @@ class GrpcCall {
   net::Task<Result<void>> read();
   // Reads until the first message is whole or the client has ended, at most for `patience`. No error when that passes.
   net::Task<Result<void>> read_first(std::chrono::milliseconds patience);
-  // Says nothing more: until the client leaves (the task is cancelled then) or its deadline passes, or, when it has no
-  // deadline, until `patience` has passed, which is an error.
+  // Says nothing more: until the client leaves (the task is cancelled then) or its deadline and kFarewell have passed,
+  // or, when it has no deadline, until `patience` has passed, which is an error.
   net::Task<Result<void>> wait_to_be_left(std::chrono::milliseconds patience);
   // Something was sent: what was kept is of no use any more.
   void commit();

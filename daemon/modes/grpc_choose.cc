@@ -36,9 +36,10 @@ net::Task<Result<void>> GrpcReplay::find(Playing& playing, By by) {
   playing.question.key = builder.key();
   playing.question.parts = builder.parts();
   playing.question.parts.body_size = playing.call.request_bytes;
-  playing.key = {tape.id, exchange.flow().identity.target, playing.question.key};
+  playing.key = cursor_key(tape.id, exchange.flow(), playing.question.key);
   const uint64_t generation = context_.store->generation();
-  if (never_first_.contains(playing.key, generation)) co_return Result<void>{};
+  const CursorKey of_all{tape.id, {}, playing.question.key};
+  if (never_first_.contains(of_all, generation)) co_return Result<void>{};
   HotEntry* entry = cache_.find(playing.key, generation);
   playing.cached = entry != nullptr;
   context_.metrics->add(playing.cached ? Counter::HotCacheHit : Counter::HotCacheMiss);
@@ -46,7 +47,7 @@ net::Task<Result<void>> GrpcReplay::find(Playing& playing, By by) {
     CO_TRY(found, co_await look_up(playing));
     // A tape that nobody records to gets no such call later.
     const bool stays_empty = by == By::ServerFirst && tape.take.number == 0;
-    if (found == nullptr && stays_empty) never_first_.add(playing.key, generation);
+    if (found == nullptr && stays_empty) never_first_.add(of_all, generation);
     if (found == nullptr) co_return Result<void>{};
     entry = found;
   }

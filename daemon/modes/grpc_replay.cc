@@ -9,11 +9,13 @@
 #include "daemon/modes/grpc_miss.h"
 #include "daemon/modes/grpc_playing.h"
 #include "daemon/modes/pace.h"
+#include "daemon/modes/placeholder.h"
 #include "daemon/modes/question.h"
 #include "daemon/modes/refused.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/offload.h"
 #include "daemon/net/task_group.h"
+#include "store/client_certificates.h"
 
 namespace tapdeck::modes {
 
@@ -164,7 +166,16 @@ net::Task<> store_result(net::Task<Result<void>> task, Result<void>& result) {
   result = co_await std::move(task);
 }
 
+void count_hit(exchange::Facts& facts, const GrpcItem& item) {
+  facts.outcome = Outcome::Replayed;
+  facts.recording = item.recording.id;
+}
+
 }  // namespace
+
+bool GrpcReplay::is_to_be_left(const Playing& playing) {
+  return playing.item != nullptr && was_left_by_client(playing.item->recording);
+}
 
 // Plays, at most until the client's deadline, which ends the call as gRPC servers end it.
 net::Task<Result<Answered>> GrpcReplay::conclude(Playing& playing) {
@@ -173,17 +184,16 @@ net::Task<Result<Answered>> GrpcReplay::conclude(Playing& playing) {
   if (const auto left = call.time_left()) {
     const auto executor = co_await asio::this_coro::executor;
     net::TaskGroup group(executor);
-    net::Deadline deadline(executor, [&] {
+    const auto expire = [&] {
       playing.expired = true;
       if (call.is_waiting) group.cancel();
-    });
+    };
+    // As recorded, the client has the last word.
+    net::Deadline farewell(executor, expire);
+    net::Deadline deadline(executor, [&] { is_to_be_left(playing) ? farewell.set(GrpcCall::kFarewell) : expire(); });
     deadline.set(*left);
     group.spawn(store_result(play(playing), played));
-    while (group.size() > 0) {
-      co_await group.join();
-      const bool wanted = co_await net::is_wanted();
-      if (!wanted) group.cancel();
-    }
+    co_await group.join_or_cancel();
   } else {
     played = co_await play(playing);
   }
@@ -192,19 +202,24 @@ net::Task<Result<Answered>> GrpcReplay::conclude(Playing& playing) {
       (playing.expired || call.is_late()) && !playing.done && (played || played.error().code == Code::Cancelled);
   if (!played && !late) {
     // A store that fails is no miss; a client that sends nonsense or left has no use for an answer.
-    if (played.error().origin == Origin::Store) facts.error = "store_error";
+    if (played.error().origin == Origin::Store) {
+      facts.error = "store_error";
+    } else if (playing.item != nullptr && !playing.missed) {
+      count_hit(facts, *playing.item);
+    }
     call.exchange().reset(http::ResetCode::InternalError);
     co_return std::unexpected(played.error());
   }
-  if (playing.missed && !late && call.is_kept()) co_return Answered::No;
+  const bool may_forward = call.is_kept() && placeholder_in(call.exchange().request()).empty();
+  if (playing.missed && !late && may_forward) co_return Answered::No;
   if (playing.missed && !late) {
     auto answered = co_await answer_miss(playing);
     if (!answered) co_return std::unexpected(answered.error());
     co_return Answered::Yes;
   }
   facts.outcome = Outcome::Replayed;
-  if (playing.item != nullptr) facts.recording = playing.item->recording.id;
-  if (late) {
+  if (playing.item != nullptr) count_hit(facts, *playing.item);
+  if (late && !facts.client_left) {
     const GrpcStatus status{grpc::kDeadlineExceeded, "the deadline of the call passed in replay"};
     CO_TRY_VOID(send_status(call.exchange(), status, status_in(call)));
   }
@@ -222,18 +237,21 @@ net::Task<Result<void>> GrpcReplay::answer_miss(Playing& playing) {
             playing.exhausted,
             has_placeholder(playing.question.parts),
             playing.target.name,
-            playing.route};
+            playing.route,
+            playing.call.is_kept() ? placeholder_in(playing.call.exchange().request()) : std::string_view()};
   if (playing.item != nullptr) {
     miss.nearest = {diverged(playing.item->recording.id, playing.item->script, playing.call.said)};
   } else {
-    auto search = [store = context_.store, session = playing.target.session, parts] {
+    auto search = [store = context_.store, session = playing.target.session, parts, &miss] {
+      miss.asks_for_certificates = store::asks_for_certificates(*store, session, parts);
       return store->nearest(session, parts, 1);
     };
     auto nearest = co_await net::offload(*context_.readers, search);
     if (nearest) miss.nearest = std::move(*nearest);
   }
   const bool body = playing.item != nullptr || is_body_alone(miss);
-  context_.metrics->add(playing.exhausted ? Counter::MissExhausted : body ? Counter::MissBody : Counter::MissNoKey);
+  const Counter reason = playing.exhausted ? Counter::MissExhausted : body ? Counter::MissBody : Counter::MissNoKey;
+  context_.metrics->add(playing.call.exchange().flow().identity.label, reason);
   exchange::Facts& facts = playing.call.exchange().facts();
   facts.outcome = Outcome::Missed;
   facts.error = "not_recorded";

@@ -48,6 +48,7 @@ class GrpcReplay final {
   net::Task<Result<void>> play_early(Playing& playing);
   net::Task<Result<void>> perform(Playing& playing);
   net::Task<Result<void>> finish(Playing& playing);
+  [[nodiscard]] static bool is_to_be_left(const Playing& playing);
   net::Task<Result<Answered>> conclude(Playing& playing);
   net::Task<Result<void>> answer_miss(Playing& playing);
   // Null: it was deleted since it was looked up.

@@ -28,6 +28,14 @@ size_t take_turn(config::Repeat repeat, std::atomic<uint64_t>& cursor, size_t co
   }
 }
 
+bool take_turn_at(config::Repeat repeat, std::atomic<uint64_t>& cursor, size_t count, uint64_t turn) {
+  const size_t index = pick(repeat, turn, count);
+  while (!cursor.compare_exchange_weak(turn, turn + 1, std::memory_order_relaxed)) {
+    if (pick(repeat, turn, count) != index) return false;
+  }
+  return true;
+}
+
 void HotEntry::renew(HotEntry read) {
   // Of a newer take, or of more that has been recorded. Unfinished recordings come last, however old.
   const auto age = [](const HotEntry& of) {
@@ -44,6 +52,7 @@ HotEntry* HotCache::find(const CursorKey& key, uint64_t generation) {
   if (generation < generation_) return nullptr;
   if (generation > generation_ || bytes_ > bound_bytes_) {
     entries_.clear();
+    shared_.clear();
     bytes_ = 0;
     generation_ = generation;
   }
@@ -65,6 +74,17 @@ HotEntry& HotCache::keep(const CursorKey& key, uint64_t generation, HotEntry rea
 void HotCache::add_item(HotEntry& entry, uint64_t id, std::shared_ptr<const ReplayItem> item) {
   bytes_ += item->memory();
   entry.items[id] = std::move(item);
+}
+
+void HotCache::share_item(HotEntry& entry, uint64_t id, std::shared_ptr<const ReplayItem> item) {
+  const auto [known, is_new] = shared_.try_emplace(id, std::move(item));
+  if (is_new) bytes_ += known->second->memory();
+  entry.items[id] = known->second;
+}
+
+std::shared_ptr<const ReplayItem> HotCache::shared_item(uint64_t id) const {
+  const auto found = shared_.find(id);
+  return found == shared_.end() ? nullptr : found->second;
 }
 
 }  // namespace tapdeck::modes

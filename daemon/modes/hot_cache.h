@@ -34,6 +34,10 @@ struct HotEntry {
 // The same for the next request, whose turn is over then. Where none is left no turn is used up: one may be recorded.
 [[nodiscard]] size_t take_turn(config::Repeat repeat, std::atomic<uint64_t>& cursor, size_t count);
 
+// The same for what pick() said at `turn`. False: somebody took that turn meanwhile, or the session was rewound, and
+// another recording is next; nothing was taken.
+[[nodiscard]] bool take_turn_at(config::Repeat repeat, std::atomic<uint64_t>& cursor, size_t count, uint64_t turn);
+
 class HotCache {
  public:
   explicit HotCache(size_t bound_bytes) : bound_bytes_(bound_bytes) {}
@@ -44,12 +48,17 @@ class HotCache {
   // is for the caller alone, until the next call.
   HotEntry& keep(const CursorKey& key, uint64_t generation, HotEntry read, Cursors& cursors);
   void add_item(HotEntry& entry, uint64_t id, std::shared_ptr<const ReplayItem> item);
+  // The same for an item of which the entries of all clients have one copy.
+  void share_item(HotEntry& entry, uint64_t id, std::shared_ptr<const ReplayItem> item);
+  // One that was shared; null: none.
+  [[nodiscard]] std::shared_ptr<const ReplayItem> shared_item(uint64_t id) const;
   // One of its recordings is gone.
   void forget(const CursorKey& key) { entries_.erase(key); }
 
  private:
   std::unordered_map<CursorKey, HotEntry, CursorKeyHash> entries_;
-  HotEntry aside_;  // of keep()
+  std::unordered_map<uint64_t, std::shared_ptr<const ReplayItem>> shared_;  // by recording
+  HotEntry aside_;                                                          // of keep()
   size_t bound_bytes_;
   size_t bytes_ = 0;
   uint64_t generation_ = 0;

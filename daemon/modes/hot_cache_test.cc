@@ -73,6 +73,23 @@ TEST(HotCache, ForgetsAKeyOfWhichARecordingIsGone) {
   EXPECT_EQ(cache.keep(kSome, 1, entry_of({5}), cursors).ids.size(), 1U) << "fewer than before";
 }
 
+TEST(HotCache, ClientsOfATargetShareWhatWasReadAndItsBytes) {
+  Cursors cursors;
+  HotCache cache(30000);
+  const auto item = std::make_shared<ReplayItem>();
+  item->body.assign(20000, 'x');
+  for (uint8_t client = 1; client <= 4; ++client) {
+    CursorKey key = kSome;
+    key.client.address[15] = client;
+    HotEntry& entry = cache.keep(key, 1, entry_of({4}), cursors);
+    EXPECT_EQ(cache.shared_item(4) != nullptr, client > 1);
+    cache.share_item(entry, 4, item);
+    EXPECT_NE(cache.find(key, 1), nullptr) << "within the bound";
+  }
+  EXPECT_EQ(cache.find(kSome, 2), nullptr);
+  EXPECT_EQ(cache.shared_item(4), nullptr) << "of a generation that is over";
+}
+
 TEST(HotCache, StartsAfreshBeyondItsBound) {
   Cursors cursors;
   HotCache cache(4096);

@@ -3,6 +3,8 @@
 // never hears of it; a response is answered 502, or broken off when it has begun. Responses that do not come from an
 // origin (Facts::is_own_answer: from the tape, our own JSON) are as long as they are.
 //
+// What is recorded is measured before it is kept: requests below the RecordingExchange, responses above it.
+//
 // Owner: the mode's coroutine. Thread: the worker's.
 #pragma once
 
@@ -12,8 +14,15 @@ namespace tapdeck::modes {
 
 class LimitedExchange final : public exchange::ExchangeDecorator {
  public:
+  // In bytes of a body.
+  struct Limits {
+    uint64_t request = UINT64_MAX;
+    uint64_t response = UINT64_MAX;
+  };
+  LimitedExchange(exchange::Exchange& inner, const Limits& limits)
+      : ExchangeDecorator(inner), request_limit_(limits.request), response_limit_(limits.response) {}
   LimitedExchange(exchange::Exchange& inner, uint64_t max_body)
-      : ExchangeDecorator(inner), request_limit_(max_body), response_limit_(max_body) {}
+      : LimitedExchange(inner, {.request = max_body, .response = max_body}) {}
 
   // The request announces a body that is too long.
   [[nodiscard]] Result<void> check_request() const;

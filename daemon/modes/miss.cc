@@ -1,9 +1,9 @@
 #include "daemon/modes/miss.h"
 
 #include <algorithm>
-#include <cctype>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/modes/placeholder.h"
 
 namespace tapdeck::modes {
 
@@ -71,12 +71,30 @@ std::string made_anew(const store::Nearest& nearest) {
   return {};
 }
 
+std::string withheld_hint(std::string_view where) {
+  return "the request carries what redaction put in place of a secret ([redacted:...] in " + std::string(where) +
+         "), as replay gives it out: no origin takes that, so it was not forwarded. Record the whole flow in one go, "
+         "in record mode, or with a [redact] that leaves this field";
+}
+
+// Nothing of its origin is on tape, nor can be.
+bool is_out_of_reach(const Miss& miss) {
+  if (!miss.asks_for_certificates || miss.nearest.empty()) return miss.asks_for_certificates;
+  const auto is_place = [](std::string_view where) { return where == "host" || where == "port" || where == "scheme"; };
+  return std::ranges::any_of(miss.nearest.front().differs, is_place, &store::Difference::where);
+}
+
 std::string hint_of(const Miss& miss) {
+  if (!miss.withheld.empty()) return withheld_hint(miss.withheld);
   if (is_tunnel(*miss.parts)) {
     return "tunnels through another proxy are passed on and not recorded; record and replay without that proxy "
            "(HTTPS_PROXY), or through tapdeck's own (proxy.listen)";
   }
   if (miss.exhausted) return exhausted_hint(miss);
+  if (is_out_of_reach(miss)) {
+    return "this origin asks for client certificates, which only the client has: its connections are passed on as "
+           "they are, and cannot be recorded in any mode";
+  }
   if (miss.nearest.empty()) {
     return "session '" + std::string(miss.session) + "' has nothing like it; record it " + how_to_record(miss);
   }
@@ -98,14 +116,7 @@ std::string hint_of(const Miss& miss) {
 }  // namespace
 
 bool has_placeholder(const store::KeyParts& asked) {
-  const auto holds = [](std::string text) {
-    std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    for (const char* begin : {"[redacted:", "%5bredacted:", "%5bredacted%3a", "[redacted%3a"}) {
-      if (text.contains(begin)) return true;
-    }
-    return false;
-  };
-  return holds(asked.query) || holds(asked.path);
+  return holds_placeholder(asked.query) || holds_placeholder(asked.path);
 }
 
 std::string miss_json(const Miss& miss) {
@@ -132,8 +143,10 @@ std::string miss_json(const Miss& miss) {
 }
 
 std::string miss_reason(const Miss& miss) {
+  if (!miss.withheld.empty()) return "a redaction placeholder in " + std::string(miss.withheld);
   if (is_tunnel(*miss.parts)) return "a tunnel through another proxy";
   if (miss.exhausted) return "every recording of it was used once";
+  if (is_out_of_reach(miss)) return "its origin asks for client certificates: it cannot be recorded";
   if (miss.nearest.empty()) return "nothing like it is recorded";
   const store::Nearest& nearest = miss.nearest.front();
   const std::string fields = fields_of(nearest);

@@ -20,6 +20,10 @@ struct Miss {
   bool has_placeholder = false;         // see below
   std::string_view target = {};         // whose mode is in force; config::kRunTarget: a `run`
   const config::Route* rule = nullptr;  // the route; null: none
+  // The origin would be asked, but for what the client sends there in place of a secret: as placeholder_in(). Else
+  // empty.
+  std::string_view withheld = {};
+  bool asks_for_certificates = false;  // its origin does, of clients (store/client_certificates.h)
 };
 
 // The request, before redaction, carries what recordings show in place of a secret ("[redacted:...]"): that stands for

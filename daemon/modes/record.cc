@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "daemon/base/log.h"
@@ -9,6 +10,7 @@
 #include "daemon/grpc/call.h"
 #include "daemon/modes/body_key.h"
 #include "daemon/modes/forward.h"
+#include "daemon/modes/limited_exchange.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/pace.h"
 #include "daemon/modes/question.h"
@@ -117,17 +119,25 @@ bool is_answer(const Error& error, const exchange::Facts& facts) {
   return error.origin == Origin::Upstream && facts.mode == Mode::Record;
 }
 
-// A gRPC client that leaves before any answer has cancelled its call or reached its deadline, one of HTTP/2 has given
-// its request up: replay repeats both. HTTP/1 clients that end their side are answered all the same.
+// A gRPC client that leaves before any answer has cancelled its call or reached its deadline, any other has given its
+// request up: replay repeats both.
 bool was_left(RecordingExchange& recording, const Error& error) {
   if (error.origin == Origin::Upstream) return false;
+  if (recording.response_started() && !recording.is_in_doubt()) return false;
   if (grpc::is_call(recording.request())) return true;
-  return recording.request().version == http::Version::Http2 && recording.facts().client_left &&
-         recording.has_read_request();
+  return recording.facts().client_left && recording.has_read_request();
+}
+
+// What a client whose end came before its answer makes of it. Closed: it was gone before that.
+net::Task<Result<void>> read_by_client(RecordingExchange& recording) {
+  auto read = co_await recording.resolve_doubt();
+  if (read || read.error().code == Code::Cancelled) co_return read;
+  recording.facts().client_left = true;
+  co_return fail(Code::Closed, "the client had left before its answer came", Origin::Downstream);
 }
 
 // An HTTP/1 client that leaves a quiet response ends its side, as one does that reads on. When nothing more came until
-// we end, with a `run` whose command is over, it had left.
+// we end, it had left.
 bool had_left(const Error& error, const exchange::Facts& facts, RecordingExchange& recording) {
   return facts.client_ended && recording.response_started() && error.code == Code::Cancelled;
 }
@@ -147,10 +157,10 @@ net::Task<bool> is_left_meanwhile(RecordingExchange& recording) {
 
 }  // namespace
 
-uint64_t RecordHandler::bypass_limit(const config::Route* route) const {
+uint64_t RecordHandler::limit_of(config::BodyOversize policy, const config::Route* route) const {
   const bool own = route != nullptr && route->body_oversize.has_value();
-  const config::BodyOversize policy = own ? *route->body_oversize : context_.body_oversize;
-  return policy == config::BodyOversize::Bypass && context_.max_body > 0 ? context_.max_body : UINT64_MAX;
+  const bool applies = policy == (own ? *route->body_oversize : context_.body_oversize);
+  return applies && context_.max_body > 0 ? context_.max_body : UINT64_MAX;
 }
 
 void RecordHandler::count_redactions(const store::RedactionCounts& redactions) {
@@ -192,10 +202,10 @@ net::Task<> RecordHandler::keep_failure(store::RecordingBuilder& builder, Record
 
 net::Task<> RecordHandler::keep_unanswered(store::RecordingBuilder& builder, RecordingExchange& recording,
                                            const Error& error) {
-  if (!recording.is_held()) {
+  if (!recording.is_held() || recording.is_in_doubt()) {
     // The client may have been answered in the origin's place: by the session, when a limit ended the exchange.
     const bool is_begun = builder.recording().response.status != 0;
-    const bool left = was_left(recording, error) && !recording.response_started();
+    const bool left = was_left(recording, error);
     const bool was_reset = is_reset_call(recording) && is_answer(error, recording.facts());
     const bool is_worth_it = is_begun || left || was_reset || recording.is_lost();
     if (is_worth_it) {
@@ -227,13 +237,22 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   // An origin that was never reached has had no say in what the client was given.
   if (is_secure(exchange)) builder.client_alpn({tls.client_offer, tls.alpn, !tls.upstream_verify.empty()});
   BodyKey body_key(route, exchange.request(), tape->hasher, *context_.metrics);
-  RecordingExchange recording(exchange, builder, body_key, *context_.link, bypass_limit(route));
+  RecordingExchange recording(exchange, builder, body_key, *context_.link,
+                              limit_of(config::BodyOversize::Bypass, route));
   GrpcTee grpc_tee(builder, *context_.metrics);
   const bool is_call = grpc::is_call(exchange.request());
   if (is_call) recording.index_messages(grpc_tee);
 
-  auto served = co_await inner_.serve(recording);
+  std::optional<LimitedExchange> limited;  // above the recording, which keeps no more than the client is given
+  const uint64_t limit = limit_of(config::BodyOversize::Error, route);
+  if (limit < UINT64_MAX) limited.emplace(recording, LimitedExchange::Limits{.response = limit});
+  Exchange& answering = limited ? static_cast<Exchange&>(*limited) : recording;
+  auto served = co_await inner_.serve(answering);
   exchange::Facts& facts = exchange.facts();
+  if (recording.is_in_doubt()) {
+    auto read = co_await read_by_client(recording);
+    if (!read) served = read;
+  }
   if (!served && had_left(served.error(), facts, recording)) {
     facts.client_left = true;
     served = fail(Code::Cancelled, "the client had ended its side, and nothing more came", Origin::Internal);
@@ -259,35 +278,43 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   }
   if (is_call && is_late(recording)) {
     const bool left = co_await is_left_meanwhile(recording);
-    if (left) {
-      const Error error{Code::Reset, "the client left at its deadline", Origin::Downstream, Retry::No, 0};
-      exchange::note_failure(facts, error);
-      keep_part(builder, recording, error);
-      co_return std::unexpected(error);
-    }
+    if (left) co_return keep_abandoned(builder, recording);
   }
   if (!recording.is_lost()) count_as_given(exchange, target, route, builder);  // before anybody can find it
   store::Outcome whole{Kind::Complete, 0, {}};
-  auto committed = co_await commit(builder, recording, std::move(whole));
-  // A client that left meanwhile changes nothing about what the store was given.
-  const bool left = !committed && committed.error().code == Code::Cancelled;
-  if (committed || left) {
-    facts.outcome = Outcome::Recorded;
-    facts.recording = builder.id();
-    context_.metrics->add(Counter::RecordingComplete);
-  } else {
-    facts.outcome = Outcome::Forwarded;
-    note_loss(builder.id(), "a response went out whose recording is not safe", committed.error());
+  const auto committed = co_await commit(builder, recording, std::move(whole));
+  note_whole(builder, facts, committed);
+  if (!committed) {
+    // A client that left meanwhile changes nothing about what the store was given.
+    if (committed.error().code == Code::Cancelled) co_return committed;
     if (target.strict == Strict::Yes) {
       exchange.reset(http::ResetCode::InternalError);
       facts.outcome = Outcome::Failed;
       co_return committed;
     }
   }
-  if (left) co_return committed;
   CO_TRY(released, recording.release_now());
   if (released) co_return Result<void>{};
   co_return co_await recording.release();
+}
+
+Result<void> RecordHandler::keep_abandoned(store::RecordingBuilder& builder, RecordingExchange& recording) {
+  const Error error{Code::Reset, "the client left at its deadline", Origin::Downstream, Retry::No, 0};
+  exchange::note_failure(recording.facts(), error);
+  keep_part(builder, recording, error);
+  return std::unexpected(error);
+}
+
+void RecordHandler::note_whole(const store::RecordingBuilder& builder, exchange::Facts& facts,
+                               const Result<void>& committed) {
+  if (committed || committed.error().code == Code::Cancelled) {
+    facts.outcome = Outcome::Recorded;
+    facts.recording = builder.id();
+    context_.metrics->add(Counter::RecordingComplete);
+  } else {
+    facts.outcome = Outcome::Forwarded;
+    note_loss(builder.id(), "a response went out whose recording is not safe", committed.error());
+  }
 }
 
 void RecordHandler::count_as_given(Exchange& exchange, const TargetState& target, const config::Route* route,
@@ -295,7 +322,7 @@ void RecordHandler::count_as_given(Exchange& exchange, const TargetState& target
   const bool uses_up = route != nullptr && route->repeat == config::Repeat::Once;
   if (!uses_up || exchange.facts().mode != Mode::Hybrid || context_.cursors == nullptr) return;
   const store::Key key = key_of(builder);
-  const Cursors::Cursor cursor = context_.cursors->get({target.tape->id, exchange.flow().identity.target, key});
+  const Cursors::Cursor cursor = context_.cursors->get(cursor_key(target.tape->id, exchange.flow(), key));
   cursor->fetch_add(1, std::memory_order_relaxed);
 }
 

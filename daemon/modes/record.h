@@ -49,11 +49,16 @@ class RecordHandler final {
   net::Task<> keep_failure(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error);
   // What an exchange left that broke off: a prefix, or nothing if the store has refused a part.
   void keep_part(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error);
+  // What a client was given that left at its deadline. That error.
+  Result<void> keep_abandoned(store::RecordingBuilder& builder, RecordingExchange& recording);
+  // What became of a whole exchange.
+  void note_whole(const store::RecordingBuilder& builder, exchange::Facts& facts, const Result<void>& committed);
   // Takes back what of it went to the store already, which a crash would make a recording of.
   void leave_nothing(store::RecordingBuilder& builder);
   void note_bypass(const store::RecordingBuilder& builder, const RecordingExchange& recording);
   void note_loss(uint64_t recording, std::string_view what, const Error& why);
-  [[nodiscard]] uint64_t bypass_limit(const config::Route* route) const;
+  // max_body where that is what becomes of longer bodies, else UINT64_MAX.
+  [[nodiscard]] uint64_t limit_of(config::BodyOversize policy, const config::Route* route) const;
   // Given to its client by having been recorded for it: the next such request is not to get it.
   void count_as_given(exchange::Exchange& exchange, const TargetState& target, const config::Route* route,
                       store::RecordingBuilder& builder);

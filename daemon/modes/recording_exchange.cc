@@ -21,8 +21,16 @@ using store::BodySide;
 
 namespace {
 
+// A client that has gone answers the first byte by a reset, in the time that its way takes. One that is there may take
+// 40 ms to acknowledge it, and is given the rest at the latest then.
+constexpr std::chrono::milliseconds kWayOfReset{100};
+
 net::Task<Result<void>> nothing_to_do() {
   co_return Result<void>{};
+}
+
+net::Task<> store_delivery(exchange::Exchange& exchange, Result<void>& delivered) {
+  delivered = co_await exchange.deliver();
 }
 
 }  // namespace
@@ -157,8 +165,31 @@ Result<void> RecordingExchange::inform(const http::ResponseHead& head) {
 
 Result<void> RecordingExchange::respond(const http::ResponseHead& head, http::EndStream end) {
   if (passes()) return inner_.respond(head, end);
-  const bool holds = end == http::EndStream::Yes && !is_switch(inner_.request(), head.status);
+  const bool switches = is_switch(inner_.request(), head.status);
+  const bool holds = end == http::EndStream::Yes && !switches;
   if (!holds) TRY_VOID(inner_.respond(head, end));  // first: a client that is gone got no response
+  if (may_be_gone() && !switches) {
+    in_doubt_ = head;
+  } else {
+    keep_head(head, end);
+  }
+  if (holds) {
+    held_ = Held::Head;
+    held_head_ = head;
+  } else if (!switches) {
+    body_left_ = content_length_of(head.headers);
+    ignore(bypass(BodySide::Response, 0, body_left_), "either way the head went on");
+    if (!bypassed_) link_.watch(*this);
+  }
+  return {};
+}
+
+// Its end of the connection has no more to say, or is no more.
+bool RecordingExchange::may_be_gone() {
+  return inner_.facts().client_ended && inner_.request().version != http::Version::Http2;
+}
+
+void RecordingExchange::keep_head(const http::ResponseHead& head, http::EndStream end) {
   // What a condition or a range made of the response answers nothing else.
   if (answers_a_condition(head.status)) {
     const std::string condition = condition_of(inner_.request());
@@ -169,15 +200,37 @@ Result<void> RecordingExchange::respond(const http::ResponseHead& head, http::En
     grpc_->response_head(head, elapsed_us());
   }
   builder_.response(head);
-  if (holds) {
-    held_ = Held::Head;
-    held_head_ = head;
-  } else if (!is_switch(inner_.request(), head.status)) {
-    body_left_ = content_length_of(head.headers);
-    ignore(bypass(BodySide::Response, 0, body_left_), "either way the head went on");
-    if (!bypassed_) link_.watch(*this);
-  }
-  return {};
+}
+
+net::Task<Result<void>> RecordingExchange::resolve_doubt() {
+  CO_TRY_VOID(co_await inner_.flush());  // by itself: a write that is broken off loses the client
+  if (held_ == Held::Head && !std::exchange(head_is_sent_, true))
+    CO_TRY_VOID(inner_.respond(held_head_, http::EndStream::Yes));
+  Result<void> delivered;
+  net::TaskGroup reader(link_.executor());
+  net::Deadline deadline(link_.executor(), [&reader] { reader.cancel(); });
+  deadline.set(kWayOfReset);
+  reader.spawn(store_delivery(inner_, delivered));
+  co_await reader.join_or_cancel();
+  if (!delivered && !deadline.is_expired()) co_return delivered;
+  const http::ResponseHead head = std::move(*in_doubt_);
+  in_doubt_.reset();
+  keep_head(head, held_ == Held::Head ? http::EndStream::Yes : http::EndStream::No);
+  co_return Result<void>{};
+}
+
+net::Task<Result<void>> RecordingExchange::write_if_read(BodyPiece piece) {
+  CO_TRY_VOID(co_await resolve_doubt());
+  co_return co_await write_body(piece);
+}
+
+net::Task<Result<void>> RecordingExchange::flush() {
+  return in_doubt_ ? resolve_doubt() : inner_.flush();
+}
+
+Result<bool> RecordingExchange::try_flush() {
+  if (in_doubt_) return false;
+  return inner_.try_flush();
 }
 
 BodyPiece RecordingExchange::keep(const BodyPiece& piece) {
@@ -198,6 +251,7 @@ BodyPiece RecordingExchange::keep(const BodyPiece& piece) {
 
 net::Task<Result<void>> RecordingExchange::write_body(const BodyPiece& piece) {
   if (websocket_) return write_message(piece);
+  if (in_doubt_) return write_if_read(piece);
   if (passes() || bypass(BodySide::Response, piece.bytes.size(), std::nullopt)) return inner_.write_body(piece);
   passed_ = keep(piece);
   if (!link_.has_room()) return write_at_pace(piece);
@@ -242,14 +296,14 @@ Result<bool> RecordingExchange::release_now() {
     TRY_VOID(inner_.write_now(last));
   }
   const Held held = std::exchange(held_, Held::Nothing);
-  if (held == Held::Head) TRY_VOID(inner_.respond(held_head_, http::EndStream::Yes));
+  if (held == Held::Head && !head_is_sent_) TRY_VOID(inner_.respond(held_head_, http::EndStream::Yes));
   if (held == Held::End) TRY_VOID(inner_.end(held_trailers_));
   return true;
 }
 
 net::Task<Result<void>> RecordingExchange::release() {
   const Held held = std::exchange(held_, Held::Nothing);
-  if (held == Held::Head) co_return inner_.respond(held_head_, http::EndStream::Yes);
+  if (held == Held::Head && !head_is_sent_) co_return inner_.respond(held_head_, http::EndStream::Yes);
   if (held != Held::End) co_return Result<void>{};
   if (!held_byte_.empty()) {
     const BodyPiece last{held_byte_, std::nullopt, true};

@@ -1,6 +1,7 @@
 // RecordingExchange: an Exchange seen through a RecordingBuilder: everything passes on and leaves a copy, and the last
 // bytes of the response wait in here until release(). A response that lasts is saved every second, so that a crash
-// leaves what the client has seen of it.
+// leaves what the client has seen of it. A client of HTTP/1 that had ended its side before the answer came may read it
+// or be gone: the answer counts as given when its head was taken.
 //
 // Owner: the RecordHandler's coroutine. Thread: the worker's.
 #pragma once
@@ -39,6 +40,12 @@ class RecordingExchange final : public exchange::ExchangeDecorator, private Stor
   [[nodiscard]] bool is_early() const;
   // The response is whole and only waits for release().
   [[nodiscard]] bool is_held() const { return held_ != Held::Nothing; }
+  // The client had ended its side when the answer came, and it is not known yet whether it reads on.
+  [[nodiscard]] bool is_in_doubt() const { return in_doubt_.has_value(); }
+  // Of one that is_in_doubt(): sends what is queued, of an answer without a body all but its last byte, and waits a
+  // moment for the reset of a client that is gone. Error Closed: it is, and the answer stays in doubt; nothing of it is
+  // recorded.
+  net::Task<Result<void>> resolve_doubt();
   // Sends what was held.
   net::Task<Result<void>> release();
   // The same without waiting; false: the client's window is closed, nothing was sent, release() waits for it.
@@ -56,6 +63,8 @@ class RecordingExchange final : public exchange::ExchangeDecorator, private Stor
   net::Task<Result<void>> write_body(const exchange::BodyPiece& piece) override;
   Result<void> write_now(const exchange::BodyPiece& piece) override;
   Result<void> end(const http::Headers& trailers) override;
+  net::Task<Result<void>> flush() override;
+  Result<bool> try_flush() override;
   void become_tunnel() override;
   bool response_started() const override { return inner_.response_started() || held_ == Held::Head; }
 
@@ -83,6 +92,9 @@ class RecordingExchange final : public exchange::ExchangeDecorator, private Stor
   net::Task<Result<void>> write_at_pace(const exchange::BodyPiece& piece);
   net::Task<Result<void>> write_message(const exchange::BodyPiece& piece);
   [[nodiscard]] exchange::BodyPiece keep(const exchange::BodyPiece& piece);
+  [[nodiscard]] bool may_be_gone();
+  void keep_head(const http::ResponseHead& head, http::EndStream end);
+  net::Task<Result<void>> write_if_read(exchange::BodyPiece piece);
 
   store::RecordingBuilder& builder_;
   BodyKey& body_key_;
@@ -90,7 +102,9 @@ class RecordingExchange final : public exchange::ExchangeDecorator, private Stor
   StoreLink& link_;
   Held held_ = Held::Nothing;
   http::ResponseHead held_head_;
-  std::string held_byte_;  // the last body byte under Content-Length
+  std::optional<http::ResponseHead> in_doubt_;
+  bool head_is_sent_ = false;  // of Held::Head
+  std::string held_byte_;      // the last body byte under Content-Length
   http::Headers held_trailers_;
   std::optional<uint64_t> body_left_;  // under Content-Length
   std::vector<store::PendingWrite> writes_;

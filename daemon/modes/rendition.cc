@@ -135,6 +135,17 @@ void remove_all(Headers& headers, std::initializer_list<std::string_view> names)
   for (const std::string_view name : names) headers.remove(name);
 }
 
+// Of the bytes that are sent (RFC 9530 2).
+void remove_content_digests(Headers& headers) {
+  remove_all(headers, {"content-digest", "content-md5"});
+}
+
+// Also of the whole representation, in its coding (RFC 9530 3; Digest is the name of RFC 3230).
+void remove_digests(Headers& headers) {
+  remove_content_digests(headers);
+  remove_all(headers, {"repr-digest", "digest"});
+}
+
 // 304 and 412 say nothing of a body that is not there.
 Rendition without_body(const http::ResponseHead& recorded, int status, std::string_view reason) {
   Rendition out;
@@ -143,8 +154,11 @@ Rendition without_body(const http::ResponseHead& recorded, int status, std::stri
   out.head.status = status;
   out.head.reason = reason;
   remove_all(out.head.headers, {"content-length", "content-type", "content-encoding", "content-language",
-                                "content-range", "transfer-encoding", "trailer", "content-md5", "content-digest"});
-  if (status != 304) out.head.headers.add("Content-Length", "0");
+                                "content-range", "transfer-encoding", "trailer"});
+  remove_content_digests(out.head.headers);
+  if (status == 304) return out;
+  remove_digests(out.head.headers);
+  out.head.headers.add("Content-Length", "0");
   return out;
 }
 
@@ -197,7 +211,8 @@ std::optional<Rendition> render_range(const http::RequestHead& request, const st
   out.head = recording.response;
   out.head.status = 206;
   out.head.reason = "Partial Content";
-  remove_all(out.head.headers, {"transfer-encoding", "trailer", "content-md5", "content-digest"});
+  remove_all(out.head.headers, {"transfer-encoding", "trailer"});
+  remove_content_digests(out.head.headers);
   out.head.headers.set("Content-Length", std::to_string(range.length));
   out.head.headers.set("Content-Range", "bytes " + std::to_string(range.first) + "-" +
                                             std::to_string(range.first + range.length - 1) + "/" + total);
@@ -229,7 +244,11 @@ std::optional<Rendition> render_coding(const http::RequestHead& request, const s
   Headers& headers = out.head.headers;
   headers.remove("content-encoding");
   if (*wanted != coding::Coding::Identity) headers.add("Content-Encoding", coding::to_string(*wanted));
-  remove_all(headers, {"content-length", "content-md5", "content-digest", "accept-ranges"});
+  remove_all(headers, {"content-length", "accept-ranges"});
+  remove_digests(headers);
+  out.trailers = recording.response_trailers;
+  remove_digests(out.trailers);
+  if (out.trailers.empty()) headers.remove("trailer");
   // Another representation, the same content: what a weak tag means (RFC 9110 8.8.1).
   if (const auto tag = headers.find("etag"); tag && !tag->starts_with("W/")) {
     headers.set("ETag", "W/" + std::string(*tag));

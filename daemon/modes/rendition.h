@@ -29,6 +29,7 @@ struct Rendition {
   uint64_t length = 0;
   std::vector<coding::Coding> decode;
   coding::Coding encode = coding::Coding::Identity;
+  http::Headers trailers;  // of a Recoded body
 };
 
 // nullopt: the recording answers as it is, which is so for all but complete 200s of GET (conditions, ranges) and for

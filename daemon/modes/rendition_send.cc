@@ -15,6 +15,11 @@ using exchange::Exchange;
 
 namespace {
 
+// It gets the head that a GET would get, for which the body has to be looked at.
+bool is_head(const Exchange& exchange) {
+  return exchange.request().method == "HEAD";
+}
+
 net::Task<Result<void>> write(Exchange& exchange, std::string_view bytes) {
   if (bytes.empty()) co_return Result<void>{};
   const BodyPiece piece{bytes, std::nullopt, false};
@@ -136,6 +141,7 @@ net::Task<Result<void>> pass_body_recoded(Exchange& exchange, const ReplayItem& 
 net::Task<Result<void>> stream_recoded(Exchange& exchange, const ReplayItem& item, const Rendition& rendition,
                                        const store::ExchangeStore& store, net::ThreadPool& readers) {
   const http::ResponseHead head = unmeasured(exchange, rendition.head);
+  if (is_head(exchange)) co_return exchange.respond(head, http::EndStream::Yes);
   CO_TRY_VOID(exchange.respond(head, http::EndStream::No));
   Recoder recoder(rendition, {.max_output = kUnbounded, .max_ratio = kUnbounded});
   auto recoded = co_await pass_body_recoded(exchange, item, recoder, store, readers);
@@ -147,14 +153,11 @@ net::Task<Result<void>> stream_recoded(Exchange& exchange, const ReplayItem& ite
   }
   auto written = co_await write(exchange, rest);
   if (!written) co_return written;
-  co_return exchange.end(item.recording.response_trailers);
+  co_return exchange.end(rendition.trailers);
 }
 
 net::Task<Result<void>> send_recoded(Exchange& exchange, std::shared_ptr<const ReplayItem> item, Rendition rendition,
                                      const store::ExchangeStore& store, net::ThreadPool& readers) {
-  if (exchange.request().method == "HEAD") {
-    co_return exchange.respond(rendition.head, http::EndStream::Yes);  // the length it would have is left out
-  }
   if (!item->is_cached()) co_return co_await stream_recoded(exchange, *item, rendition, store, readers);
   auto work = [item, &rendition] { return recode_whole(*item, rendition); };
   auto body = co_await net::offload(readers, std::move(work));
@@ -167,18 +170,18 @@ net::Task<Result<void>> send_recoded(Exchange& exchange, std::shared_ptr<const R
     const Sending instantly;
     co_return co_await send(exchange, std::move(item), store, readers, instantly);
   }
-  const http::Headers& trailers = item->recording.response_trailers;
   http::ResponseHead head = rendition.head;
-  if (trailers.empty()) {
+  if (rendition.trailers.empty()) {
     head.headers.remove("transfer-encoding");
     head.headers.set("Content-Length", std::to_string(body->size()));
   } else {
     head = unmeasured(exchange, rendition.head);
   }
+  if (is_head(exchange)) co_return exchange.respond(head, http::EndStream::Yes);
   CO_TRY_VOID(exchange.respond(head, http::EndStream::No));
   auto written = co_await write(exchange, *body);
   if (!written) co_return written;
-  co_return exchange.end(trailers);
+  co_return exchange.end(rendition.trailers);
 }
 
 }  // namespace

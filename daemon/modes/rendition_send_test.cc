@@ -66,5 +66,53 @@ TEST(RenditionSend, ABodyIsDecodedWhateverItBecomesAPieceAtATime) {
   }
 }
 
+// The whole answer to a request for what is on tape as gzip, by a client without it, as it is sent.
+struct Sent final : exchange::ExchangeDecorator {
+  explicit Sent(exchange::Exchange& inner) : ExchangeDecorator(inner) {}
+  Result<void> respond(const http::ResponseHead& response, http::EndStream end) override {
+    head = response;
+    return inner_.respond(response, end);
+  }
+  http::ResponseHead head;
+};
+http::ResponseHead head_for(const std::string& method, const std::string& body) {
+  const TestDirectory directory;
+  const auto store = store::open_store(directory.path());
+  net::ThreadPool readers{1};
+  auto item = std::make_shared<ReplayItem>();
+  item->body = body;
+  item->recording.request.method = "GET";
+  item->recording.request.headers.add("Accept-Encoding", "gzip");
+  item->recording.response.status = 200;
+  item->recording.response.headers.add("Content-Encoding", "gzip");
+  item->recording.response.headers.add("Content-Length", std::to_string(body.size()));
+  item->recording.response_body.size = body.size();
+  exchange::FakeExchange exchange;
+  exchange.head.method = method;
+  Sent sent(exchange);
+  asio::io_context io{1};
+  auto run = [&]() -> net::Task<> {
+    const auto rendition = render(sent.request(), item->recording);
+    auto done = co_await send_rendition(sent, item, *rendition, *store, readers);
+    EXPECT_TRUE(done) << done.error().message();
+  };
+  asio::co_spawn(io, run(), asio::detached);
+  io.run();
+  return sent.head;
+}
+
+TEST(RenditionSend, AHeadIsToldWhatItsGetWouldBe) {
+  std::string coded;
+  coding::Encoder encoder(coding::Coding::Gzip);
+  ASSERT_TRUE(encoder.feed("the plain text", coded) && encoder.finish(coded));
+  const std::string cut = coded.substr(0, coded.size() - 4);
+  for (const std::string& body : {coded, cut, std::string("no gzip at all")}) {
+    const http::ResponseHead head = head_for("HEAD", body);
+    EXPECT_EQ(head.headers, head_for("GET", body).headers);
+    EXPECT_EQ(head.headers.count("content-encoding"), body == coded ? 0U : 1U);
+  }
+  EXPECT_EQ(head_for("HEAD", coded).headers.find("content-length"), "14");
+}
+
 }  // namespace
 }  // namespace tapdeck::modes

@@ -141,6 +141,39 @@ TEST(Rendition, AClientThatDoesNotTakeTheRecordedCodingGetsAnother) {
   EXPECT_FALSE(render(get({{"Accept-Encoding", "br"}}), recorded({{"Content-Encoding", "secret"}})));
 }
 
+// Which of the four digest fields a rendition still has.
+std::string digests_of(const http::Headers& headers) {
+  std::string out;
+  for (const char* name : {"Repr-Digest", "Digest", "Content-Digest", "Content-MD5"}) {
+    if (headers.count(name) > 0) out += out.empty() ? name : std::string(" ") + name;
+  }
+  return out;
+}
+
+TEST(Rendition, DigestsAreOfWhatIsSent) {
+  const Fields digests = {{"Repr-Digest", "sha-256=:a:"}, {"Digest", "sha-256=a"}, {"Content-Digest", "sha-256=:a:"},
+                          {"Content-MD5", "a"},           {"ETag", "\"a\""},       {"Trailer", "Repr-Digest"}};
+  Fields zipped = digests;
+  zipped.emplace_back("Content-Encoding", "gzip");
+  store::Recording coded = recorded(zipped, {{"Accept-Encoding", "gzip"}});
+  coded.response_trailers.add("Repr-Digest", "sha-256=:a:");
+  const auto plain = render(get({}), coded);
+  ASSERT_TRUE(plain);
+  EXPECT_EQ(digests_of(plain->head.headers), "") << "another coding is another representation";
+  EXPECT_TRUE(plain->trailers.empty());
+  EXPECT_EQ(plain->head.headers.count("trailer"), 0U);
+  const auto digests_for = [](const Fields& asked, const store::Recording& recording) {
+    const auto rendition = render(get(asked), recording);
+    return rendition ? digests_of(rendition->head.headers) : "as recorded";
+  };
+  const store::Recording recording = recorded(digests);
+  EXPECT_EQ(digests_for({{"Range", "bytes=0-9"}}, recording), "Repr-Digest Digest") << "of the whole representation";
+  EXPECT_EQ(digests_for({{"If-None-Match", "\"a\""}}, recording), "Repr-Digest Digest");
+  EXPECT_EQ(digests_for({{"If-None-Match", "\"a\""}}, coded), "") << "of what that client was given";
+  EXPECT_EQ(digests_for({{"If-Match", "\"b\""}}, recording), "") << "of the error, which is none";
+  EXPECT_EQ(digests_for({{"Range", "bytes=2000-"}}, recording), "");
+}
+
 TEST(Rendition, WhoAsksForTheSameCodingsIsGivenTheSameCoding) {
   const Fields zipped = {{"Content-Encoding", "gzip"}};
   for (const char* asked : {"identity", "", "br", "br;q=0.5, gzip;q=0"}) {

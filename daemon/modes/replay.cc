@@ -9,13 +9,16 @@
 #include "daemon/modes/miss.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/pace.h"
+#include "daemon/modes/placeholder.h"
 #include "daemon/modes/refused.h"
+#include "daemon/modes/rendition.h"
 #include "daemon/modes/rendition_send.h"
 #include "daemon/modes/replayed_request.h"
 #include "daemon/modes/websocket_heads.h"
 #include "daemon/modes/websocket_part.h"
 #include "daemon/modes/websocket_replay.h"
 #include "daemon/net/offload.h"
+#include "store/client_certificates.h"
 
 namespace tapdeck::modes {
 
@@ -32,6 +35,31 @@ bool is_refusal(const Found& found) {
   const bool invited = std::ranges::find(informational, 100, &http::ResponseHead::status) != informational.end();
   return recording.request_body.size == 0 && !invited && recording.request.headers.has_token("expect", "100-continue");
 }
+
+// Nothing is made of a 200 that is not whole: it answers the conditions and the range that it was the answer to.
+bool plays_unfinished(const http::RequestHead& request, const store::Recording& recording) {
+  const bool may_differ = request.method != "GET" || recording.response.status != 200;
+  return may_differ || condition_of(request) == condition_of(recording.request);
+}
+
+// What is unfinished, for when nothing else answers.
+struct LastResort {
+  Cursors& cursors;
+  bool returns_turn;  // of what does not answer in the end
+  Found found = {};
+  CursorKey key = {};  // of `found`, which took its turn
+
+  void set_aside(Found& seen, const CursorKey& its_key) {
+    if (!seen.item || !is_unfinished(seen.item->recording)) return;
+    leave();
+    found = std::exchange(seen, {});
+    key = its_key;
+  }
+  void leave() {
+    if (found.item && returns_turn) Cursors::give_back_turn(*cursors.get(key));
+    found = {};
+  }
+};
 
 }  // namespace
 
@@ -54,20 +82,19 @@ Served ReplayHandler::serve_now(Exchange& exchange, const TargetState& target, c
   const bool may_be = exchange.request_is_bodyless() && exchange.request().method != "CONNECT";
   if (!may_be || target.tape == nullptr) return Served::No;
   store::KeyBuilder builder = Asking::begin(exchange, *target.tape, exchange.request().method);
-  const CursorKey key{target.tape->id, exchange.flow().identity.target, builder.key()};
+  const CursorKey key = cursor_key(target.tape->id, exchange.flow(), builder.key());
   HotEntry* entry = cache_.find(key, context_.store->generation());
   if (entry == nullptr) return Served::No;
   const uint64_t turn = entry->cursor->load(std::memory_order_relaxed);
-  const size_t index = pick(repeat_of(route), turn, entry->ids.size());
+  const config::Repeat repeat = repeat_of(route);
+  const size_t index = pick(repeat, turn, entry->ids.size());
   if (index >= entry->ids.size()) return Served::No;
   const auto item = entry->items.find(entry->ids[index]);
   if (item == entry->items.end() || !can_send_now(*item->second)) return Served::No;
   if (refuses_again(context_, exchange, item->second->recording)) return Served::No;
   if (item->second->body.size() > exchange.writable_now()) return Served::No;
   if (pace_of(route) > 0 || !plays_as_recorded(exchange.request(), item->second->recording)) return Served::No;
-  // Another worker may have moved the cursor between load and here: then two clients share one turn, which in-order
-  // replay of concurrent identical requests cannot tell apart anyway.
-  entry->cursor->store(turn + 1, std::memory_order_relaxed);
+  if (!take_turn_at(repeat, *entry->cursor, entry->ids.size(), turn)) return Served::No;
   context_.metrics->add(Counter::HotCacheHit);
   count_hit(exchange, *item->second);
   auto sent = send_now(exchange, *item->second);
@@ -88,8 +115,9 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
   const auto began = exchange::Clock::now();
   const config::Repeat repeat = repeat_of(route);
   const Answers answers = answers_of(exchange, route);
-  CursorKey key{target.tape->id, exchange.flow().identity.target, question.key};
+  CursorKey key = cursor_key(target.tape->id, exchange.flow(), question.key);
   Found found;
+  LastResort last{*context_.cursors, repeat == config::Repeat::Once && turn == Turn::Take};
   // What was recorded beside the full responses (each 304, each answer that came early) once, and in the order of the
   // take with those: so a poller sees the change where it was recorded.
   if (repeat == config::Repeat::InOrder || repeat == config::Repeat::Once) {
@@ -105,30 +133,29 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
     CO_TRY(plain, co_await find_key(key, target, repeat, answers, turn));
     found = plain;
   }
-  Found left;  // for when nothing complete answers
-  if (found.item && was_given_up(found.item->recording)) left = std::exchange(found, {});
+  last.set_aside(found, key);
   if (!found.item && !found.exhausted && question.as_get) {
     key.key = *question.as_get;
     const config::Repeat endless = repeat == config::Repeat::Once ? config::Repeat::InOrder : repeat;
     CO_TRY(get, co_await find_key(key, target, endless, answers, Turn::Look));
     if (!get.item || !was_given_up(get.item->recording)) found = get;  // that one has nothing to say
   }
-  if (!found.item && question.conditional && (left.item || repeat != config::Repeat::Once)) {
+  if (!found.item && question.conditional) {
     key.key = *question.conditional;
-    CO_TRY(last, co_await find_key(key, target, repeat, answers, turn));
-    found = last;
+    CO_TRY(conditional, co_await find_key(key, target, repeat, answers, turn));
+    if (conditional.item) found = conditional;
+    last.set_aside(found, key);
   }
   if (!found.item && question.early) {
     key.key = *question.early;
     CO_TRY(early, co_await find_key(key, target, repeat, answers, turn));
-    if (early.item) found = early;
+    if (early.item && (!last.found.item || !is_unfinished(early.item->recording))) found = early;
   }
-  if (!found.item && left.item) {
-    found = left;
-  } else if (left.item && repeat == config::Repeat::Once && turn == Turn::Take) {  // it was not its turn
-    key.key = question.key;
-    Cursors::give_back_turn(*context_.cursors->get(key));
+  if (!found.item && last.found.item) {
+    found.unfinished = !plays_unfinished(exchange.request(), last.found.item->recording);
+    if (!found.unfinished) found = std::exchange(last.found, {});
   }
+  last.leave();
   if (!found.item && repeat == config::Repeat::Once && answers == Answers::Complete) {
     CO_TRY(takes, co_await takes_of(key, target, question));
     found.takes = std::move(takes);
@@ -168,13 +195,13 @@ net::Task<Result<std::optional<store::Key>>> ReplayHandler::next_beside(CursorKe
   for (const auto& other : {question.conditional, question.early}) {
     if (!other) continue;
     key.key = *other;
-    CO_TRY(id, co_await next_id(key, target, answers));
+    CO_TRY(id, co_await next_finished(key, target, answers));
     if (!id || *id >= soonest) continue;
     soonest = *id;
     first = other;
   }
   if (!first) co_return first;
-  CO_TRY(full, co_await next_id(full_key, target, answers));
+  CO_TRY(full, co_await next_finished(full_key, target, answers));
   if (full && *full < soonest) first.reset();
   co_return first;
 }
@@ -211,9 +238,18 @@ net::Task<Result<void>> ReplayHandler::explain_miss(Exchange& exchange, const Ta
                                                     std::string_view route_name, const Found& found) {
   store::KeyParts parts = question.parts;
   context_.redactor->redact(parts);
+  if (found.unfinished) {  // without it, the recording would look the same
+    const store::Digest condition = target.tape->hasher.of(condition_of(exchange.request()));
+    parts.dimensions.push_back({std::string(kConditionDimension), condition});
+  }
+  const bool asks_origin = answers_of(exchange, route) == Answers::Complete;
   const store::ExchangeStore* store = context_.store;
   const std::string session = target.session;
-  auto search = [store, session, parts] { return store->nearest(session, parts, 3); };
+  bool asks_for_certificates = false;
+  auto search = [store, session, parts, &asks_for_certificates] {
+    asks_for_certificates = store::asks_for_certificates(*store, session, parts);
+    return store->nearest(session, parts, 3);
+  };
   auto nearest = co_await net::offload(*context_.readers, search);
   Miss miss{.session = target.session,
             .route = route_name,
@@ -222,14 +258,16 @@ net::Task<Result<void>> ReplayHandler::explain_miss(Exchange& exchange, const Ta
             .exhausted = found.exhausted,
             .has_placeholder = has_placeholder(question.parts),
             .target = target.name,
-            .rule = route};
+            .rule = route,
+            .withheld = asks_origin ? placeholder_in(exchange.request()) : std::string_view()};
+  miss.asks_for_certificates = asks_for_certificates;
   if (nearest) miss.nearest = std::move(*nearest);
   Counter reason = found.exhausted ? Counter::MissExhausted : Counter::MissNoKey;
   if (!miss.nearest.empty()) {
     const auto& differs = miss.nearest.front().differs;
     if (differs.size() == 1 && differs.front().where == "body") reason = Counter::MissBody;
   }
-  context_.metrics->add(reason);
+  context_.metrics->add(exchange.flow().identity.label, reason);
   exchange.facts().outcome = Outcome::Missed;
   exchange.facts().error = "not_recorded";
   exchange.facts().error_detail = miss_reason(miss);
@@ -238,12 +276,6 @@ net::Task<Result<void>> ReplayHandler::explain_miss(Exchange& exchange, const Ta
 
 net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetState& target, const config::Route* route,
                                              std::string_view route_name) {
-  if (target.tape == nullptr) {
-    co_return co_await exchange::respond_json(
-        exchange, 502,
-        "{\"error\":\"not_recorded\",\"session\":" + exchange::json_string(target.session) +
-            ",\"hint\":\"the session could not be opened\"}\n");
-  }
   if (grpc::is_call(exchange.request())) co_return co_await grpc_.serve(exchange, target, route, route_name);
   if (http::asks_for_tunnel(exchange.request())) {
     Asking asking(exchange, *target.tape, route, *context_.metrics);

@@ -27,6 +27,7 @@ struct Found {
   std::shared_ptr<const ReplayItem> item;     // null: a miss
   bool exhausted = false;                     // Repeat::Once and all were used
   bool deleted = false;                       // it was, since it was looked up
+  bool unfinished = false;                    // a miss: the 200 to take a part of, or to judge by, is not whole
   std::vector<KeyTake> takes;                 // of those, by key: what is recorded now belongs behind its own
   std::shared_ptr<WebSocketCasting> casting;  // of a WebSocket that others of its key may play as well; else null
 };
@@ -51,7 +52,7 @@ class ReplayHandler final {
 
   // The hot path. No: not in memory, or not to be sent without waiting.
   exchange::Served serve_now(exchange::Exchange& exchange, const TargetState& target, const config::Route* route);
-  // Replays or explains the miss. `snapshot_target` must stay alive until it returns.
+  // Replays or explains the miss. `target` has a tape and must stay alive until it returns.
   net::Task<Result<void>> serve(exchange::Exchange& exchange, const TargetState& target, const config::Route* route,
                                 std::string_view route_name);
 
@@ -93,13 +94,19 @@ class ReplayHandler final {
   // A recorded answer that came instead of "100 Continue" (413, 401): for the request without the body it waits with.
   net::Task<Result<Found>> find_refusal(exchange::Exchange& exchange, const TargetState& target,
                                         const config::Route* route);
-  // The key of what was recorded beside the full responses of `key`, if that comes before the next of those.
+  // The key of what was recorded beside the full responses of `key`, if that comes before the next of those. What is
+  // unfinished has no turn.
   net::Task<Result<std::optional<store::Key>>> next_beside(CursorKey key, const TargetState& target,
                                                            const Question& question, Answers answers);
   // Without asking the store: most requests have nothing beside their full responses, and must not wait to learn that.
   [[nodiscard]] bool is_known_absent(const TargetState& target, const store::Key& key);
-  // When the one was recorded whose turn it is (ExchangeStore::in_time); nullopt: none, or all have had theirs.
+  // The recording whose turn it is, in the numbers of the store; nullopt: none, or all have had theirs.
+  net::Task<Result<std::optional<uint64_t>>> next_of(const CursorKey& key, const TargetState& target, Answers answers);
+  // When that was recorded (ExchangeStore::in_time).
   net::Task<Result<std::optional<uint64_t>>> next_id(const CursorKey& key, const TargetState& target, Answers answers);
+  // The same, but nullopt where it is unfinished, which means that all of its key are.
+  net::Task<Result<std::optional<uint64_t>>> next_finished(const CursorKey& key, const TargetState& target,
+                                                           Answers answers);
   net::Task<Result<Found>> find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat,
                                     Answers answers, Turn turn);
   net::Task<Result<Found>> look_up(const CursorKey& key, const TargetState& target, config::Repeat repeat,

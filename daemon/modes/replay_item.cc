@@ -84,12 +84,16 @@ bool is_whole(const store::Recording& recording) {
   return recording.outcome.kind == Kind::Complete || recording.outcome.kind == Kind::Failed;
 }
 
+bool is_unfinished(const store::Recording& recording) {
+  return recording.outcome.kind == Kind::Incomplete;
+}
+
 bool was_left_by_client(const store::Recording& recording) {
-  return recording.outcome.kind == Kind::Incomplete && recording.outcome.reason == "client_gone";
+  return is_unfinished(recording) && recording.outcome.reason == "client_gone";
 }
 
 bool is_unanswered(const store::Recording& recording) {
-  return recording.outcome.kind == Kind::Incomplete && recording.response.status == 0;
+  return is_unfinished(recording) && recording.response.status == 0;
 }
 
 bool was_given_up(const store::Recording& recording) {

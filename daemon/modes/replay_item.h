@@ -64,6 +64,8 @@ Result<void> send_now(exchange::Exchange& exchange, const ReplayItem& item);
 // The interim responses and the moment of the final one, which the caller sends then.
 net::Task<Result<void>> send_interim(exchange::Exchange& exchange, const store::Recording& recording, Pacer& pacer);
 
+// Cut by its client, a timeout of ours or a crash: for when nothing that ended answers.
+[[nodiscard]] bool is_unfinished(const store::Recording& recording);
 // Its client left in the middle of it, or while it waited for it.
 [[nodiscard]] bool was_left_by_client(const store::Recording& recording);
 // Cut before the origin had said anything: there is nothing to answer with.

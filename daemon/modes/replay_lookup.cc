@@ -31,6 +31,12 @@ net::Task<Result<std::shared_ptr<const ReplayItem>>> ReplayHandler::load(CursorK
   const store::ExchangeStore* store = context_.store;
   const std::string session = target.session;
   const uint64_t generation = store->generation();
+  HotEntry* const known = cache_.find(key, generation);
+  auto shared = known != nullptr ? cache_.shared_item(id) : nullptr;
+  if (shared != nullptr) {  // another client of the target has asked for it
+    cache_.share_item(*known, id, shared);
+    co_return shared;
+  }
   auto read = [store, session, id] { return unless_deleted(*store, session, id, load_item(*store, session, id)); };
   auto item = co_await net::offload(*context_.readers, read);
   if (!item) {
@@ -41,7 +47,7 @@ net::Task<Result<std::shared_ptr<const ReplayItem>>> ReplayHandler::load(CursorK
     cache_.forget(key);
     co_return item;
   }
-  if (HotEntry* entry = cache_.find(key, generation)) cache_.add_item(*entry, id, *item);
+  if (HotEntry* entry = cache_.find(key, generation)) cache_.share_item(*entry, id, *item);
   co_return item;
 }
 
@@ -51,7 +57,7 @@ bool ReplayHandler::is_known_absent(const TargetState& target, const store::Key&
   return absent_.contains({target.tape->id, {}, key}, context_.store->generation());
 }
 
-net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_id(const CursorKey& key, const TargetState& target,
+net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_of(const CursorKey& key, const TargetState& target,
                                                                   Answers answers) {
   const uint64_t generation = context_.store->generation();
   HotEntry* entry = cache_.find(key, generation);
@@ -62,7 +68,30 @@ net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_id(const CursorKe
   }
   if (entry == nullptr) co_return std::optional<uint64_t>{};
   const uint64_t turn = entry->cursor->load(std::memory_order_relaxed);
-  co_return turn < entry->ids.size() ? std::optional(store::ExchangeStore::in_time(entry->ids[turn])) : std::nullopt;
+  co_return turn < entry->ids.size() ? std::optional(entry->ids[turn]) : std::nullopt;
+}
+
+net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_id(const CursorKey& key, const TargetState& target,
+                                                                  Answers answers) {
+  CO_TRY(next, co_await next_of(key, target, answers));
+  co_return next.transform(store::ExchangeStore::in_time);
+}
+
+net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_finished(const CursorKey& key, const TargetState& target,
+                                                                        Answers answers) {
+  CO_TRY(next, co_await next_of(key, target, answers));
+  if (!next || answers == Answers::Complete) co_return next.transform(store::ExchangeStore::in_time);
+  std::shared_ptr<const ReplayItem> item;
+  if (HotEntry* entry = cache_.find(key, context_.store->generation())) {
+    const auto cached = entry->items.find(*next);
+    if (cached != entry->items.end()) item = cached->second;
+  }
+  if (item == nullptr) {
+    CO_TRY(loaded, co_await load(key, target, *next));
+    item = std::move(loaded);
+  }
+  if (item == nullptr || is_unfinished(item->recording)) co_return std::optional<uint64_t>{};
+  co_return store::ExchangeStore::in_time(*next);
 }
 
 net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat,

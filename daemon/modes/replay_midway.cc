@@ -13,7 +13,7 @@ namespace tapdeck::modes {
 using exchange::Exchange;
 
 void ReplayHandler::note_missed(Exchange& exchange, Counter reason) {
-  context_.metrics->add(reason);
+  context_.metrics->add(exchange.flow().identity.label, reason);
   exchange.facts().outcome = Outcome::Missed;
 }
 
@@ -33,7 +33,7 @@ net::Task<Result<ReplayHandler::Begun>> ReplayHandler::find_begun(Exchange& exch
   const store::Key early = asking.early_key();
   if (answers == Answers::All && progress.sent.status == 0) keys.push_back(early);
   // In the order of recording; when all had their turn, whichever the route's `repeat` gives again.
-  CursorKey key{target.tape->id, exchange.flow().identity.target, {}};
+  CursorKey key = cursor_key(target.tape->id, exchange.flow(), {});
   uint64_t soonest = UINT64_MAX;
   for (size_t i = 0; i < keys.size(); ++i) {
     key.key = keys[i];

@@ -7,8 +7,10 @@
 #include "daemon/exchange/error_response.h"
 #include "daemon/grpc/call.h"
 #include "daemon/modes/body_reading.h"
+#include "daemon/modes/grpc_miss.h"
 #include "daemon/modes/limited_exchange.h"
 #include "daemon/modes/origin.h"
+#include "daemon/modes/placeholder.h"
 #include "daemon/modes/replayed_request.h"
 
 namespace tapdeck::modes {
@@ -129,9 +131,9 @@ net::Task<Result<void>> ModeHandler::serve_mode(Exchange& exchange, const Target
   exchange.facts().is_own_answer = true;  // until an origin is asked
   switch (mode) {
     case Mode::Replay:
-      if (replay_ == nullptr) break;
-      if (route != nullptr && route->on_miss == config::OnMiss::Forward && has_tape) {
-        co_return co_await serve_forward_on_miss(exchange, target, route, route_name);
+      if (!has_tape) break;
+      if (route != nullptr && route->on_miss == config::OnMiss::Forward) {
+        co_return co_await serve_or_ask(exchange, target, route, route_name, Missing::PassOn);
       }
       co_return co_await replay_->serve(exchange, target, route, route_name);
     case Mode::Hybrid:
@@ -140,7 +142,7 @@ net::Task<Result<void>> ModeHandler::serve_mode(Exchange& exchange, const Target
         note_outcome(exchange, passed);
         co_return passed;
       }
-      if (may_record) co_return co_await serve_hybrid(exchange, target, route, route_name);
+      if (may_record) co_return co_await serve_or_ask(exchange, target, route, route_name, Missing::Record);
       break;
     case Mode::Record:
       // What a proxy answers is about one tunnel, and those it opens leave nothing on the tape: a refusal alone on it
@@ -154,13 +156,19 @@ net::Task<Result<void>> ModeHandler::serve_mode(Exchange& exchange, const Target
     case Mode::Passthrough:
       co_return co_await pass_on(exchange);
   }
-  // The mode needs a tape and there is none (its session could not be opened): loud, and never a silent pass.
+  co_return co_await refuse_without_session(exchange, target);
+}
+
+net::Task<Result<void>> ModeHandler::refuse_without_session(Exchange& exchange, const TargetState& target) {
   exchange.facts().error = "no_session";
   exchange.facts().error_detail = "there is no open take of session '" + target.session + "'";
   metrics_.add(Counter::StoreErrorOpen);
   std::string body = "{\"error\":\"no_session\",\"session\":" + exchange::json_string(target.session) +
                      ",\"detail\":\"the store has no open take for this session; see the daemon's log\"}\n";
-  co_return co_await exchange::respond_json(exchange, 503, std::move(body));
+  if (!grpc::is_call(exchange.request())) co_return co_await exchange::respond_json(exchange, 503, std::move(body));
+  body.pop_back();
+  const GrpcStatus status{grpc::kUnavailable, std::move(body)};
+  co_return send_status(exchange, status, StatusIn::Head);
 }
 
 net::Task<Result<void>> ModeHandler::pass_on(Exchange& exchange) {
@@ -182,7 +190,7 @@ void ModeHandler::note_outcome(Exchange& exchange, const Result<void>& served) {
   // A refusal that was only passed on: the client may send it again.
   if (served.error().retry == Retry::Yes && !exchange.response_started()) return;
   exchange.facts().outcome = Outcome::Missed;
-  metrics_.add(Counter::MissOrigin);
+  metrics_.add(exchange.flow().identity.label, Counter::MissOrigin);
 }
 
 net::Task<Result<void>> ModeHandler::record_missing(Exchange& exchange, const TargetState& target,
@@ -222,53 +230,34 @@ net::Task<Result<ModeHandler::Heard>> ModeHandler::hear(ReplayedRequest& buffere
   co_return Heard::Unmatched;
 }
 
-net::Task<Result<void>> ModeHandler::serve_hybrid(Exchange& exchange, const TargetState& target,
-                                                  const config::Route* route, std::string_view route_name) {
+net::Task<Result<void>> ModeHandler::serve_or_ask(Exchange& exchange, const TargetState& target,
+                                                  const config::Route* route, std::string_view route_name,
+                                                  Missing missing) {
   ReplayedRequest buffered(exchange);
-  if (grpc::is_call(exchange.request())) {
-    CO_TRY(answered, co_await replay_grpc(buffered, target, route, route_name));
-    if (answered == Answered::Yes) co_return Result<void>{};
-    co_return co_await record_missing(buffered, target, route, route_name);
-  }
-  Asking asking(exchange, *target.tape, route, metrics_);
-  if (has_body(exchange)) {
-    CO_TRY(heard, co_await hear(buffered, asking, target, route));
-    if (heard == Heard::Answered) co_return Result<void>{};
-    if (heard == Heard::Unmatched) co_return co_await record_missing(buffered, target, route, route_name);
-  }
-  const Question question = asking.finish();
-  if (replay_->is_surely_absent(target, question)) {
-    co_return co_await record_missing(buffered, target, route, route_name);
-  }
-  auto found = co_await replay_->find(exchange, target, question, route);
-  if (!found) co_return co_await record_missing(buffered, target, route, route_name);
-  if (found->item != nullptr) co_return co_await replay_->play(exchange, found->item, route, nullptr, found->casting);
-  co_return co_await record_missing(buffered, target, route, route_name, *found);
-}
-
-net::Task<Result<void>> ModeHandler::serve_forward_on_miss(Exchange& exchange, const TargetState& target,
-                                                           const config::Route* route, std::string_view route_name) {
-  ReplayedRequest buffered(exchange);
-  Asking asking(exchange, *target.tape, route, metrics_);
   const bool is_grpc = grpc::is_call(exchange.request());
   if (is_grpc) {
     CO_TRY(answered, co_await replay_grpc(buffered, target, route, route_name));
     if (answered == Answered::Yes) co_return Result<void>{};
   }
+  Asking asking(exchange, *target.tape, route, metrics_);
   bool whole = !is_grpc && !http::asks_for_tunnel(exchange.request());
   if (whole && has_body(exchange)) {
     CO_TRY(heard, co_await hear(buffered, asking, target, route));
     if (heard == Heard::Answered) co_return Result<void>{};
     whole = heard == Heard::Whole;
   }
-  if (whole) {
-    const Question question = asking.finish();
-    if (!replay_->is_surely_absent(target, question)) {
-      auto found = co_await replay_->find(exchange, target, question, route);
-      if (found && found->item != nullptr)
-        co_return co_await replay_->play(exchange, found->item, route, nullptr, found->casting);
-    }
+  // With a placeholder the origin would refuse it, and the refusal would be what the tape says from then on.
+  const bool withheld = !placeholder_in(exchange.request()).empty();
+  Question question;
+  if (whole || withheld) question = asking.finish();
+  Found found;
+  if (whole && !replay_->is_surely_absent(target, question)) {
+    auto looked = co_await replay_->find(exchange, target, question, route);
+    if (looked) found = std::move(*looked);
+    if (found.item != nullptr) co_return co_await replay_->play(exchange, found.item, route, nullptr, found.casting);
   }
+  if (withheld) co_return co_await replay_->explain_miss(exchange, target, question, route, route_name, found);
+  if (missing == Missing::Record) co_return co_await record_missing(buffered, target, route, route_name, found);
   auto forwarded = co_await pass_on(buffered);
   note_outcome(exchange, forwarded);
   co_return forwarded;

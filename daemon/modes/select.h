@@ -57,10 +57,11 @@ class ModeHandler final : public exchange::Handler {
                                         const config::Route* route, std::string_view route_name);
   net::Task<Result<void>> serve_mode(exchange::Exchange& exchange, const TargetState& target,
                                      const config::Route* route, std::string_view route_name);
-  net::Task<Result<void>> serve_hybrid(exchange::Exchange& exchange, const TargetState& target,
-                                       const config::Route* route, std::string_view route_name);
-  net::Task<Result<void>> serve_forward_on_miss(exchange::Exchange& exchange, const TargetState& target,
-                                                const config::Route* route, std::string_view route_name);
+  // From the tape, else from the origin, whose answer is recorded or passed on. With a redaction placeholder in it a
+  // request goes nowhere: its miss is explained.
+  enum class Missing { Record, PassOn };
+  net::Task<Result<void>> serve_or_ask(exchange::Exchange& exchange, const TargetState& target,
+                                       const config::Route* route, std::string_view route_name, Missing missing);
 
   // How much of a request was read.
   enum class Heard { Whole, Answered, Unmatched };
@@ -69,12 +70,13 @@ class ModeHandler final : public exchange::Handler {
   net::Task<Result<Heard>> hear(ReplayedRequest& buffered, Asking& asking, const TargetState& target,
                                 const config::Route* route);
 
+  // The mode needs a tape and there is none (its session could not be opened): loud, and never a silent pass.
+  net::Task<Result<void>> refuse_without_session(exchange::Exchange& exchange, const TargetState& target);
   // Forwarded without a look at the tape.
   net::Task<Result<void>> pass_on(exchange::Exchange& exchange);
   // Recorded, since nothing on tape answers it: behind what did before, if found.takes says so.
   net::Task<Result<void>> record_missing(exchange::Exchange& exchange, const TargetState& target,
-                                         const config::Route* route, std::string_view route_name,
-                                         const Found& found = {});
+                                         const config::Route* route, std::string_view route_name, const Found& found);
   // What is not on tape and got no whole answer from its origin either is a miss.
   void note_outcome(exchange::Exchange& exchange, const Result<void>& served);
 

@@ -86,7 +86,8 @@ bool took_turns(const store::Recording& recording) {
 
 bool may_have_taken_turns(const store::Recording& recording) {
   const bool is_open = !recording.response.headers.find("content-length");
-  return is_open ? goes_on(recording, UINT64_MAX) : took_turns(recording);
+  const bool is_taken = recording.response.status >= 200 && recording.response.status < 300;
+  return is_open || is_taken ? goes_on(recording, UINT64_MAX) : took_turns(recording);
 }
 
 bool goes_on_from(const store::ExchangeStore& store, const store::Recording& recording, const store::KeyHasher& hasher,
@@ -101,9 +102,12 @@ bool goes_on_from(const store::ExchangeStore& store, const store::Recording& rec
 Beginnings that_begin_so(const store::ExchangeStore& store, std::string_view session, const store::KeyHasher& hasher,
                          const Progress& progress, Answers answers) {
   Beginnings out;
-  const auto nearest = store.nearest(session, progress.said, kBeginnings);
+  store::KeyParts said = progress.said;
+  said.body_size = 0;  // how long it will be is not known: all lengths are as near
+  const auto nearest = store.nearest(session, said, kBeginnings);
   if (!nearest) return out;
-  out.others = nearest->size() == kBeginnings;  // perhaps among those that were not looked at
+  // Perhaps among those that were not looked at.
+  out.others = nearest->size() == kBeginnings && differs_in_body_alone(nearest->back());
   for (const store::Nearest& near : *nearest) {
     if (!differs_in_body_alone(near)) continue;
     const auto recording = get(store, session, near.id);

@@ -35,8 +35,8 @@ class SaidSoFar {
 
 // The client went on with its request when the head was there, and the origin with its answer behind that.
 [[nodiscard]] bool took_turns(const store::Recording& recording);
-// The same where the answer may have gone on: its length was not announced. An upload that is only refused before its
-// end is not meant.
+// The same where the answer may have gone on, its length not being announced, and where the client may have waited for
+// its head alone. An upload that is only refused before its end is not meant.
 [[nodiscard]] bool may_have_taken_turns(const store::Recording& recording);
 
 // What the client was sent. Status 0: nothing.

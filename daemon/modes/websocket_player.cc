@@ -148,7 +148,7 @@ net::Task<> WebSocketPlayer::take(const ws::Message& message) {
   facts.outcome = Outcome::Missed;
   facts.error = "websocket_mismatch";
   facts.error_detail = *wrong;
-  stage_.metrics->add(Counter::MissWebSocket);
+  stage_.metrics->add(exchange_.flow().identity.label, Counter::MissWebSocket);
   verdict_ = Closing{ws::kPolicy, std::move(*wrong)};
 }
 

@@ -82,4 +82,12 @@ Task<> TaskGroup::join() {
   while (size_ > 0) co_await empty_.wait();
 }
 
+Task<> TaskGroup::join_or_cancel() {
+  while (size_ > 0) {
+    const bool wanted = co_await is_wanted();
+    if (!wanted) cancel();
+    if (size_ > 0) co_await empty_.wait();
+  }
+}
+
 }  // namespace tapdeck::net

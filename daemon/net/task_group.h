@@ -31,8 +31,10 @@ class TaskGroup {
   // Asks every task to stop: its pending await ends with operation_aborted.
   void cancel();
   [[nodiscard]] size_t size() const { return size_; }
-  // Resumes when the group is empty.
+  // Resumes when the group is empty, also where the caller is cancelled meanwhile.
   Task<> join();
+  // The same; where the caller is cancelled, so is every task.
+  Task<> join_or_cancel();
 
  private:
   struct Child;

@@ -11,21 +11,9 @@ namespace {
 
 constexpr std::array<std::string_view, 3> kCredentials = {"authorization", "proxy-authorization", "cookie"};
 
-std::string_view text_of(http::Version version) {
-  switch (version) {
-    case http::Version::Http10:
-      return "HTTP/1.0";
-    case http::Version::Http11:
-      return "HTTP/1.1";
-    case http::Version::Http2:
-      break;
-  }
-  return "HTTP/2";
-}
-
 std::string as_text(const http::RequestHead& request) {
   std::string out = request.method + ' ' + request.target + ' ';
-  out += text_of(request.version);
+  out += http::to_string(request.version);
   out += "\r\n";
   if (request.version == http::Version::Http2) out += "Host: " + request.authority + "\r\n";
   for (size_t i = 0; i < request.headers.size(); ++i) {

@@ -36,6 +36,10 @@ TEST_P(ClientCertificate, IsLeftToTheClient) {
   ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("for you!"); }), context.get());
   rig.go_to(origin.endpoint());
   expect_known(rig, 2);
+  rig.set_mode(Mode::Replay);
+  Wire client = rig.connect_tls();
+  client.write("GET / HTTP/1.1\r\nHost: api.test\r\nConnection: close\r\n\r\n");
+  EXPECT_THAT(client.rest(), HasSubstr("this origin asks for client certificates"));
 }
 
 TEST_P(ClientCertificate, IsNotAskedForOnAConnectionThatIsKeptBesides) {

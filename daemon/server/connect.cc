@@ -98,7 +98,7 @@ net::Task<bool> Connection::serve_connect() {
     bypassed = by_address;
   }
   if (bypassed && is_sealed()) {
-    context_.metrics.add(Counter::MissOpaque);
+    context_.metrics.add(flow_.identity.label, Counter::MissOpaque);
     co_await refuse_connect(502,
                             "{\"error\":\"not_recorded\",\"hint\":\"the host is bypassed, so nothing of it is "
                             "ever recorded\"}\n");

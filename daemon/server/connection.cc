@@ -8,6 +8,7 @@
 #include "daemon/http/h1_codec.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/select.h"
+#include "daemon/server/dead_clients.h"
 
 namespace tapdeck::server {
 
@@ -73,6 +74,23 @@ void Connection::drain() {
   }
 }
 
+bool Connection::drop_left() {
+  if (session_ != nullptr) session_->drop_left();
+  return session_ == nullptr && tunnelling_ && client().has_ended();
+}
+
+void Connection::mark_client_dead() {
+  client_is_dead_ = true;
+  if (stream_ != nullptr || transport_ != nullptr) ask_whether_it_is_there(client().native_handle());
+}
+
+bool Connection::drop_dead() {
+  if (stream_ == nullptr && transport_ == nullptr) return false;
+  if (!is_out_of_reach(client().native_handle())) return drop_left();
+  if (session_ != nullptr) session_->drop();
+  return session_ == nullptr && tunnelling_;
+}
+
 void Connection::let_go() {
   if (session_ != nullptr) session_->drain();
 }
@@ -126,7 +144,7 @@ void Connection::refuse_opaque() {
 }
 
 void Connection::miss_opaque(std::string_view what) {
-  context_.metrics.add(Counter::MissOpaque);
+  context_.metrics.add(flow_.identity.label, Counter::MissOpaque);
   context_.metrics.count_request(flow_.identity.label, Mode::Replay, Outcome::Missed, 0);
   if (context_.misses != nullptr) context_.misses->add({"", flow_.destination_text(), std::string(what)});
   log::peer(log::Level::Warn, "replay.opaque", what,
@@ -167,6 +185,7 @@ net::Task<> Connection::tunnel(Counter reason) {
   learned_.reset();  // the client makes its own TLS connection
   auto origin = co_await reach_plain();
   if (origin != nullptr) co_return co_await tunnel_to(std::move(origin), reason);
+  context_.metrics.add(Counter::TunnelsFailed);
   stream_->abort();  // the client sees a broken connection, as it would without us
 }
 

@@ -26,6 +26,17 @@ class Connection {
   net::Task<> run();
   // Finishes what is open, then ends; a connection without an exchange ends at once.
   void drain();
+  // Nobody is there any more whose side has ended: breaks off what a session does for such a client. True: there is no
+  // session, but a tunnel that is left.
+  [[nodiscard]] bool drop_left();
+  // No process of its client lives any more.
+  void mark_client_dead();
+  [[nodiscard]] bool is_client_dead() const { return client_is_dead_; }
+  // drop_left() for those, also where nothing tells of the end any more.
+  [[nodiscard]] bool drop_dead();
+  // The coroutine of run().
+  void set_task(net::TaskGroup::Id task) { task_ = task; }
+  [[nodiscard]] net::TaskGroup::Id task() const { return task_; }
   // Its target was detached: as drain(), but what has not come to HTTP yet goes on.
   void let_go();
   // Ends what is a tunnel to an origin, all of it or exchanges in it, if its target is replayed by now.
@@ -78,6 +89,7 @@ class Connection {
   net::Task<> learn_from_tape(const std::string& host, Intercept& plan);
   net::Task<std::optional<store::OriginFacts>> recorded_facts(const std::string& host);
   void follow_tape(const std::string& host, const store::OriginFacts& facts, Intercept& plan);
+  void note_certificate_request(const std::string& host);
   // The tape decides about a handshake as long as it knows the origin: hybrid mode, unless its route only forwards.
   [[nodiscard]] bool may_spare_dial();
   static void show_no_san(const std::string& host, Intercept& plan);
@@ -149,11 +161,13 @@ class Connection {
   std::optional<store::Opening> opening_;      // of a client that is silent in replay
   exchange::Clock::time_point asked_since_{};  // when a CONNECT was begun to be read
   net::Deadline deadline_;
+  net::TaskGroup::Id task_ = 0;
   bool follows_origin_ = true;  // no route says what to speak with the origin
   bool secure_ = false;
   bool speaks_h2_ = false;  // by ALPN, or by its preface in clear
   bool counted_ = false;
   bool draining_ = false;
+  bool client_is_dead_ = false;
   bool tunnelling_ = false;
   bool client_ended_ = false;  // in the middle of being sniffed
 };

@@ -86,6 +86,7 @@ net::Task<Connection::Heard> Connection::hear_both_decrypted() {
 net::Task<> Connection::tunnel_decrypted(Counter reason) {
   auto lane = co_await reach_tls();
   if (lane != nullptr) co_return co_await tunnel_decrypted_to(std::move(lane), ByteQueue(), reason);
+  context_.metrics.add(Counter::TunnelsFailed);
   client().abort();
 }
 

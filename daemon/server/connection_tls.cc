@@ -8,6 +8,7 @@
 #include "daemon/net/offload.h"
 #include "daemon/server/connection.h"
 #include "daemon/server/handshake_failure.h"
+#include "store/client_certificates.h"
 
 namespace tapdeck::server {
 
@@ -74,10 +75,20 @@ net::Task<std::optional<Connection::Intercept>> Connection::plan_tls(const tls::
   }
   const bool intercept = co_await learn_upstream(hello, plan);
   if (!intercept) {
+    note_certificate_request(host);
     co_await tunnel(Counter::TunnelledClientCert);
     co_return std::nullopt;
   }
   co_return plan;
+}
+
+// For replay, which can say no more of it.
+void Connection::note_certificate_request(const std::string& host) {
+  const store::Take* take = open_take();
+  if (take == nullptr) return;
+  std::vector<store::PendingWrite> writes;
+  writes.push_back(store::certificate_request_write(*take, host, flow_.destination.port));
+  context_.link->add(writes);
 }
 
 bool Connection::may_spare_dial() {
@@ -241,10 +252,11 @@ net::Task<bool> Connection::accept_tls(Intercept plan, const tls::ClientHello& h
     record_failure(host, plan, plan.alpn);
     tell({*transport_->session(), shaken.error(), hello.sni, flow_.client, plan.mirrors, had_left,
           deadline_.is_expired()},
-         context_.metrics);
+         judge_of(flow_, hello.sni), context_.judgements, context_.metrics);
     transport_->close();
     co_return false;
   }
+  if (context_.judgements != nullptr) context_.judgements->took(judge_of(flow_, hello.sni));
   const tls::TlsSession& done = *transport_->session();
   context_.metrics.add(done.resumed() ? Counter::TlsDownResumed : Counter::TlsDownOk);
   tls_.alpn = done.alpn();

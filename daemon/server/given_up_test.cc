@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <map>
 #include <string>
 
 #include "daemon/server/h2_wire.h"
@@ -245,12 +246,16 @@ class GivenUpBeside : public testing::Test {
     rig.emplace(std::move(options));
     origin.emplace([this, status = std::move(status)](Wire& raw) {
       H2Wire wire(raw, http::Role::Server);
+      std::map<http::StreamId, int> numbers;
       while (true) {
         const std::string what = wire.next();
         if (what == "EOF" || what.starts_with("ERROR")) return ScriptedOrigin::End::Close;
+        if (what.starts_with("END")) whole = numbers[static_cast<http::StreamId>(std::stoul(what.substr(4)))];
         if (!what.starts_with("HEAD")) continue;
-        const int code = status(wire.request().method, ++asked);
         const auto stream = static_cast<http::StreamId>(std::stoul(what.substr(5)));
+        const int number = numbers[stream] = asked + 1;
+        asked = number;
+        const int code = status(wire.request().method, number);
         if (code != 0) wire.respond(stream, code, code == 200 ? "told" : "");
       }
     });
@@ -261,7 +266,7 @@ class GivenUpBeside : public testing::Test {
     Wire raw = rig->connect();
     H2Wire client(raw, http::Role::Client);
     const auto stream = client.request(method, "/", body, fields);
-    EXPECT_TRUE(eventually([&] { return asked > before; }));
+    EXPECT_TRUE(eventually([&] { return whole == before + 1; }));
     client.codec().reset(stream, http::ResetCode::Cancel);
     client.flush();
     raw.close();
@@ -286,7 +291,8 @@ class GivenUpBeside : public testing::Test {
   }
 
   const http::Headers condition = field("if-none-match", "\"a\"");
-  std::atomic<int> asked{0};
+  std::atomic<int> asked{0};  // heads that came to the origin
+  std::atomic<int> whole{0};  // the number of the last request that came to its end
   uint64_t recorded = 0;
   std::optional<WorkerRig> rig;
   std::optional<ScriptedOrigin> origin;

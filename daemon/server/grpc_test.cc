@@ -71,6 +71,17 @@ TEST_F(GrpcReplay, TheDeadlineOfTheCallEndsTheWaitForTheClient) {
   EXPECT_THAT(heard, EndsWith("grpc-status: 4\r\n"));
 }
 
+TEST_F(GrpcReplay, ACallThatItsClientCancelsIsCounted) {
+  EXPECT_EQ(talk({"a", "b"}), answer({"a", "b"}));
+  stop_origin(1);
+  Wire wire = rig.connect();
+  wire.write(call("Talk") + message("a"));
+  EXPECT_THAT(wire.read_until("re:a\r\n"), EndsWith("re:a\r\n"));
+  wire.reset();
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 1; }));
+  EXPECT_EQ(rig.outcomes(Mode::Replay, Outcome::Failed), 0U);
+}
+
 TEST_F(GrpcReplay, ACallThatWasLeftBeforeItsMessageCameIsLeftAgainAtItsDeadline) {
   {
     Wire wire = rig.connect();
@@ -80,9 +91,11 @@ TEST_F(GrpcReplay, ACallThatWasLeftBeforeItsMessageCameIsLeftAgainAtItsDeadline)
   }
   EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   stop_origin(0);
+  const auto began = std::chrono::steady_clock::now();
   Wire wire = rig.connect();
   wire.write(call("Talk", "grpc-timeout: 50m\r\n") + message("a"));
   EXPECT_THAT(wire.read_until("grpc-status: 4\r\n"), EndsWith("grpc-status: 4\r\n"));
+  EXPECT_GE(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(500)) << "it is to say so first";
   EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 1; }));
   EXPECT_THAT(talk({"a"}), HasSubstr("grpc-status: 9\r\n")) << "without a deadline it would wait for ever";
 }

@@ -36,6 +36,10 @@ Telling telling_of(HandshakeVerdict verdict) {
       return {Counter::TlsDownLeft, "tls.client_left_at_certificate",
               "the client closed the connection when it had been shown the certificate made for it: most likely it "
               "does not trust the tapdeck CA (tapdeck ca export), and says so by no alert"};
+    case HandshakeVerdict::Unneeded:
+      return {Counter::TlsDownError, "tls.client_left",
+              "a client closed a connection when it had been shown the certificate made for it, which it has taken on "
+              "another"};
     case HandshakeVerdict::NoAgreement:
       return {Counter::TlsDownNoAgreement, "tls.client_handshake_failed",
               "a client's TLS handshake failed: the two sides could not agree (one to let through as it is: bypass)"};
@@ -47,13 +51,15 @@ Telling telling_of(HandshakeVerdict verdict) {
 
 }  // namespace
 
-void tell(const FailedHandshake& failed, Metrics& metrics) {
-  const HandshakeVerdict verdict = judge(failed);
+void tell(const FailedHandshake& failed, const std::string& who, Judgements* judgements, Metrics& metrics) {
+  HandshakeVerdict verdict = judge(failed);
+  const bool left = verdict == HandshakeVerdict::LeftAtCertificate;
+  if (left && judgements != nullptr && judgements->left(who)) verdict = HandshakeVerdict::Unneeded;
   const Telling telling = telling_of(verdict);
   metrics.add(telling.counter);
   if (failed.timed_out) metrics.add(Counter::LimitTlsTimeout);
   const bool is_origins = verdict == HandshakeVerdict::OriginUnverified;
-  log::peer(log::Level::Warn, telling.event, telling.message,
+  log::peer(verdict == HandshakeVerdict::Unneeded ? log::Level::Info : log::Level::Warn, telling.event, telling.message,
             {{"sni", failed.sni},
              {"client", failed.client.to_string()},
              {is_origins ? "failure" : "error", is_origins ? std::string(failed.mirrors) : failed.error.message()}});

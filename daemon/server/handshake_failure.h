@@ -7,6 +7,7 @@
 #include "daemon/base/endpoint.h"
 #include "daemon/base/metrics.h"
 #include "daemon/base/result.h"
+#include "daemon/server/judgements.h"
 #include "daemon/tls/tls_session.h"
 
 namespace tapdeck::server {
@@ -25,11 +26,14 @@ enum class HandshakeVerdict {
   OriginUnverified,   // it refuses what it would refuse without us
   RejectedCa,         // it says that it does not want our certificate
   LeftAtCertificate,  // it was shown our certificate and closed, without a word: most likely the same
+  Unneeded,           // so too, but by one that has taken our certificate: it had no use for the connection
   NoAgreement,        // version, cipher suites, signature algorithms ..., or what came is no TLS
   Other,              // it left before, or was too slow
 };
 
+// Of this connection alone: never Unneeded.
 [[nodiscard]] HandshakeVerdict judge(const FailedHandshake& failed);
-void tell(const FailedHandshake& failed, Metrics& metrics);
+// `who`: whose it is, see judge_of(). Null judgements: nothing is known of others of that one.
+void tell(const FailedHandshake& failed, const std::string& who, Judgements* judgements, Metrics& metrics);
 
 }  // namespace tapdeck::server

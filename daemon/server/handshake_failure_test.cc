@@ -53,6 +53,26 @@ TEST_F(HandshakeFailure, ClientThatClosesAtOurCertificateWithoutAnAlertIsCounted
   EXPECT_EQ(failed(), count);
 }
 
+// Downloaders open more connections than they turn out to need.
+TEST_F(HandshakeFailure, ClientThatHasTakenOurCertificateAndDropsAConnectionIsNotHeldToDistrustIt) {
+  rig.connect_tls().close();
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) shown_the_certificate(version).reset();
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::TlsDownError) == 2; }));
+  EXPECT_EQ(failed(), 2U);
+}
+
+TEST_F(HandshakeFailure, ClientThatTakesOurCertificateLaterHasNotRefusedIt) {
+  shown_the_certificate(TLS1_3_VERSION).close();
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::TlsDownLeft) == 1; }));
+  EXPECT_EQ(rig.judgements.taken_back(), 0U);
+  SslOwned ssl = rig.client_ssl(WorkerRig::Trust::OurCa);
+  SSL_CTX_set_cert_verify_callback(SSL_get_SSL_CTX(ssl.get()), nullptr, nullptr);
+  Wire wire = rig.connect();
+  EXPECT_TRUE(wire.start_tls(std::move(ssl)));
+  wire.close();
+  EXPECT_TRUE(eventually([&] { return rig.judgements.taken_back() == 1; }));
+}
+
 TEST_F(HandshakeFailure, ClientThatAgreesOnNothingIsCounted) {
   Wire wire = rig.connect();
   SslOwned rsa = rig.client_ssl(WorkerRig::Trust::OurCa);

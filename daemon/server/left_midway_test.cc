@@ -144,5 +144,66 @@ TEST_F(LeftMidway, AHeadOfItIsWhole) {
   wire.close();
 }
 
+// A download of ten bytes that its client left after five, beside complete answers to the same URL.
+class LeftBeside : public testing::TestWithParam<config::Repeat> {
+ protected:
+  LeftBeside() {
+    RigOptions options;
+    config::Route& route = options.config.routes.emplace_back();
+    route.upstream_http = config::UpstreamHttp::V1;
+    route.repeat = GetParam();
+    rig.emplace(std::move(options));
+    origin.emplace(http_origin([](const std::string& request) -> std::string {
+      if (request.contains("If-None-Match")) return "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n";
+      if (request.contains("Range: bytes=0-2")) return part("0-2", "012");
+      if (request.contains("Range: bytes=7-9")) return part("7-9", "789");
+      return kBegin;
+    }));
+    rig->go_to(origin->endpoint());
+    Wire wire = rig->connect();
+    EXPECT_TRUE(wire.write(get("")));
+    EXPECT_EQ(wire.read_until("01234"), kBegin);
+    wire.reset();
+    EXPECT_TRUE(eventually([&] { return rig->count(Counter::RecordingIncomplete) == 1; }));
+    EXPECT_EQ(rig->ask(get(kRange)), part("0-2", "012") + "<EOF>");
+    EXPECT_THAT(rig->ask(get(kCondition)), HasSubstr(" 304 "));
+    EXPECT_TRUE(eventually([&] { return rig->store->stored_recordings() == 3; }));
+  }
+  static std::string get(const std::string& fields) {
+    return "GET /file HTTP/1.1\r\nHost: api.test\r\n" + fields + "\r\n";
+  }
+  static std::string part(const std::string& range, const std::string& bytes) {
+    return "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes " + range + "/10\r\nContent-Length: 3\r\n\r\n" + bytes;
+  }
+  static inline const std::string kBegin = "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nContent-Length: 10\r\n\r\n01234";
+  static inline const std::string kRange = "Range: bytes=0-2\r\n";
+  static inline const std::string kCondition = "If-None-Match: \"a\"\r\n";
+  std::optional<WorkerRig> rig;
+  std::optional<ScriptedOrigin> origin;
+};
+INSTANTIATE_TEST_SUITE_P(, LeftBeside,
+                         testing::Values(config::Repeat::InOrder, config::Repeat::Latest, config::Repeat::Cycle,
+                                         config::Repeat::Once));
+
+TEST_P(LeftBeside, WhatIsCompleteAnswers) {
+  origin->stop();
+  rig->set_mode(Mode::Replay);
+  for (int i = 0; i < (GetParam() == config::Repeat::Once ? 1 : 3); ++i) {
+    EXPECT_EQ(rig->ask(get(kRange)), part("0-2", "012") + "<EOF>");
+    EXPECT_THAT(rig->ask(get(kCondition)), HasSubstr(" 304 "));
+    EXPECT_THAT(rig->ask(get("Range: bytes=7-9\r\n")), AllOf(HasSubstr(" 502 "), HasSubstr("\"where\":\"condition\"")));
+    EXPECT_EQ(rig->ask(get("")), kBegin + "<RST>") << "its turn was left to it";
+  }
+  if (GetParam() == config::Repeat::Once) EXPECT_THAT(rig->ask(get(kRange)), HasSubstr(" 502 "));
+}
+
+TEST_P(LeftBeside, InHybridModeTheOriginIsAskedForTheRest) {
+  rig->set_mode(Mode::Hybrid);
+  EXPECT_EQ(rig->ask(get(kRange)), part("0-2", "012") + "<EOF>");
+  EXPECT_EQ(rig->outcomes(Mode::Hybrid, Outcome::Replayed), 1U);
+  EXPECT_EQ(rig->ask(get("Range: bytes=7-9\r\n")), part("7-9", "789") + "<EOF>");
+  EXPECT_TRUE(eventually([&] { return rig->outcomes(Mode::Hybrid, Outcome::Recorded) == 1; }));
+}
+
 }  // namespace
 }  // namespace tapdeck::server

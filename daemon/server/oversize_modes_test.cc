@@ -55,5 +55,21 @@ TEST(OversizeModes, InReplayTheOriginThatIsAskedOnAMissIsMeasured) {
   EXPECT_EQ(rig.count(Counter::LimitMaxBody), 1U);
 }
 
+TEST(OversizeModes, WhatIsBrokenOffIsOnTapeAsFarAsItsClientGotIt) {
+  WorkerRig rig(limited_to(2048));
+  const std::string chunk = "3e8\r\n" + std::string(1000, 'x') + "\r\n";
+  const std::string whole = chunk + chunk + chunk + chunk + chunk + "0\r\n\r\n";
+  ScriptedOrigin origin(
+      http_origin([&](const std::string&) { return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + whole; }));
+  rig.go_to(origin.endpoint());
+  const auto letters = [&] { return std::ranges::count(rig.ask(kAsk), 'x'); };
+  EXPECT_EQ(letters(), 2000);
+  EXPECT_TRUE(eventually([&] { return rig.count(Counter::LimitMaxBody) == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  EXPECT_EQ(letters(), 2000);
+}
+
 }  // namespace
 }  // namespace tapdeck::server

@@ -1,6 +1,7 @@
 // limits.request_timeout inside a request: our limit on a client that is still sending; else the origin's silence.
 #include <gmock/gmock.h>
 
+#include "daemon/modes/forward.h"
 #include "daemon/server/h2_wire.h"
 #include "daemon/server/worker_rig.h"
 
@@ -137,6 +138,44 @@ TEST(RequestTimeout, OfAClientThatWaitsForItsInvitationIsA504) {
   EXPECT_THAT(answer, EndsWith("<EOF>"));
   ASSERT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
   EXPECT_EQ(rig.count(Counter::RecordingIncomplete) + rig.count(Counter::RecordingFailed), 0U);
+}
+
+using Clock = std::chrono::steady_clock;
+
+// Less than is waited for the rest of an upload whose beginning is not on tape.
+constexpr std::chrono::seconds kSoon{3};
+
+TEST(RequestTimeout, IsNotLateWhereAnUploadStandsStillThatMayBeOnTape) {
+  for (const Mode mode : {Mode::Hybrid, Mode::Replay}) {
+    RigOptions options;
+    options.mode = mode;
+    options.config.limits.request_timeout = modes::kRestOfBody * 3 / 2;  // while more of it is waited for
+    config::Route route;
+    route.on_miss = config::OnMiss::Forward;
+    options.config.routes.push_back(std::move(route));
+    WorkerRig rig(std::move(options));
+    rig.go_to(*Endpoint::parse("127.0.0.1:1"));
+    const auto began = Clock::now();
+    Wire wire = rig.connect();
+    EXPECT_TRUE(wire.write("POST /a HTTP/1.1\r\nHost: api.test\r\nContent-Length: 9\r\n\r\nha"));
+    EXPECT_THAT(wire.read_until("}\n"), StartsWith("HTTP/1.1 408 "));
+    EXPECT_LT(Clock::now() - began, kSoon) << to_string(mode) << ": the answer";
+    EXPECT_EQ(wire.rest(), "<EOF>");
+    EXPECT_LT(Clock::now() - began, kSoon) << to_string(mode) << ": the end";
+  }
+}
+
+TEST(RequestTimeout, IsNotLateWhereACallHasALaterDeadline) {
+  WorkerRig rig(short_of_time());
+  rig.go_to(*Endpoint::parse("127.0.0.1:1"));
+  rig.set_mode(Mode::Replay);
+  const auto began = Clock::now();
+  Wire wire = rig.connect();
+  EXPECT_TRUE(
+      wire.write("POST /t.S/Talk HTTP/1.1\r\nHost: api.test\r\nContent-Type: application/grpc\r\nTE: trailers\r\n"
+                 "grpc-timeout: 8S\r\nTransfer-Encoding: chunked\r\n\r\n"));
+  EXPECT_THAT(wire.rest(), EndsWith("<EOF>"));
+  EXPECT_LT(Clock::now() - began, kSoon);
 }
 
 // The origin has all of the request, and is what takes so long.

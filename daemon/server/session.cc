@@ -104,6 +104,14 @@ void Session::drain() {
   settle();
 }
 
+void Session::drop_left() {
+  if (input_ended_ && !active_.empty()) drop();
+}
+
+void Session::drop() {
+  lose_client(Error{Code::Closed, "the client has ended", Origin::Downstream, Retry::No, 0});
+}
+
 size_t Session::reset_tunnels() {
   for (const auto& exchange : active_) exchange->facts().may_not_pass = true;
   return break_off_those(&exchange::Facts::passes_raw,
@@ -138,7 +146,7 @@ void Session::pump() {
   if (raw_ && !active_.empty()) {
     active_.front()->take_raw(codec_->input());
   } else {
-    while (!refused_ && phase_ == Phase::Open && !raw_) {
+    while (!refused_ && phase_ == Phase::Open && !raw_ && !owes_last_byte()) {
       // Answers from memory come as fast as requests are read: a client that pipelines and does not read waits.
       clogged_ = active_.empty() && !codec_->is_multiplexed() && writer_.is_clogged();
       if (clogged_) break;
@@ -153,6 +161,11 @@ void Session::pump() {
     if (raw_ && !active_.empty()) active_.front()->take_raw(codec_->input());
   }
   pumping_ = false;
+}
+
+// What is pipelined behind such a response could be answered before it.
+bool Session::owes_last_byte() const {
+  return !active_.empty() && active_.back()->holds_last_byte();
 }
 
 StreamExchange* Session::find(http::StreamId stream) {
@@ -195,6 +208,7 @@ void Session::begin_exchange(const http::HeadReceived& head) {
   spare_.pop_back();
   StreamExchange* exchange = owned.get();
   exchange->begin(head.stream, codec_->request_head(), head.end);
+  exchange->facts().client_ended = input_ended_;
   active_.push_back(std::move(owned));
   if (draining_) codec_->start_drain();
   if (context_.handler->serve_now(*exchange) == exchange::Served::Yes) {
@@ -218,6 +232,7 @@ net::Task<> Session::serve(StreamExchange* exchange) {
 }
 
 void Session::finish(StreamExchange* exchange) {
+  exchange->release_last_byte();
   if (!exchange->response_has_ended() && !exchange->is_gone() && phase_ != Phase::Dead) {
     // A handler that answered nothing, or half: the client must not take it for whole.
     give_up(*exchange, http::ResetCode::InternalError,

@@ -61,6 +61,10 @@ class Session final : private transport::OutputSource {
   // Finishes open exchanges, then closes. Idle sessions close at once; who only waits for its client to leave is broken
   // off.
   void drain();
+  // No client reads on that has ended its side: what is open for such a one is broken off.
+  void drop_left();
+  // The same of a client that cannot say so.
+  void drop();
   // Breaks off what passes between the client and an origin unrecorded. How many there were.
   size_t reset_tunnels();
   // Breaks everything off now: open exchanges fail, so that no handler waits for a client that will not be read again.
@@ -103,6 +107,7 @@ class Session final : private transport::OutputSource {
   void end_input();
   [[nodiscard]] bool must_pause_reading() const;
   [[nodiscard]] bool may_close() const;
+  [[nodiscard]] bool owes_last_byte() const;
   [[nodiscard]] bool owes() const;  // answers whose rest waits for the client's windows
   [[nodiscard]] StreamExchange* find(http::StreamId stream);
 

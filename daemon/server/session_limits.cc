@@ -124,6 +124,7 @@ void Session::time_out(StreamExchange& exchange) {
     exchange.answer_failure(error);
   }
   group_.cancel(exchange.task());
+  settle();  // whoever serves it may take a while to end
 }
 
 }  // namespace tapdeck::server

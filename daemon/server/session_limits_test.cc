@@ -149,6 +149,29 @@ TEST(SessionLimits, AnExchangeThatTakesTooLongGets504) {
   EXPECT_EQ(rig.observer.errors, std::vector<std::string>{"upstream_timeout"});
 }
 
+TEST(SessionLimits, ThatItTookTooLongIsSaidThoughItsHandlerTakesAWhileToEnd) {
+  SessionLimits limits;
+  limits.request_timeout = 30ms;
+  Rig rig(limits);
+  bool is_told = false;
+  net::Signal told(rig.io.get_executor());
+  rig.handler.body = [&](Exchange&) -> net::Task<Result<void>> {
+    while (!is_told) co_await told.wait();
+    co_return fail(Code::Cancelled, "stopped", Origin::Internal);
+  };
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send(kGetOfX);
+    auto answer = co_await rig.client->read_until("}\n");
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 504 Gateway Timeout\r\n"));
+    is_told = true;
+    told.notify();
+    rig.client->half_close();
+    auto rest = co_await rig.client->rest();
+    EXPECT_EQ(rest, "<EOF>");
+    rig.client->close();
+  });
+}
+
 // Bytes that its handler does not take, as the origin takes none: an upload that is not the client's to finish.
 TEST(SessionLimits, AnUploadThatIsNotTakenGets504AndAnOrderlyEnd) {
   SessionLimits limits;

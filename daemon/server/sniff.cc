@@ -11,7 +11,7 @@ namespace tapdeck::server {
 namespace {
 
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-// Longer than any registered method (UPDATEREDIRECTREF has 17).
+// Longer than any registered method (UPDATEREDIRECTREF has 17). For longer ones, and other bytes: sniff_three_words().
 constexpr size_t kMaxMethod = 24;
 // A first line is waited for until it is this long; then its beginning has to do. Nothing behind is looked at, or what
 // comes in one piece would be judged by more than what comes in many.
@@ -69,6 +69,33 @@ Protocol sniff_preface_shape(std::string_view bytes, size_t end) {
   return std::string_view("\r\n").starts_with(rest) ? Protocol::NeedMore : Protocol::Opaque;
 }
 
+// As far as it goes.
+bool begins_as_version(std::string_view text) {
+  constexpr std::string_view kShape = "HTTP/0.0\r";
+  return text.size() <= kShape.size() && std::ranges::equal(text, kShape.substr(0, text.size()), [](char a, char b) {
+           return b == '0' ? is_digit(a) : a == b;
+         });
+}
+
+// Two words that are anything, the first one from a byte of tokens on, and a version of HTTP. NeedMore: it may become
+// that. Other protocols end this soon, but for those whose first words are long, or all they say.
+Protocol sniff_three_words(std::string_view bytes) {
+  if (!http::is_token(bytes.substr(0, 1))) return Protocol::Opaque;
+  const size_t end = bytes.find('\n');
+  const Protocol unfinished = end == std::string_view::npos ? Protocol::NeedMore : Protocol::Opaque;
+  std::string_view rest = bytes.substr(0, end);
+  for (int word = 0; word < 2; ++word) {
+    const size_t space = std::min(rest.find(' '), rest.size());
+    const bool is_word = http::all_bytes(rest.substr(0, space), http::kTargetByte);
+    if (!is_word || (space == 0 && !rest.empty())) return Protocol::Opaque;
+    if (space == rest.size()) return unfinished;
+    rest.remove_prefix(space + 1);
+  }
+  if (!begins_as_version(rest)) return Protocol::Opaque;
+  const bool is_whole = end != std::string_view::npos && rest.size() >= 8;
+  return is_whole ? Protocol::Http1 : unfinished;
+}
+
 void hold_for_method(Sniffed& found) {
   found.nearest = Protocol::Http1;
   found.is_in_method = true;
@@ -85,8 +112,11 @@ Sniffed sniff_request_line(std::string_view bytes) {
     if (http::begins_known_method(bytes)) hold_for_method(found);
     return found;
   }
+  if (method == 0 || method > kMaxMethod || bytes[method] != ' ') {
+    found.protocol = sniff_three_words(bytes);
+    return found;
+  }
   found.protocol = Protocol::Opaque;
-  if (method == 0 || method > kMaxMethod || bytes[method] != ' ') return found;
   const size_t target = bytes.find_first_not_of(' ', method);
   if (target == std::string_view::npos) {
     found.protocol = Protocol::NeedMore;

@@ -35,6 +35,30 @@ TEST(Sniff, LeavesMalformedRequestsToTheParsers) {
   }
 }
 
+// The codec says that it knows no such method (501), or that it is none (400).
+TEST(Sniff, KnowsARequestLineByItsThreeWordsWhateverItsMethodIs) {
+  for (const char* head :
+       {"FOO2 /x HTTP/1.1\r\n", "X!Y /x HTTP/1.1\r\n", "A.B /x HTTP/1.0\n", "FOO+BAR * HTTP/1.1\r\n",
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZ /x HTTP/1.1\r\nHost: a\r\n\r\n", "\r\n2 http://a/ HTTP/1.1\r\n",
+        "GE(T /x HTTP/1.1\r\n", "GET: /x HTTP/1.1\r\n", "GET/ / HTTP/1.1\r\n", "0033 foo HTTP/2.7\r\n"}) {
+    expect_whole_and_cut(head, Protocol::Http1);
+  }
+  expect_whole_and_cut(std::string(300, 'A') + " /x HTTP/1.1\r\n", Protocol::Http1);
+}
+
+TEST(Sniff, TakesNothingElseThatBeginsWithAnOddWordForHttp) {
+  for (const std::string& bytes :
+       {std::string("0033git-upload-pack /project.git\0host=a\0", 40), std::string("2024-01-01 INFO GET /x HTTP/1.1\n"),
+        std::string("{\"a\": 1 HTTP/1.1\n"), std::string("<34>app GET HTTP/1.1\n"), std::string("SSH-2.0-x y\r\n"),
+        std::string("a=1 b HTTP/1.1 200\n"), std::string("A1 LOGIN x\r\n"), std::string("FOO2 / HTTP/1\r\n"),
+        std::string("A1  HTTP/1.1\r\n"), std::string("A1 x HTTP/1.1\rHost: a\r\n"), std::string("A1 HTTP/1.1\r\n")}) {
+    expect_whole_and_cut(bytes, Protocol::Opaque);
+  }
+  EXPECT_EQ(sniff("0033git-upload-pack /project.git").nearest, Protocol::Opaque) << "no line has to follow";
+  EXPECT_EQ(sniff("{\"a\":1}").protocol, Protocol::Opaque) << "at once";
+  EXPECT_EQ(sniff("a1 LOGIN x").protocol, Protocol::Opaque) << "at once";
+}
+
 TEST(Sniff, DoesNotTakeOtherProtocolsOfLinesForHttp) {
   for (const char* bytes : {"OPTIONS rtsp://10.0.0.1:8554/cam RTSP/1.0\r\n",
                             "REGISTER sip:a@b SIP/2.0\r\n",
@@ -133,8 +157,8 @@ TEST(Sniff, LeavesWhatHasThePrefacesShapeToTheParsers) {
 }
 
 TEST(Sniff, TakesEverythingElseForOpaqueAtOnce) {
-  for (const char* bytes : {"\x01\x02", " GET /", "GET\t/", "GET \r\n", "GET \x01", "SSH-2.0-x",
-                            "AVERYLONGMETHODNAMETHATISNONE /", "*1\r\n$4\r\nPING\r\n", "EHLO\r\n", "AMQP\x01"}) {
+  for (const char* bytes : {"\x01\x02", " GET /", "GET\t/", "GET \r\n", "GET \x01", "SSH-2.0-x\r\n",
+                            "AVERYLONGMETHODNAMETHATISNONE / x", "*1\r\n$4\r\nPING\r\n", "EHLO\r\n", "AMQP\x01"}) {
     expect_whole_and_cut(bytes, Protocol::Opaque);
   }
 }

@@ -17,9 +17,18 @@ namespace {
 constexpr std::chrono::milliseconds kAcknowledgedPoll{4};
 constexpr std::chrono::milliseconds kAcknowledgedPollMax{256};
 
+// What a client that has ended its side by TLS alone has for breaking its connection off when it hears more.
+constexpr std::chrono::milliseconds kFarewell{50};
+
 // By a reset, or for want of any answer: nothing more will be acknowledged. Leaves the error to the reader.
 bool is_broken(int fd) {
   pollfd state{fd, 0, 0};
+  return ::poll(&state, 1, 0) > 0;
+}
+
+// There is a FIN, perhaps behind what was not read.
+bool has_closed(int fd) {
+  pollfd state{fd, POLLRDHUP, 0};
   return ::poll(&state, 1, 0) > 0;
 }
 }  // namespace
@@ -35,13 +44,14 @@ void StreamExchange::begin(http::StreamId stream, http::RequestHead& head, http:
       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
           .count();
   body_.clear();
+  last_byte_.clear();
   marks_.clear();
   read_offset_ = 0;
   handed_out_ = 0;
   failure_.reset();
   bodyless_ = end == http::EndStream::Yes;
   complete_ = bodyless_;
-  started_ = ended_ = tunnel_ = gone_ = false;
+  started_ = ended_ = tunnel_ = gone_ = ended_by_tls_ = false;
 }
 
 bool StreamExchange::put_away() {
@@ -139,9 +149,13 @@ net::Task<Result<void>> StreamExchange::wait(net::Signal& signal, exchange::Cloc
   co_return Result<void>{};
 }
 
+Result<void> StreamExchange::check_client() const {
+  if (!gone_ && session_.phase_ != Session::Phase::Dead) return {};
+  return fail(Code::Closed, "the client is gone", Origin::Downstream);
+}
+
 Result<void> StreamExchange::check_writable() const {
-  if (gone_ || session_.phase_ == Session::Phase::Dead)
-    return fail(Code::Closed, "the client is gone", Origin::Downstream);
+  TRY_VOID(check_client());
   if (ended_ && !tunnel_) return fail(Code::Cancelled, "the response has ended", Origin::Internal);
   return {};
 }
@@ -156,6 +170,7 @@ Result<void> StreamExchange::respond(const http::ResponseHead& head, http::EndSt
   TRY_VOID(check_writable());
   started_ = true;
   facts_.status = head.status;
+  ended_by_tls_ = session_.input_ended_ && !has_closed(session_.transport_.stream().native_handle());
   TRY_VOID(session_.codec_->send_response(stream_, head, end));
   ended_ = end == http::EndStream::Yes;
   // Where only the end of the connection ends the response, a daemon that is killed must not seem to have ended it.
@@ -221,10 +236,41 @@ Result<bool> StreamExchange::try_flush() {
   return session_.writer_.try_flush();
 }
 
+void StreamExchange::hold_last_byte() {
+  ByteQueue& output = session_.codec_->output();
+  if (output.size() < 2) return;
+  ByteQueue rest;
+  rest.move_from(output, output.size() - 1);
+  last_byte_.append(std::move(output));
+  output.append(std::move(rest));
+}
+
 net::Task<Result<void>> StreamExchange::deliver() {
+  if (is_multiplexed()) {
+    CO_TRY_VOID(co_await flush());
+    co_return co_await wait_until_framed();
+  }
+  if (ended_ && !tunnel_) hold_last_byte();
   CO_TRY_VOID(co_await flush());
-  if (is_multiplexed()) co_return co_await wait_until_framed();
-  co_return co_await wait_until_acknowledged();
+  CO_TRY_VOID(co_await wait_until_acknowledged());
+  if (ended_by_tls_) co_return co_await wait_for_close();
+  co_return Result<void>{};
+}
+
+// asyncio says close_notify, waits for ours, and closes when there is more data instead.
+net::Task<Result<void>> StreamExchange::wait_for_close() {
+  asio::steady_timer timer(session_.context_.executor);
+  const auto until = exchange::Clock::now() + kFarewell;
+  while (exchange::Clock::now() < until) {
+    if (has_closed(session_.transport_.stream().native_handle()))
+      co_return fail(Code::Closed, "the client is gone", Origin::Downstream);
+    timer.expires_after(kAcknowledgedPoll);
+    auto [error] = co_await timer.async_wait(net::kToken);
+    const bool wanted = co_await net::is_wanted();
+    CO_TRY_VOID(check_client());
+    if (error || !wanted) co_return fail(Code::Cancelled, "nobody wants to know any more", Origin::Internal);
+  }
+  co_return Result<void>{};
 }
 
 net::Task<Result<void>> StreamExchange::wait_until_framed() {
@@ -256,7 +302,7 @@ net::Task<Result<void>> StreamExchange::wait_until_acknowledged() {
     timer.expires_after(poll);
     auto [error] = co_await timer.async_wait(net::kToken);
     const bool wanted = co_await net::is_wanted();
-    CO_TRY_VOID(check_writable());
+    CO_TRY_VOID(check_client());
     if (error || !wanted) co_return fail(Code::Cancelled, "the broken response is not wanted", Origin::Internal);
     const uint64_t now = stream.bytes_acknowledged();
     const bool moved = std::exchange(seen, now) != now;
@@ -266,6 +312,7 @@ net::Task<Result<void>> StreamExchange::wait_until_acknowledged() {
     session_.context_.metrics->add(Counter::LimitIdleTimeout);
     co_return fail(Code::Timeout, "the client stopped reading", Origin::Downstream);
   }
+  if (is_broken(fd)) co_return fail(Code::Closed, "the client is gone", Origin::Downstream);
   co_return Result<void>{};
 }
 
@@ -280,7 +327,8 @@ void StreamExchange::answer_failure(const Error& error) {
 }
 
 void StreamExchange::reset(http::ResetCode code) {
-  if (gone_ || (ended_ && !tunnel_)) return;  // nobody listens, or it was answered in the handler's place
+  const bool is_whole = ended_ && !tunnel_ && !holds_last_byte();
+  if (gone_ || is_whole) return;  // nobody listens, or it was answered in the handler's place
   ended_ = true;
   session_.give_up(*this, code, Error{Code::Reset, "the response was broken off", Origin::Internal, Retry::No, 0});
 }

@@ -34,6 +34,9 @@ class StreamExchange final : public exchange::Exchange {
   // The client reset the stream, or its connection failed: nobody listens any more.
   void on_client_gone(const Error& error);
   [[nodiscard]] bool is_gone() const { return gone_; }
+  [[nodiscard]] bool holds_last_byte() const { return !last_byte_.empty(); }
+  // Queues what deliver() has held back.
+  void release_last_byte() { session_.codec_->output().append(std::move(last_byte_)); }
   // The coroutine of its handler, to stop it alone.
   void set_task(net::TaskGroup::Id task) { task_ = task; }
   [[nodiscard]] net::TaskGroup::Id task() const { return task_; }
@@ -57,6 +60,7 @@ class StreamExchange final : public exchange::Exchange {
   Result<void> end(const http::Headers& trailers) override;
   net::Task<Result<void>> flush() override;
   Result<bool> try_flush() override;
+  // Of a response over HTTP/1 that has ended: all but its last byte, which follows when its handler returns.
   net::Task<Result<void>> deliver() override;
   void reset(http::ResetCode code) override;
   void cut(http::ResetCode code) override;
@@ -75,6 +79,8 @@ class StreamExchange final : public exchange::Exchange {
     std::string extension;
   };
   void note_departure(const Error& error);
+  void hold_last_byte();
+  [[nodiscard]] Result<void> check_client() const;
   [[nodiscard]] Result<void> check_writable() const;
   [[nodiscard]] bool is_multiplexed() const { return session_.codec_->is_multiplexed(); }
   // Waits for `signal`; the error says that it is in vain: cancelled, or the client stalled this stream `since` long
@@ -82,6 +88,7 @@ class StreamExchange final : public exchange::Exchange {
   net::Task<Result<void>> wait(net::Signal& signal, exchange::Clock::time_point since, const char* what);
   net::Task<Result<void>> wait_until_framed();        // h2: all of the stream is in the codec's output
   net::Task<Result<void>> wait_until_acknowledged();  // h1: of the connection, by the client's kernel
+  net::Task<Result<void>> wait_for_close();           // h1 in TLS; the error: it came
   // As much as the codec takes; returns how many bytes.
   [[nodiscard]] Result<size_t> send_some(const exchange::BodyPiece& piece);
   [[nodiscard]] exchange::BodyPiece next_piece();
@@ -94,6 +101,7 @@ class StreamExchange final : public exchange::Exchange {
   http::Headers trailers_;
   exchange::Facts facts_;
   ByteQueue body_;
+  ByteQueue last_byte_;  // of the response
   std::deque<ChunkMark> marks_;
   std::string extension_;     // of the piece handed out last
   uint64_t read_offset_ = 0;  // body bytes consumed by the handler
@@ -105,6 +113,7 @@ class StreamExchange final : public exchange::Exchange {
   bool ended_ = false;
   bool tunnel_ = false;
   bool gone_ = false;
+  bool ended_by_tls_ = false;  // the client, before its answer, and its connection was open then
 };
 
 }  // namespace tapdeck::server

@@ -65,7 +65,7 @@ net::Task<> run_tls_tunnel(Transport& client, Transport& origin, EarlyBytes earl
   const TlsDirection down{origin, client, idle, options.idle_timeout, metrics, Counter::TunnelledBytesDown};
   group.spawn(run_tls_direction(up, std::move(early.of_client)));
   group.spawn(run_tls_direction(down, std::move(early.of_origin)));
-  while (group.size() > 0) co_await group.join();
+  co_await group.join_or_cancel();
 }
 
 }  // namespace tapdeck::server

@@ -105,6 +105,30 @@ TEST(TlsTunnelled, WhatIsCutOffOnOneSideIsCutOffOnTheOther) {
   EXPECT_EQ(SSL_get_shutdown(wire.ssl()) & SSL_RECEIVED_SHUTDOWN, 0) << "no close_notify";
 }
 
+TEST(TlsTunnelled, AClientThatEndsByItsFinAloneIsAnswered) {
+  TlsRig tls([](Wire& wire) {
+    wire.read_n(kRedisPing.size());
+    char none = 0;
+    EXPECT_EQ(::recv(wire.fd(), &none, 1, MSG_PEEK), 0) << "it was cut off here as well, without close_notify";
+    wire.write("+PONG");
+    return ScriptedOrigin::End::Close;
+  });
+  Wire wire = tls.connect();
+  wire.write(kRedisPing);
+  ::shutdown(wire.fd(), SHUT_WR);
+  EXPECT_EQ(wire.rest(), "+PONG<EOF>");
+  EXPECT_NE(SSL_get_shutdown(wire.ssl()) & SSL_RECEIVED_SHUTDOWN, 0) << "told by close_notify, as its origin did";
+}
+
+TEST(TlsTunnelled, AnUnreachableOriginIsCounted) {
+  TlsRig tls(greet_over_tls);
+  tls.origin->stop();
+  Wire wire = tls.connect();
+  wire.write(kRedisPing);
+  EXPECT_EQ(wire.rest(), "<RST>");
+  EXPECT_EQ(tls.rig.count(Counter::TunnelsFailed), 1U);
+}
+
 TEST(TlsTunnelled, AnOriginThatLeavesASilentClientTakesItAlong) {
   TlsRig tls([](Wire& wire) {
     SSL_set_quiet_shutdown(wire.ssl(), 1);

@@ -168,7 +168,7 @@ net::Task<> run_tunnel(net::Stream& client, net::Stream& origin, ByteQueue early
     group.spawn(run_direction(up, options.move));
   }
   group.spawn(run_direction(down, options.move));
-  while (group.size() > 0) co_await group.join();
+  co_await group.join_or_cancel();
 }
 
 }  // namespace tapdeck::server

@@ -296,6 +296,8 @@ TEST(Tunnel, AnUnreachableOriginBreaksTheClientsConnection) {
   wire.write("\x01opaque");
   EXPECT_EQ(wire.rest(), "<RST>");
   EXPECT_EQ(rig.count(Counter::UpstreamRefused), 1U);
+  EXPECT_EQ(rig.count(Counter::TunnelsFailed), 1U);
+  EXPECT_EQ(rig.count(Counter::TunnelledNotTls), 0U);
 }
 
 TEST(Tunnel, ADrainLetsItEndAndAStopResetsIt) {

@@ -18,6 +18,7 @@
 #include "daemon/proxy/proxy_handler.h"
 #include "daemon/server/access_log.h"
 #include "daemon/server/connection.h"
+#include "daemon/server/dead_clients.h"
 #include "daemon/server/listener.h"
 #include "daemon/server/nested_connect.h"
 #include "daemon/upstream/connect.h"
@@ -110,7 +111,8 @@ struct Worker::Impl {
                                   parts.config->routes,
                                   {parts.config->capture.splice == config::Splice::Splice ? Move::Splice : Move::Copy,
                                    parts.config->limits.idle_timeout},
-                                  parts.misses});
+                                  parts.misses,
+                                  parts.judgements});
   }
 
   [[nodiscard]] upstream::PoolOptions pool_options() const {
@@ -189,7 +191,8 @@ struct Worker::Impl {
     auto flow = flow_of(tag, client, local);
     if (!flow) {
       if (tag.path != CapturePath::Explicit) metrics.add(Counter::NoFlowRefused);
-      refuse(std::move(fd));
+      const linger reset{1, 0};  // the client learns at once that nothing was taken
+      setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
       return;
     }
     auto stream = std::make_unique<net::Stream>(executor, std::move(fd), Origin::Downstream);
@@ -206,19 +209,15 @@ struct Worker::Impl {
     const modes::TargetState& target = view.get().targets[flow.identity.target];
     flow.identity.label = target.label;
     flow.identity.tenant = target.tenant;
-    connections_group.spawn(serve(std::move(flow), std::move(stream)));
+    const net::TaskGroup::Id task = connections_group.next_id();
+    connections_group.spawn(serve(std::move(flow), std::move(stream), task));
     return true;
   }
 
-  // RST: the client learns at once that nothing was taken.
-  static void refuse(UniqueFd fd) {
-    const linger reset{1, 0};
-    setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-  }
-
-  net::Task<> serve(exchange::CapturedFlow flow, std::unique_ptr<net::Stream> stream) {
+  net::Task<> serve(exchange::CapturedFlow flow, std::unique_ptr<net::Stream> stream, net::TaskGroup::Id task) {
     parts.connections->fetch_add(1, std::memory_order_relaxed);
     const auto entry = connections.emplace(connections.end(), *context, std::move(flow), std::move(stream));
+    entry->set_task(task);
     if (draining) entry->drain();
     co_await entry->run();
     connections.erase(entry);
@@ -258,12 +257,14 @@ struct Worker::Impl {
   void drain() {
     draining = true;
     for (Listener& listener : listeners) listener.close();
-    for (auto entry = connections.begin(); entry != connections.end();) {
-      const auto current = entry++;
-      current->drain();
-    }
+    each([](Connection& connection) { connection.drain(); });
     pool.clear();
     check_drained();
+  }
+
+  // A connection may end, and be gone, while it is done to.
+  void each(auto&& act) {
+    for (auto entry = connections.begin(); entry != connections.end();) act(*entry++);
   }
 
   net::Task<> shut_down() {
@@ -359,15 +360,30 @@ void Worker::reset_tunnels(TargetSlot target) {
 void Worker::let_go(TargetSlot target) {
   asio::post(impl_->io, [impl = impl_.get(), target] {
     const uint64_t tenant = impl->view.get().targets[target].tenant;
-    for (auto entry = impl->connections.begin(); entry != impl->connections.end();) {
-      const auto current = entry++;
-      if (current->is_of(target) && !current->is_of(target, tenant)) current->let_go();
-    }
+    impl->each([&](Connection& connection) {
+      if (connection.is_of(target) && !connection.is_of(target, tenant)) connection.let_go();
+    });
+  });
+}
+
+void Worker::lose_dead(TargetSlot target) {
+  asio::post(impl_->io, [impl = impl_.get(), target] {
+    const uint64_t tenant = impl->view.get().targets[target].tenant;
+    net::TaskGroup& group = impl->connections_group;
+    if (!impl->draining) group.spawn(drop_dead_clients(impl->connections, group, target, tenant));
   });
 }
 
 void Worker::drain() {
   asio::post(impl_->io, [impl = impl_.get()] { impl->drain(); });
+}
+
+void Worker::drop_left() {
+  asio::post(impl_->io, [impl = impl_.get()] {
+    impl->each([impl](Connection& connection) {
+      if (connection.drop_left()) impl->connections_group.cancel(connection.task());
+    });
+  });
 }
 
 void Worker::stop() {

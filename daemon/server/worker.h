@@ -14,6 +14,7 @@
 #include "daemon/exchange/flow.h"
 #include "daemon/modes/cursors.h"
 #include "daemon/modes/runtime_state.h"
+#include "daemon/server/judgements.h"
 #include "daemon/server/misses.h"
 #include "daemon/tls/client_context.h"
 #include "daemon/tls/leaf_cache.h"
@@ -57,7 +58,8 @@ struct SharedParts {
   const store::Redactor* redactor = nullptr;
   modes::RuntimeState* runtime = nullptr;
   modes::Cursors* cursors = nullptr;
-  Misses* misses = nullptr;  // null: nobody asks for them
+  Misses* misses = nullptr;          // null: nobody asks for them
+  Judgements* judgements = nullptr;  // null: each connection is looked at alone
   MetricsRegistry* metrics = nullptr;
   upstream::Resolver* resolver = nullptr;        // null: no explicit listener, nothing has a name
   const upstream::OwnAddresses* own = nullptr;   // null: we listen nowhere
@@ -77,10 +79,14 @@ class Worker {
   void remove_listener(uint64_t id);
   // The target of this slot was detached: idle connections of it are closed, busy ones after what is being answered.
   void let_go(TargetSlot target);
+  // No process is left where the target of this slot captures: what is open for those that were there is broken off.
+  void lose_dead(TargetSlot target);
   // The target of this slot is replayed from now on: nothing may go on between its clients and their origins.
   void reset_tunnels(TargetSlot target);
   // Accepts nothing more; what is open finishes. is_drained() says when.
   void drain();
+  // For who drains and knows that no client lives: breaks off what is open for those that have ended their side by now.
+  void drop_left();
   [[nodiscard]] bool is_drained() const { return drained_.load(std::memory_order_acquire); }
   // Breaks what is left and joins the thread.
   void stop();

@@ -8,6 +8,7 @@
 #include "daemon/config/config.h"
 #include "daemon/modes/runtime_state.h"
 #include "daemon/modes/store_link.h"
+#include "daemon/server/judgements.h"
 #include "daemon/server/misses.h"
 #include "daemon/server/session.h"
 #include "daemon/server/tunnel.h"
@@ -37,7 +38,8 @@ struct WorkerContext {
   const config::BypassRules& bypass;  // for all targets
   const std::vector<config::Route>& routes;
   TunnelOptions tunnel;
-  Misses* misses;  // null: nobody asks for them
+  Misses* misses;          // null: nobody asks for them
+  Judgements* judgements;  // null: each connection is looked at alone
 };
 
 }  // namespace tapdeck::server

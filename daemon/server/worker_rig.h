@@ -18,6 +18,7 @@
 namespace tapdeck::server {
 
 inline constexpr TargetSlot kSlot = 1;
+inline constexpr TargetSlot kLabel = 5;  // of that target in metrics
 inline constexpr std::string_view kHost = "api.test";
 
 class FakeFlows final : public FlowSource {
@@ -127,6 +128,7 @@ class WorkerRig {
     parts.runtime = &runtime_;
     parts.cursors = &cursors_;
     parts.misses = &misses;
+    parts.judgements = &judgements;
     parts.metrics = &registry_;
     parts.connections = &connections;
     parts.resolver = options.resolver;
@@ -159,12 +161,17 @@ class WorkerRig {
     runtime_.update([&](modes::RuntimeSnapshot& snapshot) {
       modes::TargetState& state = snapshot.targets[kSlot];
       state.name = "test";
+      state.label = kLabel;
       state.mode = mode;
       state.session = "default";
       state.tape = tape;
       state.strict = strict;
       state.bypass = config::BypassRules(bypass);
     });
+  }
+  // As after a start at which the session was gone.
+  void lose_session() {
+    runtime_.update([](modes::RuntimeSnapshot& snapshot) { snapshot.targets[kSlot].tape = nullptr; });
   }
   // As the daemon does; set_mode() is then another target in the same slot.
   void detach() {
@@ -222,6 +229,10 @@ class WorkerRig {
   }
 
   [[nodiscard]] uint64_t count(Counter counter) { return registry_.snapshot().value(counter); }
+  // Of the rig's target alone.
+  [[nodiscard]] uint64_t count_of_target(Counter counter) {
+    return registry_.snapshot().by_target[Metrics::target_index(kLabel, counter)];
+  }
   // Those whose duration was observed.
   [[nodiscard]] uint64_t timed(Mode mode, Outcome outcome) {
     const MetricsSnapshot snapshot = registry_.snapshot();
@@ -261,6 +272,7 @@ class WorkerRig {
 
  public:
   Misses misses;
+  Judgements judgements;
   std::unique_ptr<tls::CertificateAuthority> ca = tls::testing::must(tls::CertificateAuthority::create_in_memory({}));
   std::unique_ptr<tls::CertificateAuthority> origin_ca =
       tls::testing::must(tls::CertificateAuthority::create_in_memory({}));

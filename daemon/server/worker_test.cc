@@ -124,6 +124,7 @@ TEST(Worker, ReplayTellsRequestsApartByTheirBody) {
   EXPECT_EQ(rig.ask(chunked), with_length("to one") + "<EOF>") << "framing is not content";
   EXPECT_THAT(rig.ask(post("/p", "three")), HasSubstr("not_recorded"));
   EXPECT_EQ(rig.count(Counter::MissBody), 1U);
+  EXPECT_EQ(rig.count_of_target(Counter::MissBody), 1U);
 }
 
 TEST(Worker, AMissNamesTheNearestRecordingAndWhatDiffers) {

@@ -199,14 +199,18 @@ Result<bool> TlsSession::advance(ByteQueue& plain_out, size_t max_plain) {
 
 Result<void> TlsSession::end_of_input() {
   if (state_ == State::Failed) return std::unexpected(*failure_);
-  if (state_ == State::PeerClosed || state_ == State::Closed) return {};
-  const bool handshaking = state_ == State::Handshaking;
-  Error error{Code::Truncated,
-              handshaking ? "the peer closed during the TLS handshake" : "the peer closed without close_notify",
-              origin(), Retry::No, 0};
-  state_ = State::Failed;
-  failure_ = error;
-  return std::unexpected(std::move(error));
+  if (state_ == State::Handshaking) {
+    Error error{Code::Truncated, "the peer closed during the TLS handshake", origin(), Retry::No, 0};
+    state_ = State::Failed;
+    failure_ = error;
+    return std::unexpected(std::move(error));
+  }
+  if (state_ == State::Open) {
+    cut_off_ = true;
+    state_ = sent_close_ ? State::Closed : State::PeerClosed;
+  }
+  if (!cut_off_) return {};
+  return fail(Code::Truncated, "the peer closed without close_notify", origin());
 }
 
 Result<void> TlsSession::write_some(std::string_view plain) {

@@ -60,7 +60,7 @@ class TlsSession {
   enum class State {
     Handshaking,
     Open,
-    PeerClosed,  // close_notify received; encrypt() still works (TLS 1.3 half-close)
+    PeerClosed,  // the peer ended its direction; encrypt() still works (TLS 1.3 half-close)
     Closed,      // both directions closed in order
     Failed,      // an error was returned; cipher_out() may hold an alert worth sending
   };
@@ -81,7 +81,8 @@ class TlsSession {
   // peer_report()). Origin: Downstream in the server role, Upstream in the client role.
   [[nodiscard]] Result<bool> advance(ByteQueue& plain_out, size_t max_plain = SIZE_MAX);
   // The transport ended; call it once advance() returned false after the last bytes. Truncated unless close_notify came
-  // first; the state becomes Failed then.
+  // first. Within the handshake the state becomes Failed then; behind it PeerClosed (or Closed), since many a client
+  // ends its side by the FIN alone and waits for its answer: what that means for what came, the caller knows.
   [[nodiscard]] Result<void> end_of_input();
 
   // State Open or PeerClosed only (else InvalidArgument): records are appended to cipher_out(), which is unbounded:
@@ -139,6 +140,7 @@ class TlsSession {
   State state_ = State::Handshaking;
   bool certificate_requested_ = false;
   bool sent_close_ = false;
+  bool cut_off_ = false;  // ended without close_notify
   bool sent_certificate_ = false;
   bool went_on_ = false;  // the client, after our certificate (before TLS 1.3)
   bool refused_renegotiation_ = false;

@@ -251,48 +251,6 @@ TEST(TlsSession, AClientWithoutOurCaIsReportedAsRejectingTheCertificate) {
   }
 }
 
-TEST(TlsSession, CloseNotifyEndsInOrderAndIsHalf) {
-  World world;
-  auto client = world.connect();
-  auto server = world.accept(leaf_for("api.test"));
-  Pump pump{*client, *server};
-  ASSERT_TRUE(pump.run());
-  ASSERT_TRUE(client->encrypt("last"));
-  client->close_notify();
-  EXPECT_FALSE(client->encrypt("too late"));
-  pump.run();
-  EXPECT_EQ(pump.server_got.to_string(), "last");
-  EXPECT_EQ(server->state(), State::PeerClosed);
-  EXPECT_TRUE(server->end_of_input());
-  ASSERT_TRUE(server->encrypt("answer"));
-  server->close_notify();
-  EXPECT_EQ(server->state(), State::Closed);
-  pump.run();
-  EXPECT_EQ(pump.client_got.to_string(), "answer");
-  EXPECT_EQ(client->state(), State::Closed);
-}
-
-TEST(TlsSession, AnEndWithoutCloseNotifyIsATruncation) {
-  World world;
-  auto client = world.connect();
-  auto server = world.accept(leaf_for("api.test"));
-  Pump pump{*client, *server};
-  ASSERT_TRUE(pump.run());
-  const auto ended = client->end_of_input();
-  ASSERT_FALSE(ended);
-  EXPECT_EQ(ended.error().code, Code::Truncated);
-  EXPECT_EQ(client->state(), State::Failed);
-}
-
-TEST(TlsSession, AnEndDuringTheHandshakeIsATruncation) {
-  World world;
-  auto server = world.accept(leaf_for("api.test"));
-  const auto ended = server->end_of_input();
-  ASSERT_FALSE(ended);
-  EXPECT_EQ(ended.error().code, Code::Truncated);
-  EXPECT_EQ(ended.error().origin, Origin::Downstream);
-}
-
 TEST(TlsSession, PlainTextInPlaceOfTlsIsRefused) {
   using namespace std::string_view_literals;
   for (const std::string_view bytes :

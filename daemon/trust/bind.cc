@@ -119,6 +119,13 @@ Result<std::filesystem::path> make_directory(const std::filesystem::path& run_di
   return directory;
 }
 
+// Says whose files they are.
+template <class T>
+std::unexpected<Error> ours(Result<T> failed) {
+  failed.error().origin = Origin::Store;
+  return std::unexpected(std::move(failed.error()));
+}
+
 struct Sweep {
   size_t undone = 0;
   std::optional<Error> worst;
@@ -165,14 +172,16 @@ Result<std::unique_ptr<Binding>> bind_into(int pid, const BindOptions& options) 
             "its environment, start it with 'tapdeck run', or add what 'tapdeck ca export' prints to the host's store",
         Origin::Kernel);
   }
-  TRY(directory, make_directory(options.run_dir));
+  auto directory = make_directory(options.run_dir);
+  if (!directory) return ours(std::move(directory));
   TRY(id, random_id());
 
   // Written before the first mount: a crash at any point after leaves something to undo by.
   const Manifest manifest{::getpid(), start_time(::getpid()), pid, *inode, id};
   auto binding = std::unique_ptr<Binding>(new Binding());
-  binding->manifest_ = directory / (id + std::string(kManifestSuffix));
-  TRY_VOID(replace_file(binding->manifest_, to_text(manifest), 0600, Sync::No));
+  binding->manifest_ = *directory / (id + std::string(kManifestSuffix));
+  if (auto written = replace_file(binding->manifest_, to_text(manifest), 0600, Sync::No); !written)
+    return ours(std::move(written));
   binding->held_ = hold(binding->manifest_);
   binding->id_ = id;
   binding->namespace_inode_ = *inode;

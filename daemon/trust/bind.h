@@ -77,6 +77,7 @@ class Binding {
 
 // Mounts into the mount namespace of `pid`, which must stay alive during the call. Unsupported, with the way out in
 // its detail, when that namespace is the host's; NotFound when pid is gone; Permission without CAP_SYS_ADMIN; Timeout.
+// Of origin Store: our own files, in run_dir, could not be written.
 // Stores that could not be covered are in report().skipped; finding none at all is not an error.
 [[nodiscard]] Result<std::unique_ptr<Binding>> bind_into(int pid, const BindOptions& options);
 

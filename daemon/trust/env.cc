@@ -27,7 +27,7 @@ struct Variable {
   Effect effect;
   std::string_view otherwise = {};  // which variable its client reads when this one is not set
 };
-constexpr std::array<Variable, 10> kVariables = {{{"SSL_CERT_FILE", Effect::Replaces},
+constexpr std::array<Variable, 12> kVariables = {{{"SSL_CERT_FILE", Effect::Replaces},
                                                   {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", Effect::Replaces},
                                                   {"REQUESTS_CA_BUNDLE", Effect::Replaces, "CURL_CA_BUNDLE"},
                                                   {"CURL_CA_BUNDLE", Effect::Replaces, "SSL_CERT_FILE"},
@@ -35,6 +35,8 @@ constexpr std::array<Variable, 10> kVariables = {{{"SSL_CERT_FILE", Effect::Repl
                                                   {"GIT_SSL_CAINFO", Effect::Replaces},
                                                   {"CARGO_HTTP_CAINFO", Effect::Replaces},
                                                   {"PIP_CERT", Effect::Replaces},
+                                                  {"NPM_CONFIG_CAFILE", Effect::Replaces, "npm_config_cafile"},
+                                                  {"npm_config_cafile", Effect::Replaces, "NPM_CONFIG_CAFILE"},
                                                   {"NODE_EXTRA_CA_CERTS", Effect::Adds},
                                                   {"DENO_CERT", Effect::Adds}}};
 

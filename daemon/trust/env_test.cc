@@ -28,8 +28,9 @@ TEST(TrustEnvironment, GivesReplacingVariablesTheMergedBundleAndAddingOnesOurs) 
   const auto out = trust_environment({"PATH=/bin", "HOME=/root"}, kCa, directory / "trust");
   ASSERT_TRUE(out) << out.error().message();
   const std::string bundle = (directory / "trust/bundle.pem").string();
-  for (const char* name : {"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "GIT_SSL_CAINFO",
-                           "CARGO_HTTP_CAINFO", "PIP_CERT", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"}) {
+  for (const char* name :
+       {"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO",
+        "PIP_CERT", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "NPM_CONFIG_CAFILE", "npm_config_cafile"}) {
     EXPECT_EQ(value(*out, name), bundle) << name;
   }
   EXPECT_EQ(value(*out, "NODE_EXTRA_CA_CERTS"), (directory / "trust/ca.pem").string());
@@ -78,6 +79,18 @@ TEST(TrustEnvironment, KeepsTheBundleThatAClientWouldHaveReadBehindAnotherName) 
   const auto requests = trust_environment({"CURL_CA_BUNDLE=" + corporate}, kCa, directory / "trust");
   ASSERT_TRUE(requests);
   EXPECT_EQ(TestDirectory::read_file(value(*requests, "REQUESTS_CA_BUNDLE")), kOtherPem + kOurPem);
+}
+
+// Of both spellings npm takes the one that comes last.
+TEST(TrustEnvironment, KeepsTheBundleOfNpmInWhicheverCaseItIsNamed) {
+  for (const std::string name : {"NPM_CONFIG_CAFILE", "npm_config_cafile"}) {
+    TestDirectory directory;
+    const std::string corporate = directory.write("corporate.pem", kOtherPem).string();
+    const auto out = trust_environment({name + "=" + corporate}, kCa, directory / "trust");
+    ASSERT_TRUE(out);
+    EXPECT_EQ(TestDirectory::read_file(value(*out, "NPM_CONFIG_CAFILE")), kOtherPem + kOurPem) << name;
+    EXPECT_EQ(TestDirectory::read_file(value(*out, "npm_config_cafile")), kOtherPem + kOurPem) << name;
+  }
 }
 
 TEST(TrustEnvironment, CopiesNoKeyAndShowsNobodyWhatWasClosedToThem) {

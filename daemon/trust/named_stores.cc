@@ -23,7 +23,7 @@ constexpr size_t kMaxNames = 64;
 
 // What `run` sets (env.cc), and those whose clients read the usual stores when nothing is set. Some of them may name a
 // directory as well.
-constexpr std::array<std::string_view, 17> kVariables = {"SSL_CERT_FILE",
+constexpr std::array<std::string_view, 19> kVariables = {"SSL_CERT_FILE",
                                                          "SSL_CERT_DIR",
                                                          "CURL_CA_BUNDLE",
                                                          "REQUESTS_CA_BUNDLE",
@@ -34,6 +34,8 @@ constexpr std::array<std::string_view, 17> kVariables = {"SSL_CERT_FILE",
                                                          "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
                                                          "CARGO_HTTP_CAINFO",
                                                          "PIP_CERT",
+                                                         "NPM_CONFIG_CAFILE",
+                                                         "npm_config_cafile",
                                                          "DENO_CERT",
                                                          "NIX_SSL_CERT_FILE",
                                                          "HTTPLIB2_CA_CERTS",

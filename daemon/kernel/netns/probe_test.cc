@@ -1,6 +1,8 @@
 #include "daemon/kernel/probe.h"
 
 #include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +26,27 @@ TEST(Probe, RootFindsBothPathsAndLeavesNothingBehind) {
   }
   EXPECT_EQ(lab::output_of("ls -d /tmp/tapdeck-probe-* 2>/dev/null"), "");
   EXPECT_EQ(lab::output_of("find /sys/fs/cgroup -maxdepth 2 -name 'tapdeck-probe-*'"), "");
+}
+
+TEST(Probe, WhoLacksOnlyWhatTrustNeedsIsToldThatCaptureWorks) {
+  if (::geteuid() != 0) GTEST_SKIP() << "NOT RUN: needs root";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    __user_cap_data_struct data[2] = {};
+    if (::syscall(SYS_capget, &header, data) != 0) ::_exit(9);
+    data[0].effective &= ~(1U << CAP_DAC_READ_SEARCH);
+    if (::syscall(SYS_capset, &header, data) != 0) ::_exit(9);
+    const auto findings = probe();
+    const auto of = [&](const char* name) { return std::ranges::find(findings, name, &Finding::name); };
+    const bool as_it_should = of("capabilities")->ok && !of("trust_capabilities")->ok &&
+                              of("trust_capabilities")->detail == "missing CAP_DAC_READ_SEARCH" &&
+                              of("trust_capabilities")->use == Use::Partly;
+    ::_exit(as_it_should ? 0 : 1);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(Probe, OrdinaryUserIsToldWhatIsMissing) {

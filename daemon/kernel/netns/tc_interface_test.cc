@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -117,6 +118,55 @@ TEST_F(TcRenamed, FilterOfAClosedTargetIsRemovedByClean) {
   ASSERT_TRUE(clean_leftovers(directory_.path()));
   EXPECT_EQ(lab::output_of("tc qdisc show dev z0 | grep clsact"), "");
   EXPECT_EQ(lab::output_of("ls -A " + directory_.path()), "");
+}
+
+// A capture of another run directory, as of another daemon.
+class TwoTcCaptures : public TcCapture {
+ protected:
+  void SetUp() override {
+    TcCapture::SetUp();
+    if (IsSkipped()) return;
+    attach(kOpen);
+    options_.run_dir = other_directory_.path();
+    auto made = Capture::create(options_, other_sink_);
+    ASSERT_TRUE(made) << made.error().message();
+    other_ = std::move(*made);
+  }
+  TestDirectory other_directory_;
+  lab::Sink other_sink_;
+  std::unique_ptr<Capture> other_;
+};
+
+TEST_F(TwoTcCaptures, OfOneInterfaceOnlyTheFirstIsAttachedAndTheSecondSaysWhoHasIt) {
+  const auto second = other_->attach_interface(kSlot, "c0", kSealed);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Code::Busy);
+  EXPECT_THAT(second.error().detail, testing::HasSubstr("pid " + std::to_string(::getpid()) + " "));
+  expect_captured("198.18.2.2:443", "198.18.1.2");
+  ASSERT_TRUE(capture_->detach(kSlot));
+  EXPECT_TRUE(other_->attach_interface(kSlot, "c0", kSealed));
+}
+
+TEST_F(TwoTcCaptures, RoutingRulesGoWithTheLastOfThem) {
+  ASSERT_TRUE(other_->attach_interface(kSlot, "o0", kOpen));
+  const std::string rules = lab::output_of("ip rule; ip -6 rule");
+  other_.reset();
+  EXPECT_EQ(lab::output_of("ip rule; ip -6 rule"), rules);
+  expect_captured("198.18.2.2:443", "198.18.1.2");
+  capture_.reset();
+  EXPECT_EQ(lab::output_of("ip rule | grep -c '^90:'"), "0\n");
+}
+
+TEST_F(TwoTcCaptures, RulesWithAnotherMarkGoWithTheirOwn) {
+  other_.reset();
+  options_.mark += 2;
+  options_.route_table += 1;
+  other_ = std::move(*Capture::create(options_, other_sink_));
+  ASSERT_TRUE(other_->attach_interface(kSlot, "o0", kOpen));
+  EXPECT_EQ(lab::output_of("ip rule | grep -c '^90:'"), "4\n");
+  other_.reset();
+  EXPECT_EQ(lab::output_of("ip rule | grep -c '^90:'"), "2\n");
+  expect_captured("198.18.2.2:443", "198.18.1.2");
 }
 
 }  // namespace

@@ -52,18 +52,24 @@ class IdleBackend final : public TargetBackend {
   std::map<std::string, uint64_t> uncaptured(uint32_t) override { return {}; }
 };
 
+// Of a daemon without targets, whose state is in `directory`.
+inline std::unique_ptr<AppControl> control_of(store::ExchangeStore& store, FakeRuntime& runtime,
+                                              MetricsRegistry& metrics, const std::filesystem::path& directory) {
+  return std::make_unique<AppControl>(AppControl::Parts{.store = &store,
+                                                        .targets = nullptr,
+                                                        .runtime = &runtime,
+                                                        .metrics = &metrics,
+                                                        .state_dir = directory,
+                                                        .targets_file = directory / "targets.json"});
+}
+
 class ControlTest : public ::testing::Test {
  protected:
   void SetUp() override {
     auto store = open_store(directory_ / "store");
     ASSERT_TRUE(store) << store.error().message();
     store_ = std::move(*store);
-    control_ = std::make_unique<AppControl>(AppControl::Parts{.store = store_.get(),
-                                                              .targets = nullptr,
-                                                              .runtime = &runtime_,
-                                                              .metrics = &metrics_,
-                                                              .state_dir = directory_.path(),
-                                                              .targets_file = directory_ / "targets.json"});
+    control_ = control_of(*store_, runtime_, metrics_, directory_.path());
   }
   static Json parsed(const Result<admin::Json>& result) {
     EXPECT_TRUE(result) << result.error().message();

@@ -22,12 +22,7 @@ class OpenControlTest : public CliTest {
     auto store = store::ExchangeStore::open(options, store::Access::ReadWrite);
     ASSERT_TRUE(store) << store.error().message();
     store_ = std::move(*store);
-    control_ = std::make_unique<AppControl>(AppControl::Parts{.store = store_.get(),
-                                                              .targets = nullptr,
-                                                              .runtime = &runtime_,
-                                                              .metrics = &metrics_,
-                                                              .state_dir = directory_ / "state",
-                                                              .targets_file = directory_ / "targets.json"});
+    control_ = control_of(*store_, runtime_, metrics_, directory_ / "state");
     admin::ServerOptions serving;
     serving.socket = directory_ / "s";
     auto server = admin::AdminServer::start(serving, *control_, metrics_);

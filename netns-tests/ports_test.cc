@@ -18,6 +18,8 @@ class Ports : public ::testing::Test {
  protected:
   Ports() {
     captured_.lab().client().set_sysctl("ipv4.ip_local_port_range", "40000 41999");
+    // The daemon has been there before, with listeners for the range as it was.
+    EXPECT_TRUE(eventually(10s, [&] { return captured_.daemon().metric("tapdeck_listeners") >= 80; }));
     EXPECT_EQ(raw_tcp(captured_.seat(), kOriginV4, 80, get_request("/one")).status, 0);
     EXPECT_EQ(raw_tcp(captured_.seat(), kOriginV6, 80, get_request("/one")).status, 0);
   }

@@ -16,6 +16,7 @@ namespace tapdeck::kernel {
 namespace {
 
 constexpr auto kGrace = std::chrono::seconds(5);
+constexpr auto kLookEvery = std::chrono::seconds(1);
 constexpr unsigned kUnseenToGo = 2;
 // Instances beside each other begin at different ports.
 uint32_t port_seed() {
@@ -79,11 +80,11 @@ NetnsTable::~NetnsTable() {
   for (auto& [cookie, ns] : namespaces_) retire(cookie, ns);
 }
 
-Result<void> NetnsTable::make_family(Made& made, Endpoint::Family family, unsigned count, uint32_t seed) const {
+Result<void> NetnsTable::make_family(Made& made, Endpoint::Family family, unsigned first, unsigned count) const {
   const bool v6 = family == Endpoint::Family::V6;
-  const auto ports = candidate_ports(local_port_range(), seed);
+  const auto ports = candidate_ports(local_port_range(), port_seed());
   size_t next = 0;
-  for (unsigned i = 0; i < count; ++i) {
+  for (unsigned i = first; i < count; ++i) {
     for (size_t tried = 0;; ++tried, ++next) {
       if (tried == ports.size()) return fail(Code::Exhausted, "no free port for a listener", Origin::Kernel);
       const uint16_t port = ports[next % ports.size()];
@@ -115,7 +116,7 @@ Result<void> NetnsTable::make_inside(Made& made, uint64_t wanted) const {
   // A bind does not tell: it succeeds where no interface has any address.
   if (!loopback_is_up()) return loopback_is_down();
   const unsigned count = listeners_wanted(local_port_range(), options_.workers, options_.listeners_max);
-  if (auto v4 = make_family(made, Endpoint::Family::V4, count, port_seed()); !v4) {
+  if (auto v4 = make_family(made, Endpoint::Family::V4, 0, count); !v4) {
     if (v4.error().sys_errno == EADDRNOTAVAIL) return loopback_is_down();
     return v4;
   }
@@ -124,7 +125,7 @@ Result<void> NetnsTable::make_inside(Made& made, uint64_t wanted) const {
 
 // No ::1 (IPv6 switched off, or not up yet) means that no IPv6 flow needs a listener yet.
 Result<void> NetnsTable::make_v6(Made& made, unsigned count) const {
-  if (auto v6 = make_family(made, Endpoint::Family::V6, count, port_seed());
+  if (auto v6 = make_family(made, Endpoint::Family::V6, made.value.count6, count);
       !v6 && v6.error().sys_errno != EADDRNOTAVAIL && v6.error().sys_errno != EAFNOSUPPORT) {
     return v6;
   }
@@ -142,6 +143,20 @@ void NetnsTable::complete(uint64_t cookie, Namespace& ns) {
   });
   if (!done || made.listeners.empty()) return;
   ignore(publish(ns, cookie, made), "what was published before still is; tried again with the next look");
+}
+
+void NetnsTable::grow(uint64_t cookie, Namespace& ns) {
+  Made made;
+  made.cookie = cookie;
+  made.value = ns.value;
+  const auto done = NetnsScope::run(ns.fd.get(), home_fd_, [&]() -> Result<void> {
+    const unsigned count = listeners_wanted(local_port_range(), options_.workers, options_.listeners_max);
+    if (count <= ns.value.count4) return {};
+    TRY_VOID(make_family(made, Endpoint::Family::V4, ns.value.count4, count));
+    return make_v6(made, count);
+  });
+  ignore(done, "what was made is used; tried again with the next look");
+  if (!made.listeners.empty()) ignore(publish(ns, cookie, made), "what was published before still is");
 }
 
 Result<void> NetnsTable::look_for_sources(uint64_t cookie) {
@@ -162,10 +177,11 @@ Result<void> NetnsTable::publish(Namespace& ns, uint64_t cookie, Made& made) {
     TRY_VOID(maps_.add_own_listener(key));
     ns.own_keys.push_back(key);
   }
-  for (auto& listener : made.listeners) {
-    ns.listener_ids.push_back(listener.key.listener_id);
-    sink_.add_listener(std::move(listener));
+  {
+    const std::unique_lock lock(mutex_);
+    for (const auto& listener : made.listeners) ns.listener_ids.push_back(listener.key.listener_id);
   }
+  for (auto& listener : made.listeners) sink_.add_listener(std::move(listener));
   TRY_VOID(maps_.set_netns(cookie, made.value));
   ns.value = made.value;
   return {};
@@ -238,8 +254,9 @@ void NetnsTable::retire(uint64_t cookie, Namespace& ns) {
   maps_.remove_netns(cookie);  // first: no new flow may be sent to a socket that is about to close
   for (const uint64_t id : ns.listener_ids) sink_.remove_listener(id);
   for (const auto& key : ns.own_keys) maps_.remove_own_listener(key);
-  ns.listener_ids.clear();
   ns.own_keys.clear();
+  const std::unique_lock lock(mutex_);
+  ns.listener_ids.clear();
 }
 
 void NetnsTable::leave(uint32_t target, Why why, std::chrono::steady_clock::time_point now) {
@@ -274,6 +291,12 @@ void NetnsTable::tick(std::chrono::steady_clock::time_point now) {
     if (ns.users != 0 || ns.listener_ids.empty() || ns.retire_at > now) continue;
     retire(cookie, ns);
     ns.close_at = now + kGrace;
+  }
+  if (now >= look_at_) {
+    look_at_ = now + kLookEvery;
+    for (auto& [cookie, ns] : namespaces_) {
+      if (!ns.listener_ids.empty()) grow(cookie, ns);
+    }
   }
   const std::unique_lock lock(mutex_);
   std::erase_if(namespaces_, [&](const auto& item) {

@@ -54,7 +54,8 @@ class NetnsTable {
   // detached: a command after a command, a restarted unit finds them there.
   enum class Why { Detached, Emptied, Gone };
   void leave(uint32_t target, Why why, std::chrono::steady_clock::time_point now);
-  // Closes descriptors whose time has come.
+  // Closes descriptors whose time has come; once a second, looks whether namespaces have fewer ephemeral ports than
+  // their listeners were made for, and makes those more that it takes.
   void tick(std::chrono::steady_clock::time_point now);
 
   [[nodiscard]] Result<UniqueFd> upstream_socket(uint64_t cookie, int family) const;
@@ -87,7 +88,9 @@ class NetnsTable {
   [[nodiscard]] Result<void> make_inside(Made& made, uint64_t cookie) const;
   [[nodiscard]] Result<void> make_v6(Made& made, unsigned count) const;
   void complete(uint64_t cookie, Namespace& ns);
-  [[nodiscard]] Result<void> make_family(Made& made, Endpoint::Family family, unsigned count, uint32_t seed) const;
+  void grow(uint64_t cookie, Namespace& ns);
+  // Numbers `first` up to `count`.
+  [[nodiscard]] Result<void> make_family(Made& made, Endpoint::Family family, unsigned first, unsigned count) const;
   [[nodiscard]] Result<void> publish(Namespace& ns, uint64_t cookie, Made& made);
   void retire(uint64_t cookie, Namespace& ns);
 
@@ -97,7 +100,9 @@ class NetnsTable {
   const int home_fd_;
   const uint64_t home_cookie_;
   uint64_t next_id_ = 1;
-  mutable std::shared_mutex mutex_;  // guards the shape of namespaces_ and each fd; written by the control thread only
+  std::chrono::steady_clock::time_point look_at_{};  // at the port ranges
+  // Guards the shape of namespaces_, each fd and each list of listeners; written by the control thread only.
+  mutable std::shared_mutex mutex_;
   Namespaces namespaces_;
 };
 

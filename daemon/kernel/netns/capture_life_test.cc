@@ -53,6 +53,16 @@ TEST_F(CgroupCapture, EmptyCgroupKeepsTheListenersOfTheDaemonsNamespaceOnly) {
   EXPECT_TRUE(sink_.addresses().empty());
 }
 
+TEST_F(CgroupCapture, ANamespaceThatGetsFewerEphemeralPortsGetsMoreListeners) {
+  lab::SideNetns other;
+  const Client there(cgroup_.path(), other.fd(), [](Report&) {});
+  attach(kOpen);
+  ASSERT_EQ(capture_->stats().listeners, 16U);
+  lab::sh(other.prefix() + "sysctl -qw net.ipv4.ip_local_port_range='40000 41999'");
+  EXPECT_TRUE(eventually([&] { return capture_->stats().listeners == 8 + 80; })) << capture_->stats().listeners;
+  expect_captured({.to = ep("192.0.2.10:443")});
+}
+
 TEST_F(CgroupCapture, FirstProcessOfAnEmptyCgroupIsCapturedInTheDaemonsNamespace) {
   start();
   ASSERT_NE(capture_, nullptr);

@@ -169,8 +169,8 @@ TEST_F(TargetsGaps, OneThatCannotBeCapturedIsNotLookedAtAllTheTime) {
   ASSERT_TRUE(eventually([&] { return backend_.refused > 0; }));
   const int before = backend_.waits;
   const auto begun = std::chrono::steady_clock::now();
-  EXPECT_TRUE(eventually([&] { return backend_.waits < before - 2; }));
-  EXPECT_GT(std::chrono::steady_clock::now() - begun, milliseconds(300)) << "a second for each but the first";
+  EXPECT_TRUE(eventually([&] { return backend_.waits < before - 5; }));
+  EXPECT_GT(std::chrono::steady_clock::now() - begun, milliseconds(500)) << "a second for each but the first ones";
 }
 
 TEST_F(TargetsGaps, AContainerThatKeepsItsNameStaysAttachedWhenAnotherIsMade) {

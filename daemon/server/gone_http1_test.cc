@@ -9,6 +9,7 @@
 namespace tapdeck::server {
 namespace {
 
+using testing::AllOf;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
@@ -139,6 +140,8 @@ TEST(GoneOverTls, WhoEndedByTlsAloneAndClosesAtTheAnswerHasGivenItUp) {
   EXPECT_TRUE(eventually([&] { return origin.connections() == 1; }));
   SSL_shutdown(wire.ssl());
   EXPECT_THAT(rig.ask("GET / HTTP/1.1\r\n\r\n"), HasSubstr(" 400 "));
+  const auto ended = exchange::Clock::now();
+  EXPECT_TRUE(eventually([&] { return exchange::Clock::now() - ended > std::chrono::milliseconds(100); }));
   go = true;
   EXPECT_THAT(wire.read_some(), StartsWith("HTTP/1.1 200"));
   ::shutdown(wire.fd(), SHUT_RDWR);
@@ -146,6 +149,28 @@ TEST(GoneOverTls, WhoEndedByTlsAloneAndClosesAtTheAnswerHasGivenItUp) {
   const auto page = tls::testing::must(rig.store->list_recordings({}));
   EXPECT_EQ(page.items.front().outcome.reason, "client_gone");
   EXPECT_EQ(page.items.front().response.status, 0);
+}
+
+// Its FIN is on its way when the answer comes.
+TEST(GoneOverTls, WhoEndsItsSideByTlsAndThenByItsFinIsAnswered) {
+  WorkerRig rig;
+  const SslContext context = origin_context(*rig.origin_ca, tls::leaf_for(kHost));
+  std::atomic<bool> go{false};
+  ScriptedOrigin origin(http_origin([&](const std::string&) {
+                          EXPECT_TRUE(eventually([&] { return go.load(); }));
+                          return with_length("late");
+                        }),
+                        context.get());
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect_tls();
+  EXPECT_TRUE(wire.write(kAsk));
+  EXPECT_TRUE(eventually([&] { return origin.connections() == 1; }));
+  SSL_shutdown(wire.ssl());
+  EXPECT_THAT(rig.ask("GET / HTTP/1.1\r\n\r\n"), HasSubstr(" 400 "));
+  go = true;
+  const std::string begun = wire.read_some();
+  ::shutdown(wire.fd(), SHUT_WR);
+  EXPECT_THAT(begun + wire.rest(), AllOf(StartsWith("HTTP/1.1 200"), HasSubstr("late")));
 }
 
 // One whose side has ended behind two requests, each answered at a word of the test.

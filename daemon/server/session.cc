@@ -84,6 +84,7 @@ net::Task<> Session::discard_until_end() {
 
 void Session::end_input() {
   input_ended_ = true;
+  input_ended_at_ = exchange::Clock::now();
   for (const auto& exchange : active_) exchange->facts().client_ended = true;
   auto ended = codec_->end_of_input();
   if (raw_ && !active_.empty()) {

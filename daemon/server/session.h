@@ -127,7 +127,8 @@ class Session final : private transport::OutputSource {
   std::optional<size_t> debt_;  // of owes(), when the deadline was set
   bool in_head_ = false;        // a head has begun and is not complete
   bool input_ended_ = false;    // the client half-closed
-  bool refused_ = false;        // parsing has stopped for good
+  exchange::Clock::time_point input_ended_at_{};
+  bool refused_ = false;  // parsing has stopped for good
   bool draining_ = false;
   bool raw_ = false;  // an upgraded exchange owns the bytes
   bool pumping_ = false;

@@ -19,6 +19,8 @@ constexpr std::chrono::milliseconds kAcknowledgedPollMax{256};
 
 // What a client that has ended its side by TLS alone has for breaking its connection off when it hears more.
 constexpr std::chrono::milliseconds kFarewell{50};
+// Who merely ends its side says so by TLS, and by a FIN at once: that one is not behind by more.
+constexpr std::chrono::milliseconds kFinFollows{100};
 
 // By a reset, or for want of any answer: nothing more will be acknowledged. Leaves the error to the reader.
 bool is_broken(int fd) {
@@ -170,7 +172,8 @@ Result<void> StreamExchange::respond(const http::ResponseHead& head, http::EndSt
   TRY_VOID(check_writable());
   started_ = true;
   facts_.status = head.status;
-  ended_by_tls_ = session_.input_ended_ && !has_closed(session_.transport_.stream().native_handle());
+  ended_by_tls_ = session_.input_ended_ && exchange::Clock::now() - session_.input_ended_at_ >= kFinFollows &&
+                  !has_closed(session_.transport_.stream().native_handle());
   TRY_VOID(session_.codec_->send_response(stream_, head, end));
   ended_ = end == http::EndStream::Yes;
   // Where only the end of the connection ends the response, a daemon that is killed must not seem to have ended it.

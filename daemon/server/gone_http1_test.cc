@@ -124,22 +124,31 @@ TEST_P(GoneHttp1, WhoClosedIsNotWaitedForWhenNoClientLives) {
   go = true;
 }
 
-// As asyncio does: it says so by TLS, waits for our word, and closes when there is more data instead.
-TEST(GoneOverTls, WhoEndedByTlsAloneAndClosesAtTheAnswerHasGivenItUp) {
+// One whose end is said by TLS before its answer is there.
+class GoneOverTls : public testing::Test {
+ protected:
+  GoneOverTls() { rig.go_to(origin.endpoint()); }
+  Wire ask_and_end() {
+    Wire wire = rig.connect_tls();
+    EXPECT_TRUE(wire.write(kAsk));
+    EXPECT_TRUE(eventually([&] { return origin.connections() == 1; }));
+    SSL_shutdown(wire.ssl());
+    EXPECT_THAT(rig.ask("GET / HTTP/1.1\r\n\r\n"), HasSubstr(" 400 ")) << "its end is seen";
+    return wire;
+  }
+  std::atomic<bool> go{false};
   WorkerRig rig;
   const SslContext context = origin_context(*rig.origin_ca, tls::leaf_for(kHost));
-  std::atomic<bool> go{false};
-  ScriptedOrigin origin(http_origin([&](const std::string&) {
+  ScriptedOrigin origin{http_origin([this](const std::string&) {
                           EXPECT_TRUE(eventually([&] { return go.load(); }));
                           return with_length("late");
                         }),
-                        context.get());
-  rig.go_to(origin.endpoint());
-  Wire wire = rig.connect_tls();
-  EXPECT_TRUE(wire.write(kAsk));
-  EXPECT_TRUE(eventually([&] { return origin.connections() == 1; }));
-  SSL_shutdown(wire.ssl());
-  EXPECT_THAT(rig.ask("GET / HTTP/1.1\r\n\r\n"), HasSubstr(" 400 "));
+                        context.get()};
+};
+
+// As asyncio does: it waits for our word, and closes when there is more data instead.
+TEST_F(GoneOverTls, WhoEndedByTlsAloneAndClosesAtTheAnswerHasGivenItUp) {
+  Wire wire = ask_and_end();
   const auto ended = exchange::Clock::now();
   EXPECT_TRUE(eventually([&] { return exchange::Clock::now() - ended > std::chrono::milliseconds(100); }));
   go = true;
@@ -152,21 +161,8 @@ TEST(GoneOverTls, WhoEndedByTlsAloneAndClosesAtTheAnswerHasGivenItUp) {
 }
 
 // Its FIN is on its way when the answer comes.
-TEST(GoneOverTls, WhoEndsItsSideByTlsAndThenByItsFinIsAnswered) {
-  WorkerRig rig;
-  const SslContext context = origin_context(*rig.origin_ca, tls::leaf_for(kHost));
-  std::atomic<bool> go{false};
-  ScriptedOrigin origin(http_origin([&](const std::string&) {
-                          EXPECT_TRUE(eventually([&] { return go.load(); }));
-                          return with_length("late");
-                        }),
-                        context.get());
-  rig.go_to(origin.endpoint());
-  Wire wire = rig.connect_tls();
-  EXPECT_TRUE(wire.write(kAsk));
-  EXPECT_TRUE(eventually([&] { return origin.connections() == 1; }));
-  SSL_shutdown(wire.ssl());
-  EXPECT_THAT(rig.ask("GET / HTTP/1.1\r\n\r\n"), HasSubstr(" 400 "));
+TEST_F(GoneOverTls, WhoEndsItsSideByTlsAndThenByItsFinIsAnswered) {
+  Wire wire = ask_and_end();
   go = true;
   const std::string begun = wire.read_some();
   ::shutdown(wire.fd(), SHUT_WR);

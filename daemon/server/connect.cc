@@ -56,7 +56,7 @@ net::Task<bool> Connection::begin_proxied() {
     co_return false;
   }
   log::peer(log::Level::Warn, "proxy.not_http", "a client of the explicit listener does not speak HTTP to it",
-            {{"client", flow_.client.to_string()}, {"tls", sniffed.protocol == Protocol::Tls}});
+            {{"client", facts_.flow.client.to_string()}, {"tls", sniffed.protocol == Protocol::Tls}});
   stream_->abort();
   co_return false;
 }
@@ -91,26 +91,26 @@ net::Task<bool> Connection::serve_connect() {
     co_await refuse_connect(exchange::status_of(error), exchange::json_of(error, "-"));
     co_return false;
   }
-  destination->apply(flow_, {});
-  bool bypassed = is_bypassed(flow_.route->host);
+  destination->apply(facts_.flow, {});
+  bool bypassed = facts_.is_bypassed(facts_.flow.route->host);
   if (!bypassed) {
     auto by_address = co_await is_bypassed_by_address();
     bypassed = by_address;
   }
-  if (bypassed && is_sealed()) {
-    context_.metrics.add(flow_.identity.label, Counter::MissOpaque);
+  if (bypassed && facts_.is_sealed()) {
+    context_.metrics.add(facts_.flow.identity.label, Counter::MissOpaque);
     co_await refuse_connect(502,
                             "{\"error\":\"not_recorded\",\"hint\":\"the host is bypassed, so nothing of it is "
                             "ever recorded\"}\n");
     co_return false;
   }
-  if (bypassed || !may_answer_from_tape()) {
+  if (bypassed || !facts_.may_answer_from_tape()) {
     auto dialed = co_await reach_asked();
     if (!dialed) {
       const Error& error = dialed.error();
       if (error.code == Code::Cancelled) co_return false;
       if (error.origin == Origin::Upstream) context_.metrics.add(exchange::counter_of(error));
-      co_await refuse_connect(exchange::status_of(error), exchange::json_of(error, flow_.destination_text()));
+      co_await refuse_connect(exchange::status_of(error), exchange::json_of(error, facts_.flow.destination_text()));
       co_return false;
     }
   }
@@ -126,21 +126,15 @@ net::Task<bool> Connection::serve_connect() {
 // The rules may name a network that only the look-up tells of. Any of its addresses counts: which of them will be
 // reached is not known yet. Replay looks nothing up, and lets nothing out either.
 net::Task<bool> Connection::is_bypassed_by_address() {
-  const upstream::Key key = asked_key();
-  const bool may_match = target().bypass.has_addresses() || context_.bypass.has_addresses();
-  if (!may_match || key.host.empty() || is_sealed() || context_.dial.names == nullptr) co_return false;
+  const upstream::Key key = facts_.plain_key();
+  const bool may_match = facts_.target().bypass.has_addresses() || context_.bypass.has_addresses();
+  if (!may_match || key.host.empty() || facts_.is_sealed() || context_.dial.names == nullptr) co_return false;
   auto found = co_await context_.dial.names->find(key.host);
   if (!found) co_return false;  // told when it is dialled
   co_return std::ranges::any_of(*found, [&](Endpoint address) {
     address.port = key.address.port;
-    return target().bypass.match({}, address) || context_.bypass.match({}, address);
+    return facts_.target().bypass.match({}, address) || context_.bypass.match({}, address);
   });
-}
-
-// The tape may know what the network does not: then the client learns of an origin that is gone with the first request
-// that needs it, as captured clients do.
-bool Connection::may_answer_from_tape() {
-  return modes::may_answer_from_tape(target().mode, context_.routes);
 }
 
 // Says so when the client leaves while its origin is being reached: nobody is left to tell.
@@ -155,7 +149,7 @@ net::Task<> Connection::watch_client(net::Stream& client, Asked& asked) {
 net::Task<> Connection::dial_asked(upstream::Key key, Asked& asked) {
   auto connected = co_await upstream::connect_to(context_.dial, key);
   if (connected) {
-    dialed_ = std::move(*connected);
+    origin_.keep(std::move(*connected));
     asked.result = {};
   } else if (connected.error().code != Code::Cancelled) {
     asked.result = std::unexpected(connected.error());
@@ -167,7 +161,7 @@ net::Task<> Connection::dial_asked(upstream::Key key, Asked& asked) {
 net::Task<Result<void>> Connection::reach_asked() {
   Asked asked(context_.executor);
   net::TaskGroup group(context_.executor);
-  group.spawn(dial_asked(asked_key(), asked));
+  group.spawn(dial_asked(facts_.plain_key(), asked));
   group.spawn(watch_client(*stream_, asked));
   while (!asked.over) {
     co_await asked.changed.wait();
@@ -179,22 +173,12 @@ net::Task<Result<void>> Connection::reach_asked() {
   co_return asked.result;
 }
 
-upstream::Key Connection::asked_key() const {
-  upstream::Key key;
-  key.netns_cookie = flow_.identity.netns_cookie;
-  key.address = flow_.destination;
-  key.target = flow_.identity.target;
-  key.tenant = flow_.identity.tenant;
-  modes::follow_route(key, flow_);
-  return key;
-}
-
 net::Task<> Connection::refuse_connect(int status, std::string body) {
-  context_.metrics.count_request(flow_.identity.label, target().mode, Outcome::Failed, status);
+  context_.metrics.count_request(facts_.flow.identity.label, facts_.target().mode, Outcome::Failed, status);
   const auto taken = std::chrono::duration<double>(exchange::Clock::now() - asked_since_);
-  context_.metrics.observe_request(target().mode, Outcome::Failed, taken.count());
+  context_.metrics.observe_request(facts_.target().mode, Outcome::Failed, taken.count());
   log::peer(log::Level::Info, "proxy.connect_failed", "a CONNECT was refused",
-            {{"destination", flow_.destination_text()}, {"status", status}, {"answer", body}});
+            {{"destination", facts_.flow.destination_text()}, {"status", status}, {"answer", body}});
   const http::ResponseHead head = exchange::json_head(status, body.size());
   ByteQueue answer;
   answer.append("HTTP/1.1 " + std::to_string(status) + ' ' + head.reason + "\r\n");
@@ -212,11 +196,6 @@ net::Task<> Connection::refuse_connect(int status, std::string body) {
     if (!n || *n == 0) co_return;
     discarded.clear();
   }
-}
-
-void Connection::park_dialed() {
-  if (dialed_ == nullptr) return;
-  parked_ = context_.dial.parked->park(asked_key(), std::move(dialed_));
 }
 
 }  // namespace tapdeck::server

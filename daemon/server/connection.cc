@@ -22,46 +22,21 @@ http::Limits http_limits(const config::Limits& limits) {
 
 Connection::Connection(WorkerContext& context, exchange::CapturedFlow flow, std::unique_ptr<net::Stream> stream)
     : context_(context),
-      client_id_(context.pool),
-      flow_(std::move(flow)),
+      facts_(context, std::move(flow)),
+      origin_(facts_),
       stream_(std::move(stream)),
       deadline_(context.executor, [this] { abort(); }) {
-  flow_.connection = client_id_.id();
-  context_.metrics.connection_opened(flow_.path);
+  context_.metrics.connection_opened(facts_.flow.path);
 }
 
 Connection::~Connection() {
   if (!counted_) count_protocol(ConnectionProtocol::None);
-  context_.metrics.connection_closed(flow_.path);
+  context_.metrics.connection_closed(facts_.flow.path);
 }
 
 void Connection::count_protocol(ConnectionProtocol protocol) {
   counted_ = true;
-  context_.metrics.count_connection(flow_.path, protocol, secure_ ? ConnectionTls::Yes : ConnectionTls::No);
-}
-
-const modes::TargetState& Connection::target() {
-  return context_.view.get().targets[flow_.identity.target];
-}
-
-const config::Route* Connection::route() {
-  if (context_.routes.empty()) return nullptr;
-  return modes::connection_route(context_.routes, secure_ ? config::Scheme::Https : config::Scheme::Http,
-                                 tls_.sni.empty() ? asked_host() : tls_.sni, flow_.destination.port, target().name);
-}
-
-bool Connection::is_sealed() {
-  if (target().mode == Mode::Replay) return true;
-  const config::Route* found = route();
-  return found != nullptr && found->mode == Mode::Replay;
-}
-
-std::string Connection::asked_host() const {
-  return flow_.route != nullptr ? flow_.route->host : flow_.destination.ip();
-}
-
-bool Connection::is_bypassed(std::string_view host) {
-  return target().bypass.match(host, flow_.destination) || context_.bypass.match(host, flow_.destination);
+  context_.metrics.count_connection(facts_.flow.path, protocol, facts_.secure ? ConnectionTls::Yes : ConnectionTls::No);
 }
 
 void Connection::drain() {
@@ -96,7 +71,7 @@ void Connection::let_go() {
 }
 
 void Connection::reset_tunnel() {
-  if (!is_sealed()) return;
+  if (!facts_.is_sealed()) return;
   const size_t inside = session_ != nullptr ? session_->reset_tunnels() : 0;
   for (size_t i = 0; i < inside + (tunnelling_ ? 1 : 0); ++i) {
     miss_opaque("a tunnel was reset: its target is replayed from now on");
@@ -113,7 +88,7 @@ void Connection::abort() {
 }
 
 net::Task<> Connection::run() {
-  if (flow_.to_proxy) {
+  if (facts_.flow.to_proxy) {
     const bool tunnelled = co_await begin_proxied();
     if (!tunnelled) co_return;
   }
@@ -124,12 +99,12 @@ net::Task<> Connection::run() {
       co_return co_await serve_tls(std::move(sniffed->hello));
     case Protocol::Http1:
     case Protocol::Http2:
-      if (is_bypassed(flow_.route != nullptr ? flow_.route->host : std::string())) {
+      if (facts_.is_bypassed(facts_.flow.route != nullptr ? facts_.flow.route->host : std::string())) {
         co_return co_await tunnel(Counter::TunnelledBypass);
       }
       speaks_h2_ = sniffed->protocol == Protocol::Http2;
       // A client that knows beforehand that its origin speaks h2 in clear tells us so as well.
-      if (speaks_h2_) tls_.upstream_offer = upstream::kPriorKnowledge;
+      if (speaks_h2_) facts_.tls.upstream_offer = upstream::kPriorKnowledge;
       transport_ = std::make_unique<transport::Transport>(std::move(stream_));
       co_return co_await serve_http();
     case Protocol::Opaque:
@@ -144,11 +119,13 @@ void Connection::refuse_opaque() {
 }
 
 void Connection::miss_opaque(std::string_view what) {
-  context_.metrics.add(flow_.identity.label, Counter::MissOpaque);
-  context_.metrics.count_request(flow_.identity.label, Mode::Replay, Outcome::Missed, 0);
-  if (context_.misses != nullptr) context_.misses->add({"", flow_.destination_text(), std::string(what)});
+  context_.metrics.add(facts_.flow.identity.label, Counter::MissOpaque);
+  context_.metrics.count_request(facts_.flow.identity.label, Mode::Replay, Outcome::Missed, 0);
+  if (context_.misses != nullptr) context_.misses->add({"", facts_.flow.destination_text(), std::string(what)});
   log::peer(log::Level::Warn, "replay.opaque", what,
-            {{"destination", flow_.destination_text()}, {"pid", flow_.identity.pid}, {"comm", flow_.identity.comm}});
+            {{"destination", facts_.flow.destination_text()},
+             {"pid", facts_.flow.identity.pid},
+             {"comm", facts_.flow.identity.comm}});
 }
 
 void Connection::end_silent() {
@@ -156,34 +133,14 @@ void Connection::end_silent() {
   if (transport_ != nullptr) transport_->end_output();
 }
 
-const store::Take* Connection::open_take() {
-  const modes::TargetState& state = target();
-  const bool is_ours = flow_.identity.tenant == state.tenant;
-  const bool has_take = state.tape != nullptr && state.tape->take.number > 0;
-  if (!is_ours || !has_take || context_.link == nullptr) return nullptr;
-  return modes::may_record(state.mode, context_.routes) ? &state.tape->take : nullptr;
-}
-
-net::Task<std::unique_ptr<net::Stream>> Connection::reach_plain() {
-  if (dialed_ != nullptr) co_return std::move(dialed_);
-  const upstream::Key key = asked_key();
-  auto connected = co_await upstream::connect_to(context_.dial, key);
-  if (connected) co_return std::move(*connected);
-  context_.metrics.add(connected.error().code == Code::Timeout ? Counter::UpstreamTimeout : Counter::UpstreamRefused);
-  log::peer(log::Level::Info, "tunnel.dial_failed", "the origin of a tunnel could not be reached",
-            {{"destination", flow_.destination_text()}, {"error", connected.error().message()}});
-  context_.pool.expect_failure(key, flow_.connection, connected.error());  // should it ask by HTTP after all
-  co_return nullptr;
-}
-
 net::Task<> Connection::tunnel(Counter reason) {
-  if (is_sealed()) {
+  if (facts_.is_sealed()) {
     refuse_opaque();
     co_return;
   }
   if (transport_ != nullptr) co_return co_await tunnel_decrypted(reason);
-  learned_.reset();  // the client makes its own TLS connection
-  auto origin = co_await reach_plain();
+  origin_.drop_lane();  // the client makes its own TLS connection
+  auto origin = co_await origin_.reach_plain();
   if (origin != nullptr) co_return co_await tunnel_to(std::move(origin), reason);
   context_.metrics.add(Counter::TunnelsFailed);
   stream_->abort();  // the client sees a broken connection, as it would without us
@@ -197,7 +154,7 @@ void Connection::begin_tunnel(Counter reason) {
 
 // The mode may have changed while the origin was reached or listened to.
 net::Task<> Connection::tunnel_to(std::unique_ptr<net::Stream> origin, Counter reason) {
-  if (is_sealed()) {
+  if (facts_.is_sealed()) {
     refuse_opaque();
     co_return;
   }
@@ -208,24 +165,24 @@ net::Task<> Connection::tunnel_to(std::unique_ptr<net::Stream> origin, Counter r
 }
 
 net::Task<> Connection::serve_http() {
-  park_dialed();
-  context_.pool.give_back(std::move(learned_));
+  origin_.share();
   count_protocol(speaks_h2_ ? ConnectionProtocol::H2 : ConnectionProtocol::H1);
   const http::Limits limits = http_limits(context_.limits);
-  const std::string_view scheme = secure_ ? "https" : "http";
+  const std::string_view scheme = facts_.secure ? "https" : "http";
   auto codec = speaks_h2_ ? http::make_h2_codec(http::Role::Server, limits, scheme,
-                                                exchange::h2_options(context_.metrics, flow_.client.to_string(),
+                                                exchange::h2_options(context_.metrics, facts_.flow.client.to_string(),
                                                                      context_.limits.h2_streams))
                           : http::make_h1_codec(http::Role::Server, limits, scheme);
   codec->input().append(std::move(received_));
-  SessionContext session_context{context_.executor,
-                                 flow_.to_proxy && flow_.route == nullptr ? &context_.proxy_handler : &context_.handler,
-                                 &context_.observer,
-                                 &context_.metrics,
-                                 {context_.limits.header_timeout, context_.limits.idle_timeout,
-                                  context_.limits.request_timeout, static_cast<size_t>(context_.limits.body_buffer)},
-                                 first_byte_};
-  session_ = std::make_unique<Session>(session_context, flow_, tls_, *transport_, std::move(codec));
+  SessionContext session_context{
+      context_.executor,
+      facts_.flow.to_proxy && facts_.flow.route == nullptr ? &context_.proxy_handler : &context_.handler,
+      &context_.observer,
+      &context_.metrics,
+      {context_.limits.header_timeout, context_.limits.idle_timeout, context_.limits.request_timeout,
+       static_cast<size_t>(context_.limits.body_buffer)},
+      first_byte_};
+  session_ = std::make_unique<Session>(session_context, facts_.flow, facts_.tls, *transport_, std::move(codec));
   if (draining_) session_->drain();
   co_await session_->run();
 }

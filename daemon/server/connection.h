@@ -8,11 +8,10 @@
 
 #include "daemon/net/deadline.h"
 #include "daemon/proxy/destination.h"
+#include "daemon/server/early_origin.h"
+#include "daemon/server/flow_facts.h"
 #include "daemon/server/sniff.h"
-#include "daemon/server/worker_context.h"
-#include "daemon/tls/cert_mint.h"
-#include "daemon/upstream/connect.h"
-#include "store/opening.h"
+#include "daemon/server/tls_plan.h"
 
 namespace tapdeck::server {
 
@@ -41,9 +40,9 @@ class Connection {
   void let_go();
   // Ends what is a tunnel to an origin, all of it or exchanges in it, if its target is replayed by now.
   void reset_tunnel();
-  [[nodiscard]] bool is_of(TargetSlot target) const { return flow_.identity.target == target; }
+  [[nodiscard]] bool is_of(TargetSlot target) const { return facts_.flow.identity.target == target; }
   [[nodiscard]] bool is_of(TargetSlot target, uint64_t tenant) const {
-    return is_of(target) && flow_.identity.tenant == tenant;
+    return is_of(target) && facts_.flow.identity.tenant == tenant;
   }
   // Ends now.
   void abort();
@@ -53,19 +52,7 @@ class Connection {
   // Who spoke while the client was silent. Over: the flow was dealt with.
   enum class Heard { Client, NoOrigin, Over };
   enum class Said { Nothing, Bytes, End, Failure };
-  struct Intercept {
-    tls::LeafSpec leaf;
-    std::string alpn;      // to agree with the client
-    std::string policy;    // bounds resumption
-    std::string mirrors;   // how the origin's certificate failed, when the leaf shows the same failure
-    bool is_live = false;  // that was seen now, not learned from the tape
-  };
 
-  [[nodiscard]] const modes::TargetState& target();
-  // The route of the connection as a whole, as far as its name is known by now; null: none.
-  [[nodiscard]] const config::Route* route();
-  // What is not on tape is an error: never a tunnel. By the target's mode, or by its route's.
-  [[nodiscard]] bool is_sealed();
   // ---- connection_sniff.cc: what the client speaks, in clear or in its TLS
   [[nodiscard]] net::Stream& client();
   net::Task<Result<size_t>> read_client();
@@ -79,30 +66,14 @@ class Connection {
   net::Task<store::Opening> recorded_opening();
   void miss_unheard();   // it left
   void note_greeting();  // for replay
-  [[nodiscard]] store::Place place() const;
   static net::Task<> watch(net::Stream& stream, First who, First& first, net::Signal& heard);
   net::Task<First> wait_for_either(net::Stream& origin);
+
   // ---- connection_tls.cc: clients that begin with a ClientHello
   net::Task<> serve_tls(tls::ClientHello hello);
-  net::Task<std::optional<Intercept>> plan_tls(const tls::ClientHello& hello);
-  net::Task<bool> learn_upstream(const tls::ClientHello& hello, Intercept& plan);
-  net::Task<> learn_from_tape(const std::string& host, Intercept& plan);
-  net::Task<std::optional<store::OriginFacts>> recorded_facts(const std::string& host);
-  void follow_tape(const std::string& host, const store::OriginFacts& facts, Intercept& plan);
-  void note_certificate_request(const std::string& host);
-  // The tape decides about a handshake as long as it knows the origin: hybrid mode, unless its route only forwards.
-  [[nodiscard]] bool may_spare_dial();
-  static void show_no_san(const std::string& host, Intercept& plan);
-  [[nodiscard]] static std::string replayed_alpn(std::string_view offer, const store::OriginFacts& recorded);
-  // That the certificate failed, for replay: no exchange may follow that would say it.
-  void record_failure(const std::string& host, const Intercept& plan, std::string_view agreed);
-  net::Task<bool> accept_tls(Intercept plan, const tls::ClientHello& hello);
-  [[nodiscard]] bool is_http_by_alpn() const { return !tls_.client_offer.empty(); }
-  [[nodiscard]] upstream::Key tls_key() const;
+  net::Task<bool> accept_tls(const TlsPlan& plan, const TlsPlanner& planner);
 
   // ---- connection_decrypted.cc: TLS that carries something else than HTTP
-  void keep_learned(std::unique_ptr<upstream::Lane> lane);
-  net::Task<std::unique_ptr<upstream::Lane>> reach_tls();  // null: told to log and metrics
   static net::Task<> hear(transport::Transport& side, ByteQueue& bytes, Said& said, net::Signal& changed);
   net::Task<Heard> hear_both_decrypted();
   net::Task<> tunnel_decrypted(Counter reason);
@@ -112,15 +83,10 @@ class Connection {
   void begin_tunnel(Counter reason);
   net::Task<> tunnel(Counter reason);
   net::Task<> tunnel_to(std::unique_ptr<net::Stream> origin, Counter reason);
-  net::Task<std::unique_ptr<net::Stream>> reach_plain();  // null: told to log and metrics
-  // The name in the client's CONNECT, or the IP it wants to talk to.
-  [[nodiscard]] std::string asked_host() const;
-  [[nodiscard]] bool is_bypassed(std::string_view host);
   void refuse_opaque();  // replay: cannot be on tape
   void miss_opaque(std::string_view what);
   void end_silent();  // replay: nothing was asked, so nothing was missed
-  // What is learned without an exchange goes there; null: nothing is recorded.
-  [[nodiscard]] const store::Take* open_take();
+  void count_protocol(ConnectionProtocol protocol);
 
   // ---- connect.cc: clients of the explicit listener
   // False: the connection was served, or has ended. True: a tunnel is open and what comes is meant for its end.
@@ -138,32 +104,21 @@ class Connection {
   net::Task<Result<void>> reach_asked();
   net::Task<> dial_asked(upstream::Key key, Asked& asked);
   static net::Task<> watch_client(net::Stream& client, Asked& asked);
-  [[nodiscard]] upstream::Key asked_key() const;
   net::Task<bool> is_bypassed_by_address();
-  [[nodiscard]] bool may_answer_from_tape();
   net::Task<> refuse_connect(int status, std::string body);
-  void park_dialed();
-
-  void count_protocol(ConnectionProtocol protocol);
 
   WorkerContext& context_;
-  upstream::Pool::Client client_id_;  // dies after what it owns in the pool
-  exchange::CapturedFlow flow_;
-  exchange::TlsFacts tls_;
+  FlowFacts facts_;
+  EarlyOrigin origin_;
   std::unique_ptr<net::Stream> stream_;  // until TLS or HTTP takes it
   std::unique_ptr<transport::Transport> transport_;
   std::unique_ptr<Session> session_;
-  std::unique_ptr<net::Stream> dialed_;      // the origin, until it is known what goes through
-  std::unique_ptr<upstream::Lane> learned_;  // the same in TLS
-  upstream::ParkedStreams::Ticket parked_;
   ByteQueue received_;
   std::optional<exchange::Clock::time_point> first_byte_;
   std::optional<store::Opening> opening_;      // of a client that is silent in replay
   exchange::Clock::time_point asked_since_{};  // when a CONNECT was begun to be read
   net::Deadline deadline_;
   net::TaskGroup::Id task_ = 0;
-  bool follows_origin_ = true;  // no route says what to speak with the origin
-  bool secure_ = false;
   bool speaks_h2_ = false;  // by ALPN, or by its preface in clear
   bool counted_ = false;
   bool draining_ = false;

@@ -3,40 +3,10 @@
 // TLS connection.
 #include <utility>
 
-#include "daemon/base/log.h"
-#include "daemon/exchange/error_response.h"
 #include "daemon/server/connection.h"
 #include "daemon/server/tls_tunnel.h"
 
 namespace tapdeck::server {
-
-// The connection that was made to learn what the origin is like serves the client that it was made for. Only where
-// that client may need it as a tunnel: all others share the pool.
-void Connection::keep_learned(std::unique_ptr<upstream::Lane> lane) {
-  const bool may_tunnel = lane != nullptr && lane->whole() != nullptr && !lane->reused &&
-                          lane->channel().tls.alpn.empty() && !is_http_by_alpn() && !is_sealed();
-  if (may_tunnel) {
-    learned_ = std::move(lane);
-  } else {
-    context_.pool.give_back(std::move(lane));
-  }
-}
-
-net::Task<std::unique_ptr<upstream::Lane>> Connection::reach_tls() {
-  if (learned_ != nullptr) co_return std::move(learned_);
-  upstream::Key key = tls_key();
-  key.alpn.clear();  // the client offers none, whatever a route says of HTTP
-  const upstream::Asker asker{flow_.connection};
-  auto acquired = co_await context_.pool.acquire(key, upstream::Fresh::Yes, asker);
-  if (acquired.lane != nullptr && acquired.lane->whole() != nullptr) co_return std::move(acquired.lane);
-  const Error& error = acquired.error;
-  const auto failed_at = acquired.failed_at.value_or(exchange::Clock::now());
-  if (error.origin == Origin::Upstream) context_.metrics.add(exchange::counter_of(error));
-  log::peer(log::Level::Info, "tunnel.dial_failed", "the origin of a tunnel could not be reached",
-            {{"destination", flow_.destination_text()}, {"error", error.message()}});
-  context_.pool.expect_failure(key, flow_.connection, error, failed_at);  // should it ask by HTTP after all
-  co_return nullptr;
-}
 
 net::Task<> Connection::hear(transport::Transport& side, ByteQueue& bytes, Said& said, net::Signal& changed) {
   auto n = co_await side.read_some(bytes);
@@ -50,7 +20,7 @@ net::Task<> Connection::hear(transport::Transport& side, ByteQueue& bytes, Said&
 
 // By what was said, not by what can be read: a server's session tickets are no greeting.
 net::Task<Connection::Heard> Connection::hear_both_decrypted() {
-  auto lane = co_await reach_tls();
+  auto lane = co_await origin_.reach_tls();
   if (lane == nullptr) co_return Heard::NoOrigin;
   transport::Transport& origin = *lane->channel().transport;
   ByteQueue greeting;
@@ -79,12 +49,12 @@ net::Task<Connection::Heard> Connection::hear_both_decrypted() {
     co_return Heard::Over;
   }
   if (of_client == Said::Nothing) co_return Heard::Over;
-  learned_ = std::move(lane);
+  origin_.keep(std::move(lane));
   co_return Heard::Client;
 }
 
 net::Task<> Connection::tunnel_decrypted(Counter reason) {
-  auto lane = co_await reach_tls();
+  auto lane = co_await origin_.reach_tls();
   if (lane != nullptr) co_return co_await tunnel_decrypted_to(std::move(lane), ByteQueue(), reason);
   context_.metrics.add(Counter::TunnelsFailed);
   client().abort();
@@ -93,7 +63,7 @@ net::Task<> Connection::tunnel_decrypted(Counter reason) {
 // As tunnel_to().
 net::Task<> Connection::tunnel_decrypted_to(std::unique_ptr<upstream::Lane> origin, ByteQueue greeting,
                                             Counter reason) {
-  if (is_sealed()) {
+  if (facts_.is_sealed()) {
     refuse_opaque();
     co_return;
   }

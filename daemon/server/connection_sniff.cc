@@ -32,7 +32,7 @@ Clock::duration Connection::patience(const Sniffed& sniffed) {
   const Clock::duration for_byte = context_.limits.sniff_timeout;
   if (!first_byte_) return for_byte;
   const auto left = std::max<Clock::duration>(for_head - (Clock::now() - *first_byte_), std::chrono::milliseconds(1));
-  const bool may_be_anything = sniffed.nearest == Protocol::Opaque && !is_sealed();
+  const bool may_be_anything = sniffed.nearest == Protocol::Opaque && !facts_.is_sealed();
   const bool is_request = sniffed.nearest == Protocol::Http1 && !sniffed.is_in_method;
   return may_be_anything || is_request ? std::min(left, for_byte) : left;
 }
@@ -68,7 +68,7 @@ net::Task<std::optional<Sniffed>> Connection::sniff_client() {
       co_return sniffed;
     }
     if (!silent) co_return std::nullopt;
-    if (is_sealed()) {
+    if (facts_.is_sealed()) {
       const Heard weighed = co_await weigh_silence(silence);
       if (weighed == Heard::Over) co_return std::nullopt;
       continue;
@@ -85,14 +85,9 @@ net::Task<std::optional<Sniffed>> Connection::sniff_client() {
   }
 }
 
-store::Place Connection::place() const {
-  return {secure_ ? "https" : "http", tls_.sni.empty() ? asked_host() : tls_.sni, flow_.destination.port,
-          flow_.destination};
-}
-
 net::Task<store::Opening> Connection::recorded_opening() {
   if (context_.store == nullptr) co_return store::Opening::Unknown;
-  auto read = [store = context_.store, session = target().session, place = place()]() mutable {
+  auto read = [store = context_.store, session = facts_.target().session, place = facts_.place()]() mutable {
     auto known = store->opening(session, place);
     const bool is_settled = !known || *known != store::Opening::Unknown;
     if (is_settled || std::exchange(place.scheme, "https") == "https") return known;
@@ -124,16 +119,14 @@ net::Task<Connection::Heard> Connection::weigh_silence(net::Deadline& silence) {
 
 // Whatever it waited for is not on tape.
 void Connection::miss_unheard() {
-  if (opening_ != store::Opening::Unknown || !is_sealed()) return;
+  if (opening_ != store::Opening::Unknown || !facts_.is_sealed()) return;
   miss_opaque("a client left that waited for its origin to speak first, or never asked; nothing of it is on tape");
 }
 
 void Connection::note_greeting() {
-  const store::Take* take = open_take();
-  if (take == nullptr || is_sealed()) return;
-  std::vector<store::PendingWrite> writes;
-  writes.push_back(store::greeting_write(*take, place()));
-  context_.link->add(writes);
+  const store::Take* take = facts_.open_take();
+  if (take == nullptr || facts_.is_sealed()) return;
+  facts_.record(store::greeting_write(*take, facts_.place()));
 }
 
 namespace {
@@ -146,14 +139,14 @@ bool has_spoken(const net::Stream& stream) {
 
 net::Task<Connection::Heard> Connection::hear_both() {
   if (transport_ != nullptr) co_return co_await hear_both_decrypted();
-  auto origin = co_await reach_plain();
+  auto origin = co_await origin_.reach_plain();
   if (origin == nullptr) co_return Heard::NoOrigin;
   const First first = co_await wait_for_either(*origin);
   if (first == First::Nobody) co_return Heard::Over;
   // An idle connection that its origin gave up is not where a request goes that came at the same time.
   if (has_spoken(*stream_) && origin->has_ended()) co_return Heard::Client;
   if (first == First::Client) {
-    dialed_ = std::move(origin);  // for its first exchange, or for the tunnel
+    origin_.keep(std::move(origin));  // for its first exchange, or for the tunnel
     co_return Heard::Client;
   }
   if (has_spoken(*origin)) note_greeting();

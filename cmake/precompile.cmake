@@ -10,6 +10,13 @@ option(TAPDECK_PCH "use precompiled headers" ON)
 set(TAPDECK_PCH_SOURCE ${CMAKE_CURRENT_LIST_DIR}/precompiled.cc)
 # No time stamp inside: ccache takes them by content.
 set(TAPDECK_PCH_OPTIONS "SHELL:-Xclang -fno-pch-timestamp")
+# A header has the time at which Debian packed it: one of a newer package may be older than what was compiled of the last,
+# which ninja does not notice and the compiler refuses. So another version is another command, and compiles anew.
+file(STRINGS ${CMAKE_SOURCE_DIR}/.ci/packages header_packages REGEX "-dev$")
+execute_process(COMMAND dpkg-query -W -f "\${Package}=\${Version} " ${header_packages}
+  OUTPUT_VARIABLE header_versions ERROR_QUIET)
+string(MD5 header_versions "${header_versions}")
+list(APPEND TAPDECK_PCH_OPTIONS -DTAPDECK_HEADERS=${header_versions})
 
 function(tapdeck_precompile target kind)
   if(NOT TAPDECK_PCH)

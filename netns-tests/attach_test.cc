@@ -49,6 +49,18 @@ TEST(Attach, AgainUpdatesTheTargetAndKeepsItsId) {
   EXPECT_EQ(captured.recordings(), 0U);
 }
 
+TEST(Attach, OfACgroupIsTheSameHoweverItIsWritten) {
+  Captured captured;
+  const std::string path = captured.cgroup().path();
+  const std::string below = path.substr(cgroup2_mount().string().size());
+  for (const std::string& spelling : {below, below.substr(1), path + "/", "/x/.." + below}) {
+    const auto answer = captured.daemon().must_cli({"attach", "--json", "--cgroup", spelling, "--mode", "passthrough"});
+    EXPECT_EQ(nlohmann::json::parse(answer)["id"], captured.target()) << spelling;
+  }
+  captured.daemon().must_cli({"detach", "cgroup:" + below});
+  EXPECT_EQ(captured.daemon().cli({"detach", captured.target()}).status, 1) << "that was it";
+}
+
 class Sockets : public ::testing::TestWithParam<CaptureBy> {};
 INSTANTIATE_TEST_SUITE_P(Path, Sockets, ::testing::Values(CaptureBy::Cgroup, CaptureBy::Interface),
                          [](const auto& info) { return to_string(info.param); });

@@ -7,8 +7,15 @@
 #include <sstream>
 
 #include "netns-tests/eventually.h"
+#include "netns-tests/lab_error.h"
 
 namespace tapdeck::lab {
+
+Stream Captured::connect_tls(const std::string& address, uint16_t port, const TlsContext& tls) const {
+  Stream stream = connect(address, port);
+  if (!stream.connect_tls(tls, "origin.test")) raise(stream.error());
+  return stream;
+}
 
 size_t Captured::recordings() const {
   const auto list = nlohmann::json::parse(daemon_.must_cli({"recording", "list", "--json"}), nullptr, false);

@@ -46,6 +46,8 @@ class Captured {
   [[nodiscard]] Stream connect(const std::string& address, uint16_t port) const {
     return connect_from(lab_.client(), Endpoint::parse(address, port).value());
   }
+  // The same behind the handshake of a client of origin.test; LabError when that fails.
+  [[nodiscard]] Stream connect_tls(const std::string& address, uint16_t port, const TlsContext& tls) const;
   void replay() const { daemon_.must_cli({"mode", "set", "replay", "--target", target_}); }
   // Recordings in the session that the daemon knows now.
   [[nodiscard]] size_t recordings() const;

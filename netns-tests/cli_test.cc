@@ -23,13 +23,22 @@ TEST(Cli, ListsShowsSearchesExportsAndDeletesRecordings) {
   const auto list = nlohmann::json::parse(daemon.must_cli({"recording", "list", "--json"}));
   ASSERT_EQ(list["items"].size(), 2U) << list;
   EXPECT_THAT(daemon.must_cli({"session", "list"}), HasSubstr("default"));
-  const auto id = list["items"][0]["id"];
+  const auto search = [&](const std::string& text) {
+    return nlohmann::json::parse(daemon.must_cli({"recording", "search", text, "--json"}))["items"];
+  };
+  const auto found = search("body:needle");
+  ASSERT_EQ(found.size(), 1U) << found;
+  EXPECT_THAT(found[0]["url"].get<std::string>(), ::testing::EndsWith("/a"));
+  EXPECT_EQ(search(found[0]["url"].get<std::string>()), found);
+  EXPECT_TRUE(search("body:thimble").empty());
+  const auto id = found[0]["id"];
   const auto id_text = id.is_string() ? id.get<std::string>() : id.dump();
-  EXPECT_THAT(daemon.must_cli({"recording", "show", id_text, "--body"}), ::testing::AnyOf("needle", "hay"));
+  EXPECT_EQ(daemon.must_cli({"recording", "show", id_text, "--body"}), "needle");
   const auto file = (captured.lab().directory() / "export.tapdeck").string();
   daemon.must_cli({"session", "export", "default", "-o", file});
   EXPECT_GT(std::filesystem::file_size(file), 100U);
   daemon.must_cli({"recording", "delete", id_text});
+  EXPECT_TRUE(search("body:needle").empty());
   EXPECT_EQ(captured.recordings(), 1U);
 }
 

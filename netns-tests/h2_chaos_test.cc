@@ -104,7 +104,7 @@ TEST(H2Chaos, ResetsOfTheOriginReachTheStreamWithTheirCode) {
 TEST(H2Chaos, AnOriginThatGoesAwayUntouchedIsAskedAgainOnANewConnection) {
   Captured captured(CaptureBy::Interface);
   std::atomic<int> turn{0};
-  ScriptedOrigin origin(captured.lab().origin(), 80, std::nullopt, [&turn](Peer& peer) {
+  const Script script = [&turn](Peer& peer) {
     const bool refuses = turn++ % 2 == 0;
     const uint32_t stream = read_h2_request(peer.stream(), true);
     if (stream == 0) return;
@@ -112,14 +112,22 @@ TEST(H2Chaos, AnOriginThatGoesAwayUntouchedIsAskedAgainOnANewConnection) {
     const std::string answer = refuses ? "" : h2_head(stream) + h2_body(stream);
     peer.stream().send(h2_greeting() + h2_goaway(refuses ? 0 : stream, 0) + answer);
     static_cast<void>(peer.stream().read_to_end());
-  });
-  for (int i = 0; i < chaos_repeats(); ++i) {
-    H2Client client(captured.connect(kOriginV4, 80));
+  };
+  ScriptedOrigin clear(captured.lab().origin(), 80, std::nullopt, script);
+  ScriptedOrigin by_alpn(captured.lab().origin(), 443, captured.lab().leaf(), script, Alpn::H2);
+  const auto expect_answer = [](H2Client client, int i) {
     const H2Answer answer = client.get("origin.test", "/" + std::to_string(i));
     ASSERT_TRUE(answer.complete && answer.body == kH2Body) << answer;
+  };
+  const TlsContext tls = TlsContext::client(captured.daemon().client_ca(), Alpn::H2);
+  for (int i = 0; i < chaos_repeats() && !testing::Test::HasFatalFailure(); ++i) {
+    expect_answer(H2Client(captured.connect(kOriginV4, 80)), i);
+    expect_answer(H2Client(captured.connect_tls(kOriginV4, 443, tls), "https"), i);
   }
-  EXPECT_EQ(origin.connections(), 2U * static_cast<uint64_t>(chaos_repeats()));
-  origin.stop();
+  EXPECT_EQ(clear.connections(), 2U * static_cast<uint64_t>(chaos_repeats()));
+  EXPECT_EQ(by_alpn.connections(), 2U * static_cast<uint64_t>(chaos_repeats()));
+  clear.stop();
+  by_alpn.stop();
   expect_no_connection_left(captured.daemon());
 }
 

@@ -12,6 +12,15 @@ std::string big_endian(uint32_t value, int bytes) {
   return out;
 }
 
+// RFC 7541: indices of the static table; 28 with a literal value of two bytes, not indexed.
+constexpr const char* kContentLength =
+    "\x0f\x0d\x02"
+    "10";
+constexpr const char* kHttpToRoot = "\x86\x84";
+constexpr const char* kAuthority =
+    "\x01\x0b"
+    "origin.test";
+
 }  // namespace
 
 std::string h2_frame(uint8_t type, uint8_t flags, uint32_t stream, const std::string& payload) {
@@ -26,8 +35,21 @@ std::string h2_greeting() {
 }
 
 std::string h2_head(uint32_t stream) {
-  // RFC 7541: index 8 of the static table; index 28 with a literal value of two bytes, not indexed.
-  return h2_frame(kHeaders, kEndHeaders, stream, std::string("\x88\x0f\x0d\x02") + "10");
+  return h2_frame(kHeaders, kEndHeaders, stream, std::string("\x88") + kContentLength);
+}
+
+std::string h2_client_greeting(uint32_t window) {
+  constexpr uint32_t kInitialWindowSize = 4;
+  return "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" +
+         h2_frame(kSettings, 0, 0, big_endian(kInitialWindowSize, 2) + big_endian(window, 4));
+}
+
+std::string h2_get(uint32_t stream) {
+  return h2_frame(kHeaders, kEndHeaders | kEndStream, stream, std::string("\x82") + kHttpToRoot + kAuthority);
+}
+
+std::string h2_post(uint32_t stream) {
+  return h2_frame(kHeaders, kEndHeaders, stream, std::string("\x83") + kHttpToRoot + kAuthority + kContentLength);
 }
 
 std::string h2_reset(uint32_t stream, uint32_t code) {
@@ -42,17 +64,32 @@ std::string h2_body(uint32_t stream) {
   return h2_frame(kData, kEndStream, stream, kH2Body);
 }
 
+std::string h2_half_body(uint32_t stream) {
+  return h2_frame(kData, 0, stream, kH2Body.substr(0, 5));
+}
+
+bool read_h2_preface(Stream& stream) {
+  constexpr size_t kPreface = 24;
+  return stream.read_exactly(kPreface).size() == kPreface;
+}
+
+std::optional<H2Frame> read_h2_frame(Stream& stream) {
+  constexpr size_t kFrameHead = 9;
+  const std::string head = stream.read_exactly(kFrameHead);
+  if (head.size() < kFrameHead) return std::nullopt;
+  const auto byte = [&head](size_t i) { return static_cast<uint8_t>(head[i]); };
+  const auto word = [&byte](size_t i) { return static_cast<uint32_t>(byte(i) << 8 | byte(i + 1)); };
+  const size_t length = word(0) << 8 | byte(2);
+  if (stream.read_exactly(length).size() < length) return std::nullopt;
+  return H2Frame{byte(3), byte(4), word(5) << 16 | word(7)};
+}
+
 uint32_t read_h2_request(Stream& stream, bool greets) {
-  constexpr size_t kPreface = 24, kFrameHead = 9;
-  if (greets && stream.read_exactly(kPreface).size() < kPreface) return 0;
-  while (true) {
-    const std::string head = stream.read_exactly(kFrameHead);
-    if (head.size() < kFrameHead) return 0;
-    const auto byte = [&head](size_t i) { return static_cast<uint32_t>(static_cast<uint8_t>(head[i])); };
-    const size_t length = byte(0) << 16 | byte(1) << 8 | byte(2);
-    if (stream.read_exactly(length).size() < length) return 0;
-    if (byte(3) == kHeaders) return byte(5) << 24 | byte(6) << 16 | byte(7) << 8 | byte(8);
+  if (greets && !read_h2_preface(stream)) return 0;
+  while (const auto frame = read_h2_frame(stream)) {
+    if (frame->is_headers()) return frame->stream;
   }
+  return 0;
 }
 
 }  // namespace tapdeck::lab

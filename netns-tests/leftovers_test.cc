@@ -125,12 +125,28 @@ TEST_F(Leftovers, TheNextStartAfterACrashRemovesWhatFailClosedTargetsLeft) {
   daemon.kill();
   daemon.start();
   EXPECT_EQ(daemon.stop(), 0);
+  EXPECT_THAT(daemon.log(), ::testing::Not(::testing::HasSubstr("libbpf")));
   // Stopped in an orderly way with closed targets kept: they may go on refusing, until they are detached.
   daemon.start();
   daemon.must_cli({"detach", cgroup_.path().string()});
   daemon.must_cli({"detach", kClientSide});
   EXPECT_EQ(daemon.stop(), 0);
   expect_as_before();
+}
+
+TEST_F(Leftovers, CleanSaysWhetherAnythingWasRefused) {
+  for (const bool sealed : {false, true}) {
+    DaemonProcess daemon(lab_);
+    attach_both(daemon, {});
+    if (sealed) daemon.attach_interface(kClientSide, {"--sealed"});
+    daemon.kill();
+    const auto cleaned = daemon.cli({"clean"});
+    EXPECT_EQ(cleaned.status, 0);
+    EXPECT_EQ(cleaned.err, "");
+    EXPECT_THAT(cleaned.out, ::testing::HasSubstr(sealed ? "what refused the connections of a dead daemon's closed"
+                                                         : "a dead daemon's records and what they named"));
+    expect_as_before();
+  }
 }
 
 TEST_F(Leftovers, TheNextRunRemovesWhatAKilledOneLeft) {

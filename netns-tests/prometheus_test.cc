@@ -11,6 +11,36 @@
 namespace tapdeck::lab {
 namespace {
 
+// Three uploads over TLS, the last over a session of the one before.
+constexpr const char* kUploads = R"(
+import os, socket, ssl
+context = ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
+session = None
+for again in (False, False, True):
+    raw = socket.create_connection(("10.77.2.2", 443), 20)
+    s = context.wrap_socket(raw, server_hostname="origin.test", session=session if again else None)
+    s.sendall(b"POST / HTTP/1.1\r\nHost: origin.test\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+    while s.recv(1000): pass
+    session = s.session
+print(s.session_reused)
+)";
+
+TEST(Metrics, OfUploadsOverTlsAreThoseOfTheClientsSide) {
+  Captured captured;
+  ScriptedOrigin origin(captured.lab().origin(), 443, captured.lab().leaf(), answers({{"/", ok_response("xyz")}}));
+  const auto output = run_in(captured.seat(), {"/usr/bin/python3", "-c", kUploads});
+  ASSERT_EQ(output.out, "True\n") << output.err;
+  const auto metric = [&](const std::string& name, const std::vector<std::string>& labels) {
+    return captured.daemon().metric(name, labels);
+  };
+  EXPECT_EQ(metric("tapdeck_bytes_total", {"direction=\"up\""}), 3 * 5);
+  EXPECT_EQ(metric("tapdeck_bytes_total", {"direction=\"down\""}), 3 * 3);
+  EXPECT_EQ(metric("tapdeck_tls_leaf_cache_requests_total", {"result=\"miss\""}), 1);
+  EXPECT_GE(metric("tapdeck_tls_leaf_cache_requests_total", {"result=\"hit\""}), 1);
+  EXPECT_EQ(metric("tapdeck_tls_handshakes_total", {"side=\"downstream\"", "result=\"ok\""}), 2);
+  EXPECT_EQ(metric("tapdeck_tls_handshakes_total", {"side=\"downstream\"", "result=\"resumed\""}), 1);
+}
+
 TEST(Prometheus, ScrapesUsAndItsQueryApiAnswersWithOurCounters) {
   Captured captured;
   ScriptedOrigin origin(captured.lab().origin(), 80, std::nullopt, answers({{"/", ok_response("x")}}));

@@ -69,9 +69,11 @@ TEST_F(Run, OwnFailuresAre125To127) {
   EXPECT_EQ(run({}, {"/no/such/program"}).status, 127);
   write_file(lab_.directory() / "not-executable", "text\n");
   EXPECT_EQ(run({}, {lab_.directory() / "not-executable"}).status, 126);
-  const auto unknown = run({"--mode", "replay", "--session", "never-recorded"}, {"true"});
+  const auto made = run_to_end({tapdeck_binary(), "session", "create", "shop", "--state-dir", state()});
+  ASSERT_EQ(made.status, 0) << made.err;
+  const auto unknown = run({"--mode", "replay", "--session", "shpo"}, {"true"});
   EXPECT_EQ(unknown.status, 125);
-  EXPECT_THAT(unknown.err, HasSubstr("never-recorded"));
+  EXPECT_THAT(unknown.err, HasSubstr("did you mean 'shop'?"));
   EXPECT_EQ(run({"--mode", "recrod"}, {"true"}).status, 125);
 }
 
@@ -153,6 +155,19 @@ TEST_F(Run, OneThatRecordsNothingLeavesNeitherSessionNorTake) {
   EXPECT_THAT(ghost.err, HasSubstr("--session NAME"));
 }
 
+// So that replay knows that it cannot answer there.
+TEST_F(Run, OneThatHeardAnOriginSpeakFirstLeavesATakeWithoutRecordings) {
+  ScriptedOrigin origin(lab_.origin(), 25, std::nullopt, [](Peer& peer) { peer.stream().send("220 ready\n"); });
+  const std::string file = (lab_.directory() / "summary.json").string();
+  const std::string hear = std::string("exec 3<>/dev/tcp/") + kOriginV4 + "/25; read -u 3 line; echo $line";
+  ASSERT_EQ(run({"--session", "s", "--summary", file}, {"bash", "-c", hear}).out, "220 ready\n");
+  const auto summary = nlohmann::json::parse(read_file(file), nullptr, false);
+  EXPECT_EQ(summary.value("recorded", -1), 0);
+  EXPECT_EQ(summary.value("take", -1), 1);
+  const auto shown = run_to_end({tapdeck_binary(), "session", "show", "s", "--json", "--state-dir", state()});
+  EXPECT_EQ(nlohmann::json::parse(shown.out, nullptr, false).value("takes", -1), 1) << shown.out << shown.err;
+}
+
 TEST_F(Run, WhatTheCommandGaveUpIsRecordedAndNotWaitedFor) {
   ScriptedOrigin origin(lab_.origin(), 80, std::nullopt, [](Peer& peer) {
     while (!peer.read_request().empty()) continue;
@@ -198,6 +213,30 @@ TEST_F(Run, AppendExtendsTheLastTakeAndWithoutItTheNewestTakeReplaces) {
   const auto replayed = run({"--mode", "replay", "--append"}, thrice);
   EXPECT_EQ(replayed.out, "n3n3n3");
   EXPECT_THAT(replayed.err, HasSubstr("--append has no effect"));
+}
+
+// Ctrl-C says nothing of what the client wanted; that it gives up by itself does.
+TEST_F(Run, WhatItLeftBecauseItWasToldToEndHasNoTurn) {
+  std::atomic<int> count = 0;
+  ScriptedOrigin origin(lab_.origin(), 80, std::nullopt, [&](Peer& peer) {
+    while (!peer.read_request().empty()) {
+      const int number = ++count;
+      if (number % 2 != 0) peer.stream().send(ok_response("n" + std::to_string(number)));
+    }
+  });
+  const std::string url = std::string("http://") + kOriginV4 + "/n";
+  Process process(seated({.lab = lab_}, {tapdeck_binary(), "run", "--state-dir", state(), "--", "sh", "-c",
+                                         "curl -sS " + url + "; exec curl -sS " + url}));
+  ASSERT_TRUE(eventually(10s, [&] { return count == 2; })) << process.err();
+  process.signal(SIGINT);
+  ASSERT_TRUE(process.wait(10s)) << process.err();
+  ASSERT_EQ(run({"--append"}, {"curl", "-sS", url}).out, "n3");
+  ASSERT_EQ(run({"--append"}, {"curl", "-sS", "-m", "0.3", url}).status, 28) << "timeout";
+  ASSERT_EQ(run({"--append"}, {"curl", "-sS", url}).out, "n5");
+  origin.stop();
+  const Output replayed = run({"--mode", "replay"}, {"curl", "-sS", "-m", "0.3", url, url, url, url});
+  EXPECT_EQ(replayed.out, "n1n3n5") << "the third is given up again";
+  EXPECT_THAT(replayed.err, HasSubstr("4 replayed, 0 missed"));
 }
 
 TEST_F(Run, EveryRealClientTrustsUsWithoutBeingTold) {

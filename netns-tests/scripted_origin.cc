@@ -80,9 +80,9 @@ Script answers(std::map<std::string, std::string> by_target) {
   };
 }
 
-ScriptedOrigin::ScriptedOrigin(const Namespace& where, uint16_t port, std::optional<Leaf> tls, Script script)
+ScriptedOrigin::ScriptedOrigin(const Namespace& where, uint16_t port, std::optional<Leaf> tls, Script script, Alpn alpn)
     : script_(std::move(script)) {
-  if (tls) tls_.emplace(TlsContext::server(*tls));
+  if (tls) tls_.emplace(TlsContext::server(*tls, alpn));
   where.run([&] {
     listen(AF_INET, port);
     listen(AF_INET6, port);

@@ -41,8 +41,8 @@ using Script = std::function<void(Peer&)>;
 
 class ScriptedOrigin {
  public:
-  // Listens on `port` of 0.0.0.0 and [::] in `where`; TLS when `tls` is given.
-  ScriptedOrigin(const Namespace& where, uint16_t port, std::optional<Leaf> tls, Script script);
+  // Listens on `port` of 0.0.0.0 and [::] in `where`; TLS when `tls` is given, with this ALPN.
+  ScriptedOrigin(const Namespace& where, uint16_t port, std::optional<Leaf> tls, Script script, Alpn alpn = Alpn::None);
   ScriptedOrigin(const ScriptedOrigin&) = delete;
   ScriptedOrigin& operator=(const ScriptedOrigin&) = delete;
   ~ScriptedOrigin();

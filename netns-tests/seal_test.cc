@@ -6,6 +6,7 @@
 #include "netns-tests/captured.h"
 #include "netns-tests/eventually.h"
 #include "netns-tests/nginx_origin.h"
+#include "netns-tests/scripted_origin.h"
 
 namespace tapdeck::lab {
 namespace {
@@ -73,6 +74,24 @@ TEST_F(Seal, AddressesAreSortedAsWithoutUs) {
     EXPECT_EQ(sealed.out, native.out) << routes;
     EXPECT_EQ(sealed.status, 0) << sealed.err;
   }
+}
+
+// HTTP and what is not HTTP alike: sealing keeps in what would leave past us.
+TEST_F(Seal, ARouteInPassthroughLeadsToItsOriginInReplay) {
+  const std::vector<std::string> command = {"bash", "-c",
+                                            std::string("exec 3<>/dev/tcp/") + kOriginV4 +
+                                                "/25; read -u 3 line; echo $line; curl -sS http://" + kOriginV4 +
+                                                ":8025/a"};
+  ASSERT_THAT(run({}, {"curl", "-sS", std::string("http://") + kOriginV4}).err, HasSubstr("1 recorded"));
+  ScriptedOrigin mail(lab_.origin(), 25, std::nullopt, [](Peer& peer) { peer.stream().send("220 ready\n"); });
+  ScriptedOrigin web(lab_.origin(), 8025, std::nullopt, answers({{"/a", ok_response("live")}}));
+  const std::string config = lab_.directory() / "routes.toml";
+  write_file(config,
+             "[[routes]]\nport = 25\nmode = \"passthrough\"\n[[routes]]\nport = 8025\nmode = \"passthrough\"\n");
+  const auto replayed = run({"--mode", "replay", "--sealed", "--fail-on-miss", "--config", config}, command);
+  EXPECT_EQ(replayed.out, "220 ready\nlive") << replayed.err;
+  EXPECT_EQ(replayed.status, 0);
+  EXPECT_THAT(replayed.err, HasSubstr("0 missed, 1 tunnelled, 0 not captured"));
 }
 
 TEST_F(Seal, WhatIsReallySentStillFailsTheRun) {

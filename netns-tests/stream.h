@@ -16,11 +16,14 @@ typedef struct ssl_st SSL;          // NOLINT(modernize-use-using)
 
 namespace tapdeck::lab {
 
+// What ALPN settles on: nothing, or HTTP/2 (a server: when it is offered).
+enum class Alpn { None, H2 };
+
 // A TLS configuration: server with a leaf, or client that trusts a CA file.
 class TlsContext {
  public:
-  static TlsContext server(const Leaf& leaf);
-  static TlsContext client(const std::filesystem::path& ca);
+  static TlsContext server(const Leaf& leaf, Alpn alpn = Alpn::None);
+  static TlsContext client(const std::filesystem::path& ca, Alpn alpn = Alpn::None);
   [[nodiscard]] SSL_CTX* get() const { return context_.get(); }
 
  private:
@@ -45,18 +48,22 @@ class Stream {
   [[nodiscard]] std::string read_until(std::string_view delimiter);  // through the delimiter, or what came
   [[nodiscard]] std::string read_exactly(size_t bytes);
   [[nodiscard]] std::string read_to_end();
+  // Why the last read gave nothing: 0 at an orderly end, ECONNRESET at a RST, EAGAIN at the deadline.
+  [[nodiscard]] int read_errno() const { return read_errno_; }
   void half_close();  // close_notify or FIN; reading goes on
   void reset();       // RST
   [[nodiscard]] const std::string& error() const { return error_; }
   [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:
+  void begin_tls(const TlsContext& context);
   void note_error(const std::string& what);
 
   UniqueFd fd_;
   SSL* ssl_ = nullptr;
   std::string buffer_;  // read from the connection, not yet handed out
   std::string error_;
+  int read_errno_ = 0;
 };
 
 }  // namespace tapdeck::lab

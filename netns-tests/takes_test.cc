@@ -69,6 +69,16 @@ TEST_F(BesideADaemon, AppendExtendsTheLastTakeAndTheSummaryNamesIt) {
   EXPECT_EQ(run({"--session", "s", "--mode", "replay"}, ask_ + "; " + ask_).out, "n2n3");
 }
 
+TEST_F(BesideADaemon, TheSummaryNamesATakeOfWhatWasNotedAlone) {
+  ScriptedOrigin mail(lab_.origin(), 25, std::nullopt, [](Peer& peer) { peer.stream().send("220 ready\n"); });
+  const std::string hear = std::string("bash -c 'exec 3<>/dev/tcp/") + kOriginV4 + "/25; read -u 3 line'";
+  EXPECT_EQ(run({"--session", "m"}, "true").status, 0);
+  EXPECT_EQ(summary()["take"], 0);
+  EXPECT_EQ(run({"--session", "m"}, hear).status, 0);
+  EXPECT_EQ(summary()["recorded"], 0);
+  EXPECT_EQ(summary()["take"], 1);
+}
+
 TEST_F(BesideADaemon, AnImportOfTheSameNameMeanwhileLosesNothing) {
   const std::string file = (daemon_.state() / "x.tapdeck").string();
   daemon_.must_cli({"session", "create", "x"});

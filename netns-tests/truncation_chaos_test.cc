@@ -1,8 +1,11 @@
 // Chaos: origins that end in the middle. A response cut after any of its bytes, by FIN or by RST, over HTTP/1.1 or
-// HTTP/2: the client never takes a part for the whole, and the next request succeeds. Clients are captured; every byte
-// once, the places where parsers change state chaos_repeats() times.
+// HTTP/2: the client, of any version, never takes a part for the whole, and the next request succeeds. Clients are
+// captured; every byte once, the places where parsers change state chaos_repeats() times.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cerrno>
+#include <map>
 
 #include "netns-tests/captured.h"
 #include "netns-tests/chaos.h"
@@ -14,6 +17,12 @@ namespace tapdeck::lab {
 namespace {
 
 enum class End { Fin, Rst };
+enum class Version { Http10, Http11 };  // of the client
+
+struct Seen {
+  std::string bytes;
+  int read_errno = 0;  // at their end
+};
 
 // "/cut/12/rst" -> 12 and Rst; "/whole" -> everything.
 struct Cut {
@@ -43,44 +52,65 @@ class TruncationChaos : public ::testing::TestWithParam<std::string> {
           if (cut.end == End::Rst) peer.stream().reset();
         }) {}
 
-  std::string ask(const std::string& target) {
+  Seen ask(const std::string& target, Version version) {
     Stream client = captured_.connect(kOriginV4, 80);
-    client.send(get_request(target));
-    return client.read_to_end();
+    client.send(version == Version::Http11 ? get_request(target)
+                                           : "GET " + target + " HTTP/1.0\r\nHost: origin.test\r\n\r\n");
+    std::string bytes = client.read_to_end();
+    return {std::move(bytes), client.read_errno()};
   }
-  void expect_told(size_t bytes, End end) {
-    const std::string answer = ask(target_of_cut(bytes, end));
-    if (answer.starts_with("HTTP/1.1 502 ")) {
-      const std::string body = parse_raw(answer).body;
-      ASSERT_TRUE(body.contains("\"upstream_truncated\"") || body.contains("\"upstream_reset\"")) << body;
+  Seen ask_whole(Version version) {
+    Seen whole = ask("/whole", version);
+    EXPECT_EQ(parse_raw(whole.bytes).body, "0123456789");
+    EXPECT_EQ(whole.read_errno, 0) << whole.bytes;
+    return whole;
+  }
+  void expect_told(size_t bytes, End end, Version version) {
+    const Seen answer = ask(target_of_cut(bytes, end), version);
+    SCOPED_TRACE(target_of_cut(bytes, end) + (version == Version::Http10 ? " HTTP/1.0: " : ": ") + answer.bytes);
+    if (answer.bytes.starts_with("HTTP/1.1 502 ")) {
+      const std::string error = end == End::Rst ? "\"upstream_reset\"" : "\"upstream_truncated\"";
+      ASSERT_TRUE(parse_raw(answer.bytes).body.contains(error));
+      ASSERT_EQ(answer.read_errno, 0) << "this answer is whole";
       return;
     }
-    ASSERT_GT(bytes, GetParam().find("\r\n\r\n")) << "no head of the origin came, but one of it went on: " << answer;
-    ASSERT_LT(answer.size(), whole_.size()) << "cut after " << bytes << ": " << answer;
-    ASSERT_TRUE(whole_.starts_with(answer)) << answer;
+    ASSERT_GT(bytes, GetParam().find("\r\n\r\n")) << "no head of the origin came, but one of it went on";
+    const std::string& whole = whole_[version].bytes;
+    ASSERT_TRUE(whole.starts_with(answer.bytes));
+    // Chunks become a body that only the end of the connection ends.
+    const bool is_unframed = version == Version::Http10 && GetParam() == kChunked;
+    if (end == End::Rst || is_unframed) {
+      ASSERT_EQ(answer.read_errno, ECONNRESET);
+    } else {
+      ASSERT_EQ(answer.read_errno, 0);
+      ASSERT_LT(answer.bytes.size(), whole.size());
+    }
+  }
+  void expect_told(size_t bytes) {
+    for (const Version version : {Version::Http11, Version::Http10}) {
+      expect_told(bytes, End::Fin, version);
+      expect_told(bytes, End::Rst, version);
+    }
   }
 
   Captured captured_{CaptureBy::Interface};
   ScriptedOrigin origin_;
-  std::string whole_;  // as the client gets it
+  std::map<Version, Seen> whole_;
 };
 
 TEST_P(TruncationChaos, NoByteIsTheLastOneUnlessItIs) {
-  whole_ = ask("/whole");
-  ASSERT_EQ(parse_raw(whole_).body, "0123456789");
+  for (const Version version : {Version::Http11, Version::Http10}) whole_[version] = ask_whole(version);
   for (size_t bytes = 0; bytes < GetParam().size(); ++bytes) {
-    expect_told(bytes, End::Fin);
-    expect_told(bytes, End::Rst);
+    expect_told(bytes);
     if (HasFatalFailure()) return;
   }
   const size_t head = GetParam().find("\r\n\r\n") + 4;
   for (int i = 0; i < chaos_repeats(); ++i) {
     for (const size_t bytes : {size_t{0}, size_t{12}, head - 1, head, head + 4, GetParam().size() - 1}) {
-      expect_told(bytes, End::Fin);
-      expect_told(bytes, End::Rst);
+      expect_told(bytes);
       if (HasFatalFailure()) return;
     }
-    ASSERT_EQ(ask("/whole"), whole_);
+    ASSERT_EQ(ask_whole(Version::Http11).bytes, whole_[Version::Http11].bytes);
   }
   expect_no_connection_left(captured_.daemon());
 }
@@ -94,7 +124,7 @@ const std::string kH2Response = kH2Head + h2_body(1);
 TEST(H2TruncationChaos, NoByteOfAnOriginsFramesIsTheLastOneUnlessItIs) {
   Captured captured(CaptureBy::Interface);
   Cut cut;
-  ScriptedOrigin origin(captured.lab().origin(), 80, std::nullopt, [&cut](Peer& peer) {
+  const Script script = [&cut](Peer& peer) {
     if (read_h2_request(peer.stream(), true) == 0) return;
     const Cut now = cut;
     if (!peer.stream().send(std::string_view(kH2Response).substr(0, now.bytes))) return;
@@ -102,10 +132,15 @@ TEST(H2TruncationChaos, NoByteOfAnOriginsFramesIsTheLastOneUnlessItIs) {
     if (now.bytes < kH2Response.size()) return;
     peer.stream().send(h2_goaway(1, 0));  // the next request comes on a connection of its own
     static_cast<void>(peer.stream().read_to_end());
-  });
+  };
+  ScriptedOrigin clear(captured.lab().origin(), 80, std::nullopt, script);
+  ScriptedOrigin by_alpn(captured.lab().origin(), 443, captured.lab().leaf(), script, Alpn::H2);
+  const TlsContext tls = TlsContext::client(captured.daemon().client_ca(), Alpn::H2);
+  std::string scheme = "http";
   const auto ask = [&](size_t bytes, End end) {
     cut = {bytes, end};
-    H2Client client(captured.connect(kOriginV4, 80));
+    H2Client client(scheme == "http" ? captured.connect(kOriginV4, 80) : captured.connect_tls(kOriginV4, 443, tls),
+                    scheme);
     return client.get("origin.test", "/");
   };
   const auto expect_told = [&](size_t bytes, End end) {
@@ -125,6 +160,7 @@ TEST(H2TruncationChaos, NoByteOfAnOriginsFramesIsTheLastOneUnlessItIs) {
     expect_told(bytes, End::Rst);
     if (testing::Test::HasFatalFailure()) return;
   }
+  scheme = "https";
   for (int i = 0; i < chaos_repeats(); ++i) {
     for (const size_t bytes :
          {size_t{0}, size_t{9}, kH2Head.size() - 1, kH2Head.size(), kH2Head.size() + 9, kH2Response.size() - 1}) {
@@ -135,7 +171,8 @@ TEST(H2TruncationChaos, NoByteOfAnOriginsFramesIsTheLastOneUnlessItIs) {
     const H2Answer whole = ask(SIZE_MAX, End::Fin);
     ASSERT_TRUE(whole.complete && whole.body == kH2Body) << whole;
   }
-  origin.stop();
+  clear.stop();
+  by_alpn.stop();
   expect_no_connection_left(captured.daemon());
 }
 

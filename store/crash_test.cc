@@ -90,5 +90,28 @@ TEST(Crash, ALongBodyLeavesAMarkedPrefixThatIsFound) {
   EXPECT_EQ(store->stored_recordings(), 1u) << "recovered once";
 }
 
+TEST(Crash, WhatWasWithdrawnWhileItWasBeingWrittenIsNotThere) {
+  for (const Access access : {Access::ReadWrite, Access::ReadOnly}) {
+    const TestDirectory dir;
+    const auto ids = kill_after(spawn_child("withdrawn", dir.path()), 1);
+    ASSERT_EQ(ids.size(), 1u);
+    const auto store = open_store(dir.path(), access);
+    ASSERT_NE(store, nullptr);
+    EXPECT_FALSE(store->get("s", ids[0]));
+    EXPECT_EQ(store->stored_recordings(), 1u);
+    EXPECT_FALSE(std::filesystem::exists(dir.path() + "/withdrawn")) << "done once";
+  }
+}
+
+TEST(Crash, OfWhatWasWithdrawnBeforeItsEndWasWrittenNothingIsLeft) {
+  const TestDirectory dir;
+  const auto ids = kill_after(spawn_child("withdrawn-begun", dir.path()), 1);
+  ASSERT_EQ(ids.size(), 1u);
+  const auto store = open_store(dir.path());
+  ASSERT_NE(store, nullptr);
+  EXPECT_FALSE(store->get("s", ids[0]));
+  EXPECT_EQ(store->stored_recordings(), 1u) << "what held the writer";
+}
+
 }  // namespace
 }  // namespace tapdeck::store

@@ -118,6 +118,9 @@ class ExchangeStore {
   // The directory that was opened is still the one that its path names. Error Io: it was removed, renamed or replaced,
   // and nobody finds what is written. A few system calls. Always true of what is only read.
   [[nodiscard]] Result<void> check_place() const;
+  // It can be read. After a disk error it may be closed until that is over; whoever prunes it, which is the writer,
+  // tries to open it again every second. Errors: Io, it is closed; Busy, it is being opened. Waits for nobody.
+  [[nodiscard]] Result<void> check_open() const;
   // Keys of placeholders (redact.h). Never exported.
   [[nodiscard]] const Secret& redaction_secret() const;
 
@@ -153,12 +156,16 @@ class ExchangeStore {
   [[nodiscard]] static uint64_t in_time(uint64_t id) { return id ^ kOlder; }
   struct Found {
     std::vector<uint64_t> ids;
-    size_t usable = 0;  // how many of them, from the front, lookup() gives
+    size_t usable = 0;           // how many of them, from the front, lookup() gives
+    std::optional<size_t> last;  // the last finished one of those; none: no id is finished
+    std::vector<uint64_t> left;  // of those, where there is a `last`: ReplayRank::Left
   };
-  // Ids to replay for a key, in request order: those of the newest take that holds a finished recording of it; when
-  // only unfinished ones exist, those of the newest such take. Empty = never recorded. NotFound: no such session.
+  // Ids to replay for a key, in request order: of the newest take that holds a finished recording of it all that are
+  // finished, or left by their client (ReplayRank); when only unfinished ones (is_last_resort()) exist, those of the
+  // newest such take. Empty = never recorded. NotFound: no such session.
   [[nodiscard]] Result<std::vector<uint64_t>> lookup(std::string_view session, const Key& key) const;
-  // The same, and behind them the unfinished ones of that take or a newer one: for keys that different exchanges share.
+  // The same, and behind them the other unfinished ones of that take or a newer one: for keys that different exchanges
+  // share.
   [[nodiscard]] Result<Found> lookup_all(std::string_view session, const Key& key) const;
   // What lookup() would find nothing for, as far as that is known without looking: for worker threads, which keep it as
   // long as they like. Filled in the background once a lookup() of the session found nothing. Null: opened ReadOnly,
@@ -196,6 +203,9 @@ class ExchangeStore {
   [[nodiscard]] Result<RecordingPage> list_recordings(const RecordingFilter& filter, size_t limit = 100,
                                                       std::string_view cursor = {}) const;
   [[nodiscard]] Result<void> delete_recording(uint64_t id);  // NotFound
+  // Takes back what no client was given as it says, also what of it was merely begun; those that are not there need not
+  // be. As durable as recordings.
+  [[nodiscard]] Result<void> withdraw(std::span<const uint64_t> ids);
 
   // ---- retention (retention.cc)
   // Removes the recordings that ended first until the bounds hold; at most `most` in one call. Also looks after the

@@ -1,5 +1,7 @@
 // Reading: replay lookups, recordings, bodies, near misses, origin facts.
 #include <algorithm>
+#include <iterator>
+#include <optional>
 
 #include "daemon/base/ascii.h"
 #include "store/record_codec.h"
@@ -67,6 +69,51 @@ size_t distance(const KeyParts& a, const KeyParts& b) {
   return out + (a.dimensions == b.dimensions ? 0 : 450);
 }
 
+// The index's rows of one key.
+class RowsOfKey {
+ public:
+  // The newest take first, each in the order of its ids. False: this one and what follows answers no more.
+  bool add(uint64_t take, uint64_t id, ReplayRank rank) {
+    if (last_ && take != take_) return false;
+    if (take != take_) {
+      in_turn_.clear();
+      left_.clear();
+    }
+    take_ = take;
+    if (rank == ReplayRank::Finished) {
+      last_ = in_turn_.size();
+      in_turn_.push_back(id);
+      return true;
+    }
+    if (rank == ReplayRank::Left) {
+      in_turn_.push_back(id);
+      left_.push_back(id);
+    }
+    if (unfinished_.empty() || take == unfinished_take_) {
+      unfinished_take_ = take;
+      unfinished_.push_back(id);
+    }
+    return true;
+  }
+  [[nodiscard]] ExchangeStore::Found all() && {
+    if (!last_) {
+      const size_t count = unfinished_.size();
+      return {std::move(unfinished_), count, {}, {}};
+    }
+    const size_t count = in_turn_.size();
+    std::ranges::copy_if(unfinished_, std::back_inserter(in_turn_),
+                         [this](uint64_t id) { return !std::ranges::binary_search(left_, id); });
+    return {std::move(in_turn_), count, last_, std::move(left_)};
+  }
+
+ private:
+  uint64_t take_ = 0;
+  std::vector<uint64_t> in_turn_, left_;  // of that take
+  std::optional<size_t> last_;            // finished one of in_turn_
+  uint64_t unfinished_take_ = 0;
+  std::vector<uint64_t> unfinished_;
+};
+
 }  // namespace
 
 Result<std::vector<uint64_t>> ExchangeStore::lookup(std::string_view session, const Key& key) const {
@@ -82,6 +129,7 @@ Result<ExchangeStore::Found> ExchangeStore::lookup_all(std::string_view session,
   if (!older && older.error().code == Code::NotFound) return found;  // the session is new here
   if (older) {
     for (uint64_t& id : older->ids) id |= kOlder;
+    for (uint64_t& id : older->left) id |= kOlder;
   }
   return older;
 }
@@ -108,28 +156,18 @@ Result<ExchangeStore::Found> ExchangeStore::Impl::find_own(std::string_view sess
   count_nothing();
   auto rows = take_cursor();
   const std::string prefix = match_prefix(found.first, key);
-  std::vector<uint64_t> finished, unfinished;
-  uint64_t finished_take = 0, unfinished_take = 0;
+  RowsOfKey of_key;
   for (rows->Seek(prefix); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
     ByteReader reader(rows->key().ToStringView().substr(prefix.size()));
     const uint64_t take = ~reader.u64();
     const uint64_t id = reader.u64();
-    const bool is_finished = !rows->value().empty() && rows->value()[0] == 1;
-    if (!finished.empty() && take != finished_take) break;
-    if (is_finished) {
-      finished_take = take;
-      finished.push_back(id);
-    } else if (unfinished.empty() || take == unfinished_take) {
-      unfinished_take = take;
-      unfinished.push_back(id);
-    }
+    const auto rank = rows->value().empty() ? ReplayRank::LastResort : static_cast<ReplayRank>(rows->value()[0]);
+    if (!of_key.add(take, id, rank)) break;
   }
   if (!rows->status().ok()) return fail_status(rows->status(), "look up a recording");
   give_back(std::move(rows));
-  if (finished.empty() && unfinished.empty()) want_filter(found.first, found.second.recordings);
-  Found all{std::move(finished), 0};
-  all.usable = all.ids.empty() ? unfinished.size() : all.ids.size();
-  all.ids.insert(all.ids.end(), unfinished.begin(), unfinished.end());
+  Found all = std::move(of_key).all();
+  if (all.ids.empty()) want_filter(found.first, found.second.recordings);
   return all;
 }
 

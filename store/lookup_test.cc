@@ -67,6 +67,113 @@ TEST(Lookup, StoresThatDoNotFitIntoTheCacheAnswerTheSame) {
   }
 }
 
+const Outcome kLeft{Outcome::Kind::Incomplete, 0, "client_gone"};
+const Outcome kCrash{Outcome::Kind::Incomplete, 0, "crash"};
+const Outcome kInterruptedRun{Outcome::Kind::Incomplete, 0, "interrupted"};
+
+TEST(Lookup, WhatItsClientLeftHasItsTurnAmongWhatIsFinished) {
+  const TestDirectory dir;
+  auto store = open_store(dir.path());
+  Recorder recorder(*store, "s");
+  std::vector<uint64_t> ids;
+  for (const Outcome& outcome : {kLeft, kCrash, Outcome{}, kLeft, kLeft, kInterruptedRun, Outcome{}, kLeft}) {
+    ids.push_back(recorder.record("/x", "x", {}, outcome));
+  }
+  EXPECT_THAT(*store->lookup("s", recorder.key("/x")), ElementsAre(ids[0], ids[2], ids[3], ids[4], ids[6], ids[7]));
+  const auto all = *store->lookup_all("s", recorder.key("/x"));
+  EXPECT_THAT(all.ids, ElementsAre(ids[0], ids[2], ids[3], ids[4], ids[6], ids[7], ids[1], ids[5]));
+  EXPECT_EQ(all.usable, 6U);
+  EXPECT_EQ(all.last, 4U);
+  EXPECT_THAT(all.left, ElementsAre(ids[0], ids[3], ids[4], ids[7]));
+  for (const uint64_t id : {ids[2], ids[6]}) ASSERT_TRUE(store->delete_recording(id));
+  const auto unfinished = *store->lookup_all("s", recorder.key("/x"));
+  EXPECT_THAT(unfinished.ids, ElementsAre(ids[0], ids[1], ids[3], ids[4], ids[5], ids[7]));
+  EXPECT_EQ(unfinished.usable, 6U);
+  EXPECT_EQ(unfinished.last, std::nullopt);
+  EXPECT_THAT(unfinished.left, IsEmpty());
+}
+
+TEST(Lookup, WhatWasLeftHasItsTurnInTheTakeThatAnswersAlone) {
+  const TestDirectory dir;
+  auto store = open_store(dir.path());
+  Recorder first(*store, "s");
+  ignore(first.record("/x", "1"), "an older take");
+  Recorder second(*store, "s");
+  const auto left = second.record("/x", "2", {}, kLeft);
+  const auto whole = second.record("/x", "3");
+  Recorder third(*store, "s");
+  const auto newer = third.record("/x", "4", {}, kLeft);
+  const auto all = *store->lookup_all("s", third.key("/x"));
+  EXPECT_THAT(all.ids, ElementsAre(left, whole, newer));
+  EXPECT_EQ(all.usable, 2U) << "nothing says how that take would go on";
+  EXPECT_EQ(all.last, 1U);
+}
+
+// Rows of versions before ReplayRank::Left.
+TEST(Lookup, OnOlderTapesWhatWasLeftIsTheLastResort) {
+  const TestDirectory dir;
+  auto store = open_store(dir.path());
+  Recorder recorder(*store, "s");
+  auto left = recorder.whole("/x", "1", {}, kLeft);
+  left.back().rank = ReplayRank::LastResort;
+  ASSERT_TRUE(store->write(left, Durability::Wal));
+  const auto whole = recorder.record("/x", "2");
+  EXPECT_THAT(*store->lookup("s", recorder.key("/x")), ElementsAre(whole));
+  EXPECT_THAT(store->lookup_all("s", recorder.key("/x"))->ids, ElementsAre(whole, left.back().id));
+}
+
+TEST(Lookup, WhatWasLeftKeepsItsTurnThroughExportAndMerge) {
+  const TestDirectory dir;
+  StoreOptions options;
+  options.path = dir.path() + "/store";
+  auto store = open_store(options);
+  auto pending = *ExchangeStore::open_pending(options);
+  Recorder recorder(*pending, "s");
+  for (const Outcome& outcome : {Outcome{}, kLeft, kCrash, kLeft, Outcome{}}) {
+    ignore(recorder.record("/x", "x", {}, outcome), "looked up by key");
+  }
+  const Key key = recorder.key("/x");
+  const std::string directory = pending->options().path;
+  pending.reset();
+  EXPECT_EQ(*store->merge_pending(directory), 5U);
+  ASSERT_TRUE(store->export_session("s", dir.path() + "/file"));
+  ASSERT_TRUE(store->import_session(dir.path() + "/file", "again"));
+  for (const char* session : {"s", "again"}) {
+    const auto all = *store->lookup_all(session, key);
+    EXPECT_EQ(all.ids.size(), 5U);
+    EXPECT_EQ(all.usable, 4U);
+    EXPECT_EQ(all.last, 3U);
+    EXPECT_THAT(all.left, ElementsAre(all.ids[1], all.ids[2]));
+  }
+}
+
+// Whether it left by itself was not written down before version 4.
+TEST(Lookup, WhatWasLeftOnOlderTapesIsTheLastResortBehindExportAndMergeToo) {
+  const TestDirectory dir;
+  StoreOptions options;
+  options.path = dir.path() + "/store";
+  auto store = open_store(options);
+  auto pending = *ExchangeStore::open_pending(options);
+  Recorder recorder(*pending, "s");
+  auto left = recorder.whole("/x", "1", {}, kLeft);
+  left.back().encoded[0] = 3;  // as long as the fields are the same
+  left.back().rank = ReplayRank::LastResort;
+  ASSERT_TRUE(pending->write(left, Durability::Wal));
+  ignore(recorder.record("/x", "2"), "looked up by key");
+  const Key key = recorder.key("/x");
+  const std::string directory = pending->options().path;
+  pending.reset();
+  EXPECT_EQ(*store->merge_pending(directory), 2U);
+  ASSERT_TRUE(store->export_session("s", dir.path() + "/file"));
+  ASSERT_TRUE(store->import_session(dir.path() + "/file", "again"));
+  for (const char* session : {"s", "again"}) {
+    const auto all = *store->lookup_all(session, key);
+    EXPECT_EQ(all.ids.size(), 2U);
+    EXPECT_EQ(all.usable, 1U);
+    EXPECT_THAT(all.left, ::testing::IsEmpty());
+  }
+}
+
 KeyParts asking(const std::string& query, const std::string& body = {}) {
   KeyParts out{"https", "api.example.com", 443, body.empty() ? "GET" : "POST", "/a", query, {}, body.size(), {}};
   if (!body.empty()) out.body_digest = content_digest(body);

@@ -19,6 +19,7 @@ constexpr size_t kBlock = 64;
 enum class Tag : char { Scheme = 1, Host, Port, Method, Path, Query, Body, Dimension };
 constexpr char kKeyVersion = 1;
 constexpr std::string_view kAuthority = "authority";
+constexpr std::string_view kField = "header:";
 
 // Gathers the small fields, so that SHA-256 is updated once.
 class FieldBuffer {
@@ -62,20 +63,42 @@ std::string describe_body(const KeyParts& parts) {
   return "<" + std::to_string(parts.body_size) + " bytes, " + to_hex(parts.body_digest).substr(0, 8) + ">";
 }
 
+const KeyDimension* find_dimension(const KeyParts& parts, const std::string& name) {
+  const auto found = std::ranges::find(parts.dimensions, name, &KeyDimension::name);
+  return found == parts.dimensions.end() ? nullptr : &*found;
+}
+
+std::string describe(const KeyParts& parts, const KeyDimension* dimension) {
+  if (dimension == nullptr) return "<absent>";
+  if (dimension->name == kAuthority && !parts.authority.empty()) return parts.authority;
+  if (dimension->name.starts_with(kField)) {
+    const auto value = parts.fields.find(std::string_view(dimension->name).substr(kField.size()));
+    if (value) return std::string(*value);
+  }
+  return to_hex(dimension->value).substr(0, 8);
+}
+
 void compare_dimensions(const KeyParts& recorded, const KeyParts& requested, std::vector<Difference>& out) {
-  const auto value = [](const KeyParts& parts, const std::string& name) -> std::string {
-    const auto found = std::ranges::find(parts.dimensions, name, &KeyDimension::name);
-    if (found == parts.dimensions.end()) return "<absent>";
-    return name == kAuthority && !parts.authority.empty() ? parts.authority : to_hex(found->value).substr(0, 8);
-  };
-  for (const auto& dimension : requested.dimensions) {
-    if (value(recorded, dimension.name) != value(requested, dimension.name))
-      out.push_back({dimension.name, value(recorded, dimension.name), value(requested, dimension.name)});
+  for (const KeyDimension& dimension : requested.dimensions) {
+    const KeyDimension* there = find_dimension(recorded, dimension.name);
+    if (there != nullptr && there->value == find_dimension(requested, dimension.name)->value) continue;
+    out.push_back({dimension.name, describe(recorded, there), describe(requested, &dimension)});
   }
-  for (const auto& dimension : recorded.dimensions) {
-    if (value(requested, dimension.name) == "<absent>")
-      out.push_back({dimension.name, value(recorded, dimension.name), "<absent>"});
+  for (const KeyDimension& dimension : recorded.dimensions) {
+    if (find_dimension(requested, dimension.name) != nullptr) continue;
+    out.push_back({dimension.name, describe(recorded, &dimension), describe(requested, nullptr)});
   }
+}
+
+// As they are stored: redacted.
+http::Headers fields_of(const Recording& recording) {
+  http::Headers fields;
+  for (const KeyDimension& dimension : recording.dimensions) {
+    if (!dimension.name.starts_with(kField)) continue;
+    const std::string_view name = std::string_view(dimension.name).substr(kField.size());
+    if (const auto value = recording.request.headers.find(name)) fields.add(name, *value);
+  }
+  return fields;
 }
 
 }  // namespace
@@ -149,6 +172,11 @@ void KeyBuilder::dimension(std::string_view name, std::string_view value) {
   if (name == kAuthority) parts_.authority = value;
 }
 
+void KeyBuilder::field(std::string_view name, std::string_view value) {
+  dimension(std::string(kField) + lowered(name), value);
+  parts_.fields.add(name, value);
+}
+
 Key KeyBuilder::key() {
   if (canonical_) {
     parts_.body_digest = *canonical_;
@@ -191,7 +219,8 @@ KeyParts parts_of(const Recording& recording) {
           recording.request_body_digest,
           has_body ? recording.request_body.size : 0,
           recording.dimensions,
-          host_in(recording.request.authority)};
+          host_in(recording.request.authority),
+          fields_of(recording)};
 }
 
 std::vector<Difference> differences(const KeyParts& recorded, const KeyParts& requested) {

@@ -61,6 +61,7 @@ struct KeyParts {
   uint64_t body_size = 0;  // of the wire bytes: for people
   std::vector<KeyDimension> dimensions;
   std::string authority{};  // what the dimension of that name stands for: no secret
+  http::Headers fields{};   // what the dimensions "header:NAME" stand for
 };
 
 // Builds one key. Use: construct, body() as the bytes pass, dimension() in a fixed order, key().
@@ -75,8 +76,12 @@ class KeyBuilder {
   void body(std::string_view bytes);
   // The digest (KeyHasher) of a canonical form that is compared instead of the bytes; zero: it is empty.
   void canonical_body(const Digest& digest) { canonical_ = digest; }
-  // An extra dimension, such as ("header:accept", "text/html"). The order of calls is part of the key.
+  // The bytes after all.
+  void raw_body() { canonical_.reset(); }
+  // An extra dimension, such as ("protocol", "websocket"). The order of calls is part of the key.
   void dimension(std::string_view name, std::string_view value);
+  // A header field as a dimension, "header:NAME" in lower case.
+  void field(std::string_view name, std::string_view value);
   // Call once, after everything was fed; parts() is whole afterwards.
   [[nodiscard]] Key key();
   [[nodiscard]] const KeyParts& parts() const { return parts_; }
@@ -96,7 +101,8 @@ class KeyBuilder {
 [[nodiscard]] KeyParts parts_of(const Recording& recording);
 
 // The fields in which two requests differ: `where` is "method", "host", "port", "scheme", "path", "query", "body" or a
-// dimension's name. Bodies show as "<n bytes, digest prefix>", dimensions but for "authority" as a digest prefix.
+// dimension's name. Bodies show as "<n bytes, digest prefix>", dimensions as a digest prefix, but for "authority" and
+// "header:NAME" (the first of that name).
 struct Difference {
   std::string where, recorded, requested;
   friend bool operator==(const Difference&, const Difference&) = default;

@@ -86,6 +86,8 @@ Result<std::unique_ptr<ExchangeStore>> ExchangeStore::open_pending(const StoreOp
 }
 
 Result<void> ExchangeStore::Impl::take_over_origins(const Impl& from, uint32_t session, uint32_t as_session) {
+  const std::lock_guard guard(write_mutex);
+  TRY_VOID(go_on_if_closed());
   rocksdb::WriteBatch batch;
   const std::string prefix = session_prefix(session);
   auto rows = from.iterate(Family::Origins, Cached::No);
@@ -94,7 +96,6 @@ Result<void> ExchangeStore::Impl::take_over_origins(const Impl& from, uint32_t s
     batch.Put(cf(Family::Origins), key, rows->value()).PermitUncheckedError();
   }
   if (!rows->status().ok()) return fail_status(rows->status(), "read origins of " + from.options.path);
-  const std::lock_guard guard(write_mutex);
   forget_origins();
   std::string row;
   {
@@ -280,6 +281,7 @@ Result<uint64_t> ExchangeStore::merge_pending(const std::string& pending_directo
   fs::remove_all(pending_directory, error);
   if (error) return fail_errno(error.value(), "remove " + pending_directory, Origin::Store);
   const std::lock_guard guard(impl_->write_mutex);
+  TRY_VOID(impl_->go_on_if_closed());
   rocksdb::WriteBatch batch;
   batch.DeleteRange(impl_->cf(Family::Meta), progress, after_prefix(progress)).PermitUncheckedError();
   TRY_VOID(impl_->commit(batch, Durability::Wal));

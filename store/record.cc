@@ -40,6 +40,26 @@ std::string_view to_string(Outcome::Kind kind) {
   return "unknown";
 }
 
+bool was_turned_away(const Recording& recording) {
+  constexpr uint32_t kRefusedStream = 7;
+  constexpr uint32_t kHttp11Required = 13;
+  const Outcome& outcome = recording.outcome;
+  if (outcome.kind != Outcome::Kind::Reset || outcome.reason != "upstream_reset") return false;
+  return recording.response.status == 0 && (outcome.code == kRefusedStream || outcome.code == kHttp11Required);
+}
+
+bool is_last_resort(const Recording& recording) {
+  return recording.outcome.kind == Outcome::Kind::Incomplete || was_turned_away(recording);
+}
+
+ReplayRank replay_rank_of(const Recording& recording) {
+  if (!is_last_resort(recording)) return ReplayRank::Finished;
+  const Outcome& outcome = recording.outcome;
+  const bool is_told = recording.version >= 4;  // by itself, or not
+  const bool was_left = is_told && outcome.kind == Outcome::Kind::Incomplete && outcome.reason == kClientGone;
+  return was_left ? ReplayRank::Left : ReplayRank::LastResort;
+}
+
 int64_t ended_unix_us(const Recording& recording) {
   return static_cast<int64_t>(static_cast<uint64_t>(recording.started_unix_us) + recording.provenance.timings.total);
 }

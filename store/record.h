@@ -39,7 +39,7 @@ struct Segment {
 struct Chunk {
   enum class Kind : uint8_t {
     Arrival,  // bytes as they were read; neighbours less than 1 ms apart are merged
-    H1Chunk,  // a chunk of the origin's chunked coding, to be written again as such
+    H1Chunk,  // a chunk of the origin's chunked coding, to be written again as such; of no bytes behind all: the last
   };
   Kind kind = Kind::Arrival;
   uint64_t offset = 0;        // in the body
@@ -133,6 +133,10 @@ struct KeyDimension {
   friend bool operator==(const KeyDimension&, const KeyDimension&) = default;
 };
 
+// Of the format of recordings (record_codec.h). 2: messages, an outcome's code, the :protocol of an extended CONNECT.
+// 3: Timings::head. 4: the last chunk, and kClientGone only of who left by itself.
+inline constexpr uint8_t kRecordVersion = 4;
+
 struct Recording {
   uint64_t id = 0;      // unique in its store, grows in the order requests began; 0 = not stored yet
   std::string session;  // id and session come from the row, not from the encoded bytes
@@ -155,11 +159,30 @@ struct Recording {
   std::vector<Message> messages;  // of both sides, in the order they passed
   Outcome outcome;
   Provenance provenance;
+  uint8_t version = kRecordVersion;  // that it was made in: what is copied keeps it
 
   // scheme://host[:port]target, the port left out when it is the scheme's own. Redacted like the rest.
   [[nodiscard]] std::string url() const;
 };
 
+// Nothing was answered, and an HTTP/2 client was told by the code to ask again, or over HTTP/1.1: REFUSED_STREAM,
+// HTTP_1_1_REQUIRED (RFC 9113 8.7, 7).
+[[nodiscard]] bool was_turned_away(const Recording& recording);
+// Incomplete, or turned away: answers only where nothing else of its key does; but see ReplayRank.
+[[nodiscard]] bool is_last_resort(const Recording& recording);
+
+// Outcome::reason of an Incomplete one whose client left: by itself, or when its whole run had been told to end. Before
+// version 4 the first is both.
+inline constexpr std::string_view kClientGone = "client_gone";
+inline constexpr std::string_view kInterrupted = "interrupted";
+
+// What a recording is to its key, as the store's index has it.
+enum class ReplayRank : uint8_t {
+  LastResort = 0,  // is_last_resort()
+  Finished = 1,
+  Left = 2,  // a last resort too where nothing is Finished; else it has its turn, since its client left by itself
+};
+[[nodiscard]] ReplayRank replay_rank_of(const Recording& recording);
 // When it ended, as far as its times say.
 [[nodiscard]] int64_t ended_unix_us(const Recording& recording);
 

@@ -8,8 +8,8 @@ namespace {
 // One list of fields serves both directions, so they cannot disagree: `Encode` takes const values, `Decode` fills them.
 struct Encode {
   static constexpr bool kReads = false;
-  static constexpr uint8_t version = kRecordVersion;
   ByteWriter out;
+  uint8_t version = kRecordVersion;
 
   void number(uint64_t value) { out.varint(value); }
   template <class E>
@@ -231,8 +231,8 @@ void encode_record(const Recording& recording, std::string& out) {
   // Typical: 300 bytes of heads each way, 200 of provenance; one growth instead of six.
   out.reserve(out.size() + 384 + recording.request.headers.bytes() + recording.response.headers.bytes() +
               recording.response_body.inline_bytes.size() + recording.request_body.inline_bytes.size());
-  Encode encode{ByteWriter(out)};
-  encode.out.byte(kRecordVersion);
+  Encode encode{ByteWriter(out), recording.version};
+  encode.out.byte(recording.version);
   fields(encode, recording);
 }
 
@@ -261,6 +261,7 @@ Result<Recording> decode_record(std::string_view bytes) {
   }
   decode.version = version;
   Recording out;
+  out.version = version;
   fields(decode, out);
   if (version < 3) name_reset(out);
   if (!decode.in.ok() || decode.in.left() != 0 || !is_consistent(out))

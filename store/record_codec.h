@@ -15,13 +15,10 @@
 
 namespace tapdeck::store {
 
-// 2: messages, an outcome's code, the :protocol of an extended CONNECT. 3: Timings::head. Older versions are read as
-// having none of them.
-inline constexpr uint8_t kRecordVersion = 3;
-
-// Appends the encoding of `recording` to `out`.
+// Appends the encoding of `recording`, in its version, to `out`.
 void encode_record(const Recording& recording, std::string& out);
-// The exact inverse; trailing bytes are Corrupt. `id` and `session` stay empty.
+// The exact inverse; trailing bytes are Corrupt. What a version does not have yet is read as empty. `id` and `session`
+// stay empty.
 [[nodiscard]] Result<Recording> decode_record(std::string_view bytes);
 
 // Messages alone, as the journal of an unfinished recording holds them.

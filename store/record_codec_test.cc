@@ -69,6 +69,76 @@ TEST(RecordCodec, GivesBackWhatWasEncoded) {
   EXPECT_EQ(encoded(*decoded), encoded(full_recording()));
 }
 
+// Field by field, in the order of docs/EXPORT_FORMAT.md: others read this.
+TEST(RecordCodec, WritesWhatThePageOfTheFormatSays) {
+  const Recording r = full_recording();
+  std::string bytes;
+  ByteWriter out(bytes);
+  const auto numbers = [&](std::initializer_list<uint64_t> values) {
+    for (const uint64_t value : values) out.varint(value);
+  };
+  const auto strings = [&](std::initializer_list<std::string_view> values) {
+    for (const std::string_view value : values) out.string(value);
+  };
+  out.byte(4);
+  out.varint(3);
+  out.u64(1'700'000'000'123'456);
+  out.bytes(r.key.bytes);
+  out.bytes(r.request_body_digest);
+  out.varint(1);
+  out.string("header:accept");
+  out.bytes(Digest{1, 2, 3});
+  strings({"https", "api.example.com"});
+  out.varint(8443);
+  strings({"POST", "/a?b=c"});
+  out.byte(1);  // HTTP/1.1
+  strings({"", "api.example.com:8443", "websocket"});
+  out.varint(3);
+  strings({"hOsT", "api.example.com:8443", "X", "1", "X", ""});
+  out.varint(5);  // the request's body
+  out.string("hello");
+  numbers({0, 1});
+  out.byte(1);  // a chunk of chunked coding
+  numbers({0, 5, 77});
+  out.string(";ext=1");
+  out.varint(1);
+  strings({"T", "v"});
+  numbers({1, 103});  // informational
+  out.string("");
+  out.byte(1);
+  numbers({0, 201});  // no fields; the response
+  out.string("Made");
+  out.byte(0);
+  numbers({0, 300});  // no fields; its body
+  out.string("");
+  out.varint(2);
+  out.bytes(Digest{9});
+  out.varint(200);
+  out.bytes(Digest{8});
+  numbers({100, 0, 1});  // no chunks; trailers
+  strings({"Grpc-Status", "0"});
+  out.byte(1);  // truncated
+  out.varint(300);
+  out.string("fin");
+  numbers({8, 2});                                                  // code; messages
+  for (const int b : {0, 0, 1}) out.byte(static_cast<uint8_t>(b));  // the client's, text, compressed
+  numbers({0, 1, 4, 99});
+  for (const int b : {1, 4, 0}) out.byte(static_cast<uint8_t>(b));  // the origin's, close
+  numbers({1000, 298, 2, 120});
+  out.string("web");
+  numbers({0, 0, 0, 0});
+  out.string("");
+  out.byte(4);
+  numbers({4000, 0});
+  out.bytes(std::array<uint8_t, 16>{10, 0, 0, 1});
+  out.byte(6);
+  numbers({443, 0});
+  out.bytes(std::array<uint8_t, 16>{0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+  strings({"", "", "", "", "", "", "", ""});
+  numbers({0, 0, 0, 0, 123456, 1234});
+  EXPECT_EQ(encoded(r), bytes);
+}
+
 TEST(RecordCodec, RefusesEveryTruncation) {
   const std::string whole = encoded(full_recording());
   for (size_t n = 0; n < whole.size(); ++n) {
@@ -95,6 +165,18 @@ TEST(RecordCodec, NamesANewerVersion) {
   std::string whole = encoded(full_recording());
   whole[0] = static_cast<char>(kRecordVersion + 1);
   EXPECT_EQ(decode_record(whole).error().code, Code::Unsupported);
+}
+
+TEST(RecordCodec, ACopyIsOfTheVersionOfItsOriginal) {
+  for (const int version : {1, 2, 3}) {
+    Recording recording = full_recording();
+    recording.version = static_cast<uint8_t>(version);
+    const std::string bytes = encoded(recording);
+    const auto decoded = decode_record(bytes);
+    ASSERT_TRUE(decoded) << decoded.error().message();
+    EXPECT_EQ(decoded->version, version);
+    EXPECT_EQ(encoded(*decoded), bytes);
+  }
 }
 
 TEST(RecordCodec, ReadsWhatVersionTwoWrote) {

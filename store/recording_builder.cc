@@ -288,7 +288,7 @@ void RecordingBuilder::finish(Outcome outcome) {
     write.body_bytes += body.size;
   }
   redactions_ = context_.redactor.redact(recording_);
-  write.finished = recording_.outcome.kind != Outcome::Kind::Incomplete;
+  write.rank = replay_rank_of(recording_);
   write.was_begun = begun_;
   address(write);
   write.started_unix_us = recording_.started_unix_us;

@@ -34,11 +34,11 @@ struct PendingWrite {
     std::shared_ptr<const std::string> bytes;
   };
   Step step = Step::Finish;
-  bool request_side = false;  // Segment: which body it continues
-  bool finished = true;       // Finish: anything but Outcome::Kind::Incomplete
-  bool was_begun = false;     // Finish: there is a Begin to clear
-  bool dropped = false;       // Finish, set by the store: its session is gone, it was not written
-  uint32_t part = 0;          // Segment and Journal: 0, 1, 2 ... in the order of both bodies together
+  bool request_side = false;               // Segment: which body it continues
+  ReplayRank rank = ReplayRank::Finished;  // Finish
+  bool was_begun = false;                  // Finish: there is a Begin to clear
+  bool dropped = false;                    // Finish, set by the store: its session is gone, it was not written
+  uint32_t part = 0;                       // Segment and Journal: 0, 1, 2 ... in the order of both bodies together
   uint32_t session_number = 0;
   uint64_t take = 0;
   uint64_t id = 0;

@@ -111,4 +111,44 @@ Result<void> ExchangeStore::delete_recording(uint64_t id) {
   return fail(Code::NotFound, "no recording " + std::to_string(id) + " in " + impl_->options.path, Origin::Store);
 }
 
+namespace {
+
+// What is there of a recording whose end was never written.
+Result<void> remove_begun(ExchangeStore::Impl& impl, ExchangeStore::Impl::Removal& removal, uint64_t id) {
+  auto rows = impl.iterate(Family::Partial);
+  const std::string parts = partial_part(id, 0);
+  const std::string end = partial_row(id + 1);
+  for (rows->Seek(partial_row(id)); rows->Valid() && rows->key().compare(end) < 0; rows->Next()) {
+    removal.ids.insert(id);
+    removal.batch.Delete(impl.cf(Family::Partial), rows->key()).PermitUncheckedError();
+    ByteReader part(rows->value().ToStringView());
+    if (rows->key().compare(parts) < 0 || part.byte() == kJournalPart) continue;
+    const Digest segment = part.bytes<32>();
+    if (part.ok()) impl.release_blob(removal, segment, id);
+  }
+  if (!rows->status().ok()) return fail_status(rows->status(), "read an unfinished recording");
+  return {};
+}
+
+}  // namespace
+
+Result<void> ExchangeStore::withdraw(std::span<const uint64_t> ids) {
+  TRY_VOID(impl_->need_writable());
+  const std::lock_guard guard(impl_->write_mutex);
+  // What is set aside for removing is left alone until there is something to remove.
+  TRY_VOID(impl_->go_on_if_closed());
+  Impl::Removal removal;
+  for (const uint64_t id : ids) TRY_VOID(remove_begun(*impl_, removal, id));
+  for (const auto& [number, row] : impl_->live_sessions()) {
+    for (const uint64_t id : ids) {
+      TRY(bytes, impl_->read(Family::Recordings, recording_key(number, id)));
+      if (bytes) impl_->remove_recording(removal, number, id, *bytes);
+    }
+  }
+  if (removal.ids.empty()) return {};
+  TRY_VOID(impl_->commit_removal(removal, impl_->options.durability));
+  impl_->bump();
+  return {};
+}
+
 }  // namespace tapdeck::store

@@ -41,6 +41,28 @@ std::string decode_name(std::string_view text) {
   return out;
 }
 
+bool is_alphanumeric(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+// In front of a word, or the end of an escape as a query ("%22") or JSON ("\n", "\u0022") have them.
+bool ends_before_word(std::string_view before) {
+  if (before.empty() || !is_alphanumeric(before.back())) return true;
+  const auto is_escape = [before](size_t size, std::string_view begin) {
+    return before.size() >= size && before.substr(before.size() - size).starts_with(begin);
+  };
+  return is_escape(3, "%") || is_escape(2, "\\") || is_escape(6, "\\u");
+}
+
+bool holds_word(std::string_view text, std::string_view word) {
+  if (word.empty()) return false;
+  for (size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + 1)) {
+    const std::string_view behind = text.substr(at + word.size());
+    if (ends_before_word(text.substr(0, at)) && (behind.empty() || !is_alphanumeric(behind.front()))) return true;
+  }
+  return false;
+}
+
 // What may stand before a name: some applications take ';' for '&', and a value or fragment may be a URL of its own.
 constexpr std::string_view kNameBegins = ";?#/!";
 
@@ -211,6 +233,26 @@ uint64_t Redactor::redact_value(std::string_view name, std::string& value) const
   return replaced;
 }
 
+std::vector<Cookie> Redactor::cookies_of(const http::Headers& headers) {
+  std::vector<Cookie> out;
+  for (size_t i = 0; i < headers.size(); ++i) {
+    if (!http::iequals(headers[i].name, "cookie")) continue;
+    const std::string_view field = headers[i].value;
+    for (const FieldPiece piece : pieces_of_field(FieldKind::Cookies, field)) {
+      const std::string_view before = field.substr(0, piece.begin);
+      const std::string_view pair = before.substr(before.rfind(';') + 1);
+      out.push_back({http::trim_ows(pair.substr(0, pair.find('='))), field.substr(piece.begin, piece.size)});
+    }
+  }
+  return out;
+}
+
+bool Redactor::names_secret(std::string_view text) const {
+  if (query_.empty()) return false;
+  const std::string lower = lowered(text);
+  return std::ranges::any_of(query_, [&lower](const std::string& name) { return holds_word(lower, lowered(name)); });
+}
+
 uint64_t Redactor::redact_headers(http::Headers& headers) const {
   const auto touches = [this](std::string_view name) {
     return is_secret_header(name) || kind_of_field(name) != FieldKind::Plain;
@@ -245,6 +287,7 @@ RedactionCounts Redactor::redact(Recording& recording) const {
 
 void Redactor::redact(KeyParts& parts) const {
   ignore(redact_query(parts.query), "the requester is told, not counted");
+  ignore(redact_headers(parts.fields), "as above");
 }
 
 }  // namespace tapdeck::store

@@ -33,6 +33,10 @@ struct RedactionCounts {
   [[nodiscard]] uint64_t total() const { return uri + headers + trailers; }
 };
 
+struct Cookie {
+  std::string_view name, value;
+};
+
 class Redactor {
  public:
   // `secret` keys the digests in placeholders: ExchangeStore::redaction_secret().
@@ -40,13 +44,17 @@ class Redactor {
 
   // Every plane of a recording, in place. Doing it twice changes nothing.
   RedactionCounts redact(Recording& recording) const;
-  // For 502 bodies and logs: the query and user information of what was asked for.
+  // For 502 bodies and logs: the query and the header fields of what was asked for.
   void redact(KeyParts& parts) const;
   // A request target or URL: user information, query and fragment; returns how many values were replaced.
   uint64_t redact_target(std::string& target) const;
   // Whole values of secret fields, of cookies each one's; of URLs (redact_fields.h) what redact_target() would; tokens
   // among subprotocols.
   uint64_t redact_headers(http::Headers& headers) const;
+  // A name of RedactOptions::query stands in `text` as a word, in any case: what is near it may be secret.
+  [[nodiscard]] bool names_secret(std::string_view text) const;
+  // The cookies that a client sends, values without quotes: views into `headers`. None is of an empty value.
+  [[nodiscard]] static std::vector<Cookie> cookies_of(const http::Headers& headers);
 
  private:
   [[nodiscard]] bool is_secret_header(std::string_view name) const;

@@ -59,7 +59,7 @@ void ExchangeStore::Impl::release_blob(Removal& removal, const Digest& digest, u
   removal.batch.Delete(cf(Family::Blobs), slice(view(digest))).PermitUncheckedError();
 }
 
-Result<void> ExchangeStore::Impl::commit_removal(Removal& removal) {
+Result<void> ExchangeStore::Impl::commit_removal(Removal& removal, Durability durability) {
   std::string value;
   for (const auto& [number, row] : removal.rows) {
     value.clear();
@@ -74,7 +74,7 @@ Result<void> ExchangeStore::Impl::commit_removal(Removal& removal) {
   value.clear();
   ByteWriter(value).u64(self.next_id_.load(std::memory_order_relaxed) - 1);
   removal.batch.Put(cf(Family::Meta), "last_id", value).PermitUncheckedError();
-  TRY_VOID(commit(removal.batch, Durability::Wal, Purpose::Remove));
+  TRY_VOID(commit(removal.batch, durability, Purpose::Remove));
   removed_bytes += removal.freed + removal.batch.GetDataSize();
   // Digests that went must be written again when they come back.
   if (!removal.gone.empty()) recent.clear();
@@ -107,6 +107,7 @@ Result<void> ExchangeStore::Impl::erase_session_rows(uint32_t number) {
   }
   {
     const std::lock_guard guard(write_mutex);
+    TRY_VOID(go_on_if_closed(Purpose::Remove));
     rocksdb::WriteBatch batch;
     for (const Family family : {Family::Recordings, Family::Match, Family::Origins})
       batch.DeleteRange(cf(family), prefix, after_prefix(prefix)).PermitUncheckedError();

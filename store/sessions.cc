@@ -89,6 +89,7 @@ std::vector<ExchangeStore::Impl::Row> ExchangeStore::Impl::live_sessions() const
 
 // Writes the row and then shows it in the table.
 Result<void> ExchangeStore::Impl::put_session(uint32_t number, const SessionRow& row, Purpose purpose) {
+  TRY_VOID(go_on_if_closed(purpose));
   std::string value;
   encode_session(row, value);
   rocksdb::WriteBatch batch;
@@ -186,6 +187,7 @@ Result<void> ExchangeStore::activate_session(std::string_view name, std::string_
   TRY_VOID(impl_->need_writable());
   if (!name.empty()) TRY_VOID(impl_->find_session(name));
   const std::lock_guard guard(impl_->write_mutex);
+  TRY_VOID(impl_->go_on_if_closed());
   rocksdb::WriteBatch batch;
   const std::string key = "active/" + std::string(target);
   if (name.empty()) {
@@ -262,6 +264,7 @@ Result<Take> ExchangeStore::open_take(std::string_view session, Append append) {
   Take take;
   {
     const std::lock_guard guard(impl_->write_mutex);
+    TRY_VOID(impl_->go_on_if_closed());
     TRY(found, impl_->ensure_locked(session));
     // Which take that is, only the store that this one is merged into knows.
     if (impl_->merges_later && append == Append::Yes && found.second.takes == 0) {
@@ -281,6 +284,7 @@ Result<Take> ExchangeStore::open_take_of(const Holder& holder, std::string_view 
   Take take;
   {
     const std::lock_guard guard(impl_->write_mutex);
+    TRY_VOID(impl_->go_on_if_closed());
     TRY(found, impl_->ensure_locked(session));
     const std::string key = "holder/" + holder.name;
     // Both: numbers of deleted sessions are used again, and an import keeps the time.

@@ -17,10 +17,10 @@ constexpr int64_t kBetweenWinsUs = 10'000'000;       // compacting all of it mak
 // What was removed holds its space until the removal has met it in a table. RocksDB looks at tables when there are more
 // of them, which may be never; so it is told. Nothing here waits for it.
 void ExchangeStore::Impl::tend_space(int64_t now_unix_us) {
-  if (db == nullptr || degraded) return;  // the next write gets it going
+  if (db == nullptr) return open_again(now_unix_us);
+  if (degraded) return;  // the next write gets it going
   blob_collection.tend(*db, *cf(Family::Blobs), now_unix_us);
-  const bool is_early = now_unix_us < next_tending_us && next_tending_us - now_unix_us <= kIntervalUs;
-  if (is_early) return;
+  if (is_early(now_unix_us)) return;
   const bool is_often = buffers.is_bounded || owes_space;
   next_tending_us = now_unix_us + (is_often ? kIntervalWhileOwedUs : kIntervalUs);
   if (broken) return;
@@ -42,6 +42,17 @@ void ExchangeStore::Impl::tend_space(int64_t now_unix_us) {
     go_on_with_round();
   }
   owes_space = deleted_us || round.is_for_deletion || round.levels_to_go > 0;
+}
+
+bool ExchangeStore::Impl::is_early(int64_t now_unix_us) const {
+  return now_unix_us < next_tending_us && next_tending_us - now_unix_us <= kIntervalUs;
+}
+
+// Where nothing is recorded nobody else would, and nothing could be replayed either.
+void ExchangeStore::Impl::open_again(int64_t now_unix_us) {
+  if (is_early(now_unix_us)) return;
+  next_tending_us = now_unix_us + kIntervalWhileOwedUs;
+  ignore(get_going(Purpose::Add), "tried again in a second");
 }
 
 bool ExchangeStore::Impl::is_short_of_space() const {

@@ -1,11 +1,10 @@
 // What a store takes of the disk beside what is stored, and how it goes on when there is no more.
-#include <sys/mount.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <optional>
 
+#include "store/test_small_disk.h"
 #include "store/test_support.h"
 
 namespace tapdeck::store {
@@ -36,41 +35,6 @@ TEST(Space, WithABoundTheFilesStayNearIt) {
   }
   EXPECT_LE(most, 3 * kBound + 16 * kMiB) << most / kMiB;
 }
-
-// A full disk of its own; nothing else can be written to it.
-class SmallDisk {
- public:
-  explicit SmallDisk(uint64_t mib) {
-    const std::string size = "nr_inodes=500,size=" + std::to_string(mib) + "m";
-    mounted_ = ::mount("tapdeck-test", dir_.path().c_str(), "tmpfs", 0, size.c_str()) == 0;
-  }
-  ~SmallDisk() {
-    if (mounted_) EXPECT_EQ(::umount2(dir_.path().c_str(), MNT_DETACH), 0);
-  }
-  SmallDisk(const SmallDisk&) = delete;
-  SmallDisk& operator=(const SmallDisk&) = delete;
-  explicit operator bool() const { return mounted_; }
-  [[nodiscard]] std::string store() const { return dir_.path() + "/store"; }
-  [[nodiscard]] std::string files() const { return dir_.path() + "/files"; }
-  void fill() {
-    const std::string block(kMiB / 16, 'f');
-    std::ofstream filler(dir_.path() + "/filler", std::ios::app);
-    filler.rdbuf()->pubsetbuf(nullptr, 0);
-    while (filler.write(block.data(), static_cast<std::streamsize>(block.size()))) continue;
-    filler.clear();
-    while (filler.put('f')) continue;
-  }
-  // Room there is, but for no file more.
-  void fill_with_files() {
-    fs::create_directory(files());
-    for (int i = 0; std::ofstream(files() + "/" + std::to_string(i)); ++i) continue;
-  }
-  void relieve() { fs::remove(dir_.path() + "/filler"); }
-
- private:
-  TestDirectory dir_;
-  bool mounted_ = false;
-};
 
 TEST(Space, AStoreAtItsBoundGoesOnWhenTheDiskFillsUp) {
   SmallDisk disk(128);

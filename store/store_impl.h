@@ -43,7 +43,7 @@ enum class Family : size_t {
                // pending/: "append/<session>" when it extends the last take
   Sessions,    // session(4) -> SessionRow
   Recordings,  // session(4) id(8) -> encoded record
-  Match,       // session(4) key(32) ~take(8) id(8) -> finished(1): a prefix seek meets the newest take first
+  Match,       // session(4) key(32) ~take(8) id(8) -> ReplayRank(1): a prefix seek meets the newest take first
   Blobs,       // digest(32) -> segment bytes
   BlobRefs,    // digest(16 of 32) id(8) -> "": who needs a blob. Half a digest is plenty among blobs of one store
   Origins,     // session(4) port(2) host -> OriginFacts
@@ -287,6 +287,7 @@ struct ExchangeStore::Impl {
   [[nodiscard]] Result<void> recover_partials();
   [[nodiscard]] Result<void> recover_partial(uint64_t id, std::string_view begun);
   [[nodiscard]] Result<void> finish_deletions();
+  [[nodiscard]] Result<void> finish_withdrawals(const std::vector<uint64_t>& left);
   void merge_leftovers();
   std::set<std::string> unmergeable;  // directories that merge_leftovers() failed on; by its caller only
 
@@ -342,6 +343,8 @@ struct ExchangeStore::Impl {
   enum class Purpose : uint8_t { Add, Remove };
   [[nodiscard]] Result<void> commit(rocksdb::WriteBatch& batch, Durability durability, Purpose purpose = Purpose::Add);
   [[nodiscard]] Result<void> resume();
+  // For whoever is about to make a batch, or to read what it depends on.
+  [[nodiscard]] Result<void> go_on_if_closed(Purpose purpose = Purpose::Add);
   [[nodiscard]] Result<void> write_locked(std::span<PendingWrite* const> writes, Durability durability,
                                           const Extra& extra);
   [[nodiscard]] Result<void> write_locked(std::vector<PendingWrite>& writes, Durability durability, const Extra& extra);
@@ -355,6 +358,8 @@ struct ExchangeStore::Impl {
 
   // ---- space.cc; the caller holds write, except for win_space()
   void tend_space(int64_t now_unix_us);
+  [[nodiscard]] bool is_early(int64_t now_unix_us) const;
+  void open_again(int64_t now_unix_us);
   [[nodiscard]] Result<void> get_going(Purpose purpose);
   [[nodiscard]] bool gets_reserve(Purpose purpose);
   [[nodiscard]] bool is_near_bound() const;
@@ -387,7 +392,7 @@ struct ExchangeStore::Impl {
   };
   void remove_recording(Removal& removal, uint32_t session, uint64_t id, std::string_view encoded);
   void release_blob(Removal& removal, const Digest& digest, uint64_t id);
-  [[nodiscard]] Result<void> commit_removal(Removal& removal);
+  [[nodiscard]] Result<void> commit_removal(Removal& removal, Durability durability = Durability::Wal);
   [[nodiscard]] Result<void> erase_session_rows(uint32_t number);
   [[nodiscard]] Secret derive(std::string_view label, std::string_view name) const;
 };

@@ -18,6 +18,7 @@
 #include "daemon/base/whole_file.h"
 #include "store/store_impl.h"
 #include "store/store_repair.h"
+#include "store/withdrawals.h"
 
 namespace tapdeck::store {
 namespace {
@@ -142,9 +143,14 @@ Result<void> ExchangeStore::Impl::open() {
   auto loaded = load_tables();
   if (!loaded && loaded.error().code == Code::Corrupt) return beyond_repair(loaded.error().detail, {});
   TRY_VOID(loaded);
-  if (access == Access::ReadOnly) return has_partials ? recover_for_reader() : Result<void>{};
-  if (degraded) return {};  // the next open puts it in order
+  const std::vector<uint64_t> withdrawn = Withdrawals::left(options.path);
+  // They may never have been written: nobody else is to be given their ids.
+  for (const uint64_t id : withdrawn) self.next_id_ = std::max(self.next_id_.load(), id + 1);
+  const bool is_unfinished = has_partials || !withdrawn.empty();
+  if (access == Access::ReadOnly) return is_unfinished ? recover_for_reader() : Result<void>{};
+  if (degraded) return {};  // the next open puts it in order, and the writer what was withdrawn
   TRY_VOID(recover_partials());
+  TRY_VOID(finish_withdrawals(withdrawn));
   if (recovers) return {};
   TRY(deleted, read(Family::Meta, kDeleted));
   if (deleted) owe_space(unix_now_us());

@@ -12,6 +12,7 @@
 #include "store/journal.h"
 #include "store/record_codec.h"
 #include "store/store_impl.h"
+#include "store/withdrawals.h"
 
 namespace tapdeck::store {
 
@@ -22,7 +23,7 @@ Result<void> ExchangeStore::Impl::need_writable() const {
 
 Result<void> ExchangeStore::Impl::need_open() const {
   if (db != nullptr) return {};
-  return fail(Code::Io, "store " + options.path + " is closed after a disk error; it reopens with the next write",
+  return fail(Code::Io, "store " + options.path + " is closed after a disk error; it opens again when that is over",
               Origin::Store);
 }
 
@@ -166,6 +167,7 @@ Result<void> ExchangeStore::Impl::recover_partial(uint64_t id, std::string_view 
   }
   recording.messages = journal.messages(recording.request_body.size, recording.response_body.size);
   recording.outcome = {Outcome::Kind::Incomplete, recording.response_body.size, "crash"};
+  recording.version = kRecordVersion;
   PendingWrite write = finish_of(recording, session, id);
   write.was_begun = true;
   write.blobs = std::move(blobs);
@@ -187,6 +189,14 @@ Result<void> ExchangeStore::Impl::finish_deletions() {
     }
   }
   for (const uint32_t number : hidden) TRY_VOID(erase_session_rows(number));
+  return {};
+}
+
+// Of a process that was killed before it came to them.
+Result<void> ExchangeStore::Impl::finish_withdrawals(const std::vector<uint64_t>& left) {
+  if (left.empty()) return {};
+  TRY_VOID(self.withdraw(left));
+  Withdrawals::forget(options.path);
   return {};
 }
 

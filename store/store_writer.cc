@@ -12,6 +12,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/threads.h"
 #include "store/owed_space.h"
+#include "store/withdrawals.h"
 
 namespace tapdeck::store {
 namespace {
@@ -21,7 +22,8 @@ constexpr size_t kBatchBytes = 2 << 20;
 constexpr auto kAgeCheck = std::chrono::seconds(10);
 constexpr auto kDeletedCheck = std::chrono::seconds(1);  // whether another thread deleted something; a flag
 constexpr auto kPause = std::chrono::milliseconds(100);
-constexpr uint64_t kPrunedAtOnce = 1000;  // what ExchangeStore::prune() removes at most
+constexpr auto kRetry = std::chrono::seconds(1);  // of all that could not be taken back yet
+constexpr uint64_t kPrunedAtOnce = 1000;          // what ExchangeStore::prune() removes at most
 // Nobody waits for what is written asynchronously: it is gathered for this long, or until there is this much.
 constexpr auto kGather = std::chrono::milliseconds(2);
 constexpr size_t kGatherBytes = 256 << 10;
@@ -82,6 +84,9 @@ struct StoreWriter::Impl {
   bool is_misplaced = false;                          // the thread's own: the directory is not where its path says
   PruneCounts untold;                                 // the thread's own: not in the log yet
   std::chrono::steady_clock::time_point next_told{};  // the thread's own
+  std::unordered_set<uint64_t> withdrawn;             // mutex: recordings to be taken back, written or not
+  std::vector<uint64_t> to_take_back;                 // mutex: those of them that the thread has not looked at
+  Withdrawals noted;                                  // of `withdrawn`
   WriterStats stats;                                  // mutex
   const bool gathers;                                 // durability "async"
   int flushing = 0;                                   // mutex; callers of flush()
@@ -90,26 +95,40 @@ struct StoreWriter::Impl {
   std::thread thread;
 
   Impl(ExchangeStore& target, WriterOptions writer_options)
-      : store(target), options(writer_options), gathers(target.options().durability == Durability::Async) {}
+      : store(target),
+        options(writer_options),
+        noted(target.options().path),
+        gathers(target.options().durability == Durability::Async) {
+    // Where it was opened on a full disk.
+    to_take_back = Withdrawals::left(target.options().path);
+    withdrawn.insert(to_take_back.begin(), to_take_back.end());
+  }
 
   void run() {
     std::vector<Handover> taken;
+    std::vector<uint64_t> due;  // withdrawn, and submitted before what is taken now or with it
     auto next_prune = std::chrono::steady_clock::now();
     auto next_look = next_prune;
+    auto next_retry = next_prune;
     auto wake = next_prune;  // without work: to look at the bounds again
     while (true) {
       {
         std::unique_lock guard(mutex);
         writing = false;
-        if (queue.empty()) idle.notify_all();
+        if (queue.empty() && to_take_back.empty()) idle.notify_all();
         work.wait_until(guard, std::min(wake, std::chrono::steady_clock::now() + kDeletedCheck),
-                        [this] { return stopping || !queue.empty(); });
+                        [this] { return stopping || !to_take_back.empty() || !queue.empty(); });
         if (gathers && !queue.empty()) {
           work.wait_for(guard, kGather,
                         [this] { return stopping || flushing > 0 || stats.queued_bytes >= kGatherBytes; });
         }
-        if (queue.empty() && stopping) return;
+        if (queue.empty() && to_take_back.empty() && stopping) return;
         taken.swap(queue);
+        due = std::exchange(to_take_back, {});
+        if (const auto now = std::chrono::steady_clock::now(); now >= next_retry) {
+          due.assign(withdrawn.begin(), withdrawn.end());
+          next_retry = now + kRetry;
+        }
         writing = true;
       }
       const bool wrote = !taken.empty();
@@ -119,6 +138,7 @@ struct StoreWriter::Impl {
       }
       write_all(taken);
       taken.clear();
+      if (!due.empty()) take_back(due);
       // Looking at the bounds costs two sums over the sessions; enough of it between batches of a loaded writer.
       const auto now = std::chrono::steady_clock::now();
       if (now >= next_prune && (wrote || now >= wake || owes_space(store))) {
@@ -157,19 +177,21 @@ struct StoreWriter::Impl {
       }
       lost.clear();
       if (!torn.empty()) give_up_torn(taken, first, last);
+      end_withdrawn();
       Result<void> result = is_misplaced ? look_at_place() : Result<void>{};
       if (result) result = store.write(merged, store.options().durability);
       if (!result) note_torn();
       const auto finished = std::ranges::count_if(merged, [](const PendingWrite* write) {
         return write->step == PendingWrite::Step::Finish && !write->dropped;
       });
+      const auto notes = std::ranges::count(merged, PendingWrite::Step::Origin, &PendingWrite::step);
       for (size_t i = first; i < last; ++i) {
         for (const auto& write : taken[i].writes) {
           if (write.dropped) lost.push_back({i, write.id, NotKept::SessionDeleted});
         }
         if (taken[i].bytes > kSpareBytes) taken[i].writes.clear();
       }
-      account(taken, first, last, static_cast<uint64_t>(finished), result, bytes);
+      account(taken, first, last, {static_cast<uint64_t>(finished), static_cast<uint64_t>(notes)}, result, bytes);
       for (; first < last; ++first) {
         Completion* completion = taken[first].completion;
         if (completion == nullptr) continue;
@@ -196,6 +218,19 @@ struct StoreWriter::Impl {
       if (write->step == Step::Segment) torn.insert(write->id);
       if (write->step == Step::Finish || write->step == Step::Abandon) torn.erase(write->id);
     }
+    forget_unwritten();
+  }
+
+  // Nothing of them is there that could be taken back.
+  void forget_unwritten() {
+    using Step = PendingWrite::Step;
+    const std::lock_guard guard(mutex);
+    if (withdrawn.empty()) return;
+    for (const PendingWrite* write : merged) {
+      const bool ends = write->step == Step::Finish || write->step == Step::Abandon;
+      if (ends && !write->was_begun) withdrawn.erase(write->id);
+    }
+    forget_settled();
   }
 
   void give_up_torn(std::vector<Handover>& taken, size_t first, size_t last) {
@@ -211,6 +246,35 @@ struct StoreWriter::Impl {
     }
   }
 
+  // Of what is about to be written. They are settled once that is done: take_back().
+  void end_withdrawn() {
+    const std::lock_guard guard(mutex);
+    if (withdrawn.empty()) return;
+    for (PendingWrite* write : merged) {
+      if (write->step != PendingWrite::Step::Finish || !withdrawn.contains(write->id)) continue;
+      write->step = PendingWrite::Step::Abandon;
+      write->blobs.clear();
+    }
+  }
+
+  // What is there of them. What fails is tried again, all of it together.
+  void take_back(std::vector<uint64_t>& recordings) {
+    {
+      const std::lock_guard guard(mutex);
+      std::erase_if(recordings, [this](uint64_t one) { return !withdrawn.contains(one); });
+    }
+    const auto gone = store.withdraw(recordings);
+    if (!gone) return;
+    const std::lock_guard guard(mutex);
+    for (const uint64_t recording : recordings) withdrawn.erase(recording);
+    forget_settled();
+  }
+
+  // mutex held.
+  void forget_settled() {
+    if (withdrawn.empty()) noted.settle();
+  }
+
   Result<void> look_at_place() {
     auto place = store.check_place();
     if (place && std::exchange(is_misplaced, false)) {
@@ -221,13 +285,17 @@ struct StoreWriter::Impl {
     return place;
   }
 
-  void account(std::vector<Handover>& taken, size_t first, size_t last, uint64_t recordings, const Result<void>& result,
+  struct Kept {
+    uint64_t recordings, notes;
+  };
+  void account(std::vector<Handover>& taken, size_t first, size_t last, Kept kept, const Result<void>& result,
                size_t bytes) {
     const std::lock_guard guard(mutex);
     stats.queued_bytes -= bytes;
     ++stats.batches;
     if (result) {
-      stats.recordings += recordings;
+      stats.recordings += kept.recordings;
+      stats.notes += kept.notes;
     } else {
       stats.failed += last - first;
     }
@@ -291,11 +359,21 @@ Result<void> StoreWriter::submit(std::vector<PendingWrite>& writes, Completion* 
   return {};
 }
 
+void StoreWriter::withdraw(uint64_t recording) {
+  {
+    const std::lock_guard guard(impl_->mutex);
+    impl_->withdrawn.insert(recording);
+    impl_->to_take_back.push_back(recording);
+    impl_->noted.note(recording);
+  }
+  impl_->work.notify_one();
+}
+
 void StoreWriter::flush() {
   std::unique_lock guard(impl_->mutex);
   ++impl_->flushing;
   impl_->work.notify_one();
-  impl_->idle.wait(guard, [this] { return impl_->queue.empty() && !impl_->writing; });
+  impl_->idle.wait(guard, [this] { return impl_->queue.empty() && impl_->to_take_back.empty() && !impl_->writing; });
   --impl_->flushing;
 }
 

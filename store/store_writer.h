@@ -38,12 +38,14 @@ struct WriterOptions {
 
 struct WriterStats {
   uint64_t recordings = 0, batches = 0, failed = 0, refused = 0;  // failed and refused count hand-overs
+  uint64_t notes = 0;                                             // of origins, that no recording was about
   uint64_t queued_bytes = 0;
 };
 
 class StoreWriter {
  public:
-  // `store` must be open for writing and outlive this.
+  // `store` must be open for writing and outlive this. What a process before had withdrawn is taken back here where
+  // opening could not, for the disk was full.
   [[nodiscard]] static Result<std::unique_ptr<StoreWriter>> start(ExchangeStore& store, WriterOptions options = {});
   ~StoreWriter();
   StoreWriter(const StoreWriter&) = delete;
@@ -55,7 +57,11 @@ class StoreWriter {
   // recordings that end in it and of which a part was handed over before are given up.
   [[nodiscard]] Result<void> submit(std::vector<PendingWrite>& writes, Completion* completion, uint64_t token,
                                     SpareWrites* spares = nullptr);
-  // Blocks until everything submitted before is written or failed. For shutdown and tests, not for workers.
+  // Takes a recording back whose end was submitted before: it stays unwritten, or is removed as soon as it is written,
+  // also when this process is killed meanwhile. Never waits. Completions are told as if it were kept.
+  void withdraw(uint64_t recording);
+  // Blocks until everything submitted before is written or failed, and what was to be withdrawn is gone. For shutdown
+  // and tests, not for workers.
   void flush();
   [[nodiscard]] WriterStats stats() const;
 

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "daemon/base/no_threads.h"
+#include "store/opening.h"
 #include "store/test_support.h"
 
 namespace tapdeck::store {
@@ -128,6 +129,19 @@ TEST(StoreWriter, ALongRecordingWhoseEndIsRefusedLeavesNothing) {
     EXPECT_EQ(answers.tokens, std::vector<uint64_t>{1}) << "the refusal was the answer";
   }
   EXPECT_EQ(open_store(dir.path())->stored_recordings(), 0U);
+}
+
+TEST(StoreWriter, CountsWhatIsNotedOfOriginsBesideRecordings) {
+  const TestDirectory dir;
+  auto store = open_store(dir.path());
+  Recorder recorder(*store, "s");
+  auto writer = *StoreWriter::start(*store);
+  auto writes = recorder.whole("/", "x");
+  writes.push_back(greeting_write(*store->open_take("s", Append::Yes), {"http", "mail.test", 25, {}}));
+  ASSERT_TRUE(writer->submit(writes, nullptr, 1));
+  writer->flush();
+  EXPECT_EQ(writer->stats().recordings, 1U);
+  EXPECT_EQ(writer->stats().notes, 1U);
 }
 
 TEST(StoreWriter, ARecordingWhoseSessionWasDeletedMeanwhileIsToldAsDropped) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <latch>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "daemon/base/test_directory.h"
 #include "store/exchange_store.h"
 #include "store/recording_builder.h"
+#include "store/store_writer.h"
 
 namespace tapdeck::store {
 
@@ -101,6 +103,33 @@ class Recorder {
   Redactor redactor_;
   Take take_;
   int64_t started_ = 1'700'000'000'000'000;
+};
+
+// Keeps a writer's thread, which has nothing else to do, from before it was made until it goes: what is handed over
+// meanwhile waits.
+class HeldWriter final : private Completion {
+ public:
+  HeldWriter(StoreWriter& writer, Recorder& recorder) : writer_(writer) {
+    auto writes = recorder.whole("/held", "x");
+    EXPECT_TRUE(writer_.submit(writes, this, 0));
+    is_held_.wait();
+  }
+  ~HeldWriter() {
+    goes_on_.count_down();
+    writer_.flush();
+  }
+  HeldWriter(const HeldWriter&) = delete;
+  HeldWriter& operator=(const HeldWriter&) = delete;
+
+ private:
+  void written(uint64_t /*token*/, const Result<void>& /*result*/) override {
+    is_held_.count_down();
+    goes_on_.wait();
+  }
+
+  StoreWriter& writer_;
+  std::latch is_held_{1};
+  std::latch goes_on_{1};
 };
 
 }  // namespace tapdeck::store

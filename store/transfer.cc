@@ -16,7 +16,7 @@ PendingWrite finish_of(const Recording& recording, uint32_t session, uint64_t id
   write.id = id;
   write.started_unix_us = recording.started_unix_us;
   write.key = recording.key;
-  write.finished = recording.outcome.kind != Outcome::Kind::Incomplete;
+  write.rank = replay_rank_of(recording);
   write.body_bytes = recording.request_body.size + recording.response_body.size;
   for (const auto* body : {&recording.request_body, &recording.response_body}) {
     for (const auto& segment : body->segments) write.references.push_back(segment.digest);
@@ -253,6 +253,7 @@ Result<ImportResult> ExchangeStore::import_session(const std::string& file, std:
                    TRY(checked, decode_origin(facts));
                    ignore(checked, "stored as it is");
                    const std::lock_guard guard(impl_->write_mutex);
+                   TRY_VOID(impl_->go_on_if_closed());
                    rocksdb::WriteBatch origin;
                    origin.Put(impl_->cf(Family::Origins), session_prefix(number) + std::string(place), slice(facts))
                        .PermitUncheckedError();

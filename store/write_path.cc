@@ -1,10 +1,13 @@
 // Writing: many recordings in one atomic batch, and getting going again after the disk refused.
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
 
+#include "daemon/base/descriptors.h"
+#include "daemon/base/log.h"
 #include "store/store_impl.h"
 
 namespace tapdeck::store {
@@ -16,9 +19,18 @@ constexpr size_t kKnownOrigins = 10000;
 constexpr size_t kKeptBatchBytes = 4 << 20;
 // Opening writes a little: a MANIFEST, its options, an empty log.
 constexpr uint64_t kRoomToOpen = 512 << 10;
+// And opens that beside what was open before, on threads with stacks of their own.
+constexpr unsigned kFilesToOpen = 16;
+constexpr size_t kMemoryToOpen = 64 << 20;
 
 bool has_no_room(const std::string& path) {
   return room_at(path) < kRoomToOpen;
+}
+
+// Of a limit's or a system's that gives no more than it has; nothing of it is touched.
+bool has_memory() {
+  void* probe = ::mmap(nullptr, kMemoryToOpen, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return probe != MAP_FAILED && ::munmap(probe, kMemoryToOpen) == 0;
 }
 
 }  // namespace
@@ -35,13 +47,17 @@ Result<void> ExchangeStore::check_place() const {
               Origin::Store);
 }
 
+// Whoever opens it at this moment may take long, and may fail.
+Result<void> ExchangeStore::check_open() const {
+  const std::shared_lock guard(impl_->handle_mutex, std::try_to_lock);
+  if (guard) return impl_->need_open();
+  return fail(Code::Busy, "store " + impl_->options.path + " is being opened", Origin::Store);
+}
+
 Result<void> ExchangeStore::Impl::commit(rocksdb::WriteBatch& batch, Durability durability, Purpose purpose) {
-  const bool was_closed = db == nullptr;
-  if (broken || was_closed) TRY_VOID(get_going(purpose));
-  if (was_closed) {  // the batch was made without families, and would go into the default one
-    return fail(Code::Io, "store " + options.path + " was closed after a disk error and is open again; try again",
-                Origin::Store);
-  }
+  // A batch that was made without families would go into the default one: go_on_if_closed() comes before making it.
+  TRY_VOID(need_open());
+  if (broken) TRY_VOID(get_going(purpose));
   rocksdb::WriteOptions write_options;
   write_options.sync = durability == Durability::Fsync;
   rocksdb::Status status = db->Write(write_options, &batch);
@@ -84,9 +100,27 @@ Result<void> ExchangeStore::Impl::resume() {
     return fail(Code::NoSpace, "store " + options.path + " is only read, for the disk is full; free some space first",
                 Origin::Store);
   }
-  TRY_VOID(reopen());
-  broken = false;
-  return {};
+  if (db != nullptr && !has_descriptors(kFilesToOpen)) {
+    return fail(Code::Io, "store " + options.path + " is only read, for no file can be opened (raise LimitNOFILE)",
+                Origin::Store);
+  }
+  if (db != nullptr && !has_memory())
+    return fail(Code::Io, "store " + options.path + " is only read, for there is no memory to open it", Origin::Store);
+  const bool was_closed = db == nullptr;
+  auto opened = reopen();
+  if (opened) {
+    broken = false;
+    if (was_closed) log::warn("store.reopened", "the store is open again", {{"store", options.path}});
+    return {};
+  }
+  if (db != nullptr) return opened;
+  owes_space = true;  // tend_space() opens it
+  if (!was_closed) log::error("store.closed", opened.error().message());
+  return opened;
+}
+
+Result<void> ExchangeStore::Impl::go_on_if_closed(Purpose purpose) {
+  return db == nullptr ? get_going(purpose) : Result<void>{};
 }
 
 Result<void> ExchangeStore::write(std::span<PendingWrite* const> writes, Durability durability) {
@@ -280,7 +314,8 @@ void BatchBuilder::add(PendingWrite& write) {
   // Before the row can be seen: what is in the store is in the filter, never the other way round.
   if (KeyFilter* known = filter(write.session_number)) known->add(write.key);
   make_match_row(key_, write.session_number, write.key, write.take, write.id);
-  put(Family::Match, key_, write.finished ? std::string_view("\1", 1) : std::string_view("\0", 1));
+  const char rank = static_cast<char>(write.rank);
+  put(Family::Match, key_, {&rank, 1});
   put_origin(write);
   if (write.was_begun)
     batch_.DeleteRange(impl_.cf(Family::Partial), partial_row(write.id), partial_row(write.id + 1))

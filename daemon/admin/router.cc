@@ -62,7 +62,8 @@ std::string_view host_name(std::string_view authority) {
   return authority.substr(0, authority.rfind(':'));
 }
 
-// The members a body may have, each a string, or (sealed) a boolean. The error names what is wrong.
+// The members a body may have, each a string, or (sealed) a boolean. The error names what is wrong. An empty string is
+// no name: what would stand for all, or for the daemon itself, is to be left out.
 Result<json> parse_body(const Request& request, std::initializer_list<std::string_view> known) {
   if (request.body.empty()) return json::object();
   int depth = 0;
@@ -87,6 +88,7 @@ Result<json> parse_body(const Request& request, std::initializer_list<std::strin
     if (key == "sealed" ? !value.is_boolean() : !value.is_string()) {
       return fail(Code::InvalidArgument, "member '" + key + "' has the wrong type");
     }
+    if (value == "") return fail(Code::InvalidArgument, "member '" + key + "' must not be empty");
   }
   return body;
 }

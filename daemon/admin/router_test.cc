@@ -252,6 +252,24 @@ TEST_F(RouterTest, AMemberGivenTwiceIsRefused) {
   EXPECT_EQ(control_.last, "");
 }
 
+TEST_F(RouterTest, AnEmptyMemberStandsForNothing) {
+  const struct {
+    const char *method, *target, *body;
+  } cases[] = {{"PUT", "/api/v1/mode", R"({"mode":"replay","target":""})"},
+               {"PUT", "/api/v1/mode", R"({"mode":""})"},
+               {"POST", "/api/v1/sessions/n/activate", R"({"target":""})"},
+               {"POST", "/api/v1/sessions/n/rewind", R"({"target":""})"},
+               {"POST", "/api/v1/sessions/import", R"({"path":"/f","name":""})"},
+               {"POST", "/api/v1/targets", R"({"kind":"pid","selector":"1","session":""})"},
+               {"POST", "/api/v1/targets", R"({"kind":"pid","selector":"1","name":""})"}};
+  for (const auto& c : cases) {
+    const Response response = send(c.method, c.target, c.body);
+    EXPECT_EQ(response.status, 400) << c.body;
+    EXPECT_NE(response.body.find("must not be empty"), std::string::npos) << response.body;
+  }
+  EXPECT_EQ(control_.last, "");
+}
+
 TEST_F(RouterTest, FilesAreNamedByAbsolutePaths) {
   for (const char* target : {"/api/v1/sessions/n/export", "/api/v1/sessions/import"}) {
     const Response response = send("POST", target, R"({"path":"x.tapdeck"})");
@@ -273,6 +291,22 @@ TEST_F(RouterTest, UnknownPathsAndMethodsAreTold) {
   EXPECT_EQ(send("GET", "/api/v1/sessions/a/b/c").status, 404);
   EXPECT_EQ(send("POST", "/metrics").status, 405);
   EXPECT_EQ(send("PATCH", "/api/v1/sessions").allow, "GET, HEAD, POST");
+}
+
+TEST_F(RouterTest, AnswersAreCountedByTheClassOfTheirStatus) {
+  const auto counted = [&] {
+    const MetricsSnapshot now = metrics_.snapshot();
+    return std::vector<uint64_t>{now.value(Counter::Admin2xx), now.value(Counter::Admin3xx),
+                                 now.value(Counter::Admin4xx), now.value(Counter::Admin5xx)};
+  };
+  send("GET", "/healthz");
+  send("POST", "/api/v1/sessions", R"({"name":"n"})");
+  send("GET", "/nope");
+  EXPECT_EQ(counted(), (std::vector<uint64_t>{2, 0, 1, 0}));
+  control_.answer = fail(Code::Io, "disk");
+  send("GET", "/api/v1/sessions/n");
+  EXPECT_EQ(router_.too_many().status, 503);
+  EXPECT_EQ(counted(), (std::vector<uint64_t>{2, 0, 1, 2}));
 }
 
 TEST_F(RouterTest, ReadinessIsTold) {

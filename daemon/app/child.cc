@@ -208,7 +208,7 @@ Result<void> Child::release() {
   return std::unexpected(failure(message, name_));
 }
 
-ExitStatus Child::wait(const SignalRelay& relay) {
+ExitStatus Child::wait(const SignalRelay& relay, const std::function<void(const siginfo_t&)>& told) {
   for (;;) {
     siginfo_t ended{};
     const int waited = ::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG);
@@ -222,6 +222,7 @@ ExitStatus Child::wait(const SignalRelay& relay) {
     siginfo_t info{};
     const int number = ::sigwaitinfo(&relay.blocked(), &info);
     if (number <= 0 || number == SIGCHLD) continue;
+    if (told) told(info);
     if (!has_it_already(info, pid_)) ::kill(pid_, number);
   }
 }

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include <csignal>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -79,7 +80,8 @@ class Child {
   // Until it ends. Passes on signals sent to us by processes, and those of the terminal that went to us alone: when it
   // has made a process group of its own, and the hang-up when we lead the session. (A signal that a process sends to
   // our whole process group reaches it twice: nothing tells that from one sent to us.)
-  [[nodiscard]] ExitStatus wait(const SignalRelay& relay);
+  // `told` hears of each before it is passed on, also of those that the command has already.
+  [[nodiscard]] ExitStatus wait(const SignalRelay& relay, const std::function<void(const siginfo_t&)>& told = {});
 
  private:
   Child() = default;

@@ -60,11 +60,15 @@ class Builder {
     sub->callback([this, action = std::move(action)] { action_ = action; });
     return sub;
   }
+  // Of what has a name: an empty one is a mistake, and stands neither for all nor for the daemon.
+  template <class Value>
+  static CLI::Option* add_name(CLI::App& sub, const std::string& flags, Value& value, const std::string& about) {
+    return sub.add_option(flags, value, about)->check(not_empty_check);
+  }
   void add_places(CLI::App& sub) {
-    sub.add_option("--config", a_.common.config_file, "configuration file (default /etc/tapdeck/tapdeck.toml)");
-    sub.add_option("--state-dir", a_.common.state_dir,
-                   "state directory (default ~/.local/share/tapdeck, root: /var/lib/tapdeck)")
-        ->check(not_empty_check);
+    add_name(sub, "--config", a_.common.config_file, "configuration file (default /etc/tapdeck/tapdeck.toml)");
+    add_name(sub, "--state-dir", a_.common.state_dir,
+             "state directory (default ~/.local/share/tapdeck, root: /var/lib/tapdeck)");
   }
   CLI::App* listing(CLI::App& parent, const std::string& name, const std::string& about, const std::string& examples,
                     std::function<int()> action) {
@@ -92,7 +96,7 @@ class Builder {
                          "Exit status: the command's; 125 our own failure, 126 not executable, 127 not found.",
                          [this] { return run(); });
     sub->prefix_command();
-    sub->add_option("--session", a_.run.session, "session to record to or replay from (default: default)");
+    add_name(*sub, "--session", a_.run.session, "session to record to or replay from (default: default)");
     sub->add_option("--mode", a_.mode, "record, replay, hybrid or passthrough (default: record)")->check(mode_check);
     sub->add_flag("--sealed", a_.run.sealed, "nothing may leave the command uncaptured");
     sub->add_flag("--append", a_.run.append,
@@ -103,8 +107,7 @@ class Builder {
     sub->add_option("--replay-refused", a_.run.replay_refused,
                     "what replay makes of a connect that was refused: answer (with the recorded 502) or refuse")
         ->check(CLI::IsMember({"answer", "refuse"}));
-    sub->add_option("--summary", a_.run.summary_file, "write the summary as JSON to this file, - for standard output")
-        ->check(not_empty_check);
+    add_name(*sub, "--summary", a_.run.summary_file, "write the summary as JSON to this file, - for standard output");
     sub->add_option("--upstream-ca", a_.run.upstream_ca,
                     "PEM file that upstream certificates may also chain to; may be repeated")
         ->allow_extra_args(false);  // the next word is the command's
@@ -133,14 +136,14 @@ class Builder {
     one->add_option("--interface", a_.interface_name, "network interface of this host (bridge, veth)");
     one->require_option(1);
     for (CLI::Option* option : one->get_options()) option->check(not_empty_check);
-    sub->add_option("--name", a_.attach.name, "name of the target (default: what was given)");
-    sub->add_option("--session", a_.session.name, "session (default: the daemon's)");
+    add_name(*sub, "--name", a_.attach.name, "name of the target (default: what was given)");
+    add_name(*sub, "--session", a_.session.name, "session (default: the daemon's)");
     sub->add_option("--mode", a_.mode, "mode (default: the daemon's)")->check(mode_check);
     sub->add_flag("--sealed", a_.attach.sealed, "nothing may leave it uncaptured");
-    listing(app_, "detach", "stop capturing a target, leave no trace", "  tapdeck detach 3\n  tapdeck detach web",
-            [this] { return target_detach(a_.common, a_.target, streams_); })
-        ->add_option("TARGET", a_.target, "id, name or kind:name")
-        ->required();
+    CLI::App* detach =
+        listing(app_, "detach", "stop capturing a target, leave no trace", "  tapdeck detach 3\n  tapdeck detach web",
+                [this] { return target_detach(a_.common, a_.target, streams_); });
+    add_name(*detach, "TARGET", a_.target, "id, name or kind:name")->required();
     listing(app_, "targets", "list targets, with what was not captured and why", "  tapdeck targets --json",
             [this] { return targets_list(a_.common, streams_); });
   }
@@ -153,14 +156,14 @@ class Builder {
                            int (*command)(const Common&, const SessionArgs&, Streams)) {
       CLI::App* sub =
           listing(parent, name, about, "", [this, command] { return command(a_.common, a_.session, streams_); });
-      sub->add_option("NAME", a_.session.name, "session")->required();
+      add_name(*sub, "NAME", a_.session.name, "session")->required();
       return sub;
     };
     named("show", "show one session", session_show);
     named("create", "create an empty session", session_create);
     CLI::App* activate =
         named("activate", "make it the session that serve uses for targets that name none", session_activate);
-    CLI::Option* target = activate->add_option("--target", a_.session.target, "only for this target");
+    CLI::Option* target = add_name(*activate, "--target", a_.session.target, "only for this target");
     CLI::Option* name = activate->get_option("NAME")->required(false);
     activate->add_flag("--default", a_.session.of_daemon, "instead of NAME: the target's is the daemon's again")
         ->needs(target)
@@ -171,25 +174,24 @@ class Builder {
     activate->parse_complete_callback([this] {
       if (!a_.session.of_daemon && a_.session.name.empty()) throw CLI::RequiredError("NAME");
     });
-    named("rewind", "have the daemon replay from the first recording again", session_rewind)
-        ->add_option("--target", a_.session.target, "only for this target");
+    CLI::App* rewind = named("rewind", "have the daemon replay from the first recording again", session_rewind);
+    add_name(*rewind, "--target", a_.session.target, "only for this target");
     named("delete", "delete a session and its recordings", session_delete)
         ->add_flag("--yes", a_.session.yes, "do not ask (only a terminal is asked)");
     CLI::App* exporting = named("export", "write a session to one file", session_export);
-    exporting->add_option("-o,--output", a_.session.file,
-                          "file to write, - for standard output (default NAME.tapdeck)");
+    add_name(*exporting, "-o,--output", a_.session.file, "file to write, - for standard output (default NAME.tapdeck)");
     exporting->add_flag("--force", a_.session.force, "replace the file when there is one");
     CLI::App* import = listing(parent, "import", "read a session from a file that export wrote",
                                "  tapdeck session import shop.tapdeck --name shop2",
                                [this] { return session_import(a_.common, a_.session, streams_); });
     import->add_option("FILE", a_.session.file, "file to read; - reads from standard input")->required();
-    import->add_option("--name", a_.session.name, "name it here (default: the name in the file)");
+    add_name(*import, "--name", a_.session.name, "name it here (default: the name in the file)");
   }
   void add_recording() {
     CLI::App& parent = group("recording", "recorded exchanges");
     const auto filters = [this](CLI::App* sub) {
       auto& filter = a_.recording.filter;
-      sub->add_option("--session", filter.session, "only this session");
+      add_name(*sub, "--session", filter.session, "only this session");
       sub->add_option("--host", filter.host, "only this host");
       sub->add_option("--method", filter.method, "only this method");
       sub->add_option("--path", filter.path_contains, "only paths that contain this");
@@ -236,7 +238,7 @@ class Builder {
     set->add_option("MODE", a_.mode, "record, replay, hybrid or passthrough; default: of a target, the daemon's again")
         ->required()
         ->check([](const std::string& text) { return text == "default" ? "" : mode_check(text); });
-    set->add_option("--target", a_.target, "only this target");
+    add_name(*set, "--target", a_.target, "only this target");
     set->parse_complete_callback([this] {
       if (!parse_mode(a_.mode) && a_.target.empty()) throw CLI::RequiredError("--target");
     });
@@ -245,9 +247,10 @@ class Builder {
     CLI::App& parent = group("ca", "the certificate authority of this install");
     listing(parent, "init", "make the CA if there is none", "", [this] { return ca_init(a_.common, streams_); });
     listing(parent, "show", "show the CA", "", [this] { return ca_show(a_.common, streams_); });
-    leaf(parent, "export", "print the CA certificate (never the key)", "  tapdeck ca export -o tapdeck-ca.pem", [this] {
-      return ca_export(a_.common, a_.file, streams_);
-    })->add_option("-o,--output", a_.file, "file to write instead of standard output");
+    CLI::App* exporting =
+        leaf(parent, "export", "print the CA certificate (never the key)", "  tapdeck ca export -o tapdeck-ca.pem",
+             [this] { return ca_export(a_.common, a_.file, streams_); });
+    add_name(*exporting, "-o,--output", a_.file, "file to write instead of standard output");
     listing(parent, "install", "put the CA into this host's trust store (lasting, for every user)",
             "  sudo tapdeck ca install\n  sudo tapdeck ca install --remove",
             [this] {

@@ -148,6 +148,31 @@ TEST_F(CliTest, MissingAndContradictingArgumentsAreUsageErrors) {
   EXPECT_EQ(call({"recording", "list", "--limit", "0"}), kExitUsage);
 }
 
+TEST_F(CliTest, AnEmptyNameIsAMistakeAndStandsForNothing) {
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"mode", "set", "record", "--target", ""},
+                                             {"session", "activate", "s", "--target", ""},
+                                             {"session", "activate", "--default", "--target", ""},
+                                             {"session", "rewind", "s", "--target", ""},
+                                             {"session", "show", ""},
+                                             {"session", "import", "f", "--name", ""},
+                                             {"session", "export", "s", "-o", ""},
+                                             {"recording", "list", "--session", ""},
+                                             {"detach", ""},
+                                             {"attach", "--pid", "1", "--session", ""},
+                                             {"attach", "--pid", "1", "--name", ""},
+                                             {"ca", "export", "-o", ""},
+                                             {"status", "--config", ""},
+                                             {"session", "--state-dir", "", "list"},
+                                             {"serve", "--config", ""}}) {
+    EXPECT_EQ(call(words), kExitUsage) << words[0] << " " << words[1];
+    EXPECT_THAT(err_.str(), HasSubstr("must not be empty")) << words[0] << " " << words[1];
+  }
+  EXPECT_EQ(call({"run", "--session", "", "--", "true"}), 125);
+  EXPECT_EQ(call({"run", "--config", "", "--", "true"}), 125);
+  EXPECT_THAT(err_.str(), HasSubstr("must not be empty"));
+}
+
 TEST_F(CliTest, OnlyATargetFollowsTheDaemonAgain) {
   EXPECT_EQ(call({"mode", "set", "default"}), kExitUsage);
   EXPECT_THAT(err_.str(), HasSubstr("--target is required"));

@@ -26,6 +26,15 @@ std::string query_of(std::initializer_list<std::pair<std::string_view, std::stri
   return out;
 }
 
+// Those that are said: an empty one is not.
+Json members(std::initializer_list<std::pair<const char*, std::string>> values) {
+  Json out = Json::object();
+  for (const auto& [name, value] : values) {
+    if (!value.empty()) out[name] = value;
+  }
+  return out;
+}
+
 // The Error that an error body describes; the text itself when it is none of ours.
 Error error_of(int status, const std::string& body) {
   const Json json = Json::parse(body, nullptr, /*allow_exceptions=*/false);
@@ -150,16 +159,16 @@ Result<admin::Json> RemoteControl::delete_session(const std::string& name) {
   return ask("DELETE", session_path(name));
 }
 Result<admin::Json> RemoteControl::activate_session(const std::string& name, const std::string& target) {
-  return ask("POST", session_path(name, "/activate"), dump({{"target", target}}));
+  return ask("POST", session_path(name, "/activate"), dump(members({{"target", target}})));
 }
 Result<admin::Json> RemoteControl::rewind_session(const std::string& name, const std::string& target) {
-  return ask("POST", session_path(name, "/rewind"), dump({{"target", target}}));
+  return ask("POST", session_path(name, "/rewind"), dump(members({{"target", target}})));
 }
 Result<admin::Json> RemoteControl::export_session(const std::string& name, const std::string& path) {
   return ask("POST", session_path(name, "/export"), dump({{"path", path}}));
 }
 Result<admin::Json> RemoteControl::import_session(const std::string& name, const std::string& path) {
-  return ask("POST", "/api/v1/sessions/import", dump({{"path", path}, {"name", name}}));
+  return ask("POST", "/api/v1/sessions/import", dump(members({{"path", path}, {"name", name}})));
 }
 Result<admin::Json> RemoteControl::recordings(const admin::RecordingFilter& filter, const admin::Page& page) {
   return ask("GET", "/api/v1/recordings" + query_of({{"session", filter.session},
@@ -185,14 +194,14 @@ Result<admin::Json> RemoteControl::mode() {
   return ask("GET", "/api/v1/mode");
 }
 Result<admin::Json> RemoteControl::set_mode(Mode mode, const std::string& target) {
-  return ask("PUT", "/api/v1/mode", dump({{"mode", to_string(mode)}, {"target", target}}));
+  return ask("PUT", "/api/v1/mode", dump(members({{"mode", std::string(to_string(mode))}, {"target", target}})));
 }
 Result<admin::Json> RemoteControl::targets() {
   return ask("GET", "/api/v1/targets");
 }
 Result<admin::Json> RemoteControl::attach(const admin::AttachRequest& request) {
-  Json body = {
-      {"kind", request.kind}, {"selector", request.selector}, {"name", request.name}, {"sealed", request.sealed}};
+  Json body = members({{"kind", request.kind}, {"selector", request.selector}, {"name", request.name}});
+  body["sealed"] = request.sealed;
   if (request.session) body["session"] = *request.session;
   if (request.mode) body["mode"] = to_string(*request.mode);
   return ask("POST", "/api/v1/targets", dump(body));

@@ -5,6 +5,7 @@
 #include "daemon/app/control.h"
 #include "daemon/app/json_view.h"
 #include "daemon/app/kept_mode.h"
+#include "daemon/kernel/cgroup.h"
 #include "daemon/kernel/run_directory.h"
 #include "store/exchange_store.h"
 
@@ -227,9 +228,11 @@ Result<admin::Json> AppControl::attach(const admin::AttachRequest& request) {
   }
   if (request.selector.empty()) return fail(Code::InvalidArgument, "which " + request.kind + " to attach is empty");
   TargetSettings settings;
-  settings.spec = {.kind = *kind, .name = request.selector};
+  settings.spec = spec_of(*kind, request.selector);
+  const TargetSpec asked = settings.spec;
+  const std::string mount = kernel::find_cgroup2_mount().value_or("");
   for (const TargetStatus& known : parts_.targets->list()) {
-    if (known.settings.spec == settings.spec) {
+    if (is_same(known.settings.spec, asked, mount)) {
       settings = known.settings;  // attached again: what is not said now stays as it is
     } else if (!request.name.empty() && known.settings.shown() == request.name) {
       return fail(Code::AlreadyExists, "target " + std::to_string(known.id) + " (" + known.settings.spec.to_string() +
@@ -253,7 +256,7 @@ Result<admin::Json> AppControl::attach(const admin::AttachRequest& request) {
 Result<admin::Json> AppControl::detach_kept(const std::string& target) {
   TRY(kept, load_targets(parts_.targets_file));
   if (kept.empty() || parts_.unreachable_pid != 0) return no_daemon("detach");
-  TRY(id, find_in(kept, target));
+  TRY(id, find_in(kept, target, kernel::find_cgroup2_mount().value_or("")));
   const TargetSettings settings = kept.at(id);
   kept.erase(id);
   TRY_VOID(save_targets(parts_.targets_file, kept));

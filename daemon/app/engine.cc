@@ -1,7 +1,6 @@
 #include "daemon/app/engine.h"
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "daemon/app/share_descriptors.h"
 #include "daemon/app/target_settings.h"
 #include "daemon/base/log.h"
 #include "daemon/base/threads.h"
@@ -60,17 +60,6 @@ Result<UniqueFd> listen_for_clients(const Endpoint& endpoint) {
   return fd;
 }
 
-// Two descriptors a connection: what the host allows, not the 1,024 that shells begin with. A command that `run` starts
-// gets the caller's own limit (SignalRelay).
-void use_all_descriptors() {
-  rlimit files{};
-  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= files.rlim_max) return;
-  files.rlim_cur = files.rlim_max;
-  if (::setrlimit(RLIMIT_NOFILE, &files) != 0) {
-    log::warn("descriptors.limit", "the soft limit of open files stays as it is");
-  }
-}
-
 double unix_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
@@ -112,9 +101,9 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, con
     if (!is_service || config.proxy.listen.empty()) return std::unexpected(allowed.error());
     if (!has_no_targets(config, paths)) return std::unexpected(would_pass_unseen(allowed.error(), paths));
   }
-  use_all_descriptors();
   const unsigned cores = std::clamp(std::thread::hardware_concurrency(), 1U, kernel::kMaxWorkers);
   const unsigned workers = config.capture.workers == 0 ? cores : config.capture.workers;
+  share_descriptors(config.limits.connections, workers, is_service ? TellOfFew::Yes : TellOfFew::No);
   TRY_VOID(check_threads(2 * workers + kOtherThreads));  // one that is refused later ends the process
   std::unique_ptr<Engine> engine(new Engine(config, metrics));
   engine->config_loaded_ = unix_seconds();
@@ -199,9 +188,7 @@ Result<void> Engine::open_store(const Paths& paths, StoreUse use) {
   if (use == StoreUse::Own) intake_ = std::make_unique<PendingIntake>(*store_);
   store::RedactOptions redact{config_.redact.headers, config_.redact.query};
   redactor_ = std::make_unique<store::Redactor>(redact, store_->redaction_secret());
-  const bool routes_record = modes::may_record(Mode::Passthrough, config_.routes);
-  tapes_ = std::make_unique<Tapes>(*store_, runtime_, cursors_, metrics_,
-                                   routes_record ? Tapes::RoutesRecord::Yes : Tapes::RoutesRecord::No);
+  tapes_ = std::make_unique<Tapes>(*store_, runtime_, cursors_, metrics_, Tapes::routes_of(config_.routes));
   return {};
 }
 
@@ -252,6 +239,7 @@ void Engine::start_workers(unsigned count) {
   parts.judgements = &judgements_;
   parts.metrics = &metrics_;
   parts.connections = &connections_;
+  parts.interrupted = &interrupted_;
   parts.resolver = resolver_.get();
   parts.own = &own_;
   // Two ticks a heartbeat, four heartbeats a lease.

@@ -81,8 +81,13 @@ class Engine final : public GaugeSource {
   void drain(std::chrono::milliseconds limit, Clients clients = Clients::MayRead);
 
   void read(MetricsSnapshot& out) override;
+  // All clients have been told to end (a `run` has, by Ctrl-C): what they leave from now on is no will of theirs.
+  void interrupt() { interrupted_ = true; }
   // Recordings that reached the store.
   [[nodiscard]] uint64_t written() const { return writer_ == nullptr ? 0 : writer_->stats().recordings; }
+  // So did something of an origin that no recording is about: that it spoke first, asked for client certificates, or
+  // how its certificate failed.
+  [[nodiscard]] bool has_noted() const { return writer_ != nullptr && writer_->stats().notes > 0; }
 
  private:
   Engine(const config::Config& config, MetricsRegistry& metrics) : config_(config), metrics_(metrics) {}
@@ -119,6 +124,7 @@ class Engine final : public GaugeSource {
   server::Judgements judgements_;
   std::unique_ptr<Tapes> tapes_;
   std::atomic<uint64_t> connections_{0};
+  std::atomic<bool> interrupted_{false};
   CaptureBridge bridge_;
   std::vector<std::unique_ptr<server::Worker>> workers_;
   UniqueFd proxy_listener_;  // until clients are served

@@ -43,11 +43,11 @@ struct TapesRig {
   modes::Cursors cursors;
   MetricsRegistry registry;
   std::optional<Tapes> tapes;
-  TapesRig() {
+  explicit TapesRig(Tapes::Routes routes = Tapes::Routes::NoTape) {
     store::StoreOptions options;
     options.path = folder.path() + "/store";
     store = tls::testing::must(store::ExchangeStore::open(options, store::Access::ReadWrite));
-    tapes.emplace(*store, runtime, cursors, registry, Tapes::RoutesRecord::No);
+    tapes.emplace(*store, runtime, cursors, registry, routes);
   }
 };
 
@@ -128,6 +128,33 @@ TEST(Tapes, PassthroughHasNoTapeAndASlotBeyondTheTableIsRefused) {
   ASSERT_TRUE(rig.tapes->assign(2, assignment(Mode::Passthrough)));
   EXPECT_EQ(rig.runtime.load()->targets[2].tape, nullptr);
   EXPECT_EQ(rig.tapes->assign(kTargetSlots, assignment(Mode::Record)).error().code, Code::InvalidArgument);
+}
+
+std::vector<config::Route> routes_in(std::initializer_list<Mode> modes) {
+  std::vector<config::Route> routes(1);  // one that leaves it to the target
+  for (const Mode mode : modes) routes.emplace_back().mode = mode;
+  return routes;
+}
+
+TEST(Tapes, WhatRoutesNeedOneForIsWhatTheirModesSay) {
+  EXPECT_EQ(Tapes::routes_of(routes_in({})), Tapes::Routes::NoTape);
+  EXPECT_EQ(Tapes::routes_of(routes_in({Mode::Passthrough})), Tapes::Routes::NoTape);
+  EXPECT_EQ(Tapes::routes_of(routes_in({Mode::Passthrough, Mode::Replay})), Tapes::Routes::Replay);
+  EXPECT_EQ(Tapes::routes_of(routes_in({Mode::Replay, Mode::Record})), Tapes::Routes::Record);
+  EXPECT_EQ(Tapes::routes_of(routes_in({Mode::Hybrid})), Tapes::Routes::Record);
+}
+
+TEST(Tapes, PassthroughReadsTheOneThatARouteReplays) {
+  TapesRig rig(Tapes::Routes::Replay);
+  ASSERT_TRUE(rig.tapes->assign(2, assignment(Mode::Passthrough, "later"))) << "the rest passes";
+  EXPECT_EQ(rig.runtime.load()->targets[2].tape, nullptr);
+  const auto made = tls::testing::must(rig.store->create_session("later"));
+  ASSERT_TRUE(rig.tapes->assign(2, assignment(Mode::Passthrough, "later")));
+  const auto tape = rig.runtime.load()->targets[2].tape;
+  ASSERT_NE(tape, nullptr);
+  EXPECT_EQ(tape->take.session_number, made.number);
+  EXPECT_EQ(rig.tapes->take_of(2), 0U);
+  EXPECT_EQ(rig.store->session("later")->takes, 0U) << "nothing is recorded";
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "daemon/admin/exporter.h"
+
 namespace tapdeck::app {
 namespace {
 
@@ -47,6 +49,49 @@ TEST(KernelCounts, ASlotThatAnotherTargetHasNowCountsOnUnderThatName) {
   MetricsSnapshot all;
   counts.read(all);
   EXPECT_EQ(all.value(Counter::UncapturedUdp), 9U);
+}
+
+// As the Engine does: what was counted, and the label that it has on the metrics page.
+struct Counted final : GaugeSource {
+  void read(MetricsSnapshot& out) override { counts.read(out); }
+  KernelCounts counts;
+};
+
+TEST(KernelCounts, EveryReasonIsShownUnderItsOwnName) {
+  constexpr std::pair<kernel::Uncaptured, std::string_view> kReasons[] = {
+      {kernel::Uncaptured::Udp, "udp"},
+      {kernel::Uncaptured::Dns, "udp"},
+      {kernel::Uncaptured::Quic, "quic"},
+      {kernel::Uncaptured::Raw, "raw"},
+      {kernel::Uncaptured::Other, "family"},
+      {kernel::Uncaptured::BoundDevice, "bound_device"},
+      {kernel::Uncaptured::Lease, "lease"},
+      {kernel::Uncaptured::MapFull, "map_full"},
+      {kernel::Uncaptured::NoListener, "no_listener"},
+      {kernel::Uncaptured::PreExisting, "pre_existing"},
+      {kernel::Uncaptured::Fragment, "family"},
+      {kernel::Uncaptured::LeftCgroup, "left_cgroup"},
+      {kernel::Uncaptured::ToHost, "bypass"},
+  };
+  static_assert(std::size(kReasons) == kernel::kUncapturedReasons);
+  for (size_t i = 0; i < kernel::kUncapturedReasons; ++i) {
+    const auto& [reason, name] = kReasons[i];
+    ASSERT_EQ(static_cast<size_t>(reason), i) << "each once";
+    Counted counted;
+    MetricsRegistry registry;
+    registry.add_source(counted);
+    kernel::Stats stats;
+    stats.targets.emplace_back().target = kSlot;
+    stats.targets.front().uncaptured[i] = 4711;
+    counted.counts.take(stats, labelled(registry.target_slot("web")));
+    const std::string page = admin::render_metrics(registry);
+    const std::string line =
+        "\ntapdeck_flows_uncaptured_total{target=\"web\",reason=\"" + std::string(name) + "\"} 4711\n";
+    const size_t at = page.find(line);
+    EXPECT_NE(at, std::string::npos) << name;
+    EXPECT_EQ(page.find(" 4711\n"), page.rfind(" 4711\n")) << name << ": nowhere else";
+    EXPECT_EQ(to_string(reason), name) << "as `tapdeck targets` has it";
+  }
 }
 
 }  // namespace

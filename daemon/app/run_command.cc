@@ -135,6 +135,13 @@ std::unique_ptr<trust::Binding> bind_trust(const Child& child, const trust::CaCe
   return std::move(*binding);
 }
 
+// A hang-up does where the terminal has gone; from a process it may ask for a configuration to be read again.
+bool ends_a_command(const siginfo_t& signal) {
+  const int number = signal.si_signo;
+  if (number == SIGHUP) return signal.si_code == SI_KERNEL;
+  return number == SIGINT || number == SIGTERM || number == SIGQUIT;
+}
+
 struct Ended {
   ExitStatus status;
   std::string problem = {};  // why the command did not begin; empty: it did
@@ -155,7 +162,9 @@ Result<Ended> run_child(const RunOptions& options, RunServices& services, const 
     if (binding) binding->abandon();
     return Ended{{ExitStatus::Kind::Exited, exit_code_for(released.error())}, released.error().message()};
   }
-  const ExitStatus status = child->wait(relay);
+  const ExitStatus status = child->wait(relay, [&services](const siginfo_t& signal) {
+    if (ends_a_command(signal)) services.interrupt();
+  });
   if (const size_t left = cgroup->end_leftovers(); left > 0) {
     say(std::to_string(left) + (left == 1 ? " process" : " processes") + " outlived the command and had to be ended");
   }

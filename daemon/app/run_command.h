@@ -43,6 +43,8 @@ class RunServices {
   [[nodiscard]] virtual std::filesystem::path run_dir() const = 0;
   // Captures every socket made in this cgroup from now on.
   virtual Result<void> attach(const std::string& cgroup_path) = 0;
+  // Somebody has told the command, or is about to tell it, to end.
+  virtual void interrupt() {}
   // The command is gone: lets open exchanges and queued recordings finish, at most until the deadline.
   virtual void drain(std::chrono::milliseconds deadline) = 0;
   // After drain(), last: what served may be closed by then. `exit` is filled in by run_command.

@@ -45,6 +45,7 @@ class FakeServices : public RunServices {
     note(procs.peek() == std::ifstream::traits_type::eof() ? "attach to an empty cgroup" : "attach too late");
     return {};
   }
+  void interrupt() override { note("interrupt"); }
   void drain(std::chrono::milliseconds /*deadline*/) override { note("drain"); }
   [[nodiscard]] RunSummary summary() override { return fake_.summary; }
 
@@ -130,6 +131,17 @@ TEST_F(Run, DiesOfTheCommandsSignal) {
   EXPECT_EQ(WTERMSIG(status), SIGTERM);
   EXPECT_THAT(read("log"), HasSubstr("drain\nclose\n"));
   EXPECT_THAT(leftovers(), testing::IsEmpty());
+}
+
+TEST_F(Run, ServicesHearWhenTheCommandIsToldToEnd) {
+  for (const std::string signal : {"USR1", "HUP"}) {
+    std::filesystem::remove(fake_.directory / "log");
+    EXPECT_EQ(
+        WEXITSTATUS(run("trap 'exit 3' " + signal + "; kill -" + signal + " $PPID; while :; do sleep 0.01; done")), 3);
+    EXPECT_EQ(read("log"), "open\nattach to an empty cgroup\ndrain\nclose\n") << signal;
+  }
+  EXPECT_EQ(WEXITSTATUS(run("trap 'exit 4' TERM; kill -TERM $PPID; while :; do sleep 0.01; done")), 4);
+  EXPECT_THAT(read("log"), HasSubstr("interrupt\ndrain\nclose\n"));
 }
 
 TEST_F(Run, ExitsLikeDockerWhenTheCommandCannotBegin) {

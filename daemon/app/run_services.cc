@@ -79,6 +79,8 @@ class InProcess final : public RunServices {
     return {};
   }
 
+  void interrupt() override { engine_->interrupt(); }
+
   void drain(std::chrono::milliseconds deadline) override {
     uncaptured_ = uncaptured();
     refused_unlisted_ = refused_unlisted();
@@ -113,11 +115,13 @@ class InProcess final : public RunServices {
     out.forwarded = outcomes[static_cast<size_t>(Outcome::Forwarded)];
     out.lost = snapshot.value(Counter::RecordingDropped);
     out.forwarded -= std::min(out.forwarded, out.lost);
+    if (!reads_) count_late(out, engine_->written());  // drain() has waited for the store
     if (is_store_gone_) {
       out.lost += std::exchange(out.recorded, 0);
       out.failed_recorded = 0;
     }
-    if (out.recorded > 0) out.take = engine_->tapes().take_of(kSlot);  // else nothing stays of it
+    const bool stays = out.recorded > 0 || (engine_->has_noted() && !is_store_gone_);
+    if (stays) out.take = engine_->tapes().take_of(kSlot);
     for (auto i = static_cast<size_t>(Counter::TunnelledBypass); i <= static_cast<size_t>(Counter::TunnelledConnect);
          ++i) {
       out.tunnelled += snapshot.counters[i];
@@ -190,7 +194,7 @@ class InProcess final : public RunServices {
     const std::optional<store::MergedAs> merged =
         receipt_ && !std::filesystem::exists(pending_) ? receipt_->of(options_.session) : std::nullopt;
     if (!merged) return;
-    if (out.recorded > 0) out.take = merged->take;
+    out.take = merged->take;
     out.session = merged->session;
     out.asked_session = options_.session;
   }

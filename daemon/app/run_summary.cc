@@ -25,6 +25,12 @@ std::string why(const std::string& reason) {
 
 }  // namespace
 
+void count_late(RunSummary& summary, uint64_t written) {
+  const uint64_t late = std::min(summary.lost, written - std::min(written, summary.recorded));
+  summary.recorded += late;
+  summary.lost -= late;
+}
+
 uint64_t uncaptured_flows(const RunSummary& summary) {
   uint64_t uncaptured = 0;
   for (const auto& [reason, count] : summary.uncaptured) uncaptured += count;

@@ -27,7 +27,7 @@ struct RunSummary {
   std::string session;        // where the recordings are
   std::string asked_session;  // --session, when another may have become of it; empty: the same
   Mode mode = Mode::Record;
-  uint64_t take = 0;  // 0: nothing was recorded, or the store's owner has not taken it in yet
+  uint64_t take = 0;  // 0: nothing was recorded or noted, or the store's owner has not taken it in yet
   uint64_t recorded = 0;
   uint64_t failed_recorded = 0;  // of `recorded`: the origin was not reached, or failed; replay gives that back
   uint64_t replayed = 0;
@@ -39,7 +39,7 @@ struct RunSummary {
   uint64_t refused_as_recorded = 0;  // connections, by connect() itself or by a reset: nothing is wrong
   uint64_t ca_rejected = 0;  // TLS connections whose client refused the certificate made for it, or left when shown it
   uint64_t tls_failed = 0;   // TLS connections whose client could not agree with us on how to speak
-  uint64_t lost = 0;         // exchanges that passed unrecorded because the store failed or did not keep up
+  uint64_t lost = 0;         // exchanges that passed and are not on tape, because the store failed or did not keep up
   std::map<std::string, uint64_t> uncaptured;  // flows by reason; left_cgroup: processes
   std::vector<RefusedFlow> refused;
   std::map<std::string, uint64_t> refused_unlisted;  // of `uncaptured`, refused with nobody there to list them
@@ -48,6 +48,8 @@ struct RunSummary {
   std::string error;  // why the command did not begin, or what was ours to do failed; empty: neither
 };
 
+// Of `lost`, those that were merely not safe when their response left are recorded after all: `written` are on tape.
+void count_late(RunSummary& summary, uint64_t written);
 // All reasons together, processes that left too.
 [[nodiscard]] uint64_t uncaptured_flows(const RunSummary& summary);
 // "tapdeck: session S: R recorded, H replayed, M missed, T tunnelled, U not captured" (connections), without a newline:

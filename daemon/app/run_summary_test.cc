@@ -94,6 +94,18 @@ TEST(RunSummary, LossesAreNotOverlooked) {
   EXPECT_NE(summary_json(summary).find("\"lost\":2"), std::string::npos);
 }
 
+TEST(RunSummary, WhatWasMerelyLateIsRecorded) {
+  RunSummary summary = example();
+  summary.recorded = 3;
+  summary.lost = 2;
+  count_late(summary, 4);
+  EXPECT_EQ(summary.recorded, 4U);
+  EXPECT_EQ(summary.lost, 1U);
+  count_late(summary, 3);  // some that nobody waited for were not written
+  EXPECT_EQ(summary.recorded, 4U);
+  EXPECT_EQ(summary.lost, 1U);
+}
+
 TEST(RunSummary, TunnelsThatFailedAtTheOriginLeaveATrace) {
   RunSummary summary = example();
   summary.tunnels_failed = 1;

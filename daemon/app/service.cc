@@ -158,8 +158,10 @@ class ServeService final : public Service {
     out.ready = started_;
     if (!started_) out.reason = drained_ ? "draining" : "starting";
     if (!out.ready) return out;
-    const auto place = engine_->store().check_place();
-    out.reason = place ? registry_->uncaptured_problem() : place.error().message();
+    const store::ExchangeStore& store = engine_->store();
+    Result<void> fit = store.check_place();
+    if (fit) fit = store.check_open();
+    out.reason = fit ? registry_->uncaptured_problem() : fit.error().message();
     out.ready = out.reason.empty();
     return out;
   }

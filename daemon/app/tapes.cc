@@ -2,18 +2,35 @@
 
 #include <utility>
 
+#include "daemon/base/log.h"
+#include "daemon/modes/select.h"
+
 namespace tapdeck::app {
 
+Tapes::Routes Tapes::routes_of(const std::vector<config::Route>& routes) {
+  if (modes::may_record(Mode::Passthrough, routes)) return Routes::Record;
+  return modes::may_answer_from_tape(Mode::Passthrough, routes) ? Routes::Replay : Routes::NoTape;
+}
+
 Result<std::shared_ptr<const modes::Tape>> Tapes::open(const Assignment& assignment) {
-  const bool routes_record = routes_record_ == RoutesRecord::Yes;
-  if (assignment.mode == Mode::Passthrough && !routes_record) return std::shared_ptr<const modes::Tape>();
-  store::Take take;
+  const bool passes = assignment.mode == Mode::Passthrough;
+  if (passes && routes_ == Routes::NoTape) return std::shared_ptr<const modes::Tape>();
+  const bool is_read = (passes || assignment.mode == Mode::Replay) && routes_ != Routes::Record;
   // Also where a route adds to it.
-  if (assignment.mode == Mode::Replay) TRY_VOID(store_.need_session(assignment.session));
-  if (assignment.mode == Mode::Replay && !routes_record) {
-    TRY(info, store_.session(assignment.session));
-    take.session = info.name;
-    take.session_number = info.number;
+  if (is_read || assignment.mode == Mode::Replay) {
+    const auto known = store_.need_session(assignment.session);
+    if (!known && passes && known.error().code == Code::NotFound) {  // what no route replays passes without
+      log::warn("target.no_session", "what a route replays gets 503 until its session is there and activated",
+                {{"name", assignment.name}, {"problem", known.error().message()}});
+      return std::shared_ptr<const modes::Tape>();
+    }
+    TRY_VOID(known);
+  }
+  store::Take take;
+  const auto info = store_.session(assignment.session);
+  if (is_read && info) {
+    take.session = info->name;
+    take.session_number = info->number;
   } else {
     TRY(opened, open_take(assignment));
     take = std::move(opened);

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "daemon/config/config.h"
 #include "daemon/modes/cursors.h"
@@ -31,15 +32,18 @@ struct Assignment {
 
 class Tapes {
  public:
-  enum class RoutesRecord { No, Yes };  // some route records, whatever its target's mode
+  // What some route does with a tape, whatever its target's mode; Record: and perhaps another replays.
+  enum class Routes { NoTape, Replay, Record };
+  [[nodiscard]] static Routes routes_of(const std::vector<config::Route>& routes);
 
   // All outlive this.
   Tapes(store::ExchangeStore& store, modes::RuntimeState& runtime, modes::Cursors& cursors, MetricsRegistry& metrics,
-        RoutesRecord routes_record)
-      : store_(store), runtime_(runtime), cursors_(cursors), metrics_(metrics), routes_record_(routes_record) {}
+        Routes routes)
+      : store_(store), runtime_(runtime), cursors_(cursors), metrics_(metrics), routes_(routes) {}
 
   // Opens a new take where something may be recorded and publishes the slot. Replay of a session that does not exist is
-  // NotFound and names the nearest; nothing has changed then.
+  // NotFound and names the nearest; nothing has changed then. Where a route alone would replay it, the slot is
+  // published without a tape, and the log says so.
   Result<void> assign(uint32_t slot, const Assignment& assignment);
   // Publishes the slot without a tape: what needs one is answered with an error that says so.
   void assign_without_tape(uint32_t slot, const Assignment& assignment);
@@ -57,7 +61,7 @@ class Tapes {
   modes::RuntimeState& runtime_;
   modes::Cursors& cursors_;
   MetricsRegistry& metrics_;
-  const RoutesRecord routes_record_;
+  const Routes routes_;
   std::atomic<uint64_t> next_id_{1};
 };
 

@@ -178,18 +178,26 @@ Result<ResolvedTarget> resolve_pid(const std::string& text, const ResolveOptions
   return finish_target(std::move(target), mount, display);
 }
 
+std::string tidy(const std::string& path) {
+  std::string out = std::filesystem::path(path).lexically_normal().string();
+  while (out.size() > 1 && out.ends_with('/')) out.pop_back();
+  return out;
+}
+
+// "/system.slice/x", as /proc/PID/cgroup and systemd print it, of that or of the whole path; empty: the root.
+std::string below_mount(const std::string& given, std::string_view mount) {
+  std::string path = tidy("/" + given);
+  if (path == mount || path.starts_with(std::string(mount) + "/")) path.erase(0, mount.size());
+  return path == "/" ? std::string() : path;
+}
+
 Result<ResolvedTarget> resolve_cgroup(const std::string& given, const ResolveOptions& options) {
   TRY(mount, kernel::find_cgroup2_mount(options.mounts_file));
   const std::filesystem::path normal = std::filesystem::path(given).lexically_normal();
   if (given.empty() || std::find(normal.begin(), normal.end(), "..") != normal.end()) {
     return fail(Code::InvalidArgument, "not a cgroup path: '" + given + "'");
   }
-  std::string path = normal.string();
-  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
-  // "/system.slice/x" as /proc/PID/cgroup and systemd print it, or the whole path.
-  if (path != mount && !path.starts_with(mount + "/")) {
-    path = path == "/" ? mount : mount + (path.starts_with('/') ? "" : "/") + path;
-  }
+  const std::string path = mount + below_mount(given, mount);
   if (!is_directory(path)) {
     std::vector<std::string> known;
     const std::filesystem::path parent = std::filesystem::path(path).parent_path();
@@ -238,6 +246,15 @@ std::optional<TargetKind> parse_target_kind(std::string_view text) {
     if (name == text) return value;
   }
   return std::nullopt;
+}
+
+TargetSpec spec_of(TargetKind kind, const std::string& selector) {
+  return {.kind = kind, .name = kind == TargetKind::Cgroup ? tidy(selector) : selector};
+}
+
+bool is_same(const TargetSpec& a, const TargetSpec& b, std::string_view cgroup_mount) {
+  if (a.kind != TargetKind::Cgroup || b.kind != a.kind) return a == b;
+  return below_mount(a.name, cgroup_mount) == below_mount(b.name, cgroup_mount);
 }
 
 std::string TargetSpec::to_string() const {

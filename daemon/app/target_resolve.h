@@ -28,6 +28,11 @@ struct TargetSpec {
   [[nodiscard]] static std::optional<TargetSpec> parse(std::string_view text);
 };
 
+// What is to be attached: a cgroup without "." and ".." as far as they lead nowhere, and without '/' at its end.
+[[nodiscard]] TargetSpec spec_of(TargetKind kind, const std::string& selector);
+// Whether both mean the same. A cgroup may be named by its directory, or by its path below the mount ("/x", "x").
+[[nodiscard]] bool is_same(const TargetSpec& a, const TargetSpec& b, std::string_view cgroup_mount);
+
 [[nodiscard]] std::string_view to_string(TargetKind kind);
 [[nodiscard]] std::optional<TargetKind> parse_target_kind(std::string_view text);
 

@@ -217,6 +217,23 @@ TEST(TargetSpec, ReadsWhatItPrints) {
   for (const char* text : {"", "web", "container:", "thing:web"}) EXPECT_FALSE(TargetSpec::parse(text)) << text;
 }
 
+TEST(TargetSpec, OfACgroupIsTheSameHoweverItIsWritten) {
+  const TargetSpec one{TargetKind::Cgroup, "/a/b"};
+  const auto same = [&](TargetKind kind, const std::string& name) {
+    return is_same(one, {kind, name}, "/sys/fs/cgroup/unified");
+  };
+  for (const char* name : {"/a/b", "a/b", "a/b/", "/a/x/../b", "//a//b", "/sys/fs/cgroup/unified/a/b/"}) {
+    EXPECT_TRUE(same(TargetKind::Cgroup, name)) << name;
+  }
+  for (const char* name : {"/a", "b", "/a/b/c", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/a/b", "/A/b"}) {
+    EXPECT_FALSE(same(TargetKind::Cgroup, name)) << name;
+  }
+  EXPECT_FALSE(same(TargetKind::Unit, "/a/b"));
+  EXPECT_FALSE(is_same({TargetKind::Unit, "a"}, {TargetKind::Unit, "a/"}, "/sys/fs/cgroup"));
+  EXPECT_EQ(spec_of(TargetKind::Cgroup, "/a/x/../b/").name, "/a/b");
+  EXPECT_EQ(spec_of(TargetKind::Container, "b/").name, "b/");
+}
+
 TEST(NearestNames, OffersSlipsAndPartsButNotStrangers) {
   EXPECT_THAT(nearest_names("nginx", {"postgres", "ngnix", "my-nginx-1", "redis"}), ElementsAre("my-nginx-1", "ngnix"));
 }

@@ -145,18 +145,22 @@ std::string text_of(const TargetList& targets) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-Result<uint32_t> find_in(const TargetList& targets, const std::string& target) {
+Result<uint32_t> find_in(const TargetList& targets, const std::string& target, std::string_view cgroup_mount) {
+  if (target.empty()) return fail(Code::InvalidArgument, "which target is empty");
   uint32_t number = 0;
   const auto parsed = std::from_chars(target.data(), target.data() + target.size(), number);
   const bool is_number = parsed.ec == std::errc{} && parsed.ptr == target.data() + target.size();
   if (is_number && targets.contains(number)) return number;
-  std::vector<uint32_t> fits;
+  const TargetSpec asked = TargetSpec::parse(target).value_or(TargetSpec{TargetKind::Cgroup, target});
+  std::vector<uint32_t> fits, same;
   std::vector<std::string> known;
   for (const auto& [id, settings] : targets) {
     if (settings.spec.to_string() == target) return id;
-    if (settings.title == target || settings.spec.name == target) fits.push_back(id);
+    if (settings.shown() == target || settings.spec.name == target) fits.push_back(id);
+    if (is_same(settings.spec, asked, cgroup_mount)) same.push_back(id);
     known.push_back(settings.shown());
   }
+  if (fits.empty()) fits = std::move(same);  // a name that is somebody's is not also read as a path
   if (fits.size() == 1) return fits.front();
   if (fits.empty()) {
     std::string detail = "no target '" + target + "'";

@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/app/target_resolve.h"
@@ -49,9 +50,10 @@ using TargetList = std::map<uint32_t, TargetSettings>;  // by id
 [[nodiscard]] Result<TargetList> load_targets(const std::filesystem::path& file);
 // What the file says then.
 [[nodiscard]] std::string text_of(const TargetList& targets);
-// The id of the one that is meant by its id ("3"), its spec ("container:web"), or title or name when only one target
-// has it. NotFound names the nearest, InvalidArgument says which ids a name fits.
-[[nodiscard]] Result<uint32_t> find_in(const TargetList& targets, const std::string& target);
+// The id of the one that is meant by its id ("3"), its spec ("container:web"), or title, name or cgroup (see is_same)
+// when only one target has it. NotFound names the nearest, InvalidArgument says which ids a name fits.
+[[nodiscard]] Result<uint32_t> find_in(const TargetList& targets, const std::string& target,
+                                       std::string_view cgroup_mount);
 // Replaces the file atomically; on the disk when it returns. 0600.
 Result<void> save_targets(const std::filesystem::path& file, const TargetList& targets);
 

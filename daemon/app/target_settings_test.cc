@@ -67,6 +67,39 @@ TEST_F(TargetFile, RefusesWhatItDidNotWrite) {
   }
 }
 
+TargetList known(std::initializer_list<TargetSpec> specs) {
+  TargetList list;
+  for (const TargetSpec& spec : specs) {
+    const auto id = static_cast<uint32_t>(list.size() + 1);
+    list[id].spec = spec;
+  }
+  return list;
+}
+
+TEST(FindIn, AnEmptyNameIsNobodysThoughOneHasNoTitle) {
+  const TargetList list = known({{TargetKind::Unit, "nginx"}});
+  EXPECT_EQ(find_in(list, "", "/sys/fs/cgroup").error().code, Code::InvalidArgument);
+  EXPECT_EQ(find_in(list, "nginx", "/sys/fs/cgroup").value_or(0), 1U);
+}
+
+TEST(FindIn, ANameThatIsSomebodysIsNotAlsoReadAsAPath) {
+  TargetList list = known({{TargetKind::Container, "0123"}, {TargetKind::Cgroup, "/web"}});
+  list[1].title = "web";
+  EXPECT_EQ(find_in(list, "web", "/sys/fs/cgroup").value_or(0), 1U);
+  EXPECT_EQ(find_in(list, "/web", "/sys/fs/cgroup").value_or(0), 2U);
+}
+
+TEST(FindIn, ACgroupIsFoundHoweverItIsWritten) {
+  const TargetList list = known({{TargetKind::Cgroup, "a/b"}, {TargetKind::Unit, "a"}, {TargetKind::Cgroup, "/a"}});
+  for (const std::string name : {"a/b", "/a/b/", "cgroup:/sys/fs/cgroup/a/b", "/sys/fs/cgroup/a/b", "/a/./b"}) {
+    EXPECT_EQ(find_in(list, name, "/sys/fs/cgroup").value_or(0), 1U) << name;
+  }
+  EXPECT_EQ(find_in(list, "cgroup:/a", "/sys/fs/cgroup").value_or(0), 3U);
+  EXPECT_EQ(find_in(list, "unit:a", "/sys/fs/cgroup").value_or(0), 2U);
+  EXPECT_EQ(find_in(list, "a", "/sys/fs/cgroup").value_or(0), 2U) << "whose name it is goes before what it leads to";
+  EXPECT_EQ(find_in(list, "b", "/sys/fs/cgroup").error().code, Code::NotFound);
+}
+
 TEST(ClosesOnLease, WhatTheTargetSaysGoesBeforeItsMode) {
   const config::Capture capture;
   TargetSettings settings;

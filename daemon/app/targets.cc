@@ -113,6 +113,10 @@ TargetRegistry::~TargetRegistry() {
   stop();
 }
 
+std::string TargetRegistry::cgroup_mount() const {
+  return kernel::find_cgroup2_mount(options_.resolve.mounts_file).value_or("");
+}
+
 // What is there already is not written again: a full disk is no obstacle to what changes nothing.
 Result<void> TargetRegistry::save() {
   const TargetList list = kept();
@@ -137,11 +141,14 @@ Result<void> TargetRegistry::save_after(std::string_view done) {
 // Those of the configuration, before they are looked for.
 Result<std::vector<uint32_t>> TargetRegistry::enter(const std::vector<TargetSettings>& configured) {
   std::vector<uint32_t> ids;
+  const std::string mount = cgroup_mount();
   for (TargetSettings settings : configured) {
     name_it(settings);
     if (settings.spec.kind == TargetKind::Pid) settings.pid_start = start_time(std::atoi(settings.spec.name.c_str()));
-    const auto known =
-        std::ranges::find_if(entries_, [&](const auto& one) { return one.second->settings.spec == settings.spec; });
+    // One that was entered a moment ago is not replaced: of two ways to write a cgroup the second waits, and says so.
+    const auto known = std::ranges::find_if(entries_, [&](const auto& one) {
+      return std::ranges::count(ids, one.first) == 0 && is_same(one.second->settings.spec, settings.spec, mount);
+    });
     if (known != entries_.end()) {
       known->second->settings = std::move(settings);
       ids.push_back(known->first);
@@ -219,8 +226,9 @@ Result<TargetStatus> TargetRegistry::attach(TargetSettings settings) {
 
   const std::lock_guard lock(work_mutex_);
   if (is_stopping()) return fail(Code::Cancelled, "tapdeck is stopping");
-  const auto known =
-      std::ranges::find_if(entries_, [&](const auto& one) { return one.second->settings.spec == settings.spec; });
+  const std::string mount = cgroup_mount();
+  const auto known = std::ranges::find_if(
+      entries_, [&](const auto& one) { return is_same(one.second->settings.spec, settings.spec, mount); });
   Entry* entry = known == entries_.end() ? nullptr : known->second.get();
   if (entry != nullptr) {
     TRY_VOID(reattach(*entry, settings, resolved));
@@ -279,7 +287,7 @@ TargetList TargetRegistry::kept() const {
 }
 
 Result<TargetRegistry::Entry*> TargetRegistry::entry_of(const std::string& target) {
-  TRY(id, find_in(kept(), target));
+  TRY(id, find_in(kept(), target, cgroup_mount()));
   return entries_.at(id).get();
 }
 

@@ -25,6 +25,7 @@
 #include "daemon/app/target_trust.h"
 #include "daemon/base/result.h"
 #include "daemon/base/unique_fd.h"
+#include "daemon/config/config.h"
 
 namespace tapdeck::app {
 
@@ -85,7 +86,7 @@ struct TargetStatus {
   TargetSettings settings;
   State state = State::Waiting;
   std::string detail;    // why it waits or failed, or is attached and answers nothing, or what else is to be known
-  bool passes = false;   // it is there and runs, and could not be attached: what it does passes uncaptured
+  bool passes = false;   // it is there and runs, and could not be attached: what it does passes us by
   std::string display;   // "container web (podman)"
   std::string captured;  // cgroup path, or "interface NAME"
   int64_t attached_at_ms = 0;              // Unix time; 0 while not attached
@@ -116,7 +117,7 @@ class TargetRegistry {
     // Each time a target ran uncaptured, and how long.
     std::function<void(const TargetSettings&, std::chrono::milliseconds)> on_gap;
     uint32_t first_slot = 1;  // 0 is the daemon's own default
-    uint32_t last_slot = 62;  // 63 is what metrics call "other"
+    uint32_t last_slot = config::kMostTargets;
   };
 
   // Reads the list. A file that does not decode is renamed to *.bad and named in last_error(); the registry is empty
@@ -170,6 +171,7 @@ class TargetRegistry {
   Result<void> reattach(Entry& entry, const TargetSettings& settings, const ResolvedTarget& resolved);
   [[nodiscard]] Result<Entry*> add(const TargetSettings& settings);
   [[nodiscard]] TargetList kept() const;
+  [[nodiscard]] std::string cgroup_mount() const;  // empty: there is none
   Result<Entry*> entry_of(const std::string& target);
   Result<void> attach_entry(Entry& entry, const ResolvedTarget& resolved, TargetBackend::Why why);
   [[nodiscard]] Result<void> check_alone(const Entry& entry, const ResolvedTarget& resolved) const;

@@ -98,12 +98,16 @@ class LogPipe {
   }
   LogPipe(const LogPipe&) = delete;
   LogPipe& operator=(const LogPipe&) = delete;
-  size_t count(const std::string& word) {
+  const std::string& text() {
     char buffer[65536];
     const ssize_t n = ::read(ends_[0], buffer, sizeof buffer);
     if (n > 0) text_.append(buffer, static_cast<size_t>(n));
+    return text_;
+  }
+  size_t count(const std::string& word) {
+    const std::string& all = text();
     size_t found = 0;
-    for (size_t at = 0; (at = text_.find(word, at)) != std::string::npos; ++at) ++found;
+    for (size_t at = 0; (at = all.find(word, at)) != std::string::npos; ++at) ++found;
     return found;
   }
 
@@ -130,6 +134,17 @@ TEST_F(TargetsAsk, AKeptTargetThatCannotBeAttachedIsSaidOnceAndWhileItLasts) {
   ASSERT_TRUE(eventually([&] { return targets->list().at(0).state == State::Attached; }));
   EXPECT_THAT(targets->uncaptured_problem(), IsEmpty());
   EXPECT_FALSE(targets->list().at(0).passes);
+}
+
+TEST_F(TargetsAsk, OfOneThatAnotherTapdeckHasItIsNotSaidThatItPasses) {
+  ASSERT_TRUE(registry()->attach(wanted(TargetKind::Cgroup, cgroup("jobs"))));
+  LogPipe log;
+  backend_.refuse_as = Code::Busy;
+  backend_.refuse = true;
+  registry()->start();
+  const std::string text = log.text();
+  EXPECT_THAT(text, HasSubstr("what a dead one had closed is refused until 'tapdeck clean'"));
+  EXPECT_THAT(text, testing::Not(HasSubstr("what it does passes")));
 }
 
 TEST_F(TargetsAsk, AnOpenTargetThatCannotBeAttachedMakesNothingUnready) {

@@ -53,6 +53,18 @@ milliseconds age_of_directory(const std::string& path) {
   return milliseconds(std::max<int64_t>(0, unix_ms() - made_ms));
 }
 
+std::string_view uncaptured_text(Code why) {
+  switch (why) {
+    case Code::AlreadyExists:
+      return "a target is captured as another one, with what that is set to; tried again";
+    case Code::Busy:
+      return "a target is there and is not captured here: another tapdeck has it, and what a dead one had closed is "
+             "refused until 'tapdeck clean'; tried again";
+    default:
+      return "a target is there and is not captured: what it does passes; tried again";
+  }
+}
+
 }  // namespace
 
 // Trust is bound before it. A recorded client that meets our certificate untrusting breaks; one that is captured a
@@ -211,10 +223,7 @@ void TargetRegistry::try_later(Entry& entry, bool is_there, const Error& why) {
   wait_on(entry, why);
   if (is_there && entry.detail != entry.said) {
     entry.said = entry.detail;
-    const bool has_another = why.code == Code::AlreadyExists;
-    log::error("target.not_attached",
-               has_another ? "a target is captured as another one, with what that is set to; tried again"
-                           : "a target is there and is not captured: what it does passes; tried again",
+    log::error("target.not_attached", uncaptured_text(why.code),
                {{"target", entry.settings.shown()}, {"problem", entry.detail}, {"sealed", entry.settings.sealed}});
   }
   tell_uncaptured();

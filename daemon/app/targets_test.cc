@@ -53,6 +53,23 @@ TEST_F(Targets, AttachingAgainUpdatesAndKeepsTheId) {
   EXPECT_THAT(targets->list(), SizeIs(1));
 }
 
+TEST_F(Targets, ACgroupIsOneTargetHoweverItIsWritten) {
+  auto targets = registry();
+  const std::string path = cgroup("jobs");
+  const std::string below = path.substr(top_.rfind('/') + 1);
+  ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, below, "one")));
+  for (const std::string& spelling : {"/" + below, path, path + "/"}) {
+    const auto again = targets->attach(wanted(TargetKind::Cgroup, spelling, spelling));
+    ASSERT_TRUE(again) << again.error().message();
+    EXPECT_EQ(again->id, 1U);
+    EXPECT_EQ(again->settings.session, spelling);
+  }
+  ASSERT_TRUE(targets->start({wanted(TargetKind::Cgroup, below, "configured")}));
+  EXPECT_THAT(targets->list(), SizeIs(1));
+  EXPECT_TRUE(targets->detach("cgroup:" + path));
+  EXPECT_THAT(targets->list(), IsEmpty());
+}
+
 TEST_F(Targets, DetachForgetsByIdSpecOrName) {
   auto targets = registry();
   ASSERT_TRUE(targets->attach(wanted(TargetKind::Cgroup, cgroup("a"))));
@@ -216,6 +233,21 @@ TEST_F(Targets, OneThatLeadsToTheCgroupOfAnotherWaitsUntilThatIsDetached) {
   EXPECT_THAT(targets->find("web")->detail, HasSubstr("is target 1 already (cgroup:"));
   EXPECT_TRUE(targets->detach("1"));
   EXPECT_TRUE(eventually([&] { return targets->find("web")->state == State::Attached; }));
+}
+
+TEST_F(Targets, OfTwoConfiguredWaysToWriteACgroupTheSecondWaitsAlsoAfterARestart) {
+  const std::string path = cgroup("jobs");
+  const std::string below = path.substr(top_.rfind('/'));
+  for (int start = 0; start < 2; ++start) {
+    auto targets = registry();
+    ASSERT_TRUE(targets->start({wanted(TargetKind::Cgroup, below, "one"), wanted(TargetKind::Cgroup, path, "two")}));
+    ASSERT_THAT(targets->list(), SizeIs(2));
+    EXPECT_EQ(targets->find("1")->state, State::Attached);
+    EXPECT_EQ(targets->find("1")->settings.session, "one");
+    EXPECT_EQ(targets->find("2")->state, State::Waiting);
+    EXPECT_EQ(targets->find("2")->settings.session, "two");
+    EXPECT_THAT(targets->find("2")->detail, HasSubstr("is target 1 already (cgroup:"));
+  }
 }
 
 TEST_F(Targets, OneThatComesToTheCgroupOfAnotherIsNotAttachedThereToo) {

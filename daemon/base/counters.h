@@ -116,7 +116,7 @@ enum class Counter : uint16_t {
   UpstreamUnreachable,
   UpstreamProtocol,
   UpstreamDialed,
-  UpstreamReused,  // connections opened, and exchanges on a pooled one
+  UpstreamReused,  // connections made, and how often one was used again
   // Replay.
   BodyKeyRaw,
   HotCacheHit,
@@ -193,7 +193,6 @@ enum class Histogram : uint16_t {
   LeafMint,
   CommitWal,
   CommitFsync,
-  CommitAsync,
   LoopLag,
   kCount
 };

@@ -70,7 +70,7 @@ class alignas(64) Metrics {
   void count_request(TargetSlot slot, Mode mode, Outcome outcome, int status) noexcept {
     bump(requests_[request_index(slot, mode, outcome, code_class(status))], 1);
   }
-  // Client's first byte to last byte, beside count_request.
+  // From the request's complete head to the last byte sent, beside count_request.
   void observe_request(Mode mode, Outcome outcome, double seconds) noexcept {
     observe_in(request_durations_[static_cast<size_t>(mode) * kOutcomeCount + static_cast<size_t>(outcome)],
                kRequestBuckets, seconds);

@@ -41,11 +41,12 @@ struct FamilyText {
 inline constexpr FamilyText kRequestsFamily = {"tapdeck_requests_total",
                                                "Exchanges by target, mode, outcome and class of the status code.",
                                                "counter", "target,mode,outcome,code_class"};
-inline constexpr FamilyText kRequestDurationFamily = {"tapdeck_request_duration_seconds",
-                                                      "Time from the client's first byte to the last byte it was sent.",
-                                                      "histogram", "mode,outcome"};
+inline constexpr FamilyText kRequestDurationFamily = {
+    "tapdeck_request_duration_seconds", "Time from a request's complete head to the last byte its client was sent.",
+    "histogram", "mode,outcome"};
 inline constexpr FamilyText kConnectionsFamily = {
-    "tapdeck_connections_total", "Client connections, counted when their protocol is known or they end before.",
+    "tapdeck_connections_total",
+    "Client connections, counted when their protocol is known or they end before; not what CONNECT opens inside one.",
     "counter", "path,protocol,tls"};
 inline constexpr FamilyText kBuildInfoFamily = {"tapdeck_build_info", "Always 1; the labels say what was built.",
                                                 "gauge", "version,revision,compiler"};

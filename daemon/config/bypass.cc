@@ -30,6 +30,11 @@ bool same_prefix(const Endpoint& a, const Endpoint& b, unsigned bits) {
   return true;
 }
 
+std::string_view without_brackets(std::string_view text) {
+  const bool has = text.size() > 2 && text.front() == '[' && text.back() == ']';
+  return has ? text.substr(1, text.size() - 2) : text;
+}
+
 }  // namespace
 
 Result<BypassRule> BypassRule::parse(std::string_view text) {
@@ -48,13 +53,14 @@ Result<BypassRule> BypassRule::parse(std::string_view text) {
     rule.port_ = *port;
     rest = rest.substr(0, colon);
   }
+  rest = without_brackets(rest);  // of "[2001:db8::/32]:443"
   std::optional<unsigned> bits;
   if (const size_t slash = rest.find('/'); slash != std::string_view::npos) {
     bits = number<unsigned>(rest.substr(slash + 1), 128);
+    if (!bits && bare_v6) return bad("the part after '/' is not a prefix length; with a port: [2001:db8::/32]:443");
     if (!bits) return bad("the part after '/' is not a prefix length");
-    rest = rest.substr(0, slash);
+    rest = without_brackets(rest.substr(0, slash));  // of "[2001:db8::]/32:443"
   }
-  if (rest.size() > 2 && rest.front() == '[' && rest.back() == ']') rest = rest.substr(1, rest.size() - 2);
   if (const auto address = Endpoint::parse(rest)) {
     const unsigned longest = address->family == Endpoint::Family::V4 ? 32 : 128;
     if (bits && *bits > longest) return bad("the prefix is longer than the address");

@@ -1,5 +1,6 @@
-// Bypass rules: which hosts and addresses are tunnelled without being decrypted. Parsing and matching; who asks, and
-// what happens then, is the server's. Plain values. Thread: any.
+// Bypass rules: which hosts and addresses are left alone: tunnelled without being decrypted and, where what passes is
+// HTTP in clear, forwarded without being recorded. Parsing and matching; who asks, and what happens then, is not here.
+// Plain values. Thread: any.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +17,8 @@ namespace tapdeck::config {
 
 class BypassRule {
  public:
-  // "api.example.com", "*.internal", "10.0.0.0/8", "192.0.2.7:443", "[2001:db8::]/32:443", "*.x.org:8443".
+  // "api.example.com", "*.internal", "10.0.0.0/8", "192.0.2.7:443", "[2001:db8::/32]:443", "[2001:db8::]/32:443",
+  // "*.x.org:8443".
   // InvalidArgument says what is wrong with it.
   [[nodiscard]] static Result<BypassRule> parse(std::string_view text);
 
@@ -40,6 +42,7 @@ class BypassRules {
   // A malformed rule matches nothing (config has refused it).
   explicit BypassRules(const std::vector<std::string>& texts);
 
+  [[nodiscard]] bool empty() const { return rules_.empty(); }
   // One of them does; as BypassRule::matches.
   [[nodiscard]] bool match(std::string_view host, const Endpoint& destination) const;
   // One is an address or a network: of a destination that is a name it says something only when that was looked up.

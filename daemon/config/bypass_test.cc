@@ -34,6 +34,10 @@ TEST(BypassRules, MatchesNamesAddressesNetworksAndPorts) {
       {"2001:db8::/32", "", "[2001:db9::1]:1", false},
       {"[2001:db8::]/32:443", "", "[2001:db8::5]:443", true},
       {"[2001:db8::]/32:443", "", "[2001:db8::5]:80", false},
+      {"[2001:db8::/32]:443", "", "[2001:db8::5]:443", true},
+      {"[2001:db8::/32]:443", "", "[2001:db8::5]:80", false},
+      {"[2001:db8::/32]:443", "", "[2001:db9::5]:443", false},
+      {"[2001:db8::/32]", "", "[2001:db8::5]:80", true},
       {"[2001:db8::5]:443", "", "[2001:db8::5]:443", true},
       {"::1", "", "[::1]:9", true},
   };
@@ -50,6 +54,15 @@ TEST(BypassRules, AMalformedRuleMatchesNothing) {
   for (const char* rule : {"", ":", "a:b", "192.0.2.1:", "192.0.2.0/33", "192.0.2.0/x", "a/8", "192.0.2.1:99999"}) {
     EXPECT_FALSE(BypassRules({rule}).match("a", destination)) << rule;
   }
+}
+
+TEST(BypassRules, AnIpv6NetworkWhosePortCannotBeToldIsRefusedWithTheFormThatCan) {
+  for (const char* rule : {"2001:db8::/32:443", "2001:db8::/x"}) {
+    const auto parsed = BypassRule::parse(rule);
+    ASSERT_FALSE(parsed) << rule;
+    EXPECT_NE(parsed.error().detail.find("with a port: [2001:db8::/32]:443"), std::string::npos);
+  }
+  EXPECT_FALSE(BypassRule::parse("[2001:db8::/129]:443"));
 }
 
 TEST(BypassRules, AnyRuleOfAListCounts) {

@@ -100,9 +100,10 @@ struct Target {
   std::optional<Mode> mode;
   // Nothing may leave the target uncaptured (replay: no network at all). Default false.
   bool sealed = false;
-  // A flow whose recording would be lost is reset instead of forwarded. Default false: traffic first.
+  // A response whose recording is not safe in time is reset, and not on tape. Default false: traffic first.
   bool strict = false;
-  // Host globs ("*.internal"), IP, CIDR, each with optional ":port": tunnelled and counted, never decrypted.
+  // Host globs ("*.internal"), IP, CIDR, each with optional ":port": tunnelled and counted, never decrypted; HTTP in
+  // clear is forwarded and not recorded.
   std::vector<std::string> bypass;
 };
 
@@ -126,7 +127,7 @@ struct Tls {
   TlsVersion min_version = TlsVersion::V12;
   // DNS suffixes or CIDRs the CA is restricted to when it is made. Empty: unrestricted.
   std::vector<std::string> name_constraints;
-  // Host globs and CIDR:port that are never decrypted, for all targets.
+  // Host globs and CIDR:port that are never decrypted, for all targets; HTTP in clear is forwarded and not recorded.
   std::vector<std::string> bypass;
 };
 
@@ -137,15 +138,15 @@ struct Storage {
   // When a response's last byte may leave: "wal" after the log write (survives kill -9), "fsync" after the disk
   // (survives power loss), "async" at once. Default wal.
   Durability durability = Durability::Wal;
-  // Longest hold of that byte when the store is slow; then the recording is reported lost. 1s. 1ms..60s.
+  // Longest hold of that byte when the store is slow; then the recording is reported as not safe. 1s. 1ms..60s.
   Milliseconds hold_limit{1000};
-  // Oldest recordings go when the store grows past this. 0: no bound. 1MiB..
+  // Oldest recordings go when the store grows past this. 0: no bound. Any size.
   uint64_t max_bytes = 0;
   // Same by number. 0: no bound.
   uint64_t max_recordings = 0;
-  // Same by age. 0s: no bound.
+  // Same by age. 0s: no bound. 0s..36500d.
   Seconds max_age{0};
-  // RocksDB block cache. 64MiB. 1MiB..1TiB.
+  // RocksDB block cache. 64MiB. 1MiB..
   uint64_t cache_bytes = 64ULL << 20;
 };
 
@@ -153,9 +154,10 @@ struct Storage {
 struct Limits {
   // Client connections at once; more are closed at accept. 8000 fits the usual 20,000 descriptors. 1..1000000.
   uint32_t connections = 8000;
-  // Request line and header bytes, and separately trailers: 431. 64 KiB as most servers allow. 1KiB..16MiB.
+  // Request line and header bytes, and separately trailers: 431; an origin's: 502. 64 KiB as most servers allow.
+  // 1KiB..16MiB.
   uint64_t head_bytes = 65536;
-  // Header fields: 431. 256. 8..10000.
+  // Header fields: 431; an origin's: 502. 256. 8..10000.
   uint32_t headers = 256;
   // Streams of one HTTP/2 client connection at a time: one more gets REFUSED_STREAM. 1000, since a gRPC channel keeps
   // all its watches on one; docs/FLOW_CONTROL.md has what they may hold. 1..10000.
@@ -166,7 +168,7 @@ struct Limits {
   uint64_t max_body = 0;
   // "stream": recorded like any other. "error": 413, or 502 when it is the origin's. "bypass": passed on, not stored.
   BodyOversize body_oversize = BodyOversize::Stream;
-  // First byte of a head to its last: 408. 10s. 10ms..1h.
+  // First byte of a head to its last: 408; of a ClientHello: closed. 10s. 10ms..1h.
   Milliseconds header_timeout{10'000};
   // Keep-alive connection or tunnel without a byte. 5m. 10ms..24h.
   Milliseconds idle_timeout{300'000};
@@ -306,6 +308,8 @@ struct Config {
 // What targets are called that no file names: the clients of proxy.listen, and the command of `tapdeck run`.
 inline constexpr const char* kProxyTarget = "explicit";
 inline constexpr const char* kRunTarget = "run";
+// Slots that targets have: 0 is the daemon's own, 63 what metrics call "other".
+inline constexpr uint32_t kMostTargets = 62;
 
 inline constexpr std::string_view kDefaultPath = "/etc/tapdeck/tapdeck.toml";
 

@@ -112,6 +112,10 @@ std::vector<Broken> broken_rules(const Route& route) {
 
 std::vector<Broken> take_in(std::vector<Target>& targets) {
   Target& last = targets.back();
+  if (targets.size() == kMostTargets + 1) {
+    return {{"", "[[targets]]: there are " + std::to_string(kMostTargets) +
+                     " at most, and this is one more; a cgroup above several captures them as one"}};
+  }
   if (last.name.empty()) last.name = name_of_selector(last.selector);
   if (last.name == kProxyTarget) {
     return {

@@ -51,6 +51,15 @@ TEST(Rules, RoutesHaveNamesOfTheirOwn) {
   EXPECT_EQ(problem("[[routes]]\n[[routes]]\nname = \"a\"\n[[routes]]\n"), "");
 }
 
+TEST(Rules, ThereAreAsManyTargetsAsSlots) {
+  std::string targets;
+  for (uint32_t i = 0; i < kMostTargets; ++i) targets += "[[targets]]\nunit = \"u" + std::to_string(i) + "\"\n";
+  EXPECT_EQ(problem(targets), "");
+  EXPECT_EQ(problem(targets + "[[targets]]\nunit = \"x\"\n[[targets]]\nunit = \"y\"\n"),
+            "t.toml:125:1: [[targets]]: there are 62 at most, and this is one more; a cgroup above several captures "
+            "them as one");
+}
+
 TEST(Rules, TargetsHaveNamesOfTheirOwn) {
   EXPECT_EQ(problem("[[targets]]\nunit = \"a\"\n[[targets]]\nunit = \"b\"\nname = \"a\"\n"),
             "t.toml:5:8: two targets are named 'a'; give one a name of its own");

@@ -132,6 +132,23 @@ Counter counter_of(const Error& error) {
   }
 }
 
+std::optional<Counter> refusal_counter_of(const Error& error) {
+  switch (error.code) {
+    case Code::TooLarge:
+      return http::is_field_limit(error) ? Counter::LimitHeaderCount : Counter::LimitHeadBytes;
+    case Code::Unsupported:
+      return Counter::UnknownMethod;
+    case Code::Closed:
+      return Counter::BadRequest;
+    default:
+      return std::nullopt;
+  }
+}
+
+std::optional<Counter> refusal_counter_of(const Error& error, const http::Codec& ended) {
+  return ended.ended_ambiguously() ? Counter::SmugglingRefused : refusal_counter_of(error);
+}
+
 std::string json_string(std::string_view text) {
   std::string out;
   append_json_string(out, text);

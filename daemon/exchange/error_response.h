@@ -2,6 +2,7 @@
 // compile until its meaning for clients is decided. Pure but for respond_failure(). Thread: any.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -32,6 +33,10 @@ void note_failure(Facts& facts, const Error& error);
 net::Task<Result<void>> respond_failure(Exchange& exchange, Error error);
 // The counter of an upstream failure.
 [[nodiscard]] Counter counter_of(const Error& error);
+// The counter of what a client's codec refused before it was an exchange, or in its body; nullopt: it has none. Without
+// the codec, which did not end with it, of a single stream.
+[[nodiscard]] std::optional<Counter> refusal_counter_of(const Error& error);
+[[nodiscard]] std::optional<Counter> refusal_counter_of(const Error& error, const http::Codec& ended);
 // A JSON string literal with quotes; invalid UTF-8 becomes U+FFFD.
 [[nodiscard]] std::string json_string(std::string_view text);
 

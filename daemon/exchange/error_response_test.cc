@@ -10,15 +10,22 @@ TEST(ErrorResponse, NamesUpstreamFailuresAsTheContractDoes) {
     Code code;
     int status;
     const char* name;
-  } table[] = {{Code::Refused, 502, "upstream_connect"},  {Code::Unreachable, 502, "upstream_connect"},
-               {Code::Timeout, 504, "upstream_timeout"},  {Code::TlsVerify, 502, "upstream_tls"},
-               {Code::Reset, 502, "upstream_reset"},      {Code::Truncated, 502, "upstream_truncated"},
-               {Code::Dns, 502, "upstream_dns"},          {Code::Exhausted, 502, "upstream_connect"},
-               {Code::Protocol, 502, "upstream_protocol"}};
+    Counter counter;
+  } table[] = {{Code::Refused, 502, "upstream_connect", Counter::UpstreamRefused},
+               {Code::Unreachable, 502, "upstream_connect", Counter::UpstreamUnreachable},
+               {Code::Timeout, 504, "upstream_timeout", Counter::UpstreamTimeout},
+               {Code::Tls, 502, "upstream_tls", Counter::UpstreamTls},
+               {Code::TlsVerify, 502, "upstream_tls", Counter::UpstreamTls},
+               {Code::Reset, 502, "upstream_reset", Counter::UpstreamReset},
+               {Code::Truncated, 502, "upstream_truncated", Counter::UpstreamTruncated},
+               {Code::Dns, 502, "upstream_dns", Counter::UpstreamDns},
+               {Code::Exhausted, 502, "upstream_connect", Counter::UpstreamUnreachable},
+               {Code::Protocol, 502, "upstream_protocol", Counter::UpstreamProtocol}};
   for (const auto& row : table) {
     const Error error{row.code, "x", Origin::Upstream, Retry::No, 0};
     EXPECT_EQ(status_of(error), row.status) << row.name;
     EXPECT_EQ(name_of(error), row.name);
+    EXPECT_EQ(counter_of(error), row.counter) << row.name;
   }
 }
 
@@ -47,6 +54,17 @@ TEST(ErrorResponse, ABodyBeyondItsLimitIsNoHeadBeyondIts) {
   EXPECT_EQ(name_of(response), "upstream_too_large");
   EXPECT_EQ(status_of(head), 431);
   EXPECT_EQ(status_of(http::field_limit(Origin::Downstream)), 431);
+}
+
+TEST(ErrorResponse, OnlyRefusalsThatMeanSomethingAreCounted) {
+  const auto of = [](Code code) { return refusal_counter_of(Error{code, "", Origin::Downstream, Retry::No, 0}); };
+  EXPECT_EQ(of(Code::TooLarge), Counter::LimitHeadBytes);
+  EXPECT_EQ(refusal_counter_of(http::field_limit(Origin::Downstream)), Counter::LimitHeaderCount);
+  EXPECT_EQ(of(Code::Unsupported), Counter::UnknownMethod);
+  EXPECT_EQ(of(Code::Closed), Counter::BadRequest);
+  EXPECT_EQ(of(Code::Protocol), std::nullopt);
+  EXPECT_EQ(of(Code::Truncated), std::nullopt);
+  EXPECT_EQ(of(Code::Exhausted), std::nullopt);
 }
 
 TEST(ErrorResponse, JsonStringsCannotBeBrokenByPeers) {

@@ -42,6 +42,11 @@ struct UpstreamTls {
   std::string verify;       // as TlsFacts::upstream_verify
 };
 
+struct BodyBytes {
+  uint64_t up = 0;
+  uint64_t down = 0;
+};
+
 // Everything the one log line, the metrics and the recording say about an exchange. Handlers fill in what they know.
 struct Facts {
   Mode mode = Mode::Record;
@@ -49,8 +54,10 @@ struct Facts {
   int status = 0;     // sent to the client; 0: none
   std::string error;  // stable name ("upstream_connect"), empty when all went well
   std::string error_detail;
+  std::string not_matched;  // why the tape was not asked, which might have answered; empty: nothing kept it from that
   uint64_t request_bytes = 0;                  // body bytes from the client
   uint64_t response_bytes = 0;                 // body bytes to the client
+  std::optional<BodyBytes> before_tunnel;      // of these, where the rest is counted as a tunnel's
   uint64_t recording = 0;                      // id stored or replayed; 0: none
   std::optional<std::string> upstream_offer;   // a route's word on TlsFacts::upstream_offer
   std::shared_ptr<const UpstreamRoute> route;  // where it goes, when its own head says so; null: where its flow does
@@ -65,9 +72,12 @@ struct Facts {
   bool may_not_pass = false;    // they may not begin to: its target is replayed by now
   bool route_decides = false;   // the mode is its route's, whatever becomes of its target's
   bool only_waits = false;      // all is said; the client is expected to leave
+  bool is_nested = false;       // a CONNECT that became a connection of our own, which counts what happens in it
   Clock::time_point began{};
   int64_t began_unix_us = 0;
   std::optional<Clock::duration> upstream_connect, upstream_tls, upstream_first_byte;
+  // From the connection being there, or all of the request being sent where that was later, to the answer's first byte.
+  std::optional<Clock::duration> upstream_wait;
   std::optional<Clock::duration> upstream_head;  // the final one, behind interim responses
 };
 

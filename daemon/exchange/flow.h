@@ -48,6 +48,7 @@ struct CapturedFlow {
   std::shared_ptr<const UpstreamRoute> route;  // null: the destination says it all
   uint64_t connection = 0;  // which of its worker's client connections (upstream::Pool::Client); 0: not known
   bool to_proxy = false;    // the client talks to our explicit listener, and says where it wants to go
+  bool is_nested = false;   // it is what a CONNECT inside another client connection became
 
   // For logs, errors and people: the route's, else the destination's.
   [[nodiscard]] std::string destination_text() const;

@@ -52,14 +52,15 @@ struct Limits {
   size_t headers = 256;       // fields in a head, and in the trailers
 };
 
-// Of the TooLarge errors the one for more than Limits::headers fields (of h1: h2 answers a stream with it, and goes
-// on); the others are about bytes.
+// The TooLarge errors: more than Limits::head_bytes, or Limits::headers fields. h1 ends with them; h2 answers the
+// stream, tells H2Options::on_too_large, and goes on.
+[[nodiscard]] Error head_limit(Origin origin);
 [[nodiscard]] Error field_limit(Origin origin);
 [[nodiscard]] bool is_field_limit(const Error& error);
 
 // Where an h1 origin began a chunk; replay and forwarding write the same chunk sizes and extensions again.
 struct ChunkStart {
-  uint64_t size = 0;
+  uint64_t size = 0;           // 0: the last one, given only where it has an extension
   std::string_view extension;  // with its leading ';', valid as long as the event
 };
 
@@ -122,6 +123,9 @@ class Codec {
   // The next event out of input(); nullopt = needs more bytes. An Error (Protocol, TooLarge, Unsupported) is final:
   // no later call succeeds. Origin is Downstream for Role::Server and Upstream for Role::Client.
   virtual Result<std::optional<Event>> next() = 0;
+  // Role::Server: that Error left open where a request ends, so that another parser might find a second one in it.
+  // Never in h2, whose frames say that.
+  [[nodiscard]] virtual bool ended_ambiguously() const { return false; }
   // The transport saw end of stream. Ok when that may end here: between messages, or completes a close-delimited body
   // (then next() yields MessageComplete). Error Truncated otherwise.
   virtual Result<void> end_of_input() = 0;
@@ -145,7 +149,8 @@ class Codec {
   virtual Result<void> send_informational(StreamId stream, const ResponseHead& head) = 0;
   // Body bytes; accepts all (h1) or as much as flow control allows and returns how much (h2; what is short becomes
   // acceptable only by bytes from the peer, so try again after next() has run). `chunk` asks for an h1
-  // chunk boundary of that size here (its bytes may follow in later calls); without one each call is its own chunk.
+  // chunk boundary of that size here (its bytes may follow in later calls); without one each call is its own chunk. One
+  // of size 0 says what extension the last chunk gets, which goes out with send_end().
   virtual Result<size_t> send_body(StreamId stream, std::string_view bytes,
                                    const std::optional<ChunkStart>& chunk = std::nullopt) = 0;
   // Ends the message, with trailers or without (empty). Error Internal if a promised Content-Length was not met.
@@ -166,6 +171,8 @@ class Codec {
   // ---- connection
   // Several streams may be open side by side (h2). Then a tunnel is a stream as well: its bytes are Body events.
   [[nodiscard]] virtual bool is_multiplexed() const { return false; }
+  // Role::Server: what is still to come of the request whose head was given last may prove malformed (chunked coding).
+  [[nodiscard]] virtual bool has_body_to_judge() const { return false; }
   // Role::Client: requests that send_request() would take now.
   [[nodiscard]] virtual size_t streams_left() const { return is_idle() && !must_close() ? 1 : 0; }
   // No more exchanges may begin: Connection: close was sent or received, HTTP/1.0, an error, close-delimited, GOAWAY.

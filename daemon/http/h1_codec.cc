@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "daemon/http/upgrade_offer.h"
+
 namespace tapdeck::http {
 
 namespace {
@@ -118,12 +120,15 @@ Error H1Codec::truncated() const {
   return error;
 }
 
-std::unexpected<Error> H1Codec::disagree(std::string_view what) const {
+std::unexpected<Error> H1Codec::disagree(std::string_view what) {
+  guard_.note_ambiguity();
   return fail(Code::Protocol, std::string("two parsers disagree: ") += what, origin_);
 }
 
 Result<std::optional<std::string_view>> H1Codec::line(size_t limit) {
-  return lines_.next(in_, limit, origin_);
+  auto read = lines_.next(in_, limit, origin_);
+  if (!read && read.error().code == Code::Protocol) guard_.note_ambiguity();  // some take a CR or LF alone for its end
+  return read;
 }
 
 Result<void> H1Codec::witness(std::string_view bytes) {
@@ -232,7 +237,9 @@ H1Codec::Step H1Codec::finish_response() {
   const Exchange& asked = outstanding_.front();
   const int status = response_.status;
   const bool tunnel = status == 101 || (asked.connect && status / 100 == 2);
-  if (status == 101 && !asked.upgrade) return fail(Code::Protocol, "101 that nobody asked for", origin_);
+  if (status == 101 && !(asked.upgrade && takes_upgrade(response_.headers, asked.offer))) {
+    return fail(Code::Protocol, "101 that nobody asked for", origin_);
+  }
   const auto body = asked.head || tunnel ? H1Guard::Body::None : H1Guard::Body::AsFramed;
   TRY_VOID(guard_.finish_response(response_, body));
   const bool none = guard_.framing() == H1Guard::Framing::None;
@@ -288,15 +295,11 @@ H1Codec::Step H1Codec::read_chunk_line() {
     TRY_VOID(witness("\r\n"));
   }
   if (witness_.chunk_size() != chunk.size || witness_.message_complete()) return disagree("size of a chunk");
-  if (chunk.size == 0) {
-    lines_.release(in_);
-    reading_ = Reading::Trailers;
-    return std::nullopt;
-  }
   body_left_ = chunk.size;
-  reading_ = Reading::ChunkData;
+  reading_ = chunk.size == 0 ? Reading::Trailers : Reading::ChunkData;
   if (!chunk.extension.empty()) return BodyReceived{stream(), {}, chunk};  // a view of the line: keep it this time
   lines_.release(in_);
+  if (chunk.size == 0) return std::nullopt;
   return read_fixed(chunk);
 }
 

@@ -6,9 +6,10 @@
 // - Server: the next request is not looked at until the response before it has ended. A response that ends while its
 //   request is still being received makes must_close() true until that request is complete (for good when the client
 //   was waiting for 100-continue, as it may or may not send the body).
-// - Client: 101 (accepted only if the request asked for it) and 2xx to CONNECT arrive as HeadReceived, MessageComplete,
-//   Upgraded. Server: Upgraded comes after the request's MessageComplete once 101, or 2xx to CONNECT, has been sent.
-//   A refused CONNECT closes the connection (CVE-2025-64763 class), unless by a 407 that nothing has followed yet.
+// - Client: 101 (accepted only if the request asked for what it switches to) and 2xx to CONNECT arrive as
+//   HeadReceived, MessageComplete, Upgraded. Server: Upgraded comes after the request's MessageComplete once 101, or
+//   2xx to CONNECT, has been sent. A refused CONNECT closes the connection (CVE-2025-64763 class), unless by a 407 that
+//   nothing has followed yet.
 // - Client: GoingAway follows the head of a response after which the origin closes. Bytes that answer no request are an
 //   Error (response queue poisoning). Truncated before any byte of a response has Retry::OnlyIfReused.
 // - An absolute-form target fills scheme and authority; a different Host is replaced (RFC 9112 3.2.2).
@@ -25,6 +26,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -58,6 +60,8 @@ class H1Codec final : public Codec {
   Result<void> send_end(StreamId stream, const Headers& trailers) override;
   void reset(StreamId stream, ResetCode code) override;
 
+  [[nodiscard]] bool has_body_to_judge() const override { return reading_ == Reading::ChunkLine; }
+  [[nodiscard]] bool ended_ambiguously() const override { return role_ == Role::Server && guard_.is_ambiguous(); }
   [[nodiscard]] bool must_close() const override;
   void start_drain() override { draining_ = true; }
   [[nodiscard]] bool is_idle() const override;
@@ -82,6 +86,7 @@ class H1Codec final : public Codec {
     bool head = false;
     bool connect = false;
     bool upgrade = false;
+    std::string offer = {};  // client: of `upgrade`
     bool http10 = false;
     bool continue_awaited = false;
   };
@@ -112,12 +117,12 @@ class H1Codec final : public Codec {
   Result<std::optional<std::string_view>> framing_line(size_t limit, std::string_view too_long) {
     auto read = line(limit);
     if (read || read.error().code != Code::TooLarge) return read;
-    return guard_.bad(too_long);
+    return guard_.ambiguous(too_long);
   }
   Result<void> witness(std::string_view bytes);
   Result<void> witness_field(std::string_view line, const Headers& stored);
   Result<void> witness_line(std::string_view line) { return witness({line.data(), line.size() + 2}); }
-  std::unexpected<Error> disagree(std::string_view what) const;
+  std::unexpected<Error> disagree(std::string_view what);
   [[nodiscard]] StreamId stream() const;
   [[nodiscard]] bool at_rest() const;
   Error truncated() const;

@@ -5,6 +5,7 @@
 #include "daemon/http/h1_codec.h"
 #include "daemon/http/h1_syntax.h"
 #include "daemon/http/translate.h"
+#include "daemon/http/upgrade_offer.h"
 
 namespace tapdeck::http {
 
@@ -68,6 +69,7 @@ Result<StreamId> H1Codec::send_request(const RequestHead& head, EndStream end) {
                           .head = head.method == "HEAD",
                           .connect = head.method == "CONNECT",
                           .upgrade = !http10 && declared.upgrade,
+                          .offer = declared.upgrade ? upgrade_offer(head.headers) : std::string(),
                           .http10 = http10});
   if (reading_ == Reading::Between) reading_ = Reading::StartLine;
   if (end == EndStream::Yes) TRY_VOID(writer_.end({}));

@@ -48,7 +48,7 @@ TEST(H1Server, ChunksKeepTheirSizesExtensionsAndTrailers) {
   EXPECT_EQ(events("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"
                    "3\r\nabc\r\n00A;x=1;y=\"q;s\"\r\n0123456789\r\n0;last\r\nX-Sum: 1\r\nx-sum: 2\r\n\r\n"),
             "head 1 POST / 1.1 http a\n  Host: a\n  Transfer-Encoding: Chunked\n"
-            "chunk 3\nbody \"abc\"\nchunk 10;x=1;y=\"q;s\"\nbody \"0123456789\"\n"
+            "chunk 3\nbody \"abc\"\nchunk 10;x=1;y=\"q;s\"\nbody \"0123456789\"\nchunk 0;last\n"
             "trailers 1\n  X-Sum: 1\n  x-sum: 2\ncomplete 1\n");
 }
 
@@ -192,6 +192,13 @@ TEST(H1Client, SwitchingProtocolsAndConnectOpenATunnel) {
             "head 1 200 \"OK\" 1.1 end\n  Content-Length: 5\ncomplete 1\nupgraded 1\nleft \"hello\"\n");
   EXPECT_EQ(events("HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno", client({"CONNECT"})),
             "head 1 407 \"No\" 1.1\n  Content-Length: 2\nbody \"no\"\ncomplete 1\n");
+}
+
+TEST(H1Client, A101ToAnotherProtocolThanTheOneAskedForIsAnError) {
+  for (const std::string upgrade : {"Upgrade: foo\r\n", ""}) {
+    const std::string answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n" + upgrade + "\r\nraw";
+    EXPECT_EQ(events(answer, client({"GET upgrade"})), "error protocol\n") << upgrade;
+  }
 }
 
 TEST(H1Client, BytesThatAnswerNoRequestAreAnError) {

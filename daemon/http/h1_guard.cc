@@ -25,7 +25,7 @@ Result<std::optional<std::string_view>> H1LineReader::next(ByteQueue& in, size_t
     const std::string_view before = piece.substr(0, cr);
     if (before.find('\n') != std::string_view::npos) return fail(Code::Protocol, "line end without CR", origin);
     if (held_.size() + before.size() + (cr == std::string_view::npos ? 0 : 2) > limit) {
-      return fail(Code::TooLarge, "head longer than the limit", origin);
+      return std::unexpected(head_limit(origin));
     }
     if (cr != std::string_view::npos && held_.empty() && cr + 1 < piece.size()) {
       if (piece[cr + 1] != '\n') return fail(Code::Protocol, "lone CR in a line", origin);
@@ -52,10 +52,19 @@ void H1LineReader::release(ByteQueue& in) {
 H1Guard::H1Guard(Role role, Limits limits)
     : role_(role), limits_(limits), origin_(role == Role::Server ? Origin::Downstream : Origin::Upstream) {}
 
-std::unexpected<Error> H1Guard::bad(std::string_view what) const {
+std::string H1Guard::complaint(std::string_view what) const {
   std::string detail = role_ == Role::Server ? "malformed request: " : "malformed response: ";
   detail += what;
-  return fail(Code::Protocol, std::move(detail), origin_);
+  return detail;
+}
+
+std::unexpected<Error> H1Guard::bad(std::string_view what) const {
+  return fail(Code::Protocol, complaint(what), origin_);
+}
+
+std::unexpected<Error> H1Guard::ambiguous(std::string_view what) {
+  note_ambiguity();
+  return bad(what);
 }
 
 void H1Guard::begin() {
@@ -123,6 +132,10 @@ Result<void> H1Guard::status_line(std::string_view line, ResponseHead& head) {
   return {};
 }
 
+Error head_limit(Origin origin) {
+  return {Code::TooLarge, "head longer than the limit", origin, Retry::No, 0};
+}
+
 Error field_limit(Origin origin) {
   return {Code::TooLarge, "more header fields than the limit", origin, Retry::No, E2BIG};
 }
@@ -139,13 +152,14 @@ std::string_view H1Guard::without_padding(std::string_view text) const {
 Result<void> H1Guard::add_field(std::string_view line, Headers& to) {
   used_ += line.size() + 2;
   if (to.size() >= limits_.headers) return std::unexpected(field_limit(origin_));
-  if (line.front() == ' ' || line.front() == '\t') return bad("line folding");
+  if (line.front() == ' ' || line.front() == '\t') return ambiguous("line folding");
   const size_t colon = line.find(':');
-  if (colon == std::string_view::npos) return bad("header line without a colon");
+  if (colon == std::string_view::npos) return ambiguous("header line without a colon");
   const std::string_view name = without_padding(line.substr(0, colon));
-  if (!is_token(name)) return bad(name.empty() ? "empty header name" : "byte in a header name that may not be there");
+  if (!is_token(name))
+    return ambiguous(name.empty() ? "empty header name" : "byte in a header name that may not be there");
   const std::string_view value = line.substr(colon + 1);
-  if (!is_field_value(value)) return bad("control byte in a header value");
+  if (!is_field_value(value)) return ambiguous("control byte in a header value");
   to.add(name, trim_ows(value));
   return {};
 }
@@ -180,15 +194,15 @@ Result<void> H1Guard::framing_field(std::string_view name, std::string_view valu
 }
 
 Result<void> H1Guard::content_length(std::string_view value) {
-  if (length_) return bad("Content-Length repeated");
+  if (length_) return ambiguous("Content-Length repeated");
   length_ = parse_length(value);
-  if (!length_) return bad("Content-Length is not one plain number");
+  if (!length_) return ambiguous("Content-Length is not one plain number");
   return {};
 }
 
 Result<void> H1Guard::transfer_encoding(std::string_view value) {
-  if (chunked_) return bad("Transfer-Encoding repeated");
-  if (!iequals(value, "chunked")) return bad("Transfer-Encoding is not exactly 'chunked'");
+  if (chunked_) return ambiguous("Transfer-Encoding repeated");
+  if (!iequals(value, "chunked")) return ambiguous("Transfer-Encoding is not exactly 'chunked'");
   chunked_ = true;
   return {};
 }
@@ -207,19 +221,19 @@ void H1Guard::connection(std::string_view value) {
 
 Result<void> H1Guard::finish_request(RequestHead& head, std::string_view scheme) {
   used_ += 2;
-  if (chunked_ && length_) return bad("Transfer-Encoding together with Content-Length");
-  if (chunked_ && version_ == Version::Http10) return bad("Transfer-Encoding in HTTP/1.0");
+  if (chunked_ && length_) return ambiguous("Transfer-Encoding together with Content-Length");
+  if (chunked_ && version_ == Version::Http10) return ambiguous("Transfer-Encoding in HTTP/1.0");
   if (hosts_ == 0 && version_ == Version::Http11) return bad("HTTP/1.1 without Host");
   TRY_VOID(check_target(head, scheme));
-  if (head.method == "CONNECT" && (chunked_ || length() > 0)) return bad("CONNECT with a body");
+  if (head.method == "CONNECT" && (chunked_ || length() > 0)) return ambiguous("CONNECT with a body");
   framing_ = chunked_ ? Framing::Chunked : length() > 0 ? Framing::Length : Framing::None;
   return {};
 }
 
 Result<void> H1Guard::finish_response(const ResponseHead& head, Body body) {
   used_ += 2;
-  if (chunked_ && length_) return bad("Transfer-Encoding together with Content-Length");
-  if (chunked_ && version_ == Version::Http10) return bad("Transfer-Encoding in HTTP/1.0");
+  if (chunked_ && length_) return ambiguous("Transfer-Encoding together with Content-Length");
+  if (chunked_ && version_ == Version::Http10) return ambiguous("Transfer-Encoding in HTTP/1.0");
   const bool never_a_body = head.status < 200 || head.status == 204;
   if (never_a_body && (chunked_ || length() > 0)) return bad("1xx or 204 that announces a body");
   if (never_a_body || head.status == 304 || body == Body::None) {
@@ -266,9 +280,9 @@ Result<void> H1Guard::absolute_target(RequestHead& head) {
 Result<ChunkStart> H1Guard::chunk_line(std::string_view line) {
   const size_t semicolon = line.find(';');
   const auto size = parse_chunk_size(chunk_digits(line));
-  if (!size) return bad("chunk size is not a plain hexadecimal number");
+  if (!size) return ambiguous("chunk size is not a plain hexadecimal number");
   const std::string_view extension = line.substr(std::min(semicolon, line.size()));
-  if (!is_chunk_extension(extension)) return bad("malformed chunk extension");
+  if (!is_chunk_extension(extension)) return ambiguous("malformed chunk extension");
   extension_bytes_ += extension.size();
   if (extension_bytes_ > kExtensionBytes) return bad("chunk extensions longer than 16384 bytes");
   if (*size == 0) used_ = 0;  // the trailer section has limits of its own
@@ -280,7 +294,7 @@ Result<void> H1Guard::trailer(std::string_view line, Headers& trailers) {
   const std::string_view name = trailers[trailers.size() - 1].name;
   // RFC 9110 6.5.1: fields that frame or route must not come late.
   if (iequals(name, "content-length") || iequals(name, "transfer-encoding") || iequals(name, "host")) {
-    return bad("trailer field that only a head may have");
+    return ambiguous("trailer field that only a head may have");
   }
   return {};
 }

@@ -70,6 +70,10 @@ class H1Guard {
 
   // The Error Protocol that says so.
   [[nodiscard]] std::unexpected<Error> bad(std::string_view what) const;
+  // The same of what leaves open where a message ends.
+  [[nodiscard]] std::unexpected<Error> ambiguous(std::string_view what);
+  void note_ambiguity() { is_ambiguous_ = true; }
+  [[nodiscard]] bool is_ambiguous() const { return is_ambiguous_; }
 
   // ---- facts of the head, valid after finish_*
   [[nodiscard]] Framing framing() const { return framing_; }
@@ -82,6 +86,7 @@ class H1Guard {
   [[nodiscard]] size_t room() const { return limits_.head_bytes - used_; }
 
  private:
+  [[nodiscard]] std::string complaint(std::string_view what) const;
   [[nodiscard]] std::string_view without_padding(std::string_view text) const;
   Result<void> add_field(std::string_view line, Headers& to);
   Result<void> framing_field(std::string_view name, std::string_view value);
@@ -106,6 +111,7 @@ class H1Guard {
   bool upgrade_token_ = false;
   bool upgrade_field_ = false;
   bool expect_continue_ = false;
+  bool is_ambiguous_ = false;
 };
 
 }  // namespace tapdeck::http

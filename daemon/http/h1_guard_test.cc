@@ -60,6 +60,52 @@ TEST(H1Guard, TooManyFieldsAreToldFromTooManyBytes) {
   EXPECT_FALSE(is_field_limit(bytes));
 }
 
+// What the first call that fails says of `bytes`.
+Error refusal_of(H1Codec& codec, Role role, const std::string& bytes) {
+  RequestHead asked;
+  asked.method = "GET";
+  asked.target = "/";
+  asked.authority = "a";
+  if (role == Role::Client) EXPECT_TRUE(codec.send_request(asked, EndStream::Yes));
+  codec.input().append(bytes);
+  while (true) {
+    const auto event = codec.next();
+    if (!event) return event.error();
+    if (*event) continue;
+    const auto ended = codec.end_of_input();
+    return ended ? Error{} : ended.error();
+  }
+}
+
+TEST(H1Guard, WhatLeavesOpenWhereARequestEndsIsToldApart) {
+  const std::string chunked = "Transfer-Encoding: chunked\r\n";
+  for (const std::string& bytes :
+       {get("Content-Length: 1\r\nContent-Length: 1\r\n"), get("Content-Length: +1\r\n"),
+        get(chunked + "Content-Length: 1\r\n"), get(chunked + chunked), get("Transfer-Encoding: gzip\r\n"),
+        get("A: b\r\n c\r\n"), get("A : b\r\n"), get("A\r\n"), get("A: \x01\r\n"), get("A: b\rC: d\r\n"),
+        std::string("GET / HTTP/1.1\nHost: a\n\n"), post(chunked, "x\r\n"), post(chunked, "1;\x01\r\n"),
+        post(chunked, "1\r\nabc\r\n"), post(chunked, "0\r\nContent-Length: 1\r\n\r\n"),
+        std::string("CONNECT a:443 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n")}) {
+    H1Codec codec(Role::Server, {}, "http");
+    EXPECT_EQ(refusal_of(codec, Role::Server, bytes).code, Code::Protocol) << Transcript::quoted(bytes);
+    EXPECT_TRUE(codec.ended_ambiguously()) << Transcript::quoted(bytes);
+  }
+  for (const std::string& bytes :
+       {std::string("GET / HTTP/3.1\r\n"), std::string("GET /\r\n"), std::string("G\x01T / HTTP/1.1\r\n"),
+        std::string("GET /\xe9 HTTP/1.1\r\n"), std::string("GET / HTTP/1.1\r\n\r\n"), get("Host: b\r\n"),
+        get("A: " + std::string(70000, 'b') + "\r\n"), post("Content-Length: 9\r\n", "half"),
+        post(chunked, "9\r\nhalf"), std::string("FOO BAR BAZ\r\n")}) {
+    H1Codec codec(Role::Server, {}, "http");
+    const Error refusal = refusal_of(codec, Role::Server, bytes);
+    EXPECT_FALSE(refusal.detail.empty()) << Transcript::quoted(bytes);
+    EXPECT_FALSE(codec.ended_ambiguously()) << Transcript::quoted(bytes);
+  }
+  H1Codec client(Role::Client, {}, "http");
+  const Error origins = refusal_of(client, Role::Client, reply("Content-Length: 1\r\nContent-Length: 1\r\n"));
+  EXPECT_EQ(origins.code, Code::Protocol);
+  EXPECT_FALSE(client.ended_ambiguously()) << "of a response";
+}
+
 TEST(H1Guard, FoldedLinesAndSpacesAroundNamesAreRefused) {
   expect_refused(get("A: b\r\n c\r\n"));
   expect_refused(get("A: b\r\n\tc\r\n"));

@@ -100,6 +100,20 @@ TEST(H1SendResponse, ChunkBoundariesExtensionsAndTrailersAreRecreated) {
   EXPECT_EQ(server.written(), "5;a=b\r\nhello\r\n1\r\nx\r\n0\r\nX-Sum: 9\r\n\r\n");
 }
 
+TEST(H1SendResponse, AnExtensionOfTheLastChunkGoesOutWithTheEnd) {
+  Server server;
+  ASSERT_TRUE(server->send_response(1, response(200, {{"Transfer-Encoding", "chunked"}}), EndStream::No));
+  server.written();
+  ASSERT_TRUE(server->send_body(1, "x", ChunkStart{1, ""}));
+  ASSERT_TRUE(server->send_body(1, "", ChunkStart{0, ";last"}));
+  EXPECT_EQ(server.written(), "1\r\nx\r\n") << "nothing of the end before the end";
+  EXPECT_FALSE(server->send_body(1, "", ChunkStart{0, ";last\r\n"}));
+  EXPECT_FALSE(server->send_body(1, "y", ChunkStart{0, ""})) << "the last chunk has no bytes";
+  ASSERT_TRUE(server->send_body(1, "", ChunkStart{0, ";last"}));
+  ASSERT_TRUE(server->send_end(1, {}));
+  EXPECT_EQ(server.written(), "0;last\r\n\r\n");
+}
+
 TEST(H1SendResponse, NoBodyGoesOutForHead204And304) {
   Server head("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
   ASSERT_TRUE(head->send_response(1, response(200, {{"Content-Length", "9"}}), EndStream::No));

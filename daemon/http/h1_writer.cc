@@ -134,6 +134,7 @@ void H1Writer::head(std::string_view a, std::string_view b, std::string_view c, 
   sink.finish();
   framing_ = plan.framing;
   remaining_ = plan.framing == Framing::Length ? plan.length : 0;
+  last_extension_.clear();
 }
 
 Result<void> H1Writer::request(const RequestHead& request, std::string_view host_line, const Plan& plan) {
@@ -161,8 +162,11 @@ Result<void> H1Writer::response(const ResponseHead& response, const Plan& plan) 
 
 Result<void> H1Writer::begin_chunk(const ChunkStart& chunk) {
   if (remaining_ > 0) return refuse("a chunk that begins inside another");
-  if (chunk.size == 0) return refuse("an empty chunk would end the message");
   if (!is_chunk_extension(chunk.extension)) return refuse("malformed chunk extension");
+  if (chunk.size == 0) {  // it would end the message, which end() does
+    last_extension_ = chunk.extension;
+    return {};
+  }
   std::array<char, 16> hex{};
   const auto end = std::to_chars(hex.data(), hex.data() + hex.size(), chunk.size, 16).ptr;
   out_.append({hex.data(), static_cast<size_t>(end - hex.data())});
@@ -180,6 +184,7 @@ Result<size_t> H1Writer::chunked(std::string_view bytes, const std::optional<Chu
     TRY_VOID(begin_chunk({bytes.size(), {}}));
   }
   if (bytes.size() > remaining_) return refuse("more bytes than the chunk was announced with");
+  if (bytes.empty()) return size_t{0};
   out_.append(bytes);
   remaining_ -= bytes.size();
   if (remaining_ == 0) out_.append(kCrlf);
@@ -212,7 +217,9 @@ Result<void> H1Writer::end(const Headers& trailers) {
     if (remaining_ > 0) return refuse("end inside a chunk");
     TRY(late, inspect(trailers));
     if (late.chunked || late.length) return refuse("framing header in the trailers");
-    out_.append("0\r\n");
+    out_.append("0");
+    out_.append(last_extension_);
+    out_.append(kCrlf);
     for (size_t i = 0; i < trailers.size(); ++i) {
       const auto [name, value] = trailers[i];
       for (const std::string_view text : {name, std::string_view(": "), value, kCrlf}) out_.append(text);

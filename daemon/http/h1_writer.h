@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "daemon/base/byte_queue.h"
@@ -59,7 +60,8 @@ class H1Writer {
 
   ByteQueue out_;
   Framing framing_ = Framing::Closed;
-  uint64_t remaining_ = 0;  // of the Content-Length, or of the open chunk
+  uint64_t remaining_ = 0;      // of the Content-Length, or of the open chunk
+  std::string last_extension_;  // of the chunk that will end the message
 };
 
 }  // namespace tapdeck::http

@@ -10,6 +10,7 @@ namespace {
 struct Victim {
   FakeClock clock;
   std::vector<H2Abuse> seen;
+  std::vector<std::string> too_large;
   std::unique_ptr<Codec> codec;
   std::unique_ptr<H2Log> log;
   size_t sent = 0, written = 0, most_unread = 0;
@@ -19,6 +20,7 @@ struct Victim {
   explicit Victim(const std::string& begin = settings() + settings_ack(), H2Options options = {}) {
     options.clock = &clock;
     options.on_abuse = [this](H2Abuse what) { seen.push_back(what); };
+    options.on_too_large = [this](const Error& what) { too_large.push_back(what.detail); };
     codec = make_h2_codec(Role::Server, {}, "https", options);
     log = std::make_unique<H2Log>(*codec, Role::Server);
     feed(std::string(kH2Preface) + begin);
@@ -57,7 +59,7 @@ TEST(H2Abuse, RapidResetEndsAfterFiveHundred) {
   }),
             500);
   EXPECT_TRUE(victim.told(H2Abuse::RapidReset));
-  EXPECT_EQ(victim.log->error()->code, Code::Exhausted);
+  EXPECT_EQ(victim.log->error()->code, Code::Protocol) << "told as what its peer did, not as what we lack";
   EXPECT_TRUE(victim.codec->must_close());
 }
 
@@ -127,6 +129,7 @@ TEST(H2Abuse, AnHpackBombIsAnsweredWithoutBeingUnpacked) {
   const std::string bomb = block(get()) + big + std::string(4200, '\xbe');
   EXPECT_TRUE(victim.feed(frame(NGHTTP2_HEADERS, kEndHeadersFlag | kEndStreamFlag, 1, bomb)));
   EXPECT_TRUE(victim.told(H2Abuse::Hpack));
+  EXPECT_EQ(victim.too_large, std::vector{head_limit(Origin::Downstream).detail});
   EXPECT_EQ(victim.log->take(), "");  // never shown
   EXPECT_LT(victim.written, 1000u);
   EXPECT_TRUE(victim.feed(headers(3, get())));  // the connection goes on
@@ -138,6 +141,11 @@ TEST(H2Abuse, TooManyFieldsAreToldApart) {
   FieldList many = get();
   for (int i = 0; i < 300; ++i) many.emplace_back("a", "");
   EXPECT_TRUE(victim.feed(headers(1, many)));
+  EXPECT_EQ(victim.too_large, std::vector{field_limit(Origin::Downstream).detail});
+  EXPECT_TRUE(victim.seen.empty()) << "that alone is no abuse";
+  for (int i = 0; i < 800; ++i) many.emplace_back("a", "");
+  EXPECT_TRUE(victim.feed(headers(3, many)));
+  EXPECT_EQ(victim.too_large.size(), 2U);
   EXPECT_TRUE(victim.told(H2Abuse::HeaderCount));
 }
 
@@ -267,7 +275,7 @@ TEST(H2Abuse, MoreStreamsThanAllowedAreRefusedAndThenCounted) {
   }
   victim.log->take();
   EXPECT_EQ(victim.flood([](int n) { return headers(static_cast<StreamId>(2 * n + 201), get()); }), 500);
-  EXPECT_EQ(victim.log->take(), "error exhausted\n");  // none of them was shown
+  EXPECT_EQ(victim.log->take(), "error protocol\n");  // none of them was shown
   EXPECT_TRUE(victim.told(H2Abuse::RapidReset));
 }
 

@@ -54,6 +54,7 @@ H2Codec::H2Codec(Role role, const Limits& limits, std::string_view scheme, const
       scheme_(scheme),
       limits_(limits),
       on_abuse_(options.on_abuse),
+      on_too_large_(options.on_too_large),
       max_streams_(options.max_streams),
       guard_(role, options.budgets, block_limit(limits), options.clock, options.max_streams),
       reader_(limits),
@@ -119,13 +120,18 @@ void H2Codec::note_abuse(H2Abuse abuse) {
   if (on_abuse_) on_abuse_(abuse);
 }
 
+void H2Codec::note_too_large() {
+  if (role_ == Role::Server && on_too_large_)
+    on_too_large_(reader_.too_many() ? field_limit(origin_) : head_limit(origin_));
+}
+
 Error H2Codec::connection_error(Code code, std::string detail) const {
   return Error{code, "HTTP/2: " + std::move(detail), origin_, Retry::No, 0};
 }
 
 Error H2Codec::fail_connection(const H2Guard::Fault& fault) {
   if (fault.abuse) note_abuse(*fault.abuse);
-  failure_ = connection_error(fault.abuse ? Code::Exhausted : Code::Protocol, std::string(fault.detail));
+  failure_ = connection_error(Code::Protocol, std::string(fault.detail));
   ignore(nghttp2_session_terminate_session(session_, static_cast<uint32_t>(fault.code)),
          "the connection is closed without a word then");
   dirty_ = true;

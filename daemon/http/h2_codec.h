@@ -3,10 +3,10 @@
 //
 // What codec.h leaves open, decided here:
 // - A malformed request or response (RFC 9113 8.1.1) is reset by the codec with PROTOCOL_ERROR; if it had been shown
-//   before, StreamReset says so. A request head over the limits is answered with 431 here and never shown; a response
-//   head over them is reset with ENHANCE_YOUR_CALM.
+//   before, StreamReset says so. A request head over the limits is answered with 431 here and never shown; one four
+//   times over them, trailers and a response head are reset with ENHANCE_YOUR_CALM.
 // - A connection error: next() returns an Error and output() holds what is left to say, ending with GOAWAY. Write
-//   output(), then close. must_close() is true and every later call for a stream fails. Code Protocol, or Exhausted
+//   output(), then close. must_close() is true and every later call for a stream fails. Code Protocol, also
 //   when a peer did too much of something (H2Abuse).
 // - Body bytes are views into input(). consumed() gives window back for stream and connection; what comes on streams
 //   that are gone gives it back by itself.
@@ -52,6 +52,8 @@ struct H2Options {
   H2Budgets budgets;
   const Clock* clock = nullptr;           // fills the budgets; null: each is for the whole connection
   std::function<void(H2Abuse)> on_abuse;  // once each time a limit was passed
+  // Server: a head or trailers passed one of Limits; head_limit() or field_limit().
+  std::function<void(const Error&)> on_too_large;
 };
 
 // `scheme` ("http" or "https") is what requests get that say none themselves.
@@ -152,6 +154,7 @@ class H2Codec final : public Codec {
   void refuse_message(Stream& stream, ResetCode code);
   void answer_too_large(Stream& stream);
   void note_abuse(H2Abuse abuse);
+  void note_too_large();
   Error fail_connection(const H2Guard::Fault& fault);
   Error connection_error(Code code, std::string detail) const;
 
@@ -173,6 +176,7 @@ class H2Codec final : public Codec {
   const std::string scheme_;
   const Limits limits_;
   const std::function<void(H2Abuse)> on_abuse_;
+  const std::function<void(const Error&)> on_too_large_;
   const uint32_t max_streams_;
   nghttp2_session* session_ = nullptr;
   H2Guard guard_;

@@ -26,10 +26,10 @@ enum class H2Abuse : uint8_t {
   SettingsFlood,      // CVE-2019-9515
   PingFlood,          // CVE-2019-9512
   PriorityFlood,      // CVE-2019-9513: PRIORITY and frames of unknown type
-  Hpack,              // a header list beyond Limits.head_bytes
+  Hpack,              // a header list of four times Limits.head_bytes
   EmptyFrames,        // CVE-2019-9518: frames without payload that end nothing
   WindowGames,        // CVE-2019-9511, 9517: WINDOW_UPDATE in crumbs
-  HeaderCount,        // more than Limits.headers fields
+  HeaderCount,        // four times Limits.headers fields
 };
 inline constexpr size_t kH2AbuseKinds = 10;
 

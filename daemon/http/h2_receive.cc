@@ -165,6 +165,7 @@ int H2Codec::begin_block(const nghttp2_frame& frame) {
 int H2Codec::field(const nghttp2_frame& frame, std::string_view name, std::string_view value) {
   if (skip_block_ || reader_.add(name, value) != H2HeadReader::Fit::Hopeless) return 0;
   // nghttp2 decodes the rest, as HPACK demands, and shows it to nobody.
+  note_too_large();
   note_abuse(reader_.too_many() ? H2Abuse::HeaderCount : H2Abuse::Hpack);
   if (Stream* stream = find(id_of(frame))) refuse_message(*stream, ResetCode::EnhanceYourCalm);
   return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -177,7 +178,7 @@ void H2Codec::block_done(const nghttp2_frame& frame, Stream& stream) {
     return;
   }
   if (reader_.too_large()) {
-    note_abuse(reader_.too_many() ? H2Abuse::HeaderCount : H2Abuse::Hpack);
+    note_too_large();
     stream.remote_ended |= end == EndStream::Yes;
     if (role_ == Role::Server && !stream.head_seen) return answer_too_large(stream);
     return refuse_message(stream, ResetCode::EnhanceYourCalm);

@@ -113,7 +113,7 @@ void CaptureImpl::look_at_interface(uint32_t target) {
   }
   const auto attach = [&]() -> Result<void> {
     TRY_VOID(check_interface_not_taken(slot.interface->interface_name(), own_filters()));
-    return slot.interface->attach(*run_);
+    return slot.interface->attach(*run_, slot.policy);
   };
   if (const auto attached = attach(); !attached) {
     begin_gap(target, attached.error().message());

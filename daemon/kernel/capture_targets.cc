@@ -110,7 +110,7 @@ Result<void> CaptureImpl::attach_interface_now(uint32_t target, const std::strin
   const auto begin = [&]() -> Result<void> {
     TRY_VOID(need_steering());
     TRY_VOID(write_policy(target, policy));
-    TRY_VOID(slot.interface->attach(*run_));
+    TRY_VOID(slot.interface->attach(*run_, policy));
     if (!steering_trouble_.empty()) begin_gap(target, steering_trouble_);
     return {};
   };
@@ -144,6 +144,7 @@ Result<void> CaptureImpl::change_policy(uint32_t target, TargetPolicy policy) {
   const bool live = slot.cgroup && !slot.cgroup->gone();
   if (live && filtered_of(policy) == Filtered::Yes) TRY_VOID(slot.cgroup->set_filtered(Filtered::Yes));
   if (live) TRY_VOID(slot.cgroup->set_pinned(*run_, pinned_of(policy)));
+  if (slot.interface) ignore(slot.interface->note_policy(*run_, policy), "it is for the words of `tapdeck clean`");
   TRY_VOID(write_policy(target, policy));
   slot.policy = policy;
   return live ? slot.cgroup->set_filtered(filtered_of(policy)) : Result<void>();

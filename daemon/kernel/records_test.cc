@@ -24,10 +24,18 @@ TEST(TcFilterRecord, SurvivesTheFile) {
   filter.priority = 101;
   filter.program_id = 4711;
   filter.made_qdisc = true;
+  filter.is_closed = false;
   const auto back = TcFilter::from_record(filter.to_record());
   ASSERT_TRUE(back);
   EXPECT_EQ(back->to_record(), filter.to_record());
   EXPECT_TRUE(back->made_qdisc);
+  EXPECT_FALSE(back->is_closed);
+}
+
+TEST(TcFilterRecord, OfAnOlderVersionMayBeOfAClosedTarget) {
+  const auto filter = TcFilter::from_record("12 122 100 4711 1\n");
+  ASSERT_TRUE(filter);
+  EXPECT_TRUE(filter->is_closed);
 }
 
 TEST(TcFilterRecord, DamagedTextIsAbsence) {
@@ -67,6 +75,13 @@ TEST(RunDirectory, WhatTheDeadLeftSaysWhetherItStillRefuses) {
   auto run = RunDirectory::open(directory.path());
   ASSERT_TRUE(run) << run.error().message();
   EXPECT_EQ(aftermath_of_the_dead(directory.path()), Aftermath::None) << "nothing was captured";
+  TcFilter filter{.ifindex = 12, .is_closed = false};
+  ASSERT_TRUE(run->write(std::string(kFilterRecord) + "2", filter.to_record()));
+  EXPECT_EQ(aftermath_of_the_dead(directory.path()), Aftermath::None) << "an open target passes";
+  filter.is_closed = true;
+  ASSERT_TRUE(run->write(std::string(kFilterRecord) + "2", filter.to_record()));
+  EXPECT_EQ(aftermath_of_the_dead(directory.path()), Aftermath::Stands);
+  run->remove(std::string(kFilterRecord) + "2");
   ASSERT_TRUE(run->write(std::string(kOldFilterRecord) + "3", "record"));
   EXPECT_EQ(aftermath_of_the_dead(directory.path()), Aftermath::Stands);
   ASSERT_TRUE(run->write(kPinsRecord, directory.path() + "/kernel/bpf"));
@@ -100,6 +115,7 @@ TEST(RunDirectory, DamagedRecordsDoNotStopTheNextStart) {
   ASSERT_TRUE(run->write(std::string(kFilterRecord) + "3", "garbage"));
   ASSERT_TRUE(run->write(kPinsRecord, directory.path() + "/kernel/bpf"));
   ASSERT_TRUE(run->write(kSteeringRecord, "garbage"));
+  ASSERT_TRUE(run->write(kUnfinishedRecord, "12 1"));
   run->close();
   EXPECT_TRUE(fs::exists(directory.path() + "/kernel/lock")) << "records are left: the directory stays";
   run = fail(Code::Closed, "");  // gives the lock back

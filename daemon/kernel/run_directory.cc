@@ -254,11 +254,16 @@ Result<void> RunDirectory::release_old() {
 
 Result<void> RunDirectory::write(const std::string& record, const std::string& text) const {
   const std::string path = directory_ + "/" + record;
-  std::ofstream file(path, std::ios::trunc);
+  // Whole, or as it was: half a record is of something that nobody can name any more. What a killed one left
+  // unfinished, the next one overwrites.
+  const std::string next = directory_ + "/" + kUnfinishedRecord;
+  std::ofstream file(next, std::ios::trunc);
   file << text;
   file.close();
-  if (!file) return fail_errno(errno, "write " + path, Origin::Kernel);
-  return {};
+  if (file && ::rename(next.c_str(), path.c_str()) == 0) return {};
+  const int error = errno;
+  ::unlink(next.c_str());
+  return fail_errno(error, "write " + path, Origin::Kernel);
 }
 
 void RunDirectory::remove(const std::string& record) const {
@@ -312,10 +317,12 @@ Aftermath aftermath_of_the_dead(const std::string& run_dir) {
   const std::string pins = read_line(directory + "/" + kPinsRecord);
   // Removed by whoever ends in order; a mount that is not there any more took its pins along.
   if (!pins.empty() && !is_bpffs(pins)) return Aftermath::Lost;
-  const bool has_filter = std::ranges::any_of(names_in(directory), [](const std::string& name) {
-    return name.starts_with(kFilterRecord) || name.starts_with(kOldFilterRecord);
+  const bool has_closed = std::ranges::any_of(names_in(directory), [&](const std::string& name) {
+    if (!name.starts_with(kFilterRecord) && !name.starts_with(kOldFilterRecord)) return false;
+    const auto filter = TcFilter::from_record(read_line(directory + "/" + name));
+    return !filter || filter->is_closed;
   });
-  return has_filter || (!pins.empty() && has_pins(pins)) ? Aftermath::Stands : Aftermath::None;
+  return has_closed || (!pins.empty() && has_pins(pins)) ? Aftermath::Stands : Aftermath::None;
 }
 
 Result<void> clean_leftovers(const std::string& run_dir) {

@@ -33,6 +33,7 @@ class RunDirectory {
   // This record is about something that could not be removed: with what a predecessor left, removed when that is.
   void keep_as_old(const std::string& filter_record) const;
 
+  // Over the one of that name, if there is one.
   [[nodiscard]] Result<void> write(const std::string& record, const std::string& text) const;
   void remove(const std::string& record) const;
   // Directory in a bpffs for our pins: below /sys/fs/bpf where that is one we can write, for it also survives a private
@@ -53,17 +54,19 @@ class RunDirectory {
   UniqueFd lock_;
 };
 
-// What a killed daemon's fail-closed targets meet until its successor: Stands, they are still refused (its pins and
-// filters are in the kernel); Lost, its pins went with its mount namespace; None, it had released everything.
+// What a killed daemon's fail-closed targets meet until its successor: Stands, they are still refused (its pins, or
+// filters of closed targets, are in the kernel); Lost, its pins went with its mount namespace; None, it had released
+// everything, or had none.
 enum class Aftermath { None, Stands, Lost };
 [[nodiscard]] Aftermath aftermath_of_the_dead(const std::string& run_dir);
 
 inline constexpr char kDirectory[] = "kernel";  // below the run directory
 // Prefixes of record names.
 inline constexpr char kOldFilterRecord[] = "old-filter-";
-inline constexpr char kFilterRecord[] = "filter-";     // + slot; text: TcFilter::to_record
-inline constexpr char kSteeringRecord[] = "steering";  // "mark table"
-inline constexpr char kPinsRecord[] = "pins";          // path of the pin directory
-inline constexpr char kNamespaceRecord[] = "netns";    // inode of the network namespace that the others are about
+inline constexpr char kFilterRecord[] = "filter-";         // + slot; text: TcFilter::to_record
+inline constexpr char kSteeringRecord[] = "steering";      // "mark table"
+inline constexpr char kPinsRecord[] = "pins";              // path of the pin directory
+inline constexpr char kUnfinishedRecord[] = "unfinished";  // becomes one of the others
+inline constexpr char kNamespaceRecord[] = "netns";        // inode of the network namespace that the others are about
 
 }  // namespace tapdeck::kernel

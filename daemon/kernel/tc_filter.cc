@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <sstream>
 
+#include "daemon/kernel/bpf_object.h"
 #include "daemon/kernel/rtnetlink.h"
 
 namespace tapdeck::kernel {
@@ -13,6 +14,13 @@ namespace {
 
 constexpr uint32_t kHandle = 0x7a;
 constexpr uint32_t kPrioritiesTried = 16;
+
+// libbpf complains of each filter that is not there, which is no failure here: neither on standard error, nor kept for
+// one that comes.
+struct Quiet {
+  Quiet() { keep_complaints(); }
+  ~Quiet() { forget_complaint(); }
+};
 
 bpf_tc_hook ingress_of(int ifindex) {
   bpf_tc_hook hook{};
@@ -59,7 +67,8 @@ Result<void> remove_clsact(int ifindex) {
 
 std::string TcFilter::to_record() const {
   std::ostringstream text;
-  text << ifindex << ' ' << handle << ' ' << priority << ' ' << program_id << ' ' << (made_qdisc ? 1 : 0) << '\n';
+  text << ifindex << ' ' << handle << ' ' << priority << ' ' << program_id << ' ' << (made_qdisc ? 1 : 0) << ' '
+       << (is_closed ? 1 : 0) << '\n';
   return text.str();
 }
 
@@ -69,11 +78,14 @@ std::optional<TcFilter> TcFilter::from_record(const std::string& text) {
   std::istringstream in(text);
   if (!(in >> out.ifindex >> out.handle >> out.priority >> out.program_id >> made) || out.ifindex <= 0) return {};
   out.made_qdisc = made != 0;
+  int closed = 0;
+  if (in >> closed) out.is_closed = closed != 0;
   return out;
 }
 
 Result<TcFilter> attach_tc_filter(int ifindex, uint32_t first_priority, int program_fd, MadeBefore made_before,
                                   const FilterRecorder& record) {
+  const Quiet quiet;
   TcFilter filter;
   filter.ifindex = ifindex;
   filter.handle = kHandle;
@@ -104,6 +116,7 @@ Result<TcFilter> attach_tc_filter(int ifindex, uint32_t first_priority, int prog
 }
 
 std::set<uint32_t> tc_programs_on(int ifindex) {
+  const Quiet quiet;
   std::set<uint32_t> out;
   const bpf_tc_hook hook = ingress_of(ifindex);
   TcFilter place{.ifindex = ifindex, .handle = kHandle};
@@ -118,6 +131,7 @@ std::set<uint32_t> tc_programs_on(int ifindex) {
 }
 
 bool is_attached(const TcFilter& filter) {
+  const Quiet quiet;
   const bpf_tc_hook hook = ingress_of(filter.ifindex);
   bpf_tc_opts query = place_of(filter);
   const int error = bpf_tc_query(&hook, &query);
@@ -126,6 +140,7 @@ bool is_attached(const TcFilter& filter) {
 }
 
 Result<void> detach_tc_filter(const TcFilter& filter) {
+  const Quiet quiet;
   const bpf_tc_hook hook = ingress_of(filter.ifindex);
   bpf_tc_opts query = place_of(filter);
   if (bpf_tc_query(&hook, &query) == 0 && query.prog_id == filter.program_id) {

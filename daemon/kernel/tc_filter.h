@@ -19,6 +19,7 @@ struct TcFilter {
   uint32_t priority = 0;
   uint32_t program_id = 0;
   bool made_qdisc = false;  // we added clsact, so we take it away when it is empty
+  bool is_closed = true;    // once we are dead it drops; records of older versions do not say so
 
   // One line of text and back, for the record in the run directory.
   [[nodiscard]] std::string to_record() const;

@@ -85,7 +85,7 @@ Result<void> TcTarget::make_listeners(Endpoint::Family family, uint64_t home_coo
   return {};
 }
 
-Result<void> TcTarget::attach(RunDirectory& run) {
+Result<void> TcTarget::attach(RunDirectory& run, TargetPolicy policy) {
   TRY(facts, interface_facts(name_));
   TRY_VOID(check_bridge(name_, facts.index));
   // Where a predecessor's filter still sits, clsact was there before ours and is the predecessor's: from here on ours.
@@ -93,15 +93,28 @@ Result<void> TcTarget::attach(RunDirectory& run) {
   const bool ours_before = filter_ && filter_->ifindex == facts.index && filter_->made_qdisc;
   const bool made_before = ours_before || run.old_filters_made_qdisc(facts.index);
   // A crash at any moment leaves one record too many, never one too few.
-  const auto attached = attach_tc_filter(
-      facts.index, kFirstFilterPriority, program_->fd(), made_before ? MadeBefore::Yes : MadeBefore::No,
-      [&](const TcFilter& planned) { return run.write(kFilterRecord + std::to_string(slot_), planned.to_record()); });
+  const auto record = [&](TcFilter planned) {
+    planned.is_closed = is_closed(policy);
+    return run.write(record_name(), planned.to_record());
+  };
+  const auto attached = attach_tc_filter(facts.index, kFirstFilterPriority, program_->fd(),
+                                         made_before ? MadeBefore::Yes : MadeBefore::No, record);
   if (!attached) {
     if (!filter_) forget_filter(run);
     return std::unexpected(attached.error());
   }
   filter_ = *attached;
+  filter_->is_closed = is_closed(policy);
   run.release_old_filters(facts.index);
+  return {};
+}
+
+Result<void> TcTarget::note_policy(RunDirectory& run, TargetPolicy policy) {
+  if (!filter_ || filter_->is_closed == is_closed(policy)) return {};
+  TcFilter noted = *filter_;
+  noted.is_closed = is_closed(policy);
+  TRY_VOID(run.write(record_name(), noted.to_record()));
+  filter_ = noted;
   return {};
 }
 
@@ -114,7 +127,7 @@ Result<void> TcTarget::detach(RunDirectory& run) {
 
 void TcTarget::forget_filter(RunDirectory& run) {
   filter_.reset();
-  run.remove(kFilterRecord + std::to_string(slot_));
+  run.remove(record_name());
 }
 
 TcTarget::Presence TcTarget::presence() const {

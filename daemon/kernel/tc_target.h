@@ -28,7 +28,9 @@ class TcTarget {
   TcTarget& operator=(const TcTarget&) = delete;
 
   // Unsupported: a port of a bridge whose packets netfilter sees.
-  [[nodiscard]] Result<void> attach(RunDirectory& run);
+  [[nodiscard]] Result<void> attach(RunDirectory& run, TargetPolicy policy);
+  // What the record says of the policy.
+  [[nodiscard]] Result<void> note_policy(RunDirectory& run, TargetPolicy policy);
   // Removes filter and record.
   [[nodiscard]] Result<void> detach(RunDirectory& run);
 
@@ -49,6 +51,7 @@ class TcTarget {
  private:
   TcTarget(BpfMaps& maps, const CaptureOptions& options, uint32_t slot, std::string name, ListenerSink& sink)
       : maps_(maps), options_(options), slot_(slot), name_(std::move(name)), sink_(sink) {}
+  [[nodiscard]] std::string record_name() const { return kFilterRecord + std::to_string(slot_); }
   [[nodiscard]] Result<void> make_listeners(Endpoint::Family family, uint64_t home_cookie,
                                             const std::function<uint64_t()>& next_id);
 

@@ -6,6 +6,7 @@
 #include "daemon/base/log.h"
 #include "daemon/coding/decoder.h"
 #include "daemon/grpc/call.h"
+#include "daemon/modes/cookie_body.h"
 #include "daemon/modes/grpc_digest.h"
 
 namespace tapdeck::modes {
@@ -51,9 +52,26 @@ std::unique_ptr<CanonicalBody> choose(const config::Route* route, const http::Re
 
 BodyKey::BodyKey(const config::Route* route, const http::RequestHead& head, const store::KeyHasher& hasher,
                  Metrics& metrics)
-    : canonical_(choose(route, head, hasher, metrics)), metrics_(metrics) {}
+    : head_(head),
+      hasher_(hasher),
+      canonical_(choose(route, head, hasher, metrics)),
+      metrics_(metrics),
+      has_cookies_(canonical_ == nullptr && head.headers.find("cookie")) {}
+
+void BodyKey::remember(std::string_view bytes) {
+  const size_t room = kBeginning - beginning_.size();
+  if (bytes.size() > room) has_cookies_ = false;
+  beginning_ += bytes.substr(0, room);
+  if (!has_cookies_ && !keeps_beginning_) beginning_ = {};
+}
 
 void BodyKey::finish(store::KeyBuilder& key) {
+  if (std::exchange(has_cookies_, false)) {
+    const auto digest = digest_without_cookies(beginning_, head_.headers, hasher_);
+    holds_cookie_ = digest.has_value();
+    if (digest) key.canonical_body(*digest);
+  }
+  if (!keeps_beginning_) beginning_ = {};
   const std::unique_ptr<CanonicalBody> canonical = std::move(canonical_);
   if (canonical == nullptr || canonical->finish(key)) return;
   metrics_.add(Counter::BodyKeyRaw);

@@ -31,7 +31,7 @@ net::Task<> read_to_end(exchange::Exchange& exchange) {
 
 // Over HTTP/1 the end of a client's side is told to who reads the connection. No other request is answered on it: what
 // comes next is its reset.
-net::Task<> listen_until_end(exchange::Exchange& exchange, std::chrono::milliseconds patience) {
+net::Task<bool> ended_within(exchange::Exchange& exchange, std::chrono::milliseconds patience) {
   exchange.become_tunnel();
   const auto executor = co_await asio::this_coro::executor;
   net::TaskGroup listener(executor);
@@ -39,6 +39,7 @@ net::Task<> listen_until_end(exchange::Exchange& exchange, std::chrono::millisec
   deadline.set(patience);
   listener.spawn(read_to_end(exchange));
   while (listener.size() > 0) co_await listener.join();
+  co_return !deadline.is_expired();
 }
 
 }  // namespace
@@ -55,15 +56,29 @@ net::Task<> pass_on_break(exchange::Exchange& exchange, http::ResetCode code, Br
 
 net::Task<Result<void>> wait_to_be_left(exchange::Exchange& exchange, std::chrono::milliseconds patience) {
   auto told = co_await exchange.deliver();
-  exchange.facts().only_waits = true;
+  exchange::Facts& facts = exchange.facts();
+  facts.only_waits = true;
+  bool stayed = false;
   if (told && exchange.request().version == http::Version::Http2) {
     Sleeper sleeper;
     told = co_await sleeper.until(sleeper.now() + patience);
+    stayed = told.has_value();
   } else if (told) {
-    co_await listen_until_end(exchange, patience);
+    const bool ended = co_await ended_within(exchange, patience);
+    stayed = !ended;
   }
+  if (stayed) facts.error_detail = kLeftOnTape;
   if (told || told.error().code == Code::Timeout) exchange.reset(http::ResetCode::Cancel);
   co_return Result<void>{};
+}
+
+net::Task<bool> stays_for(exchange::Exchange& exchange, std::chrono::microseconds patience) {
+  exchange::Facts& facts = exchange.facts();
+  facts.only_waits = true;
+  Sleeper sleeper;
+  auto waited = co_await sleeper.until(sleeper.now() + patience);
+  facts.only_waits = false;
+  co_return waited && !facts.client_ended;
 }
 
 }  // namespace tapdeck::modes

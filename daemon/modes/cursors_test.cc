@@ -53,24 +53,25 @@ TEST(Cursors, CountEveryTurnOfManyThreads) {
 
 TEST(Pick, FollowsTheRepeatRule) {
   using enum config::Repeat;
-  const std::vector<size_t> turns = {0, 1, 2, 3, 4};
-  const auto picks = [&](config::Repeat repeat) {
+  const auto picks = [](config::Repeat repeat, size_t last = 2) {
     std::vector<size_t> out;
-    for (const size_t turn : turns) out.push_back(pick(repeat, turn, 3));
+    for (const size_t turn : {0U, 1U, 2U, 3U, 4U}) out.push_back(pick(repeat, turn, {3, last}));
     return out;
   };
   EXPECT_EQ(picks(InOrder), (std::vector<size_t>{0, 1, 2, 2, 2}));
   EXPECT_EQ(picks(Latest), (std::vector<size_t>{2, 2, 2, 2, 2}));
   EXPECT_EQ(picks(Cycle), (std::vector<size_t>{0, 1, 2, 0, 1}));
   EXPECT_EQ(picks(Once), (std::vector<size_t>{0, 1, 2, 3, 3})) << "3: none is left";
+  EXPECT_EQ(picks(InOrder, 1), (std::vector<size_t>{0, 1, 2, 1, 1})) << "what was left at the end has one turn";
+  EXPECT_EQ(picks(Latest, 1), (std::vector<size_t>{1, 1, 1, 1, 1}));
 }
 
 TEST(TakeTurn, UsesUpNoTurnWhereNoneIsLeft) {
   std::atomic<uint64_t> cursor{0};
-  for (const size_t index : {0U, 1U, 2U, 2U}) EXPECT_EQ(take_turn(config::Repeat::Once, cursor, 2), index);
+  for (const size_t index : {0U, 1U, 2U, 2U}) EXPECT_EQ(take_turn(config::Repeat::Once, cursor, {2, 1}), index);
   EXPECT_EQ(cursor, 2U);
-  EXPECT_EQ(take_turn(config::Repeat::Once, cursor, 3), 2U) << "the one that was recorded since";
-  EXPECT_EQ(take_turn(config::Repeat::InOrder, cursor, 2), 1U);
+  EXPECT_EQ(take_turn(config::Repeat::Once, cursor, {3, 2}), 2U) << "the one that was recorded since";
+  EXPECT_EQ(take_turn(config::Repeat::InOrder, cursor, {2, 1}), 1U);
   EXPECT_EQ(cursor, 4U);
 }
 
@@ -78,16 +79,16 @@ TEST(TakeTurnAt, TakesOnlyTheTurnThatWasLookedAt) {
   using enum config::Repeat;
   for (const config::Repeat repeat : {InOrder, Cycle, Once}) {
     std::atomic<uint64_t> cursor{0};
-    EXPECT_TRUE(take_turn_at(repeat, cursor, 3, 0));
-    EXPECT_FALSE(take_turn_at(repeat, cursor, 3, 0)) << "another worker has it";
+    EXPECT_TRUE(take_turn_at(repeat, cursor, {3, 2}, 0));
+    EXPECT_FALSE(take_turn_at(repeat, cursor, {3, 2}, 0)) << "another worker has it";
     EXPECT_EQ(cursor, 1U);
     cursor = 0;
-    EXPECT_FALSE(take_turn_at(repeat, cursor, 3, 2)) << "rewound";
+    EXPECT_FALSE(take_turn_at(repeat, cursor, {3, 2}, 2)) << "rewound";
     EXPECT_EQ(cursor, 0U);
   }
   std::atomic<uint64_t> cursor{7};
-  EXPECT_TRUE(take_turn_at(InOrder, cursor, 3, 5)) << "the last one answers again";
-  EXPECT_TRUE(take_turn_at(Latest, cursor, 3, 0));
+  EXPECT_TRUE(take_turn_at(InOrder, cursor, {3, 2}, 5)) << "the last one answers again";
+  EXPECT_TRUE(take_turn_at(Latest, cursor, {3, 2}, 0));
   EXPECT_EQ(cursor, 9U);
 }
 

@@ -193,12 +193,15 @@ net::Task<Result<void>> ForwardHandler::attempt(Exchange& exchange, Attempt& sta
     return attempt_settled(exchange, state);
   }
   std::optional<http::RequestHead> upgrade;
-  if (is_h1 && request.method == "CONNECT" && http::is_websocket(request)) upgrade = for_h1_origin(request);
+  if (is_h1 && request.method == "CONNECT" && http::is_websocket(request)) {
+    upgrade = for_h1_origin(request);
+    state.websocket_key = upgrade->headers.find("sec-websocket-key").value_or("");
+  }
   if (auto sent = state.lane->send_request(upgrade ? *upgrade : request, end); !sent) return failed(sent.error());
   if (!ends) return attempt_waiting(exchange, state);
   const auto flushed = state.lane->try_flush();
   if (!flushed || !*flushed) return attempt_waiting(exchange, state);  // flush() says what is wrong
-  state.request_sent = true;
+  state.note_sent();
   return pump_response(exchange, state);
 }
 
@@ -215,7 +218,7 @@ net::Task<Result<void>> ForwardHandler::attempt_waiting(Exchange& exchange, Atte
     co_return std::unexpected(std::move(error));
   }
   if (exchange.request_is_bodyless() || exchange.request().method == "CONNECT") {
-    state.request_sent = true;
+    state.note_sent();
     co_return co_await pump_response(exchange, state);
   }
   net::TaskGroup sender(executor_);
@@ -253,11 +256,12 @@ net::Task<> ForwardHandler::pump_request(Attempt& state) {
     if (stopped && piece->end) co_return;
     if (stopped) continue;
     Result<void> sent;
-    if (!piece->bytes.empty()) sent = co_await lane.send_body(*piece);
+    if (!piece->bytes.empty() || piece->chunk) sent = co_await lane.send_body(*piece);
     if (sent && piece->end) {
       sent = lane.send_end(state.source.trailers());
-      if (sent) state.request_sent = true;
+      if (sent) state.note_sent();
       if (sent) sent = co_await lane.flush();
+      if (sent) state.note_sent();
     }
     if (!sent && sent.error().origin == Origin::Internal && sent.error().code != Code::Cancelled) {
       lane.abandon(http::ResetCode::InternalError);  // what cannot be framed must not look finished
@@ -299,8 +303,10 @@ net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attemp
       co_return std::unexpected(reset_by_origin(exchange, *reset, state));
     }
     if (!state.response_begun) {
+      const auto now = exchange::Clock::now();
       state.response_begun = true;
-      exchange.facts().upstream_first_byte = exchange::Clock::now() - exchange.facts().began;
+      exchange.facts().upstream_first_byte = now - exchange.facts().began;
+      exchange.facts().upstream_wait = now - state.waits_since;
     }
     if (std::holds_alternative<http::InformationalReceived>(*event)) {
       if (++informed > kMaxInformational) {
@@ -318,7 +324,9 @@ net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attemp
         opened = for_h1_client(exchange.request(), lane.response_head());
       }
       const http::ResponseHead& answer = opened ? *opened : lane.response_head();
-      if (auto refused = refusal_by_h1(exchange.request(), answer)) co_return std::unexpected(*refused);
+      if (auto refused = refusal_by_h1(exchange.request(), answer, state.websocket_key)) {
+        co_return std::unexpected(*refused);
+      }
       switching = is_switch(exchange.request(), answer.status);
       // What follows the head of an h1 connection that switches is the tunnel's.
       const auto end = switching && lane.whole() != nullptr ? http::EndStream::No : head->end;

@@ -52,6 +52,8 @@ class ForwardHandler final : public exchange::Handler {
 // The origin broke a gRPC call of an h2 client off by a code that the client is told as it is, before the head too:
 // gRPC makes a status of each, and of a 502 UNAVAILABLE. Not the codes that ask for another try.
 [[nodiscard]] bool is_reset_call(exchange::Exchange& exchange);
+// An h2 client was told to send its request again, or over HTTP/1.1: its origin had not begun with it.
+[[nodiscard]] bool is_turned_away(exchange::Exchange& exchange);
 // 101, or 2xx to CONNECT: what follows the head is not HTTP.
 [[nodiscard]] bool is_switch(const http::RequestHead& request, int status);
 

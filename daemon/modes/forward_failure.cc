@@ -8,11 +8,24 @@ namespace tapdeck::modes {
 
 using exchange::Exchange;
 
-bool is_reset_call(Exchange& exchange) {
-  const auto code = exchange.facts().reset_code;
+namespace {
+
+bool asks_for_another_try(std::optional<uint32_t> code) {
   constexpr auto kRefused = static_cast<uint32_t>(http::ResetCode::RefusedStream);
   constexpr auto kHttp11 = static_cast<uint32_t>(http::ResetCode::Http11Required);
-  if (!code || code == kRefused || code == kHttp11) return false;
+  return code == kRefused || code == kHttp11;
+}
+
+}  // namespace
+
+bool is_turned_away(Exchange& exchange) {
+  const bool is_told = exchange.request().version == http::Version::Http2 && !exchange.response_started();
+  return is_told && asks_for_another_try(exchange.facts().reset_code);
+}
+
+bool is_reset_call(Exchange& exchange) {
+  const auto code = exchange.facts().reset_code;
+  if (!code || asks_for_another_try(code)) return false;
   return exchange.request().version == http::Version::Http2 && grpc::is_call(exchange.request());
 }
 

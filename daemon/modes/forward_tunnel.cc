@@ -13,8 +13,8 @@ using exchange::Exchange;
 
 namespace {
 
-// client -> origin of an upgraded connection.
-net::Task<> pump_up(Exchange& exchange, upstream::Lane& lane, net::Deadline& idle, Metrics* metrics) {
+// client -> origin of an upgraded connection. `counting` null: what passes is no tunnel's.
+net::Task<> pump_up(Exchange& exchange, upstream::Lane& lane, net::Deadline& idle, Metrics* counting) {
   while (true) {
     auto piece = co_await exchange.read_body();
     if (!piece) {
@@ -22,7 +22,7 @@ net::Task<> pump_up(Exchange& exchange, upstream::Lane& lane, net::Deadline& idl
       co_return;
     }
     idle.set(lane.idle_timeout());
-    if (metrics != nullptr) metrics->add(Counter::TunnelledBytesUp, piece->bytes.size());
+    if (counting != nullptr) counting->add(Counter::TunnelledBytesUp, piece->bytes.size());
     Result<void> sent;
     if (!piece->bytes.empty()) sent = co_await lane.write_tunnel(piece->bytes);
     if (!sent) co_return;
@@ -45,11 +45,15 @@ bool is_raw(Exchange& exchange) {
 
 net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt& state) {
   upstream::Lane& lane = *state.lane;
-  Metrics* const counting = state.is_nested ? nullptr : &metrics_;
-  if (counting != nullptr && !http::is_websocket(exchange.request())) {
-    counting->add(exchange.request().method == "CONNECT" ? Counter::TunnelledConnect : Counter::TunnelledUpgrade);
-  }
   exchange::Facts& facts = exchange.facts();
+  // The messages of a WebSocket are an exchange's; of what is nested the connection at the other end counts all.
+  const bool is_tunnel = !state.is_nested && !http::is_websocket(exchange.request());
+  Metrics* const counting = is_tunnel ? &metrics_ : nullptr;
+  if (is_tunnel) {
+    const bool is_connect = exchange.request().method == "CONNECT";
+    counting->add(is_connect ? Counter::TunnelledConnect : Counter::TunnelledUpgrade);
+    facts.before_tunnel = {is_connect ? 0 : facts.request_bytes, facts.response_bytes};
+  }
   facts.passes_raw = !state.is_nested && is_raw(exchange);
   if (facts.passes_raw && facts.may_not_pass) {
     lane.abandon(http::ResetCode::Cancel);

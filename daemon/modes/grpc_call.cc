@@ -53,18 +53,31 @@ net::Task<Result<void>> GrpcCall::read() {
   co_return Result<void>{};
 }
 
-net::Task<Result<void>> GrpcCall::wait_to_be_left(std::chrono::milliseconds patience) {
+net::Task<bool> GrpcCall::wait_in_silence(std::chrono::nanoseconds patience) {
   const auto executor = co_await asio::this_coro::executor;
   net::Signal over(executor);
   net::Deadline deadline(executor, [&over] { over.notify(); });
-  // Its own deadline too: the one of the call may have passed while nothing waited.
-  const auto left = time_left();
-  deadline.set(left ? *left + kFarewell : patience);
+  deadline.set(patience);
   is_waiting = true;
   const bool wanted = co_await net::is_wanted();
   if (wanted) co_await over.wait();
   is_waiting = false;
-  if (!deadline.is_expired() || time_left()) co_return Result<void>{};
+  co_return deadline.is_expired();
+}
+
+net::Task<bool> GrpcCall::stays_for(std::chrono::microseconds patience) {
+  const auto left = time_left();
+  if (left && *left <= patience) co_return false;
+  co_return co_await wait_in_silence(patience);
+}
+
+net::Task<Result<void>> GrpcCall::wait_to_be_left(std::chrono::milliseconds patience) {
+  // Its own deadline too: the one of the call may have passed while nothing waited.
+  const auto left = time_left();
+  std::chrono::nanoseconds longest = patience;
+  if (left) longest = *left + kFarewell;
+  const bool stayed = co_await wait_in_silence(longest);
+  if (!stayed || time_left()) co_return Result<void>{};
   co_return fail(Code::Timeout, "the client did not leave again", Origin::Downstream);
 }
 

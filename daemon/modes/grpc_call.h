@@ -32,6 +32,9 @@ class GrpcCall {
   // Says nothing more: until the client leaves (the task is cancelled then) or its deadline and kFarewell have passed,
   // or, when it has no deadline, until `patience` has passed, which is an error.
   net::Task<Result<void>> wait_to_be_left(std::chrono::milliseconds patience);
+  // Says nothing for `patience`. True: the client is still there, and may be told something else. Returns at once where
+  // it is to leave at its deadline before that.
+  net::Task<bool> stays_for(std::chrono::microseconds patience);
   // Something was sent: what was kept is of no use any more.
   void commit();
   // Nothing was sent and nothing was lost: the request can be forwarded.
@@ -49,6 +52,7 @@ class GrpcCall {
   bool is_waiting = false;  // for the client: here the deadline may break in
 
  private:
+  net::Task<bool> wait_in_silence(std::chrono::nanoseconds patience);
   net::Task<> read_on(Result<void>& heard);
   // More was read than may be kept.
   void overflow();

@@ -4,6 +4,7 @@
 
 #include "daemon/modes/grpc_playing.h"
 #include "daemon/modes/key_reader.h"
+#include "daemon/modes/read_turns.h"
 #include "daemon/net/offload.h"
 
 namespace tapdeck::modes {
@@ -11,18 +12,20 @@ namespace tapdeck::modes {
 using exchange::Exchange;
 
 net::Task<Result<HotEntry*>> GrpcReplay::look_up(Playing& playing) {
-  auto read = [store = context_.store, session = playing.target.session, key = playing.key.key,
-               answers = playing.answers](const std::vector<uint64_t>& known, size_t& unreadable) -> Result<HotEntry> {
-    TRY(found, store->lookup_all(session, key));
-    HotEntry entry;
-    entry.ids = std::move(found.ids);
-    entry.usable = found.usable;
-    if (answers == Answers::All) return entry;
-    unreadable = keep_complete(*store, session, entry.ids, known);
-    entry.usable = entry.ids.size();
-    return entry;
+  auto read = [store = context_.store, session = playing.target.session, key = playing.key, answers = playing.answers](
+                  const std::vector<uint64_t>& known, size_t& unreadable) -> Result<HotEntry> {
+    return read_turns(*store, session, key, answers, Others::Kept, known, unreadable);
   };
   co_return co_await read_key(cache_, context_, playing.key, read);
+}
+
+void GrpcReplay::take_candidates(Playing& playing, const HotEntry& entry) {
+  const config::Repeat repeat = playing.route != nullptr ? playing.route->repeat : config::Repeat::InOrder;
+  playing.first = take_turn(repeat, *entry.cursor, entry.turns());
+  playing.exhausted = playing.first >= entry.usable;
+  if (!playing.exhausted) playing.candidates = entry.ids;
+  playing.usable = entry.usable;
+  playing.last_resort = !entry.last;
 }
 
 net::Task<Result<void>> GrpcReplay::find(Playing& playing, By by) {
@@ -51,11 +54,7 @@ net::Task<Result<void>> GrpcReplay::find(Playing& playing, By by) {
     if (found == nullptr) co_return Result<void>{};
     entry = found;
   }
-  const config::Repeat repeat = playing.route != nullptr ? playing.route->repeat : config::Repeat::InOrder;
-  playing.first = take_turn(repeat, *entry->cursor, entry->usable);
-  playing.exhausted = playing.first >= entry->usable;
-  if (!playing.exhausted) playing.candidates = entry->ids;
-  playing.usable = entry->usable;
+  take_candidates(playing, *entry);
   playing.server_first = by == By::ServerFirst && !playing.candidates.empty();
   co_return Result<void>{};
 }
@@ -89,10 +88,13 @@ net::Task<Result<std::shared_ptr<const GrpcItem>>> GrpcReplay::load(Playing& pla
 net::Task<Result<void>> GrpcReplay::choose(Playing& playing) {
   const size_t count = playing.candidates.size();
   std::shared_ptr<const GrpcItem> left;  // the last resort
+  std::shared_ptr<const GrpcItem> first;
   for (size_t i = 0; i < count; ++i) {
     const uint64_t id = playing.candidates[i < playing.usable ? (playing.first + i) % playing.usable : i];
     CO_TRY(item, co_await load(playing, id));
-    if (item == nullptr || !agrees(item->script, playing.call.said)) continue;
+    if (item == nullptr) continue;
+    if (first == nullptr) first = item;
+    if (!agrees(item->script, playing.call.said)) continue;
     if (playing.item != nullptr && !sent_same(*playing.item, *item, playing.call.said)) continue;
     // This client has ended its half without leaving: a call in which the server did not speak first may be the one.
     if (playing.server_first && playing.call.said.client_ended && was_left_speaking(*item)) {
@@ -113,6 +115,7 @@ net::Task<Result<void>> GrpcReplay::choose(Playing& playing) {
       co_return co_await choose(playing);
     }
   }
+  playing.nearest = std::move(first);
   if (!playing.server_first) {
     playing.missed = true;
     co_return Result<void>{};
@@ -130,6 +133,21 @@ net::Task<Result<void>> GrpcReplay::choose(Playing& playing) {
   playing.item = std::move(left);
   playing.play.emplace(playing.item->script);
   playing.bytes.forget();
+  co_return Result<void>{};
+}
+
+net::Task<Result<void>> GrpcReplay::choose_next(Playing& playing) {
+  HotEntry* entry = cache_.find(playing.key, context_.store->generation());
+  playing.cached = entry != nullptr;
+  if (entry == nullptr) {
+    CO_TRY(found, co_await look_up(playing));
+    entry = found;
+  }
+  playing.item = nullptr;
+  playing.candidates.clear();
+  if (entry != nullptr) take_candidates(playing, *entry);
+  playing.missed = playing.candidates.empty();
+  if (!playing.missed) CO_TRY_VOID(co_await choose(playing));
   co_return Result<void>{};
 }
 

@@ -44,6 +44,14 @@ bool is_body_alone(const Miss& miss) {
   return differs.size() == 1 && differs.front().where == "body";
 }
 
+void name_first_message(Miss& miss) {
+  for (store::Nearest& nearest : miss.nearest) {
+    for (store::Difference& difference : nearest.differs) {
+      if (difference.where == "body") difference.where = kFirstGrpcMessage;
+    }
+  }
+}
+
 store::Nearest diverged(uint64_t recording, const GrpcScript& script, const GrpcSaid& said) {
   size_t index = 0;
   while (index < said.client.size() && index < script.client.size() && said.client[index] == script.client[index]) {

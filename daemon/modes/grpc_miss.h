@@ -26,6 +26,8 @@ Result<void> send_status(exchange::Exchange& exchange, const GrpcStatus& status,
 [[nodiscard]] std::string miss_text(const Miss& miss);
 // The nearest recording differs in its body alone.
 [[nodiscard]] bool is_body_alone(const Miss& miss);
+// What calls the body of the nearest recordings calls it what it is in a call's key: "grpc message 1".
+void name_first_message(Miss& miss);
 // Where the client left the recording it followed: "grpc message 3", or "end of the client's messages".
 [[nodiscard]] store::Nearest diverged(uint64_t recording, const GrpcScript& script, const GrpcSaid& said);
 

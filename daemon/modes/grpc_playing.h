@@ -24,13 +24,15 @@ struct GrpcReplay::Playing {
   Question question{};
   CursorKey key{};
   std::vector<uint64_t> candidates{};
-  size_t usable = 0;  // of them, from the front; the others are unfinished: the last resort
-  size_t first = 0;   // where in the usable ones this call begins
-  std::shared_ptr<const GrpcItem> item = nullptr;  // what plays now
+  size_t usable = 0;                                  // of them, from the front; the others are the last resort
+  size_t first = 0;                                   // where in the usable ones this call begins
+  std::shared_ptr<const GrpcItem> item = nullptr;     // what plays now
+  std::shared_ptr<const GrpcItem> nearest = nullptr;  // no candidate agrees: the one whose turn it was
   std::optional<GrpcPlay> play = std::nullopt;
   bool cached = false;        // the candidates are from memory
   bool server_first = false;  // the candidates are such
   bool exhausted = false;     // Repeat::Once and all were used
+  bool last_resort = false;   // none of the candidates is finished
   bool missed = false;
   bool expired = false;  // the client's deadline
   bool done = false;     // the response has ended, as recorded

@@ -30,6 +30,12 @@ namespace {
 // the message says to which. Long for a client that sends both in one go, short for one that waits for the head.
 constexpr std::chrono::milliseconds kOvertaken{50};
 
+// Its client gave up, something finished has a turn behind it, and this client has not waited long enough.
+bool may_go_on(const store::Recording& recording, GrpcCall& call, std::chrono::milliseconds idle_timeout) {
+  if (call.said.head_sent || !was_given_up(recording)) return false;
+  return exchange::Clock::now() - call.exchange().facts().began < idle_timeout;
+}
+
 StatusIn status_in(const GrpcCall& call) {
   return call.said.head_sent ? StatusIn::Trailers : StatusIn::Head;
 }
@@ -114,8 +120,15 @@ net::Task<Result<void>> GrpcReplay::finish(Playing& playing) {
       if (playing.item == recorded && !playing.missed) break;
       if (!std::exchange(playing.missed, false)) co_return co_await perform(playing);
     }
+    if (!playing.last_resort && may_go_on(recording, call, context_.idle_timeout)) {
+      const bool stays = co_await call.stays_for(time_to_give_up(recording, context_.idle_timeout));
+      if (stays) CO_TRY_VOID(co_await choose_next(playing));
+      if (playing.missed) co_return Result<void>{};
+      if (playing.item->recording.id != recording.id) co_return co_await perform(playing);
+    }
     auto left = co_await call.wait_to_be_left(context_.idle_timeout);
     if (left) co_return left;
+    call.exchange().facts().error_detail = kLeftOnTape;
     playing.done = true;
     call.exchange().reset(http::ResetCode::Cancel);
     co_return Result<void>{};
@@ -239,8 +252,9 @@ net::Task<Result<void>> GrpcReplay::answer_miss(Playing& playing) {
             playing.target.name,
             playing.route,
             playing.call.is_kept() ? placeholder_in(playing.call.exchange().request()) : std::string_view()};
-  if (playing.item != nullptr) {
-    miss.nearest = {diverged(playing.item->recording.id, playing.item->script, playing.call.said)};
+  const auto& near = playing.item != nullptr ? playing.item : playing.nearest;
+  if (near != nullptr) {
+    miss.nearest = {diverged(near->recording.id, near->script, playing.call.said)};
   } else {
     auto search = [store = context_.store, session = playing.target.session, parts, &miss] {
       miss.asks_for_certificates = store::asks_for_certificates(*store, session, parts);
@@ -249,7 +263,8 @@ net::Task<Result<void>> GrpcReplay::answer_miss(Playing& playing) {
     auto nearest = co_await net::offload(*context_.readers, search);
     if (nearest) miss.nearest = std::move(*nearest);
   }
-  const bool body = playing.item != nullptr || is_body_alone(miss);
+  const bool body = near != nullptr || is_body_alone(miss);
+  name_first_message(miss);
   const Counter reason = playing.exhausted ? Counter::MissExhausted : body ? Counter::MissBody : Counter::MissNoKey;
   context_.metrics->add(playing.call.exchange().flow().identity.label, reason);
   exchange::Facts& facts = playing.call.exchange().facts();

@@ -43,7 +43,11 @@ class GrpcReplay final {
   net::Task<Result<HotEntry*>> look_up(Playing& playing);
   enum class By { FirstMessage, ServerFirst, Silence, Early };
   net::Task<Result<void>> find(Playing& playing, By by);
+  // The candidates of `entry`, from the one whose turn it is.
+  static void take_candidates(Playing& playing, const HotEntry& entry);
   net::Task<Result<void>> choose(Playing& playing);
+  // What comes behind a call that its client gave up, for one that stays; the same again: nothing else agrees.
+  net::Task<Result<void>> choose_next(Playing& playing);
   net::Task<Result<void>> wait_as_left(Playing& playing);
   net::Task<Result<void>> play_early(Playing& playing);
   net::Task<Result<void>> perform(Playing& playing);

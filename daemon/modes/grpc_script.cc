@@ -4,6 +4,8 @@
 #include <span>
 #include <utility>
 
+#include "daemon/grpc/call.h"
+
 namespace tapdeck::modes {
 
 using StepKind = GrpcStep::Kind;
@@ -21,6 +23,16 @@ GrpcStep step_of(const store::Message& message) {
 
 }  // namespace
 
+namespace {
+
+// A head with a status ends the call. Its client left before it had got that.
+bool is_head_seen(const store::Recording& recording) {
+  const bool was_left = recording.outcome.kind == store::Outcome::Kind::Incomplete;
+  return recording.response.status != 0 && !(was_left && grpc::status_of(recording.response.headers));
+}
+
+}  // namespace
+
 GrpcScript make_script(const store::Recording& recording, std::vector<store::Digest> client) {
   GrpcScript script;
   script.client = std::move(client);
@@ -29,6 +41,7 @@ GrpcScript make_script(const store::Recording& recording, std::vector<store::Dig
   size_t waited = 0;
   for (const store::Message& message : recording.messages) {
     const GrpcStep step = step_of(message);
+    if (step.kind == StepKind::Head && !is_head_seen(recording)) continue;
     if (step.kind == StepKind::ClientEnd) script.client_ended = true;
     if (step.kind == StepKind::Head) head = true;
     if (step.kind == StepKind::Bytes) sent = step.offset + step.length;
@@ -37,7 +50,7 @@ GrpcScript make_script(const store::Recording& recording, std::vector<store::Dig
     script.steps.push_back(step);
   }
   const uint64_t last = script.steps.empty() ? 0 : script.steps.back().microseconds;
-  if (!head && recording.response.status != 0) script.steps.push_back({StepKind::Head, 0, 0, last});
+  if (!head && is_head_seen(recording)) script.steps.push_back({StepKind::Head, 0, 0, last});
   if (sent < recording.response_body.size) {
     script.steps.push_back({StepKind::Bytes, sent, recording.response_body.size - sent, last});
   }

@@ -84,6 +84,16 @@ TEST(GrpcScript, AMessageThatCannotBeComparedIsNotWaitedFor) {
   EXPECT_EQ(letters(make_script(recording("chcs"), {digest(1)})), "chsf");
 }
 
+TEST(GrpcScript, AHeadThatEndedACallItsClientHadLeftIsNotSent) {
+  store::Recording left = recording("ceh");
+  left.outcome = {store::Outcome::Kind::Incomplete, 0, "client_gone"};
+  EXPECT_EQ(letters(make_script(left, {digest(1)})), "cehf");
+  left.response.headers.add("grpc-status", "4");
+  EXPECT_EQ(letters(make_script(left, {digest(1)})), "cef");
+  left.messages.clear();
+  EXPECT_EQ(letters(make_script(left, {digest(1)})), "f");
+}
+
 TEST(GrpcScript, ASecondMessageInOnePieceIsNotLost) {
   const GrpcScript script = make_script(recording("chscs"), {digest(1), digest(2)});
   GrpcPlay play(script);

@@ -6,32 +6,32 @@
 
 namespace tapdeck::modes {
 
-size_t pick(config::Repeat repeat, uint64_t turn, size_t count) {
+size_t pick(config::Repeat repeat, uint64_t turn, const Turns& turns) {
   switch (repeat) {
     case config::Repeat::InOrder:
-      return static_cast<size_t>(std::min<uint64_t>(turn, count - 1));
+      return turn < turns.count ? static_cast<size_t>(turn) : turns.last;
     case config::Repeat::Latest:
-      return count - 1;
+      return turns.last;
     case config::Repeat::Cycle:
-      return static_cast<size_t>(turn % count);
+      return static_cast<size_t>(turn % turns.count);
     case config::Repeat::Once:
-      return static_cast<size_t>(std::min<uint64_t>(turn, count));
+      return static_cast<size_t>(std::min<uint64_t>(turn, turns.count));
   }
   return 0;
 }
 
-size_t take_turn(config::Repeat repeat, std::atomic<uint64_t>& cursor, size_t count) {
+size_t take_turn(config::Repeat repeat, std::atomic<uint64_t>& cursor, const Turns& turns) {
   uint64_t turn = cursor.load(std::memory_order_relaxed);
   while (true) {
-    const size_t index = pick(repeat, turn, count);
-    if (index >= count || cursor.compare_exchange_weak(turn, turn + 1, std::memory_order_relaxed)) return index;
+    const size_t index = pick(repeat, turn, turns);
+    if (index >= turns.count || cursor.compare_exchange_weak(turn, turn + 1, std::memory_order_relaxed)) return index;
   }
 }
 
-bool take_turn_at(config::Repeat repeat, std::atomic<uint64_t>& cursor, size_t count, uint64_t turn) {
-  const size_t index = pick(repeat, turn, count);
+bool take_turn_at(config::Repeat repeat, std::atomic<uint64_t>& cursor, const Turns& turns, uint64_t turn) {
+  const size_t index = pick(repeat, turn, turns);
   while (!cursor.compare_exchange_weak(turn, turn + 1, std::memory_order_relaxed)) {
-    if (pick(repeat, turn, count) != index) return false;
+    if (pick(repeat, turn, turns) != index) return false;
   }
   return true;
 }
@@ -46,6 +46,7 @@ void HotEntry::renew(HotEntry read) {
   ids = std::move(read.ids);
   take = read.take;
   usable = read.usable;
+  last = read.last;
 }
 
 HotEntry* HotCache::find(const CursorKey& key, uint64_t generation) {

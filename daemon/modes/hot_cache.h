@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -17,26 +18,35 @@
 
 namespace tapdeck::modes {
 
+// So many recordings, not none, have a turn each; then the one at `last` repeats.
+struct Turns {
+  size_t count;
+  size_t last;
+};
+
 struct HotEntry {
   std::vector<uint64_t> ids;  // in replay order, never empty
   std::unordered_map<uint64_t, std::shared_ptr<const ReplayItem>> items;
   Cursors::Cursor cursor;
-  uint64_t take = 0;  // theirs; 0: not known
-  size_t usable = 0;  // GrpcReplay's: a call begins with one of so many ids; the others only take over
+  uint64_t take = 0;           // theirs; 0: not known
+  size_t usable = 0;           // so many of the ids have a turn; of GrpcReplay's the others only take over
+  std::optional<size_t> last;  // of the usable ones, the last finished; none: what there is, is a last resort
 
+  [[nodiscard]] Turns turns() const { return {usable, last.value_or(usable - 1)}; }
   // What the store has of the key (all but items and cursor), where that was read later: reads may overtake each other.
   void renew(HotEntry read);
 };
 
-// Which of `count` recordings the request number `turn` (from 0) gets; count = none is left (Repeat::Once).
-[[nodiscard]] size_t pick(config::Repeat repeat, uint64_t turn, size_t count);
+// Which recording the request number `turn` (from 0) gets; turns.count = none is left (Repeat::Once).
+[[nodiscard]] size_t pick(config::Repeat repeat, uint64_t turn, const Turns& turns);
 
 // The same for the next request, whose turn is over then. Where none is left no turn is used up: one may be recorded.
-[[nodiscard]] size_t take_turn(config::Repeat repeat, std::atomic<uint64_t>& cursor, size_t count);
+[[nodiscard]] size_t take_turn(config::Repeat repeat, std::atomic<uint64_t>& cursor, const Turns& turns);
 
 // The same for what pick() said at `turn`. False: somebody took that turn meanwhile, or the session was rewound, and
 // another recording is next; nothing was taken.
-[[nodiscard]] bool take_turn_at(config::Repeat repeat, std::atomic<uint64_t>& cursor, size_t count, uint64_t turn);
+[[nodiscard]] bool take_turn_at(config::Repeat repeat, std::atomic<uint64_t>& cursor, const Turns& turns,
+                                uint64_t turn);
 
 class HotCache {
  public:

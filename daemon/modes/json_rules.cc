@@ -37,18 +37,12 @@ void walk(const JsonTree& tree, Index value, const std::vector<Step>& steps, siz
   }
 }
 
-// A text and which of its values do not count.
-struct Ruled {
-  JsonTree tree;
-  std::vector<bool> ignored;
-};
-
-std::optional<Ruled> read(std::string_view text, const std::vector<config::JsonPath>& ignore) {
+std::optional<RuledJson> read(std::string_view text, const std::vector<config::JsonPath>& ignore) {
   auto tree = JsonTree::parse(text);
   if (!tree) return std::nullopt;
   std::vector<bool> ignored(tree->size());
   for (const auto& path : ignore) walk(*tree, 0, path.steps, 0, [&](Index value) { ignored[value] = true; });
-  return Ruled{std::move(*tree), std::move(ignored)};
+  return RuledJson{std::move(*tree), std::move(ignored)};
 }
 
 // With its length before it, so that nothing in it can be taken for what comes after.
@@ -56,7 +50,7 @@ void append(std::string& out, const std::string& text) {
   out += std::to_string(text.size()) + ':' + text;
 }
 
-void append_canonical(const Ruled& ruled, Index value, std::string& out) {
+void append_canonical(const RuledJson& ruled, Index value, std::string& out) {
   const JsonTree& tree = ruled.tree;
   if (ruled.ignored[value]) return append(out, "null");
   if (tree.is_scalar(value)) return append(out, tree.identity(value));
@@ -66,58 +60,6 @@ void append_canonical(const Ruled& ruled, Index value, std::string& out) {
     append_canonical(ruled, child, out);
   }
   out += '}';
-}
-
-// For people: U+FFFD for a lone surrogate, which could not be sent.
-std::string shown(std::string name) {
-  for (size_t i = 0; i + 2 < name.size(); ++i) {
-    if (name[i] == '\xed' && static_cast<unsigned char>(name[i + 1]) >= 0xa0) name.replace(i, 3, "\xef\xbf\xbd");
-  }
-  return name;
-}
-
-std::optional<std::string> first_difference(const Ruled& a, Index at, const Ruled& b, Index other,
-                                            const std::string& where);
-
-// Both are sorted by name: the first that only one of them has is where they part.
-std::optional<std::string> difference_of_members(const Ruled& a, Index at, const Ruled& b, Index other,
-                                                 const std::string& where) {
-  const std::vector<Index> ours = a.tree.children(at), theirs = b.tree.children(other);
-  for (size_t i = 0; i < std::max(ours.size(), theirs.size()); ++i) {
-    const auto place = [&](const JsonTree& tree, Index member) { return where + '.' + shown(tree.name(member)); };
-    if (i >= theirs.size()) return place(a.tree, ours[i]);
-    if (i >= ours.size()) return place(b.tree, theirs[i]);
-    const std::string name = a.tree.name(ours[i]), their_name = b.tree.name(theirs[i]);
-    if (name != their_name) return where + '.' + shown(std::min(name, their_name));
-    if (auto found = first_difference(a, ours[i], b, theirs[i], where + '.' + shown(name))) return found;
-  }
-  return std::nullopt;
-}
-
-std::optional<std::string> difference_of_elements(const Ruled& a, Index at, const Ruled& b, Index other,
-                                                  const std::string& where) {
-  const std::vector<Index> ours = a.tree.children(at), theirs = b.tree.children(other);
-  for (size_t i = 0; i < std::max(ours.size(), theirs.size()); ++i) {
-    const std::string place = where + '[' + std::to_string(i) + ']';
-    if (i >= ours.size() || i >= theirs.size()) return place;
-    if (auto found = first_difference(a, ours[i], b, theirs[i], place)) return found;
-  }
-  return std::nullopt;
-}
-
-std::optional<std::string> first_difference(const Ruled& a, Index at, const Ruled& b, Index other,
-                                            const std::string& where) {
-  if (!a.ignored[at] && !b.ignored[other]) {
-    if (a.tree.is_object(at) && b.tree.is_object(other)) return difference_of_members(a, at, b, other, where);
-    if (a.tree.is_array(at) && b.tree.is_array(other)) return difference_of_elements(a, at, b, other, where);
-  }
-  const auto worth = [](const Ruled& ruled, Index value) -> std::string {
-    if (ruled.ignored[value]) return "null";
-    if (ruled.tree.is_scalar(value)) return ruled.tree.identity(value);
-    return ruled.tree.is_object(value) ? "{" : "[";
-  };
-  if (worth(a, at) == worth(b, other)) return std::nullopt;
-  return where;
 }
 
 std::vector<Index> values_at(const JsonTree& tree, const config::JsonPath& path) {
@@ -157,10 +99,21 @@ std::optional<std::string> JsonRules::canonical(std::string_view text) const {
   return out;
 }
 
-std::optional<std::string> JsonRules::difference(std::string_view recorded, std::string_view received) const {
+std::optional<JsonDifference> JsonRules::difference(std::string_view recorded, std::string_view received) const {
   const auto a = read(recorded, ignore_), b = read(received, ignore_);
   if (!a || !b) return std::nullopt;
-  return first_difference(*a, 0, *b, 0, "$");
+  return difference_between(*a, *b);
+}
+
+std::vector<std::string> JsonRules::paths_to_ignore(std::string_view recorded, std::string_view received) const {
+  const auto parts = difference(recorded, received);
+  if (!parts || parts->places.empty()) return {};
+  std::vector<std::string> paths;
+  for (const auto& path : ignore_) paths.push_back(path.text);
+  paths.insert(paths.end(), parts->places.begin(), parts->places.end());
+  // Not every place can be written as a path, and the texts as a whole have none.
+  const JsonRules wider(paths);
+  return wider.canonical(recorded) == wider.canonical(received) ? paths : std::vector<std::string>();
 }
 
 void JsonRules::learn(std::string_view recorded, std::string_view received, Replacements& replacements) const {

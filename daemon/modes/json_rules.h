@@ -10,6 +10,7 @@
 
 #include "daemon/base/result.h"
 #include "daemon/config/json_path.h"
+#include "daemon/modes/json_difference.h"
 
 namespace tapdeck::modes {
 
@@ -25,8 +26,10 @@ class JsonRules {
   // The same for texts that are equal under the rules: member order and blanks do not count, scalars by their identity
   // (json_tree.h), ignored values are all the same. Of a name that comes twice both count. nullopt: not JSON.
   [[nodiscard]] std::optional<std::string> canonical(std::string_view text) const;
-  // Where the texts first differ under the rules, "$.a[2].b"; nullopt: nowhere, or one is not JSON.
-  [[nodiscard]] std::optional<std::string> difference(std::string_view recorded, std::string_view received) const;
+  // How the texts differ under the rules; nullopt: one is not JSON.
+  [[nodiscard]] std::optional<JsonDifference> difference(std::string_view recorded, std::string_view received) const;
+  // These paths and those beside them under which the texts would be the same; empty: no such rules can be written.
+  [[nodiscard]] std::vector<std::string> paths_to_ignore(std::string_view recorded, std::string_view received) const;
   // Adds the scalars at ignored places, but for null; what is learnt last counts. Of a value that stands at several
   // places of one path, and stays at some of them only, the fresh one counts.
   void learn(std::string_view recorded, std::string_view received, Replacements& replacements) const;

@@ -10,7 +10,7 @@
 
 namespace tapdeck::modes {
 
-// Result<HotEntry> read(known, unreadable) runs in the reader pool: ids, take and usable of `key`. `known`: the ids
+// Result<HotEntry> read(known, unreadable) runs in the reader pool: all but the cursor of `key`. `known`: the ids
 // that are known of it already; `unreadable`: how many could not be read, counted as errors. nullptr: nothing is
 // recorded. The entry is valid until the next wait.
 template <class Read>

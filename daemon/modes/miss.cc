@@ -1,8 +1,12 @@
 #include "daemon/modes/miss.h"
 
 #include <algorithm>
+#include <array>
+#include <ranges>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/modes/body_difference.h"
+#include "daemon/modes/made_up.h"
 #include "daemon/modes/placeholder.h"
 
 namespace tapdeck::modes {
@@ -47,13 +51,47 @@ std::string exhausted_hint(const Miss& miss) {
   return used + "; " + repeat + ", or rewind the session with: tapdeck session rewind " + std::string(miss.session);
 }
 
-std::string fields_of(const store::Nearest& nearest) {
+constexpr std::string_view kBody = "body";
+constexpr std::string_view kBodyField = "body field ";  // of a form; other members are of JSON
+
+enum class Names { All, OfBothSides };
+
+// What only one side has may be no name at all, but the text of a body or a key made of a value.
+std::string inner_field(const store::Difference& difference, Names names) {
+  const bool is_on_one_side = difference.recorded == kAbsentInBody || difference.requested == kAbsentInBody;
+  if (names == Names::All || !is_on_one_side) return difference.where.substr(kBody.size());
+  return difference.where.starts_with(kBodyField) ? " a field" : " a member";
+}
+
+// "body $.a, $.b, $.c, ..."
+std::string body_fields(const std::vector<store::Difference>& differs, Names names) {
+  constexpr size_t kNamed = 3;
+  std::string fields(kBody);
+  for (size_t i = 0; i < std::min(kNamed, differs.size()); ++i) {
+    fields += i == 0 ? "" : ",";
+    fields += inner_field(differs[i], names);
+  }
+  return differs.size() > kNamed ? fields + ", ..." : fields;
+}
+
+// Of the nearest.
+std::string fields_of(const Miss& miss, Names names) {
   std::string fields;
-  for (const store::Difference& difference : nearest.differs) {
+  for (const store::Difference& difference : miss.nearest.front().differs) {
     if (!fields.empty()) fields += ", ";
-    fields += difference.where;
+    const bool is_known_body = difference.where == kBody && !miss.bodies.empty();
+    fields += is_known_body ? body_fields(miss.bodies.front(), names) : difference.where;
   }
   return fields;
+}
+
+// A segment of the path is an id that the recorded path does not have.
+bool has_new_id(const store::Difference& difference) {
+  if (difference.where != "path") return false;
+  return std::ranges::any_of(std::views::split(difference.requested, '/'), [&](const auto part) {
+    const std::string_view segment(part.begin(), part.end());
+    return holds_made_up(segment) && !difference.recorded.contains(segment);
+  });
 }
 
 // What no other try makes match.
@@ -63,18 +101,40 @@ std::string made_anew(const store::Nearest& nearest) {
   };
   const std::string never = ". A value made anew each time (an id, a time, a multipart boundary) never matches: ";
   if (any([](std::string_view where) { return where.starts_with("grpc message"); })) {
-    return never + "compare the other fields only (match_fields in [routes.grpc]), or have the client send a fixed one";
+    const bool is_first = any([](std::string_view where) { return where == kFirstGrpcMessage; });
+    return never +
+           "compare the other fields only (match_fields in [routes.grpc]), or have the client send a fixed one" +
+           (is_first ? ". Recordings are found by the rules they were made under: after changing them record again"
+                     : "");
   }
-  if (any([](std::string_view where) { return where == "body" || where == "query"; })) {
+  const bool is_in_path = std::ranges::any_of(nearest.differs, has_new_id);
+  if (is_in_path || any([](std::string_view where) { return where == "body" || where == "query"; })) {
     return never + "have the client send a fixed one";
   }
   return {};
 }
 
+// What comes to a URL that is on tape, and has an id in it: an answer of the tape may have led there.
+std::string given_out(const Miss& miss) {
+  const auto& differs = miss.nearest.front().differs;
+  const auto is_body = [](std::string_view where) { return where == "body"; };
+  const bool is_known_url = std::ranges::all_of(differs, is_body, &store::Difference::where);
+  if (!is_known_url || !(holds_made_up(miss.parts->path) || holds_made_up(miss.parts->query))) return {};
+  return "This URL may have been given out by the tape, to another request of several at the same time: then have the "
+         "client send them one after another, for an origin would not know it. ";
+}
+
+// Whatever the configuration says (store::RedactOptions).
+bool is_always_redacted(std::string_view field) {
+  const auto is_it = [field](std::string_view name) { return http::iequals(name, field); };
+  return std::ranges::any_of(std::array{"authorization", "proxy-authorization", "cookie", "set-cookie"}, is_it);
+}
+
 std::string withheld_hint(std::string_view where) {
   return "the request carries what redaction put in place of a secret ([redacted:...] in " + std::string(where) +
          "), as replay gives it out: no origin takes that, so it was not forwarded. Record the whole flow in one go, "
-         "in record mode, or with a [redact] that leaves this field";
+         "in record mode" +
+         (is_always_redacted(where) ? "" : ", or with a [redact] that leaves this field");
 }
 
 // Nothing of its origin is on tape, nor can be.
@@ -109,7 +169,9 @@ std::string hint_of(const Miss& miss) {
     return recording + " looks the same, so it was most likely recorded under another match secret; record it again " +
            how_to_record(miss);
   }
-  return recording + " differs only in " + fields_of(nearest) + "; send the same, or record this request too " +
+  const std::string given = given_out(miss);
+  return recording + " differs only in " + fields_of(miss, Names::All) +
+         (given.empty() ? "; send" : ". " + given + "Else send") + " the same, or record this request too " +
          how_to_record(miss) + made_anew(nearest);
 }
 
@@ -119,25 +181,33 @@ bool has_placeholder(const store::KeyParts& asked) {
   return holds_placeholder(asked.query) || holds_placeholder(asked.path);
 }
 
+namespace {
+
+std::string differs_json(std::vector<store::Difference> differs, const std::vector<store::Difference>& in_body) {
+  const auto body = std::ranges::find(differs, kBody, &store::Difference::where);
+  if (body != differs.end()) differs.insert(body + 1, in_body.begin(), in_body.end());
+  std::string json;
+  for (const store::Difference& difference : differs) {
+    if (!json.empty()) json += ',';
+    json += "{\"where\":" + json_string(difference.where) + ",\"recorded\":" + json_string(difference.recorded) +
+            ",\"requested\":" + json_string(difference.requested) + '}';
+  }
+  return json;
+}
+
+}  // namespace
+
 std::string miss_json(const Miss& miss) {
   std::string json = "{\"error\":\"not_recorded\",\"session\":" + json_string(miss.session) +
                      ",\"route\":" + json_string(miss.route) +
                      ",\"key\":" + json_string(store::to_hex(miss.key->bytes)) +
                      ",\"request\":{\"method\":" + json_string(miss.parts->method) +
                      ",\"url\":" + json_string(url_of(*miss.parts)) + "},\"nearest\":[";
-  bool first = true;
-  for (const store::Nearest& nearest : miss.nearest) {
-    if (!first) json += ',';
-    first = false;
-    json += "{\"id\":" + json_string(std::to_string(nearest.id)) + ",\"differs\":[";
-    bool first_field = true;
-    for (const store::Difference& difference : nearest.differs) {
-      if (!first_field) json += ',';
-      first_field = false;
-      json += "{\"where\":" + json_string(difference.where) + ",\"recorded\":" + json_string(difference.recorded) +
-              ",\"requested\":" + json_string(difference.requested) + '}';
-    }
-    json += "]}";
+  static const std::vector<store::Difference> kNone;
+  for (size_t i = 0; i < miss.nearest.size(); ++i) {
+    if (i > 0) json += ',';
+    json += "{\"id\":" + json_string(std::to_string(miss.nearest[i].id)) + ",\"differs\":[" +
+            differs_json(miss.nearest[i].differs, i < miss.bodies.size() ? miss.bodies[i] : kNone) + "]}";
   }
   return json + "],\"hint\":" + json_string(hint_of(miss)) + "}\n";
 }
@@ -148,9 +218,9 @@ std::string miss_reason(const Miss& miss) {
   if (miss.exhausted) return "every recording of it was used once";
   if (is_out_of_reach(miss)) return "its origin asks for client certificates: it cannot be recorded";
   if (miss.nearest.empty()) return "nothing like it is recorded";
-  const store::Nearest& nearest = miss.nearest.front();
-  const std::string fields = fields_of(nearest);
-  return "nearest " + std::to_string(nearest.id) + (fields.empty() ? ": looks the same" : ": differs in " + fields);
+  const std::string fields = fields_of(miss, Names::OfBothSides);
+  return "nearest " + std::to_string(miss.nearest.front().id) +
+         (fields.empty() ? ": looks the same" : ": differs in " + fields);
 }
 
 }  // namespace tapdeck::modes

@@ -1,5 +1,7 @@
 #include "daemon/modes/origin.h"
 
+#include "daemon/modes/operation_fields.h"
+
 namespace tapdeck::modes {
 
 std::string_view host_of_authority(std::string_view authority) {
@@ -37,6 +39,7 @@ OriginName origin_of(const exchange::Exchange& exchange, std::string& storage) {
 void add_dimensions(store::KeyBuilder& key, const OriginName& origin, const http::RequestHead& request) {
   if (!origin.authority.empty()) key.dimension("authority", origin.authority);
   if (http::is_websocket(request)) key.dimension("protocol", "websocket");
+  add_operation_fields(key, request.headers);
 }
 
 bool has_body(const exchange::Exchange& exchange) {

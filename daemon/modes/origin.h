@@ -23,8 +23,8 @@ struct OriginName {
 // SNI both are in the key (Squid CVE-2009-0801 is the class).
 [[nodiscard]] OriginName origin_of(const exchange::Exchange& exchange, std::string& storage);
 
-// The dimensions of the key that every mode adds: the authority, and "protocol" for a WebSocket, which is another
-// request than the plain GET of the same path.
+// The dimensions of the key that every mode adds: the authority, "protocol" for a WebSocket, which is another request
+// than the plain GET of the same path, and the fields that say what is asked for (modes/operation_fields.h).
 void add_dimensions(store::KeyBuilder& key, const OriginName& origin, const http::RequestHead& request);
 
 // A body that belongs to the request, and to its key. What follows the head of a CONNECT of any kind is none.

@@ -1,11 +1,14 @@
 #include "daemon/modes/question.h"
 
 #include <string>
+#include <utility>
 
 #include "daemon/modes/origin.h"
 #include "daemon/modes/rendition.h"
 
 namespace tapdeck::modes {
+
+static_assert(BodyKey::kBeginning == kSeenBody);
 
 using exchange::Exchange;
 
@@ -27,8 +30,14 @@ Question Asking::finish() {
     question.conditional = builder.key();
   }
   if (exchange_.request().method == "HEAD") question.as_get = begin(exchange_, tape_, "GET").key();
+  if (body_key_.holds_cookie()) {
+    store::KeyBuilder builder = builder_;
+    builder.raw_body();
+    question.as_sent = builder.key();
+  }
   question.key = builder_.key();
   question.parts = builder_.parts();
+  if (keeps_beginning_) question.body_begin = body_key_.take_beginning();
   return question;
 }
 

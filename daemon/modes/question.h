@@ -4,10 +4,12 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "daemon/config/config.h"
 #include "daemon/exchange/exchange.h"
+#include "daemon/modes/body_difference.h"
 #include "daemon/modes/body_key.h"
 #include "daemon/modes/tape.h"
 #include "store/match_key.h"
@@ -27,9 +29,13 @@ struct Question {
   store::KeyParts parts;
   std::optional<store::Key> conditional;  // of the origin's own answers to this condition or range
   std::optional<store::Key> as_get;       // of the GET that answers a HEAD
+  // Of the body as it was sent, where `key` is of one without cookies (cookie_body.h): on tapes of earlier versions.
+  std::optional<store::Key> as_sent;
   // Of an answer that came before the body of such a request had. Replay alone asks for it: who may forward knows
   // better.
   std::optional<store::Key> early;
+  // See Asking::keep_beginning(); nullopt: not kept, or let go.
+  std::optional<std::string> body_begin;
 };
 
 // A question in the making: the request's head, then its body as it is read.
@@ -44,6 +50,11 @@ class Asking {
   // The key of a request without a body is this builder's.
   [[nodiscard]] static store::KeyBuilder begin(const exchange::Exchange& exchange, const Tape& tape,
                                                std::string_view method);
+  // Of the body, for who may have to explain a miss: Question::body_begin, at most kSeenBody as it was sent.
+  void keep_beginning() {
+    keeps_beginning_ = true;
+    body_key_.keep_beginning();
+  }
   void body(std::string_view bytes) {
     builder_.body(bytes);
     body_key_.update(bytes);
@@ -60,6 +71,7 @@ class Asking {
   const Tape& tape_;
   store::KeyBuilder builder_;
   BodyKey body_key_;
+  bool keeps_beginning_ = false;
 };
 
 }  // namespace tapdeck::modes

@@ -97,8 +97,9 @@ store::Key key_of(store::RecordingBuilder& builder) {
 
 // Feeds the key what the end of the exchange says about it.
 void finish_key(store::RecordingBuilder& builder, BodyKey& body_key, const RecordingExchange& recording,
-                const Exchange& exchange, const Result<void>& served) {
-  const bool answered = served || (served.error().origin == Origin::Upstream && exchange.response_started());
+                Exchange& exchange, const Result<void>& served) {
+  const bool is_told = exchange.response_started() || is_turned_away(exchange);
+  const bool answered = served || (served.error().origin == Origin::Upstream && is_told);
   if (answered && recording.is_early()) {
     make_early(builder.key_builder(), exchange.request());
   } else {
@@ -114,6 +115,14 @@ void extend(store::RecordingBuilder& builder, std::span<const KeyTake> extends) 
   if (found != extends.end()) builder.extend(found->take);
 }
 
+// What is said of a recording that was not safe in time, or not kept at all.
+std::string_view loss_of(const Error& why, Strict strict) {
+  if (strict == Strict::Yes)
+    return "a strict target's response was reset, for its recording was not safe; none is kept";
+  if (why.code != Code::Timeout) return "a response went out whose recording is lost";
+  return "a response went out before its recording was safe; it is on tape if the store catches up";
+}
+
 // In hybrid mode a failure is not an answer: the next such request tries the origin again.
 bool is_answer(const Error& error, const exchange::Facts& facts) {
   return error.origin == Origin::Upstream && facts.mode == Mode::Record;
@@ -123,7 +132,7 @@ bool is_answer(const Error& error, const exchange::Facts& facts) {
 // request up: replay repeats both.
 bool was_left(RecordingExchange& recording, const Error& error) {
   if (error.origin == Origin::Upstream) return false;
-  if (recording.response_started() && !recording.is_in_doubt()) return false;
+  if (recording.response_started() && !recording.is_in_doubt() && !recording.came_late()) return false;
   if (grpc::is_call(recording.request())) return true;
   return recording.facts().client_left && recording.has_read_request();
 }
@@ -142,17 +151,23 @@ bool had_left(const Error& error, const exchange::Facts& facts, RecordingExchang
   return facts.client_ended && recording.response_started() && error.code == Code::Cancelled;
 }
 
-bool is_late(RecordingExchange& recording) {
-  const auto timeout = grpc::timeout_of(recording.request().headers);
-  return timeout && exchange::Clock::now() - recording.facts().began >= *timeout;
-}
-
 // The end of a late answer crosses the client's farewell, which shows in a moment.
 net::Task<bool> is_left_meanwhile(RecordingExchange& recording) {
-  constexpr std::chrono::milliseconds kOnItsWay{20};
   Sleeper sleeper;
-  auto stayed = co_await sleeper.until(sleeper.now() + kOnItsWay);
+  auto stayed = co_await sleeper.until(sleeper.now() + LateAnswer::kFarewell);
   co_return !stayed && recording.facts().client_left;
+}
+
+// What came behind the deadline of a call is on the recording if its client has seen it: its key depends on that.
+net::Task<> settle_late(RecordingExchange& recording, const Result<void>& served) {
+  if (!recording.has_late()) co_return;
+  bool left = recording.facts().client_left;
+  if (served) {
+    left = co_await is_left_meanwhile(recording);
+  } else if (served.error().origin == Origin::Downstream) {
+    left = true;
+  }
+  left ? recording.drop_late() : recording.keep_late();
 }
 
 }  // namespace
@@ -187,26 +202,38 @@ net::Task<Result<void>> RecordHandler::commit(store::RecordingBuilder& builder, 
 }
 
 net::Task<> RecordHandler::keep_failure(store::RecordingBuilder& builder, RecordingExchange& recording,
-                                        const Error& error) {
+                                        const Error& error, Strict strict) {
   store::Outcome outcome{Kind::Failed, 0, std::string(exchange::name_of(error)), code_of(error, recording.facts())};
   auto committed = co_await commit(builder, recording, std::move(outcome));
   if (committed || committed.error().code == Code::Cancelled) {
     recording.facts().recording = builder.id();
     context_.metrics->add(Counter::RecordingFailed);
   } else {
-    note_loss(builder.id(), "a failure was answered whose recording is not safe", committed.error());
+    note_loss(builder.id(), loss_of(committed.error(), strict), committed.error());
+    if (strict == Strict::Yes) co_return take_back(builder, recording, committed.error());
   }
   auto told = co_await recording.release();
   ignore(told, "the failure that led here is what counts");
 }
 
+void RecordHandler::take_back(const store::RecordingBuilder& builder, RecordingExchange& recording, const Error& why) {
+  if (why.code != Code::Exhausted) context_.link->withdraw(builder.id());  // else the store was given no end of it
+  recording.reset(http::ResetCode::InternalError);
+  exchange::Facts& facts = recording.facts();
+  facts.outcome = Outcome::Failed;
+  if (!facts.error.empty()) return;
+  facts.error = "store_error";
+  facts.error_detail = why.message();
+}
+
 net::Task<> RecordHandler::keep_unanswered(store::RecordingBuilder& builder, RecordingExchange& recording,
-                                           const Error& error) {
+                                           const Error& error, Strict strict) {
   if (!recording.is_held() || recording.is_in_doubt()) {
     // The client may have been answered in the origin's place: by the session, when a limit ended the exchange.
     const bool is_begun = builder.recording().response.status != 0;
     const bool left = was_left(recording, error);
-    const bool was_reset = is_reset_call(recording) && is_answer(error, recording.facts());
+    const bool is_told = is_reset_call(recording) || is_turned_away(recording);
+    const bool was_reset = is_told && is_answer(error, recording.facts());
     const bool is_worth_it = is_begun || left || was_reset || recording.is_lost();
     if (is_worth_it) {
       keep_part(builder, recording, error);
@@ -214,7 +241,7 @@ net::Task<> RecordHandler::keep_unanswered(store::RecordingBuilder& builder, Rec
       leave_nothing(builder);
     }
   } else if (is_answer(error, recording.facts())) {
-    co_await keep_failure(builder, recording, error);
+    co_await keep_failure(builder, recording, error, strict);
   } else {
     auto told = co_await recording.release();  // our own error answer: sent, never recorded
     ignore(told, "the failure that led here is what counts");
@@ -238,7 +265,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   if (is_secure(exchange)) builder.client_alpn({tls.client_offer, tls.alpn, !tls.upstream_verify.empty()});
   BodyKey body_key(route, exchange.request(), tape->hasher, *context_.metrics);
   RecordingExchange recording(exchange, builder, body_key, *context_.link,
-                              limit_of(config::BodyOversize::Bypass, route));
+                              {limit_of(config::BodyOversize::Bypass, route), target.strict});
   GrpcTee grpc_tee(builder, *context_.metrics);
   const bool is_call = grpc::is_call(exchange.request());
   if (is_call) recording.index_messages(grpc_tee);
@@ -260,6 +287,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   fill_timings(builder.provenance().timings, facts);
   fill_late_handshake(builder.provenance(), exchange);
   if (!served && recording.is_held() && is_answer(served.error(), facts)) co_await recording.read_rest();
+  co_await settle_late(recording, served);
   finish_key(builder, body_key, recording, exchange, served);
   extend(builder, extends);
   if (recording.websocket() != nullptr) {
@@ -269,27 +297,23 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   }
   if (recording.became_tunnel() || recording.is_bypassed()) {
     facts.outcome = served ? Outcome::Forwarded : Outcome::Failed;
-    note_bypass(builder, recording);
+    note_bypass(builder, recording, target.strict);
     co_return served;
   }
+  if (recording.came_late() && facts.client_left) co_return keep_abandoned(builder, recording);
   if (!served) {
-    co_await keep_unanswered(builder, recording, served.error());
+    co_await keep_unanswered(builder, recording, served.error(), target.strict);
     co_return served;
-  }
-  if (is_call && is_late(recording)) {
-    const bool left = co_await is_left_meanwhile(recording);
-    if (left) co_return keep_abandoned(builder, recording);
   }
   if (!recording.is_lost()) count_as_given(exchange, target, route, builder);  // before anybody can find it
   store::Outcome whole{Kind::Complete, 0, {}};
   const auto committed = co_await commit(builder, recording, std::move(whole));
-  note_whole(builder, facts, committed);
+  note_whole(builder, facts, committed, target.strict);
   if (!committed) {
     // A client that left meanwhile changes nothing about what the store was given.
     if (committed.error().code == Code::Cancelled) co_return committed;
     if (target.strict == Strict::Yes) {
-      exchange.reset(http::ResetCode::InternalError);
-      facts.outcome = Outcome::Failed;
+      take_back(builder, recording, committed.error());
       co_return committed;
     }
   }
@@ -306,14 +330,14 @@ Result<void> RecordHandler::keep_abandoned(store::RecordingBuilder& builder, Rec
 }
 
 void RecordHandler::note_whole(const store::RecordingBuilder& builder, exchange::Facts& facts,
-                               const Result<void>& committed) {
+                               const Result<void>& committed, Strict strict) {
   if (committed || committed.error().code == Code::Cancelled) {
     facts.outcome = Outcome::Recorded;
     facts.recording = builder.id();
     context_.metrics->add(Counter::RecordingComplete);
   } else {
     facts.outcome = Outcome::Forwarded;
-    note_loss(builder.id(), "a response went out whose recording is not safe", committed.error());
+    note_loss(builder.id(), loss_of(committed.error(), strict), committed.error());
   }
 }
 
@@ -331,9 +355,12 @@ void RecordHandler::note_loss(uint64_t recording, std::string_view what, const E
   log::peer(log::Level::Error, "recording.lost", what, {{"recording", recording}, {"reason", why.message()}});
 }
 
-void RecordHandler::note_bypass(const store::RecordingBuilder& builder, const RecordingExchange& recording) {
+void RecordHandler::note_bypass(const store::RecordingBuilder& builder, const RecordingExchange& recording,
+                                Strict strict) {
   if (recording.is_lost()) {
-    note_loss(builder.id(), "a long body went on without its recording",
+    note_loss(builder.id(),
+              strict == Strict::Yes ? "a strict target's long body was broken off, for its recording was not safe"
+                                    : "a long body went on without its recording",
               fail(Code::Exhausted, "the store did not keep up", Origin::Store).error());
   } else if (recording.is_bypassed()) {
     context_.metrics->add(Counter::IncompleteLimit);
@@ -345,7 +372,11 @@ void RecordHandler::keep_part(store::RecordingBuilder& builder, RecordingExchang
     builder.abandon();
     note_loss(builder.id(), "an exchange broke off whose recording is not whole", refused_part());
   } else {
-    builder.finish(outcome_of(error, recording.facts(), builder.recording().response.version));
+    store::Outcome outcome = outcome_of(error, recording.facts(), builder.recording().response.version);
+    outcome.at_bytes = std::min(outcome.at_bytes, builder.body_size(store::BodySide::Response));
+    const bool is_interrupted = context_.interrupted != nullptr && *context_.interrupted;
+    if (is_interrupted && outcome.reason == store::kClientGone) outcome.reason = store::kInterrupted;
+    builder.finish(std::move(outcome));
     recording.facts().recording = builder.id();
     context_.metrics->add(Counter::RecordingIncomplete);
   }

@@ -4,6 +4,7 @@
 // until the recording is as safe as promised. Owner: the worker. Thread: its own.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <span>
 
@@ -26,6 +27,8 @@ struct RecordContext {
   uint64_t max_body = 0;  // 0: none; else longer bodies are treated as `body_oversize`, or the route, says
   config::BodyOversize body_oversize = config::BodyOversize::Stream;
   Cursors* cursors = nullptr;  // where hybrid mode counts what it has given a client (repeat = "once")
+  // The clients were told to end, so that what they leave from then on says nothing of them; null: never.
+  const std::atomic<bool>* interrupted = nullptr;
 };
 
 class RecordHandler final {
@@ -44,18 +47,23 @@ class RecordHandler final {
   net::Task<Result<void>> commit(store::RecordingBuilder& builder, const RecordingExchange& recording,
                                  store::Outcome outcome);
   // What is left of an exchange that `error` ended: the answer to a failure, a prefix, or nothing.
-  net::Task<> keep_unanswered(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error);
+  net::Task<> keep_unanswered(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error,
+                              Strict strict);
   // What an origin's failure left: the answer the client is given, kept so that replay gives it again.
-  net::Task<> keep_failure(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error);
+  net::Task<> keep_failure(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error,
+                           Strict strict);
+  // Of a strict target: nothing of it is to be on tape, and its client is reset.
+  void take_back(const store::RecordingBuilder& builder, RecordingExchange& recording, const Error& why);
   // What an exchange left that broke off: a prefix, or nothing if the store has refused a part.
   void keep_part(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error);
   // What a client was given that left at its deadline. That error.
   Result<void> keep_abandoned(store::RecordingBuilder& builder, RecordingExchange& recording);
   // What became of a whole exchange.
-  void note_whole(const store::RecordingBuilder& builder, exchange::Facts& facts, const Result<void>& committed);
+  void note_whole(const store::RecordingBuilder& builder, exchange::Facts& facts, const Result<void>& committed,
+                  Strict strict);
   // Takes back what of it went to the store already, which a crash would make a recording of.
   void leave_nothing(store::RecordingBuilder& builder);
-  void note_bypass(const store::RecordingBuilder& builder, const RecordingExchange& recording);
+  void note_bypass(const store::RecordingBuilder& builder, const RecordingExchange& recording, Strict strict);
   void note_loss(uint64_t recording, std::string_view what, const Error& why);
   // max_body where that is what becomes of longer bodies, else UINT64_MAX.
   [[nodiscard]] uint64_t limit_of(config::BodyOversize policy, const config::Route* route) const;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/grpc/call.h"
 #include "daemon/modes/forward.h"
 #include "daemon/modes/grpc_digest.h"
 #include "daemon/modes/limited_exchange.h"
@@ -64,6 +65,7 @@ bool RecordingExchange::is_early() const {
 void RecordingExchange::on_beat() {
   if (passes() || --beats_left_ > 0) return;
   beats_left_ = 1;
+  if (late_ && late_->is_seen(exchange::Clock::now())) keep_late();
   if (!link_.has_room()) return;
   beats_left_ = kBeatsBetween;
   const bool whole_key = has_read_request();
@@ -79,8 +81,9 @@ void RecordingExchange::on_beat() {
 
 bool RecordingExchange::bypass(BodySide side, size_t bytes, std::optional<uint64_t> announced) {
   if (side == BodySide::Response && inner_.facts().is_own_answer) return bypassed_;
-  const uint64_t length = std::max(announced.value_or(0), builder_.body_size(side) + bytes);
-  if (bypassed_ || length <= bypass_limit_) return bypassed_;
+  const uint64_t late = late_ && side == BodySide::Response ? late_->bytes : 0;
+  const uint64_t length = std::max(announced.value_or(0), builder_.body_size(side) + late + bytes);
+  if (bypassed_ || length <= bounds_.bypass) return bypassed_;
   bypassed_ = true;
   builder_.abandon();
   submit_ready();
@@ -91,10 +94,11 @@ net::Task<Result<void>> RecordingExchange::keep_pace() {
   auto room = co_await link_.room();
   if (room) co_return room;
   if (room.error().code == Code::Cancelled) co_return room;
-  bypassed_ = lost_ = true;  // traffic first
+  bypassed_ = lost_ = true;
   builder_.abandon();
   submit_ready();
-  co_return Result<void>{};
+  if (bounds_.strict == Strict::No) co_return Result<void>{};  // traffic first
+  co_return fail(Code::Exhausted, "the store does not keep up, and the target is strict", Origin::Store);
 }
 
 net::Task<Result<void>> RecordingExchange::keep_pace_of_messages() {
@@ -106,6 +110,7 @@ net::Task<Result<void>> RecordingExchange::keep_pace_of_messages() {
 
 void RecordingExchange::index_messages(GrpcTee& tee) {
   grpc_ = &tee;
+  if (const auto timeout = grpc::timeout_of(inner_.request().headers)) deadline_ = inner_.facts().began + *timeout;
   if (inner_.request_is_bodyless()) tee.request_end(elapsed_us());
 }
 
@@ -127,8 +132,13 @@ net::Task<Result<BodyPiece>> RecordingExchange::read_body() {
     if (!link_.has_room()) CO_TRY_VOID(co_await keep_pace());
   }
   // Where an end behind the begin of the answer lies: as the chunk of nothing that it is over HTTP/1.
-  const bool ends_late = piece->end && grpc_ == nullptr && builder_.recording().response.status != 0;
-  if (ends_late) builder_.body(BodySide::Request, {}, elapsed_us(), std::string_view());
+  // So are what extension that has.
+  const bool is_last_chunk = piece->bytes.empty() && piece->chunk;
+  const bool ends_late = piece->end && builder_.recording().response.status != 0;
+  if (grpc_ == nullptr && (ends_late || is_last_chunk)) {
+    const std::string_view extension = is_last_chunk ? piece->chunk->extension : std::string_view();
+    builder_.body(BodySide::Request, {}, elapsed_us(), extension);
+  }
   if (piece->end && grpc_ != nullptr) grpc_->request_end(elapsed_us());
   if (piece->end || (grpc_ != nullptr && grpc_->has_request_message()))
     body_key_.finish(builder_.key_builder());  // before the response: a crash must leave the right key
@@ -170,8 +180,10 @@ Result<void> RecordingExchange::respond(const http::ResponseHead& head, http::En
   if (!holds) TRY_VOID(inner_.respond(head, end));  // first: a client that is gone got no response
   if (may_be_gone() && !switches) {
     in_doubt_ = head;
+  } else if (LateAnswer* behind = late()) {
+    behind->head = LateAnswer::Head{head, end, elapsed_us()};
   } else {
-    keep_head(head, end);
+    keep_head(head, end, elapsed_us());
   }
   if (holds) {
     held_ = Held::Head;
@@ -189,7 +201,7 @@ bool RecordingExchange::may_be_gone() {
   return inner_.facts().client_ended && inner_.request().version != http::Version::Http2;
 }
 
-void RecordingExchange::keep_head(const http::ResponseHead& head, http::EndStream end) {
+void RecordingExchange::keep_head(const http::ResponseHead& head, http::EndStream end, uint64_t microseconds) {
   // What a condition or a range made of the response answers nothing else.
   if (answers_a_condition(head.status)) {
     const std::string condition = condition_of(inner_.request());
@@ -197,7 +209,7 @@ void RecordingExchange::keep_head(const http::ResponseHead& head, http::EndStrea
   }
   if (grpc_ != nullptr) {
     if (grpc_->is_server_first(head, end)) mark_server_first(builder_.key_builder());
-    grpc_->response_head(head, elapsed_us());
+    grpc_->response_head(head, microseconds);
   }
   builder_.response(head);
 }
@@ -215,7 +227,7 @@ net::Task<Result<void>> RecordingExchange::resolve_doubt() {
   if (!delivered && !deadline.is_expired()) co_return delivered;
   const http::ResponseHead head = std::move(*in_doubt_);
   in_doubt_.reset();
-  keep_head(head, held_ == Held::Head ? http::EndStream::Yes : http::EndStream::No);
+  keep_head(head, held_ == Held::Head ? http::EndStream::Yes : http::EndStream::No, elapsed_us());
   co_return Result<void>{};
 }
 
@@ -233,12 +245,44 @@ Result<bool> RecordingExchange::try_flush() {
   return inner_.try_flush();
 }
 
+LateAnswer* RecordingExchange::late() {
+  if (!deadline_) return nullptr;
+  const auto now = exchange::Clock::now();
+  if (now < *deadline_) return nullptr;
+  if (late_ && late_->is_seen(now)) keep_late();
+  if (!late_) late_ = std::make_unique<LateAnswer>(now);
+  return late_.get();
+}
+
+void RecordingExchange::keep_late() {
+  const std::unique_ptr<LateAnswer> behind = std::move(late_);
+  if (!behind || passes()) return;
+  if (behind->head) keep_head(behind->head->head, behind->head->end, behind->head->microseconds);
+  for (const LateAnswer::Piece& piece : behind->pieces) keep_bytes(piece.bytes, piece.extension, piece.microseconds);
+  if (behind->ended && !held_trailers_.empty()) builder_.trailers(BodySide::Response, held_trailers_);
+}
+
+void RecordingExchange::drop_late() {
+  came_late_ = late_ != nullptr;
+  late_.reset();
+}
+
+void RecordingExchange::keep_bytes(std::string_view bytes, std::optional<std::string_view> extension,
+                                   uint64_t microseconds) {
+  builder_.body(BodySide::Response, bytes, microseconds, extension);
+  if (grpc_ != nullptr) grpc_->body(BodySide::Response, bytes, microseconds);
+  submit_ready();
+}
+
 BodyPiece RecordingExchange::keep(const BodyPiece& piece) {
   std::optional<std::string_view> extension;
   if (piece.chunk) extension = piece.chunk->extension;
-  builder_.body(BodySide::Response, piece.bytes, elapsed_us(), extension);
-  if (grpc_ != nullptr) grpc_->body(BodySide::Response, piece.bytes, elapsed_us());
-  submit_ready();
+  if (LateAnswer* behind = late()) {
+    behind->pieces.push_back({std::string(piece.bytes), std::optional<std::string>(extension), elapsed_us()});
+    behind->bytes += piece.bytes.size();
+  } else {
+    keep_bytes(piece.bytes, extension, elapsed_us());
+  }
   BodyPiece passed = piece;
   if (!body_left_) return passed;
   *body_left_ -= std::min<uint64_t>(*body_left_, piece.bytes.size());
@@ -283,7 +327,11 @@ Result<void> RecordingExchange::write_now(const BodyPiece& piece) {
 Result<void> RecordingExchange::end(const http::Headers& trailers) {
   if (websocket_) websocket_->ended(BodySide::Response);
   if (passes()) return inner_.end(trailers);
-  if (!trailers.empty()) builder_.trailers(BodySide::Response, trailers);
+  if (LateAnswer* behind = late()) {
+    behind->ended = true;
+  } else if (!trailers.empty()) {
+    builder_.trailers(BodySide::Response, trailers);
+  }
   held_ = Held::End;
   held_trailers_ = trailers;
   return {};

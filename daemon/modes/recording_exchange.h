@@ -1,7 +1,8 @@
 // RecordingExchange: an Exchange seen through a RecordingBuilder: everything passes on and leaves a copy, and the last
 // bytes of the response wait in here until release(). A response that lasts is saved every second, so that a crash
 // leaves what the client has seen of it. A client of HTTP/1 that had ended its side before the answer came may read it
-// or be gone: the answer counts as given when its head was taken.
+// or be gone: the answer counts as given when its head was taken. So may the client of a gRPC call whose deadline has
+// passed: what it is sent then is recorded a moment later (late_answer.h).
 //
 // Owner: the RecordHandler's coroutine. Thread: the worker's.
 #pragma once
@@ -13,19 +14,25 @@
 #include "daemon/exchange/exchange_decorator.h"
 #include "daemon/modes/body_key.h"
 #include "daemon/modes/grpc_tee.h"
+#include "daemon/modes/late_answer.h"
+#include "daemon/modes/runtime_state.h"
 #include "daemon/modes/store_link.h"
 #include "daemon/modes/websocket_recorder.h"
 #include "store/recording_builder.h"
 
 namespace tapdeck::modes {
 
+struct RecordingBounds {
+  uint64_t bypass = UINT64_MAX;  // a body of more bytes ends the recording, not the exchange
+  Strict strict = Strict::No;    // Yes: a body that the store does not keep up with ends the exchange
+};
+
 class RecordingExchange final : public exchange::ExchangeDecorator, private StoreLink::Watched {
  public:
   // Full body segments go to `link` as they fill.
-  // A body of more than `bypass_limit` bytes ends the recording, not the exchange.
   RecordingExchange(exchange::Exchange& inner, store::RecordingBuilder& builder, BodyKey& body_key, StoreLink& link,
-                    uint64_t bypass_limit = UINT64_MAX)
-      : ExchangeDecorator(inner), builder_(builder), body_key_(body_key), link_(link), bypass_limit_(bypass_limit) {}
+                    RecordingBounds bounds = {})
+      : ExchangeDecorator(inner), builder_(builder), body_key_(body_key), link_(link), bounds_(bounds) {}
 
   // `tee` is told what passes, from now on; it must stay alive.
   void index_messages(GrpcTee& tee);
@@ -46,6 +53,13 @@ class RecordingExchange final : public exchange::ExchangeDecorator, private Stor
   // moment for the reset of a client that is gone. Error Closed: it is, and the answer stays in doubt; nothing of it is
   // recorded.
   net::Task<Result<void>> resolve_doubt();
+  // Something came behind the deadline of a gRPC call. Recorded it is when its client is still there, and not at all
+  // when that had left.
+  [[nodiscard]] bool has_late() const { return late_ != nullptr && !passes(); }
+  void keep_late();
+  void drop_late();
+  // Some of the answer was dropped so.
+  [[nodiscard]] bool came_late() const { return came_late_; }
   // Sends what was held.
   net::Task<Result<void>> release();
   // The same without waiting; false: the client's window is closed, nothing was sent, release() waits for it.
@@ -80,7 +94,7 @@ class RecordingExchange final : public exchange::ExchangeDecorator, private Stor
   [[nodiscard]] store::KeyBuilder key_so_far() const;
   net::Task<> read_on();
   [[nodiscard]] bool has_read_enough() const;
-  // Waits while the store is behind; gives the recording up when it stays so.
+  // Waits while the store is behind; gives the recording up when it stays so. Error Exhausted: and the exchange.
   net::Task<Result<void>> keep_pace();
   // The same for a WebSocket that is_behind(), whose messages it gives up.
   [[nodiscard]] bool is_behind() const { return websocket_ && websocket_->is_keeping() && !link_.has_room(); }
@@ -92,8 +106,11 @@ class RecordingExchange final : public exchange::ExchangeDecorator, private Stor
   net::Task<Result<void>> write_at_pace(const exchange::BodyPiece& piece);
   net::Task<Result<void>> write_message(const exchange::BodyPiece& piece);
   [[nodiscard]] exchange::BodyPiece keep(const exchange::BodyPiece& piece);
+  void keep_bytes(std::string_view bytes, std::optional<std::string_view> extension, uint64_t microseconds);
   [[nodiscard]] bool may_be_gone();
-  void keep_head(const http::ResponseHead& head, http::EndStream end);
+  void keep_head(const http::ResponseHead& head, http::EndStream end, uint64_t microseconds);
+  // Where a piece of the answer that comes now belongs; null: on the recording.
+  [[nodiscard]] LateAnswer* late();
   net::Task<Result<void>> write_if_read(exchange::BodyPiece piece);
 
   store::RecordingBuilder& builder_;
@@ -106,10 +123,13 @@ class RecordingExchange final : public exchange::ExchangeDecorator, private Stor
   bool head_is_sent_ = false;  // of Held::Head
   std::string held_byte_;      // the last body byte under Content-Length
   http::Headers held_trailers_;
-  std::optional<uint64_t> body_left_;  // under Content-Length
+  std::optional<uint64_t> body_left_;                    // under Content-Length
+  std::optional<exchange::Clock::time_point> deadline_;  // of a gRPC call
+  std::unique_ptr<LateAnswer> late_;                     // most calls have none
+  bool came_late_ = false;
   std::vector<store::PendingWrite> writes_;
   exchange::BodyPiece passed_;  // what inner_.write_body() is writing
-  uint64_t bypass_limit_;
+  RecordingBounds bounds_;
   bool request_read_ = false;  // to its end
   uint8_t beats_left_ = kBeatsBefore;
   uint64_t seen_[2] = {};         // bytes of the bodies at the last look, by side

@@ -52,6 +52,7 @@ struct Rig {
   store::Recorder recorder;
   store::KeyHasher hasher;
   store::RecordingBuilder builder;
+  store::Redactor redactor{{}, store->redaction_secret()};
   BodyKey body_key;
   RecordingExchange recording;
 };

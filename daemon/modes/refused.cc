@@ -51,7 +51,7 @@ void RefusedDestinations::judge(const store::Recording& recording) {
   const Endpoint& destination = recording.provenance.original_destination;
   if (!refused_.contains(destination) && !refused_keys_.contains(recording.key)) return;
   Requests& requests = requests_[recording.key];
-  if (recording.outcome.kind == Kind::Incomplete) {
+  if (store::is_last_resort(recording)) {
     uint64_t& last = requests.unfinished_at[destination];
     last = std::max(last, recording.take);
     return;

@@ -67,8 +67,8 @@ TEST(RenditionSend, ABodyIsDecodedWhateverItBecomesAPieceAtATime) {
 }
 
 // The whole answer to a request for what is on tape as gzip, by a client without it, as it is sent.
-struct Sent final : exchange::ExchangeDecorator {
-  explicit Sent(exchange::Exchange& inner) : ExchangeDecorator(inner) {}
+struct Delivered final : exchange::ExchangeDecorator {
+  explicit Delivered(exchange::Exchange& inner) : ExchangeDecorator(inner) {}
   Result<void> respond(const http::ResponseHead& response, http::EndStream end) override {
     head = response;
     return inner_.respond(response, end);
@@ -89,7 +89,7 @@ http::ResponseHead head_for(const std::string& method, const std::string& body) 
   item->recording.response_body.size = body.size();
   exchange::FakeExchange exchange;
   exchange.head.method = method;
-  Sent sent(exchange);
+  Delivered sent(exchange);
   asio::io_context io{1};
   auto run = [&]() -> net::Task<> {
     const auto rendition = render(sent.request(), item->recording);

@@ -7,6 +7,7 @@
 #include "daemon/modes/body_reading.h"
 #include "daemon/modes/break_off.h"
 #include "daemon/modes/miss.h"
+#include "daemon/modes/near_misses.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/pace.h"
 #include "daemon/modes/placeholder.h"
@@ -36,10 +37,20 @@ bool is_refusal(const Found& found) {
   return recording.request_body.size == 0 && !invited && recording.request.headers.has_token("expect", "100-continue");
 }
 
-// Nothing is made of a 200 that is not whole: it answers the conditions and the range that it was the answer to.
+// Nothing is made of a 200 that is not whole: it answers the conditions and the range that it was the answer to. What a
+// client of HTTP/2 was told by a code has no words for others.
 bool plays_unfinished(const http::RequestHead& request, const store::Recording& recording) {
+  if (store::was_turned_away(recording)) return request.version == http::Version::Http2;
   const bool may_differ = request.method != "GET" || recording.response.status != 200;
   return may_differ || condition_of(request) == condition_of(recording.request);
+}
+
+// A recording that its client left, in its turn: to this request as to the one it was recorded for. There is no head to
+// give where nothing had been answered.
+bool is_left_for(const http::RequestHead& request, const store::Recording& recording) {
+  const bool is_head_of_get = request.method == "HEAD" && recording.request.method != "HEAD";
+  if (is_head_of_get) return recording.response.status != 0;
+  return plays_unfinished(request, recording);
 }
 
 // What is unfinished, for when nothing else answers.
@@ -50,14 +61,17 @@ struct LastResort {
   CursorKey key = {};  // of `found`, which took its turn
 
   void set_aside(Found& seen, const CursorKey& its_key) {
-    if (!seen.item || !is_unfinished(seen.item->recording)) return;
+    if (!seen.item || !seen.last_resort) return;
     leave();
     found = std::exchange(seen, {});
     key = its_key;
   }
   void leave() {
-    if (found.item && returns_turn) Cursors::give_back_turn(*cursors.get(key));
+    pass_over(found, key);
     found = {};
+  }
+  void pass_over(const Found& seen, const CursorKey& its_key) {
+    if (seen.item && returns_turn) Cursors::give_back_turn(*cursors.get(its_key));
   }
 };
 
@@ -87,14 +101,14 @@ Served ReplayHandler::serve_now(Exchange& exchange, const TargetState& target, c
   if (entry == nullptr) return Served::No;
   const uint64_t turn = entry->cursor->load(std::memory_order_relaxed);
   const config::Repeat repeat = repeat_of(route);
-  const size_t index = pick(repeat, turn, entry->ids.size());
+  const size_t index = pick(repeat, turn, entry->turns());
   if (index >= entry->ids.size()) return Served::No;
   const auto item = entry->items.find(entry->ids[index]);
   if (item == entry->items.end() || !can_send_now(*item->second)) return Served::No;
   if (refuses_again(context_, exchange, item->second->recording)) return Served::No;
   if (item->second->body.size() > exchange.writable_now()) return Served::No;
   if (pace_of(route) > 0 || !plays_as_recorded(exchange.request(), item->second->recording)) return Served::No;
-  if (!take_turn_at(repeat, *entry->cursor, entry->ids.size(), turn)) return Served::No;
+  if (!take_turn_at(repeat, *entry->cursor, entry->turns(), turn)) return Served::No;
   context_.metrics->add(Counter::HotCacheHit);
   count_hit(exchange, *item->second);
   auto sent = send_now(exchange, *item->second);
@@ -103,7 +117,7 @@ Served ReplayHandler::serve_now(Exchange& exchange, const TargetState& target, c
 }
 
 bool ReplayHandler::is_surely_absent(const TargetState& target, const Question& question) {
-  for (const auto& key : {std::optional(question.key), question.conditional, question.as_get}) {
+  for (const auto& key : {std::optional(question.key), question.conditional, question.as_get, question.as_sent}) {
     if (key && !is_known_absent(target, *key)) return false;
   }
   context_.metrics->observe(Histogram::LookupMiss, 0);
@@ -115,6 +129,7 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
   const auto began = exchange::Clock::now();
   const config::Repeat repeat = repeat_of(route);
   const Answers answers = answers_of(exchange, route);
+  const http::RequestHead& request = exchange.request();
   CursorKey key = cursor_key(target.tape->id, exchange.flow(), question.key);
   Found found;
   LastResort last{*context_.cursors, repeat == config::Repeat::Once && turn == Turn::Take};
@@ -124,36 +139,51 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
     CO_TRY(first, co_await next_beside(key, target, question, answers));
     if (first) {
       key.key = *first;
-      CO_TRY(in_turn, co_await find_key(key, target, config::Repeat::Once, answers, turn));
+      CO_TRY(in_turn, co_await find_key(key, target, config::Repeat::Once, answers, turn, request));
       found = in_turn;
     }
   }
   if (!found.item) {
     key.key = question.key;
-    CO_TRY(plain, co_await find_key(key, target, repeat, answers, turn));
+    CO_TRY(plain, co_await find_key(key, target, repeat, answers, turn, request));
     found = plain;
+  }
+  if (!found.item && !found.exhausted && question.as_sent) {
+    key.key = *question.as_sent;
+    CO_TRY(as_sent, co_await find_key(key, target, repeat, answers, turn, request));
+    found = as_sent;
   }
   last.set_aside(found, key);
   if (!found.item && !found.exhausted && question.as_get) {
     key.key = *question.as_get;
     const config::Repeat endless = repeat == config::Repeat::Once ? config::Repeat::InOrder : repeat;
-    CO_TRY(get, co_await find_key(key, target, endless, answers, Turn::Look));
-    if (!get.item || !was_given_up(get.item->recording)) found = get;  // that one has nothing to say
+    CO_TRY(get, co_await find_key(key, target, endless, answers, Turn::Look, request));
+    if (!get.item || get.item->recording.response.status != 0) found = get;  // else it has nothing to say
   }
   if (!found.item && question.conditional) {
     key.key = *question.conditional;
-    CO_TRY(conditional, co_await find_key(key, target, repeat, answers, turn));
+    CO_TRY(conditional, co_await find_key(key, target, repeat, answers, turn, request));
     if (conditional.item) found = conditional;
     last.set_aside(found, key);
   }
   if (!found.item && question.early) {
     key.key = *question.early;
-    CO_TRY(early, co_await find_key(key, target, repeat, answers, turn));
-    if (early.item && (!last.found.item || !is_unfinished(early.item->recording))) found = early;
+    CO_TRY(early, co_await find_key(key, target, repeat, answers, turn, request));
+    if (early.item && !early.last_resort) {
+      found = early;
+    } else if (last.found.item) {
+      last.pass_over(early, key);
+    } else {
+      last.set_aside(early, key);
+    }
   }
   if (!found.item && last.found.item) {
-    found.unfinished = !plays_unfinished(exchange.request(), last.found.item->recording);
-    if (!found.unfinished) found = std::exchange(last.found, {});
+    const store::Recording& unfinished = last.found.item->recording;
+    if (plays_unfinished(request, unfinished)) {
+      found = std::exchange(last.found, {});
+    } else {
+      found.unfinished = !store::was_turned_away(unfinished);
+    }
   }
   last.leave();
   if (!found.item && repeat == config::Repeat::Once && answers == Answers::Complete) {
@@ -163,6 +193,28 @@ net::Task<Result<Found>> ReplayHandler::find(Exchange& exchange, const TargetSta
   context_.metrics->observe(found.item ? Histogram::LookupHit : Histogram::LookupMiss,
                             std::chrono::duration<double>(exchange::Clock::now() - began).count());
   co_return found;
+}
+
+net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat,
+                                                 Answers answers, Turn turn, const http::RequestHead& request) {
+  for (uint64_t passed = 0;; ++passed) {
+    CO_TRY(found, co_await find_existing(key, target, repeat, answers, turn, passed));
+    const bool is_left = found.item != nullptr && !found.last_resort && is_unfinished(found.item->recording);
+    if (!is_left || is_left_for(request, found.item->recording)) co_return found;
+    if (passed >= found.turns) co_return Found{};  // the index says that one is finished, and the recordings do not
+  }
+}
+
+net::Task<Result<Found>> ReplayHandler::find_for_who_stays(Exchange& exchange, const TargetState& target,
+                                                           const Question& question, const config::Route* route) {
+  while (true) {
+    CO_TRY(found, co_await find(exchange, target, question, route));
+    const bool is_passed = found.item != nullptr && !found.last_resort && was_given_up(found.item->recording);
+    if (!is_passed) co_return found;
+    const auto patience = time_to_give_up(found.item->recording, context_.idle_timeout);
+    const bool stays = co_await stays_for(exchange, patience);
+    if (!stays) co_return found;
+  }
 }
 
 net::Task<Result<std::vector<KeyTake>>> ReplayHandler::takes_of(CursorKey key, const TargetState& target,
@@ -215,8 +267,14 @@ net::Task<Result<void>> ReplayHandler::play(Exchange& exchange, std::shared_ptr<
     co_return Result<void>{};
   }
   if (was_given_up(item->recording)) co_return co_await wait_to_be_left(exchange, context_.idle_timeout);
+  if (store::was_turned_away(item->recording)) {
+    exchange.reset(reset_code_of(item->recording));
+    co_return Result<void>{};
+  }
   const bool is_websocket = is_websocket_recording(item->recording);
-  if (auto refused = refusal_by_h1(exchange.request(), item->recording.response); refused && !is_websocket) {
+  const http::ResponseHead& response = item->recording.response;
+  auto refused = refusal_by_h1(exchange.request(), response, handshake_key(item->recording.request));
+  if (refused && (!is_websocket || response.status == 101)) {
     exchange::note_failure(exchange.facts(), *refused);
     const std::string where = exchange.flow().destination_text();
     std::string body = exchange::json_of(*refused, where);
@@ -245,23 +303,29 @@ net::Task<Result<void>> ReplayHandler::explain_miss(Exchange& exchange, const Ta
   const bool asks_origin = answers_of(exchange, route) == Answers::Complete;
   const store::ExchangeStore* store = context_.store;
   const std::string session = target.session;
-  bool asks_for_certificates = false;
-  auto search = [store, session, parts, &asks_for_certificates] {
+  const AskedBody asked{exchange.request().headers, question.body_begin.value_or("")};
+  bool asks_for_certificates = false, has_placeholder_in_body = false;
+  auto search = [store, session, parts, asked, redactor = context_.redactor, &asks_for_certificates,
+                 &has_placeholder_in_body] {
+    has_placeholder_in_body = holds_placeholder(asked.begin);
     asks_for_certificates = store::asks_for_certificates(*store, session, parts);
-    return store->nearest(session, parts, 3);
+    return near_misses(*store, session, parts, asked, *redactor, 3);
   };
-  auto nearest = co_await net::offload(*context_.readers, search);
+  auto near = co_await net::offload(*context_.readers, search);
   Miss miss{.session = target.session,
             .route = route_name,
             .key = &question.key,
             .parts = &parts,
             .exhausted = found.exhausted,
-            .has_placeholder = has_placeholder(question.parts),
+            .has_placeholder = has_placeholder_in_body || has_placeholder(question.parts),
             .target = target.name,
             .rule = route,
             .withheld = asks_origin ? placeholder_in(exchange.request()) : std::string_view()};
   miss.asks_for_certificates = asks_for_certificates;
-  if (nearest) miss.nearest = std::move(*nearest);
+  if (near) {
+    miss.nearest = std::move(near->nearest);
+    miss.bodies = std::move(near->bodies);
+  }
   Counter reason = found.exhausted ? Counter::MissExhausted : Counter::MissNoKey;
   if (!miss.nearest.empty()) {
     const auto& differs = miss.nearest.front().differs;
@@ -288,6 +352,7 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
     if (refusal && refusal->item != nullptr) co_return co_await play(exchange, refusal->item, route);
   }
   Asking asking(exchange, *target.tape, route, *context_.metrics);
+  asking.keep_beginning();
   CO_TRY_VOID(co_await invite_body(exchange));
   if (has_body(exchange)) {
     BodyReading reading;
@@ -311,13 +376,16 @@ net::Task<Result<void>> ReplayHandler::serve(Exchange& exchange, const TargetSta
   }
   Question question = asking.finish();
   if (has_body(exchange)) question.early = asking.early_key();
-  auto found = co_await find(exchange, target, question, route);
+  auto found = co_await find_for_who_stays(exchange, target, question, route);
   if (!found) {
     exchange.facts().error = "store_error";
     co_return co_await exchange::respond_json(exchange, 500, exchange::json_of(found.error(), "-"));
   }
-  if (found->item != nullptr) co_return co_await play(exchange, found->item, route, nullptr, found->casting);
-  co_return co_await explain_miss(exchange, target, question, route, route_name, *found);
+  if (found->item == nullptr) {
+    co_return co_await explain_miss(exchange, target, question, route, route_name, *found);
+  }
+  question.body_begin.reset();  // what is played may last
+  co_return co_await play(exchange, found->item, route, nullptr, found->casting);
 }
 
 }  // namespace tapdeck::modes

@@ -28,6 +28,8 @@ struct Found {
   bool exhausted = false;                     // Repeat::Once and all were used
   bool deleted = false;                       // it was, since it was looked up
   bool unfinished = false;                    // a miss: the 200 to take a part of, or to judge by, is not whole
+  bool last_resort = false;                   // nothing of its key is finished
+  size_t turns = 0;                           // that its key has
   std::vector<KeyTake> takes;                 // of those, by key: what is recorded now belongs behind its own
   std::shared_ptr<WebSocketCasting> casting;  // of a WebSocket that others of its key may play as well; else null
 };
@@ -94,23 +96,27 @@ class ReplayHandler final {
   // A recorded answer that came instead of "100 Continue" (413, 401): for the request without the body it waits with.
   net::Task<Result<Found>> find_refusal(exchange::Exchange& exchange, const TargetState& target,
                                         const config::Route* route);
-  // The key of what was recorded beside the full responses of `key`, if that comes before the next of those. What is
-  // unfinished has no turn.
+  // The key of what was recorded beside the full responses of `key`, if that comes before the next of those. Where all
+  // is unfinished, nothing has a turn.
   net::Task<Result<std::optional<store::Key>>> next_beside(CursorKey key, const TargetState& target,
                                                            const Question& question, Answers answers);
   // Without asking the store: most requests have nothing beside their full responses, and must not wait to learn that.
   [[nodiscard]] bool is_known_absent(const TargetState& target, const store::Key& key);
-  // The recording whose turn it is, in the numbers of the store; nullopt: none, or all have had theirs.
-  net::Task<Result<std::optional<uint64_t>>> next_of(const CursorKey& key, const TargetState& target, Answers answers);
-  // When that was recorded (ExchangeStore::in_time).
+  // The recordings of a key; null: none.
+  net::Task<Result<HotEntry*>> entry_of(const CursorKey& key, const TargetState& target, Answers answers);
+  // When that whose turn it is was recorded (ExchangeStore::in_time); nullopt: none, or all have had theirs.
   net::Task<Result<std::optional<uint64_t>>> next_id(const CursorKey& key, const TargetState& target, Answers answers);
-  // The same, but nullopt where it is unfinished, which means that all of its key are.
+  // The same, but nullopt where all are unfinished.
   net::Task<Result<std::optional<uint64_t>>> next_finished(const CursorKey& key, const TargetState& target,
                                                            Answers answers);
+  // What its client left and cannot be an answer to this request is passed over.
   net::Task<Result<Found>> find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat,
-                                    Answers answers, Turn turn);
+                                    Answers answers, Turn turn, const http::RequestHead& request);
+  // The one whose turn it is; of Turn::Look so many turns `ahead`.
+  net::Task<Result<Found>> find_existing(const CursorKey& key, const TargetState& target, config::Repeat repeat,
+                                         Answers answers, Turn turn, uint64_t ahead);
   net::Task<Result<Found>> look_up(const CursorKey& key, const TargetState& target, config::Repeat repeat,
-                                   Answers answers, Turn turn);
+                                   Answers answers, Turn turn, uint64_t ahead);
   // Found::casting of the recording `id`.
   [[nodiscard]] std::shared_ptr<WebSocketCasting> casting_of(const CursorKey& key, const TargetState& target,
                                                              config::Repeat repeat, uint64_t id);
@@ -119,6 +125,9 @@ class ReplayHandler final {
   net::Task<Result<HotEntry*>> load_entry(const CursorKey& key, const TargetState& target, Answers answers);
   // Null: it was deleted since it was looked up.
   net::Task<Result<std::shared_ptr<const ReplayItem>>> load(CursorKey key, const TargetState& target, uint64_t id);
+  // Where a client gave up, one that stays is given what comes next instead.
+  net::Task<Result<Found>> find_for_who_stays(exchange::Exchange& exchange, const TargetState& target,
+                                              const Question& question, const config::Route* route);
   void count_hit(exchange::Exchange& exchange, const ReplayItem& item);
 
   ReplayContext context_;

@@ -70,6 +70,17 @@ net::Task<Result<void>> stream_body(Exchange& exchange, const ReplayItem& item, 
   co_return Result<void>{};
 }
 
+Result<void> end(Exchange& exchange, const store::Recording& recording) {
+  const auto& timeline = recording.response_body.timeline;
+  const bool has_last_chunk =
+      !timeline.empty() && timeline.back().kind == store::Chunk::Kind::H1Chunk && timeline.back().length == 0;
+  if (has_last_chunk) {
+    const BodyPiece last{{}, http::ChunkStart{0, timeline.back().extension}, false};
+    TRY_VOID(exchange.write_now(last));
+  }
+  return exchange.end(recording.response_trailers);
+}
+
 }  // namespace
 
 http::ResetCode reset_code_of(const store::Recording& recording) {
@@ -85,19 +96,27 @@ bool is_whole(const store::Recording& recording) {
 }
 
 bool is_unfinished(const store::Recording& recording) {
-  return recording.outcome.kind == Kind::Incomplete;
+  return store::is_last_resort(recording);
 }
 
 bool was_left_by_client(const store::Recording& recording) {
-  return is_unfinished(recording) && recording.outcome.reason == "client_gone";
+  const std::string_view reason = recording.outcome.reason;
+  return is_unfinished(recording) && (reason == store::kClientGone || reason == store::kInterrupted);
 }
 
 bool is_unanswered(const store::Recording& recording) {
-  return is_unfinished(recording) && recording.response.status == 0;
+  return recording.outcome.kind == Kind::Incomplete && recording.response.status == 0;
 }
 
 bool was_given_up(const store::Recording& recording) {
   return is_unanswered(recording) && was_left_by_client(recording);
+}
+
+std::chrono::microseconds time_to_give_up(const store::Recording& recording, std::chrono::milliseconds idle_timeout) {
+  constexpr std::chrono::seconds kGrace{1};  // clients are no more exact than that
+  const auto most = static_cast<uint64_t>(std::chrono::microseconds(idle_timeout).count());
+  const std::chrono::microseconds taken(std::min(recording.provenance.timings.total, most));
+  return std::min<std::chrono::microseconds>(taken + kGrace, idle_timeout);
 }
 
 bool can_send_now(const ReplayItem& item) {
@@ -111,7 +130,7 @@ Result<void> send_now(Exchange& exchange, const ReplayItem& item) {
   if (is_bodyless(item, exchange)) {
     const bool ends = ends_with_head(item, true, exchange);
     TRY_VOID(exchange.respond(recording.response, ends ? http::EndStream::Yes : http::EndStream::No));
-    return ends ? Result<void>{} : exchange.end(recording.response_trailers);
+    return ends ? Result<void>{} : end(exchange, recording);
   }
   TRY_VOID(exchange.respond(recording.response, http::EndStream::No));
   BodyPiece piece{item.body, std::nullopt, false};
@@ -120,7 +139,7 @@ Result<void> send_now(Exchange& exchange, const ReplayItem& item) {
     piece.chunk = http::ChunkStart{timeline.front().length, timeline.front().extension};
   }
   TRY_VOID(exchange.write_now(piece));
-  return exchange.end(recording.response_trailers);
+  return end(exchange, recording);
 }
 
 net::Task<Result<void>> send_interim(Exchange& exchange, const store::Recording& recording, Pacer& pacer) {
@@ -157,7 +176,7 @@ net::Task<Result<void>> send(Exchange& exchange, std::shared_ptr<const ReplayIte
     if (!written) co_return written;
   }
   CO_TRY_VOID(co_await pacer.reach_end(exchange, recording.provenance.timings.total));
-  if (whole) co_return exchange.end(recording.response_trailers);
+  if (whole) co_return end(exchange, recording);
   reader.forget();
   if (was_left_by_client(recording)) co_return co_await wait_to_be_left(exchange, how.patience);
   const Break end = recording.outcome.kind == Kind::Truncated ? Break::Cut : Break::Reset;

@@ -64,7 +64,7 @@ Result<void> send_now(exchange::Exchange& exchange, const ReplayItem& item);
 // The interim responses and the moment of the final one, which the caller sends then.
 net::Task<Result<void>> send_interim(exchange::Exchange& exchange, const store::Recording& recording, Pacer& pacer);
 
-// Cut by its client, a timeout of ours or a crash: for when nothing that ended answers.
+// Cut by its client, a timeout of ours or a crash, or turned away: for when nothing that ended answers.
 [[nodiscard]] bool is_unfinished(const store::Recording& recording);
 // Its client left in the middle of it, or while it waited for it.
 [[nodiscard]] bool was_left_by_client(const store::Recording& recording);
@@ -72,6 +72,10 @@ net::Task<Result<void>> send_interim(exchange::Exchange& exchange, const store::
 [[nodiscard]] bool is_unanswered(const store::Recording& recording);
 // By its client, which does so again while nothing comes; a crash is never repeated.
 [[nodiscard]] bool was_given_up(const store::Recording& recording);
+// How long a client is waited for that is to give up again, before it gets what comes next: as long as it took when
+// recorded and a second more, at most `idle_timeout`.
+[[nodiscard]] std::chrono::microseconds time_to_give_up(const store::Recording& recording,
+                                                        std::chrono::milliseconds idle_timeout);
 
 struct Sending {
   double pace = 0;                        // as Pacer's

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "daemon/modes/key_reader.h"
+#include "daemon/modes/read_turns.h"
 #include "daemon/modes/replay.h"
 #include "daemon/modes/websocket_part.h"
 #include "daemon/net/offload.h"
@@ -10,13 +11,10 @@ namespace tapdeck::modes {
 
 net::Task<Result<HotEntry*>> ReplayHandler::load_entry(const CursorKey& key, const TargetState& target,
                                                        Answers answers) {
-  auto read = [store = context_.store, session = target.session, answers, wanted = key.key](
+  auto read = [store = context_.store, session = target.session, answers, wanted = key](
                   const std::vector<uint64_t>& known, size_t& unreadable) -> Result<HotEntry> {
-    HotEntry entry;
-    TRY(ids, store->lookup(session, wanted));
-    entry.ids = std::move(ids);
+    TRY(entry, read_turns(*store, session, wanted, answers, Others::Dropped, known, unreadable));
     if (answers == Answers::All) return entry;
-    unreadable = keep_complete(*store, session, entry.ids, known);
     // What another process records cannot be extended.
     const bool is_ours = !entry.ids.empty() && (entry.ids.back() & store::ExchangeStore::kOlder) == 0;
     const auto last = is_ours ? store->get(session, entry.ids.back()) : Result<store::Recording>();
@@ -57,8 +55,7 @@ bool ReplayHandler::is_known_absent(const TargetState& target, const store::Key&
   return absent_.contains({target.tape->id, {}, key}, context_.store->generation());
 }
 
-net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_of(const CursorKey& key, const TargetState& target,
-                                                                  Answers answers) {
+net::Task<Result<HotEntry*>> ReplayHandler::entry_of(const CursorKey& key, const TargetState& target, Answers answers) {
   const uint64_t generation = context_.store->generation();
   HotEntry* entry = cache_.find(key, generation);
   if (entry == nullptr && !is_known_absent(target, key.key)) {
@@ -66,63 +63,65 @@ net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_of(const CursorKe
     entry = loaded;
     if (entry == nullptr && target.tape->take.number == 0) absent_.add({key.tape, {}, key.key}, generation);
   }
-  if (entry == nullptr) co_return std::optional<uint64_t>{};
-  const uint64_t turn = entry->cursor->load(std::memory_order_relaxed);
-  co_return turn < entry->ids.size() ? std::optional(entry->ids[turn]) : std::nullopt;
+  co_return entry;
 }
+
+namespace {
+
+// When the recording whose turn it is was recorded (ExchangeStore::in_time).
+std::optional<uint64_t> moment_of_turn(const HotEntry& entry) {
+  const uint64_t turn = entry.cursor->load(std::memory_order_relaxed);
+  if (turn >= entry.ids.size()) return std::nullopt;
+  return store::ExchangeStore::in_time(entry.ids[turn]);
+}
+
+}  // namespace
 
 net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_id(const CursorKey& key, const TargetState& target,
                                                                   Answers answers) {
-  CO_TRY(next, co_await next_of(key, target, answers));
-  co_return next.transform(store::ExchangeStore::in_time);
+  CO_TRY(entry, co_await entry_of(key, target, answers));
+  co_return entry == nullptr ? std::nullopt : moment_of_turn(*entry);
 }
 
 net::Task<Result<std::optional<uint64_t>>> ReplayHandler::next_finished(const CursorKey& key, const TargetState& target,
                                                                         Answers answers) {
-  CO_TRY(next, co_await next_of(key, target, answers));
-  if (!next || answers == Answers::Complete) co_return next.transform(store::ExchangeStore::in_time);
-  std::shared_ptr<const ReplayItem> item;
-  if (HotEntry* entry = cache_.find(key, context_.store->generation())) {
-    const auto cached = entry->items.find(*next);
-    if (cached != entry->items.end()) item = cached->second;
-  }
-  if (item == nullptr) {
-    CO_TRY(loaded, co_await load(key, target, *next));
-    item = std::move(loaded);
-  }
-  if (item == nullptr || is_unfinished(item->recording)) co_return std::optional<uint64_t>{};
-  co_return store::ExchangeStore::in_time(*next);
+  CO_TRY(entry, co_await entry_of(key, target, answers));
+  co_return entry == nullptr || !entry->last ? std::nullopt : moment_of_turn(*entry);
 }
 
-net::Task<Result<Found>> ReplayHandler::find_key(const CursorKey& key, const TargetState& target, config::Repeat repeat,
-                                                 Answers answers, Turn turn) {
-  CO_TRY(found, co_await look_up(key, target, repeat, answers, turn));
+net::Task<Result<Found>> ReplayHandler::find_existing(const CursorKey& key, const TargetState& target,
+                                                      config::Repeat repeat, Answers answers, Turn turn,
+                                                      uint64_t ahead) {
+  CO_TRY(found, co_await look_up(key, target, repeat, answers, turn, ahead));
   if (!found.deleted) co_return found;
   if (turn == Turn::Take) Cursors::give_back_turn(*context_.cursors->get(key));
-  CO_TRY(again, co_await look_up(key, target, repeat, answers, turn));
+  CO_TRY(again, co_await look_up(key, target, repeat, answers, turn, ahead));
   // The key still leads to what is not there, as in a damaged store: then that turn is over.
   if (again.deleted) context_.metrics->add(Counter::StoreErrorRead);
   co_return again;
 }
 
 net::Task<Result<Found>> ReplayHandler::look_up(const CursorKey& key, const TargetState& target, config::Repeat repeat,
-                                                Answers answers, Turn turn) {
+                                                Answers answers, Turn turn, uint64_t ahead) {
   HotEntry* entry = cache_.find(key, context_.store->generation());
   context_.metrics->add(Counter::HotCacheMiss);
   // What was recorded since, for whomever, follows what is known.
   const bool may_have_grown =
       entry != nullptr && target.tape->take.number > 0 &&
-      pick(repeat, entry->cursor->load(std::memory_order_relaxed), entry->ids.size()) >= entry->ids.size();
+      pick(repeat, entry->cursor->load(std::memory_order_relaxed), entry->turns()) >= entry->ids.size();
   if (entry == nullptr || may_have_grown) {
     CO_TRY(loaded, co_await load_entry(key, target, answers));
     entry = loaded;
   }
   Found found;
   if (entry != nullptr) {
-    const size_t size = entry->ids.size();
-    const size_t index = turn == Turn::Take ? take_turn(repeat, *entry->cursor, size)
-                                            : pick(repeat, entry->cursor->load(std::memory_order_relaxed), size);
-    found.exhausted = index >= size;
+    const Turns turns = entry->turns();
+    const uint64_t now = entry->cursor->load(std::memory_order_relaxed);
+    const size_t index =
+        turn == Turn::Take ? take_turn(repeat, *entry->cursor, turns) : pick(repeat, now + ahead, turns);
+    found.turns = turns.count;
+    found.exhausted = index >= turns.count;
+    found.last_resort = !entry->last;
     if (!found.exhausted) {
       const uint64_t id = entry->ids[index];
       const auto cached = entry->items.find(id);

@@ -44,8 +44,13 @@ net::Task<Result<ReplayHandler::Begun>> ReplayHandler::find_begun(Exchange& exch
   }
   for (const store::Key& one : keys) {
     key.key = one;
-    CO_TRY(found, co_await find_key(key, target, repeat_of(route), answers, Turn::Take));
+    CO_TRY(found, co_await find_key(key, target, repeat_of(route), answers, Turn::Take, exchange.request()));
     if (!found.item) continue;
+    if (was_given_up(found.item->recording)) {  // its client had said all
+      Cursors::give_back_turn(*context_.cursors->get(key));
+      begun.others = true;
+      continue;
+    }
     begun.item = found.item;
     begun.key = key;
     begun.turns = one != early || took_turns(found.item->recording);

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/base/units.h"
 #include "daemon/config/routes.h"
 #include "daemon/exchange/error_response.h"
 #include "daemon/grpc/call.h"
 #include "daemon/modes/body_reading.h"
 #include "daemon/modes/grpc_miss.h"
 #include "daemon/modes/limited_exchange.h"
+#include "daemon/modes/miss.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/placeholder.h"
 #include "daemon/modes/replayed_request.h"
@@ -76,6 +78,16 @@ bool was_detached(const Exchange& exchange, const TargetState& target) {
   return exchange.flow().identity.tenant != target.tenant;
 }
 
+// A status alone is what gRPC clients show.
+net::Task<Result<void>> tell(Exchange& exchange, int status, uint32_t grpc_status, std::string json) {
+  if (grpc::is_call(exchange.request())) {
+    const GrpcStatus call_status{grpc_status, std::move(json)};
+    co_return send_status(exchange, call_status, StatusIn::Head);
+  }
+  json += '\n';
+  co_return co_await exchange::respond_json(exchange, status, std::move(json));
+}
+
 }  // namespace
 
 Served ModeHandler::serve_now(Exchange& exchange) {
@@ -84,6 +96,7 @@ Served ModeHandler::serve_now(Exchange& exchange) {
   const config::Route* route = route_for(options_.routes, exchange, target.name);
   const Mode mode = route != nullptr && route->mode ? *route->mode : target.mode;
   if ((mode != Mode::Replay && mode != Mode::Hybrid) || replay_ == nullptr) return Served::No;
+  if (is_bypassed(exchange, target)) return Served::No;
   exchange.facts().mode = mode;
   return replay_->serve_now(exchange, target, route);
 }
@@ -94,11 +107,13 @@ net::Task<Result<void>> ModeHandler::serve(Exchange& exchange) {
   const config::Route* route = route_for(options_.routes, exchange, target.name);
   const std::string_view route_name = route != nullptr ? std::string_view(route->name) : "default";
   Mode mode = route != nullptr && route->mode ? *route->mode : target.mode;
-  if (was_detached(exchange, target)) mode = Mode::Passthrough;
+  const bool bypassed = is_bypassed(exchange, target);
+  if (was_detached(exchange, target) || (bypassed && mode != Mode::Replay)) mode = Mode::Passthrough;
   exchange.facts().mode = mode;
   exchange.facts().route_decides = route != nullptr && route->mode.has_value();
   exchange.facts().upstream_offer =
       upstream_offer_of(route, is_secure(exchange) ? config::Scheme::Https : config::Scheme::Http);
+  if (bypassed && mode == Mode::Replay) co_return co_await miss_bypassed(exchange);
   const config::BodyOversize oversize =
       route != nullptr && route->body_oversize ? *route->body_oversize : options_.body_oversize;
   if (options_.max_body > 0 && oversize == config::BodyOversize::Error) {
@@ -164,11 +179,28 @@ net::Task<Result<void>> ModeHandler::refuse_without_session(Exchange& exchange, 
   exchange.facts().error_detail = "there is no open take of session '" + target.session + "'";
   metrics_.add(Counter::StoreErrorOpen);
   std::string body = "{\"error\":\"no_session\",\"session\":" + exchange::json_string(target.session) +
-                     ",\"detail\":\"the store has no open take for this session; see the daemon's log\"}\n";
-  if (!grpc::is_call(exchange.request())) co_return co_await exchange::respond_json(exchange, 503, std::move(body));
-  body.pop_back();
-  const GrpcStatus status{grpc::kUnavailable, std::move(body)};
-  co_return send_status(exchange, status, StatusIn::Head);
+                     ",\"detail\":\"the store has no open take for this session; see the daemon's log\"}";
+  co_return co_await tell(exchange, 503, grpc::kUnavailable, std::move(body));
+}
+
+bool ModeHandler::is_bypassed(const Exchange& exchange, const TargetState& target) const {
+  const bool has_rules = !target.bypass.empty() || !options_.bypass.empty();
+  if (!has_rules || !exchange.tls().version.empty()) return false;
+  std::string storage;
+  const std::string_view host = origin_of(exchange, storage).host;
+  const Endpoint& destination = exchange.flow().destination;
+  return target.bypass.match(host, destination) || options_.bypass.match(host, destination);
+}
+
+net::Task<Result<void>> ModeHandler::miss_bypassed(Exchange& exchange) {
+  exchange::Facts& facts = exchange.facts();
+  facts.outcome = Outcome::Missed;
+  facts.error = "not_recorded";
+  facts.error_detail = "its host is bypassed: nothing of it is ever recorded";
+  facts.is_own_answer = true;
+  metrics_.add(exchange.flow().identity.label, Counter::MissOpaque);
+  std::string json(kBypassedMiss);
+  co_return co_await tell(exchange, 502, grpc::kFailedPrecondition, std::move(json));
 }
 
 net::Task<Result<void>> ModeHandler::pass_on(Exchange& exchange) {
@@ -227,6 +259,8 @@ net::Task<Result<ModeHandler::Heard>> ModeHandler::hear(ReplayedRequest& buffere
   if (*kept == Kept::Whole) co_return Heard::Whole;
   // Too long to hold until the key is known: forwarded and recorded, never matched.
   metrics_.add(Counter::LimitBodyBuffer);
+  buffered.facts().not_matched = "body longer than limits.body_buffer (" + format_size(options_.body_buffer) +
+                                 "): not looked for on tape; raise it";
   co_return Heard::Unmatched;
 }
 
@@ -239,22 +273,26 @@ net::Task<Result<void>> ModeHandler::serve_or_ask(Exchange& exchange, const Targ
     CO_TRY(answered, co_await replay_grpc(buffered, target, route, route_name));
     if (answered == Answered::Yes) co_return Result<void>{};
   }
+  // With a placeholder the origin would refuse it, and the refusal would be what the tape says from then on.
+  const bool withheld = !placeholder_in(exchange.request()).empty();
   Asking asking(exchange, *target.tape, route, metrics_);
+  if (withheld) asking.keep_beginning();
   bool whole = !is_grpc && !http::asks_for_tunnel(exchange.request());
   if (whole && has_body(exchange)) {
     CO_TRY(heard, co_await hear(buffered, asking, target, route));
     if (heard == Heard::Answered) co_return Result<void>{};
     whole = heard == Heard::Whole;
   }
-  // With a placeholder the origin would refuse it, and the refusal would be what the tape says from then on.
-  const bool withheld = !placeholder_in(exchange.request()).empty();
   Question question;
   if (whole || withheld) question = asking.finish();
   Found found;
   if (whole && !replay_->is_surely_absent(target, question)) {
     auto looked = co_await replay_->find(exchange, target, question, route);
     if (looked) found = std::move(*looked);
-    if (found.item != nullptr) co_return co_await replay_->play(exchange, found.item, route, nullptr, found.casting);
+    if (found.item != nullptr) {
+      question.body_begin.reset();  // what is played may last
+      co_return co_await replay_->play(exchange, found.item, route, nullptr, found.casting);
+    }
   }
   if (withheld) co_return co_await replay_->explain_miss(exchange, target, question, route, route_name, found);
   if (missing == Missing::Record) co_return co_await record_missing(buffered, target, route, route_name, found);

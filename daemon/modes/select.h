@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/config/bypass.h"
 #include "daemon/config/config.h"
 #include "daemon/exchange/handler.h"
 #include "daemon/modes/forward.h"
@@ -21,6 +22,7 @@ struct ModeOptions {
   size_t body_buffer = 1 << 20;  // request bytes held in hybrid mode before it gives up matching
   uint64_t max_body = 0;         // 0: none
   config::BodyOversize body_oversize = config::BodyOversize::Stream;
+  config::BypassRules bypass{};  // of all targets
 };
 
 // The first route whose conditions hold; nullptr: none.
@@ -70,6 +72,11 @@ class ModeHandler final : public exchange::Handler {
   net::Task<Result<Heard>> hear(ReplayedRequest& buffered, Asking& asking, const TargetState& target,
                                 const config::Route* route);
 
+  // It came in clear, and asks for a host in `bypass`: nothing of it is to be kept. Of TLS the name in its ClientHello
+  // has decided.
+  [[nodiscard]] bool is_bypassed(const exchange::Exchange& exchange, const TargetState& target) const;
+  // In replay, so that nothing can answer it.
+  net::Task<Result<void>> miss_bypassed(exchange::Exchange& exchange);
   // The mode needs a tape and there is none (its session could not be opened): loud, and never a silent pass.
   net::Task<Result<void>> refuse_without_session(exchange::Exchange& exchange, const TargetState& target);
   // Forwarded without a look at the tape.

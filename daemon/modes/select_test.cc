@@ -11,7 +11,9 @@ namespace tapdeck::modes {
 namespace {
 
 using exchange::FakeExchange;
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 FakeExchange& request(FakeExchange& exchange, const std::string& authority, const std::string& sni = {}) {
   exchange.head.method = "GET";
@@ -165,8 +167,32 @@ TEST(MissJson, SaysThatAValueMadeAnewNeverMatches) {
                 HasSubstr("A value made anew each time (an id, a time, a multipart boundary) never matches: have"));
   }
   EXPECT_THAT(hint_of("run", nullptr, false, {{7, {{"grpc message 2", "1", "2"}}}}),
-              HasSubstr("match_fields in [routes.grpc]"));
+              AllOf(HasSubstr("match_fields in [routes.grpc]"), Not(HasSubstr("record again"))));
+  EXPECT_THAT(hint_of("run", nullptr, false, {{7, {{"grpc message 1", "1", "2"}}}}),
+              HasSubstr("Recordings are found by the rules they were made under: after changing them record again"));
   EXPECT_EQ(hint_of("run", nullptr, false, {{7, {{"path", "1", "2"}}}}).find("made anew"), std::string::npos);
+}
+
+TEST(MissJson, SaysSoOfAnIdInThePathToo) {
+  const std::string id = "f0669b2ee5cd1e93e0ba3a7c2d9bb0b6", other = "0b1c7a9f3e5d2846a1b2c3d4e5f60718";
+  const auto hint = [](const std::string& recorded, const std::string& requested) {
+    return hint_of("run", nullptr, false, {{7, {{"path", recorded, requested}}}});
+  };
+  EXPECT_THAT(hint("/locks/" + other, "/locks/" + id), HasSubstr("A value made anew each time"));
+  EXPECT_THAT(hint("/" + id + "/a", "/" + id + "/b"), Not(HasSubstr("made anew"))) << "that one is the same";
+}
+
+TEST(MissJson, SaysThatTheTapeMayHaveGivenTheUrlToAnother) {
+  store::KeyParts parts{"http", "a.test", 80, "PATCH", "/v2/x/blobs/uploads/550e8400-e29b-41d4-a716-446655440000",
+                        "",     {},       0,  {}};
+  EXPECT_THAT(hint_for(parts, {{"body", "1", "2"}}),
+              AllOf(HasSubstr("recording 7 differs only in body. This URL may have been given out by the tape"),
+                    HasSubstr("one after another"), HasSubstr("Else send the same, or record this request too")));
+  EXPECT_THAT(hint_for(parts, {{"query", "1", "2"}, {"body", "1", "2"}}), Not(HasSubstr("given out")));
+  std::swap(parts.path, parts.query);
+  EXPECT_THAT(hint_for(parts, {{"body", "1", "2"}}), HasSubstr("given out by the tape"));
+  parts.query = "page=2";
+  EXPECT_THAT(hint_for(parts, {{"body", "1", "2"}}), HasSubstr("differs only in body; send the same"));
 }
 
 TEST(MissReason, IsWhatCameNearest) {

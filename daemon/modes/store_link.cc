@@ -120,6 +120,11 @@ void StoreLink::hand_over() {
   post_answer({token, std::unexpected(taken.error()), true});
 }
 
+void StoreLink::withdraw(uint64_t recording) {
+  hand_over();
+  writer_.withdraw(recording);
+}
+
 void StoreLink::forget_ended() {
   using Step = store::PendingWrite::Step;
   for (const store::PendingWrite& write : turn_) {

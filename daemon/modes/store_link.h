@@ -36,9 +36,12 @@ class StoreLink final : public store::Completion {
   // is counted and in the log.
   void add(std::vector<store::PendingWrite>& writes);
   // Queues the last writes of a recording and returns when they are safe (at once with Hold::No). Errors: Timeout
-  // (hold_limit passed; counted), Exhausted (queue full), NoSpace, Io: the recording is lost or may be, which the
-  // caller tells (lose()). Cancelled: it goes on alone, as by add().
+  // (hold_limit passed; counted: it may be kept all the same, later), Exhausted (queue full), NoSpace, Io: the
+  // recording is lost, or too late, which the caller tells (lose()). Cancelled: it goes on alone, as by add().
   net::Task<Result<void>> commit(std::vector<store::PendingWrite>& writes);
+  // Takes a recording back that commit() has called unsafe and whose client was therefore not given the end of it: the
+  // store may come to it later all the same.
+  void withdraw(uint64_t recording);
   // Less than kInFlight bytes of this worker's wait for the store. Long bodies ask, so that a body of any length passes
   // through bounded memory and none of its segments is refused by a full queue.
   [[nodiscard]] bool has_room() const { return in_flight_ < kInFlight; }

@@ -7,6 +7,8 @@
 namespace tapdeck::modes {
 namespace {
 
+constexpr const char* kKey = "dGhlIHNhbXBsZSBub25jZQ==";
+
 TEST(WebSocketHeads, AnExtendedConnectGetsTheKeyThatH1Needs) {
   http::RequestHead connect;
   connect.method = "CONNECT";
@@ -44,17 +46,43 @@ TEST(WebSocketHeads, AnH1YesThatIsNoSwitchIsARefusal) {
   connect.protocol = "websocket";
   http::ResponseHead response;
   response.status = 200;
-  const auto refused = refusal_by_h1(connect, response);
+  const auto refused = refusal_by_h1(connect, response, kKey);
   ASSERT_TRUE(refused);
   EXPECT_EQ(refused->code, Code::Protocol);
   EXPECT_EQ(refused->origin, Origin::Upstream);
-  for (const int other : {101, 302, 403}) {
+  for (const int other : {302, 403}) {
     response.status = other;
-    EXPECT_FALSE(refusal_by_h1(connect, response)) << other;
+    EXPECT_FALSE(refusal_by_h1(connect, response, kKey)) << other;
   }
   response.status = 200;
   response.version = http::Version::Http2;
-  EXPECT_FALSE(refusal_by_h1(connect, response));
+  EXPECT_FALSE(refusal_by_h1(connect, response, kKey));
+}
+
+TEST(WebSocketHeads, ASwitchOpensWhatItNamesAndAccepts) {
+  http::RequestHead connect;
+  connect.method = "CONNECT";
+  connect.protocol = "websocket";
+  const struct {
+    const char *upgrade, *accept, *key;
+    bool opens;
+  } table[] = {
+      {"websocket", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", kKey, true},
+      {"WebSocket", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", kKey, true},
+      {"websocket", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=", kKey, false},
+      {"websocket", nullptr, kKey, false},
+      {nullptr, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", kKey, false},
+      {"websocket", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "", true},
+  };
+  for (const auto& row : table) {
+    http::ResponseHead response;
+    response.status = 101;
+    if (row.upgrade != nullptr) response.headers.add("Upgrade", row.upgrade);
+    if (row.accept != nullptr) response.headers.add("Sec-WebSocket-Accept", row.accept);
+    const auto refused = refusal_by_h1(connect, response, row.key);
+    EXPECT_EQ(!refused, row.opens);
+    if (refused) EXPECT_EQ(refused->code, Code::Protocol);
+  }
 }
 
 }  // namespace

@@ -132,24 +132,30 @@ net::Task<> WebSocketPlayer::take(const ws::Message& message) {
   const auto kind = message.kind == ws::Kind::Text ? store::Message::Kind::Text : store::Message::Kind::Binary;
   const uint64_t moment = now();
   remember({store::BodySide::Request, kind, message.payload, moment});
-  auto wrong = part_->script.received(kind, message.payload, moment);
+  const bool is_right = part_->script.received(kind, message.payload, moment);
   if (stage_.casting != nullptr && !said_close_) {
     if (!stage_.casting->is_heard()) stage_.casting->hear(part_->script.likeness(kind, message.payload));
-    bool goes_on = !wrong && stage_.casting->confirm();
+    bool goes_on = is_right && stage_.casting->confirm();
     if (!goes_on) {
-      const auto among = wrong ? WebSocketCasting::Among::All : WebSocketCasting::Among::Free;
+      const auto among = is_right ? WebSocketCasting::Among::Free : WebSocketCasting::Among::All;
       goes_on = co_await recast(among);
     }
     if (goes_on) co_return;
-    if (wrong) stage_.casting->give_back();
+    if (!is_right) stage_.casting->give_back();
   }
-  if (!wrong) co_return;
+  if (!is_right) miss(part_->script.mismatch(kind, message.payload));
+}
+
+void WebSocketPlayer::miss(WebSocketMismatch wrong) {
   exchange::Facts& facts = exchange_.facts();
   facts.outcome = Outcome::Missed;
   facts.error = "websocket_mismatch";
-  facts.error_detail = *wrong;
+  facts.error_detail = "nearest " + std::to_string(part_->recording().id) + ", " + wrong.reason;
+  if (!wrong.rule.empty()) {
+    facts.error_detail += "; if that is made anew each time: " + wrong.rule + " in [routes.websocket]";
+  }
   stage_.metrics->add(exchange_.flow().identity.label, Counter::MissWebSocket);
-  verdict_ = Closing{ws::kPolicy, std::move(*wrong)};
+  verdict_ = Closing{ws::kPolicy, std::move(wrong.reason)};
 }
 
 void WebSocketPlayer::remember(WebSocketScript::Spoken spoken) {
@@ -216,6 +222,7 @@ std::optional<WebSocketPlayer::Closing> WebSocketPlayer::closing() const {
   if (recasting_) return std::nullopt;
   if (client_close_) {
     if (part_->script.close()) return Closing{part_->script.close()->code, part_->script.close()->reason};
+    if (is_left_unanswered()) return std::nullopt;
     return Closing{client_close_->code, {}};
   }
   if (!part_->script.is_over()) return std::nullopt;
@@ -238,14 +245,19 @@ bool WebSocketPlayer::client_left() const {
   return part_->recording().outcome.reason == kClientLeft || part_->recording().outcome.reason == "client_truncated";
 }
 
-// The origin left without a word, and so do we: when there was no Close of either side.
+// The client's Close was on tape, and no answer came. Before version 4 that was also said of clients that had left.
+bool WebSocketPlayer::is_left_unanswered() const {
+  const store::Recording& recording = part_->recording();
+  const bool is_whole = recording.outcome.kind != OutcomeKind::Incomplete && recording.version >= 4;
+  return is_whole && part_->script.client_closes() && !part_->script.close();
+}
+
+// The origin left without a word, and so do we: when all was said, or the client has said Close as it did then.
 bool WebSocketPlayer::ends_without_close() const {
-  if (recasting_ || !part_->script.is_over() || part_->script.close() || client_left()) return false;
+  if (recasting_ || part_->script.close() || client_left()) return false;
   if (part_->recording().outcome.kind == OutcomeKind::Incomplete) return false;
-  for (const store::Message& message : part_->recording().messages) {
-    if (message.kind == store::Message::Kind::Close) return false;
-  }
-  return true;
+  if (part_->script.client_closes()) return is_left_unanswered() && client_close_.has_value();
+  return part_->script.is_over();
 }
 
 void WebSocketPlayer::wake_when_due() {

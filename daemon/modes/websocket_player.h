@@ -33,6 +33,8 @@ class WebSocketPlayer {
   };
   net::Task<> read_client();
   net::Task<> take(const ws::Message& message);
+  // No recording has what the client said.
+  void miss(WebSocketMismatch wrong);
   void remember(WebSocketScript::Spoken spoken);
   // True: another recording, which agrees with all that was said, plays now.
   net::Task<bool> recast(WebSocketCasting::Among among);
@@ -44,6 +46,7 @@ class WebSocketPlayer {
   [[nodiscard]] std::optional<Closing> closing() const;
   [[nodiscard]] bool client_answers_close() const;
   [[nodiscard]] bool client_left() const;
+  [[nodiscard]] bool is_left_unanswered() const;
   [[nodiscard]] bool ends_without_close() const;
   net::Task<Result<void>> play();
   net::Task<Result<void>> say_close(const Closing& closing);

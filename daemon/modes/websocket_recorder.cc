@@ -146,12 +146,13 @@ store::Outcome WebSocketRecorder::outcome(const Result<void>& served) const {
   if (!gave_up_.empty()) return {OutcomeKind::Incomplete, bytes, gave_up_};
   const Side& client = sides_[index_of(BodySide::Request)];
   const Side& origin = sides_[index_of(BodySide::Response)];
-  // Once somebody has said Close, how the connection itself goes down is nobody's loss (RFC 6455 7.1.1).
-  if (client.closed || origin.closed) return {OutcomeKind::Complete, 0, {}};
-  if (served && origin.cut) return {OutcomeKind::Truncated, bytes, "upstream_truncated"};
-  if (served && client.cut) return {OutcomeKind::Incomplete, bytes, "client_truncated"};
   const bool client_left = served ? ended_first_ == BodySide::Request : facts_.client_left;
+  // Once somebody has said Close, how the connection itself goes down is nobody's loss (RFC 6455 7.1.1).
+  if (origin.closed) return {OutcomeKind::Complete, 0, {}};
+  if (!client.closed && served && origin.cut) return {OutcomeKind::Truncated, bytes, "upstream_truncated"};
+  if (!client.closed && served && client.cut) return {OutcomeKind::Incomplete, bytes, "client_truncated"};
   if (client_left) return {OutcomeKind::Complete, 0, std::string(kClientLeft)};
+  if (client.closed) return {OutcomeKind::Complete, 0, {}};
   if (served) return {OutcomeKind::Complete, 0, {}};
   const Error& error = served.error();
   const std::string reason(exchange::name_of(error, facts_));

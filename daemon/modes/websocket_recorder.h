@@ -20,7 +20,8 @@
 
 namespace tapdeck::modes {
 
-// Outcome::reason of a WebSocket whose client went without a Close: FIN, RST or the like. All was said until then.
+// Outcome::reason of a WebSocket whose client went without a Close, or before its Close was answered: FIN, RST or the
+// like. All was said until then.
 inline constexpr std::string_view kClientLeft = "client_gone";
 
 class WebSocketRecorder {

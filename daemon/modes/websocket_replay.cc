@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/modes/pace.h"
+#include "daemon/modes/websocket_heads.h"
 #include "daemon/modes/websocket_part.h"
 #include "daemon/modes/websocket_player.h"
 #include "daemon/net/offload.h"
@@ -29,14 +31,28 @@ const char* flaw_of(const http::RequestHead& request) {
   return nullptr;
 }
 
+// What this client can have of what was agreed then. What the recorded client had not asked for stays: it gave the
+// handshake up for that, and this one will.
+void agree(http::Headers& headers, const store::Recording& recorded, const WebSocketAgreement& agreed) {
+  const http::Headers& asked = recorded.request.headers;
+  const auto once = ws::agreed_extensions(headers).deflate;
+  if (agreed.deflate && agreed.deflate != once) {
+    headers.set("Sec-WebSocket-Extensions", ws::to_header(*agreed.deflate));
+  } else if (!agreed.deflate && !ws::has_unoffered_extension(asked, headers)) {
+    headers.remove("sec-websocket-extensions");
+  }
+  const auto protocol = headers.find("sec-websocket-protocol");
+  if (agreed.protocol.empty() && protocol && asked.has_token("sec-websocket-protocol", *protocol)) {
+    headers.remove("sec-websocket-protocol");
+  }
+}
+
 // The origin's answer, made one to this request: its key, its extensions, its version of HTTP.
-http::ResponseHead answer_to(const http::RequestHead& request, const http::ResponseHead& recorded,
+http::ResponseHead answer_to(const http::RequestHead& request, const store::Recording& recorded,
                              const WebSocketAgreement& agreed) {
-  http::ResponseHead head = recorded;
+  http::ResponseHead head = recorded.response;
   http::Headers& headers = head.headers;
-  headers.remove("sec-websocket-extensions");
-  if (agreed.deflate) headers.add("Sec-WebSocket-Extensions", ws::to_header(*agreed.deflate));
-  if (agreed.protocol.empty()) headers.remove("sec-websocket-protocol");
+  agree(headers, recorded, agreed);
   if (request.method == "CONNECT") {
     for (const char* name : {"upgrade", "connection", "sec-websocket-accept"}) headers.remove(name);
     head.status = 200;
@@ -44,13 +60,24 @@ http::ResponseHead answer_to(const http::RequestHead& request, const http::Respo
     head.version = http::Version::Http2;
     return head;
   }
-  head.status = 101;
-  if (head.reason.empty() || recorded.status != 101) head.reason = "Switching Protocols";
-  head.version = http::Version::Http11;
-  headers.set("Upgrade", "websocket");
-  headers.set("Connection", "Upgrade");
+  if (head.status != 101) {
+    head.status = 101;
+    head.reason = "Switching Protocols";
+    head.version = http::Version::Http11;
+    headers.set("Upgrade", "websocket");
+    headers.set("Connection", "Upgrade");
+  }
+  const std::string_view key_then = handshake_key(recorded.request);
+  const bool was_wrong = recorded.response.status == 101 && !key_then.empty() && !ws::accepts(head, key_then);
+  if (was_wrong) return head;
   headers.set("Sec-WebSocket-Accept", ws::accept_of(request.headers.find("sec-websocket-key").value_or("")));
   return head;
+}
+
+// Of the handshake's answer: where only the messages are paced it is too, as what they count from.
+double pace_of_head(const config::Route* route, const config::WebSocket& options) {
+  const double pace = pace_of(route);
+  return pace == 0 && options.pace == config::WebSocketPace::Recorded ? 1 : pace;
 }
 
 // Instead of `item`, whose turn it is, that which no other connection has begun with; its own where all are taken.
@@ -85,7 +112,10 @@ net::Task<Result<void>> play_websocket(Exchange& exchange, std::shared_ptr<const
     co_return co_await exchange::respond_json(exchange, 500, exchange::json_of(part.error(), "-"));
   }
   const WebSocketAgreement agreed = agreement_with(request, item->recording.response);
-  const http::ResponseHead head = answer_to(request, item->recording.response, agreed);
+  const http::ResponseHead head = answer_to(request, item->recording, agreed);
+  Sleeper sleeper;
+  Pacer pacer(pace_of_head(route, options), exchange.facts().began, sleeper);
+  CO_TRY_VOID(co_await send_interim(exchange, item->recording, pacer));
   CO_TRY_VOID(exchange.respond(head, http::EndStream::No));
   exchange.become_tunnel();
   auto flushed = co_await exchange.flush();

@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "daemon/modes/turns.h"
+
 namespace tapdeck::modes {
 
 using config::WebSocketMode;
@@ -12,10 +14,6 @@ using config::WebSocketPace;
 using MessageKind = store::Message::Kind;
 
 namespace {
-
-std::string_view word_of(MessageKind kind) {
-  return kind == MessageKind::Text ? "text" : "binary";
-}
 
 // Without a Close of the origin. A recording that broke off ends with its last message: what came then is not known.
 uint64_t last_moment(const store::Recording& recording) {
@@ -33,6 +31,8 @@ WebSocketScript::WebSocketScript(const store::Recording& recording, std::string_
       mode_(options.mode),
       pace_(options.pace),
       rules_(options.ignore),
+      opened_(moment_of_head(recording)),
+      last_asked_(opened_),
       end_(last_moment(recording)) {
   for (size_t i = 0; i < recording.messages.size(); ++i) read(recording.messages[i], i);
   if (mode_ == WebSocketMode::Matched) {
@@ -40,11 +40,11 @@ WebSocketScript::WebSocketScript(const store::Recording& recording, std::string_
       by_identity_[identity_of(asked_[i].kind, asked_[i].payload)].push_back(i);
     }
   }
-  bring_on(opening_, 0, 0);
+  bring_on(opening_, opened_, 0);
   if (mode_ == WebSocketMode::ServerOnly) {
-    for (const Asked& asked : asked_) bring_on(asked.answers, 0, 0);
+    for (const Asked& asked : asked_) bring_on(asked.answers, opened_, 0);
     unmatched_ = 0;
-    last_asked_ = 0;
+    last_asked_ = opened_;
   }
   if (unmatched_ == 0) await_end(0);
 }
@@ -126,22 +126,22 @@ std::optional<size_t> WebSocketScript::find(MessageKind kind, std::string_view p
   return known->second.back();
 }
 
-std::optional<std::string> WebSocketScript::received(MessageKind kind, std::string_view payload, uint64_t now) {
-  if (mode_ == WebSocketMode::ServerOnly) return std::nullopt;
+bool WebSocketScript::received(MessageKind kind, std::string_view payload, uint64_t now) {
+  if (mode_ == WebSocketMode::ServerOnly) return true;
   ++count_;
   const auto index = find(kind, payload);
-  if (!index) return mismatch(kind, payload);
+  if (!index) return false;
   Asked& asked = asked_[*index];
   const bool is_last = !std::exchange(asked.used, true) && asked.needed && --unmatched_ == 0;
   if (mode_ == WebSocketMode::Matched && kind == MessageKind::Text) rules_.learn(asked.payload, payload, replacements_);
   bring_on(asked.answers, asked.microseconds, now);
   if (is_last) await_end(now);
-  return std::nullopt;
+  return true;
 }
 
 bool WebSocketScript::catches_up(const std::vector<Spoken>& spoken) {
   return std::ranges::all_of(spoken, [this](const Spoken& one) {
-    return one.side == store::BodySide::Request ? !received(one.kind, one.payload, one.at) : passes(one);
+    return one.side == store::BodySide::Request ? received(one.kind, one.payload, one.at) : passes(one);
   });
 }
 
@@ -157,21 +157,25 @@ bool WebSocketScript::passes(const Spoken& sent) {
   return true;
 }
 
-std::string WebSocketScript::mismatch(MessageKind kind, std::string_view payload) const {
-  const std::string which = "message " + std::to_string(count_) + ": ";
-  const auto next = std::ranges::find(asked_, false, &Asked::used);
-  if (next == asked_.end()) {
-    return which + "only " + std::to_string(asked_.size()) + " recorded, and it is none of them";
+// What the next message may be, the likeliest first: what has not come yet, then what may come again.
+std::vector<WebSocketWords> WebSocketScript::expected() const {
+  std::vector<WebSocketWords> out;
+  for (const bool used : {false, true}) {
+    for (const Asked& asked : asked_) {
+      if (mode_ == WebSocketMode::Bidirectional && (used || !out.empty())) return out;
+      if (asked.used == used) out.push_back({asked.kind, asked.payload});
+    }
   }
-  if (next->kind != kind) {
-    return which + std::string(word_of(next->kind)) + " expected, " + std::string(word_of(kind)) + " received";
-  }
-  if (mode_ == WebSocketMode::Matched && kind == MessageKind::Text) {
-    if (const auto where = rules_.difference(next->payload, payload)) return which + "differs at " + *where;
-  }
-  const auto [recorded, received] = std::ranges::mismatch(next->payload, payload);
-  ignore(received, "the same place in the other");
-  return which + "differs at byte " + std::to_string(recorded - next->payload.begin());
+  return out;
+}
+
+WebSocketMismatch WebSocketScript::mismatch(MessageKind kind, std::string_view payload) const {
+  const std::vector<WebSocketWords> words = expected();
+  WebSocketMismatch out{"only " + std::to_string(asked_.size()) + " recorded, and it is none of them", {}};
+  const bool by_value = mode_ == WebSocketMode::Matched;
+  if (!words.empty()) out = mismatch_with(words, {kind, payload}, by_value ? &rules_ : nullptr);
+  out.reason = "message " + std::to_string(count_) + ": " + out.reason;
+  return out;
 }
 
 std::optional<WebSocketScript::Line> WebSocketScript::next(uint64_t now) {

@@ -24,6 +24,7 @@
 
 #include "daemon/config/config.h"
 #include "daemon/modes/json_rules.h"
+#include "daemon/modes/websocket_mismatch.h"
 #include "store/record.h"
 
 namespace tapdeck::modes {
@@ -53,9 +54,10 @@ class WebSocketScript {
   WebSocketScript(const store::Recording& recording, std::string_view request_body, std::string_view response_body,
                   const config::WebSocket& options);
 
-  // A Text or Binary message of the client. What is wrong with it, for the Close that says so ("message 2: differs at
-  // $.id"; no value of it), or nullopt.
-  [[nodiscard]] std::optional<std::string> received(store::Message::Kind kind, std::string_view payload, uint64_t now);
+  // A Text or Binary message of the client. False: it is none that is expected.
+  [[nodiscard]] bool received(store::Message::Kind kind, std::string_view payload, uint64_t now);
+  // What is wrong with such a one, which was received last.
+  [[nodiscard]] WebSocketMismatch mismatch(store::Message::Kind kind, std::string_view payload) const;
   // The same for messages that are the same to the route's rules, in whichever recording.
   [[nodiscard]] uint64_t likeness(store::Message::Kind kind, std::string_view payload) const;
   // Of a fresh script: goes through all that was said on a connection so far, in order, as if it had played it. False:
@@ -97,7 +99,7 @@ class WebSocketScript {
   [[nodiscard]] bool passes(const Spoken& sent);
   void bring_on(const std::vector<size_t>& answers, uint64_t since, uint64_t now);
   [[nodiscard]] std::optional<size_t> find(store::Message::Kind kind, std::string_view payload);
-  [[nodiscard]] std::string mismatch(store::Message::Kind kind, std::string_view payload) const;
+  [[nodiscard]] std::vector<WebSocketWords> expected() const;
 
   const store::Recording& recording_;
   std::string_view bodies_[2];
@@ -112,8 +114,9 @@ class WebSocketScript {
   std::optional<Close> close_;
   bool client_closed_ = false;
   bool client_closes_first_ = false;
-  uint64_t last_asked_ = 0;  // when the last client message was recorded that is needed
-  uint64_t end_ = 0;         // when the connection ended on tape
+  uint64_t opened_;      // when the connection did, on tape
+  uint64_t last_asked_;  // when the last client message was recorded that is needed; opened_: there is none
+  uint64_t end_ = 0;     // when the connection ended on tape
   std::optional<uint64_t> ends_at_;
   bool over_ = false;
   size_t unmatched_ = 0;  // recorded client messages that have not come

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "daemon/base/test_descriptors.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/offload.h"
 #include "daemon/net/stream.h"
@@ -94,6 +95,14 @@ TEST(Stream, AnAbortedEndOfAPairIsAResetBehindWhatItWrote) {
     EXPECT_FALSE(end);
     if (!end) EXPECT_EQ(end.error().code, Code::Reset);
   });
+}
+
+TEST(Stream, APairLeavesTheDescriptorsThatAreKeptForOthers) {
+  asio::io_context io(1);
+  const BoundDescriptors bounds({.serving = descriptor_after(1)});
+  const auto refused = Stream::make_pair(io.get_executor());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().sys_errno, EMFILE);
 }
 
 TEST(Deadline, MovedLaterDoesNotFireEarlyAndClearedNever) {

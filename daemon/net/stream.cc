@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "daemon/base/descriptors.h"
 #include "daemon/net/deadline.h"
 
 namespace tapdeck::net {
@@ -45,6 +46,8 @@ Result<Stream::Pair> Stream::make_pair(const asio::any_io_executor& executor) {
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) != 0)
     return fail_errno(errno, "make a socket pair", Origin::Internal);
   UniqueFd client(ends[0]), server(ends[1]);
+  if (std::max(ends[0], ends[1]) >= descriptor_bounds().serving)
+    return fail_errno(EMFILE, "make a socket pair", Origin::Internal);
   Pair pair{std::make_unique<Stream>(executor, std::move(client), Origin::Upstream),
             std::make_unique<Stream>(executor, std::move(server), Origin::Downstream)};
   pair.client->pair_aborted_ = pair.server->pair_aborted_ = std::make_shared<bool>(false);

@@ -21,7 +21,7 @@ http::RequestHead counted_request(const std::string& method, const std::string& 
 }
 
 Plan planned(const http::RequestHead& head) {
-  return plan_request(head, {}, "explicit");
+  return plan_request(head, {}, "explicit", [](const Endpoint&) { return false; });
 }
 
 TEST(MaxForwards, TheLastProxyAnswersOptionsAndTraceItself) {

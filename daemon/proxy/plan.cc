@@ -63,8 +63,16 @@ Plan plan_forward(const http::RequestHead& request, std::string target) {
   return out;
 }
 
-Plan plan_way(const http::RequestHead& request, const std::vector<config::Route>& routes,
-              std::string_view target_name) {
+bool names_proxy(const Destination& named, const IsProxy& is_proxy) {
+  if (named.endpoint.family != Endpoint::Family::None) return is_proxy(named.endpoint);
+  if (named.host != "localhost" && !named.host.ends_with(".localhost")) return false;
+  const auto v4 = Endpoint::parse("127.0.0.1", named.port);
+  const auto v6 = Endpoint::parse("::1", named.port);
+  return (v4 && is_proxy(*v4)) || (v6 && is_proxy(*v6));
+}
+
+Plan plan_way(const http::RequestHead& request, const std::vector<config::Route>& routes, std::string_view target_name,
+              const IsProxy& is_proxy) {
   const bool origin_form_target = request.target.starts_with('/') || request.target == "*";
   if (!origin_form_target) return plan_forward(request, origin_form(request));
   // HTTP/1.0 may come without Host: then only routes without a host condition can fit.
@@ -81,7 +89,9 @@ Plan plan_way(const http::RequestHead& request, const std::vector<config::Route>
     if (routes[i].upstream && config::fits(routes[i], facts)) return plan_reverse(request, routes[i], i);
   }
   // HTTP/2 has no absolute form: :scheme and :authority say it all (RFC 9113 8.3.1).
-  if (request.version == http::Version::Http2 && named) return plan_forward(request, request.target);
+  if (request.version == http::Version::Http2 && named && !names_proxy(*named, is_proxy)) {
+    return plan_forward(request, request.target);
+  }
   return Refused{404, "no_route",
                  "no [[routes]] entry with an upstream fits " + request.method + " " + std::string(path) +
                      " for host '" + asked.host +
@@ -93,10 +103,10 @@ Plan plan_way(const http::RequestHead& request, const std::vector<config::Route>
 }  // namespace
 
 Plan plan_request(const http::RequestHead& request, const std::vector<config::Route>& routes,
-                  std::string_view target_name) {
+                  std::string_view target_name, const IsProxy& is_proxy) {
   const auto left = forwards_left(request);
   if (left == 0) return answer_as_recipient(request);
-  Plan plan = plan_way(request, routes, target_name);
+  Plan plan = plan_way(request, routes, target_name, is_proxy);
   auto* forwarded = std::get_if<Forwarded>(&plan);
   if (left && forwarded != nullptr) forwarded->head.headers.set("Max-Forwards", std::to_string(*left - 1));
   return plan;

@@ -4,6 +4,7 @@
 // CONNECT is not planned here: it is about the connection (server/connect.cc). Pure. Thread: any.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,10 +33,15 @@ struct Refused {
   std::string detail;
 };
 
+// Our explicit listener is there.
+using IsProxy = std::function<bool(const Endpoint&)>;
+
 // OwnAnswer: a request that may not be passed on, answered by the proxy in every mode.
 using Plan = std::variant<Forwarded, Refused, OwnAnswer>;
 
+// `is_proxy`: over HTTP/2 a request to us looks as one through us; what names our listener by its address, or as
+// localhost, is one to us.
 [[nodiscard]] Plan plan_request(const http::RequestHead& request, const std::vector<config::Route>& routes,
-                                std::string_view target_name);
+                                std::string_view target_name, const IsProxy& is_proxy);
 
 }  // namespace tapdeck::proxy

@@ -19,8 +19,10 @@ http::RequestHead request(std::string method, std::string target, std::string au
   return head;
 }
 
+const IsProxy kNoProxy = [](const Endpoint&) { return false; };
+
 Forwarded forwarded(const http::RequestHead& head, const std::vector<config::Route>& routes = {}) {
-  Plan plan = plan_request(head, routes, "explicit");
+  Plan plan = plan_request(head, routes, "explicit", kNoProxy);
   const auto* found = std::get_if<Forwarded>(&plan);
   EXPECT_NE(found, nullptr) << head.target;
   return found == nullptr ? Forwarded{} : *found;
@@ -56,7 +58,7 @@ TEST(Plan, ProxyFieldsDoNotReachTheOrigin) {
 }
 
 TEST(Plan, OriginFormWithoutARouteIsToldWhatToDo) {
-  const Plan plan = plan_request(request("GET", "/secret?token=1", "localhost:8080"), {}, "explicit");
+  const Plan plan = plan_request(request("GET", "/secret?token=1", "localhost:8080"), {}, "explicit", kNoProxy);
   const auto& refused = std::get<Refused>(plan);
   EXPECT_EQ(refused.status, 404);
   EXPECT_EQ(refused.error, "no_route");
@@ -137,6 +139,26 @@ TEST(Plan, Http2SaysItsDestinationInPseudoHeaders) {
   EXPECT_EQ(out.route.offer, "h2,http/1.1");
   head.scheme = "http";
   EXPECT_EQ(forwarded(head).route.offer, "h2c") << "it knew beforehand that the origin speaks it";
+}
+
+TEST(Plan, OverHttp2WhatNamesTheProxyItselfIsARequestToIt) {
+  const Endpoint own = *Endpoint::parse("127.0.0.1:3128");
+  const IsProxy is_proxy = [&own](const Endpoint& endpoint) { return endpoint == own; };
+  const auto planned = [&](const std::string& authority) {
+    http::RequestHead head = request("GET", "/x", authority);
+    head.version = http::Version::Http2;
+    return plan_request(head, {}, "explicit", is_proxy);
+  };
+  for (const char* authority : {"127.0.0.1:3128", "localhost:3128", "LocalHost:3128", "app.localhost:3128"}) {
+    const Plan plan = planned(authority);
+    const auto* refused = std::get_if<Refused>(&plan);
+    ASSERT_NE(refused, nullptr) << authority;
+    EXPECT_EQ(refused->status, 404) << authority;
+    EXPECT_EQ(refused->error, "no_route") << authority;
+  }
+  for (const char* authority : {"127.0.0.1:3129", "127.0.0.2:3128", "localhost", "api.test:3128"}) {
+    EXPECT_TRUE(std::holds_alternative<Forwarded>(planned(authority))) << authority;
+  }
 }
 
 }  // namespace

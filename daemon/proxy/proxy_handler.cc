@@ -12,7 +12,7 @@ using exchange::Exchange;
 using exchange::Served;
 
 Plan ProxyHandler::plan(const Exchange& exchange) const {
-  return plan_request(exchange.request(), routes_, target_name_(exchange));
+  return plan_request(exchange.request(), routes_, target_name_(exchange), is_proxy_);
 }
 
 Served ProxyHandler::serve_now(Exchange& exchange) {

@@ -20,8 +20,13 @@ class ProxyHandler final : public exchange::Handler {
   using TargetName = std::function<std::string(const exchange::Exchange&)>;
   // `connect`: serves a CONNECT that is a stream, or a later request, of a connection.
   ProxyHandler(exchange::Handler& inner, exchange::Handler& connect, const std::vector<config::Route>& routes,
-               TargetName target_name, Metrics& metrics)
-      : inner_(inner), connect_(connect), routes_(routes), target_name_(std::move(target_name)), metrics_(metrics) {}
+               TargetName target_name, IsProxy is_proxy, Metrics& metrics)
+      : inner_(inner),
+        connect_(connect),
+        routes_(routes),
+        target_name_(std::move(target_name)),
+        is_proxy_(std::move(is_proxy)),
+        metrics_(metrics) {}
 
   exchange::Served serve_now(exchange::Exchange& exchange) override;
   net::Task<Result<void>> serve(exchange::Exchange& exchange) override;
@@ -35,6 +40,7 @@ class ProxyHandler final : public exchange::Handler {
   exchange::Handler& connect_;
   const std::vector<config::Route>& routes_;
   TargetName target_name_;
+  IsProxy is_proxy_;
   Metrics& metrics_;
 };
 

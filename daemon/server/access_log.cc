@@ -22,6 +22,11 @@ std::string url_of(const exchange::Exchange& exchange, const std::string& printa
   return request.scheme + "://" + place + (printable_target == "*" ? "" : printable_target);
 }
 
+std::string detail_of(const exchange::Facts& facts) {
+  if (facts.error_detail.empty() || facts.not_matched.empty()) return facts.error_detail + facts.not_matched;
+  return facts.error_detail + "; " + facts.not_matched;
+}
+
 }  // namespace
 
 std::string AccessLog::printable_target(const std::string& target) const {
@@ -37,23 +42,28 @@ std::string AccessLog::printable_target(const std::string& target) const {
   return printable;
 }
 
+void AccessLog::count(exchange::Exchange& exchange, double seconds) {
+  const exchange::Facts& facts = exchange.facts();
+  metrics_.count_request(exchange.flow().identity.label, facts.mode, facts.outcome, facts.status);
+  metrics_.observe_request(facts.mode, facts.outcome, seconds);
+  const exchange::BodyBytes whole{facts.request_bytes, facts.response_bytes};
+  const exchange::BodyBytes bytes = facts.before_tunnel.value_or(whole);
+  metrics_.add(Counter::BytesUp, bytes.up);
+  metrics_.add(Counter::BytesDown, bytes.down);
+  if (!facts.upstream_wait) return;
+  metrics_.observe(Histogram::UpstreamFirstByte, std::chrono::duration<double>(*facts.upstream_wait).count());
+}
+
 void AccessLog::finished(exchange::Exchange& exchange) {
   exchange::Facts& facts = exchange.facts();
   const double seconds = std::chrono::duration<double>(exchange::Clock::now() - facts.began).count();
-  const TargetSlot target = exchange.flow().identity.label;
-  metrics_.count_request(target, facts.mode, facts.outcome, facts.status);
-  metrics_.observe_request(facts.mode, facts.outcome, seconds);
-  metrics_.add(Counter::BytesUp, facts.request_bytes);
-  metrics_.add(Counter::BytesDown, facts.response_bytes);
-  if (!facts.upstream_reused && facts.upstream_first_byte) {
-    metrics_.observe(Histogram::UpstreamFirstByte, std::chrono::duration<double>(*facts.upstream_first_byte).count());
-  }
+  if (!facts.is_nested) count(exchange, seconds);
   const bool is_told = facts.outcome == Outcome::Missed && misses_ != nullptr;
   if (!is_told && !log::access_enabled()) return;
   const std::string url = printable_target(exchange.request().target);
+  const std::string detail = detail_of(facts);
   if (is_told) {
-    const std::string& reason = facts.error_detail.empty() ? facts.error : facts.error_detail;
-    misses_->add({exchange.request().method, url_of(exchange, url), reason});
+    misses_->add({exchange.request().method, url_of(exchange, url), detail.empty() ? facts.error : detail});
   }
   if (!log::access_enabled()) return;
   const exchange::CapturedFlow& flow = exchange.flow();
@@ -76,7 +86,7 @@ void AccessLog::finished(exchange::Exchange& exchange) {
                            {"sni", exchange.tls().sni},
                            {"tls", exchange.tls().version},
                            {"error.type", facts.error},
-                           {"error", facts.error_detail}});
+                           {"error", detail}});
 }
 
 void AccessLog::refused(const exchange::CapturedFlow& flow, const exchange::TlsFacts& tls, const Error& error) {

@@ -18,6 +18,7 @@ class AccessLog final : public ExchangeObserver {
   void refused(const exchange::CapturedFlow& flow, const exchange::TlsFacts& tls, const Error& error) override;
 
  private:
+  void count(exchange::Exchange& exchange, double seconds);
   [[nodiscard]] std::string printable_target(const std::string& target) const;
   Metrics& metrics_;
   const config::Log& options_;

@@ -4,8 +4,10 @@
 #include <gmock/gmock.h>
 #include <unistd.h>
 
+#include <future>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <thread>
 
 #include "daemon/base/log.h"
 #include "daemon/server/proxy_rig.h"
@@ -64,6 +66,14 @@ TEST_F(AccessLines, SayWhyAClientGot400Or431) {
   EXPECT_THAT(lines("request.refused")[0]["destination"], Not(IsEmpty()));
 }
 
+TEST_F(AccessLines, SayWhyACONNECTGot400) {
+  const ProxyRig proxy;
+  EXPECT_THAT(proxy.ask("CONNECT web.test:443 HTTP/1.1\r\nHost: web.test:443\r\nBad Name: x\r\n\r\n"),
+              HasSubstr(" 400 "));
+  ASSERT_TRUE(eventually([&] { return lines("request.refused").size() == 1; }));
+  EXPECT_THAT(lines("request.refused")[0]["msg"], HasSubstr("malformed request"));
+}
+
 // Envoy's CVE-2026-47220: a formatter that met a request without Host. Every field that a client or origin can leave
 // out is left out here, in each mode.
 TEST_F(AccessLines, AreWholeWhateverIsAbsent) {
@@ -103,6 +113,29 @@ TEST_F(AccessLines, AreWholeWhateverIsAbsent) {
   }
 }
 
+TEST_F(AccessLines, SayThatABodyWasTooLongToBeLookedForOnTape) {
+  RigOptions options;
+  options.mode = Mode::Hybrid;
+  options.config.limits.body_buffer = 16 << 10;
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }));
+  rig.go_to(origin.endpoint());
+  const std::string body(20 << 10, 'b');
+  const std::string post = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n";
+  EXPECT_THAT(rig.ask(post + body), HasSubstr("200 OK"));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
+  origin.stop();
+  EXPECT_THAT(rig.ask(post + body), HasSubstr("502"));
+  ASSERT_TRUE(eventually([&] { return lines().size() == 2; }));
+  const std::string why = "body longer than limits.body_buffer (16KiB): not looked for on tape; raise it";
+  EXPECT_EQ(lines()[0]["error"], why);
+  EXPECT_EQ(lines()[0]["error.type"], "");
+  EXPECT_EQ(lines()[1]["outcome"], "missed");
+  EXPECT_THAT(lines()[1]["error"], HasSubstr("; " + why));
+  ASSERT_EQ(rig.misses.list().size(), 1U);
+  EXPECT_THAT(rig.misses.list().front().reason, HasSubstr("; " + why));
+}
+
 TEST_F(AccessLines, HaveOfTheTargetOnlyItsPathWhereThatIsAskedFor) {
   RigOptions options;
   options.config.log.url = config::LogUrl::Path;
@@ -130,6 +163,37 @@ TEST_F(AccessLines, AreOneAnExchangeAndCountedOnce) {
   EXPECT_EQ(lines()[0]["outcome"], "recorded");
   EXPECT_EQ(lines()[0]["http.response.status_code"], 200);
   EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Recorded) == 3; }));
+}
+
+// From when the origin has all of the request, over new connections and used ones.
+TEST(UpstreamDuration, IsWithoutTheClientsUploadAndOfEveryExchange) {
+  WorkerRig rig;
+  std::promise<void> has_head;
+  ScriptedOrigin origin([&](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    has_head.set_value();
+    wire.read_n(4);
+    wire.write(with_length("one"));
+    wire.read_until("\r\n\r\n");
+    wire.write(with_length("two"));
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  wire.write("PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n");
+  has_head.get_future().wait();
+  constexpr std::chrono::milliseconds kUpload{100};
+  std::this_thread::sleep_for(kUpload);  // lint:allow: the pause is the upload
+  wire.write("body");
+  wire.read_until("one");
+  wire.write("GET /b HTTP/1.1\r\nHost: a\r\n\r\n");
+  wire.read_until("two");
+  wire.close();
+  EXPECT_TRUE(eventually([&] { return rig.timed(Mode::Record, Outcome::Recorded) == 2; }));
+  EXPECT_EQ(rig.count(Counter::UpstreamReused), 1U);
+  const auto waited = rig.observed(Histogram::UpstreamFirstByte);
+  EXPECT_EQ(waited.count, 2U);
+  EXPECT_LE(waited.seconds, rig.timed_seconds(Mode::Record, Outcome::Recorded) - 0.1);
 }
 
 TEST_F(AccessLines, SayWhereARequestToTheProxyGoes) {

@@ -69,7 +69,7 @@ TEST_P(ClientCertificate, IsNotAskedForOnAConnectionThatIsKeptBesides) {
 // As kube-apiserver asks: who has none is served as anonymous.
 TEST_P(ClientCertificate, ThatIsOptionalIsStillLeftToTheClientOnceTheVerdictIsOld) {
   RigOptions options;
-  options.config.tls.verify_ttl = 0s;
+  options.config.tls.verify_ttl = std::chrono::seconds(0);
   WorkerRig rig(std::move(options));
   const SslContext context = origin_context(*rig.origin_ca, tls::leaf_for(kHost));
   SSL_CTX_set_max_proto_version(context.get(), GetParam());

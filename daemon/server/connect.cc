@@ -9,6 +9,7 @@
 #include "daemon/base/log.h"
 #include "daemon/exchange/error_response.h"
 #include "daemon/http/h1_codec.h"
+#include "daemon/modes/miss.h"
 #include "daemon/modes/origin.h"
 #include "daemon/modes/select.h"
 #include "daemon/server/connection.h"
@@ -55,6 +56,7 @@ net::Task<bool> Connection::begin_proxied() {
     co_await serve_http();
     co_return false;
   }
+  context_.metrics.add(Counter::BadRequest);
   log::peer(log::Level::Warn, "proxy.not_http", "a client of the explicit listener does not speak HTTP to it",
             {{"client", facts_.flow.client.to_string()}, {"tls", sniffed.protocol == Protocol::Tls}});
   stream_->abort();
@@ -67,7 +69,7 @@ net::Task<Result<proxy::Destination>> Connection::read_connect(http::Codec& code
     CO_TRY(event, codec.next());
     if (!event) {
       auto n = co_await stream_->read_some(codec.input());
-      if (!n || *n == 0) co_return fail(Code::Closed, "the client left inside its CONNECT", Origin::Downstream);
+      if (!n || *n == 0) co_return fail(Code::Truncated, "the client left inside its CONNECT", Origin::Downstream);
       continue;
     }
     if (std::holds_alternative<http::HeadReceived>(*event)) break;
@@ -87,7 +89,10 @@ net::Task<bool> Connection::serve_connect() {
   if (!destination) {
     const Error& error = destination.error();
     if (deadline_.is_expired()) context_.metrics.add(Counter::LimitHeaderTimeout);
-    if (error.code == Code::Closed || deadline_.is_expired()) co_return false;
+    if (error.code == Code::Truncated || deadline_.is_expired()) co_return false;
+    context_.observer.refused(facts_.flow, facts_.tls, error);
+    if (const auto counter = exchange::refusal_counter_of(error, *codec)) context_.metrics.add(*counter);
+    if (error.code == Code::Closed) co_return false;  // no HTTP client
     co_await refuse_connect(exchange::status_of(error), exchange::json_of(error, "-"));
     co_return false;
   }
@@ -99,9 +104,9 @@ net::Task<bool> Connection::serve_connect() {
   }
   if (bypassed && facts_.is_sealed()) {
     context_.metrics.add(facts_.flow.identity.label, Counter::MissOpaque);
-    co_await refuse_connect(502,
-                            "{\"error\":\"not_recorded\",\"hint\":\"the host is bypassed, so nothing of it is "
-                            "ever recorded\"}\n");
+    std::string answer(modes::kBypassedMiss);
+    answer += '\n';
+    co_await refuse_connect(502, std::move(answer));
     co_return false;
   }
   if (bypassed || !facts_.may_answer_from_tape()) {

@@ -18,6 +18,17 @@ http::Limits http_limits(const config::Limits& limits) {
   return {static_cast<size_t>(limits.head_bytes), static_cast<size_t>(limits.headers)};
 }
 
+// Both outlive the codec.
+http::H2Options h2_options(WorkerContext& context, const FlowFacts& facts) {
+  http::H2Options options =
+      exchange::h2_options(context.metrics, facts.flow.client.to_string(), context.limits.h2_streams);
+  options.on_too_large = [&context, &facts](const Error& error) {
+    context.observer.refused(facts.flow, facts.tls, error);
+    if (const auto counter = exchange::refusal_counter_of(error)) context.metrics.add(*counter);
+  };
+  return options;
+}
+
 }  // namespace
 
 Connection::Connection(WorkerContext& context, exchange::CapturedFlow flow, std::unique_ptr<net::Stream> stream)
@@ -26,16 +37,17 @@ Connection::Connection(WorkerContext& context, exchange::CapturedFlow flow, std:
       origin_(facts_),
       stream_(std::move(stream)),
       deadline_(context.executor, [this] { abort(); }) {
-  context_.metrics.connection_opened(facts_.flow.path);
+  if (!facts_.flow.is_nested) context_.metrics.connection_opened(facts_.flow.path);
 }
 
 Connection::~Connection() {
   if (!counted_) count_protocol(ConnectionProtocol::None);
-  context_.metrics.connection_closed(facts_.flow.path);
+  if (!facts_.flow.is_nested) context_.metrics.connection_closed(facts_.flow.path);
 }
 
 void Connection::count_protocol(ConnectionProtocol protocol) {
   counted_ = true;
+  if (facts_.flow.is_nested) return;
   context_.metrics.count_connection(facts_.flow.path, protocol, facts_.secure ? ConnectionTls::Yes : ConnectionTls::No);
 }
 
@@ -113,8 +125,8 @@ net::Task<> Connection::run() {
   }
 }
 
-void Connection::refuse_opaque() {
-  miss_opaque("a flow that cannot be on tape was reset");
+void Connection::refuse_opaque(std::string_view why) {
+  miss_opaque(why);
   client().abort();
 }
 
@@ -135,7 +147,7 @@ void Connection::end_silent() {
 
 net::Task<> Connection::tunnel(Counter reason) {
   if (facts_.is_sealed()) {
-    refuse_opaque();
+    refuse_opaque(reason == Counter::TunnelledBypass ? kBypassed : kOpaque);
     co_return;
   }
   if (transport_ != nullptr) co_return co_await tunnel_decrypted(reason);
@@ -169,9 +181,7 @@ net::Task<> Connection::serve_http() {
   count_protocol(speaks_h2_ ? ConnectionProtocol::H2 : ConnectionProtocol::H1);
   const http::Limits limits = http_limits(context_.limits);
   const std::string_view scheme = facts_.secure ? "https" : "http";
-  auto codec = speaks_h2_ ? http::make_h2_codec(http::Role::Server, limits, scheme,
-                                                exchange::h2_options(context_.metrics, facts_.flow.client.to_string(),
-                                                                     context_.limits.h2_streams))
+  auto codec = speaks_h2_ ? http::make_h2_codec(http::Role::Server, limits, scheme, h2_options(context_, facts_))
                           : http::make_h1_codec(http::Role::Server, limits, scheme);
   codec->input().append(std::move(received_));
   SessionContext session_context{

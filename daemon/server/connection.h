@@ -68,6 +68,7 @@ class Connection {
   void note_greeting();  // for replay
   static net::Task<> watch(net::Stream& stream, First who, First& first, net::Signal& heard);
   net::Task<First> wait_for_either(net::Stream& origin);
+  void end_listening();  // to both, which `deadline_` bounded
 
   // ---- connection_tls.cc: clients that begin with a ClientHello
   net::Task<> serve_tls(tls::ClientHello hello);
@@ -83,7 +84,10 @@ class Connection {
   void begin_tunnel(Counter reason);
   net::Task<> tunnel(Counter reason);
   net::Task<> tunnel_to(std::unique_ptr<net::Stream> origin, Counter reason);
-  void refuse_opaque();  // replay: cannot be on tape
+  // Replay: it cannot be on tape.
+  static constexpr std::string_view kOpaque = "a flow that cannot be on tape was reset";
+  static constexpr std::string_view kBypassed = "bypassed: not on tape; the flow was reset";
+  void refuse_opaque(std::string_view why = kOpaque);
   void miss_opaque(std::string_view what);
   void end_silent();  // replay: nothing was asked, so nothing was missed
   void count_protocol(ConnectionProtocol protocol);

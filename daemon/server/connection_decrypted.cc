@@ -34,7 +34,7 @@ net::Task<Connection::Heard> Connection::hear_both_decrypted() {
   while (of_client == Said::Nothing && of_origin == Said::Nothing && group.size() == 2) co_await changed.wait();
   group.cancel();
   while (group.size() > 0) co_await group.join();
-  deadline_.clear();
+  end_listening();
   const bool origin_is_over = of_origin == Said::End || of_origin == Said::Failure;
   // An idle connection that its origin gave up is not where a request goes that came at the same time.
   if (of_client == Said::Bytes && origin_is_over) co_return Heard::Client;

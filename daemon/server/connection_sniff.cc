@@ -64,6 +64,9 @@ net::Task<std::optional<Sniffed>> Connection::sniff_client() {
     if (!received_.empty()) {  // no more comes: what is there has to do
       sniffed.protocol = sniffed.nearest;
       const bool is_cut_request = client_ended_ && sniffed.protocol == Protocol::Http1;
+      if (sniffed.protocol == Protocol::NeedMore && silent) {  // inside a ClientHello, or a preface
+        context_.metrics.add(Counter::LimitHeaderTimeout);
+      }
       if (sniffed.protocol == Protocol::NeedMore || is_cut_request) co_return std::nullopt;
       co_return sniffed;
     }
@@ -160,6 +163,11 @@ net::Task<> Connection::watch(net::Stream& stream, First who, First& first, net:
   heard.notify();
 }
 
+void Connection::end_listening() {
+  deadline_.clear();
+  if (deadline_.is_expired()) context_.metrics.add(Counter::LimitIdleTimeout);
+}
+
 net::Task<Connection::First> Connection::wait_for_either(net::Stream& origin) {
   First first = First::Nobody;
   net::TaskGroup group(context_.executor);
@@ -170,7 +178,7 @@ net::Task<Connection::First> Connection::wait_for_either(net::Stream& origin) {
   while (first == First::Nobody && group.size() == 2) co_await heard.wait();
   group.cancel();
   while (group.size() > 0) co_await group.join();
-  deadline_.clear();
+  end_listening();
   co_return first;
 }
 

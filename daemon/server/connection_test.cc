@@ -291,9 +291,27 @@ TEST(NotMirrored, ABadOriginIsTheSame502OverATrustedLeafInReplay) {
   rig.go_to(origin.endpoint());
   const std::string recorded = rig.ask(kGet, true);
   expect_failure(recorded, 502, "upstream_tls", origin.endpoint());
+  EXPECT_EQ(rig.count(Counter::UpstreamDialed), 1U) << "what was seen behind the handshake is what the request is told";
+  EXPECT_EQ(rig.count(Counter::TlsUpInvalid), 1U);
   EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
   rig.set_mode(Mode::Replay);
   EXPECT_EQ(rig.ask(kGet, true), recorded);
+}
+
+TEST(NotMirrored, AnOriginThatWasMendedAnswersTheNextConnection) {
+  RigOptions options;
+  options.config.tls.on_bad_upstream = config::OnBadUpstream::BadGateway;
+  WorkerRig rig(std::move(options));
+  tls::LeafSpec leaf = tls::leaf_for(kHost);
+  const SslContext mended = origin_context(*rig.origin_ca, leaf);
+  leaf.shape = tls::LeafShape::Expired;
+  const SslContext context = origin_context(*rig.origin_ca, leaf);
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("x"); }), context.get());
+  rig.go_to(origin.endpoint());
+  expect_failure(rig.ask(kGet, true), 502, "upstream_tls", origin.endpoint());
+  SSL_CTX_use_certificate(context.get(), SSL_CTX_get0_certificate(mended.get()));
+  SSL_CTX_use_PrivateKey(context.get(), SSL_CTX_get0_privatekey(mended.get()));
+  EXPECT_EQ(rig.ask(kGet, true), with_length("x") + "<EOF>");
 }
 
 TEST(Limits, AConnectionBeyondTheLimitIsResetAndOneLaterIsServed) {

@@ -83,6 +83,8 @@ net::Task<bool> Connection::accept_tls(const TlsPlan& plan, const TlsPlanner& pl
   speaks_h2_ = facts_.tls.alpn == "h2";
   facts_.tls.version = done.version() == 0x0304 ? "TLSv1.3" : "TLSv1.2";
   planner.record_failure(plan, facts_.tls.alpn);  // some clients look at the certificate only now
+  // What only lacks a SAN is good for clients that need none.
+  if (plan.leaf.shape != tls::LeafShape::Good) tell_unverified(sni, facts_.flow.client, plan.mirrors);
   co_return true;
 }
 

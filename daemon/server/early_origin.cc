@@ -31,7 +31,7 @@ net::Task<std::unique_ptr<net::Stream>> EarlyOrigin::reach_plain() {
   auto connected = co_await upstream::connect_to(facts_.worker.dial, key);
   if (connected) co_return std::move(*connected);
   const Error& error = connected.error();
-  facts_.worker.metrics.add(error.code == Code::Timeout ? Counter::UpstreamTimeout : Counter::UpstreamRefused);
+  if (error.origin == Origin::Upstream) facts_.worker.metrics.add(exchange::counter_of(error));
   tell_unreachable(facts_.flow, error);
   facts_.worker.pool.expect_failure(key, facts_.flow.connection, error);
   co_return nullptr;

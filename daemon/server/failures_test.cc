@@ -99,5 +99,22 @@ TEST(Failures, SilenceInTheMiddleHasItsTurnInReplay) {
   EXPECT_EQ(rig.ask(kAskSilent), live[1]);
 }
 
+TEST(Failures, AChunkedAnswerThatWasCutIsNotWholeToAClientOfHttp10) {
+  WorkerRig rig;
+  ScriptedOrigin origin([](Wire& wire) {
+    wire.read_until("\r\n\r\n");
+    wire.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n");
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  const std::string old = "GET /a HTTP/1.0\r\nHost: api.test\r\n\r\n";
+  EXPECT_THAT(rig.ask(old), EndsWith("\r\n\r\npart<RST>"));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  EXPECT_THAT(rig.ask(old), EndsWith("\r\n\r\npart<RST>"));
+  EXPECT_THAT(rig.ask(kAskSilent), EndsWith("4\r\npart\r\n<EOF>")) << "chunks tell that one is missing";
+}
+
 }  // namespace
 }  // namespace tapdeck::server

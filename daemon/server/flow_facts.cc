@@ -24,9 +24,9 @@ const config::Route* FlowFacts::route() const {
 }
 
 bool FlowFacts::is_sealed() const {
-  if (target().mode == Mode::Replay) return true;
   const config::Route* found = route();
-  return found != nullptr && found->mode == Mode::Replay;
+  const Mode mode = found != nullptr && found->mode ? *found->mode : target().mode;
+  return mode == Mode::Replay;
 }
 
 bool FlowFacts::may_answer_from_tape() const {

@@ -22,7 +22,7 @@ class FlowFacts {
   [[nodiscard]] const modes::TargetState& target() const;
   // The route of the connection as a whole, as far as its name is known by now; null: none.
   [[nodiscard]] const config::Route* route() const;
-  // What is not on tape is an error: never a tunnel. By the target's mode, or by its route's.
+  // What is not on tape is an error: never a tunnel. By its route's mode; where that has none, by the target's.
   [[nodiscard]] bool is_sealed() const;
   // The tape may know what the network does not: then the client learns of an origin that is gone with the first
   // request that needs it.

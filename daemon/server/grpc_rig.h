@@ -9,12 +9,18 @@ namespace tapdeck::server {
 
 using namespace std::string_literals;
 
-// A message of less than 251 bytes, in a chunk of its own.
-inline std::string message(const std::string& text, char compressed = '\0') {
-  const std::string bytes = compressed + "\0\0\0"s + static_cast<char>(text.size()) + text;
+// A message of less than 251 bytes.
+inline std::string with_prefix(const std::string& text, char compressed = '\0') {
+  return compressed + "\0\0\0"s + static_cast<char>(text.size()) + text;
+}
+inline std::string chunk_of(const std::string& bytes) {
   char size[8];
   std::snprintf(size, sizeof size, "%zx", bytes.size());
   return size + "\r\n"s + bytes + "\r\n";
+}
+// In a chunk of its own.
+inline std::string message(const std::string& text, char compressed = '\0') {
+  return chunk_of(with_prefix(text, compressed));
 }
 inline std::string call(const std::string& method, const std::string& fields = {}) {
   return "POST /t.S/" + method + " HTTP/1.1\r\nHost: api.test\r\nContent-Type: application/grpc\r\nTE: trailers\r\n" +

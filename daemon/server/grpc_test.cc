@@ -47,7 +47,8 @@ TEST_F(GrpcReplay, AMissIsAStatusThatIsNotTriedAgain) {
   EXPECT_THAT(missed, StartsWith("HTTP/1.1 200 "));
   EXPECT_THAT(missed, HasSubstr("grpc-status: 9\r\n"));
   EXPECT_THAT(missed, HasSubstr("\"error\":\"not_recorded\""));
-  EXPECT_THAT(missed, HasSubstr("\"where\":\"body\""));
+  EXPECT_THAT(missed, HasSubstr("\"where\":\"grpc message 1\""));
+  EXPECT_THAT(missed, HasSubstr("match_fields in [routes.grpc]"));
   EXPECT_EQ(rig.count(Counter::MissBody), 1U);
   EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Missed) == 1; }));
 }
@@ -59,6 +60,15 @@ TEST_F(GrpcReplay, AMissInTheMiddleIsInTheTrailersAndNamesTheMessage) {
   EXPECT_THAT(missed, StartsWith(kHead + message("re:a")));
   EXPECT_THAT(missed, HasSubstr("grpc-status: 9\r\n"));
   EXPECT_THAT(missed, HasSubstr("\"where\":\"grpc message 2\""));
+}
+
+TEST_F(GrpcReplay, AMissAtALaterMessageOfACallThatSaysAllAtOnceNamesThatMessage) {
+  EXPECT_EQ(talk({"quiet", "b"}), answer({"b"}));
+  stop_origin(1);
+  const std::string missed = rig.ask(call("Talk") + chunk_of(with_prefix("quiet") + with_prefix("x")) + kEnd);
+  EXPECT_THAT(missed, HasSubstr("grpc-status: 9\r\n"));
+  EXPECT_THAT(missed, HasSubstr("\"where\":\"grpc message 2\""));
+  EXPECT_EQ(rig.count(Counter::MissBody), 1U);
 }
 
 TEST_F(GrpcReplay, TheDeadlineOfTheCallEndsTheWaitForTheClient) {

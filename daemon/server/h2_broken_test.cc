@@ -121,21 +121,34 @@ ScriptedOrigin::End refuse(Wire& raw) {
   }
 }
 
+// "RESET ..." or "END ...", or the end of the connection.
+bool is_end(const std::string& heard) {
+  return heard.starts_with("RESET") || heard.starts_with("E");
+}
+
+std::string end_of_stream(H2Wire& client) {
+  std::string heard;
+  while (!is_end(heard)) heard = client.next();
+  return heard;
+}
+
+enum class Ends { No, Yes };
+
 // Sends a body until its stream is reset, which is what comes back.
-std::string heard_by_long_post(H2Wire& client, const std::string& path, size_t size) {
+std::string heard_by_long_post(H2Wire& client, const std::string& path, size_t size, Ends ends = Ends::Yes) {
   const http::StreamId stream = client.open_post(path);
   const std::string body(size, 'x');
   std::string heard;
-  for (size_t sent = 0; sent < body.size() && !heard.starts_with("RESET");) {
+  for (size_t sent = 0; sent < body.size() && !is_end(heard);) {
     const auto accepted = client.codec().send_body(stream, std::string_view(body).substr(sent), std::nullopt);
     if (!accepted) break;
     sent += *accepted;
     client.flush();
     if (*accepted == 0) heard = client.next();
   }
-  if (heard.starts_with("RESET")) return heard;
-  if (client.codec().send_end(stream, {})) client.flush();
-  return client.until("RESET");
+  if (is_end(heard)) return heard;
+  if (ends == Ends::Yes && client.codec().send_end(stream, {})) client.flush();
+  return end_of_stream(client);
 }
 
 TEST(BrokenH2, ARefusedStreamThatCannotGoOutAgainIsRefusedToItsClient) {
@@ -149,14 +162,32 @@ TEST(BrokenH2, ARefusedStreamThatCannotGoOutAgainIsRefusedToItsClient) {
   EXPECT_THAT(client.until("RESET"), HasSubstr("RESET 3 7")) << "as often as it was tried";
   client.request("POST", "/taken", "x");
   EXPECT_THAT(client.until("END 5"), HasSubstr("HEAD 5 200"));
-  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 3; }));
   EXPECT_EQ(rig.count(Counter::RecordingFailed), 0U) << "what may be sent again was not answered";
   EXPECT_THAT(rig.ask("POST /short HTTP/1.1\r\nHost: api.test\r\nContent-Length: 1\r\n\r\nx"), HasSubstr(" 502 "))
       << "an HTTP/1 client knows no such signal";
   raw.close();
 }
 
-TEST(BrokenH2, OfARefusedStreamNothingIsLeftInTheStore) {
+TEST(BrokenH2, AnUploadThatIsTurnedAwayInTheMiddleIsFoundWithoutTheRest) {
+  constexpr size_t kUpload = 8'000'000;
+  WorkerRig rig(to_origin_by(config::UpstreamHttp::V2));
+  ScriptedOrigin origin(refuse);
+  rig.go_to(origin.endpoint());
+  Wire raw = rig.connect();
+  H2Wire client(raw, http::Role::Client);
+  EXPECT_THAT(heard_by_long_post(client, "/long", kUpload, Ends::No), HasSubstr("RESET 1 7"));
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
+  raw.close();
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  Wire again = rig.connect();
+  H2Wire replayed(again, http::Role::Client);
+  EXPECT_THAT(heard_by_long_post(replayed, "/long", kUpload), HasSubstr("RESET 1 7"));
+  again.close();
+}
+
+TEST(BrokenH2, OfARefusedStreamHybridLeavesNothingInTheStore) {
   for (const Mode mode : {Mode::Record, Mode::Hybrid}) {
     RigOptions options = to_origin_by(config::UpstreamHttp::V2);
     options.mode = mode;
@@ -170,11 +201,75 @@ TEST(BrokenH2, OfARefusedStreamNothingIsLeftInTheStore) {
     EXPECT_THAT(heard_by_long_post(client, "/longer", 300'000), HasSubstr("RESET 3 7"));
     client.request("POST", "/too", "x");
     EXPECT_THAT(client.until("END 5"), HasSubstr("HEAD 5 200"));
-    EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 2; }));
-    EXPECT_EQ(rig.recordings_after_crash(), 2U) << to_string(mode);
+    const size_t kept = mode == Mode::Record ? 3 : 2;
+    EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == kept; }));
+    EXPECT_EQ(rig.recordings_after_crash(), kept) << to_string(mode);
     EXPECT_EQ(rig.count(Counter::MissOrigin), 0U) << "only passed on";
     raw.close();
   }
+}
+
+// Resets every request with `code` while that is none of NO_ERROR, and answers it then.
+ScriptedOrigin::Script turning_away(std::atomic<http::ResetCode>& code) {
+  return [&code](Wire& raw) {
+    H2Wire wire(raw, http::Role::Server);
+    while (true) {
+      const std::string what = wire.next();
+      if (what == "EOF" || what.starts_with("ERROR")) return ScriptedOrigin::End::Close;
+      if (!what.starts_with("END")) continue;
+      const auto stream = static_cast<http::StreamId>(std::stoul(what.substr(4)));
+      const http::ResetCode now = code;
+      if (now == http::ResetCode::NoError) {
+        wire.respond(stream, 200, "taken");
+      } else {
+        wire.codec().reset(stream, now);
+        wire.flush();
+      }
+    }
+  };
+}
+
+std::string heard_by_post(WorkerRig& rig) {
+  Wire raw = rig.connect();
+  H2Wire client(raw, http::Role::Client);
+  client.request("POST", "/a", "x");
+  std::string heard = end_of_stream(client);
+  raw.close();
+  return heard;
+}
+
+TEST(BrokenH2, ARequestThatIsTurnedAwayIsTurnedAwayInReplay) {
+  for (const auto code : {http::ResetCode::RefusedStream, http::ResetCode::Http11Required}) {
+    const std::string expected = "RESET 1 " + std::to_string(static_cast<uint32_t>(code));
+    WorkerRig rig(to_origin_by(config::UpstreamHttp::V2));
+    std::atomic<http::ResetCode> now = code;
+    ScriptedOrigin origin(turning_away(now));
+    rig.go_to(origin.endpoint());
+    EXPECT_EQ(heard_by_post(rig), expected);
+    EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
+    const auto page = tls::testing::must(rig.store->list_recordings({}));
+    EXPECT_EQ(page.items[0].outcome.kind, store::Outcome::Kind::Reset);
+    EXPECT_EQ(page.items[0].outcome.code, static_cast<uint32_t>(code));
+    origin.stop();
+    rig.set_mode(Mode::Replay);
+    for (int turn = 0; turn < 2; ++turn) EXPECT_EQ(heard_by_post(rig), expected);
+    EXPECT_THAT(rig.ask("POST /a HTTP/1.1\r\nHost: api.test\r\nContent-Length: 1\r\n\r\nx"), HasSubstr("not_recorded"))
+        << "an HTTP/1 client knows no such signal";
+  }
+}
+
+TEST(BrokenH2, OneThatWasAnsweredLaterIsAnsweredInReplay) {
+  WorkerRig rig(to_origin_by(config::UpstreamHttp::V2));
+  std::atomic<http::ResetCode> now = http::ResetCode::RefusedStream;
+  ScriptedOrigin origin(turning_away(now));
+  rig.go_to(origin.endpoint());
+  EXPECT_EQ(heard_by_post(rig), "RESET 1 7");
+  now = http::ResetCode::NoError;
+  EXPECT_EQ(heard_by_post(rig), "END 1");
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 2; }));
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  for (int turn = 0; turn < 2; ++turn) EXPECT_EQ(heard_by_post(rig), "END 1");
 }
 
 // Resets its connection under a "/lost" on the first `losing` of its connections.

@@ -17,6 +17,8 @@ HandshakeVerdict judge(const FailedHandshake& failed) {
 
 namespace {
 
+constexpr std::string_view kUnverified = "tls.origin_unverified";
+
 struct Telling {
   Counter counter;
   std::string_view event, message;
@@ -25,7 +27,7 @@ struct Telling {
 Telling telling_of(HandshakeVerdict verdict) {
   switch (verdict) {
     case HandshakeVerdict::OriginUnverified:
-      return {Counter::TlsDownError, "tls.origin_unverified",
+      return {Counter::TlsDownError, kUnverified,
               "the origin's certificate does not verify, and the client refuses it as it would without tapdeck (an "
               "issuer of your own: --upstream-ca FILE or tls.upstream_ca; an origin to leave alone: bypass)"};
     case HandshakeVerdict::RejectedCa:
@@ -63,6 +65,23 @@ void tell(const FailedHandshake& failed, const std::string& who, Judgements* jud
             {{"sni", failed.sni},
              {"client", failed.client.to_string()},
              {is_origins ? "failure" : "error", is_origins ? std::string(failed.mirrors) : failed.error.message()}});
+}
+
+void tell_unverified(std::string_view sni, const Endpoint& client, std::string_view mirrors) {
+  log::peer(log::Level::Warn, kUnverified,
+            "the origin's certificate does not verify, nor does what the client was shown for it: the client does not "
+            "check that, or refuses it only now (an issuer of your own: --upstream-ca FILE or tls.upstream_ca; an "
+            "origin to leave alone: bypass)",
+            {{"sni", sni}, {"client", client.to_string()}, {"failure", mirrors}});
+}
+
+void tell_unverified_by_answer(std::string_view sni, const Endpoint& client, std::string_view failure) {
+  log::peer(
+      log::Level::Warn, kUnverified,
+      "the origin's certificate does not verify: what the client asks of it is answered with 502, as "
+      "tls.on_bad_upstream says (an issuer of your own: --upstream-ca FILE or tls.upstream_ca; an origin to leave "
+      "alone: bypass)",
+      {{"sni", sni}, {"client", client.to_string()}, {"failure", failure}});
 }
 
 }  // namespace tapdeck::server

@@ -1,4 +1,4 @@
-// What a failed handshake of a client's says of it, for metrics and log. Thread: any.
+// What a failed handshake of a client's says of it, for metrics and log, and a good one of its origin. Thread: any.
 #pragma once
 
 #include <string>
@@ -35,5 +35,10 @@ enum class HandshakeVerdict {
 [[nodiscard]] HandshakeVerdict judge(const FailedHandshake& failed);
 // `who`: whose it is, see judge_of(). Null judgements: nothing is known of others of that one.
 void tell(const FailedHandshake& failed, const std::string& who, Judgements* judgements, Metrics& metrics);
+// A handshake was good though its leaf shows how the origin's certificate failed (`mirrors`): such a client does not
+// look, or only now (curl looks at names so).
+void tell_unverified(std::string_view sni, const Endpoint& client, std::string_view mirrors);
+// The client is shown an ordinary leaf though the origin's certificate failed (`failure`): its requests are told.
+void tell_unverified_by_answer(std::string_view sni, const Endpoint& client, std::string_view failure);
 
 }  // namespace tapdeck::server

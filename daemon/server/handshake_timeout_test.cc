@@ -123,6 +123,25 @@ TEST(HandshakeTimeout, AnOriginThatIsBackIsReachedByTheNextRequest) {
   client.close();
 }
 
+TEST(HandshakeTimeout, AClientThatStallsInsideItsHelloPassesTheHeaderTimeout) {
+  RigOptions options;
+  options.config.limits.header_timeout = std::chrono::milliseconds(50);
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(stay_mute);
+  rig.go_to(origin.endpoint());
+  Wire client = rig.connect();
+  client.write(std::string_view("\x16\x03\x01\x01\x00\x01", 6));
+  client.rest();
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
+  EXPECT_EQ(rig.count(Counter::LimitHeaderTimeout), 1U);
+  EXPECT_EQ(origin.connections(), 0U);
+  Wire left = rig.connect();
+  left.write(std::string_view("\x16\x03\x01\x01\x00\x01", 6));
+  left.close();
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
+  EXPECT_EQ(rig.count(Counter::LimitHeaderTimeout), 1U) << "who leaves has passed nothing";
+}
+
 TEST(HandshakeTimeout, AClientThatStallsIsClosed) {
   RigOptions options = patience(std::chrono::milliseconds(50));
   options.mode = Mode::Replay;

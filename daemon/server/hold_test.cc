@@ -34,5 +34,20 @@ TEST(Hold, AStrictTargetGetsAResetInstead) {
   EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Failed) == 1; }));
 }
 
+TEST(Hold, WhatAStrictClientWasNotGivenIsNotReplayed) {
+  WorkerRig rig(without_patience());
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("first"); }));
+  rig.go_to(origin.endpoint());
+  rig.set_mode(Mode::Record, {}, modes::Strict::Yes);
+  EXPECT_THAT(rig.ask(kGet), testing::EndsWith("<RST>"));
+  rig.set_mode(Mode::Record);
+  const std::string other = "GET /b HTTP/1.1\r\nHost: api.test\r\n\r\n";
+  EXPECT_EQ(rig.ask(other), with_length("first") + "<EOF>");
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; })) << "late, and on tape all the same";
+  rig.set_mode(Mode::Replay);
+  EXPECT_THAT(rig.ask(kGet), testing::HasSubstr("not_recorded"));
+  EXPECT_EQ(rig.ask(other), with_length("first") + "<EOF>");
+}
+
 }  // namespace
 }  // namespace tapdeck::server

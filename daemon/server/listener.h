@@ -1,5 +1,5 @@
-// Listener: accepts on one socket and hands each connection to a callback. At the descriptor limit it stops, counts and
-// tries again later; it never spins.
+// Listener: accepts on one socket and hands each connection to a callback. Where descriptors are kept for others, and
+// at their limit, it stops, counts and tries again later; it never spins.
 //
 // Owner: the worker. Thread: its own.
 #pragma once

@@ -1,9 +1,11 @@
 // What a client finds wrong with the certificate of an origin, live and from the tape.
 #include <gmock/gmock.h>
 #include <openssl/x509v3.h>
+#include <sys/mman.h>
 
 #include <set>
 
+#include "daemon/base/log.h"
 #include "daemon/server/worker_rig.h"
 
 namespace tapdeck::server {
@@ -17,8 +19,10 @@ std::set<int>& found() {
 }
 
 struct Shown : testing::Test {
-  void show(const tls::LeafSpec& leaf) {
-    context = origin_context(*rig.origin_ca, leaf);
+  explicit Shown(RigOptions options = {}) : rig(std::move(options)) {}
+  void show(const tls::LeafSpec& leaf) { show(*rig.origin_ca, leaf); }
+  void show(const tls::CertificateAuthority& issuer, const tls::LeafSpec& leaf) {
+    context = origin_context(issuer, leaf);
     origin.emplace(http_origin([](const std::string&) { return with_length("secret"); }), context.get());
     rig.go_to(origin->endpoint());
   }
@@ -69,6 +73,81 @@ TEST_F(Shown, AnExpiredCertificateForAnotherNameIsBothInReplayToo) {
   EXPECT_TRUE(eventually([&] { return recorded() == "wrong_name+expired"; }));
   rig.set_mode(Mode::Replay);
   EXPECT_EQ(faults(), both);
+}
+
+// Its client goes on and looks later, if at all, as curl does at names.
+struct Warned : Shown {
+  explicit Warned(RigOptions options = {}) : Shown(std::move(options)) {
+    log::detail::forget_limits();  // other tests of this process have written the same events
+    log::configure({.level = log::Level::Warn, .fd = file.get()});
+  }
+  ~Warned() override { log::configure(log::Options{}); }
+  [[nodiscard]] std::string warnings() const {
+    std::string all(1 << 16, '\0');
+    const ssize_t n = ::pread(file.get(), all.data(), all.size(), 0);
+    all.resize(n > 0 ? static_cast<size_t>(n) : 0);
+    return all;
+  }
+  void expect_warning(std::string_view failure) {
+    EXPECT_THAT(faults(), testing::Not(testing::IsEmpty()));
+    EXPECT_TRUE(eventually([&] { return warnings().contains(failure); })) << warnings();
+    EXPECT_THAT(warnings(), testing::HasSubstr("warn tls.origin_unverified:"));
+    EXPECT_THAT(warnings(), testing::HasSubstr("sni=api.test"));
+  }
+
+  UniqueFd file{::memfd_create("log", MFD_CLOEXEC)};
+};
+
+TEST_F(Warned, OfANameThatIsNotTheClients) {
+  show(tls::leaf_for("other.test"));
+  expect_warning("failure=\"hostname mismatch");
+}
+
+TEST_F(Warned, OfDatesThatArePast) {
+  tls::LeafSpec leaf = tls::leaf_for(kHost);
+  leaf.shape = tls::LeafShape::Expired;
+  show(leaf);
+  expect_warning("expired");
+}
+
+TEST_F(Warned, OfAnIssuerThatNobodyKnows) {
+  const auto stranger = tls::testing::must(tls::CertificateAuthority::create_in_memory({}));
+  show(*stranger, tls::leaf_for(kHost));
+  expect_warning("issuer");
+}
+
+RigOptions answering_502() {
+  RigOptions options;
+  options.config.tls.on_bad_upstream = config::OnBadUpstream::BadGateway;
+  return options;
+}
+
+struct WarnedBehindAGoodHandshake : Warned {
+  WarnedBehindAGoodHandshake() : Warned(answering_502()) {}
+};
+
+TEST_F(WarnedBehindAGoodHandshake, OfDatesThatArePast) {
+  tls::LeafSpec leaf = tls::leaf_for(kHost);
+  leaf.shape = tls::LeafShape::Expired;
+  show(leaf);
+  EXPECT_THAT(faults(), testing::IsEmpty());
+  EXPECT_THAT(warnings(), testing::HasSubstr("warn tls.origin_unverified:"));
+  EXPECT_THAT(warnings(), testing::HasSubstr("expired"));
+}
+
+TEST_F(Warned, InReplayOfWhatWasRecorded) {
+  show(tls::leaf_for("other.test"));
+  EXPECT_THAT(faults(), testing::SizeIs(1));
+  EXPECT_TRUE(eventually([&] { return recorded() == "wrong_name"; }));
+  rig.set_mode(Mode::Replay);
+  expect_warning("wrong_name, as recorded");
+}
+
+TEST_F(Warned, NotOfACertificateThatOnlyLacksASan) {
+  show(tls::leaf_without_san(kHost));
+  EXPECT_TRUE(is_accepted(0));
+  EXPECT_TRUE(eventually([&] { return rig.active() == 0; }));
+  EXPECT_EQ(warnings(), "");
 }
 
 // Go and the browsers refuse it, OpenSSL takes it.

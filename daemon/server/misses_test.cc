@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "daemon/server/worker_rig.h"
+#include "daemon/server/websocket_rig.h"
 
 namespace tapdeck::server {
 namespace {
@@ -48,6 +48,32 @@ TEST(Misses, OfAWorkerNameTheRequestAndWhatCameNearest) {
   EXPECT_EQ(missed.method, "GET");
   EXPECT_THAT(missed.url, StartsWith("http://api.test/items?page=2&token=[redacted:"));
   EXPECT_THAT(missed.reason, ::testing::MatchesRegex("nearest [0-9]+: differs in query"));
+}
+
+TEST(Misses, OfAWebSocketTellTheRuleThatWouldHaveMatched) {
+  WorkerRig rig;
+  {
+    ScriptedOrigin origin([](Wire& wire) {
+      wire.read_until("\r\n\r\n");
+      wire.write(upgrade_response());
+      wire.rest();
+      return ScriptedOrigin::End::Close;
+    });
+    rig.go_to(origin.endpoint());
+    MessageWire client = open_websocket(rig, "/graphql");
+    client.wire().write(client_text(R"({"id":"a","type":"subscribe","at":1})"));
+    client.wire().close();
+    EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 1; }));
+  }
+  rig.set_mode(Mode::Replay);
+  MessageWire client = open_websocket(rig, "/graphql");
+  client.wire().write(client_text(R"({"id":"b","type":"subscribe","at":2})"));
+  EXPECT_EQ(client.next(), "close 1008 message 1: differs at $.at") << "of what would mend it a program has no use";
+  client.wire().close();
+  ASSERT_TRUE(eventually([&] { return !rig.misses.list().empty(); }));
+  EXPECT_THAT(rig.misses.list()[0].reason,
+              ::testing::MatchesRegex("nearest [0-9]+, message 1: differs at \\$.at; if that is made anew each time: "
+                                      "ignore = ..\\$.at., .\\$.id.. in .routes.websocket."));
 }
 
 TEST(Misses, OfAWorkerHoldConnectionsThatCannotBeOnTape) {

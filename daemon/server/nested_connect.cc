@@ -13,6 +13,7 @@ net::Task<Result<void>> NestedConnect::serve(exchange::Exchange& exchange) {
   flow.destination = {};
   flow.route = nullptr;
   flow.to_proxy = true;
+  flow.is_nested = true;
   const bool admitted = pair && admit_(std::move(flow), std::move(pair->server));
   if (!admitted) {
     exchange.facts().error = "too_many_connections";
@@ -22,6 +23,7 @@ net::Task<Result<void>> NestedConnect::serve(exchange::Exchange& exchange) {
   }
   upstream::Channel channel;
   channel.transport = std::make_unique<transport::Transport>(std::move(pair->client));
+  exchange.facts().is_nested = true;
   exchange.facts().outcome = Outcome::Forwarded;
   co_return co_await forward_.serve_over(exchange, std::make_unique<upstream::Connection>(dial_, std::move(channel)));
 }

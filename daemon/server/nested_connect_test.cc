@@ -98,6 +98,28 @@ TEST(NestedConnect, StreamsDoNotDisturbEachOtherAndEndsArePassedOn) {
   EXPECT_TRUE(eventually([&] { return proxy.rig.active() == 0; }));
 }
 
+// The connection at the other end of the pair counts what happens in it, and is itself none of a client.
+TEST(NestedConnect, WhatHappensInItIsCountedOnce) {
+  ProxyRig proxy;
+  ScriptedOrigin origin(http_origin([](const std::string&) { return with_length("clear"); }));
+  H2Client client(proxy);
+  const http::StreamId stream = client.connect_to("web.test:" + port_of(origin));
+  client.until_holds("HEAD 1 200");
+  client.write(stream, "GET /c HTTP/1.1\r\nHost: web.test\r\n\r\n");
+  client.until_holds("clear");
+  EXPECT_EQ(proxy.rig.active(), 1);
+  EXPECT_TRUE(eventually([&] { return proxy.rig.outcomes(Mode::Record, Outcome::Recorded) == 1; }));
+  const http::StreamId refused = client.connect_to("nothing.test:443");
+  client.until_holds("END " + std::to_string(refused));
+  client.close();
+  EXPECT_TRUE(eventually([&] { return proxy.rig.connections == 0; }));
+  EXPECT_EQ(proxy.rig.outcomes(Mode::Record, Outcome::Failed), 1U);
+  EXPECT_EQ(proxy.rig.outcomes(Mode::Record, Outcome::Forwarded), 0U);
+  EXPECT_EQ(proxy.rig.count(Counter::BytesDown), 5U);
+  EXPECT_EQ(proxy.rig.observed(Histogram::UpstreamFirstByte).count, 1U);
+  EXPECT_EQ(proxy.rig.counted_connections(), 1U);
+}
+
 TEST(NestedConnect, FailuresAreToldOnTheirStream) {
   ProxyRig proxy;
   H2Client client(proxy);
@@ -118,9 +140,10 @@ TEST(NestedConnect, AClientThatLeavesTakesItsTunnelsWithIt) {
   H2Client client(proxy);
   for (int i = 0; i < 20; ++i) client.connect_to("web.test:" + port_of(silent));
   client.until_holds("HEAD 39 200");
-  EXPECT_EQ(proxy.rig.active(), 21);
+  EXPECT_EQ(proxy.rig.connections, 21U);
+  EXPECT_EQ(proxy.rig.active(), 1);
   client.close();
-  EXPECT_TRUE(eventually([&] { return proxy.rig.active() == 0; }));
+  EXPECT_TRUE(eventually([&] { return proxy.rig.connections == 0; }));
 }
 
 TEST(NestedConnect, WhatItsClientBreaksOffIsBrokenOffAtTheOriginToo) {

@@ -126,6 +126,16 @@ TEST_P(ServerFirst, SuchAConnectionEndsAsAnIdleOne) {
   expect_misses(0);
 }
 
+TEST_P(ServerFirst, WhereNeitherSideSpeaksTheIdleTimeoutEndsItAndIsCounted) {
+  RigOptions options = impatient();
+  options.config.limits.idle_timeout = 200ms;
+  begin(std::move(options));
+  Wire silent = connect(http->endpoint());
+  EXPECT_THAT(silent.rest(), testing::HasSubstr("<"));
+  EXPECT_TRUE(eventually([&] { return rig->active() == 0; }));
+  EXPECT_EQ(rig->count(Counter::LimitIdleTimeout), 1U);
+}
+
 TEST_P(ServerFirst, WhereNothingIsOnTapeAClientThatLeavesUnheardHasMissed) {
   begin();
   record_greeting();

@@ -153,11 +153,17 @@ void Session::pump() {
       if (clogged_) break;
       auto event = codec_->next();
       if (!event) {
+        if (std::exchange(unstarted_, nullptr) != nullptr) active_.pop_back();  // it was no request
         refuse(event.error());
         break;
       }
-      if (!event->has_value()) break;
-      dispatch(**event);
+      if (event->has_value()) {
+        dispatch(**event);
+      } else if (unstarted_ != nullptr) {
+        start(std::exchange(unstarted_, nullptr));
+      } else {
+        break;
+      }
     }
     if (raw_ && !active_.empty()) active_.front()->take_raw(codec_->input());
   }
@@ -212,6 +218,14 @@ void Session::begin_exchange(const http::HeadReceived& head) {
   exchange->facts().client_ended = input_ended_;
   active_.push_back(std::move(owned));
   if (draining_) codec_->start_drain();
+  if (head.end == http::EndStream::No && codec_->has_body_to_judge()) {
+    unstarted_ = exchange;
+  } else {
+    start(exchange);
+  }
+}
+
+void Session::start(StreamExchange* exchange) {
   if (context_.handler->serve_now(*exchange) == exchange::Served::Yes) {
     finish(exchange);
     return;
@@ -282,20 +296,9 @@ void Session::close_orderly() {
 void Session::refuse(const Error& error) {
   refused_ = true;
   context_.observer->refused(flow_, tls_, error);
-  switch (error.code) {
-    case Code::TooLarge:
-      context_.metrics->add(http::is_field_limit(error) ? Counter::LimitHeaderCount : Counter::LimitHeadBytes);
-      break;
-    case Code::Unsupported:
-      context_.metrics->add(Counter::UnknownMethod);
-      break;
-    case Code::Closed:
-      context_.metrics->add(Counter::BadRequest);
-      return;  // no HTTP client: closed without a word (RFC 9113 3.4 asks that of a wrong preface in clear)
-    default:
-      context_.metrics->add(Counter::SmugglingRefused);
-      break;
-  }
+  if (const auto counter = exchange::refusal_counter_of(error, *codec_)) context_.metrics->add(*counter);
+  // No HTTP client: closed without a word (RFC 9113 3.4 asks that of a wrong preface in clear).
+  if (error.code == Code::Closed) return;
   if (codec_->is_multiplexed()) {
     // The codec has queued the GOAWAY that says why; settle() closes behind it once the handlers are gone.
     for (const auto& exchange : active_) lose_stream(*exchange, error);

@@ -78,6 +78,7 @@ class Session final : private transport::OutputSource {
   void pump();  // codec events -> exchanges
   void dispatch(const http::Event& event);
   void begin_exchange(const http::HeadReceived& head);
+  void start(StreamExchange* exchange);         // the handler
   net::Task<> serve(StreamExchange* exchange);  // runs the handler in a coroutine of its own
   void time_out(StreamExchange& exchange);      // 408 or 504 if no response has begun, else broken off
   void finish(StreamExchange* exchange);
@@ -124,6 +125,8 @@ class Session final : private transport::OutputSource {
   transport::OutputWriter writer_;
   Phase phase_ = Phase::Open;
   Error end_{Code::Closed, "the client is gone", Origin::Downstream, Retry::No, 0};
+  // Its handler starts when all was read that came with its head: nothing of a malformed request is to reach an origin.
+  StreamExchange* unstarted_ = nullptr;
   std::optional<size_t> debt_;  // of owes(), when the deadline was set
   bool in_head_ = false;        // a head has begun and is not complete
   bool input_ended_ = false;    // the client half-closed

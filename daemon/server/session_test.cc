@@ -115,6 +115,27 @@ TEST(Session, AMalformedRequestGets400AndNeverReachesTheHandler) {
   EXPECT_EQ(rig.count(Counter::SmugglingRefused), 1U);
 }
 
+TEST(Session, ARequestThatIsOnlyWrongIsNoSmuggling) {
+  for (const std::string bytes :
+       {"GET / HTTP/3.1\r\nHost: x\r\n\r\n", "GET /a HTTP/1.1\r\n\r\n", "GET /\r\n\r\n",
+        "GET /\xe9 HTTP/1.1\r\nHost: x\r\n\r\n", "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf"}) {
+    Rig rig;
+    rig.handler.body = [&](Exchange& exchange) -> net::Task<Result<void>> {
+      auto body = co_await read_all(exchange);
+      co_return co_await exchange::respond_failure(exchange, body.error());
+    };
+    rig.run([&]() -> net::Task<> {
+      co_await rig.client->send(bytes);
+      rig.client->half_close();
+      auto all = co_await rig.client->rest();
+      EXPECT_THAT(all, StartsWith("HTTP/1.1 400 ")) << bytes;
+      rig.client->close();
+    });
+    EXPECT_EQ(rig.observer.refusals.size(), 1U) << bytes;
+    EXPECT_EQ(rig.count(Counter::SmugglingRefused), 0U) << bytes;
+  }
+}
+
 TEST(Session, AnUnknownMethodGets501) {
   Rig rig;
   rig.run([&]() -> net::Task<> {
@@ -137,7 +158,9 @@ TEST(Session, ABadChunkFailsTheBodyForTheHandlerThatReadsIt) {
     co_return co_await answer(exchange, 400, "bad");
   };
   rig.run([&]() -> net::Task<> {
-    co_await rig.client->send("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcX\r\n");
+    co_await rig.client->send("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc");
+    while (rig.handler.running == 0) co_await asio::post(rig.io, asio::use_awaitable);
+    co_await rig.client->send("X\r\n");
     auto all = co_await rig.client->rest();
     EXPECT_THAT(all, StartsWith("HTTP/1.1 400 OK\r\n"));
     EXPECT_THAT(all, HasSubstr("Connection: close"));

@@ -127,7 +127,13 @@ net::Task<Result<BodyPiece>> StreamExchange::read_body() {
   }
   if (!body_.empty()) co_return next_piece();
   if (failure_) co_return std::unexpected(*failure_);
-  co_return BodyPiece{{}, std::nullopt, true};
+  BodyPiece last{{}, std::nullopt, true};
+  if (!marks_.empty()) {  // of an extension of the last chunk
+    extension_ = std::move(marks_.front().extension);
+    last.chunk = http::ChunkStart{0, extension_};
+    marks_.pop_front();
+  }
+  co_return last;
 }
 
 net::Task<Result<void>> StreamExchange::wait(net::Signal& signal, exchange::Clock::time_point since, const char* what) {
@@ -168,6 +174,12 @@ Result<void> StreamExchange::inform(const http::ResponseHead& head) {
   return session_.codec_->send_informational(stream_, head);
 }
 
+// As the codec sends it: HTTP/1.0 has no chunks, and of HTTP/2 a body without a length becomes chunks.
+bool StreamExchange::is_chunked(const http::ResponseHead& head) const {
+  if (head_.version == http::Version::Http10 || head.version == http::Version::Http10) return false;
+  return head.version == http::Version::Http2 || head.headers.find("transfer-encoding");
+}
+
 Result<void> StreamExchange::respond(const http::ResponseHead& head, http::EndStream end) {
   TRY_VOID(check_writable());
   started_ = true;
@@ -178,8 +190,8 @@ Result<void> StreamExchange::respond(const http::ResponseHead& head, http::EndSt
   ended_ = end == http::EndStream::Yes;
   // Where only the end of the connection ends the response, a daemon that is killed must not seem to have ended it.
   session_.resets_on_close_ = !ended_ && session_.codec_->must_close() && !is_multiplexed() &&
-                              !head.headers.find("content-length") && !head.headers.find("transfer-encoding") &&
-                              head.status >= 200 && head_.method != "CONNECT";
+                              !head.headers.find("content-length") && !is_chunked(head) && head.status >= 200 &&
+                              head_.method != "CONNECT";
   if (session_.resets_on_close_) session_.transport_.stream().reset_on_close(true);
   return {};
 }

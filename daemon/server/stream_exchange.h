@@ -44,6 +44,7 @@ class StreamExchange final : public exchange::Exchange {
   void answer_failure(const Error& error);
   // Raw bytes of an upgraded connection.
   void take_raw(ByteQueue& from) {
+    facts_.request_bytes += from.size();
     body_.append(std::move(from));
     ready_.notify();
   }
@@ -82,6 +83,7 @@ class StreamExchange final : public exchange::Exchange {
   void hold_last_byte();
   [[nodiscard]] Result<void> check_client() const;
   [[nodiscard]] Result<void> check_writable() const;
+  [[nodiscard]] bool is_chunked(const http::ResponseHead& head) const;
   [[nodiscard]] bool is_multiplexed() const { return session_.codec_->is_multiplexed(); }
   // Waits for `signal`; the error says that it is in vain: cancelled, or the client stalled this stream `since` long
   // ago.

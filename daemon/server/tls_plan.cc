@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "daemon/net/offload.h"
+#include "daemon/server/handshake_failure.h"
 #include "store/client_certificates.h"
 
 namespace tapdeck::server {
@@ -88,6 +89,8 @@ net::Task<bool> TlsPlanner::learn_upstream(TlsPlan& plan) {
     }
   }
   if (verdict->certificate_requested) co_return false;
+  // Who asks for something all the same is told so without another dial. What others saw may have been mended since.
+  if (seen && seen->failure) pool.expect_failure(key, facts_.flow.connection, seen->error);
   follow_verdict(*verdict, plan);
   co_return true;
 }
@@ -96,8 +99,12 @@ void TlsPlanner::follow_verdict(const upstream::Verdict& verdict, TlsPlan& plan)
   exchange::TlsFacts& tls = facts_.tls;
   if (verdict.failure) {
     tls.upstream_verify = tls::failures_of(*verdict.failure);
-    if (!mirror(*verdict.failure, tls.upstream_verify, plan)) return;
-    plan.mirrors = verdict.failure->detail.empty() ? tls.upstream_verify : verdict.failure->detail;
+    const std::string& told = verdict.failure->detail.empty() ? tls.upstream_verify : verdict.failure->detail;
+    if (!mirror(*verdict.failure, tls.upstream_verify, plan)) {
+      tell_unverified_by_answer(tls.sni, facts_.flow.client, told);
+      return;
+    }
+    plan.mirrors = told;
     plan.is_live = true;
     return;
   }

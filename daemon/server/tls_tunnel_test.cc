@@ -186,6 +186,20 @@ TEST(TlsTunnelled, ARouteInReplayKeepsItFromItsOrigin) {
   EXPECT_EQ(tls.rig.count(Counter::TunnelledServerFirst), 0U);
 }
 
+TEST(TlsTunnelled, ARouteThatForwardsLetsItThroughInReplay) {
+  RigOptions options = TlsRig::in_mode(Mode::Replay);
+  config::Route open;
+  open.host = "*.test";
+  open.mode = Mode::Passthrough;
+  options.config.routes = {open};
+  TlsRig tls(greet_over_tls, std::move(options));
+  EXPECT_EQ(tls.ask(kRedisPing), "220 ready\r\nyou said " + kRedisPing + "<EOF><EOF>");
+  Wire silent = tls.connect();
+  EXPECT_EQ(silent.read_until("\n"), "220 ready\r\n");
+  silent.close();
+  EXPECT_EQ(tls.rig.count(Counter::MissOpaque), 0U);
+}
+
 // A silent client that is listened to together with its origin.
 Wire connect_silent(TlsRig& tls, const WaitingOrigin& origin) {
   tls.connect().close();  // it is known from here on

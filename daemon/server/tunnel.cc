@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "daemon/base/descriptors.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
 
@@ -32,8 +34,10 @@ class Pipe {
       return true;
     }
     if (::pipe2(fds, O_NONBLOCK | O_CLOEXEC) != 0) return false;
-    read_ = UniqueFd(fds[0]);
-    write_ = UniqueFd(fds[1]);
+    UniqueFd read(fds[0]), write(fds[1]);
+    if (std::max(fds[0], fds[1]) >= descriptor_bounds().serving) return false;
+    read_ = std::move(read);
+    write_ = std::move(write);
     return true;
   }
   // Only when empty.

@@ -209,6 +209,65 @@ TEST(Tunnel, ARouteInReplayRefusesItByItsAddress) {
   EXPECT_EQ(rig.sockets.made, 0);
 }
 
+// As it does for HTTP; what needs a request to be known decides about no connection.
+TEST(Tunnel, ARouteThatForwardsLetsItThroughInReplay) {
+  for (const Mode mode : {Mode::Passthrough, Mode::Record, Mode::Hybrid}) {
+    ScriptedOrigin origin(greet_first);
+    RigOptions options = in_mode(Mode::Replay);
+    config::Route by_path, database;
+    by_path.path = "/a";
+    by_path.mode = Mode::Replay;
+    database.port = origin.endpoint().port;
+    database.mode = mode;
+    options.config.routes = {by_path, database};
+    WorkerRig rig(std::move(options));
+    rig.go_to(origin.endpoint());
+    EXPECT_EQ(rig.ask("\x01opaque"), "220 ready\r\nyou said \x01opaque<EOF><EOF>");
+    Wire silent = rig.connect();
+    EXPECT_EQ(silent.read_until("\n"), "220 ready\r\n");
+    silent.half_close();
+    EXPECT_EQ(silent.rest(), "you said <EOF><EOF>");
+    EXPECT_EQ(rig.count(Counter::TunnelledNotTls), 1U);
+    EXPECT_EQ(rig.count(Counter::TunnelledServerFirst), 1U);
+    EXPECT_EQ(rig.count(Counter::MissOpaque), 0U);
+    ScriptedOrigin elsewhere(greet_first);
+    rig.go_to(elsewhere.endpoint());
+    Wire opaque = rig.connect();
+    opaque.write("\x01opaque");
+    EXPECT_EQ(opaque.rest(), "<RST>");
+  }
+}
+
+TEST(Tunnel, ItsConnectionOutlivesAChangeToReplay) {
+  ScriptedOrigin origin(greet_first);
+  RigOptions options = in_mode(Mode::Record);
+  config::Route database;
+  database.port = origin.endpoint().port;
+  database.mode = Mode::Passthrough;
+  options.config.routes = {database};
+  WorkerRig rig(std::move(options));
+  rig.go_to(origin.endpoint());
+  Wire silent = rig.connect();
+  EXPECT_EQ(silent.read_until("\n"), "220 ready\r\n");
+  rig.set_mode(Mode::Replay);
+  rig.worker->reset_tunnels(kSlot);
+  silent.half_close();
+  EXPECT_EQ(silent.rest(), "you said <EOF><EOF>");
+}
+
+TEST(Tunnel, ReplayNamesABypassedOne) {
+  RigOptions options = in_mode(Mode::Replay);
+  options.bypass = {"127.0.0.0/8"};
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin(echo_lines);
+  rig.go_to(origin.endpoint());
+  Wire wire = rig.connect();
+  wire.write("GET / HTTP/1.1\r\n\r\n");
+  EXPECT_EQ(wire.rest(), "<RST>");
+  ASSERT_TRUE(eventually([&] { return rig.misses.list().size() == 1; }));
+  EXPECT_THAT(rig.misses.list().front().reason, StartsWith("bypassed: not on tape"));
+}
+
 TEST(Tunnel, ARouteForHttpsIsNotAboutOneInClear) {
   RigOptions options = in_mode(Mode::Record);
   config::Route sealed;

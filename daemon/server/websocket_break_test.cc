@@ -274,5 +274,41 @@ TEST(WebSocketBreak, AnOriginThatDidNotWaitForTheClientsCloseDoesNotInReplay) {
   waited_for.wire().close();
 }
 
+// Hears the client's Close and drops the connection, or does nothing until the client does, by the path.
+ScriptedOrigin::End answer_no_close(Wire& wire) {
+  const bool waits = wire.read_until("\r\n\r\n").contains("GET /waits ");
+  wire.write(upgrade_response() + text("hi"));
+  EXPECT_EQ(wire.read_n(close_of(1000, "", true).size()), close_of(1000, "", true));
+  if (waits) wire.rest();
+  return ScriptedOrigin::End::Close;
+}
+
+TEST(WebSocketBreak, AClientWhoseCloseWasNotAnsweredGetsNoneInReplay) {
+  WorkerRig rig;
+  ScriptedOrigin origin(answer_no_close);
+  rig.go_to(origin.endpoint());
+  const auto say_close = [&](const std::string& path) {
+    MessageWire client = open_websocket(rig, path);
+    EXPECT_EQ(client.next(), "text hi");
+    client.wire().write(close_of(1000, "", true));
+    return client;
+  };
+  MessageWire dropped = say_close("/drops"), patient = say_close("/waits");
+  EXPECT_EQ(dropped.next(), "<EOF>");
+  dropped.wire().close();
+  patient.wire().half_close();
+  EXPECT_EQ(patient.next(), "<EOF>");
+  EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 2; }));
+  origin.stop();
+  rig.set_mode(Mode::Replay);
+  MessageWire waiting = say_close("/waits"), dropped_again = say_close("/drops");
+  EXPECT_EQ(dropped_again.next(), "<EOF>");
+  pollfd state{waiting.wire().fd(), POLLIN, 0};
+  EXPECT_EQ(::poll(&state, 1, 0), 0) << "it was the client who left";
+  waiting.wire().half_close();
+  EXPECT_EQ(waiting.next(), "<EOF>");
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Replay, Outcome::Replayed) == 2; }));
+}
+
 }  // namespace
 }  // namespace tapdeck::server

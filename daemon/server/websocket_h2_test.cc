@@ -98,7 +98,10 @@ ScriptedOrigin::Script echo_once(const std::string& begun = {}) {
     std::ranges::transform(lower, lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
     EXPECT_THAT(lower, HasSubstr("upgrade: websocket"));
     EXPECT_THAT(lower, HasSubstr("sec-websocket-key: "));
-    wire.write(upgrade_response());
+    const size_t key = lower.find("sec-websocket-key: ") + 19;
+    std::string answer = upgrade_response();
+    answer.replace(answer.find(ws::accept_of(kKey)), 28, ws::accept_of(request.substr(key, 24)));
+    wire.write(answer);
     MessageWire messages(std::move(wire), {ws::From::Client, std::nullopt});
     messages.wire().write(text("re: " + messages.next().substr(5)));
     EXPECT_THAT(messages.next(), HasSubstr("close 1000"));
@@ -203,6 +206,42 @@ TEST(WebSocketH2, ARefusalOfHttp1WithA200IsNoOpenTunnel) {
     H2Client other(rig);
     EXPECT_EQ(other.open("/forbidden"), 403) << to_string(mode);
     other.finish();
+  }
+}
+
+// Our key: nobody else can see that it was not accepted.
+TEST(WebSocketH2, A101ThatDoesNotAcceptIsNoOpenTunnel) {
+  RigOptions options;
+  options.config.routes.emplace_back().upstream_http = config::UpstreamHttp::V1;
+  WorkerRig rig(std::move(options));
+  ScriptedOrigin origin([](Wire& wire) {
+    const std::string request = wire.read_until("\r\n\r\n");
+    std::string answer = upgrade_response();
+    const size_t accept = answer.find("Sec-WebSocket-Accept");
+    if (request.contains("/none")) answer.erase(accept, answer.find("\r\n", accept) + 2 - accept);
+    wire.write(answer);
+    wire.rest();
+    return ScriptedOrigin::End::Close;
+  });
+  rig.go_to(origin.endpoint());
+  for (const Mode mode : {Mode::Record, Mode::Replay}) {
+    if (mode == Mode::Replay) {
+      Wire h1 = rig.connect();
+      EXPECT_TRUE(h1.write(upgrade_request("/none/by-h1")));
+      EXPECT_THAT(h1.read_until("\r\n\r\n"), HasSubstr("HTTP/1.1 101 "));
+      h1.close();
+      EXPECT_TRUE(eventually([&] { return rig.store->stored_recordings() == 3; }));
+      origin.stop();
+      rig.set_mode(mode);
+      H2Client by_h2(rig);
+      EXPECT_EQ(by_h2.open("/none/by-h1"), 502);
+      by_h2.finish();
+    }
+    for (const char* path : {"/none", "/of-another-key"}) {
+      H2Client client(rig);
+      EXPECT_EQ(client.open(path), 502) << path << ' ' << to_string(mode);
+      client.finish();
+    }
   }
 }
 

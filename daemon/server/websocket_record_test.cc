@@ -43,6 +43,12 @@ TEST(WebSocketRecord, MessagesOfBothSidesAreKeptInTheirOrder) {
   EXPECT_EQ(rig.count(Counter::WebSocketUp), 3U);
   EXPECT_EQ(rig.count(Counter::WebSocketDown), 4U);
   EXPECT_EQ(rig.count(Counter::TunnelledUpgrade), 0U) << "it is recorded, not handed through unseen";
+  const std::string sent = client_text("hi") + ws::frame(0x8a, "you there?") + close_of(1000, "done", true);
+  const std::string got =
+      text("welcome") + text("hi back") + ws::frame(0x89, "you there?", false) + close_of(1000, "done");
+  EXPECT_EQ(rig.count(Counter::BytesUp), sent.size());
+  EXPECT_EQ(rig.count(Counter::BytesDown), got.size());
+  EXPECT_EQ(rig.count(Counter::TunnelledBytesUp) + rig.count(Counter::TunnelledBytesDown), 0U);
 }
 
 TEST(WebSocketRecord, CompressedMessagesAreKeptInflated) {

@@ -40,7 +40,6 @@ modes::StoreLinkOptions link_options(const config::Storage& storage) {
       options.commit_histogram = Histogram::CommitFsync;
       break;
     case config::Durability::Async:
-      options.commit_histogram = Histogram::CommitAsync;
       options.hold = modes::Hold::No;
       break;
   }
@@ -131,12 +130,13 @@ struct Worker::Impl {
     if (parts.writer != nullptr) {
       link = std::make_unique<modes::StoreLink>(executor, *parts.writer, metrics, link_options(parts.config->storage));
       const config::Limits& limits = parts.config->limits;
-      const modes::RecordContext record_context{parts.store,     link.get(),           parts.redactor, &metrics,
-                                                limits.max_body, limits.body_oversize, parts.cursors};
+      const modes::RecordContext record_context{parts.store,   link.get(),       parts.redactor,
+                                                &metrics,      limits.max_body,  limits.body_oversize,
+                                                parts.cursors, parts.interrupted};
       record = std::make_unique<modes::RecordHandler>(record_context, forward);
     }
     modes::ModeOptions options{parts.config->routes, static_cast<size_t>(parts.config->limits.body_buffer),
-                               parts.config->limits.max_body, parts.config->limits.body_oversize};
+                               parts.config->limits.max_body, parts.config->limits.body_oversize, bypass};
     handler =
         std::make_unique<modes::ModeHandler>(view, std::move(options), forward, record.get(), replay.get(), metrics);
   }
@@ -153,7 +153,7 @@ struct Worker::Impl {
     proxy_handler = std::make_unique<proxy::ProxyHandler>(
         *handler, *nested_connect, parts.config->routes,
         [this](const exchange::Exchange& exchange) { return view.get().targets[exchange.flow().identity.target].name; },
-        metrics);
+        [own = parts.own](const Endpoint& endpoint) { return own != nullptr && own->is_proxy(endpoint); }, metrics);
   }
 
   // Loopback, and whom the configuration names. There is no other way to use us as a proxy.

@@ -61,10 +61,11 @@ struct SharedParts {
   Misses* misses = nullptr;          // null: nobody asks for them
   Judgements* judgements = nullptr;  // null: each connection is looked at alone
   MetricsRegistry* metrics = nullptr;
-  upstream::Resolver* resolver = nullptr;        // null: no explicit listener, nothing has a name
-  const upstream::OwnAddresses* own = nullptr;   // null: we listen nowhere
-  std::atomic<uint64_t>* connections = nullptr;  // of all workers, for limits.connections
-  std::chrono::milliseconds tick{100};           // how often a worker shows that its loop turns
+  upstream::Resolver* resolver = nullptr;          // null: no explicit listener, nothing has a name
+  const upstream::OwnAddresses* own = nullptr;     // null: we listen nowhere
+  std::atomic<uint64_t>* connections = nullptr;    // of all workers, for limits.connections
+  const std::atomic<bool>* interrupted = nullptr;  // as modes::RecordContext's
+  std::chrono::milliseconds tick{100};             // how often a worker shows that its loop turns
 };
 
 class Worker {

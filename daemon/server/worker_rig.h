@@ -140,7 +140,9 @@ class WorkerRig {
     worker->add_listener(std::move(listener), {CapturePath::Cgroup, 1, 0, kSlot});
   }
   ~WorkerRig() {
-    EXPECT_TRUE(eventually([this] { return active() == 0; })) << active() << " connections were left behind";
+    // Those inside others are no client's.
+    EXPECT_TRUE(eventually([this] { return active() == 0 && connections == 0; }))
+        << active() << " of " << connections << " connections were left behind";
     worker->stop();
   }
 
@@ -240,6 +242,10 @@ class WorkerRig {
         snapshot.request_durations[static_cast<size_t>(mode) * kOutcomeCount + static_cast<size_t>(outcome)].counts;
     return std::accumulate(counts.begin(), counts.end(), uint64_t{0});
   }
+  [[nodiscard]] double timed_seconds(Mode mode, Outcome outcome) {
+    const size_t index = static_cast<size_t>(mode) * kOutcomeCount + static_cast<size_t>(outcome);
+    return registry_.snapshot().request_durations[index].sum_seconds;
+  }
   [[nodiscard]] uint64_t outcomes(Mode mode, Outcome outcome) {
     const MetricsSnapshot snapshot = registry_.snapshot();
     uint64_t sum = 0;
@@ -249,6 +255,14 @@ class WorkerRig {
       }
     }
     return sum;
+  }
+  struct Observed {
+    uint64_t count = 0;
+    double seconds = 0;
+  };
+  [[nodiscard]] Observed observed(Histogram histogram) {
+    const HistogramSnapshot seen = registry_.snapshot().histograms[static_cast<size_t>(histogram)];
+    return {std::accumulate(seen.counts.begin(), seen.counts.end(), uint64_t{0}), seen.sum_seconds};
   }
   // Client connections that came so far and whose protocol is known, or that ended before.
   [[nodiscard]] uint64_t counted_connections() {

@@ -36,6 +36,9 @@ std::vector<Shape> shapes() {
       {"ChunkedWithExtensionsAndTrailers", get("/a"),
        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Check\r\n\r\n"
        "3;a=b\r\nabc\r\n4\r\ndefg\r\n0\r\nCheck: sum\r\n\r\n"},
+      {"OneChunk", get("/a"), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"},
+      {"ExtensionOfTheLastChunk", get("/a"),
+       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0;last=\"x\"\r\nCheck: sum\r\n\r\n"},
       {"EmptyChunked", get("/a"), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
       {"CloseDelimited", get("/a"), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end<FIN>"},
       {"Head", "HEAD /a HTTP/1.1\r\nHost: api.test\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"},
@@ -221,6 +224,10 @@ TEST(Worker, AnUpgradedConnectionPassesAsBytes) {
   wire.half_close();
   EXPECT_EQ(wire.rest(), "got raw bytes<EOF><EOF>");
   EXPECT_EQ(rig.count(Counter::TunnelledUpgrade), 1U);
+  EXPECT_TRUE(eventually([&] { return rig.outcomes(Mode::Record, Outcome::Forwarded) == 1; }));
+  EXPECT_EQ(rig.count(Counter::TunnelledBytesUp), 9U);
+  EXPECT_EQ(rig.count(Counter::TunnelledBytesDown), 24U);
+  EXPECT_EQ(rig.count(Counter::BytesUp) + rig.count(Counter::BytesDown), 0U) << "they are no body";
 }
 
 TEST(Worker, DrainFinishesWhatIsOpenAndThenSaysSo) {

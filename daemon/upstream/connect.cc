@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/base/descriptors.h"
 #include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
 #include "daemon/upstream/name_cache.h"
@@ -34,9 +35,11 @@ net::Task<Connected> connect_address(DialContext& context, uint64_t netns_cookie
   if (is_own(context, address)) co_return refuse_own(context, address);
   const int family = address.family == Endpoint::Family::V6 ? AF_INET6 : AF_INET;
   auto fd = context.sockets->upstream_socket(netns_cookie, family);
+  if (fd && fd->get() >= descriptor_bounds().serving) fd = fail_errno(EMFILE, "socket towards " + address.to_string());
   if (!fd) {
     // What we lack ourselves is no failure of the origin's, and goes on no tape.
     Error error = fd.error();
+    if (error.sys_errno == EMFILE || error.sys_errno == ENFILE) context.metrics->add(Counter::LimitDescriptors);
     const bool is_ours = error.sys_errno == EMFILE || error.sys_errno == ENFILE || error.sys_errno == ENOMEM ||
                          error.sys_errno == ENOBUFS;
     error.origin = is_ours ? Origin::Internal : Origin::Upstream;

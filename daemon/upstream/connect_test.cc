@@ -9,6 +9,7 @@
 
 #include <optional>
 
+#include "daemon/base/test_descriptors.h"
 #include "daemon/upstream/dns_rig.h"
 #include "daemon/upstream/name_cache.h"
 #include "daemon/upstream/own_addresses.h"
@@ -102,6 +103,19 @@ TEST_F(ConnectTo, GoesToAnAddressWithoutAskingForIt) {
   key.address = port.endpoint;
   EXPECT_TRUE(connect(key));
   EXPECT_EQ(dns.questions(), 0);
+}
+
+TEST_F(ConnectTo, LeavesTheDescriptorsThatAreKeptForOthers) {
+  Port port("127.0.0.1");
+  port.listen();
+  Key key;
+  key.address = port.endpoint;
+  const BoundDescriptors bounds({.serving = descriptor_after(0)});
+  const auto refused = connect(key);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().sys_errno, EMFILE);
+  EXPECT_EQ(refused.error().origin, Origin::Internal) << "the origin did nothing";
+  EXPECT_EQ(registry.snapshot().value(Counter::LimitDescriptors), 1U);
 }
 
 TEST_F(ConnectTo, LooksUpANameAndTriesItsAddressesUntilOneAnswers) {

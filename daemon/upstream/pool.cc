@@ -262,6 +262,7 @@ std::optional<Verdict> Pool::learn(const Key& key, const Dialed& dialed) {
     seen = Verdict{tls.alpn, std::nullopt, tls.certificate_requested, tls.version, tls.certificate, tls.is_without_san};
   } else if (dialed.error.code == Code::TlsVerify && dialed.report) {
     seen = Verdict{std::string(), dialed.report, false, {}, {}};
+    seen->error = dialed.error;
   } else if (dialed.certificate_requested) {
     seen = Verdict{std::string(), std::nullopt, true, {}, {}};
   }

@@ -43,6 +43,7 @@ struct Verdict {
   bool certificate_requested = false;
   std::string version, certificate;  // as Channel::Tls
   bool is_without_san = false;
+  Error error{};  // of a `failure`
 };
 
 enum class Fresh { No, Yes };

@@ -124,6 +124,11 @@ std::string accept_of(std::string_view key) {
   return base64(digest.data(), size);
 }
 
+bool accepts(const http::ResponseHead& response, std::string_view key) {
+  const auto accept = response.headers.find("sec-websocket-accept");
+  return accept && *accept == accept_of(key);
+}
+
 std::string random_key() {
   std::array<unsigned char, 16> bytes{};
   // Needs no secrecy: it only has to differ (RFC 6455 10.3), so a failing generator is not worth a failure.
@@ -150,6 +155,13 @@ AgreedExtensions agreed_extensions(const http::Headers& response) {
     out.deflate = params->params;
   }
   return out;
+}
+
+bool has_unoffered_extension(const http::Headers& request, const http::Headers& response) {
+  const std::vector<Extension> offered = parse_extensions(request);
+  return std::ranges::any_of(parse_extensions(response), [&](const Extension& agreed) {
+    return std::ranges::find(offered, agreed.name, &Extension::name) == offered.end();
+  });
 }
 
 std::optional<DeflateParams> accept_offer(const http::Headers& request, const DeflateParams& wanted) {

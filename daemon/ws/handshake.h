@@ -17,6 +17,8 @@ namespace tapdeck::ws {
 
 // Sec-WebSocket-Accept for a Sec-WebSocket-Key.
 [[nodiscard]] std::string accept_of(std::string_view key);
+// The Sec-WebSocket-Accept of `response` is that of `key`.
+[[nodiscard]] bool accepts(const http::ResponseHead& response, std::string_view key);
 // A fresh Sec-WebSocket-Key.
 [[nodiscard]] std::string random_key();
 // Base64 of 16 bytes.
@@ -38,6 +40,9 @@ struct AgreedExtensions {
   bool known = true;
 };
 [[nodiscard]] AgreedExtensions agreed_extensions(const http::Headers& response);
+
+// `response` agrees to an extension that `request` does not name: its client gives the handshake up (RFC 6455 4.1).
+[[nodiscard]] bool has_unoffered_extension(const http::Headers& request, const http::Headers& response);
 
 // The first permessage-deflate offer in a request that can be met while keeping to `wanted` (what an origin once
 // agreed to) as far as the offer allows; nullopt: none. Our own window is 9..15 bits, so an offer of 8 is not met.

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "daemon/kernel/netns/tc_rig.h"
+#include "daemon/kernel/run_directory.h"
 
 namespace tapdeck::kernel {
 namespace {
@@ -175,6 +176,21 @@ TEST_F(TcCapture, KilledOwnerLeavesWhatCleanLeftoversRemoves) {
   ASSERT_TRUE(clean_leftovers(directory_.path()));
   EXPECT_EQ(lab::output_of("tc qdisc show dev c0 | grep clsact"), "");
   EXPECT_EQ(lab::output_of("ip rule | grep 31401; ip -6 rule | grep 31401"), "");
+}
+
+TEST_F(TcCapture, WhatIsWrittenDownSaysWhetherItWouldRefuse) {
+  const auto aftermath = [&] { return aftermath_of_the_dead(directory_.path()); };
+  attach(kOpen);
+  EXPECT_EQ(aftermath(), Aftermath::None);
+  ASSERT_TRUE(capture_->set_policy(kSlot, kSealed));
+  EXPECT_EQ(aftermath(), Aftermath::Stands);
+  lab::sh("tc filter del dev c0 ingress");
+  ASSERT_TRUE(eventually([&] { return target_stats().gaps == 1; }));
+  EXPECT_EQ(aftermath(), Aftermath::Stands) << "it was added again";
+  ASSERT_TRUE(capture_->set_policy(kSlot, kOpen));
+  EXPECT_EQ(aftermath(), Aftermath::None);
+  ASSERT_TRUE(capture_->attach_interface(kSlot, "c0", kClosed));
+  EXPECT_EQ(aftermath(), Aftermath::Stands);
 }
 
 TEST_F(TcCapture, SuccessorOfAKilledOwnerTakesOverTheQdisc) {

@@ -168,9 +168,8 @@ TEST_F(TargetsGaps, OneThatCannotBeCapturedIsNotLookedAtAllTheTime) {
   ASSERT_EQ(::mkdir(path.c_str(), 0755), 0);
   ASSERT_TRUE(eventually([&] { return backend_.refused > 0; }));
   const int before = backend_.waits;
-  const auto begun = std::chrono::steady_clock::now();
-  EXPECT_TRUE(eventually([&] { return backend_.waits < before - 5; }));
-  EXPECT_GT(std::chrono::steady_clock::now() - begun, milliseconds(500)) << "a second for each but the first ones";
+  // One a second, but for the first few and those that cgroups of other tests give rise to.
+  EXPECT_FALSE(eventually(std::chrono::seconds(1), [&] { return backend_.waits < before - 40; }));
 }
 
 TEST_F(TargetsGaps, AContainerThatKeepsItsNameStaysAttachedWhenAnotherIsMade) {

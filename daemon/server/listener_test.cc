@@ -32,68 +32,66 @@ TEST(Listener, FinishTakesThoseWhoWaitAndCloseResetsThem) {
   }
 }
 
-TEST(Listener, LeavesWhatIsKeptForOthersAndTakesThoseWhoWaitLater) {
+// A listener that runs while the test looks, with clients that wait for it already.
+struct Waited {
   asio::io_context io;
   MetricsRegistry registry;
   std::vector<UniqueFd> accepted;
   UniqueFd fd = listen_on_loopback();
   const Endpoint address = local_endpoint(fd.get());
-  Listener listener(
-      io.get_executor(), std::move(fd), {CapturePath::Explicit, 1, 0, 0}, registry.create(),
-      [&](const ListenerTag&, UniqueFd client, const Endpoint&) { accepted.push_back(std::move(client)); });
+  Listener listener{
+      io.get_executor(),
+      std::move(fd),
+      {CapturePath::Explicit, 1, 0, 0},
+      registry.create(),
+      [this](const ListenerTag&, UniqueFd client, const Endpoint&) { accepted.push_back(std::move(client)); }};
   std::vector<Wire> clients;
-  for (int i = 0; i < 5; ++i) clients.push_back(Wire::connect(address));
-  const BoundDescriptors bounds({.accepting = descriptor_after(2)});
-  net::TaskGroup group(io.get_executor());
-  group.spawn(listener.run());
-  const auto pauses = [&] { return registry.snapshot().value(Counter::LimitDescriptors); };
-  const auto after = [&](const auto& condition) {
+  net::TaskGroup group{io.get_executor()};
+
+  explicit Waited(int waiting) {
+    for (int i = 0; i < waiting; ++i) clients.push_back(Wire::connect(address));
+  }
+  ~Waited() {
+    listener.close();
+    group.cancel();
+    io.run();
+  }
+  Waited(const Waited&) = delete;
+  Waited& operator=(const Waited&) = delete;
+
+  void start() { group.spawn(listener.run()); }
+  [[nodiscard]] bool after(const auto& condition) {
     return eventually([&] {
       io.poll();
       return condition();
     });
-  };
-  EXPECT_TRUE(after([&] { return pauses() == 2; }));
-  EXPECT_EQ(accepted.size(), 2U);
-  accepted.pop_back();
-  EXPECT_TRUE(after([&] { return accepted.size() == 2; }));
-  EXPECT_TRUE(after([&] { return pauses() >= 4; }));
-  EXPECT_EQ(accepted.size(), 2U);
-  accepted.clear();
+  }
+  [[nodiscard]] uint64_t pauses() { return registry.snapshot().value(Counter::LimitDescriptors); }
+};
+
+TEST(Listener, LeavesWhatIsKeptForOthersAndTakesThoseWhoWaitLater) {
+  Waited it(5);
+  const BoundDescriptors bounds({.accepting = descriptor_after(2)});
+  it.start();
+  EXPECT_TRUE(it.after([&] { return it.pauses() == 2; }));
+  EXPECT_EQ(it.accepted.size(), 2U);
+  it.accepted.pop_back();
+  EXPECT_TRUE(it.after([&] { return it.accepted.size() == 2; }));
+  EXPECT_TRUE(it.after([&] { return it.pauses() >= 4; }));
+  EXPECT_EQ(it.accepted.size(), 2U);
+  it.accepted.clear();
   set_descriptor_bounds({});
-  EXPECT_TRUE(after([&] { return accepted.size() == 2; })) << "all five: nobody who waited was lost";
-  listener.close();
-  group.cancel();
-  io.run();
+  EXPECT_TRUE(it.after([&] { return it.accepted.size() == 2; })) << "all five: nobody who waited was lost";
 }
 
 TEST(Listener, WhoComesFirstToOneThatBeginsAtTheBoundIsNotLost) {
-  asio::io_context io;
-  MetricsRegistry registry;
-  std::vector<UniqueFd> accepted;
-  UniqueFd fd = listen_on_loopback();
-  const Endpoint address = local_endpoint(fd.get());
-  Listener listener(
-      io.get_executor(), std::move(fd), {CapturePath::Explicit, 1, 0, 0}, registry.create(),
-      [&](const ListenerTag&, UniqueFd client, const Endpoint&) { accepted.push_back(std::move(client)); });
-  std::vector<Wire> clients;
-  for (int i = 0; i < 3; ++i) clients.push_back(Wire::connect(address));
+  Waited it(3);
   const BoundDescriptors bounds({.accepting = descriptor_after(0)});
-  net::TaskGroup group(io.get_executor());
-  group.spawn(listener.run());
-  const auto after = [&](const auto& condition) {
-    return eventually([&] {
-      io.poll();
-      return condition();
-    });
-  };
-  EXPECT_TRUE(after([&] { return registry.snapshot().value(Counter::LimitDescriptors) >= 2; }));
-  EXPECT_LE(accepted.size(), 1U) << "those behind it wait";
+  it.start();
+  EXPECT_TRUE(it.after([&] { return it.pauses() >= 2; }));
+  EXPECT_LE(it.accepted.size(), 1U) << "those behind it wait";
   set_descriptor_bounds({});
-  EXPECT_TRUE(after([&] { return accepted.size() == 3; }));
-  listener.close();
-  group.cancel();
-  io.run();
+  EXPECT_TRUE(it.after([&] { return it.accepted.size() == 3; }));
 }
 
 }  // namespace

@@ -11,15 +11,6 @@ namespace {
 constexpr size_t kPathBytes = 120;
 constexpr size_t kNameBytes = 40;
 
-// As a path of the configuration has it (config/json_path.h).
-std::string step_to(std::string_view name) {
-  const std::string shown = cut_short(name, kNameBytes);
-  const bool is_plain = !name.empty() && name != "*" && name.find_first_of(".[]'\" \t\r\n") == std::string_view::npos;
-  if (is_plain) return '.' + shown;
-  const char quote = shown.contains('\'') ? '"' : '\'';
-  return std::string("[") + quote + shown + quote + ']';
-}
-
 std::string end_of(const std::string& path) {
   return path.size() <= kPathBytes ? path : "..." + path.substr(path.size() - kPathBytes + 3);
 }
@@ -62,7 +53,7 @@ class JsonComparison {
       if (i == ours.size()) order = std::strong_ordering::greater;
       if (j == theirs.size()) order = std::strong_ordering::less;
       names_.push_back(order > 0 ? their_name : name);
-      const std::string step = step_to(names_.back());
+      const std::string step = member_step(names_.back(), cut_short(names_.back(), kNameBytes));
       compare_at(step, order <= 0 ? Place(ours[i++]) : Place(), order >= 0 ? Place(theirs[j++]) : Place());
       names_.pop_back();
     }

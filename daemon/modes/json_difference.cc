@@ -8,19 +8,6 @@ namespace {
 
 using Index = JsonTree::Index;
 
-// For people: U+FFFD for a lone surrogate, which could not be sent.
-std::string shown(std::string name) {
-  for (size_t i = 0; i + 2 < name.size(); ++i) {
-    if (name[i] == '\xed' && static_cast<unsigned char>(name[i + 1]) >= 0xa0) name.replace(i, 3, "\xef\xbf\xbd");
-  }
-  return name;
-}
-
-std::string step_into(const std::string& name) {
-  const bool is_plain = !name.empty() && name != "*" && name.find_first_of(".[") == std::string::npos;
-  return is_plain ? '.' + shown(name) : "['" + shown(name) + "']";
-}
-
 size_t weight(const JsonTree& tree, Index value) {
   if (tree.is_scalar(value)) return 1;
   size_t sum = 0;
@@ -60,12 +47,13 @@ class Comparison {
       const std::string name = i < ours.size() ? a_.tree.name(ours[i]) : std::string();
       const std::string their_name = j < theirs.size() ? b_.tree.name(theirs[j]) : std::string();
       if (i < ours.size() && j < theirs.size() && name == their_name) {
-        into(step_into(name), ours[i++], theirs[j++]);
+        into(member_step(name, name), ours[i++], theirs[j++]);
         continue;
       }
       is_whole = false;
       const bool is_ours = j == theirs.size() || (i < ours.size() && name < their_name);
-      part(step_into(is_ours ? name : their_name));
+      const std::string& one = is_ours ? name : their_name;
+      part(member_step(one, one));
       out_.differing += is_ours ? weight(a_.tree, ours[i++]) : weight(b_.tree, theirs[j++]);
     }
     if (ours.empty() && theirs.empty()) ++out_.alike;

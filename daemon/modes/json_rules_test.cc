@@ -63,7 +63,8 @@ TEST(JsonRules, WhereNoPathMakesThemTheSameThereIsNone) {
   EXPECT_THAT(rules.paths_to_ignore("1", "2"), IsEmpty());
   EXPECT_THAT(rules.paths_to_ignore("x", "2"), IsEmpty());
   EXPECT_THAT(rules.paths_to_ignore(R"({"a":1})", R"({"a":1,"c":1})"), IsEmpty()) << "the whole would be left out";
-  EXPECT_THAT(rules.paths_to_ignore(R"({"a.'b":1})", R"({"a.'b":2})"), IsEmpty()) << "cannot be written";
+  EXPECT_THAT(rules.paths_to_ignore(R"({"a.'b":1})", R"({"a.'b":2})"), ElementsAre("$.id", R"($["a.'b"])"));
+  EXPECT_THAT(rules.paths_to_ignore(R"({"a.'\"b":1})", R"({"a.'\"b":2})"), IsEmpty()) << "cannot be written";
   EXPECT_THAT(rules.paths_to_ignore(R"({"\ud800":1})", R"({"\ud800":2})"), IsEmpty()) << "cannot be written";
 }
 

@@ -290,4 +290,14 @@ std::string JsonTree::identity(Index scalar) const {
   return is_digit(raw.back()) ? number_identity(raw) : std::string(raw);
 }
 
+std::string member_step(std::string_view name, std::string shown) {
+  for (size_t i = 0; i + 2 < shown.size(); ++i) {
+    if (shown[i] == '\xed' && static_cast<unsigned char>(shown[i + 1]) >= 0xa0) shown.replace(i, 3, "\xef\xbf\xbd");
+  }
+  const bool is_plain = !name.empty() && name != "*" && name.find_first_of(".[]'\" \t\r\n") == std::string_view::npos;
+  if (is_plain) return '.' + shown;
+  const char quote = shown.contains('\'') ? '"' : '\'';
+  return std::string("[") + quote + shown + quote + ']';
+}
+
 }  // namespace tapdeck::modes

@@ -56,4 +56,8 @@ class JsonTree {
   std::vector<Node> nodes_;
 };
 
+// The step of a path to the member called `name`, as config/json_path.h reads it: ".id", "['odd name']". It has `shown`
+// in it: that name, or a part of it for people; a lone surrogate, which could not be sent, as U+FFFD.
+[[nodiscard]] std::string member_step(std::string_view name, std::string shown);
+
 }  // namespace tapdeck::modes

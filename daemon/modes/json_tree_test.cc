@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "daemon/config/json_path.h"
+
 namespace tapdeck::modes {
 namespace {
 
@@ -42,6 +44,20 @@ TEST(JsonTree, KnowsWhereEachValueLies) {
   EXPECT_EQ(tree->size(), 7U);
   EXPECT_EQ(tree->members(0, "b").size(), 2U);
   EXPECT_EQ(tree->identity(tree->children(0)[0]), "\"A");
+}
+
+TEST(MemberStep, IsReadBackAsThatMember) {
+  for (const std::string name : {"id", "odd name", "it's", "a.b", "[0]", "*", "", "@t"}) {
+    const auto path = config::JsonPath::parse("$" + member_step(name, name));
+    ASSERT_TRUE(path) << name;
+    ASSERT_EQ(path->steps.size(), 1U) << name;
+    EXPECT_EQ(path->steps[0].kind, config::JsonPath::Step::Kind::Name) << name;
+    EXPECT_EQ(path->steps[0].name, name);
+  }
+}
+
+TEST(MemberStep, ShowsNoLoneSurrogate) {
+  EXPECT_EQ(".\xef\xbf\xbd", member_step("\xed\xa0\x80", "\xed\xa0\x80"));
 }
 
 }  // namespace

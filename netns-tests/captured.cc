@@ -34,7 +34,8 @@ pid_t guard_of(const Process& run) {
   const std::string pid = std::to_string(run.pid());
   std::istringstream children(read_file("/proc/" + pid + "/task/" + pid + "/children"));
   for (pid_t child = 0; children >> child;) {
-    if (read_file("/proc/" + std::to_string(child) + "/comm") == "td-run-guard\n") return child;
+    const std::string name = read_file("/proc/" + std::to_string(child) + "/comm");
+    if (name == "td-run-guard\n" || name == "td-run-keeper\n") return child;
   }
   return 0;
 }

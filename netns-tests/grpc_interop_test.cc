@@ -52,7 +52,7 @@ std::string all_ok(const std::vector<std::string>& cases) {
 struct Setting {
   const char* client;
   const char* server;
-  bool tls;
+  Tls tls;
 };
 
 class GrpcInterop : public ::testing::TestWithParam<Setting> {
@@ -96,16 +96,16 @@ TEST_P(GrpcInterop, VerdictsAreTheSameWhenTheServerIsGone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Clients, GrpcInterop,
-                         ::testing::Values(Setting{"go", "go", true}, Setting{"go", "go", false},
-                                           Setting{"python", "go", true}, Setting{"python", "go", false},
-                                           Setting{"js", "go", true}, Setting{"js", "go", false},
-                                           Setting{"go", "js", true}, Setting{"python", "js", false},
-                                           Setting{"js", "js", true}, Setting{"js", "js", false},
-                                           Setting{"python", "python", true}, Setting{"js", "python", false},
-                                           Setting{"go", "python", false}),
+                         ::testing::Values(Setting{"go", "go", Tls::Yes}, Setting{"go", "go", Tls::No},
+                                           Setting{"python", "go", Tls::Yes}, Setting{"python", "go", Tls::No},
+                                           Setting{"js", "go", Tls::Yes}, Setting{"js", "go", Tls::No},
+                                           Setting{"go", "js", Tls::Yes}, Setting{"python", "js", Tls::No},
+                                           Setting{"js", "js", Tls::Yes}, Setting{"js", "js", Tls::No},
+                                           Setting{"python", "python", Tls::Yes}, Setting{"js", "python", Tls::No},
+                                           Setting{"go", "python", Tls::No}),
                          [](const auto& info) {
                            const std::string server = info.param.server;
-                           return std::string(info.param.client) + (info.param.tls ? "Tls" : "Clear") +
+                           return std::string(info.param.client) + (info.param.tls == Tls::Yes ? "Tls" : "Clear") +
                                   (server == "js"       ? "AgainstJs"
                                    : server == "python" ? "AgainstPython"
                                                         : "");

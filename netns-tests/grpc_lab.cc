@@ -80,10 +80,10 @@ std::vector<std::string> server_command(const std::string& server) {
 
 }  // namespace
 
-GrpcServer::GrpcServer(Topology& lab, const std::string& server, bool tls) {
+GrpcServer::GrpcServer(Topology& lab, const std::string& server, Tls tls) {
   std::vector<std::string> argv = server_command(server);
   argv.push_back("[::]:" + std::to_string(kGrpcPort));
-  if (tls) {
+  if (tls == Tls::Yes) {
     argv.push_back(lab.leaf().certificate);
     argv.push_back(lab.leaf().key);
   }
@@ -99,7 +99,7 @@ void GrpcServer::stop() {
 
 std::vector<std::string> grpc_client(const GrpcCall& call, const std::vector<std::string>& cases) {
   const std::string address = call.host + ":" + std::to_string(kGrpcPort);
-  const std::string name = call.tls ? call.host : "-";
+  const std::string name = call.tls == Tls::Yes ? call.host : "-";
   std::vector<std::string> argv;
   if (call.client == "go") {
     argv = {grpc_go(), "client", address, name};

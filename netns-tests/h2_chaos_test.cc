@@ -19,10 +19,10 @@ using ::testing::HasSubstr;
 
 // Serves every stream of the connection.
 void serve_well(Peer& peer) {
-  uint32_t stream = read_h2_request(peer.stream(), true);
+  uint32_t stream = read_first_h2_request(peer.stream());
   if (stream == 0 || !peer.stream().send(h2_greeting())) return;
   while (stream != 0 && peer.stream().send(h2_head(stream) + h2_body(stream))) {
-    stream = read_h2_request(peer.stream(), false);
+    stream = read_h2_request(peer.stream());
   }
 }
 
@@ -70,9 +70,9 @@ TEST(H2Chaos, ResetsOfTheOriginReachTheStreamWithTheirCode) {
   std::atomic<uint32_t> code{0};
   std::atomic<bool> head{false};
   ScriptedOrigin origin(captured.lab().origin(), 80, std::nullopt, [&](Peer& peer) {
-    uint32_t stream = read_h2_request(peer.stream(), true);
+    uint32_t stream = read_first_h2_request(peer.stream());
     if (stream == 0 || !peer.stream().send(h2_greeting())) return;
-    for (; stream != 0; stream = read_h2_request(peer.stream(), false)) {
+    for (; stream != 0; stream = read_h2_request(peer.stream())) {
       const std::string begun = head || code == 0 ? h2_head(stream) : "";
       if (!peer.stream().send(begun + (code == 0 ? h2_body(stream) : h2_reset(stream, code)))) return;
     }
@@ -106,7 +106,7 @@ TEST(H2Chaos, AnOriginThatGoesAwayUntouchedIsAskedAgainOnANewConnection) {
   std::atomic<int> turn{0};
   const Script script = [&turn](Peer& peer) {
     const bool refuses = turn++ % 2 == 0;
-    const uint32_t stream = read_h2_request(peer.stream(), true);
+    const uint32_t stream = read_first_h2_request(peer.stream());
     if (stream == 0) return;
     // Either no stream was looked at, or this one, and it is the last: the next request comes on a new connection.
     const std::string answer = refuses ? "" : h2_head(stream) + h2_body(stream);

@@ -84,12 +84,15 @@ std::optional<H2Frame> read_h2_frame(Stream& stream) {
   return H2Frame{byte(3), byte(4), word(5) << 16 | word(7)};
 }
 
-uint32_t read_h2_request(Stream& stream, bool greets) {
-  if (greets && !read_h2_preface(stream)) return 0;
+uint32_t read_h2_request(Stream& stream) {
   while (const auto frame = read_h2_frame(stream)) {
     if (frame->is_headers()) return frame->stream;
   }
   return 0;
+}
+
+uint32_t read_first_h2_request(Stream& stream) {
+  return read_h2_preface(stream) ? read_h2_request(stream) : 0;
 }
 
 }  // namespace tapdeck::lab

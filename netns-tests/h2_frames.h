@@ -40,8 +40,9 @@ struct H2Frame {
 [[nodiscard]] bool read_h2_preface(Stream& stream);
 // The next frame, its payload skipped; nothing: the client left.
 [[nodiscard]] std::optional<H2Frame> read_h2_frame(Stream& stream);
-// Reads on until the HEADERS of a request have come; the connection's preface first when `greets`. Its stream; 0: the
-// client left.
-[[nodiscard]] uint32_t read_h2_request(Stream& stream, bool greets);
+// Reads on until the HEADERS of a request have come. Its stream; 0: the client left.
+[[nodiscard]] uint32_t read_h2_request(Stream& stream);
+// The same of a connection's first request: the preface comes before it.
+[[nodiscard]] uint32_t read_first_h2_request(Stream& stream);
 
 }  // namespace tapdeck::lab

@@ -291,16 +291,17 @@ TEST_F(Run, UsesTheDescriptorsTheHostAllowsAndLeavesTheCommandItsOwnLimit) {
   EXPECT_EQ(output.out, "400\n4000 4000\n");
 }
 
-TEST_F(Run, WithoutPrivilegesItSaysWhichAreMissing) {
+TEST_F(Run, ByCgroupWithoutPrivilegesItSaysWhichAreMissing) {
   const TempDir place;
-  auto options =
-      seated({.lab = lab_}, {tapdeck_for_anyone(place), "run", "--state-dir", "/tmp/td-lab-nobody", "--", "true"});
+  auto options = seated({.lab = lab_}, {tapdeck_for_anyone(place), "run", "--capture", "cgroup", "--state-dir",
+                                        "/tmp/td-lab-nobody", "--", "true"});
   options.user = 65534;
   const auto output = run_to_end(options);
   std::filesystem::remove_all("/tmp/td-lab-nobody");
   EXPECT_EQ(output.status, 125);
   EXPECT_THAT(output.err, HasSubstr("CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN"));
   EXPECT_THAT(output.err, HasSubstr("tapdeck doctor"));
+  EXPECT_THAT(output.err, HasSubstr("--capture netns"));
   EXPECT_EQ(output.err.find('\n'), output.err.size() - 1) << "one line: " << output.err;
 }
 

@@ -125,7 +125,7 @@ TEST(H2TruncationChaos, NoByteOfAnOriginsFramesIsTheLastOneUnlessItIs) {
   Captured captured(CaptureBy::Interface);
   Cut cut;
   const Script script = [&cut](Peer& peer) {
-    if (read_h2_request(peer.stream(), true) == 0) return;
+    if (read_first_h2_request(peer.stream()) == 0) return;
     const Cut now = cut;
     if (!peer.stream().send(std::string_view(kH2Response).substr(0, now.bytes))) return;
     if (now.end == End::Rst) return peer.stream().reset();

@@ -87,7 +87,7 @@ Result<exchange::CapturedFlow> CaptureBridge::resolve(const server::ListenerTag&
                    0,  // label and tenant: the worker's
                    0,
                    captured.identity.cgroup_id,
-                   captured.path == CapturePath::Tc ? 0 : captured.identity.netns_cookie,
+                   captured.path == CapturePath::Cgroup ? captured.identity.netns_cookie : 0,
                    captured.identity.pid,
                    captured.identity.uid,
                    std::string(captured.identity.comm_view())};

@@ -9,11 +9,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <filesystem>
 #include <string_view>
 
 #include "daemon/base/unique_fd.h"
+#include "daemon/kernel/cgroup.h"
 
 namespace tapdeck::app {
 namespace {
@@ -30,37 +30,12 @@ int remove_tree(const std::string& path) {
   return ::rmdir(path.c_str()) == 0 || errno == ENOENT ? 0 : errno;
 }
 
-// The text of one of the kernel's files; 0, or the errno.
-int read_all(const std::string& file, std::string& text) {
-  const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return errno;
-  char buffer[4096];
-  for (;;) {
-    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
-    if (n == 0) return 0;
-    if (n < 0) return errno;
-    text.append(buffer, static_cast<size_t>(n));
-  }
-}
-
-// 0, or the errno of the first file that could not be read. Processes that our process namespace does not show are 0.
-int collect_pids(const std::string& path, std::vector<pid_t>& out) {
-  std::string text;
-  int worst = read_all(path + "/cgroup.procs", text);
-  // Removed meanwhile; or threaded, and the cgroup above lists its processes.
-  if (worst == ENOENT || worst == ENODEV || worst == EOPNOTSUPP) worst = 0;
-  const char* at = text.data();
-  const char* end = at + text.size();
-  for (pid_t pid = 0; at < end; ++at) {
-    const auto parsed = std::from_chars(at, end, pid);
-    if (parsed.ec != std::errc{}) break;
-    out.push_back(pid);
-    at = parsed.ptr;
-  }
-  for (const std::string& below : cgroups_below(path)) {
-    if (const int error = collect_pids(below, out); worst == 0) worst = error;
-  }
-  return worst;
+// In it and below. 0, or the errno of the first cgroup that could not be read. Processes that our process namespace
+// does not show are 0.
+int collect_pids(const std::string& cgroup, std::vector<pid_t>& out) {
+  const UniqueFd directory(::open(cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) return errno == ENOENT ? 0 : errno;
+  return kernel::read_cgroup_processes(directory.get(), out);
 }
 
 // 0, or the errno.

@@ -8,10 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+
+#include "daemon/base/exec_array.h"
 
 namespace tapdeck::app {
 namespace {
@@ -20,22 +21,17 @@ constexpr std::array<int, 8> kRelayed = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUS
 
 // What the child tells us through the gate: which step failed with which errno. Step Ready and nothing more means that
 // exec succeeded, because the socket closed with it.
-enum class Step : int { Ready, Cgroup, Namespace, Propagation, Exec };
+enum class Step : int { Ready, Cgroup, Join, Namespace, Propagation, Exec };
 struct Message {
   Step step = Step::Ready;
   int error = 0;
 };
 
-std::vector<char*> pointers(std::vector<std::string>& strings) {
-  std::vector<char*> out;
-  for (std::string& text : strings) out.push_back(text.data());
-  out.push_back(nullptr);
-  return out;
-}
-
 struct Plan {
   int gate = -1;
   int cgroup_procs = -1;  // cgroup.procs of its cgroup, open for writing
+  int user_namespace = -1;
+  int network_namespace = -1;
   MountNamespace mounts = MountNamespace::Shared;
   char** argv = nullptr;
   char** environment = nullptr;
@@ -45,6 +41,8 @@ struct Plan {
 
 Message prepare(const Plan& plan) {
   if (plan.cgroup_procs >= 0 && ::write(plan.cgroup_procs, "0", 1) != 1) return {Step::Cgroup, errno};
+  if (plan.user_namespace >= 0 && ::setns(plan.user_namespace, CLONE_NEWUSER) != 0) return {Step::Join, errno};
+  if (plan.network_namespace >= 0 && ::setns(plan.network_namespace, CLONE_NEWNET) != 0) return {Step::Join, errno};
   if (plan.mounts == MountNamespace::Shared) return {};
   if (::unshare(CLONE_NEWNS) != 0) return {Step::Namespace, errno};
   // Slave, not private: what the host mounts while a long command runs is still seen by it.
@@ -108,6 +106,8 @@ Error failure(const Message& message, const std::string& name) {
   switch (message.step) {
     case Step::Cgroup:
       return fail_errno(message.error, "join the command's cgroup", Origin::Kernel).error();
+    case Step::Join:
+      return fail_errno(message.error, "join the command's namespaces", Origin::Kernel).error();
     case Step::Namespace:
       return fail_errno(message.error, "give the command a mount namespace (CAP_SYS_ADMIN)", Origin::Kernel).error();
     case Step::Propagation:
@@ -162,9 +162,17 @@ Result<std::unique_ptr<Child>> Child::start(ChildOptions options, const SignalRe
     procs = UniqueFd(::openat(options.cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC));
     if (!procs) return fail_errno(errno, "open cgroup.procs", Origin::Kernel);
   }
-  std::vector<char*> argv = pointers(options.argv);
-  std::vector<char*> environment = pointers(options.environment);
-  const Plan plan{theirs.get(), procs.get(), options.mounts, argv.data(), environment.data(), &relay, ::getpid()};
+  std::vector<char*> argv = exec_array(options.argv);
+  std::vector<char*> environment = exec_array(options.environment);
+  const Plan plan{.gate = theirs.get(),
+                  .cgroup_procs = procs.get(),
+                  .user_namespace = options.user_namespace_fd,
+                  .network_namespace = options.network_namespace_fd,
+                  .mounts = options.mounts,
+                  .argv = argv.data(),
+                  .environment = environment.data(),
+                  .relay = &relay,
+                  .parent = ::getpid()};
 
   // Ctrl-C while we were starting: the command was not there yet to get it from the terminal.
   const std::vector<int> early = take_pending(relay);

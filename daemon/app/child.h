@@ -1,9 +1,10 @@
 // The command of `tapdeck run`: its process, the signals between us and it, and how it ended.
 //
-// Not capture and not trust: start() leaves the process waiting at a gate inside its cgroup (and, when asked, a mount
-// namespace of its own), so that the caller can attach programs and bind trust before the first instruction of the
-// command. It begins in our process group and session: the terminal's signals reach it directly, job control works as
-// for `env CMD`. Owner: run_command. Thread: the main thread; SignalRelay must be made before any other thread.
+// Not capture and not trust: start() leaves the process waiting at a gate inside its cgroup or namespaces (and, when
+// asked, a mount namespace of its own), so that the caller can attach programs and bind trust before the first
+// instruction of the command. It begins in our process group and session: the terminal's signals reach it directly, job
+// control works as for `env CMD`. Owner: run_command. Thread: the main thread; SignalRelay must be made before any
+// other thread.
 #pragma once
 
 #include <sys/resource.h>
@@ -49,6 +50,8 @@ struct ChildOptions {
   std::vector<std::string> argv;         // not empty; argv[0] is looked for on our PATH
   std::vector<std::string> environment;  // all of it, "NAME=value"
   int cgroup_fd = -1;                    // directory; -1: stay in ours
+  int user_namespace_fd = -1;            // joined first, then that of the network; -1: stay in ours
+  int network_namespace_fd = -1;
   MountNamespace mounts = MountNamespace::Shared;
 };
 

@@ -111,8 +111,10 @@ class Builder {
     sub->add_option("--upstream-ca", a_.run.upstream_ca,
                     "PEM file that upstream certificates may also chain to; may be repeated")
         ->allow_extra_args(false);  // the next word is the command's
-    sub->add_option("--capture", a_.run.capture,
-                    "how to capture: auto or cgroup (a rootless namespace is not built yet)")
+    sub->add_option(
+           "--capture", a_.run.capture,
+           "cgroup (needs root), netns (a network namespace of its own; needs nothing), or auto: whichever this "
+           "process may")
         ->check(CLI::IsMember({"auto", "cgroup", "netns"}));
   }
   void add_serve() {

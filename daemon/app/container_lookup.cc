@@ -198,9 +198,9 @@ bool ContainerLookup::is_silent(const std::string& tool) {
   return found != silent_.end() && Clock::now() < found->second.until;
 }
 
-void ContainerLookup::note(const std::string& tool, bool answered) {
+void ContainerLookup::note(const std::string& tool, Answered answered) {
   const std::lock_guard lock(mutex_);
-  if (answered) {
+  if (answered == Answered::Yes) {
     silent_.erase(tool);
     return;
   }
@@ -241,7 +241,7 @@ void ContainerLookup::ask_one(const std::string& tool, Round& round) {
   const Inspection seen = inspect(tool, round.left, deadline, options_.cancel_fd);
   if (!seen.is_installed) return;
   const bool answered = !seen.silence || seen.silence->code != Code::Timeout;
-  note(tool, answered);
+  note(tool, answered ? Answered::Yes : Answered::No);
   round.any_tool = true;
   round.all_answered &= answered;
   round.trouble += seen.trouble;

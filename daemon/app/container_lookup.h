@@ -55,7 +55,8 @@ class ContainerLookup {
     bool all_answered = true;
   };
   [[nodiscard]] bool is_silent(const std::string& tool);
-  void note(const std::string& tool, bool answered);
+  enum class Answered : uint8_t { No, Yes };
+  void note(const std::string& tool, Answered answered);
   void ask_one(const std::string& tool, Round& round);
   static void answer_left(const Round& round);
 

@@ -15,15 +15,25 @@ Verdict verdict_of(const std::vector<kernel::Finding>& findings) {
   const auto works = [&](std::string_view name) {
     return std::ranges::any_of(findings, [&](const kernel::Finding& one) { return one.ok && one.name == name; });
   };
-  Verdict out{.by_cgroup = works("cgroup_capture"), .by_interface = works("tc_capture")};
+  Verdict out{.by_cgroup = works("cgroup_capture"),
+              .by_interface = works("tc_capture"),
+              .by_namespace = works("netns_capture")};
   if (out.by_cgroup && out.by_interface) {
     out.text = "This host can capture.";
   } else if (out.by_cgroup) {
     out.text = "This host can capture, but not by `attach --interface`.";
+  } else if (out.by_interface && out.by_namespace) {
+    out.text =
+        "This process can capture by `attach --interface` and by `tapdeck run --capture netns`: not containers, units, "
+        "cgroups and pids.";
   } else if (out.by_interface) {
     out.text =
         "This process can capture only by `attach --interface`: neither `tapdeck run` nor containers, units, cgroups "
         "and pids.";
+  } else if (out.by_namespace) {
+    out.text =
+        "This process can capture one command: `tapdeck run` (by --capture netns). Containers, units, cgroups, pids "
+        "and interfaces need what is missing above, most often root.";
   } else {
     out.text =
         "No capture path works here. A client that is given a proxy needs none: tapdeck serve, with proxy.listen in "
@@ -35,10 +45,8 @@ Verdict verdict_of(const std::vector<kernel::Finding>& findings) {
 std::string lines_of(const kernel::Finding& finding) {
   const std::string what = cell_of(finding.name) + ": " + cell_of(finding.detail) + '\n';
   if (finding.ok) return "ok    " + what;
-  const bool is_for_later = finding.use == kernel::Use::Later;
   return (finding.use == kernel::Use::Now ? "FAIL  " : "note  ") + what +
-         (is_for_later ? "      nothing needs it yet; will do: " : "      without it: ") +
-         cell_of(finding.consequence) + '\n';
+         "      without it: " + cell_of(finding.consequence) + '\n';
 }
 
 kernel::Finding look_at_configuration(const std::filesystem::path& file) {
@@ -55,7 +63,7 @@ int doctor(const Common& common, Streams streams) {
   std::vector<kernel::Finding> findings = kernel::probe();
   findings.push_back(look_at_configuration(common.config_file));
   const Verdict verdict = verdict_of(findings);
-  const bool captures = verdict.by_cgroup || verdict.by_interface;
+  const bool captures = verdict.by_cgroup || verdict.by_interface || verdict.by_namespace;
   for (const kernel::Finding& finding : findings) {
     items.push_back({{"name", finding.name},
                      {"ok", finding.ok},
@@ -68,7 +76,8 @@ int doctor(const Common& common, Streams streams) {
                          {"next", nullptr},
                          {"fit", captures},
                          {"by_cgroup", verdict.by_cgroup},
-                         {"by_interface", verdict.by_interface}})
+                         {"by_interface", verdict.by_interface},
+                         {"by_namespace", verdict.by_namespace}})
                 << '\n';
     return captures ? 0 : 1;
   }

@@ -13,6 +13,7 @@ namespace tapdeck::app {
 struct Verdict {
   bool by_cgroup = false;      // `run`, containers, units, pids, cgroups
   bool by_interface = false;   // bridges and veths
+  bool by_namespace = false;   // `run` of an ordinary user
   std::string_view text = {};  // a sentence for people
 };
 [[nodiscard]] Verdict verdict_of(const std::vector<kernel::Finding>& findings);

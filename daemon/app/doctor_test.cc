@@ -10,10 +10,11 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-Verdict when(bool cgroup, bool tc) {
+Verdict when(bool cgroup, bool tc, bool netns = false) {
   return verdict_of({{"kernel", true, "", ""},
                      {"cgroup_capture", cgroup, "", ""},
                      {"tc_capture", tc, "", ""},
+                     {"netns_capture", netns, "", ""},
                      {"btf", true, "", ""}});
 }
 
@@ -25,17 +26,14 @@ TEST(Doctor, SaysByWhichPathThisHostCanCapture) {
   EXPECT_FALSE(when(false, true).by_cgroup);
   EXPECT_TRUE(when(false, true).by_interface);
   EXPECT_THAT(when(false, false).text, HasSubstr("No capture path works"));
+  EXPECT_THAT(when(false, false, true).text, HasSubstr("one command: `tapdeck run`"));
+  EXPECT_THAT(when(false, true, true).text, HasSubstr("`tapdeck run --capture netns`"));
+  EXPECT_TRUE(when(false, false, true).by_namespace);
   EXPECT_THAT(verdict_of({}).text, Not(HasSubstr("can capture.")));
 }
 
-TEST(Doctor, WhatNothingNeedsYetIsNoFailure) {
-  EXPECT_EQ(lines_of({"btf", false, "no BTF", "no escapes"}), "FAIL  btf: no BTF\n      without it: no escapes\n");
-  EXPECT_EQ(lines_of({"nft_tproxy", false, "no nft", "a thing to come", kernel::Use::Later}),
-            "note  nft_tproxy: no nft\n      nothing needs it yet; will do: a thing to come\n");
-  EXPECT_EQ(lines_of({"nft_tproxy", true, "accepted", "", kernel::Use::Later}), "ok    nft_tproxy: accepted\n");
-}
-
 TEST(Doctor, WhatIsLostBesideCaptureIsNoFailure) {
+  EXPECT_EQ(lines_of({"btf", false, "no BTF", "no escapes"}), "FAIL  btf: no BTF\n      without it: no escapes\n");
   EXPECT_EQ(lines_of({"trust_capabilities", false, "missing CAP_SYS_PTRACE", "no trust", kernel::Use::Partly}),
             "note  trust_capabilities: missing CAP_SYS_PTRACE\n      without it: no trust\n");
 }

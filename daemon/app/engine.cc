@@ -14,6 +14,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/threads.h"
 #include "daemon/kernel/capabilities.h"
+#include "daemon/kernel/namespace_capture.h"
 #include "daemon/kernel/no_capture.h"
 #include "daemon/modes/select.h"
 #include "store/redact.h"
@@ -94,8 +95,9 @@ bool is_told_to_stop() {
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, const Paths& paths,
-                                               MetricsRegistry& metrics, StoreUse use) {
-  const Result<void> allowed = kernel::may_capture(kernel::missing_capabilities());
+                                               MetricsRegistry& metrics, StoreUse use, CaptureBy by) {
+  const Result<void> allowed =
+      by == CaptureBy::Namespace ? Result<void>{} : kernel::may_capture(kernel::missing_capabilities());
   const bool is_service = use == StoreUse::Own && paths.capture_dir.empty();  // a `run` has one of its own
   if (!allowed) {                                                             // before anything is made
     if (!is_service || config.proxy.listen.empty()) return std::unexpected(allowed.error());
@@ -113,11 +115,11 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, con
   engine->open_names();
   engine->start_workers(workers);
   if (allowed) {
-    TRY_VOID(engine->open_capture(paths, workers));
+    TRY_VOID(engine->open_capture(paths, workers, by));
   } else {
     log::warn("capture.none", "only clients of proxy.listen are served: " + allowed.error().detail,
               {{"listen", config.proxy.listen}});
-    engine->use_capture(kernel::no_capture(allowed.error()));
+    engine->use_capture(std::make_unique<kernel::NoCapture>(allowed.error()));
   }
   engine->started_ = unix_seconds();
   metrics.add_source(*engine);
@@ -247,7 +249,11 @@ void Engine::start_workers(unsigned count) {
   for (unsigned i = 0; i < count; ++i) workers_.push_back(std::make_unique<server::Worker>(i, parts));
 }
 
-Result<void> Engine::open_capture(const Paths& paths, unsigned workers) {
+Result<void> Engine::open_capture(const Paths& paths, unsigned workers, CaptureBy by) {
+  if (by == CaptureBy::Namespace) {
+    use_capture(kernel::namespace_capture(bridge_, workers));
+    return {};
+  }
   kernel::CaptureOptions options;
   options.run_dir = (paths.capture_dir.empty() ? paths.run_dir : paths.capture_dir).string();
   options.mark = config_.capture.mark;
@@ -339,7 +345,7 @@ void Engine::tell_targets(const modes::RuntimeSnapshot& now, const kernel::Stats
   };
   if (!config_.proxy.listen.empty()) tell(kProxySlot, CapturePath::Explicit);
   for (const kernel::TargetStats& target : stats.targets) {
-    tell(target.target, target.by_interface ? CapturePath::Tc : CapturePath::Cgroup);
+    tell(target.target, target.path);
   }
 }
 
@@ -353,7 +359,8 @@ void Engine::read(MetricsSnapshot& out) {
   out.add(Gauge::FlowMapCapacity, static_cast<double>(stats.flow_map_capacity));
   out.add(Counter::KernelEventsLost, stats.events_lost);
   for (const kernel::TargetStats& target : stats.targets) {
-    if (target.attached) out.add(target.by_interface ? Gauge::AttachedTc : Gauge::AttachedCgroup, 1);
+    if (target.attached && target.path == CapturePath::Cgroup) out.add(Gauge::AttachedCgroup, 1);
+    if (target.attached && target.path == CapturePath::Tc) out.add(Gauge::AttachedTc, 1);
     if (target.attached) out.add(Gauge::Targets, 1);
     out.add(Counter::ReplayRefusedConnect, target.refused_as_recorded);
     out.add(Counter::LeaseExpiredClosed, target.refused_lease);

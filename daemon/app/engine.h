@@ -36,6 +36,9 @@ namespace tapdeck::app {
 // has); or read only (replay).
 enum class StoreUse { Own, Beside, BesideAndRead, Read };
 
+// How it captures: by programs on cgroups and interfaces, or by a namespace that is handed to it.
+enum class CaptureBy { Programs, Namespace };
+
 // The slot of the explicit listener's clients: targets have the others.
 inline constexpr uint32_t kProxySlot = 0;
 
@@ -45,7 +48,8 @@ class Engine final : public GaugeSource {
   // missing and what to do. Without privileges an owner that nobody gave targets serves clients of proxy.listen alone
   // (kernel/no_capture.h). `config` and `metrics` outlive the Engine.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> create(const config::Config& config, const Paths& paths,
-                                                              MetricsRegistry& metrics, StoreUse use);
+                                                              MetricsRegistry& metrics, StoreUse use,
+                                                              CaptureBy by = CaptureBy::Programs);
   // With StoreUse::Own; the end of a `run` that has the store is waited for.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> create_owner(const config::Config& config, const Paths& paths,
                                                                     MetricsRegistry& metrics);
@@ -93,7 +97,7 @@ class Engine final : public GaugeSource {
   Engine(const config::Config& config, MetricsRegistry& metrics) : config_(config), metrics_(metrics) {}
   Result<void> open_tls(const Paths& paths);
   Result<void> open_store(const Paths& paths, StoreUse use);
-  Result<void> open_capture(const Paths& paths, unsigned workers);
+  Result<void> open_capture(const Paths& paths, unsigned workers, CaptureBy by);
   void use_capture(std::unique_ptr<kernel::Capture> capture);
   void start_workers(unsigned count);
   void open_names();

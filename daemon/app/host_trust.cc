@@ -4,6 +4,9 @@
 
 #include <array>
 #include <cerrno>
+#include <fstream>
+#include <iterator>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,16 +53,28 @@ Result<void> refresh(const fs::path& root, const char* tool, const std::string& 
   return fail(Code::Io, argv.front() + " failed with status " + std::to_string(output.status) + ": " + output.err);
 }
 
+// Nothing: there is no such file.
+std::optional<std::string> content_of(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return std::nullopt;
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
 }  // namespace
 
 Result<fs::path> install_in_host(std::string_view pem, std::string_view fingerprint, const fs::path& root) {
   TRY(distribution, distribution_of(root));
   const fs::path file = file_of(root, *distribution, fingerprint);
   remove_unfinished(file);
+  const std::optional<std::string> before = content_of(file);
   // A bundle rebuilt meanwhile never sees half a certificate.
   TRY_VOID(replace_file(file, pem, 0644, Sync::Content));
   if (auto done = refresh(root, distribution->tool, distribution->refresh_flag); !done) {
-    ::unlink(file.c_str());
+    if (!before) {
+      ::unlink(file.c_str());
+    } else if (*before != pem) {
+      ignore(replace_file(file, *before, 0644, Sync::Content), "why the refresh failed is the one to report");
+    }
     return std::unexpected(std::move(done).error());
   }
   return file;

@@ -15,7 +15,7 @@ namespace tapdeck::app {
 
 // Writes `pem` and refreshes; installing twice is fine. Returns the file. The name carries the first bytes of
 // `fingerprint` (hex), so that several installs do not replace each other. `root` is "/" but for tests.
-// Unsupported where no known store is; Io when the refresh fails (the file is taken away again).
+// Unsupported where no known store is; Io when the refresh fails (the file is as before the call).
 [[nodiscard]] Result<std::filesystem::path> install_in_host(std::string_view pem, std::string_view fingerprint,
                                                             const std::filesystem::path& root = "/");
 // NotFound when it was not installed.

@@ -65,6 +65,18 @@ TEST_F(HostTrust, AFailedRefreshIsToldAndLeavesNoFile) {
   EXPECT_TRUE(fs::is_empty(root_ / "usr/local/share/ca-certificates"));
 }
 
+TEST_F(HostTrust, AFailedRefreshLeavesWhatWasInstalledBefore) {
+  const std::string tool = "usr/sbin/update-ca-certificates";
+  distribution("usr/local/share/ca-certificates", tool);
+  const auto file = install_in_host("PEM\n", print_, root_);
+  ASSERT_TRUE(file) << file.error().message();
+  distribution("usr/local/share/ca-certificates", tool, "exit 4");
+  EXPECT_FALSE(install_in_host("PEM\n", print_, root_));
+  EXPECT_EQ(text(fs::relative(*file, root_)), "PEM\n");
+  EXPECT_FALSE(install_in_host("another PEM\n", print_, root_));
+  EXPECT_EQ(text(fs::relative(*file, root_)), "PEM\n");
+}
+
 TEST_F(HostTrust, AnUnknownDistributionIsToldWhatElseToDo) {
   const auto file = install_in_host("PEM\n", print_, root_);
   ASSERT_FALSE(file);

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "daemon/app/session_walk.h"
 #include "daemon/base/log.h"
 #include "daemon/config/bypass.h"
 #include "daemon/modes/refused.h"
@@ -10,29 +11,6 @@ namespace tapdeck::app {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-// Recordings held in memory at a time.
-constexpr size_t kPage = 500;
-// A session that is recorded into meanwhile is walked through at most for a twentieth of the time.
-constexpr int kRest = 20;
-
-bool holds_the_same(const store::SessionInfo& a, const store::SessionInfo& b) {
-  return a.number == b.number && a.takes == b.takes && a.recordings == b.recordings && a.bytes == b.bytes &&
-         a.last_recorded_unix_us == b.last_recorded_unix_us;
-}
-
-Result<void> each_recording(const store::ExchangeStore& store, const std::string& session,
-                            const std::function<void(const store::Recording&)>& see) {
-  store::RecordingFilter filter;
-  filter.session = session;
-  std::string cursor;
-  do {
-    TRY(page, store.list_recordings(filter, kPage, cursor));
-    for (const store::Recording& recording : page.items) see(recording);
-    cursor = std::move(page.next);
-  } while (!cursor.empty());
-  return {};
-}
 
 }  // namespace
 
@@ -69,7 +47,7 @@ void Refusals::walk(uint32_t slot, const Assignment& assignment, uint64_t number
   const auto entry = followed_.find(slot);
   if (entry == followed_.end() || entry->second.walk != number) return;  // followed again, or forgotten
   Followed& followed = entry->second;
-  followed.not_before = Clock::now() + kRest * (Clock::now() - began);
+  followed.not_before = Clock::now() + kRestOfWalks * (Clock::now() - began);
   const auto tell = [&](const Error& error) {
     log::warn("replay.refusals", "refused connects are replayed as resets: their destinations could not be handed on",
               {{"target", slot}, {"session", assignment.session}, {"error", error.message()}});

@@ -14,10 +14,8 @@
 #include "daemon/app/leftovers.h"
 #include "daemon/app/next_step.h"
 #include "daemon/app/printable.h"
-#include "daemon/app/run_cgroup.h"
-#include "daemon/app/run_guard.h"
+#include "daemon/app/run_place.h"
 #include "daemon/base/processes.h"
-#include "daemon/kernel/capabilities.h"
 #include "daemon/trust/bind.h"
 #include "daemon/trust/env.h"
 
@@ -34,12 +32,7 @@ void say(const std::string& text) {
 
 Result<void> check(const RunOptions& options) {
   if (options.argv.empty()) return fail(Code::InvalidArgument, "run: no command; write it after --");
-  if (options.capture == "netns") {
-    const std::string missing = kernel::missing_capabilities();
-    return fail(Code::Unsupported, "run: this build has no netns capture path; the one it has is --capture cgroup" +
-                                       (missing.empty() ? "" : ", which needs root: this process lacks " + missing));
-  }
-  if (options.capture != "auto" && options.capture != "cgroup") {
+  if (options.capture != "auto" && options.capture != "cgroup" && options.capture != "netns") {
     return fail(Code::InvalidArgument, "run: --capture is auto, cgroup or netns, not '" + options.capture + "'");
   }
   if (options.fail_on_miss && (*options.fail_on_miss < 1 || *options.fail_on_miss > 255)) {
@@ -107,9 +100,13 @@ std::vector<std::string> python_roots() {
 }
 
 // In a mount namespace of its own when we may give it one; else the environment has to do.
-Result<std::unique_ptr<Child>> start_child(const RunOptions& options, const RunCgroup& cgroup,
+Result<std::unique_ptr<Child>> start_child(const RunOptions& options, const RunPlace& place,
                                            const std::vector<std::string>& environment, const SignalRelay& relay) {
-  ChildOptions child{options.argv, environment, cgroup.fd(), MountNamespace::Own};
+  ChildOptions child;
+  child.argv = options.argv;
+  child.environment = environment;
+  child.mounts = MountNamespace::Own;
+  place.place(child);
   auto started = Child::start(child, relay);
   if (started || started.error().code != Code::Permission) return started;
   child.mounts = MountNamespace::Shared;
@@ -148,15 +145,13 @@ struct Ended {
 };
 
 // From a running set of services to the end of the command and of what it left behind.
-Result<Ended> run_child(const RunOptions& options, RunServices& services, const SignalRelay& relay, RunGuard& guard) {
-  TRY(cgroup, RunCgroup::create());
-  TRY_VOID(services.attach(cgroup->path()));
-  TRY_VOID(guard.watch(cgroup->path()));
+Result<Ended> run_child(const RunOptions& options, RunServices& services, const SignalRelay& relay, RunPlace& place) {
+  TRY_VOID(place.attach(services));
   TRY(ca, trust::parse_ca(services.ca_pem()));
   ignore(trust::clean_leftovers(services.run_dir()), "of runs that were killed; they are in nobody's way");
   const TrustDirectory directory(services.run_dir());
   TRY(environment, trust::trust_environment(our_environment(), ca, directory.path()));
-  TRY(child, start_child(options, *cgroup, environment, relay));
+  TRY(child, start_child(options, place, environment, relay));
   const std::unique_ptr<trust::Binding> binding = bind_trust(*child, ca, services.run_dir());
   if (const Result<void> released = child->release(); !released) {
     if (binding) binding->abandon();
@@ -165,12 +160,11 @@ Result<Ended> run_child(const RunOptions& options, RunServices& services, const 
   const ExitStatus status = child->wait(relay, [&services](const siginfo_t& signal) {
     if (ends_a_command(signal)) services.interrupt();
   });
-  if (const size_t left = cgroup->end_leftovers(); left > 0) {
+  if (const size_t left = place.end_leftovers(); left > 0) {
     say(std::to_string(left) + (left == 1 ? " process" : " processes") + " outlived the command and had to be ended");
   }
-  if (guard.has_died())
-    say("somebody ended the guard of this run (td-run-guard): nothing watched over the command then");
-  guard.dismiss();  // it would hold the programs that drain() detaches
+  if (place.is_unwatched()) say("somebody ended the guard of this run: nothing watched over the command then");
+  place.end_watch();
   // Its mounts went with the last process that saw them.
   if (binding) binding->abandon();
   services.drain(kDrain);
@@ -203,7 +197,7 @@ std::filesystem::path default_state_dir() {
   return home.empty() ? home : home / ".local/share/tapdeck";
 }
 
-int run_with(const RunOptions& options, const RunServicesFactory& make_services) {
+int run_with(RunOptions options, const RunServicesFactory& make_services) {
   const auto summary_file = SummaryFile::open(options.summary_file);
   if (!summary_file) {
     say("run: --summary: " + summary_file.error().message());
@@ -228,11 +222,15 @@ int run_with(const RunOptions& options, const RunServicesFactory& make_services)
   {
     const SignalRelay relay;
     ::signal(SIGPIPE, SIG_IGN);  // of ours: nobody may read what we say at the end
-    auto guard = RunGuard::start();
-    if (!guard) return end_with(kExitOurFailure, "run: " + guard.error().message());
+    auto chosen = choose_place(options);
+    if (!chosen) return end_with(kExitOurFailure, "run: " + with_next_step(chosen.error()));
+    if (!chosen->why.empty()) {
+      say("run: captured in a network namespace of its own (--capture netns), as by cgroup it cannot be: " +
+          chosen->why);
+    }
     auto services = make_services(options);
     if (!services) return end_with(kExitOurFailure, with_next_step(services.error()));
-    const Result<Ended> ended = run_child(options, **services, relay, **guard);
+    const Result<Ended> ended = run_child(options, **services, relay, *chosen->place);
     if (!ended) return end_with(kExitOurFailure, "run: " + with_next_step(ended.error()));
     if (!ended->problem.empty()) return end_with(ended->status.value, ended->problem);
     status = ended->status;

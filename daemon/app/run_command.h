@@ -19,6 +19,8 @@
 
 namespace tapdeck::app {
 
+class RunNamespace;
+
 struct RunOptions {
   std::vector<std::string> argv;  // the command
   std::string session = "default";
@@ -43,6 +45,8 @@ class RunServices {
   [[nodiscard]] virtual std::filesystem::path run_dir() const = 0;
   // Captures every socket made in this cgroup from now on.
   virtual Result<void> attach(const std::string& cgroup_path) = 0;
+  // Serves what connects in these namespaces, and answers for names there.
+  virtual Result<void> attach(RunNamespace& made) = 0;
   // Somebody has told the command, or is about to tell it, to end.
   virtual void interrupt() {}
   // The command is gone: lets open exchanges and queued recordings finish, at most until the deadline.
@@ -55,8 +59,9 @@ using RunServicesFactory = std::function<Result<std::unique_ptr<RunServices>>(co
 // /var/lib/tapdeck as root; else $XDG_DATA_HOME/tapdeck, or ~/.local/share/tapdeck; empty without HOME.
 [[nodiscard]] std::filesystem::path default_state_dir();
 
-// Store, CA, capture and workers for a run. Errors are complete sentences for a person: replay of an unknown session
-// names the nearest, a missing privilege what it is for. Defined where the parts are put together (engine).
+// Store, CA, capture and workers for a run, of whose `capture` is "cgroup" or "netns". Errors are complete sentences
+// for a person: replay of an unknown session names the nearest, a missing privilege what it is for. Defined where the
+// parts are put together (engine).
 [[nodiscard]] Result<std::unique_ptr<RunServices>> make_run_services(const RunOptions& options);
 
 // Returns the exit status of tapdeck (125, 126, 127, the command's, or fail_on_miss), or dies of the command's signal.
@@ -64,6 +69,6 @@ using RunServicesFactory = std::function<Result<std::unique_ptr<RunServices>>(co
 // there.
 [[nodiscard]] int run_command(const RunOptions& options);
 // The same with services of the caller's making.
-[[nodiscard]] int run_with(const RunOptions& options, const RunServicesFactory& make_services);
+[[nodiscard]] int run_with(RunOptions options, const RunServicesFactory& make_services);
 
 }  // namespace tapdeck::app

@@ -17,7 +17,6 @@
 #include <sstream>
 
 #include "daemon/base/test_directory.h"
-#include "daemon/kernel/capabilities.h"
 #include "daemon/kernel/cgroup.h"
 #include "daemon/trust/test_certificates.h"
 
@@ -43,6 +42,10 @@ class FakeServices : public RunServices {
     if (fake_.refuse_attach) return fail(Code::Permission, "no CAP_BPF");
     std::ifstream procs(cgroup_path + "/cgroup.procs");
     note(procs.peek() == std::ifstream::traits_type::eof() ? "attach to an empty cgroup" : "attach too late");
+    return {};
+  }
+  Result<void> attach(RunNamespace& /*made*/) override {
+    note("attach to a namespace");
     return {};
   }
   void interrupt() override { note("interrupt"); }
@@ -239,12 +242,16 @@ TEST_F(Run, EndsWhatOutlivedTheCommandAndSaysSo) {
   EXPECT_THAT(read("err"), HasSubstr("1 process outlived the command"));
 }
 
-TEST_F(Run, RefusesOptionsItCannotServe) {
+TEST_F(Run, ByANamespaceItHappensInTheSameOrder) {
   options_.capture = "netns";
-  EXPECT_EQ(WEXITSTATUS(run("exit 0")), 125);
-  EXPECT_THAT(read("err"), HasSubstr("netns"));
-  const std::string missing = kernel::missing_capabilities();
-  EXPECT_THAT(read("err"), HasSubstr(missing.empty() ? "--capture cgroup\n" : "this process lacks " + missing + "\n"));
+  const int status = run("ip -o -4 addr show dev lo; exit 41");
+  EXPECT_EQ(WEXITSTATUS(status), 41) << read("err");
+  EXPECT_THAT(read("out"), HasSubstr("192.0.0.8/32"));
+  EXPECT_EQ(read("log"), "open\nattach to a namespace\ndrain\nclose\n");
+  EXPECT_THAT(leftovers(), testing::IsEmpty());
+}
+
+TEST_F(Run, RefusesOptionsItCannotServe) {
   options_.capture = "magic";
   EXPECT_EQ(WEXITSTATUS(run("exit 0")), 125);
   options_.capture = "auto";

@@ -14,9 +14,12 @@
 
 #include "daemon/app/engine.h"
 #include "daemon/app/pending_intake.h"
+#include "daemon/app/run_namespace.h"
 #include "daemon/app/serve.h"
+#include "daemon/app/session_names.h"
 #include "daemon/base/log.h"
 #include "daemon/modes/select.h"
+#include "daemon/names/name_server.h"
 #include "store/merge_receipt.h"
 
 namespace tapdeck::app {
@@ -25,8 +28,6 @@ namespace {
 
 // The one target of a run.
 constexpr uint32_t kSlot = 1;
-// The one path there is.
-constexpr const char* kCapture = "cgroup";
 // An owner looks for pending recordings four times a second; many of them take it longer.
 constexpr std::chrono::milliseconds kMergePatience{5000};
 
@@ -75,13 +76,20 @@ class InProcess final : public RunServices {
     TRY_VOID(record_cgroup(cgroup_path));
     TRY_VOID(engine_->capture().attach_cgroup(kSlot, cgroup_path, policy));
     engine_->refusals().follow(kSlot, assignment());
-    log::info("run.capture", "what the command does is captured by its cgroup", {{"capture", kCapture}});
+    return {};
+  }
+
+  Result<void> attach(RunNamespace& made) override {
+    TRY_VOID(start_names(made.take_name_sockets()));
+    TRY_VOID(engine_->capture().attach_namespace(kSlot, made.take_listeners()));
+    engine_->refusals().follow(kSlot, assignment());
     return {};
   }
 
   void interrupt() override { engine_->interrupt(); }
 
   void drain(std::chrono::milliseconds deadline) override {
+    names_.reset();  // nobody asks any more
     uncaptured_ = uncaptured();
     refused_unlisted_ = refused_unlisted();
     auto detached = engine_->capture().detach(kSlot);
@@ -97,7 +105,7 @@ class InProcess final : public RunServices {
     RunSummary out;
     out.session = options_.session;
     out.mode = options_.mode;
-    out.capture = kCapture;
+    out.capture = options_.capture;
     const MetricsSnapshot snapshot = metrics_.snapshot();
     std::array<uint64_t, kOutcomeCount> outcomes{};
     for (size_t i = 0; i < snapshot.requests.size(); ++i) {
@@ -141,6 +149,7 @@ class InProcess final : public RunServices {
       out.refused.push_back({refusal.pid, std::string(refusal.comm.data()), protocol_name(refusal.protocol),
                              placed ? refusal.destination.to_string() : "", std::string()});
     }
+    for (const std::string& name : unknown_names_) out.refused.push_back({0, "", "dns", "", name});
     if (!pending_.empty()) tell_merged(out);
     return out;
   }
@@ -154,6 +163,20 @@ class InProcess final : public RunServices {
     out.sealed = options_.sealed ? modes::Sealed::Yes : modes::Sealed::No;
     out.append = options_.append ? store::Append::Yes : store::Append::No;
     return out;
+  }
+
+  // A replay that only replays asks nobody: what is not on tape does not exist.
+  [[nodiscard]] Result<void> start_names(NameSockets sockets) {
+    names::NameServerOptions options;
+    options.v4 = std::move(sockets.v4);
+    options.v6 = std::move(sockets.v6);
+    options.ask = reads_ ? names::Ask::TapeOnly : names::Ask::OutsideFirst;
+    session_names_.emplace(engine_->store(), options_.session);
+    options.tape = [this](std::string_view name) { return session_names_->addresses_of(name); };
+    options.on_unknown = [this](const std::string& name) { unknown_names_.push_back(name); };
+    TRY(started, names::NameServer::start(std::move(options)));
+    names_ = std::move(started);
+    return {};
   }
 
   // For whoever comes after our death: before programs are pinned to it.
@@ -200,7 +223,9 @@ class InProcess final : public RunServices {
   }
 
   void close() {
+    names_.reset();
     if (engine_ == nullptr) return;
+    session_names_.reset();
     engine_.reset();
     std::error_code ignored;
     std::filesystem::remove_all(paths_.capture_dir, ignored);
@@ -216,10 +241,11 @@ class InProcess final : public RunServices {
     clean_dead_runs(paths_.run_dir);
     paths_.admin_socket.clear();  // a run has none
     paths_.capture_dir = paths_.run_dir / (std::string(kRunCapturePrefix) + std::to_string(::getpid()));
-    auto engine = Engine::create(config_, paths_, metrics_, reads_ ? StoreUse::Read : StoreUse::Own);
+    const CaptureBy by = options_.capture == "netns" ? CaptureBy::Namespace : CaptureBy::Programs;
+    auto engine = Engine::create(config_, paths_, metrics_, reads_ ? StoreUse::Read : StoreUse::Own, by);
     if (!engine && engine.error().code == Code::Busy && engine.error().origin == Origin::Store && !reads_) {
       const bool answers = modes::may_answer_from_tape(options_.mode, config_.routes);
-      engine = Engine::create(config_, paths_, metrics_, answers ? StoreUse::BesideAndRead : StoreUse::Beside);
+      engine = Engine::create(config_, paths_, metrics_, answers ? StoreUse::BesideAndRead : StoreUse::Beside, by);
       if (engine) pending_ = (*engine)->store().options().path;
       if (engine) receipt_ = take_receipt();
     }
@@ -265,6 +291,9 @@ class InProcess final : public RunServices {
   Paths paths_;
   MetricsRegistry metrics_;
   std::unique_ptr<Engine> engine_;
+  std::optional<SessionNames> session_names_;  // the name server's
+  std::vector<std::string> unknown_names_;     // its thread's; read when it has ended
+  std::unique_ptr<names::NameServer> names_;   // with a namespace
   std::map<std::string, uint64_t> uncaptured_;
   std::map<std::string, uint64_t> refused_unlisted_;
   std::string pending_;  // the store beside the owner's; empty: this run owns it, or only reads

@@ -79,11 +79,11 @@ class ServeService final : public Service {
 
   Result<void> start() override {
     TRY_VOID(engine_->listen_for_proxy_clients());  // a taken port must not leave anything captured
-    backend_.starting(true);
+    backend_.starting();
     std::vector<TargetSettings> configured;
     for (const config::Target& target : config_.targets) configured.push_back(settings_of(target));
     TRY_VOID(registry_->start(configured));
-    backend_.starting(false);
+    backend_.started();
     if (!config_.proxy.listen.empty()) {
       const std::scoped_lock lock(mutex_);
       TRY_VOID(backend_.open_proxy());

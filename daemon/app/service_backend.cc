@@ -165,10 +165,10 @@ void ServiceBackend::release_open() {
   engine_.capture().keep_closed();
 }
 
-void ServiceBackend::hold(bool& reason, bool is_one) {
+void ServiceBackend::hold(Keep& reason, Keep keep) {
   const std::scoped_lock lock(hold_mutex_);
-  reason = is_one;
-  engine_.capture().hold_predecessor(starting_ || keeps_leftovers_);
+  reason = keep;
+  engine_.capture().hold_predecessor(at_start_ == Keep::Yes || while_unsure_ == Keep::Yes);
 }
 
 void ServiceBackend::take_back(uint32_t slot) {

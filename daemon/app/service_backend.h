@@ -36,9 +36,10 @@ class ServiceBackend final : public TargetBackend {
   bool is_closed(const TargetSettings& settings) override;
   [[nodiscard]] bool retry() override;
   void look_again(uint32_t slot) override { engine_.refusals().look_again(slot); }
-  void keep_leftovers(bool keep) override { hold(keeps_leftovers_, keep); }
+  void keep_leftovers(Keep keep) override { hold(while_unsure_, keep); }
   // Until the targets have been looked for, it is not known either.
-  void starting(bool is_starting) { hold(starting_, is_starting); }
+  void starting() { hold(at_start_, Keep::Yes); }
+  void started() { hold(at_start_, Keep::No); }
   Result<void> update(uint32_t slot, const TargetSettings& settings) override;
   Result<void> detach(uint32_t slot) override;
   std::map<std::string, uint64_t> uncaptured(uint32_t slot) override;
@@ -52,7 +53,7 @@ class ServiceBackend final : public TargetBackend {
   [[nodiscard]] std::optional<TargetSettings> proxy();
 
  private:
-  void hold(bool& reason, bool is_one);
+  void hold(Keep& reason, Keep keep);
   // Nothing counted: it was never attached.
   [[nodiscard]] kernel::TargetStats stats_of(uint32_t slot) const;
   // What an attached slot worked with before it was to be attached as something else, which failed.
@@ -71,8 +72,8 @@ class ServiceBackend final : public TargetBackend {
   std::map<uint32_t, std::string> lacking_;  // attached, or the proxy's slot, without a tape: why
   std::optional<TargetSettings> proxy_;      // unset: no explicit listener
   std::mutex hold_mutex_;                    // the two below
-  bool starting_ = false;
-  bool keeps_leftovers_ = false;
+  Keep at_start_ = Keep::No;
+  Keep while_unsure_ = Keep::No;
 };
 
 }  // namespace tapdeck::app

@@ -257,7 +257,7 @@ Result<void> TargetRegistry::reattach(Entry& entry, const TargetSettings& settin
   if (done) return {};
   entry.settings = std::move(before);
   if (entry.state != TargetStatus::State::Attached) {  // else as before: then it stays so
-    try_later(entry, true, done.error());
+    try_later(entry, IsThere::Yes, done.error());
     wake_all();
   }
   return done;

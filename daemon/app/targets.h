@@ -66,7 +66,8 @@ class TargetBackend {
   // and is asked again within a second or so. Other calls may come meanwhile.
   [[nodiscard]] virtual bool retry() { return false; }
   // Whether a closed target may run somewhere, unknown to us: what a daemon before us left on it is to stay.
-  virtual void keep_leftovers(bool /*keep*/) {}
+  enum class Keep : uint8_t { No, Yes };
+  virtual void keep_leftovers(Keep /*keep*/) {}
   // Session, mode, sealed ... changed; the attachment stays.
   virtual Result<void> update(uint32_t slot, const TargetSettings& settings) = 0;
   // Detaching what is not attached is success.
@@ -182,13 +183,14 @@ class TargetRegistry {
   void take_answer(Entry& entry, const Result<ResolvedTarget>& found);
   void confirm(Entry& entry, const Result<ResolvedTarget>& found);
   [[nodiscard]] bool is_of_another(const Entry& entry, Code answer) const;
-  void let_go(Entry& entry, bool is_there, const Error& why);
+  enum class IsThere : uint8_t { No, Yes };
+  void let_go(Entry& entry, IsThere there, const Error& why);
   void ask_soon(Entry& entry);
   void ask_later(Entry& entry);
   [[nodiscard]] bool needs_resolving(Entry& entry);
   void look_at_trouble(Entry& entry);
   void take_up(Entry& entry, const Result<ResolvedTarget>& resolved);
-  void try_later(Entry& entry, bool is_there, const Error& why);
+  void try_later(Entry& entry, IsThere there, const Error& why);
   void wait_on(Entry& entry, const Error& why);
   void tell_uncaptured();
   [[nodiscard]] std::string trouble_of_closed();

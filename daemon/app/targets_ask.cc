@@ -102,7 +102,8 @@ void TargetRegistry::tell_uncaptured() {
     text += entry->detail;
   }
   // What a predecessor left refuses meanwhile.
-  backend_.keep_leftovers(!doubt.empty() || !problem.empty());
+  const bool is_sure = doubt.empty() && problem.empty();
+  backend_.keep_leftovers(is_sure ? TargetBackend::Keep::No : TargetBackend::Keep::Yes);
   if (problem.empty()) problem = std::move(doubt);
   if (problem.empty()) problem = trouble_of_closed();
   const std::lock_guard lock(small_mutex_);

@@ -10,6 +10,7 @@
 #include "daemon/app/made_cgroups.h"
 #include "daemon/app/resolve_parts.h"
 #include "daemon/app/targets_entry.h"
+#include "daemon/base/inode.h"
 #include "daemon/base/log.h"
 #include "daemon/base/processes.h"
 #include "daemon/trust/bind.h"
@@ -210,11 +211,12 @@ void TargetRegistry::take_up(Entry& entry, const Result<ResolvedTarget>& resolve
   if (attached) return;
   entry.pause = pause;
   // A runtime still setting up its cgroup refuses for a moment as well: everything is tried again.
-  try_later(entry, resolved.has_value(), attached.error());
+  try_later(entry, resolved ? IsThere::Yes : IsThere::No, attached.error());
 }
 
 // What could not be attached, or is not there.
-void TargetRegistry::try_later(Entry& entry, bool is_there, const Error& why) {
+void TargetRegistry::try_later(Entry& entry, IsThere there, const Error& why) {
+  const bool is_there = there == IsThere::Yes;
   entry.passes = is_there;
   // Not as soon as it is lost: it takes a while, and one that comes back at once is to be captured first.
   const bool is_gone = is_there || since(entry.due_since.value_or(Clock::time_point{})) > kComesBack;
@@ -281,7 +283,7 @@ void TargetRegistry::attach_where_it_was(Entry& entry) {
   const auto pause = entry.pause;
   if (const auto attached = attach_entry(entry, known, TargetBackend::Why::Kept); !attached) {
     entry.pause = pause;
-    try_later(entry, true, attached.error());
+    try_later(entry, IsThere::Yes, attached.error());
     return;
   }
   entry.doubt = Entry::Doubt::ItsCgroup;
@@ -320,11 +322,11 @@ void TargetRegistry::confirm(Entry& entry, const Result<ResolvedTarget>& found) 
               {{"target", entry.settings.shown()}, {"was", entry.resolved.cgroup_path}, {"is", found->cgroup_path}});
     entry.due_since = entry.doubt_since;
     if (const auto moved = attach_entry(entry, *found, TargetBackend::Why::Kept); !moved)
-      let_go(entry, true, moved.error());
+      let_go(entry, IsThere::Yes, moved.error());
     return;
   }
   if (entry.doubt == Entry::Doubt::ItsCgroup && is_of_another(entry, found.error().code)) {
-    let_go(entry, false, found.error());
+    let_go(entry, IsThere::No, found.error());
     return;
   }
   ask_later(entry);
@@ -338,11 +340,11 @@ bool TargetRegistry::is_of_another(const Entry& entry, Code answer) const {
 }
 
 // What it captures is somebody else's.
-void TargetRegistry::let_go(Entry& entry, bool is_there, const Error& why) {
+void TargetRegistry::let_go(Entry& entry, IsThere there, const Error& why) {
   ignore(backend_.detach(entry.id), "the next attach takes the slot");
   if (entry.trust) entry.trust->clear();
   lose(entry, why);
-  try_later(entry, is_there, why);
+  try_later(entry, there, why);
 }
 
 // It is being started, or nobody has its name yet. Who takes the name makes a cgroup, and that asks again.

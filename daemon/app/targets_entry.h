@@ -12,9 +12,6 @@
 
 namespace tapdeck::app {
 
-// Of the directory; 0: it is not there.
-[[nodiscard]] uint64_t inode_of(const std::string& directory);
-
 struct TargetRegistry::Entry {
   using Clock = std::chrono::steady_clock;
 

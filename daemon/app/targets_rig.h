@@ -45,7 +45,7 @@ class FakeBackend : public TargetBackend {
     if (waits == 0) return false;
     return --waits > 0;
   }
-  void keep_leftovers(bool keep) override { keeps = keep; }
+  void keep_leftovers(Keep keep) override { keeps = keep == Keep::Yes; }
   Result<void> detach(uint32_t slot) override {
     if (refuse) return fail(Code::Io, "cannot be removed");
     return note("detach " + std::to_string(slot));

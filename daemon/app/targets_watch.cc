@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 
 #include "daemon/app/made_cgroups.h"
 #include "daemon/app/targets_entry.h"
+#include "daemon/base/inode.h"
 #include "daemon/base/log.h"
 #include "daemon/base/processes.h"
 
@@ -42,11 +42,6 @@ bool may_be_in(const MadeCgroups& made, const TargetSpec& spec) {
 }
 
 }  // namespace
-
-uint64_t inode_of(const std::string& directory) {
-  struct stat status{};
-  return ::stat(directory.c_str(), &status) == 0 && S_ISDIR(status.st_mode) ? status.st_ino : 0;
-}
 
 bool TargetRegistry::Entry::is_there() const {
   if (settings.spec.kind == TargetKind::Interface) {

@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 
+#include "daemon/base/exec_array.h"
 #include "daemon/base/unique_fd.h"
 
 namespace tapdeck::app {
@@ -24,13 +25,6 @@ std::vector<std::string> c_locale_environment() {
   for (char** entry = environ; *entry != nullptr; ++entry) {
     if (!std::string_view(*entry).starts_with("LC_ALL=")) out.emplace_back(*entry);
   }
-  return out;
-}
-
-std::vector<char*> pointers(std::vector<std::string>& strings) {
-  std::vector<char*> out;
-  for (std::string& text : strings) out.push_back(text.data());
-  out.push_back(nullptr);
   return out;
 }
 
@@ -53,8 +47,8 @@ Result<pid_t> spawn(std::vector<std::string>& argv, int out_fd, int err_fd) {
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   std::vector<std::string> environment = c_locale_environment();
   pid_t pid = -1;
-  const int error =
-      ::posix_spawnp(&pid, argv[0].c_str(), &actions, &attributes, pointers(argv).data(), pointers(environment).data());
+  const int error = ::posix_spawnp(&pid, argv[0].c_str(), &actions, &attributes, exec_array(argv).data(),
+                                   exec_array(environment).data());
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) return fail_errno(error, argv[0]);

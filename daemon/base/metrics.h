@@ -83,7 +83,11 @@ class alignas(64) Metrics {
   void connection_closed(CapturePath path) noexcept { add(active_gauge(path), -1); }
 
   [[nodiscard]] static constexpr Gauge active_gauge(CapturePath path) {
-    return static_cast<Gauge>(static_cast<size_t>(Gauge::ActiveCgroup) + static_cast<size_t>(path));
+    return static_cast<Gauge>(static_cast<size_t>(Gauge::ActiveCgroup) + path_index(path));
+  }
+  // Of a `run`, whichever way it captures, nobody reads the page.
+  [[nodiscard]] static constexpr size_t path_index(CapturePath path) {
+    return static_cast<size_t>(path == CapturePath::Netns ? CapturePath::Cgroup : path);
   }
   // 0..4 for 1xx..5xx, 5 for anything else.
   [[nodiscard]] static constexpr size_t code_class(int status) {
@@ -101,8 +105,7 @@ class alignas(64) Metrics {
   }
   [[nodiscard]] static constexpr size_t connection_index(CapturePath path, ConnectionProtocol protocol,
                                                          ConnectionTls tls) {
-    return (static_cast<size_t>(path) * kConnectionProtocols + static_cast<size_t>(protocol)) * 2 +
-           static_cast<size_t>(tls);
+    return (path_index(path) * kConnectionProtocols + static_cast<size_t>(protocol)) * 2 + static_cast<size_t>(tls);
   }
 
  private:

@@ -24,6 +24,8 @@ std::string_view to_string(CapturePath path) {
       return "tc";
     case CapturePath::Explicit:
       return "explicit";
+    case CapturePath::Netns:
+      return "netns";
   }
   return "explicit";
 }

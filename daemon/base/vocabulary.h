@@ -21,7 +21,8 @@ enum class Mode : uint8_t {
 inline constexpr size_t kModeCount = 4;
 
 // How a flow came to us: docs/ARCHITECTURE.md, "Capture".
-enum class CapturePath : uint8_t { Cgroup, Tc, Explicit };
+enum class CapturePath : uint8_t { Cgroup, Tc, Explicit, Netns };
+// Without Netns, which a `run` alone has: who serves a page of metrics never does.
 inline constexpr size_t kCapturePathCount = 3;
 
 // How an exchange ended, as metrics, log and summary count it. Every exchange has exactly one.

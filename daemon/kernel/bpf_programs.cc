@@ -146,7 +146,11 @@ uint64_t BpfMaps::sweep_flows(uint64_t now_ns, uint64_t max_age_ns) const {
   std::vector<tapdeck_flow_key> stale;
   tapdeck_flow_key key{};
   tapdeck_flow flow{};
-  for (const void* previous = nullptr; bpf_map_get_next_key(fd, previous, &key) == 0; previous = &key) {
+  const void* previous = nullptr;
+  // Where `previous` was taken meanwhile the kernel begins anew: under churn the walk might never end, and what it
+  // meets twice is removed once. What it misses has its turn with the next sweep.
+  for (uint64_t step = 0; step < control_->flows_capacity && bpf_map_get_next_key(fd, previous, &key) == 0; ++step) {
+    previous = &key;
     const bool found = bpf_map_lookup_elem(fd, &key, &flow) == 0;
     if (found && flow.created_ns + max_age_ns < now_ns) stale.push_back(key);
   }

@@ -69,11 +69,10 @@ Result<void> may_capture(const std::string& missing) {
     if (missing.find(name) == std::string::npos) continue;
     const bool is_nested = missing.find("user namespace") != std::string::npos;
     return fail(Code::Permission,
-                "capture needs privileges that this process has not: " + missing +
-                    "; no capture path works without them yet: run it as root " +
+                "capture needs privileges that this process has not: " + missing + "; run it as root " +
                     (is_nested ? "outside of that" : "(sudo)") +
-                    ", or see what works here: tapdeck "
-                    "doctor; without them clients that are given a proxy can be served (proxy.listen in the "
+                    ", or see what works here: tapdeck doctor; without them one command can be captured (tapdeck run "
+                    "--capture netns), clients that are given a proxy can be served (proxy.listen in the "
                     "configuration, tapdeck serve), recordings looked at, imported and exported (tapdeck recording, "
                     "tapdeck session), and a configuration checked (tapdeck config check)",
                 Origin::Kernel);

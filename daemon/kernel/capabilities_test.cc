@@ -65,7 +65,8 @@ TEST(Capabilities, OnlyThoseThatCaptureNeedsStopIt) {
   const auto refused = may_capture("CAP_NET_ADMIN, CAP_SYS_PTRACE");
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::Permission);
-  EXPECT_THAT(refused.error().detail, HasSubstr("CAP_NET_ADMIN, CAP_SYS_PTRACE; no capture path works without them"));
+  EXPECT_THAT(refused.error().detail, HasSubstr("CAP_NET_ADMIN, CAP_SYS_PTRACE; run it as root (sudo)"));
+  EXPECT_THAT(refused.error().detail, HasSubstr("tapdeck run --capture netns"));
   EXPECT_THAT(refused.error().detail, HasSubstr("recordings looked at, imported and exported"));
 }
 

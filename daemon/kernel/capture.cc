@@ -168,7 +168,7 @@ Stats CaptureImpl::stats() const {
       const CapturedCounters sum = maps_->counters(target);
       TargetStats one;
       one.target = target;
-      one.by_interface = slot.interface != nullptr;
+      if (slot.interface != nullptr) one.path = CapturePath::Tc;
       one.attached =
           slot.cgroup ? !slot.cgroup->gone() : slot.interface && slot.interface->attached() && slot.trouble.empty();
       one.others = slot.others;

@@ -10,6 +10,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -149,9 +150,9 @@ inline constexpr size_t kUncapturedReasons = 13;
 
 struct TargetStats {
   uint32_t target = 0;
-  bool attached = false;      // programs sit on a live cgroup or interface, and nothing of `trouble` is in the way
-  bool by_interface = false;  // which of them
-  std::string others;         // programs of others around, at the attach: a sentence; empty: none
+  bool attached = false;  // programs sit on a live cgroup or interface, and nothing of `trouble` is in the way
+  CapturePath path = CapturePath::Cgroup;  // how
+  std::string others;                      // programs of others around, at the attach: a sentence; empty: none
   // Why the interface is there and nothing of it is captured now, and the way out; empty: it is captured, or not there.
   std::string trouble;
   uint64_t gaps = 0;                       // times an attached interface was not captured; never less
@@ -180,6 +181,18 @@ struct Stats {
   uint64_t events_lost = 0;  // ring buffer full
 };
 
+// Listeners in a network namespace of which every address is local: whatever connects there arrives at them, and their
+// local address is where it was going. Made with the namespace, which is another's business (app/run_namespace.h).
+struct NamespaceListeners {
+  std::vector<UniqueFd> fds;  // transparent, listening, non-blocking; those of one address share it by SO_REUSEPORT
+  Endpoint v4, v6;            // where they listen: nobody else's destination
+  uint64_t netns_cookie = 0;
+  uint32_t uid = 0;  // whose command it is
+  // What was refused there, by reason; only Udp, Quic and Other are ever more than 0. Asked by whoever asks for
+  // stats().
+  std::function<std::array<uint64_t, kUncapturedReasons>()> uncaptured;
+};
+
 class Capture {
  public:
   // Loads maps; nothing is attached. What a crashed predecessor left attached in run_dir keeps refusing until the same
@@ -204,6 +217,8 @@ class Capture {
   // Captures TCP that arrives on this interface of the daemon's namespace (bridge, veth, tun).
   [[nodiscard]] virtual Result<void> attach_interface(uint32_t target, const std::string& interface_name,
                                                       TargetPolicy policy) = 0;
+  // Captures what arrives at these. Unsupported: this Capture works by programs (namespace_capture() does not).
+  [[nodiscard]] virtual Result<void> attach_namespace(uint32_t target, NamespaceListeners listeners) = 0;
   [[nodiscard]] virtual Result<void> set_policy(uint32_t target, TargetPolicy policy) = 0;
   // From now on connect() to these destinations, and no others, ends with ECONNREFUSED, as long as the lease lasts and
   // until the slot is detached or attached to something else. For cgroups only, and where the kernel can choose the

@@ -4,8 +4,10 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "daemon/base/log.h"
 #include "daemon/kernel/capture_impl.h"
@@ -106,24 +108,38 @@ void CaptureImpl::lose_cgroup(uint32_t target) {
   unwatch_events(target);
   slot.cgroup->mark_gone();
   netns_->leave(target, NetnsTable::Why::Gone, std::chrono::steady_clock::now());
-  watch_for_return(slot.cgroup->path());
+  watch_for_return(target);
   sink_.on_no_process(target);
   sink_.on_cgroup_gone(target);
 }
 
 // Watches the nearest ancestor that exists: a container's cgroup may come back with its parents.
-void CaptureImpl::watch_for_return(const std::string& path) {
+void CaptureImpl::watch_for_return(uint32_t target) {
   if (!inotify_) return;
-  for (size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0; slash = path.rfind('/', slash - 1)) {
-    if (::inotify_add_watch(inotify_.get(), path.substr(0, slash).c_str(), IN_CREATE | IN_ONLYDIR) >= 0) return;
+  const std::string& path = slots_[target].cgroup->path();
+  int watch = -1;
+  for (size_t slash = path.rfind('/'); watch < 0 && slash != std::string::npos && slash > 0;) {
+    watch = ::inotify_add_watch(inotify_.get(), path.substr(0, slash).c_str(), IN_CREATE | IN_ONLYDIR);
+    slash = path.rfind('/', slash - 1);
   }
+  if (watch == slots_[target].return_watch) return;
+  unwatch_return(target);
+  slots_[target].return_watch = watch;
+}
+
+// The parent may be a busy place, such as system.slice. Targets that wait in one place have one watch.
+void CaptureImpl::unwatch_return(uint32_t target) {
+  const int watch = std::exchange(slots_[target].return_watch, -1);
+  const bool is_shared =
+      std::ranges::any_of(slots_, [watch](const Slot& other) { return other.return_watch == watch; });
+  if (watch >= 0 && !is_shared) ::inotify_rm_watch(inotify_.get(), watch);
 }
 
 void CaptureImpl::look_for_cgroup(uint32_t target) {
   Slot& slot = slots_[target];
   if (!slot.cgroup || !slot.cgroup->gone()) return;
   if (!slot.cgroup->reopen()) {
-    watch_for_return(slot.cgroup->path());
+    watch_for_return(target);
     return;
   }
   // By another tapdeck meanwhile: ours would see nothing. Who is told when the target's owner attaches it again.
@@ -137,6 +153,7 @@ void CaptureImpl::look_for_cgroup(uint32_t target) {
     slot.cgroup->mark_gone();  // tried again with the next tick
     return;
   }
+  unwatch_return(target);
   watch_events(target);
   covered = cover_processes(target);
   ignore(covered, "counted as no_listener by the programs until it works");

@@ -50,6 +50,9 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
 
   Result<void> attach_cgroup(uint32_t target, const std::string& cgroup_path, TargetPolicy policy) override;
   Result<void> attach_interface(uint32_t target, const std::string& interface_name, TargetPolicy policy) override;
+  Result<void> attach_namespace(uint32_t /*target*/, NamespaceListeners /*listeners*/) override {
+    return fail(Code::Unsupported, "this capture works by programs, not by a namespace", Origin::Kernel);
+  }
   Result<void> set_policy(uint32_t target, TargetPolicy policy) override;
   Result<size_t> refuse_as_recorded(uint32_t target, const std::vector<Endpoint>& destinations) override;
   Result<void> detach(uint32_t target) override;
@@ -75,6 +78,7 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
     std::chrono::milliseconds gap_total{0};
     std::chrono::steady_clock::time_point gap_since{};  // not captured since; zero: it is
     bool used = false;                                  // attached at some time: stats list it
+    int return_watch = -1;                              // of inotify_, where its cgroup may come back; -1: none
     [[nodiscard]] bool is_free() const { return !cgroup && !interface; }
   };
 
@@ -122,7 +126,8 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   void look_for_cgroup(uint32_t target);
   void look_at_interface(uint32_t target);
   void on_watch();
-  void watch_for_return(const std::string& path);
+  void watch_for_return(uint32_t target);
+  void unwatch_return(uint32_t target);
   void shut_down();
 
   const CaptureOptions options_;

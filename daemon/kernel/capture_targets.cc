@@ -197,6 +197,7 @@ Result<void> CaptureImpl::detach_now(uint32_t target) {
   Result<void> result;
   if (slot.cgroup) {
     unwatch_events(target);
+    unwatch_return(target);
     slot.cgroup->detach();
   }
   if (slot.interface) result = slot.interface->detach(*run_);

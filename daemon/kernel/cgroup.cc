@@ -26,34 +26,35 @@ Result<std::string> read_whole(const std::string& path) {
   return text.str();
 }
 
-std::string read_at(int directory, const char* name) {
+// 0, or the errno.
+int read_at(int directory, const char* name, std::string& text) {
   const UniqueFd fd(::openat(directory, name, O_RDONLY | O_CLOEXEC));
-  std::string text;
+  if (!fd) return errno;
   std::array<char, 4096> buffer{};
-  ssize_t n = 0;
-  while (fd && (n = ::read(fd.get(), buffer.data(), buffer.size())) > 0) {
+  for (;;) {
+    const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
+    if (n <= 0) return n < 0 ? errno : 0;
     text.append(buffer.data(), static_cast<size_t>(n));
   }
-  return text;
 }
 
-void collect_here(int directory, std::vector<int>& out) {
-  std::istringstream pids(read_at(directory, "cgroup.procs"));
-  for (int pid = 0; pids >> pid;) {
-    if (pid > 0) out.push_back(pid);  // 0: a process of another pid namespace, which we could not open anyway
-  }
+// Removed meanwhile; or threaded, and the cgroup above lists its processes.
+int unless_empty(int error) {
+  return error == ENOENT || error == ENODEV || error == EOPNOTSUPP ? 0 : error;
 }
 
-void collect(int directory, std::vector<int>& out) {
-  collect_here(directory, out);
-  const int copy = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (copy < 0) return;
-  const std::unique_ptr<DIR, int (*)(DIR*)> list(::fdopendir(copy), &::closedir);
-  while (const dirent* entry = list ? ::readdir(list.get()) : nullptr) {
-    if (entry->d_type != DT_DIR || entry->d_name[0] == '.') continue;
-    const UniqueFd child(::openat(directory, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (child) collect(child.get(), out);
-  }
+int read_here(int directory, std::vector<int>& out) {
+  std::string text;
+  const int error = read_at(directory, "cgroup.procs", text);
+  std::istringstream pids(text);
+  for (int pid = 0; pids >> pid;) out.push_back(pid);
+  return unless_empty(error);
+}
+
+// Those that can be opened.
+std::vector<int> shown(std::vector<int> pids) {
+  std::erase(pids, 0);
+  return pids;
 }
 
 }  // namespace
@@ -121,16 +122,31 @@ Result<UniqueFd> open_cgroup(const std::string& path) {
   return fd;
 }
 
+int read_cgroup_processes(int cgroup_fd, std::vector<int>& out) {
+  int worst = read_here(cgroup_fd, out);
+  const auto note = [&worst](int error) { worst = worst != 0 ? worst : unless_empty(error); };
+  const int copy = ::openat(cgroup_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (copy < 0) note(errno);
+  if (copy < 0) return worst;
+  const std::unique_ptr<DIR, int (*)(DIR*)> list(::fdopendir(copy), &::closedir);
+  while (const dirent* entry = list ? ::readdir(list.get()) : nullptr) {
+    if (entry->d_type != DT_DIR || entry->d_name[0] == '.') continue;
+    const UniqueFd child(::openat(cgroup_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    note(child ? read_cgroup_processes(child.get(), out) : errno);
+  }
+  return worst;
+}
+
 std::vector<int> cgroup_processes(int cgroup_fd) {
   std::vector<int> out;
-  collect(cgroup_fd, out);
-  return out;
+  ignore(read_cgroup_processes(cgroup_fd, out), "those that may be looked at");
+  return shown(std::move(out));
 }
 
 std::vector<int> cgroup_own_processes(int cgroup_fd) {
   std::vector<int> out;
-  collect_here(cgroup_fd, out);
-  return out;
+  ignore(read_here(cgroup_fd, out), "those that may be looked at");
+  return shown(std::move(out));
 }
 
 std::optional<bool> cgroup_populated(int events_fd) {

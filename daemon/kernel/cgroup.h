@@ -21,8 +21,11 @@ namespace tapdeck::kernel {
 [[nodiscard]] Result<std::string> cgroup2_with_id(uint64_t id);
 // Opens a directory of a cgroup2 file system. NotFound, InvalidArgument (not cgroup2).
 [[nodiscard]] Result<UniqueFd> open_cgroup(const std::string& path);
-// Processes in this cgroup and below; those that vanish meanwhile are left out.
+// Processes in this cgroup and below; those that vanish meanwhile, and those of other process namespaces, are left out.
 [[nodiscard]] std::vector<int> cgroup_processes(int cgroup_fd);
+// The same with all that is to be known: those that our process namespace does not show are 0 in `out`. Returns 0, or
+// the errno of the first cgroup that could not be read; the others are in `out` all the same.
+[[nodiscard]] int read_cgroup_processes(int cgroup_fd, std::vector<int>& out);
 // Those in this cgroup itself.
 [[nodiscard]] std::vector<int> cgroup_own_processes(int cgroup_fd);
 // Is a process in it or below? Empty when the cgroup was removed. `events_fd` is an open cgroup.events.

@@ -1,6 +1,12 @@
 #include "daemon/kernel/cgroup.h"
 
+#include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
 
 #include "daemon/base/test_directory.h"
 
@@ -56,6 +62,30 @@ TEST_F(CgroupFiles, TheCgroup2LineIsReadAmongOthers) {
             "/user.slice/a:b");
   EXPECT_EQ(cgroup2_line(write("4:memory:/jobs\n")).error().code, Code::NotFound);
   EXPECT_EQ(cgroup2_line("/proc/2147483646/cgroup").error().code, Code::NotFound);
+}
+
+TEST(Cgroup, ProcessesBelowAreReadAndThoseThatAreNotShownAreZero) {
+  const TestDirectory directory;
+  std::filesystem::create_directories(directory / "below" / "deeper");
+  std::filesystem::create_directories(directory / "threaded");
+  std::ofstream(directory / "cgroup.procs") << "12\n0\n";
+  std::ofstream(directory / "below" / "deeper" / "cgroup.procs") << "13\n";
+  const UniqueFd fd(::open(directory.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  std::vector<int> all;
+  EXPECT_EQ(read_cgroup_processes(fd.get(), all), 0) << "one without the file has no processes of its own";
+  EXPECT_THAT(all, testing::UnorderedElementsAre(12, 0, 13));
+  EXPECT_THAT(cgroup_processes(fd.get()), testing::UnorderedElementsAre(12, 13));
+  EXPECT_THAT(cgroup_own_processes(fd.get()), testing::ElementsAre(12));
+}
+
+TEST(Cgroup, WhatCannotBeReadIsToldAndTheRestIsRead) {
+  const TestDirectory directory;
+  std::filesystem::create_directories(directory / "below" / "cgroup.procs");
+  std::ofstream(directory / "cgroup.procs") << "12\n";
+  const UniqueFd fd(::open(directory.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  std::vector<int> all;
+  EXPECT_EQ(read_cgroup_processes(fd.get(), all), EISDIR);
+  EXPECT_THAT(all, testing::ElementsAre(12));
 }
 
 TEST(Cgroup, OrdinaryDirectoryIsRefused) {

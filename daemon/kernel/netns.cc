@@ -91,12 +91,14 @@ Result<void> NetnsScope::run(int netns_fd, int home_fd, const std::function<Resu
   if (::setns(netns_fd, CLONE_NEWNET) != 0) {
     return fail_errno(errno, "enter network namespace (needs CAP_SYS_ADMIN)", Origin::Kernel);
   }
-  Result<void> result = body();
-  if (::setns(home_fd, CLONE_NEWNET) != 0) {
-    std::perror("tapdeck: cannot return to the daemon's network namespace");
-    std::abort();
-  }
-  return result;
+  const NetnsScope scope(home_fd);
+  return body();
+}
+
+NetnsScope::~NetnsScope() {
+  if (::setns(home_fd_, CLONE_NEWNET) == 0) return;
+  std::perror("tapdeck: cannot return to the daemon's network namespace");
+  std::abort();
 }
 
 Result<uint64_t> netns_cookie() {

@@ -24,11 +24,21 @@ struct PortRange {
 // Inode number of a process's namespace, without opening it; 0 when the process is gone.
 [[nodiscard]] uint64_t netns_inode_of(int pid);
 
-// While alive the calling thread is in `netns_fd`; the destructor returns to `home_fd`. If that fails the process
-// aborts: a worker that went on in a container's namespace would send other tenants' traffic there.
+// Runs a function in another namespace. However the function ends, the calling thread is back in `home_fd` then. If
+// that fails the process aborts: a worker that went on in a container's namespace would send other tenants' traffic
+// there.
 class NetnsScope {
  public:
+  // What `body` says; Permission and others when the namespace cannot be entered.
   [[nodiscard]] static Result<void> run(int netns_fd, int home_fd, const std::function<Result<void>()>& body);
+  NetnsScope(const NetnsScope&) = delete;
+  NetnsScope& operator=(const NetnsScope&) = delete;
+
+ private:
+  explicit NetnsScope(int home_fd) : home_fd_(home_fd) {}
+  ~NetnsScope();  // the thread is back
+
+  const int home_fd_;
 };
 
 // SO_NETNS_COOKIE of the calling thread's namespace (kernel >= 5.14); the number programs see.

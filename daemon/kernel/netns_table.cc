@@ -112,7 +112,8 @@ Result<void> NetnsTable::make_inside(Made& made, uint64_t wanted) const {
   TRY(cookie, netns_cookie());
   if (wanted != 0 && cookie != wanted) return fail(Code::NotFound, "another network namespace", Origin::Kernel);
   made.cookie = cookie;
-  if (namespaces_.contains(cookie)) return {};
+  if (namespaces_.contains(cookie))
+    return fail(Code::AlreadyExists, "two network namespaces of one cookie", Origin::Kernel);
   // A bind does not tell: it succeeds where no interface has any address.
   if (!loopback_is_up()) return loopback_is_down();
   const unsigned count = listeners_wanted(local_port_range(), options_.workers, options_.listeners_max);
@@ -170,20 +171,35 @@ Result<void> NetnsTable::look_for_sources(uint64_t cookie) {
   return maps_.set_sources(cookie, value.source4_be, value.source6);
 }
 
+// Before the programs send anything there: nobody may connect to a listener of ours by its address.
+Result<std::vector<tapdeck_own_key>> NetnsTable::note_own(uint64_t cookie, const Made& made) const {
+  std::vector<tapdeck_own_key> noted;
+  for (const auto& listener : made.listeners) {
+    const auto key = own_key(cookie, listener.address);
+    if (auto added = maps_.add_own_listener(key); !added) {
+      for (const auto& before : noted) maps_.remove_own_listener(before);
+      return std::unexpected(std::move(added).error());
+    }
+    noted.push_back(key);
+  }
+  return noted;
+}
+
 Result<void> NetnsTable::publish(Namespace& ns, uint64_t cookie, Made& made) {
+  TRY(keys, note_own(cookie, made));
+  // They listen already: what the programs send there waits until a worker has them.
+  if (auto set = maps_.set_netns(cookie, made.value); !set) {
+    for (const auto& key : keys) maps_.remove_own_listener(key);
+    return set;
+  }
+  ns.value = made.value;
+  ns.own_keys.insert(ns.own_keys.end(), keys.begin(), keys.end());
   for (auto& listener : made.listeners) {
     listener.key = {CapturePath::Cgroup, next_id_++, cookie, kNoTarget};
-    const auto key = own_key(cookie, listener.address);
-    TRY_VOID(maps_.add_own_listener(key));
-    ns.own_keys.push_back(key);
-  }
-  {
     const std::unique_lock lock(mutex_);
-    for (const auto& listener : made.listeners) ns.listener_ids.push_back(listener.key.listener_id);
+    ns.listener_ids.push_back(listener.key.listener_id);
   }
   for (auto& listener : made.listeners) sink_.add_listener(std::move(listener));
-  TRY_VOID(maps_.set_netns(cookie, made.value));
-  ns.value = made.value;
   return {};
 }
 
@@ -229,13 +245,9 @@ Result<void> NetnsTable::use(uint32_t target, UniqueFd netns_fd, uint64_t cookie
   fresh.fd = std::move(netns_fd);
   fresh.inode = info.st_ino;
   fresh.users = bit;
-  auto published = publish(fresh, made.cookie, made);
-  if (!published) {
-    retire(made.cookie, fresh);
-    return published;
-  }
+  TRY_VOID(publish(fresh, made.cookie, made));
   const std::unique_lock lock(mutex_);
-  namespaces_.insert_or_assign(made.cookie, std::move(fresh));
+  namespaces_.emplace(made.cookie, std::move(fresh));
   return {};
 }
 
@@ -260,13 +272,20 @@ void NetnsTable::retire(uint64_t cookie, Namespace& ns) {
 }
 
 void NetnsTable::leave(uint32_t target, Why why, std::chrono::steady_clock::time_point now) {
+  const uint64_t bit = 1ULL << target;
   for (auto& [cookie, ns] : namespaces_) {
     if (why != Why::Detached && cookie == home_cookie_) continue;
-    ns.users &= ~(1ULL << target);
-    ns.prepared &= ~(1ULL << target);
-    if (ns.users != 0 || ns.listener_ids.empty()) continue;
-    ns.retire_at = why == Why::Emptied ? now + kGrace : now;
-    if (why == Why::Emptied) continue;
+    if (((ns.users | ns.awaited) & bit) == 0 || ns.listener_ids.empty()) continue;
+    const bool was_user = (ns.users & bit) != 0;
+    ns.users &= ~bit;
+    ns.prepared &= ~bit;
+    if (why == Why::Emptied) {
+      if (was_user) ns.retire_at = now + kGrace;
+      ns.awaited |= bit;
+      continue;
+    }
+    ns.awaited &= ~bit;
+    if (ns.users != 0 || (ns.awaited != 0 && ns.retire_at > now)) continue;
     retire(cookie, ns);
     ns.close_at = now + kGrace;
   }

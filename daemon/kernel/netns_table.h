@@ -51,7 +51,8 @@ class NetnsTable {
   // a few seconds later, since flows in flight may still have to dial. Emptied: the next process of the target is
   // likely to come from the same place, so the listeners stay a few seconds more. Gone (its cgroup was removed): at
   // once again. Emptied and Gone leave those of our own namespace (which we keep alive anyway) until the target is
-  // detached: a command after a command, a restarted unit finds them there.
+  // detached: a command after a command, a restarted unit finds them there. What other targets use, or are waited for
+  // in, stays as it is.
   enum class Why { Detached, Emptied, Gone };
   void leave(uint32_t target, Why why, std::chrono::steady_clock::time_point now);
   // Closes descriptors whose time has come; once a second, looks whether namespaces have fewer ephemeral ports than
@@ -72,6 +73,7 @@ class NetnsTable {
     uint64_t inode = 0;
     uint64_t users = 0;                                 // bit per target
     uint64_t prepared = 0;                              // those of them that stay without a process
+    uint64_t awaited = 0;                               // whose next process is waited for, until retire_at
     unsigned unseen = 0;                                // lists in a row without a process in it
     std::chrono::steady_clock::time_point retire_at{};  // without users: when the listeners go
     std::chrono::steady_clock::time_point close_at{};   // without listeners: when the descriptor goes
@@ -91,6 +93,8 @@ class NetnsTable {
   void grow(uint64_t cookie, Namespace& ns);
   // Numbers `first` up to `count`.
   [[nodiscard]] Result<void> make_family(Made& made, Endpoint::Family family, unsigned first, unsigned count) const;
+  [[nodiscard]] Result<std::vector<tapdeck_own_key>> note_own(uint64_t cookie, const Made& made) const;
+  // All of it or nothing.
   [[nodiscard]] Result<void> publish(Namespace& ns, uint64_t cookie, Made& made);
   void retire(uint64_t cookie, Namespace& ns);
 

@@ -4,48 +4,53 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <utility>
 
 namespace tapdeck::kernel {
 namespace {
 
-class NoCapture final : public Capture {
- public:
-  explicit NoCapture(Error why) : why_(std::move(why)) {}
-
-  Result<void> attach_cgroup(uint32_t, const std::string&, TargetPolicy) override { return std::unexpected(why_); }
-  Result<void> attach_interface(uint32_t, const std::string&, TargetPolicy) override { return std::unexpected(why_); }
-  Result<void> prepare_netns(uint32_t, int) override { return std::unexpected(why_); }
-  Result<void> set_policy(uint32_t, TargetPolicy) override { return is_free(); }
-  Result<size_t> refuse_as_recorded(uint32_t, const std::vector<Endpoint>&) override {
-    return std::unexpected(is_free().error());
-  }
-  Result<void> detach(uint32_t) override { return is_free(); }
-  Result<CapturedFlow> resolve(const ListenerKey&, const Endpoint&, const Endpoint&) override {
-    return fail(Code::NotFound, "nothing is captured", Origin::Kernel);
-  }
-  Result<UniqueFd> upstream_socket(uint64_t netns_cookie, int family) override {
-    if (netns_cookie != 0) return fail(Code::NotFound, "no network namespace but the own one is known", Origin::Kernel);
-    UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
-    if (!fd) return fail_errno(errno, "socket");
-    return fd;
-  }
-  void hold_predecessor(bool) override {}
-  LeaseWas renew_lease() override { return LeaseWas::Kept; }
-  uint64_t lapsed_flows() const override { return 0; }
-  void keep_closed() override {}
-  Stats stats() const override { return {}; }
-
- private:
-  static Result<void> is_free() { return fail(Code::NotFound, "nothing is attached there", Origin::Kernel); }
-
-  const Error why_;
-};
+Result<void> is_free() {
+  return fail(Code::NotFound, "nothing is attached there", Origin::Kernel);
+}
 
 }  // namespace
 
-std::unique_ptr<Capture> no_capture(Error why) {
-  return std::make_unique<NoCapture>(std::move(why));
+Result<void> NoCapture::attach_cgroup(uint32_t, const std::string&, TargetPolicy) {
+  return std::unexpected(why_);
+}
+
+Result<void> NoCapture::attach_interface(uint32_t, const std::string&, TargetPolicy) {
+  return std::unexpected(why_);
+}
+
+Result<void> NoCapture::attach_namespace(uint32_t, NamespaceListeners) {
+  return std::unexpected(why_);
+}
+
+Result<void> NoCapture::prepare_netns(uint32_t, int) {
+  return std::unexpected(why_);
+}
+
+Result<void> NoCapture::set_policy(uint32_t, TargetPolicy) {
+  return is_free();
+}
+
+Result<size_t> NoCapture::refuse_as_recorded(uint32_t, const std::vector<Endpoint>&) {
+  return std::unexpected(is_free().error());
+}
+
+Result<void> NoCapture::detach(uint32_t) {
+  return is_free();
+}
+
+Result<CapturedFlow> NoCapture::resolve(const ListenerKey&, const Endpoint&, const Endpoint&) {
+  return fail(Code::NotFound, "nothing is captured", Origin::Kernel);
+}
+
+Result<UniqueFd> NoCapture::upstream_socket(uint64_t netns_cookie, int family) {
+  if (netns_cookie != 0) return fail(Code::NotFound, "no network namespace but the own one is known", Origin::Kernel);
+  UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+  if (!fd) return fail_errno(errno, "socket");
+  return fd;
 }
 
 }  // namespace tapdeck::kernel

@@ -8,9 +8,10 @@ namespace tapdeck::kernel {
 namespace {
 
 TEST(NoCapture, SaysWhyNothingCanBeAttachedAndThatNothingIs) {
-  const auto capture = no_capture(Error{Code::Permission, "no CAP_BPF", Origin::Kernel, Retry::No, 0});
-  for (const auto& refused :
-       {capture->attach_cgroup(1, "/x", {}), capture->attach_interface(1, "lo", {}), capture->prepare_netns(1, -1)}) {
+  NoCapture none(Error{Code::Permission, "no CAP_BPF", Origin::Kernel, Retry::No, 0});
+  Capture* const capture = &none;
+  for (const auto& refused : {capture->attach_cgroup(1, "/x", {}), capture->attach_interface(1, "lo", {}),
+                              capture->attach_namespace(1, {}), capture->prepare_netns(1, -1)}) {
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, Code::Permission);
     EXPECT_EQ(refused.error().detail, "no CAP_BPF");
@@ -21,7 +22,8 @@ TEST(NoCapture, SaysWhyNothingCanBeAttachedAndThatNothingIs) {
 }
 
 TEST(NoCapture, GivesPlainSocketsOfTheOwnNetworkAndOfNoOther) {
-  const auto capture = no_capture(Error{Code::Permission, "", Origin::Kernel, Retry::No, 0});
+  NoCapture none(Error{Code::Permission, "", Origin::Kernel, Retry::No, 0});
+  Capture* const capture = &none;
   for (const int family : {AF_INET, AF_INET6}) {
     const auto fd = capture->upstream_socket(0, family);
     ASSERT_TRUE(fd);

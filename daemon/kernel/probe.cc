@@ -103,41 +103,6 @@ Outcome network_namespace() {
   return "can be made";
 }
 
-Outcome user_namespace() {
-  if (::geteuid() == 0 && (::setresgid(65534, 65534, 65534) != 0 || ::setresuid(65534, 65534, 65534) != 0)) {
-    return fail_errno(errno, "become nobody");
-  }
-  if (::unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS) != 0) {
-    return fail_errno(errno,
-                      "unshare(CLONE_NEWUSER|CLONE_NEWNET|CLONE_NEWNS) as an ordinary user (sysctl "
-                      "kernel.unprivileged_userns_clone, user.max_user_namespaces, AppArmor)");
-  }
-  return "an ordinary user can make them";
-}
-
-// The netns path steers by nft tproxy in a namespace of its own.
-Outcome nft_tproxy() {
-  if (::unshare(::geteuid() == 0 ? CLONE_NEWNET : CLONE_NEWUSER | CLONE_NEWNET) != 0) {
-    return fail_errno(errno, "make a namespace to try it in");
-  }
-  const char* rules =
-      "table inet probe { chain c { type filter hook prerouting priority mangle; "
-      "meta l4proto tcp tproxy ip to :1 meta mark set 1; meta l4proto tcp tproxy ip6 to :1 meta mark set 1;\n }\n}\n";
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (const int fd : {0, 1, 2}) ::dup2(null, fd);
-    for (const char* nft : {"/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"}) ::execl(nft, "nft", rules, nullptr);
-    ::_exit(127);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return "tproxy rules are accepted for IPv4 and IPv6";
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 127) return fail(Code::NotFound, "no nft command (package nftables)");
-  return fail(Code::Unsupported,
-              "nft refuses tproxy rules (kernel modules nft_tproxy, nf_tproxy_ipv4, nf_tproxy_ipv6)");
-}
-
 Outcome mount_bind() {
   if (::unshare(CLONE_NEWNS) != 0) return fail_errno(errno, "unshare(CLONE_NEWNS)");
   ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
@@ -177,8 +142,7 @@ constexpr Probe kProbes[] = {
     {"cgroup_escapes", &cgroup_escapes,
      "processes that leave a captured cgroup are not seen: what they do is neither captured nor counted (left_cgroup)"},
     {"tc_capture", &tc_capture, "`attach --interface` does not work here"},
-    {"user_namespace", &user_namespace, "a `run` without root, still to come", Use::Later},
-    {"nft_tproxy", &nft_tproxy, "a `run` without root, still to come", Use::Later},
+    {"netns_capture", &netns_capture, "`tapdeck run` works for root alone (--capture cgroup)", Use::Partly},
     {"mount_namespace", &mount_bind, "trust cannot be bound into containers; set the CA by hand"},
 };
 

@@ -10,8 +10,7 @@ namespace tapdeck::kernel {
 
 enum class Use {
   Now,
-  Partly,  // capture works without it
-  Later    // nothing of this build misses it
+  Partly  // the rest of capture works without it
 };
 
 struct Finding {

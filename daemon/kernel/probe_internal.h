@@ -18,5 +18,6 @@ using Outcome = Result<std::string>;
 [[nodiscard]] Outcome cgroup_capture();  // a process connects to nowhere and arrives at our listener
 [[nodiscard]] Outcome cgroup_escapes();  // a process moves out of a cgroup and is counted
 [[nodiscard]] Outcome tc_capture();      // the same over a veth pair, by bpf_sk_assign
+[[nodiscard]] Outcome netns_capture();   // the same in a namespace of its own, as an ordinary user; probe_namespace.cc
 
 }  // namespace tapdeck::kernel::probes

@@ -18,6 +18,7 @@
 #include <sstream>
 #include <vector>
 
+#include "daemon/base/inode.h"
 #include "daemon/base/log.h"
 #include "daemon/base/processes.h"
 #include "daemon/kernel/bpf_programs.h"
@@ -100,12 +101,6 @@ void remove_pins(const std::string& pins) {
   for (const auto& name : names_in(pins)) release_pin(pins + "/" + name);
   // One of the two applies: a directory in a foreign bpffs, or the root of a bpffs we mounted.
   if (::rmdir(pins.c_str()) != 0 && errno == EBUSY && ::umount2(pins.c_str(), MNT_DETACH) == 0) ::rmdir(pins.c_str());
-}
-
-// 0: gone, or not to be seen.
-uint64_t inode_of(const std::string& path) {
-  struct stat info{};
-  return ::stat(path.c_str(), &info) == 0 ? info.st_ino : 0;
 }
 
 // A process in that network namespace, to enter it by; nullopt when there is none.

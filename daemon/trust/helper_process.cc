@@ -9,6 +9,8 @@
 
 #include <cerrno>
 #include <charconv>
+#include <mutex>
+#include <vector>
 
 #include "daemon/base/unique_fd.h"
 #include "daemon/base/whole_file.h"
@@ -72,18 +74,42 @@ Result<std::string> read_answer(int fd, Clock::time_point until) {
   }
 }
 
-// Killed or done; a child in uninterruptible sleep is left after a while rather than waited for.
+// Those that were killed and had not ended yet, in uninterruptible sleep. Each next call asks for them again.
+class Unreaped {
+ public:
+  void add(pid_t pid) {
+    const std::scoped_lock lock(mutex_);
+    pids_.push_back(pid);
+  }
+  void reap() {
+    const std::scoped_lock lock(mutex_);
+    std::erase_if(pids_, [](pid_t pid) { return ::waitpid(pid, nullptr, WNOHANG) != 0; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<pid_t> pids_;
+};
+
+Unreaped& unreaped() {
+  static Unreaped all;
+  return all;
+}
+
+// Killed or done; one that does not end is left after a while rather than waited for.
 void reap(pid_t pid) {
   for (int tries = 0; tries < 100; ++tries) {
     if (::waitpid(pid, nullptr, WNOHANG) != 0) return;
     ::usleep(10000);
   }
+  unreaped().add(pid);
 }
 
 }  // namespace
 
 Result<std::string> run_in_helper(const std::function<Result<std::string>()>& work,
                                   std::chrono::milliseconds deadline) {
+  unreaped().reap();
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno(errno, "pipe");
   const UniqueFd reader(ends[0]);

@@ -12,7 +12,8 @@ namespace tapdeck::trust {
 
 // Forks, runs `work` there and returns what it returned. The child holds no descriptor of ours but 0-2, and dies with
 // the calling thread. `work` may allocate, but must not log, lock what other threads lock, or touch libraries with
-// threads. Timeout after `deadline` (the child is killed); Internal when it died of something else.
+// threads. Timeout after `deadline` (the child is killed; where it hangs in the kernel and does not die of it, a later
+// call reaps it); Internal when it died of something else.
 [[nodiscard]] Result<std::string> run_in_helper(const std::function<Result<std::string>()>& work,
                                                 std::chrono::milliseconds deadline);
 

@@ -3,7 +3,15 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <unistd.h>
+
+#include <filesystem>
+#include <new>
+
+#include "daemon/base/eventually.h"
 
 namespace tapdeck::trust {
 namespace {
@@ -30,6 +38,55 @@ TEST(HelperProcess, IsKilledAtTheDeadline) {
       milliseconds(50));
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, Code::Timeout);
+}
+
+// Has the parent process traced by a child: what is traced cannot be reaped, however dead, before its tracer is.
+void be_traced(pid_t& self, pid_t& tracer) {
+  self = ::getpid();
+  ::prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+  int gate[2];
+  if (::pipe(gate) != 0) return;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const bool traces = ::ptrace(PTRACE_SEIZE, ::getppid(), nullptr, nullptr) == 0;
+    static_cast<void>(::write(gate[1], traces ? "y" : "n", 1));
+    while (true) ::pause();
+  }
+  char answer = 'n';
+  static_cast<void>(::read(gate[0], &answer, 1));
+  if (answer == 'y') {
+    tracer = child;
+  } else {
+    ::kill(child, SIGKILL);
+  }
+  while (true) ::pause();
+}
+
+// As one that hangs in a mount does.
+TEST(HelperProcess, OneThatDoesNotEndAtOnceIsReapedByALaterCall) {
+  struct Pids {
+    pid_t helper = 0;
+    pid_t tracer = 0;
+  };
+  void* memory = ::mmap(nullptr, sizeof(Pids), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  auto* pids = new (memory) Pids();
+  const auto hung = run_in_helper(
+      [&] {
+        be_traced(pids->helper, pids->tracer);
+        return Result<std::string>("never");
+      },
+      milliseconds(500));
+  EXPECT_FALSE(hung);
+  if (pids->tracer == 0) GTEST_SKIP() << "this process may not be traced";
+  const std::string helper = "/proc/" + std::to_string(pids->helper);
+  EXPECT_TRUE(std::filesystem::exists(helper)) << "killed, and nobody could reap it";
+  ::kill(pids->tracer, SIGKILL);
+  EXPECT_TRUE(eventually([&] {
+    EXPECT_TRUE(run_in_helper([] { return Result<std::string>(""); }, milliseconds(10000)));
+    return !std::filesystem::exists(helper);
+  }));
+  ::munmap(memory, sizeof(Pids));
 }
 
 TEST(HelperProcess, ReportsADeathWithoutAnswer) {

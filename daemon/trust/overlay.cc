@@ -66,9 +66,25 @@ Result<Target> open_target(int pid, uint64_t namespace_inode) {
   return target;
 }
 
+// For good, whoever has no privileges on the host: those that it has in the user namespace of `pid`, if that is of its
+// own making, are all that mounts there take.
+Result<void> join_user_namespace(int pid) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/ns/user";
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return fail_errno(errno, "open " + path, Origin::Kernel);
+  if (::setns(fd.get(), CLONE_NEWUSER) != 0) {
+    return fail_errno(errno, "make or join a namespace to mount in (CAP_SYS_ADMIN)", Origin::Kernel);
+  }
+  return {};
+}
+
 // A tmpfs at `scratch` that only this process sees.
-Result<void> make_tmpfs(const std::string& scratch, const std::string& tag) {
-  if (::unshare(CLONE_NEWNS) != 0) return fail_errno(errno, "unshare the mount namespace (CAP_SYS_ADMIN)");
+Result<void> make_tmpfs(const std::string& scratch, const std::string& tag, int pid) {
+  if (::unshare(CLONE_NEWNS) != 0) {
+    if (errno != EPERM) return fail_errno(errno, "unshare the mount namespace");
+    TRY_VOID(join_user_namespace(pid));
+    if (::unshare(CLONE_NEWNS) != 0) return fail_errno(errno, "unshare the mount namespace (CAP_SYS_ADMIN)");
+  }
   if (::mount(nullptr, "/", nullptr, kMsRec | kMsPrivate, nullptr) != 0) return fail_errno(errno, "make / private");
   const char* limits = "mode=0755,size=128m,nr_inodes=65536";
   if (::mount(tag.c_str(), scratch.c_str(), "tmpfs", kMsNosuidNodevNoexec, limits) != 0) {
@@ -227,7 +243,7 @@ Result<std::string> mount_overlays(const OverlayJob& job) {
   if (job.after_scan) job.after_scan();
   const std::set<uint64_t> groups = host_groups();
   TRY(proc_self, open_proc_self());
-  TRY_VOID(make_tmpfs(job.scratch, source_tag(job.id)));
+  TRY_VOID(make_tmpfs(job.scratch, source_tag(job.id), job.pid));
   BindReport report;
   report.skipped = scan.refused;
   if (scan.truncated) {

@@ -20,12 +20,18 @@ constexpr size_t kMaxEntries = 8192;         // Debian's directory has some 280
 constexpr size_t kMaxDirBytes = 32UL << 20;  // bundles, a JKS keystore below /etc/ssl/certs/java, single files
 constexpr int kMaxDepth = 4;
 
+// Without CAP_CHOWN, or in a user namespace that has not that id, a copy is ours, and readable by whom its mode says.
+bool may_stay_ours(int error) {
+  return error == EPERM || error == EINVAL;
+}
+
 Result<void> write_copy(const std::string& path, std::string_view bytes, const struct stat& like) {
   const UniqueFd out(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!out) return fail_errno(errno, "create " + path);
   TRY_VOID(write_all(out.get(), bytes));
-  // Without CAP_CHOWN the copy is ours, and readable by whom the mode says.
-  if (::fchown(out.get(), like.st_uid, like.st_gid) != 0 && errno != EPERM) return fail_errno(errno, "chown " + path);
+  if (::fchown(out.get(), like.st_uid, like.st_gid) != 0 && !may_stay_ours(errno)) {
+    return fail_errno(errno, "chown " + path);
+  }
   if (::fchmod(out.get(), like.st_mode & 0777) != 0) return fail_errno(errno, "chmod " + path);
   return {};
 }
@@ -94,7 +100,7 @@ class DirCopy {
       if (++entries_ > kMaxEntries) return fail(Code::TooLarge, "more than 8192 entries");
       TRY_VOID(copy_entry(fd, entry->d_name, seen_as, destination, depth));
     }
-    if (::chown(destination.c_str(), status.st_uid, status.st_gid) != 0 && errno != EPERM) {
+    if (::chown(destination.c_str(), status.st_uid, status.st_gid) != 0 && !may_stay_ours(errno)) {
       return fail_errno(errno, "chown " + destination);
     }
     if (::chmod(destination.c_str(), status.st_mode & 0777) != 0) return fail_errno(errno, "chmod " + destination);

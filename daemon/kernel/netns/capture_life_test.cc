@@ -85,6 +85,34 @@ TEST_F(CgroupCapture, TargetThatComesBackIsAttachedAgain) {
   expect_captured({.to = ep("192.0.2.10:443")});
 }
 
+// Places that the kernel watches for this process.
+int inotify_watches() {
+  return std::stoi(lab::output_of("cat /proc/" + std::to_string(::getpid()) + "/fdinfo/* | grep -c '^inotify wd'"));
+}
+
+TEST_F(CgroupCapture, WhereATargetMayComeBackIsWatchedOnlyWhileItIsAwaited) {
+  lab::TestCgroup other;
+  attach(kOpen);
+  ASSERT_TRUE(capture_->attach_cgroup(kSlot + 1, other.path(), kOpen));
+  resident_.reset();
+  const int before = inotify_watches();
+  cgroup_.remove();
+  other.remove();
+  ASSERT_TRUE(eventually([&] { return sink_.gone() == 2; }));
+  cgroup_.make();
+  ASSERT_TRUE(eventually([&] { return sink_.back() == 1; }));
+  const int one_is_back = inotify_watches();
+  other.make();
+  ASSERT_TRUE(eventually([&] { return sink_.back() == 2; }));
+  EXPECT_TRUE(eventually([&] { return inotify_watches() == before; })) << inotify_watches() << ", was " << before;
+  EXPECT_LT(one_is_back, before) << "the second's directories are gone";
+  other.remove();
+  ASSERT_TRUE(eventually([&] { return sink_.gone() == 3; }));
+  ASSERT_TRUE(capture_->detach(kSlot + 1));
+  ASSERT_TRUE(capture_->detach(kSlot));
+  EXPECT_EQ(inotify_watches(), 0) << "nor after a detach";
+}
+
 TEST_F(CgroupCapture, DetachReleasesTheSlotAndAttachingTwiceReplaces) {
   attach(kOpen);
   const int programs = cgroup_.attached_programs();

@@ -13,14 +13,14 @@
 namespace tapdeck::kernel {
 namespace {
 
-TEST(Probe, RootFindsBothPathsAndLeavesNothingBehind) {
+TEST(Probe, RootFindsAllPathsAndLeavesNothingBehind) {
   if (::geteuid() != 0) GTEST_SKIP() << "NOT RUN: needs root";
   const auto findings = probe();
   for (const auto& one : findings) {
     EXPECT_FALSE(one.detail.empty()) << one.name;
     EXPECT_EQ(one.ok, one.consequence.empty()) << one.name;
-    EXPECT_EQ(one.use == Use::Later, one.name == "nft_tproxy" || one.name == "user_namespace") << one.name;
-    if (one.name == "cgroup_capture" || one.name == "tc_capture" || one.name == "mount_namespace") {
+    if (one.name == "cgroup_capture" || one.name == "tc_capture" || one.name == "netns_capture" ||
+        one.name == "mount_namespace") {
       EXPECT_TRUE(one.ok) << one.name << ": " << one.detail;
     }
   }
@@ -49,15 +49,16 @@ TEST(Probe, WhoLacksOnlyWhatTrustNeedsIsToldThatCaptureWorks) {
   EXPECT_EQ(status, 0);
 }
 
-TEST(Probe, OrdinaryUserIsToldWhatIsMissing) {
+TEST(Probe, OrdinaryUserIsToldWhatIsMissingAndWhatWorks) {
   const pid_t child = ::fork();
   if (child == 0) {
     if (::geteuid() == 0 && (::setresgid(65534, 65534, 65534) != 0 || ::setresuid(65534, 65534, 65534) != 0))
       ::_exit(9);
     const auto findings = probe();
-    const auto found =
-        std::find_if(findings.begin(), findings.end(), [](const auto& f) { return f.name == "capabilities"; });
-    ::_exit(found != findings.end() && !found->ok && found->detail.find("CAP_BPF") != std::string::npos ? 0 : 1);
+    const auto of = [&](const char* name) { return std::ranges::find(findings, name, &Finding::name); };
+    const auto found = of("capabilities");
+    const bool is_told = !found->ok && found->detail.find("CAP_BPF") != std::string::npos;
+    ::_exit(is_told && of("netns_capture")->ok ? 0 : 1);
   }
   int status = -1;
   ::waitpid(child, &status, 0);

@@ -1,0 +1,67 @@
+#include "daemon/names/relay.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "daemon/names/datagrams.h"
+
+namespace tapdeck::names {
+
+void Relay::ask(Asked asked, std::string_view datagram) {
+  auto socket = connect_datagrams(asked.resolver);
+  if (!socket || ::send(socket->get(), datagram.data(), datagram.size(), MSG_NOSIGNAL) < 0) {
+    ended_(asked, End::Refused, {});
+    return;
+  }
+  if (pending_.size() >= kMostPending) give_up_first();
+  pending_.push_back({std::move(asked), std::move(*socket), std::chrono::steady_clock::now() + patience_});
+}
+
+void Relay::add_to(std::vector<pollfd>& polled) const {
+  for (const Pending& pending : pending_) polled.push_back({pending.socket.get(), POLLIN, 0});
+}
+
+void Relay::look(std::span<const pollfd> polled) {
+  for (size_t i = 0; i < polled.size() && i < pending_.size(); ++i) {
+    if (polled[i].revents != 0 && take_answer(pending_[i])) pending_[i].socket.reset();
+  }
+  std::erase_if(pending_, [](const Pending& pending) { return !pending.socket; });
+}
+
+bool Relay::take_answer(const Pending& pending) {
+  std::array<char, kMostDatagram> buffer;
+  while (true) {
+    const ssize_t size = ::recv(pending.socket.get(), buffer.data(), buffer.size(), 0);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+    if (size < 0) {
+      ended_(pending.asked, End::Refused, {});
+      return true;
+    }
+    const std::string_view reply(buffer.data(), static_cast<size_t>(size));
+    if (!is_answer_to(pending.asked.query, reply)) continue;
+    ended_(pending.asked, End::Answered, reply);
+    return true;
+  }
+}
+
+void Relay::give_up_late_ones() {
+  const auto now = std::chrono::steady_clock::now();
+  while (!pending_.empty() && pending_.front().deadline <= now) give_up_first();
+}
+
+void Relay::give_up_first() {
+  ended_(pending_.front().asked, End::Silent, {});
+  pending_.pop_front();
+}
+
+int Relay::wait_ms() const {
+  if (pending_.empty()) return -1;
+  const auto left = pending_.front().deadline - std::chrono::steady_clock::now();
+  return static_cast<int>(std::max<int64_t>(0, std::chrono::ceil<std::chrono::milliseconds>(left).count()));
+}
+
+}  // namespace tapdeck::names

@@ -13,17 +13,20 @@
 namespace tapdeck::store {
 namespace {
 
-constexpr int64_t kMostTillRoundUs = 10'000'000;  // that a deletion waits for a quiet second
-// A removed row goes down a level each time, and meets what it removes in the last.
+// A round for a deletion is put off while recordings are written, but no longer than this.
+constexpr int64_t kMostTillRoundUs = 10'000'000;
+// A compaction moves the mark that a deleted row leaves one level down; in the last level the row itself goes.
 constexpr int kLevels = 2;
-constexpr int kMostTicks = 3600;  // that a step of a round waits for the one before: an hour, for what never ends
-// What a store that is closed, or a command that deletes, waits at most; the next owner does the rest.
+// A round takes its next step when RocksDB is done with the last one, or after so many ticks, an hour: a job may hang.
+constexpr int kMostTicks = 3600;
+// settle() works for so long at most; the next process that opens the store does the rest.
 constexpr std::chrono::seconds kToSettle{2};
 constexpr std::chrono::milliseconds kSettlingTick{5};
-// The work for what is removed is within so many times of it.
+// Tables are rewritten if they are at most so many times as large as what was removed.
 constexpr uint64_t kWorthOf = 8;
 
-// Where else something of a deleted recording is: names, addresses, what was known of it when it began.
+// Families beside kRemovedFrom that may hold something of a deleted recording: the name of its session, the addresses
+// of its origin, and what was written of it while it was under way.
 constexpr Family kDeletedFrom[] = {Family::Sessions, Family::Origins, Family::Partial};
 
 }  // namespace
@@ -38,7 +41,8 @@ void ExchangeStore::Impl::owe_space(int64_t now_unix_us) {
   next_tending_us = 0;
 }
 
-// Retention removes all the time: it waits until there is something to win. Who deletes something wants it gone.
+// A user who deletes something wants it gone from the disk: that begins a round soon. Retention removes recordings all
+// the time: for what it removed a round begins only when it wins enough space.
 bool ExchangeStore::Impl::is_round_due(bool is_idle, int64_t now_unix_us) const {
   if (deleted_us && (is_idle || now_unix_us < *deleted_us || now_unix_us - *deleted_us >= kMostTillRoundUs))
     return true;
@@ -48,7 +52,8 @@ bool ExchangeStore::Impl::is_round_due(bool is_idle, int64_t now_unix_us) const 
   return is_much && is_worth_compacting();
 }
 
-// Digests are spread over all tables of bodies, so that compacting them writes all of them anew, but not blob files.
+// The keys of bodies are digests, so that the removed ones are spread over all tables of their family: compacting
+// rewrites all of these. It leaves the blob files, which hold the bodies themselves, as they are.
 bool ExchangeStore::Impl::is_worth_compacting() const {
   if (buffers.is_bounded) return true;
   uint64_t tables = 0;
@@ -72,11 +77,12 @@ bool ExchangeStore::Impl::is_compacting() const {
     return is_pending || has(all_handles.front(), Properties::kNumRunningFlushes) ||
            has(all_handles.front(), Properties::kNumRunningCompactions);
   };
-  // What is pending runs next, and what ran may leave something pending: in between, either look may miss it.
+  // One look may miss a job that begins to run, or ends and makes another pending, between its two questions.
   return is_busy() || is_busy();
 }
 
-// Written out, what was deleted is in no log any more, nor is the deletion in memory alone.
+// Flushes all families, so that their marks of deleted rows are in tables, which compactions need, and RocksDB can
+// remove the logs, in which the deleted rows still are.
 void ExchangeStore::Impl::begin_round() {
   round.is_for_deletion = round.is_for_deletion || deleted_us;
   round.waited = 0;
@@ -92,8 +98,8 @@ void ExchangeStore::Impl::begin_round() {
   db->Flush(flush, all_handles).PermitUncheckedError();  // a failure is met by tend_space()
 }
 
-// RocksDB leaves alone what it is told of while it has the first level only. The anchor, which has a table of its own
-// then, is moved a level down for that, once in a store's life.
+// RocksDB ignores the suggestion for a family whose tables are all in the first level. One table, which holds the
+// anchor alone, is therefore compacted into the next level before, once in a store's life.
 void ExchangeStore::Impl::suggest_compaction(Family family) {
   const auto has_files = [&](int level) {
     std::string files;
@@ -130,7 +136,8 @@ void ExchangeStore::Impl::go_on_with_round() {
   if (blob_collection.collect_all(*db, *cf(Family::Blobs), room - std::min(room, buffers.reserve))) end_round();
 }
 
-// Families that were written out at the same time may each have kept the logs for the other: one more, alone, does not.
+// begin_round() flushes all families at the same time, and each may keep the logs because another is not flushed yet. A
+// flush of one family alone, behind them, lets RocksDB remove these logs.
 void ExchangeStore::Impl::let_go_of_logs() {
   round.are_logs_gone = true;
   rocksdb::WriteBatch batch;
@@ -144,16 +151,18 @@ void ExchangeStore::Impl::let_go_of_logs() {
 }
 
 void ExchangeStore::Impl::end_round() {
-  // A file that was in use to the end of the job that replaced it waits for another job; this looks for such files.
+  // RocksDB keeps a file that a job still read when it was replaced, until some other job ends. Switching deletions off
+  // and on makes it look for such files now.
   if (db->DisableFileDeletions().ok()) db->EnableFileDeletions(false).PermitUncheckedError();
   round.is_for_deletion = false;
-  if (deleted_us) return;  // and the next begins
+  if (deleted_us) return;  // something was deleted meanwhile: the row stays for the next round
   rocksdb::WriteBatch batch;
   batch.Delete(cf(Family::Meta), kDeleted).PermitUncheckedError();
   ignore(commit(batch, Durability::Wal, Purpose::Remove), "at worst the next owner looks for it in vain");
 }
 
-// What was deleted a moment ago, by a command that has nothing else to do, or from a daemon that is being stopped.
+// Runs the round of what a user has just deleted to its end, as far as kToSettle lets it: at the end of a command,
+// which has nothing else to do, or of a daemon.
 void ExchangeStore::Impl::settle() {
   const std::lock_guard guard(write_mutex);
   if (access != Access::ReadWrite || db == nullptr || degraded || broken || recovers) return;

@@ -172,12 +172,12 @@ class ExchangeStore::View {
 // Where something of a recording is that is removed.
 inline constexpr Family kRemovedFrom[] = {Family::Blobs, Family::Recordings, Family::Match, Family::BlobRefs};
 
-// Taking back the space of what was removed, a step at a time.
+// Takes back the space of what was removed, step by step: flush, compact by level, drop the logs, collect blob files.
 struct SpaceRound {
-  int levels_to_go = 0;
-  bool is_for_deletion = false;  // somebody deleted something, and nothing of it is to stay in any file
-  bool are_logs_gone = false;    // those from before it
-  int waited = 0;                // ticks, for the step before
+  int levels_to_go = 0;          // compactions still to be suggested
+  bool is_for_deletion = false;  // it began because a user deleted something, of which no file may keep anything
+  bool are_logs_gone = false;    // let_go_of_logs() has run in this round
+  int waited = 0;                // ticks that the next step has waited for RocksDB's jobs
 };
 
 struct ExchangeStore::Impl {
@@ -370,7 +370,7 @@ struct ExchangeStore::Impl {
   void win_space();
 
   // ---- space_round.cc; the caller holds write
-  void owe_space(int64_t now_unix_us);  // somebody deleted something; "deleted" is written
+  void owe_space(int64_t now_unix_us);  // a user deleted something; the caller has written kDeleted to Meta
   [[nodiscard]] bool is_round_due(bool is_idle, int64_t now_unix_us) const;
   [[nodiscard]] bool is_worth_compacting() const;
   [[nodiscard]] bool is_compacting() const;
@@ -379,7 +379,7 @@ struct ExchangeStore::Impl {
   void suggest_compaction(Family family);
   void let_go_of_logs();
   void end_round();
-  void settle();  // takes write; at the end
+  void settle();  // takes write itself; when the store is closed
 
   // ---- retention.cc; the caller holds write
   // Gathers the removal of recordings into one batch.

@@ -1,5 +1,7 @@
 #include "store/store_writer.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
@@ -22,8 +24,9 @@ constexpr size_t kBatchBytes = 2 << 20;
 constexpr auto kAgeCheck = std::chrono::seconds(10);
 constexpr auto kDeletedCheck = std::chrono::seconds(1);  // whether another thread deleted something; a flag
 constexpr auto kPause = std::chrono::milliseconds(100);
-constexpr auto kRetry = std::chrono::seconds(1);  // of all that could not be taken back yet
-constexpr uint64_t kPrunedAtOnce = 1000;          // what ExchangeStore::prune() removes at most
+constexpr auto kQuiet = std::chrono::seconds(10);  // nothing was written for so long
+constexpr auto kRetry = std::chrono::seconds(1);   // of all that could not be taken back yet
+constexpr uint64_t kPrunedAtOnce = 1000;           // what ExchangeStore::prune() removes at most
 // Nobody waits for what is written asynchronously: it is gathered for this long, or until there is this much.
 constexpr auto kGather = std::chrono::milliseconds(2);
 constexpr size_t kGatherBytes = 256 << 10;
@@ -70,7 +73,7 @@ struct StoreWriter::Impl {
   ExchangeStore& store;
   const WriterOptions options;
   mutable std::mutex mutex;
-  std::condition_variable work, idle;
+  std::condition_variable work, progress;
   std::vector<Handover> queue;                   // mutex
   std::vector<std::vector<PendingWrite>> spare;  // mutex; written, given back to callers to be freed and used again
   std::vector<PendingWrite*> merged;             // the thread's own
@@ -90,8 +93,9 @@ struct StoreWriter::Impl {
   WriterStats stats;                                  // mutex
   const bool gathers;                                 // durability "async"
   int flushing = 0;                                   // mutex; callers of flush()
+  uint64_t submitted = 0;                             // mutex: hand-overs and withdrawals
+  uint64_t settled = 0;                               // mutex: of these, the first so many are dealt with and answered
   bool stopping = false;                              // mutex
-  bool writing = false;                               // mutex
   std::thread thread;
 
   Impl(ExchangeStore& target, WriterOptions writer_options)
@@ -102,20 +106,22 @@ struct StoreWriter::Impl {
     // Where it was opened on a full disk.
     to_take_back = Withdrawals::left(target.options().path);
     withdrawn.insert(to_take_back.begin(), to_take_back.end());
+    submitted = to_take_back.size();
   }
 
   void run() {
     std::vector<Handover> taken;
     std::vector<uint64_t> due;  // withdrawn, and submitted before what is taken now or with it
+    uint64_t last = 0;          // the number of the last that was taken
     auto next_prune = std::chrono::steady_clock::now();
     auto next_look = next_prune;
     auto next_retry = next_prune;
     auto wake = next_prune;  // without work: to look at the bounds again
+    auto next_trim = std::chrono::steady_clock::time_point::max();
     while (true) {
       {
         std::unique_lock guard(mutex);
-        writing = false;
-        if (queue.empty() && to_take_back.empty()) idle.notify_all();
+        if (std::exchange(settled, last) != last) progress.notify_all();
         work.wait_until(guard, std::min(wake, std::chrono::steady_clock::now() + kDeletedCheck),
                         [this] { return stopping || !to_take_back.empty() || !queue.empty(); });
         if (gathers && !queue.empty()) {
@@ -124,12 +130,12 @@ struct StoreWriter::Impl {
         }
         if (queue.empty() && to_take_back.empty() && stopping) return;
         taken.swap(queue);
+        last = submitted;
         due = std::exchange(to_take_back, {});
         if (const auto now = std::chrono::steady_clock::now(); now >= next_retry) {
           due.assign(withdrawn.begin(), withdrawn.end());
           next_retry = now + kRetry;
         }
-        writing = true;
       }
       const bool wrote = !taken.empty();
       if (const auto now = std::chrono::steady_clock::now(); now >= next_look) {
@@ -141,6 +147,11 @@ struct StoreWriter::Impl {
       if (!due.empty()) take_back(due);
       // Looking at the bounds costs two sums over the sessions; enough of it between batches of a loaded writer.
       const auto now = std::chrono::steady_clock::now();
+      if (wrote) next_trim = now + kQuiet;
+      if (now >= next_trim) {
+        ::malloc_trim(0);  // what the last recordings took goes back to the kernel
+        next_trim = std::chrono::steady_clock::time_point::max();
+      }
       if (now >= next_prune && (wrote || now >= wake || owes_space(store))) {
         const auto counts = store.prune(unix_now_us());
         if (counts) tell_pruned(*counts, now);
@@ -208,6 +219,7 @@ struct StoreWriter::Impl {
     const size_t bytes = memory_of(writes);
     stats.queued_bytes += bytes;
     queue.push_back({std::move(writes), nullptr, 0, bytes});
+    ++submitted;
     work.notify_one();
   }
 
@@ -346,6 +358,7 @@ Result<void> StoreWriter::submit(std::vector<PendingWrite>& writes, Completion* 
     impl_->stats.queued_bytes += bytes;
     is_due = impl_->queue.empty() || (before < kGatherBytes && before + bytes >= kGatherBytes);
     impl_->queue.push_back({std::move(writes), completion, token, bytes});
+    ++impl_->submitted;
     if (impl_->spare.empty()) {
       writes = {};
     } else {
@@ -364,6 +377,7 @@ void StoreWriter::withdraw(uint64_t recording) {
     const std::lock_guard guard(impl_->mutex);
     impl_->withdrawn.insert(recording);
     impl_->to_take_back.push_back(recording);
+    ++impl_->submitted;
     impl_->noted.note(recording);
   }
   impl_->work.notify_one();
@@ -373,7 +387,7 @@ void StoreWriter::flush() {
   std::unique_lock guard(impl_->mutex);
   ++impl_->flushing;
   impl_->work.notify_one();
-  impl_->idle.wait(guard, [this] { return impl_->queue.empty() && impl_->to_take_back.empty() && !impl_->writing; });
+  impl_->progress.wait(guard, [this, last = impl_->submitted] { return impl_->settled >= last; });
   --impl_->flushing;
 }
 

@@ -60,8 +60,9 @@ class StoreWriter {
   // Takes a recording back whose end was submitted before: it stays unwritten, or is removed as soon as it is written,
   // also when this process is killed meanwhile. Never waits. Completions are told as if it were kept.
   void withdraw(uint64_t recording);
-  // Blocks until everything submitted before is written or failed, and what was to be withdrawn is gone. For shutdown
-  // and tests, not for workers.
+  // Blocks until everything submitted before is written or failed, and answered, and what was withdrawn before is gone.
+  // What others submit meanwhile is not waited for. For whoever ends (the daemon, and each worker while others go on)
+  // and for tests; never in between, since the disk may take its time.
   void flush();
   [[nodiscard]] WriterStats stats() const;
 

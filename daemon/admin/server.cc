@@ -20,9 +20,11 @@
 #include "daemon/admin/message.h"
 #include "daemon/admin/router.h"
 #include "daemon/admin/token.h"
+#include "daemon/base/at_end.h"
 #include "daemon/base/log.h"
 #include "daemon/http/h1_codec.h"
 #include "daemon/net/deadline.h"
+#include "daemon/net/log_exception.h"
 #include "daemon/net/offload.h"
 #include "daemon/net/stream.h"
 #include "daemon/net/task_group.h"
@@ -81,7 +83,9 @@ struct AdminServer::Impl {
         router(std::move(router_options), control, metrics),
         changes(1),
         recordings(1),
-        group(io.get_executor()) {}
+        group(io.get_executor(), [](const std::exception_ptr& failure) {
+          net::log_exception("admin.exception", "an admin connection", failure);
+        }) {}
 
   // One connection, oldest first in its list.
   struct Open {
@@ -89,7 +93,12 @@ struct AdminServer::Impl {
     bool waits = true;  // for the client: no whole request is here
   };
 
-  net::Task<> accept_loop(int fd, Via via);
+  // A listening socket, and what the loop waits by for clients: Asio closes that one.
+  struct Listening {
+    UniqueFd socket, awaited;
+    [[nodiscard]] static Result<Listening> on(UniqueFd socket);
+  };
+  net::Task<> accept_loop(Listening& listening, Via via);
   // Closes the oldest that keeps us waiting; false: all are being answered.
   [[nodiscard]] bool make_room(Via via);
   net::Task<> serve(UniqueFd fd, Via via);
@@ -113,16 +122,23 @@ struct AdminServer::Impl {
   asio::thread_pool changes;
   asio::thread_pool recordings;
   size_t readings = 0;  // answers of recordings under way over TCP
-  UniqueFd tcp;
-  UniqueFd local;
+  Listening tcp;
+  Listening local;
   UniqueFd token_held;
   std::map<Via, std::list<Open>> connections;  // apart: whoever fills the TCP side does not shut the socket's owner out
   net::TaskGroup group;
   std::thread thread;
 };
 
-net::Task<> AdminServer::Impl::accept_loop(int fd, Via via) {
-  asio::posix::stream_descriptor listener(io.get_executor(), ::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+Result<AdminServer::Impl::Listening> AdminServer::Impl::Listening::on(UniqueFd socket) {
+  UniqueFd awaited(::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0));
+  if (!awaited) return fail_errno(errno, "wait for admin connections");
+  return Listening{std::move(socket), std::move(awaited)};
+}
+
+net::Task<> AdminServer::Impl::accept_loop(Listening& listening, Via via) {
+  const int fd = listening.socket.get();
+  asio::posix::stream_descriptor listener(io.get_executor(), listening.awaited.release());
   asio::steady_timer pause(io.get_executor());
   while (co_await net::is_wanted()) {
     auto [error] = co_await listener.async_wait(asio::posix::descriptor_base::wait_read, net::kToken);
@@ -156,7 +172,9 @@ bool AdminServer::Impl::make_room(Via via) {
 
 net::Task<> AdminServer::Impl::serve(UniqueFd fd, Via via) {
   net::Stream stream(io.get_executor(), std::move(fd), Origin::Downstream);
-  const auto own = connections[via].insert(connections[via].end(), Open{&stream});
+  std::list<Open>& open = connections[via];
+  const auto own = open.insert(open.end(), Open{&stream});
+  const AtEnd leave([&open, own] { open.erase(own); });
   net::Deadline deadline(io.get_executor(), [&stream] { stream.close(); });
   const auto codec = http::make_h1_codec(http::Role::Server, kHeadLimits);
   bool more = true;
@@ -165,7 +183,6 @@ net::Task<> AdminServer::Impl::serve(UniqueFd fd, Via via) {
     more = co_await exchange(*own, *codec, deadline, via);
   }
   stream.shutdown_send();
-  connections[via].erase(own);
 }
 
 // Ok(false): the client is done. A whole request is in `request` when Ok(true).
@@ -310,8 +327,8 @@ net::Task<> AdminServer::Impl::ticker(std::chrono::milliseconds interval, std::f
 
 void AdminServer::Impl::run() {
   log::set_thread_name("admin");
-  if (tcp.get() >= 0) group.spawn(accept_loop(tcp.get(), Via::Tcp));
-  if (local.get() >= 0) group.spawn(accept_loop(local.get(), Via::Unix));
+  if (tcp.socket) group.spawn(accept_loop(tcp, Via::Tcp));
+  if (local.socket) group.spawn(accept_loop(local, Via::Unix));
   io.run();
 }
 
@@ -329,22 +346,24 @@ AdminServer::AdminServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 AdminServer::~AdminServer() {
   impl_->stop();
-  if (impl_->local.get() >= 0) ::unlink(impl_->options.socket.c_str());
+  if (impl_->local.socket) ::unlink(impl_->options.socket.c_str());
   if (!impl_->options.token_file.empty()) ::unlink(impl_->options.token_file.c_str());
 }
 
 Result<std::unique_ptr<AdminServer>> AdminServer::start(ServerOptions options, Control& control,
                                                         MetricsRegistry& metrics) {
-  UniqueFd tcp;
-  UniqueFd local;
+  Impl::Listening tcp;
+  Impl::Listening local;
   UniqueFd held;
   if (options.listen) {
     TRY(fd, listen_tcp(*options.listen));
-    tcp = std::move(fd);
+    TRY(listening, Impl::Listening::on(std::move(fd)));
+    tcp = std::move(listening);
   }
   if (!options.socket.empty()) {
     TRY(fd, listen_unix(options.socket));
-    local = std::move(fd);
+    TRY(listening, Impl::Listening::on(std::move(fd)));
+    local = std::move(listening);
   }
   RouterOptions router{.token = {},
                        .token_file = options.token_file.string(),
@@ -366,8 +385,8 @@ Result<std::unique_ptr<AdminServer>> AdminServer::start(ServerOptions options, C
 std::optional<Endpoint> AdminServer::endpoint() const {
   sockaddr_storage address{};
   socklen_t length = sizeof address;
-  if (impl_->tcp.get() < 0) return std::nullopt;
-  if (::getsockname(impl_->tcp.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0) return std::nullopt;
+  if (!impl_->tcp.socket) return std::nullopt;
+  if (::getsockname(impl_->tcp.socket.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0) return std::nullopt;
   return Endpoint::from_sockaddr(reinterpret_cast<const sockaddr*>(&address));
 }
 

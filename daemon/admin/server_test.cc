@@ -9,10 +9,12 @@
 #include <atomic>
 #include <cstring>
 #include <future>
+#include <stdexcept>
 #include <thread>
 
 #include "daemon/admin/fake_control.h"
 #include "daemon/admin/token.h"
+#include "daemon/base/test_descriptors.h"
 #include "daemon/base/test_directory.h"
 #include "daemon/base/unique_fd.h"
 
@@ -172,6 +174,25 @@ TEST_F(ServerTest, PastTheLimitTheOldestThatSaysNothingMakesRoom) {
   EXPECT_EQ(rest(silent), "");
 }
 
+// Its place among the connections is free again, and nothing that makes room later meets what is left of it.
+TEST_F(ServerTest, AConnectionThatEndsByAnExceptionLeavesNothing) {
+  struct Broken final : GaugeSource {
+    void read(MetricsSnapshot&) override { throw std::runtime_error("no memory for it"); }
+  } broken;
+  metrics_.add_source(broken);
+  options_.max_connections = 1;
+  start();
+  for (int i = 0; i < 3; ++i) {
+    const UniqueFd fd = connect_tcp();
+    put(fd, "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    EXPECT_EQ(rest(fd), "");
+  }
+  metrics_.remove_source(broken);
+  const UniqueFd fd = connect_tcp();
+  put(fd, "GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n");
+  EXPECT_NE(rest(fd).find("200 OK"), std::string::npos);
+}
+
 TEST_F(ServerTest, ASearchDoesNotHoldUpADetach) {
   std::promise<void> begun, end;
   control_.search = [&] {
@@ -279,6 +300,15 @@ TEST_F(ServerTest, TakenPortAndLiveSocketAreBusyAndADeadSocketIsReplaced) {
   const UniqueFd fd = connect_unix();
   put(fd, "GET /healthz HTTP/1.0\r\nHost: x\r\n\r\n");
   EXPECT_NE(rest(fd).find("200 OK"), std::string::npos);
+}
+
+TEST_F(ServerTest, WithoutADescriptorToWaitForClientsItDoesNotStart) {
+  options_.socket.clear();
+  options_.token_file.clear();
+  const DescriptorLimit limit(descriptor_after(1));  // one, which listens
+  const auto server = AdminServer::start(options_, control_, metrics_);
+  ASSERT_FALSE(server);
+  EXPECT_EQ(server.error().sys_errno, EMFILE);
 }
 
 TEST_F(ServerTest, TicksComeFromTheAdminLoop) {

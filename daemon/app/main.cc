@@ -33,9 +33,9 @@ int main(int argc, char** argv) {
   hold_standard_descriptors();
   tapdeck::end_without_threads(kExitFailure);
   tapdeck::ignore(tapdeck::tls::keep_record_buffers(), "slower, nothing else");
-  // Set at all, glibc no longer raises it to the largest block freed: segments of long bodies and memory tables go back
-  // to the kernel instead of leaving holes (15 MiB of 40 beside a long body).
-  mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+  // Set at all, glibc no longer raises it to the largest block freed: memory tables go back to the kernel instead of
+  // leaving holes. Segments of long bodies are below it and of one size: the kernel would clear each page anew.
+  mallopt(M_MMAP_THRESHOLD, 320 * 1024);
   const Streams streams{
       .out = std::cout, .err = std::cerr, .terminal = ::isatty(1) != 0 ? Terminal::Yes : Terminal::No};
   const Programs programs{.run = run_command,

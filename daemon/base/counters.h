@@ -65,7 +65,7 @@ enum class Counter : uint16_t {
   TunnelledBytesDown,  // up = from the client
   TunnelsFailed,       // connections that would have been: their origin was not reached
   BytesUp,
-  BytesDown,  // body and head bytes of exchanges, as on the client's side
+  BytesDown,  // body bytes of exchanges, as on the client's side; no heads
   // TLS.
   TlsDownOk,
   TlsDownResumed,
@@ -165,7 +165,7 @@ enum class Gauge : uint16_t {
   ActiveTc,
   ActiveExplicit,  // tapdeck_active_connections, returns to 0
   UpstreamIdle,    // pooled upstream connections
-  // From sources.
+  // From sources, but for Listeners, which the workers count.
   StoreBytes,
   StoreRecordings,
   StoreQueue,

@@ -86,6 +86,7 @@ struct BodyPiece {
   std::string_view bytes;
   std::optional<http::ChunkStart> chunk;
   bool end = false;
+  bool more = false;  // of a tunnel: another piece is here already, so that this one need not be flushed alone
 };
 
 class Exchange {

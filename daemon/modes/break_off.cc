@@ -38,7 +38,7 @@ net::Task<bool> ended_within(exchange::Exchange& exchange, std::chrono::millisec
   net::Deadline deadline(executor, [&listener] { listener.cancel(); });
   deadline.set(patience);
   listener.spawn(read_to_end(exchange));
-  while (listener.size() > 0) co_await listener.join();
+  co_await listener.join();
   co_return !deadline.is_expired();
 }
 

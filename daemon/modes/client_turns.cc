@@ -33,7 +33,7 @@ net::Task<Result<void>> ClientTurns::hear_for_a_moment(Said said) {
   net::Deadline patience(executor, [&listener] { listener.cancel(); });
   patience.set(kRestOfBody);
   listener.spawn(hear_until(said));
-  while (listener.size() > 0) co_await listener.join();
+  co_await listener.join();
   if (diverged_) co_return fail(Code::NotFound, "the client said something else than on tape", Origin::Downstream);
   is_let_go_ = !has_come(said);
   co_return Result<void>{};

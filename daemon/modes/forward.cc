@@ -64,11 +64,20 @@ bool is_for_h1(const Exchange& exchange, const Error& error) {
   return error.code == Code::Unsupported && request.method == "CONNECT" && http::is_websocket(request);
 }
 
-// The client's handshake went by the tape, which knows of no such wish. Without its certificate another would be
-// asking.
+// The origin asks for a client certificate, and the client was never asked for one: its own handshake was answered from
+// the tape, before the origin was dialled. Its request is not sent without: the origin would take it for somebody
+// else's.
 bool wants_clients_certificate(Exchange& exchange, const upstream::Lane& lane) {
   const exchange::TlsFacts& client = exchange.tls();
   return lane.channel().tls.certificate_requested && !client.version.empty() && client.upstream_verify.empty();
+}
+
+Error refusal_without_certificate(const upstream::Key& key) {
+  return {Code::TlsVerify,
+          key.where() +
+              " asks for the client's certificate by now, which only the client has: its next connection is handed "
+              "through",
+          Origin::Upstream, Retry::No, 0};
 }
 
 }  // namespace
@@ -87,26 +96,20 @@ void ForwardHandler::note_connection(Exchange& exchange, const upstream::Lane& l
 net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
   upstream::Key key = pool_.as_required(upstream_key_of(exchange));
   RequestSource source(exchange, key.may_be_h2() ? Keep::Yes : Keep::No);
-  upstream::Asker asker{.client = exchange.flow().connection, .since = exchange.facts().began};
-  asker.sends = may_repeat(exchange) ? upstream::Sends::Repeatable : upstream::Sends::Once;
-  if (upstream::has_bound_credentials(exchange.request())) asker.bound = upstream::Bound::Yes;
-  upstream::Fresh fresh = upstream::Fresh::No;
-  unsigned refusals = 0;
+  Tries tries{source, std::move(key), {.client = exchange.flow().connection, .since = exchange.facts().began}};
+  tries.asker.sends = may_repeat(exchange) ? upstream::Sends::Repeatable : upstream::Sends::Once;
+  if (upstream::has_bound_credentials(exchange.request())) tries.asker.bound = upstream::Bound::Yes;
   while (true) {
     upstream::Acquired acquired;
-    if (fresh == upstream::Fresh::No) acquired.lane = pool_.try_acquire(key, asker);
+    if (tries.fresh == upstream::Fresh::No) acquired.lane = pool_.try_acquire(tries.key, tries.asker);
     if (acquired.lane == nullptr) {
-      auto waited = co_await pool_.acquire(key, fresh, asker);
+      auto waited = co_await pool_.acquire(tries.key, tries.fresh, tries.asker);
       acquired = std::move(waited);
     }
     if (acquired.lane == nullptr) co_return co_await answer_failure(exchange, settle(acquired.error));
     note_connection(exchange, *acquired.lane);
     if (wants_clients_certificate(exchange, *acquired.lane)) {
-      const Error error{Code::TlsVerify,
-                        key.where() +
-                            " asks for the client's certificate by now, which only the client has: its next "
-                            "connection is handed through",
-                        Origin::Upstream, Retry::No, 0};
+      const Error error = refusal_without_certificate(tries.key);
       co_return co_await answer_failure(exchange, error);
     }
     Attempt state{source, std::move(acquired.lane), std::nullopt};
@@ -115,39 +118,42 @@ net::Task<Result<void>> ForwardHandler::serve(Exchange& exchange) {
       pool_.give_back(std::move(state.lane));
       co_return done;
     }
-    // The origin says that it has not begun (REFUSED_STREAM, a GOAWAY that leaves us out): safe for every method.
     const Error error = settle(done.error());
-    const bool untouched = error.retry == Retry::Yes && !state.response_begun;
-    if (untouched && source.can_rewind() && ++refusals <= kMaxRefusals) {
-      source.rewind();
-      exchange.facts().reset_code.reset();  // that of the refusal
-      continue;
-    }
-    const auto code = exchange.facts().reset_code;
-    const bool is_told = exchange.request().version == http::Version::Http2 && !exchange.response_started();
-    const bool is_refused = untouched && is_code(code, http::ResetCode::RefusedStream);
-    const bool requires_h1 = error.origin == Origin::Upstream && is_code(code, http::ResetCode::Http11Required);
-    if (is_told && (is_refused || requires_h1)) co_return refuse_stream(exchange, error);
-    if (is_for_h1(exchange, error) && key.may_be_h2()) {
-      key = upstream::over_h1(key);  // for this request only
-      continue;
-    }
-    // A client of HTTP/1.1 cannot be told so, and it would be no news to it: the origin is asked as it wishes.
-    if (requires_h1 && !state.response_begun && key.may_be_h2()) {
-      key = pool_.require_h1(key);
-      if (asker.sends == upstream::Sends::Once) fresh = upstream::Fresh::Yes;
-      if (source.can_rewind()) {
-        source.rewind();
-        exchange.facts().reset_code.reset();
-        continue;
-      }
-    }
-    if (is_lost_race(*state.lane, error) && may_repeat(exchange) && fresh == upstream::Fresh::No) {
-      fresh = upstream::Fresh::Yes;
-      continue;
-    }
-    co_return co_await answer_failure(exchange, error);
+    const Next next = after_failure(exchange, state, tries, error);
+    if (next == Next::RefuseStream) co_return refuse_stream(exchange, error);
+    if (next == Next::AnswerFailure) co_return co_await answer_failure(exchange, error);
   }
+}
+
+ForwardHandler::Next ForwardHandler::after_failure(Exchange& exchange, const Attempt& state, Tries& tries,
+                                                   const Error& error) {
+  exchange::Facts& facts = exchange.facts();
+  // The origin says that it has not begun (REFUSED_STREAM, a GOAWAY that leaves us out): safe for every method.
+  const bool untouched = error.retry == Retry::Yes && !state.response_begun;
+  if (untouched && tries.refusals < kMaxRefusals && tries.rewind(facts)) {
+    ++tries.refusals;
+    return Next::Again;
+  }
+  const bool is_told = exchange.request().version == http::Version::Http2 && !exchange.response_started();
+  const bool is_refused = untouched && is_code(facts.reset_code, http::ResetCode::RefusedStream);
+  const bool requires_h1 =
+      error.origin == Origin::Upstream && is_code(facts.reset_code, http::ResetCode::Http11Required);
+  if (is_told && (is_refused || requires_h1)) return Next::RefuseStream;
+  if (is_for_h1(exchange, error) && tries.key.may_be_h2()) {
+    tries.key = upstream::over_h1(tries.key);  // for this request only
+    return Next::Again;
+  }
+  // A client of HTTP/1.1 cannot be told so, and it would be no news to it: the origin is asked as it wishes.
+  if (requires_h1 && !state.response_begun && tries.key.may_be_h2()) {
+    tries.key = pool_.require_h1(tries.key);
+    if (tries.asker.sends == upstream::Sends::Once) tries.fresh = upstream::Fresh::Yes;
+    if (tries.rewind(facts)) return Next::Again;
+  }
+  if (is_lost_race(*state.lane, error) && may_repeat(exchange) && tries.fresh == upstream::Fresh::No) {
+    tries.fresh = upstream::Fresh::Yes;
+    return Next::Again;
+  }
+  return Next::AnswerFailure;
 }
 
 net::Task<Result<void>> ForwardHandler::serve_over(Exchange& exchange, std::unique_ptr<upstream::Lane> lane) {
@@ -228,10 +234,10 @@ net::Task<Result<void>> ForwardHandler::attempt_waiting(Exchange& exchange, Atte
     if (exchange.facts().client_invited) answered = co_await exchange.flush();  // it may have come with the answer
     net::Deadline patience(executor_, [&sender] { sender.cancel(); });
     patience.set(kRestOfBody);
-    while (sender.size() > 0) co_await sender.join();
+    co_await sender.join();
   }
   sender.cancel();
-  while (sender.size() > 0) co_await sender.join();
+  if (sender.size() > 0) co_await sender.join();  // mostly it has ended: no frame for that
   if (!answered && state.request_failure) co_return std::unexpected(*state.request_failure);
   co_return answered;
 }
@@ -278,12 +284,32 @@ bool is_switch(const http::RequestHead& request, int status) {
   return status == 101 || (request.method == "CONNECT" && status >= 200 && status < 300);
 }
 
+Result<void> ForwardHandler::pass_head(Exchange& exchange, const Attempt& state, const http::HeadReceived& head,
+                                       Passing& passing) {
+  upstream::Lane& lane = *state.lane;
+  const bool is_h1 = lane.whole() != nullptr;
+  passing.ended = head.end == http::EndStream::Yes;
+  // An offer alone names nobody: over HTTP/2, where it would cost all clients of the connection a new dial, the
+  // credentials of a request decide.
+  if (is_h1 && upstream::is_bound_challenge(lane.response_head())) lane.bind();
+  if (passing.informed > 0) exchange.facts().upstream_head = exchange::Clock::now() - exchange.facts().began;
+  std::optional<http::ResponseHead> opened;
+  if (!is_h1 && !passing.ended && is_opened_by_h2(exchange.request(), lane.response_head())) {
+    opened = for_h1_client(exchange.request(), lane.response_head());
+  }
+  const http::ResponseHead& answer = opened ? *opened : lane.response_head();
+  if (auto refused = refusal_by_h1(exchange.request(), answer, state.websocket_key)) {
+    return std::unexpected(*refused);
+  }
+  passing.switching = is_switch(exchange.request(), answer.status);
+  // What follows the head of an h1 connection that switches is the tunnel's.
+  const auto end = passing.switching && is_h1 ? http::EndStream::No : head.end;
+  return exchange.respond(answer, end);
+}
+
 net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attempt& state) {
   upstream::Lane& lane = *state.lane;
-  http::Headers trailers;
-  bool response_ended = false;
-  unsigned informed = 0;
-  bool switching = false;  // Upgraded follows the end of the message
+  Passing passing;
   while (true) {
     CO_TRY(ready, lane.try_next());
     std::optional<http::Event> event = ready;
@@ -302,49 +328,30 @@ net::Task<Result<void>> ForwardHandler::pump_response(Exchange& exchange, Attemp
     if (const auto* reset = std::get_if<http::StreamReset>(&*event)) {
       co_return std::unexpected(reset_by_origin(exchange, *reset, state));
     }
-    if (!state.response_begun) {
-      const auto now = exchange::Clock::now();
-      state.response_begun = true;
-      exchange.facts().upstream_first_byte = now - exchange.facts().began;
-      exchange.facts().upstream_wait = now - state.waits_since;
-    }
+    state.note_answer(exchange.facts());
     if (std::holds_alternative<http::InformationalReceived>(*event)) {
-      if (++informed > kMaxInformational) {
+      if (++passing.informed > kMaxInformational) {
         co_return fail(Code::Protocol, "the origin sends interim responses without end", Origin::Upstream);
       }
       CO_TRY_VOID(exchange.inform(lane.response_head()));
     } else if (const auto* head = std::get_if<http::HeadReceived>(&*event)) {
-      response_ended = head->end == http::EndStream::Yes;
-      // An offer alone names nobody: over HTTP/2, where it would cost all clients of the connection a new dial, the
-      // credentials of a request decide.
-      if (lane.whole() != nullptr && upstream::is_bound_challenge(lane.response_head())) lane.bind();
-      if (informed > 0) exchange.facts().upstream_head = exchange::Clock::now() - exchange.facts().began;
-      std::optional<http::ResponseHead> opened;
-      if (lane.whole() == nullptr && !response_ended && is_opened_by_h2(exchange.request(), lane.response_head())) {
-        opened = for_h1_client(exchange.request(), lane.response_head());
-      }
-      const http::ResponseHead& answer = opened ? *opened : lane.response_head();
-      if (auto refused = refusal_by_h1(exchange.request(), answer, state.websocket_key)) {
-        co_return std::unexpected(*refused);
-      }
-      switching = is_switch(exchange.request(), answer.status);
-      // What follows the head of an h1 connection that switches is the tunnel's.
-      const auto end = switching && lane.whole() != nullptr ? http::EndStream::No : head->end;
-      CO_TRY_VOID(exchange.respond(answer, end));
+      CO_TRY_VOID(pass_head(exchange, state, *head, passing));
       // A stream is a tunnel from here; an h1 connection says Upgraded when its message has ended.
-      if (switching && lane.whole() == nullptr && !response_ended) co_return co_await pump_tunnel(exchange, state);
+      const bool is_tunnel = passing.switching && lane.whole() == nullptr && !passing.ended;
+      if (is_tunnel) co_return co_await pump_tunnel(exchange, state);
     } else if (const auto* body = std::get_if<http::BodyReceived>(&*event)) {
       const BodyPiece piece{body->bytes, body->chunk, false};
       auto written = co_await exchange.write_body(piece);
       if (!written) co_return written;
       lane.consumed(body->bytes.size());
     } else if (std::holds_alternative<http::TrailersReceived>(*event)) {
-      trailers = lane.trailers();
+      passing.trailers = lane.trailers();
     } else if (std::holds_alternative<http::Upgraded>(*event)) {
       co_return co_await pump_tunnel(exchange, state);
-    } else if (std::holds_alternative<http::MessageComplete>(*event) && (!switching || lane.whole() == nullptr)) {
-      if (response_ended) co_return Result<void>{};
-      co_return exchange.end(trailers);
+    } else if (std::holds_alternative<http::MessageComplete>(*event) &&
+               (!passing.switching || lane.whole() == nullptr)) {
+      if (passing.ended) co_return Result<void>{};
+      co_return exchange.end(passing.trailers);
     }
   }
 }

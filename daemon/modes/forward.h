@@ -29,11 +29,20 @@ class ForwardHandler final : public exchange::Handler {
 
  private:
   struct Attempt;
+  struct Tries;
+  struct Passing;
+  // What follows an attempt that failed.
+  enum class Next { Again, RefuseStream, AnswerFailure };
   net::Task<Result<void>> attempt(exchange::Exchange& exchange, Attempt& state);
   net::Task<Result<void>> attempt_waiting(exchange::Exchange& exchange, Attempt& state);
   net::Task<Result<void>> attempt_settled(exchange::Exchange& exchange, Attempt& state);
+  // Prepares the next try where there is one.
+  [[nodiscard]] Next after_failure(exchange::Exchange& exchange, const Attempt& state, Tries& tries,
+                                   const Error& error);
   net::Task<> pump_request(Attempt& state);
   net::Task<Result<void>> pump_response(exchange::Exchange& exchange, Attempt& state);
+  static Result<void> pass_head(exchange::Exchange& exchange, const Attempt& state, const http::HeadReceived& head,
+                                Passing& passing);
   net::Task<Result<void>> pump_tunnel(exchange::Exchange& exchange, Attempt& state);
   net::Task<Result<void>> answer_failure(exchange::Exchange& exchange, const Error& error);
   Result<void> refuse_stream(exchange::Exchange& exchange, const Error& error);

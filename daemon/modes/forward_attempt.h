@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "daemon/modes/forward.h"
 
@@ -26,6 +27,38 @@ struct ForwardHandler::Attempt {
     request_sent = true;
     waits_since = exchange::Clock::now();
   }
+  // Something of the answer is there; only the first time counts.
+  void note_answer(exchange::Facts& facts) {
+    if (std::exchange(response_begun, true)) return;
+    const auto now = exchange::Clock::now();
+    facts.upstream_first_byte = now - facts.began;
+    facts.upstream_wait = now - waits_since;
+  }
+};
+
+// A request and how it is tried next.
+struct ForwardHandler::Tries {
+  RequestSource& source;
+  upstream::Key key;
+  upstream::Asker asker;
+  upstream::Fresh fresh = upstream::Fresh::No;
+  unsigned refusals = 0;
+
+  // False: what was read of its body is not there to be sent again.
+  [[nodiscard]] bool rewind(exchange::Facts& facts) {
+    if (!source.can_rewind()) return false;
+    source.rewind();
+    facts.reset_code.reset();  // that of the try before
+    return true;
+  }
+};
+
+// How far a response has come on its way to the client.
+struct ForwardHandler::Passing {
+  http::Headers trailers{};
+  unsigned informed = 0;   // interim responses
+  bool ended = false;      // with its head
+  bool switching = false;  // Upgraded follows the end of the message
 };
 
 }  // namespace tapdeck::modes

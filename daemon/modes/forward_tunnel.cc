@@ -24,7 +24,7 @@ net::Task<> pump_up(Exchange& exchange, upstream::Lane& lane, net::Deadline& idl
     idle.set(lane.idle_timeout());
     if (counting != nullptr) counting->add(Counter::TunnelledBytesUp, piece->bytes.size());
     Result<void> sent;
-    if (!piece->bytes.empty()) sent = co_await lane.write_tunnel(piece->bytes);
+    if (!piece->bytes.empty()) sent = co_await lane.write_tunnel(*piece);
     if (!sent) co_return;
     if (piece->end) {
       lane.end_tunnel();
@@ -82,7 +82,7 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
     if (counting != nullptr) counting->add(Counter::TunnelledBytesDown, piece->bytes.size());
     const BodyPiece passed = *piece;
     result = co_await exchange.write_body(passed);
-    if (result) result = co_await exchange.flush();
+    if (result && !passed.more) result = co_await exchange.flush();
     if (!result) break;
   }
   const http::Headers no_trailers;
@@ -90,7 +90,7 @@ net::Task<Result<void>> ForwardHandler::pump_tunnel(Exchange& exchange, Attempt&
   // A stream's end is only queued, and the client may have more to say before it ends its side. In h1 it is out.
   if (result && exchange.request().version == http::Version::Http2) result = co_await exchange.flush();
   if (!result) up.cancel();
-  while (up.size() > 0) co_await up.join();
+  co_await up.join();
   if (!result && idle.is_expired()) {
     result = fail(Code::Timeout, "no byte either way through the upgraded connection", Origin::Internal);
   }

@@ -92,7 +92,7 @@ net::Task<Result<void>> GrpcCall::read_first(std::chrono::milliseconds patience)
   net::Deadline deadline(executor, [&reader] { reader.cancel(); });
   deadline.set(patience);
   reader.spawn(read_on(heard));
-  while (reader.size() > 0) co_await reader.join();
+  co_await reader.join();
   deadline.stop();
   // Who gave the call up meanwhile could not reach the reader.
   const bool wanted = co_await net::is_wanted();

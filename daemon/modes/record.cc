@@ -14,6 +14,7 @@
 #include "daemon/modes/origin.h"
 #include "daemon/modes/pace.h"
 #include "daemon/modes/question.h"
+#include "daemon/modes/record_provenance.h"
 #include "daemon/modes/recording_exchange.h"
 
 namespace tapdeck::modes {
@@ -22,50 +23,6 @@ using exchange::Exchange;
 using Kind = store::Outcome::Kind;
 
 namespace {
-
-uint64_t microseconds(const std::optional<exchange::Clock::duration>& duration) {
-  if (!duration) return 0;
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(*duration).count());
-}
-
-void fill_provenance(store::Provenance& to, Exchange& exchange, const TargetState& target, std::string_view route) {
-  const exchange::CapturedFlow& flow = exchange.flow();
-  const exchange::TlsFacts& tls = exchange.tls();
-  to.target = target.name;
-  to.cgroup_id = flow.identity.cgroup_id;
-  to.netns_cookie = flow.identity.netns_cookie;
-  to.pid = flow.identity.pid;
-  to.uid = flow.identity.uid;
-  to.comm = flow.identity.comm;
-  to.client = flow.client;
-  to.original_destination = flow.destination;
-  to.capture_path = to_string(flow.path);
-  to.sni = tls.sni;
-  to.alpn = tls.alpn;
-  to.tls_version = tls.version;
-  to.upstream_alpn = tls.upstream_alpn;
-  to.peer_certificate_sha256 = tls.upstream_certificate;
-  if (tls.upstream_verify != "ok") to.upstream_verify_failure = tls.upstream_verify;
-  to.route = route;
-}
-
-// Where the tape spared the dial before the client's handshake, the first miss has made it.
-void fill_late_handshake(store::Provenance& to, Exchange& exchange) {
-  const auto& seen = exchange.facts().upstream_tls_facts;
-  if (!seen || !exchange.tls().upstream_verify.empty()) return;
-  to.upstream_alpn = seen->alpn;
-  to.peer_certificate_sha256 = seen->certificate;
-  if (seen->verify != "ok") to.upstream_verify_failure = seen->verify;
-}
-
-// Known only when the exchange is over.
-void fill_timings(store::Timings& to, const exchange::Facts& facts) {
-  to.connect = microseconds(facts.upstream_connect);
-  to.tls = microseconds(facts.upstream_tls);
-  to.first_byte = microseconds(facts.upstream_first_byte);
-  to.head = microseconds(facts.upstream_head);
-  to.total = microseconds(exchange::Clock::now() - facts.began);
-}
 
 // What the error's name leaves open: the code of RST_STREAM, else an errno.
 uint32_t code_of(const Error& error, const exchange::Facts& facts) {
@@ -147,8 +104,12 @@ net::Task<Result<void>> read_by_client(RecordingExchange& recording) {
 
 // An HTTP/1 client that leaves a quiet response ends its side, as one does that reads on. When nothing more came until
 // we end, it had left.
-bool had_left(const Error& error, const exchange::Facts& facts, RecordingExchange& recording) {
-  return facts.client_ended && recording.response_started() && error.code == Code::Cancelled;
+Result<void> judge_departure(Result<void> served, RecordingExchange& recording) {
+  exchange::Facts& facts = recording.facts();
+  const bool is_cancelled = !served && served.error().code == Code::Cancelled;
+  if (!is_cancelled || !facts.client_ended || !recording.response_started()) return served;
+  facts.client_left = true;
+  return fail(Code::Cancelled, "the client had ended its side, and nothing more came", Origin::Internal);
 }
 
 // The end of a late answer crosses the client's farewell, which shows in a moment.
@@ -160,7 +121,6 @@ net::Task<bool> is_left_meanwhile(RecordingExchange& recording) {
 
 // What came behind the deadline of a call is on the recording if its client has seen it: its key depends on that.
 net::Task<> settle_late(RecordingExchange& recording, const Result<void>& served) {
-  if (!recording.has_late()) co_return;
   bool left = recording.facts().client_left;
   if (served) {
     left = co_await is_left_meanwhile(recording);
@@ -249,46 +209,57 @@ net::Task<> RecordHandler::keep_unanswered(store::RecordingBuilder& builder, Rec
   }
 }
 
+// What records one exchange, each part with those before it. In the frame of serve().
+struct RecordHandler::Taping {
+  Taping(const RecordContext& context, store::DigestMemo& digests, Exchange& exchange, const TargetState& target,
+         const config::Route* route, std::string_view route_name, Bounds bounds)
+      : origin(origin_of(exchange, origin_text)),
+        builder({target.tape->hasher, *context.redactor, target.tape->take, &digests, &context.link->spares()},
+                context.store->allocate_id(), exchange.facts().began_unix_us, origin.scheme, origin.host, origin.port,
+                exchange.request()),
+        body_key(route, exchange.request(), target.tape->hasher, *context.metrics),
+        recording(exchange, builder, body_key, *context.link, {bounds.bypass, target.strict}),
+        grpc_tee(builder, *context.metrics) {
+    add_dimensions(builder.key_builder(), origin, exchange.request());
+    fill_provenance(builder.provenance(), exchange, target, route_name);
+    const exchange::TlsFacts& tls = exchange.tls();
+    // An origin that was never reached has had no say in what the client was given.
+    if (is_secure(exchange)) builder.client_alpn({tls.client_offer, tls.alpn, !tls.upstream_verify.empty()});
+    if (grpc::is_call(exchange.request())) recording.index_messages(grpc_tee);
+    if (bounds.error < UINT64_MAX) limited.emplace(recording, LimitedExchange::Limits{.response = bounds.error});
+  }
+  Taping(const Taping&) = delete;
+  Taping& operator=(const Taping&) = delete;
+
+  // What the inner handler is given.
+  [[nodiscard]] Exchange& answering() { return limited ? static_cast<Exchange&>(*limited) : recording; }
+
+  std::string origin_text;  // what `origin` refers to
+  OriginName origin;
+  store::RecordingBuilder builder;
+  BodyKey body_key;
+  RecordingExchange recording;
+  GrpcTee grpc_tee;
+  std::optional<LimitedExchange> limited;  // above the recording, which keeps no more than the client is given
+};
+
 net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetState& target, const config::Route* route,
                                              std::string_view route_name, std::span<const KeyTake> extends) {
-  const Tape* tape = target.tape.get();
-  std::string storage;
-  const OriginName origin = origin_of(exchange, storage);
-  const store::BuilderContext builder_context{tape->hasher, *context_.redactor, tape->take, &digests_,
-                                              &context_.link->spares()};
-  store::RecordingBuilder builder(builder_context, context_.store->allocate_id(), exchange.facts().began_unix_us,
-                                  origin.scheme, origin.host, origin.port, exchange.request());
-  add_dimensions(builder.key_builder(), origin, exchange.request());
-  fill_provenance(builder.provenance(), exchange, target, route_name);
-  const exchange::TlsFacts& tls = exchange.tls();
-  // An origin that was never reached has had no say in what the client was given.
-  if (is_secure(exchange)) builder.client_alpn({tls.client_offer, tls.alpn, !tls.upstream_verify.empty()});
-  BodyKey body_key(route, exchange.request(), tape->hasher, *context_.metrics);
-  RecordingExchange recording(exchange, builder, body_key, *context_.link,
-                              {limit_of(config::BodyOversize::Bypass, route), target.strict});
-  GrpcTee grpc_tee(builder, *context_.metrics);
-  const bool is_call = grpc::is_call(exchange.request());
-  if (is_call) recording.index_messages(grpc_tee);
-
-  std::optional<LimitedExchange> limited;  // above the recording, which keeps no more than the client is given
-  const uint64_t limit = limit_of(config::BodyOversize::Error, route);
-  if (limit < UINT64_MAX) limited.emplace(recording, LimitedExchange::Limits{.response = limit});
-  Exchange& answering = limited ? static_cast<Exchange&>(*limited) : recording;
-  auto served = co_await inner_.serve(answering);
+  const Bounds bounds{limit_of(config::BodyOversize::Bypass, route), limit_of(config::BodyOversize::Error, route)};
+  Taping taping(context_, digests_, exchange, target, route, route_name, bounds);
+  store::RecordingBuilder& builder = taping.builder;
+  RecordingExchange& recording = taping.recording;
+  auto served = co_await inner_.serve(taping.answering());
   exchange::Facts& facts = exchange.facts();
   if (recording.is_in_doubt()) {
     auto read = co_await read_by_client(recording);
     if (!read) served = read;
   }
-  if (!served && had_left(served.error(), facts, recording)) {
-    facts.client_left = true;
-    served = fail(Code::Cancelled, "the client had ended its side, and nothing more came", Origin::Internal);
-  }
-  fill_timings(builder.provenance().timings, facts);
-  fill_late_handshake(builder.provenance(), exchange);
+  served = judge_departure(std::move(served), recording);
+  complete_provenance(builder.provenance(), exchange);
   if (!served && recording.is_held() && is_answer(served.error(), facts)) co_await recording.read_rest();
-  co_await settle_late(recording, served);
-  finish_key(builder, body_key, recording, exchange, served);
+  if (recording.has_late()) co_await settle_late(recording, served);
+  finish_key(builder, taping.body_key, recording, exchange, served);
   extend(builder, extends);
   if (recording.websocket() != nullptr) {
     facts.outcome = Outcome::Forwarded;
@@ -308,15 +279,7 @@ net::Task<Result<void>> RecordHandler::serve(Exchange& exchange, const TargetSta
   if (!recording.is_lost()) count_as_given(exchange, target, route, builder);  // before anybody can find it
   store::Outcome whole{Kind::Complete, 0, {}};
   const auto committed = co_await commit(builder, recording, std::move(whole));
-  note_whole(builder, facts, committed, target.strict);
-  if (!committed) {
-    // A client that left meanwhile changes nothing about what the store was given.
-    if (committed.error().code == Code::Cancelled) co_return committed;
-    if (target.strict == Strict::Yes) {
-      take_back(builder, recording, committed.error());
-      co_return committed;
-    }
-  }
+  if (!note_whole(builder, recording, committed, target.strict)) co_return committed;
   CO_TRY(released, recording.release_now());
   if (released) co_return Result<void>{};
   co_return co_await recording.release();
@@ -329,16 +292,20 @@ Result<void> RecordHandler::keep_abandoned(store::RecordingBuilder& builder, Rec
   return std::unexpected(error);
 }
 
-void RecordHandler::note_whole(const store::RecordingBuilder& builder, exchange::Facts& facts,
+bool RecordHandler::note_whole(const store::RecordingBuilder& builder, RecordingExchange& recording,
                                const Result<void>& committed, Strict strict) {
-  if (committed || committed.error().code == Code::Cancelled) {
+  exchange::Facts& facts = recording.facts();
+  const bool left = !committed && committed.error().code == Code::Cancelled;
+  if (committed || left) {
     facts.outcome = Outcome::Recorded;
     facts.recording = builder.id();
     context_.metrics->add(Counter::RecordingComplete);
-  } else {
-    facts.outcome = Outcome::Forwarded;
-    note_loss(builder.id(), loss_of(committed.error(), strict), committed.error());
+    return !left;
   }
+  facts.outcome = Outcome::Forwarded;
+  note_loss(builder.id(), loss_of(committed.error(), strict), committed.error());
+  if (strict == Strict::Yes) take_back(builder, recording, committed.error());
+  return strict == Strict::No;
 }
 
 void RecordHandler::count_as_given(Exchange& exchange, const TargetState& target, const config::Route* route,

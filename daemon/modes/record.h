@@ -42,6 +42,12 @@ class RecordHandler final {
                                 std::string_view route_name, std::span<const KeyTake> extends = {});
 
  private:
+  struct Taping;
+  // Body bytes a direction beyond which it is passed on unrecorded, and beyond which it is refused.
+  struct Bounds {
+    uint64_t bypass;
+    uint64_t error;
+  };
   // Ends the recording and gives it to the store. An error says that it is not safe there; but Cancelled only that the
   // client left meanwhile, which changes nothing about what the store was given.
   net::Task<Result<void>> commit(store::RecordingBuilder& builder, const RecordingExchange& recording,
@@ -58,9 +64,9 @@ class RecordHandler final {
   void keep_part(store::RecordingBuilder& builder, RecordingExchange& recording, const Error& error);
   // What a client was given that left at its deadline. That error.
   Result<void> keep_abandoned(store::RecordingBuilder& builder, RecordingExchange& recording);
-  // What became of a whole exchange.
-  void note_whole(const store::RecordingBuilder& builder, exchange::Facts& facts, const Result<void>& committed,
-                  Strict strict);
+  // What became of a whole exchange. False: its client is not given the end of it, being gone or reset.
+  [[nodiscard]] bool note_whole(const store::RecordingBuilder& builder, RecordingExchange& recording,
+                                const Result<void>& committed, Strict strict);
   // Takes back what of it went to the store already, which a crash would make a recording of.
   void leave_nothing(store::RecordingBuilder& builder);
   void note_bypass(const store::RecordingBuilder& builder, const RecordingExchange& recording, Strict strict);

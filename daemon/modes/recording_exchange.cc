@@ -131,8 +131,8 @@ net::Task<Result<BodyPiece>> RecordingExchange::read_body() {
     submit_ready();
     if (!link_.has_room()) CO_TRY_VOID(co_await keep_pace());
   }
-  // Where an end behind the begin of the answer lies: as the chunk of nothing that it is over HTTP/1.
-  // So are what extension that has.
+  // An entry without bytes in the timeline keeps what no piece shows: the moment at which a request ended whose answer
+  // had begun, and the extension of the last chunk of HTTP/1, which has no bytes.
   const bool is_last_chunk = piece->bytes.empty() && piece->chunk;
   const bool ends_late = piece->end && builder_.recording().response.status != 0;
   if (grpc_ == nullptr && (ends_late || is_last_chunk)) {
@@ -165,7 +165,7 @@ net::Task<> RecordingExchange::read_rest() {
   net::Deadline deadline(link_.executor(), [&reader] { reader.cancel(); });
   deadline.set(kRestOfBody);
   reader.spawn(read_on());
-  while (reader.size() > 0) co_await reader.join();
+  co_await reader.join();
 }
 
 Result<void> RecordingExchange::inform(const http::ResponseHead& head) {
@@ -305,6 +305,8 @@ net::Task<Result<void>> RecordingExchange::write_body(const BodyPiece& piece) {
 
 net::Task<Result<void>> RecordingExchange::write_message(const BodyPiece& piece) {
   websocket_->passed(BodySide::Response, piece.bytes);
+  // What came before it does not wait with it.
+  if (websocket_->must_settle() || is_behind()) CO_TRY_VOID(co_await inner_.flush());
   if (websocket_->must_settle()) co_await websocket_->settle();
   if (is_behind()) CO_TRY_VOID(co_await keep_pace_of_messages());
   co_return co_await inner_.write_body(piece);

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "daemon/base/byte_queue.h"
+
 namespace tapdeck::modes {
 
 bool awaits_invitation(exchange::Exchange& exchange) {
@@ -28,14 +30,23 @@ net::Task<Result<exchange::BodyPiece>> ReplayedRequest::read_ahead() {
   auto piece = co_await inner_.read_body();
   if (!piece) co_return piece;
   ended_ = piece->end;
-  read_ += piece->bytes.size();
-  if (piece->bytes.empty() && !piece->chunk) co_return piece;
-  Stored& stored = stored_.emplace_back(std::string(piece->bytes), std::nullopt, std::string());
-  if (piece->chunk) {
-    stored.chunk_size = piece->chunk->size;
-    stored.extension = piece->chunk->extension;
-  }
+  keep(*piece);
   co_return piece;
+}
+
+void ReplayedRequest::keep(const exchange::BodyPiece& piece) {
+  taken_ += piece.bytes.size();
+  if (piece.bytes.empty() && !piece.chunk) return;
+  const bool has_room = !stored_.empty() && stored_.back().bytes.size() < ByteQueue::kChunkBytes;
+  if (!piece.chunk && has_room) {
+    stored_.back().bytes += piece.bytes;
+    return;
+  }
+  Stored& stored = stored_.emplace_back(std::string(piece.bytes), std::nullopt, std::string());
+  if (!piece.chunk) return;
+  stored.chunk_size = piece.chunk->size;
+  stored.extension = piece.chunk->extension;
+  taken_ += sizeof(Stored) + stored.extension.size();
 }
 
 net::Task<Result<exchange::BodyPiece>> ReplayedRequest::read_body() {

@@ -20,12 +20,13 @@ class ReplayedRequest final : public exchange::ExchangeDecorator {
  public:
   explicit ReplayedRequest(exchange::Exchange& inner) : ExchangeDecorator(inner) {}
 
-  // Reads the whole body, or until more than `limit` bytes are kept; false when it is longer (the rest streams on
-  // later). `each` sees every piece as it comes. May be cancelled and called again: it goes on.
+  // Reads the whole body, or until it takes more than `limit` bytes to keep it, of which each chunk takes some beside
+  // its own; false when it is longer (the rest streams on later). `each` sees every piece as it comes. May be cancelled
+  // and called again: it goes on.
   template <class Each>
   net::Task<Result<bool>> buffer(size_t limit, Each each);
 
-  // The next piece, which is also kept: read_body() gives it out again.
+  // The next piece, which is also kept: read_body() gives it out again, together with others of its chunk.
   net::Task<Result<exchange::BodyPiece>> read_ahead();
   // Gives up what is kept; read_body() goes on behind it.
   void forget() { stored_.clear(); }
@@ -51,8 +52,9 @@ class ReplayedRequest final : public exchange::ExchangeDecorator {
     std::optional<uint64_t> chunk_size;
     std::string extension;
   };
+  void keep(const exchange::BodyPiece& piece);
   std::deque<Stored> stored_;
-  size_t read_ = 0;  // bytes that read_ahead() gave
+  size_t taken_ = 0;  // memory for what read_ahead() gave
   Stored current_;
   bool ended_ = false;
   bool invited_ = false;  // a 100 of the origin would be the second
@@ -61,7 +63,7 @@ class ReplayedRequest final : public exchange::ExchangeDecorator {
 template <class Each>
 net::Task<Result<bool>> ReplayedRequest::buffer(size_t limit, Each each) {
   CO_TRY_VOID(co_await invite());
-  while (!ended_ && read_ <= limit) {
+  while (!ended_ && taken_ <= limit) {
     CO_TRY(piece, co_await read_ahead());
     each(piece.bytes);
   }

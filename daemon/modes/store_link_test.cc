@@ -317,7 +317,7 @@ TEST(ReplayedRequest, GivesTheBufferedBodyOutAgainWithItsChunks) {
   run([&]() -> net::Task<> {
     std::string seen;
     auto each = [&](std::string_view bytes) { seen += bytes; };
-    auto whole = co_await buffered.buffer(100, each);
+    auto whole = co_await buffered.buffer(1000, each);
     EXPECT_TRUE(whole && *whole);
     EXPECT_EQ(seen, "abcdefg");
     std::string again;

@@ -74,7 +74,7 @@ net::Task<Result<void>> WebSocketPlayer::run() {
   tasks_.spawn(read_client());
   auto played = co_await play();
   tasks_.cancel();
-  while (tasks_.size() > 0) co_await tasks_.join();
+  co_await tasks_.join();
   idle_.clear();  // what is left to do has a limit of its own
   if (breaks_off_) co_await break_off(exchange_, reset_code_of(part_->recording()));
   co_return played;
@@ -191,8 +191,10 @@ void WebSocketPlayer::append(const WebSocketScript::Line& line) {
   stage_.metrics->add(Counter::WebSocketDown);
   const bool data = line.kind != store::Message::Kind::Ping;
   if (data) remember({store::BodySide::Response, line.kind, line.payload, now()});
-  if (data && line.compressed && deflater_) {
-    ws::append_frame(out_, opcode_of(line.kind), deflater_->message(line.payload), ws::Compressed::Yes);
+  std::optional<std::string> deflated;
+  if (data && line.compressed && deflater_) deflated = deflater_->message(line.payload);
+  if (deflated) {
+    ws::append_frame(out_, opcode_of(line.kind), *deflated, ws::Compressed::Yes);
   } else {
     ws::append_frame(out_, opcode_of(line.kind), line.payload);
   }

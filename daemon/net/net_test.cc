@@ -1,9 +1,12 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <asio/io_context.hpp>
 
+#include <functional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -105,6 +108,18 @@ TEST(Stream, APairLeavesTheDescriptorsThatAreKeptForOthers) {
   EXPECT_EQ(refused.error().sys_errno, EMFILE);
 }
 
+TEST(Stream, ADescriptorThatCannotBeWatchedIsClosed) {
+  asio::io_context io(1);
+  Pair pair(io);
+  const int fd = pair.a->native_handle();
+  {
+    const Stream again(io.get_executor(), UniqueFd(fd), Origin::Downstream);  // watched already: the kernel refuses
+    EXPECT_FALSE(again.is_open());
+  }
+  EXPECT_EQ(::fcntl(fd, F_GETFD), -1) << "left open by both";
+  (void)pair.a->release().release();
+}
+
 TEST(Deadline, MovedLaterDoesNotFireEarlyAndClearedNever) {
   asio::io_context io(1);
   int fired = 0;
@@ -146,6 +161,55 @@ TEST(TaskGroup, CancelEndsWaitersAndJoinSeesThemGone) {
     co_await group.join();
   });
   EXPECT_EQ(ended, 2);
+}
+
+TEST(TaskGroup, JoinWaitsForThoseSpawnedMeanwhileToo) {
+  asio::io_context io(1);
+  TaskGroup group(io.get_executor());
+  int ended = 0;
+  std::function<Task<>(int)> after_turns = [&](int more) -> Task<> {
+    co_await end_of_turn(io.get_executor());
+    ++ended;
+    // As soon as the group is empty, and before whoever joined it runs on.
+    if (more > 0) asio::post(io, [&, more] { group.spawn(after_turns(more - 1)); });
+  };
+  run(io, [&]() -> Task<> {
+    group.spawn(after_turns(0));
+    group.spawn(after_turns(3));
+    co_await group.join();
+    EXPECT_EQ(group.size(), 0U);
+  });
+  EXPECT_EQ(ended, 5);
+}
+
+TEST(TaskGroupDeathTest, OneThatIsLeftWithItsTasksRunningEndsTheProcess) {
+  asio::io_context io(1);
+  Signal never(io.get_executor());
+  auto waiter = [&]() -> Task<> { co_await never.wait(); };
+  EXPECT_DEATH(
+      {
+        TaskGroup group(io.get_executor());
+        group.spawn(waiter());
+      },
+      "a TaskGroup ended before its 1 task");
+}
+
+TEST(Offload, AnExceptionComesHome) {
+  asio::io_context io(1);
+  asio::thread_pool pool(1);
+  std::string caught;
+  run(io, [&]() -> Task<> {
+    const auto here = std::this_thread::get_id();
+    auto failing = []() -> int { throw std::runtime_error("no memory for it"); };
+    try {
+      co_await offload(pool, failing);
+    } catch (const std::runtime_error& error) {
+      caught = error.what();
+    }
+    EXPECT_TRUE(std::this_thread::get_id() == here);
+  });
+  EXPECT_EQ(caught, "no memory for it");
+  pool.join();
 }
 
 TEST(Offload, RunsElsewhereAndResumesHere) {

@@ -1,5 +1,6 @@
 // offload(pool, fn): runs a blocking function on another thread and resumes here with its result. For store reads and
-// other slow calls; never on the hot path. The function must not touch what this thread owns.
+// other slow calls; never on the hot path. The function must not touch what this thread owns; what it throws is thrown
+// here.
 #pragma once
 
 #include <asio/thread_pool.hpp>

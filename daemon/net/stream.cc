@@ -36,8 +36,10 @@ Stream::Stream(const asio::any_io_executor& executor, UniqueFd fd, Origin side) 
   setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);  // fails harmlessly on unix sockets
   std::error_code error;
   const auto protocol = protocol_of(fd.get());
-  socket_.assign(protocol, fd.release(), error);
-  if (!error) socket_.native_non_blocking(true, error);
+  socket_.assign(protocol, fd.get(), error);
+  if (error) return;  // the descriptor is ours to close
+  ignore(fd.release(), "the socket has it now");
+  socket_.native_non_blocking(true, error);
   if (error) close();
 }
 

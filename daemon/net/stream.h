@@ -20,7 +20,8 @@ namespace tapdeck::net {
 
 class Stream {
  public:
-  // `side` becomes the origin of every error. Takes a connected or connecting non-blocking descriptor.
+  // `side` becomes the origin of every error. Takes a connected or connecting non-blocking descriptor. One that cannot
+  // be watched is closed, and the Stream with it: is_open().
   Stream(const asio::any_io_executor& executor, UniqueFd fd, Origin side);
   // The two ends of a connection within this process. As over TCP, abort() of one is a reset at the other, behind what
   // was written before.
@@ -52,6 +53,8 @@ class Stream {
   // How much of what was written here the peer's kernel has acknowledged (SIOCOUTQ).
   [[nodiscard]] uint64_t bytes_acknowledged() const;
   [[nodiscard]] uint64_t bytes_written() const { return written_; }
+  // Of bytes that the caller moved there itself.
+  void note_written(size_t bytes) { written_ += bytes; }
 
   void shutdown_send();
   // Ends pending operations with Cancelled; the socket stays open.
@@ -77,7 +80,7 @@ class Stream {
   std::shared_ptr<bool> pair_aborted_;
 };
 
-// Starts a non-blocking connect of `fd` to `destination` and waits for it at most `timeout`.
+// Starts a non-blocking connect of `stream` to `destination` and waits for it at most `timeout`.
 Task<Result<void>> connect_within(Stream& stream, Endpoint destination, std::chrono::steady_clock::duration timeout);
 
 }  // namespace tapdeck::net

@@ -1,7 +1,8 @@
 // TaskGroup: the nursery every spawned coroutine belongs to. Cancel ends them, join waits for the last.
 //
 // A Task that lets an exception escape is a bug (or bad_alloc): it is reported to `on_exception` and ends alone.
-// Owner: a Worker, a session or a handler. All calls on the executor's thread; must be empty when destroyed.
+// Owner: a Worker, a session or a handler. All calls on the executor's thread. One that is destroyed before it is
+// empty, by an exception, say, ends the process: its tasks refer to what goes with it.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,7 @@ class TaskGroup {
   // Asks every task to stop: its pending await ends with operation_aborted.
   void cancel();
   [[nodiscard]] size_t size() const { return size_; }
-  // Resumes when the group is empty, also where the caller is cancelled meanwhile.
+  // Resumes when the group is empty, also of tasks spawned meanwhile, and also where the caller is cancelled.
   Task<> join();
   // The same; where the caller is cancelled, so is every task.
   Task<> join_or_cancel();

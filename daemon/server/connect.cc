@@ -174,7 +174,7 @@ net::Task<Result<void>> Connection::reach_asked() {
     if (!wanted) asked.over = true;
   }
   group.cancel();
-  while (group.size() > 0) co_await group.join();
+  co_await group.join();
   co_return asked.result;
 }
 

@@ -60,12 +60,18 @@ class Connection {
   [[nodiscard]] exchange::Clock::duration patience(const Sniffed& sniffed);
   // Reads until the protocol is known. nullopt: the client left or said nothing and the flow was dealt with.
   net::Task<std::optional<Sniffed>> sniff_client();
+  // The client is silent: dials its origin and waits until either side speaks. An origin that does gets its tunnel.
   net::Task<Heard> hear_both();
-  // The same in replay, where the session has to say who would. Client: it has the time that `silence` is set to.
+  // The client is silent in replay, where no origin can be asked: the session says which side spoke first when it was
+  // recorded. Client: the client may go on being silent until `silence`, which is set anew, has passed. Over: it may
+  // not, and its connection was ended.
   net::Task<Heard> weigh_silence(net::Deadline& silence);
+  // Which side spoke first, by the session.
   net::Task<store::Opening> recorded_opening();
-  void miss_unheard();   // it left
-  void note_greeting();  // for replay
+  // Counts a miss of a silent client that left, if its session does not say that it was the one to speak.
+  void miss_unheard();
+  // Records that the origin spoke first, for recorded_opening().
+  void note_greeting();
   static net::Task<> watch(net::Stream& stream, First who, First& first, net::Signal& heard);
   net::Task<First> wait_for_either(net::Stream& origin);
   void end_listening();  // to both, which `deadline_` bounded

@@ -33,7 +33,7 @@ net::Task<Connection::Heard> Connection::hear_both_decrypted() {
   group.spawn(hear(origin, greeting, of_origin, changed));
   while (of_client == Said::Nothing && of_origin == Said::Nothing && group.size() == 2) co_await changed.wait();
   group.cancel();
-  while (group.size() > 0) co_await group.join();
+  co_await group.join();
   end_listening();
   const bool origin_is_over = of_origin == Said::End || of_origin == Said::Failure;
   // An idle connection that its origin gave up is not where a request goes that came at the same time.

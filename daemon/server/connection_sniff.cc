@@ -127,8 +127,8 @@ void Connection::miss_unheard() {
 }
 
 void Connection::note_greeting() {
-  const store::Take* take = facts_.open_take();
-  if (take == nullptr || facts_.is_sealed()) return;
+  const auto take = facts_.open_take();
+  if (!take || facts_.is_sealed()) return;
   facts_.record(store::greeting_write(*take, facts_.place()));
 }
 
@@ -177,7 +177,7 @@ net::Task<Connection::First> Connection::wait_for_either(net::Stream& origin) {
   group.spawn(watch(origin, First::Origin, first, heard));
   while (first == First::Nobody && group.size() == 2) co_await heard.wait();
   group.cancel();
-  while (group.size() > 0) co_await group.join();
+  co_await group.join();
   end_listening();
   co_return first;
 }

@@ -64,12 +64,12 @@ store::Place FlowFacts::place() const {
   return {secure ? "https" : "http", host(), flow.destination.port, flow.destination};
 }
 
-const store::Take* FlowFacts::open_take() const {
+std::optional<store::Take> FlowFacts::open_take() const {
   const modes::TargetState& state = target();
   const bool is_ours = flow.identity.tenant == state.tenant;
   const bool has_take = state.tape != nullptr && state.tape->take.number > 0;
-  if (!is_ours || !has_take || worker.link == nullptr) return nullptr;
-  return modes::may_record(state.mode, worker.routes) ? &state.tape->take : nullptr;
+  if (!is_ours || !has_take || worker.link == nullptr) return std::nullopt;
+  return modes::may_record(state.mode, worker.routes) ? std::optional(state.tape->take) : std::nullopt;
 }
 
 void FlowFacts::record(store::PendingWrite write) const {

@@ -4,6 +4,7 @@
 // Not what is done with it (server/connection). Owner: the Connection. Thread: its worker's.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -18,7 +19,8 @@ class FlowFacts {
   FlowFacts(const FlowFacts&) = delete;
   FlowFacts& operator=(const FlowFacts&) = delete;
 
-  // Both are read anew each time, since they change while a flow lives.
+  // Both are read anew each time, since they change while a flow lives. The reference is valid until the next question
+  // asked here or of the worker's view: any may read a newer snapshot, and let go of this one.
   [[nodiscard]] const modes::TargetState& target() const;
   // The route of the connection as a whole, as far as its name is known by now; null: none.
   [[nodiscard]] const config::Route* route() const;
@@ -40,9 +42,9 @@ class FlowFacts {
 
   // Where it is looked for in the store.
   [[nodiscard]] store::Place place() const;
-  // Stores what is learned without an exchange. Null: nothing is recorded.
-  [[nodiscard]] const store::Take* open_take() const;
-  void record(store::PendingWrite write) const;  // where open_take() is not null
+  // Where what is learned without an exchange belongs; nullopt: nothing is recorded. A copy, since no snapshot is kept.
+  [[nodiscard]] std::optional<store::Take> open_take() const;
+  void record(store::PendingWrite write) const;  // where open_take() has a value
 
  private:
   [[nodiscard]] upstream::Key key(upstream::Security security) const;

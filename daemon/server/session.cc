@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "daemon/exchange/error_response.h"
+#include "daemon/net/log_exception.h"
 #include "daemon/server/refusal.h"
 #include "daemon/server/stream_exchange.h"
 
@@ -30,7 +31,7 @@ Session::Session(const SessionContext& context, const exchange::CapturedFlow& fl
       tls_(tls),
       transport_(transport),
       codec_(std::move(codec)),
-      group_(context.executor),
+      group_(context.executor, [this](const std::exception_ptr& failure) { on_exception(failure); }),
       resume_(context.executor),
       read_deadline_(context.executor, [this] { on_deadline(); }),
       writer_(*this, transport, group_, context.executor,
@@ -40,6 +41,12 @@ Session::Session(const SessionContext& context, const exchange::CapturedFlow& fl
                }}) {}
 
 Session::~Session() = default;
+
+// Whose exchange it was is not known: none of them may wait for it.
+void Session::on_exception(const std::exception_ptr& failure) {
+  net::log_exception("exchange.exception", "an exchange", failure);
+  lose_client(Error{Code::Internal, "an exchange of the connection failed", Origin::Internal, Retry::No, 0});
+}
 
 net::Task<> Session::run() {
   pump();
@@ -70,7 +77,7 @@ net::Task<> Session::run() {
   read_deadline_.clear();
   phase_ = Phase::Dead;
   transport_.close();
-  while (group_.size() > 0) co_await group_.join();
+  co_await group_.join();
 }
 
 net::Task<> Session::discard_until_end() {
@@ -342,7 +349,7 @@ bool Session::must_pause_reading() const {
   if (codec_->is_multiplexed()) return writer_.backlog() >= kPipelineBytes;
   if (!active_.empty() && !raw_ && codec_->input().size() >= kPipelineBytes) return true;
   for (const auto& exchange : active_) {
-    if (exchange->buffered() >= context_.limits.body_buffer) return true;
+    if (exchange->held() >= context_.limits.body_buffer) return true;
   }
   return false;
 }

@@ -6,6 +6,7 @@
 // Owner: the connection coroutine. Thread: its worker's.
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -22,7 +23,7 @@ struct SessionLimits {
   std::chrono::milliseconds header_timeout{10000};
   std::chrono::milliseconds idle_timeout{300000};
   std::chrono::milliseconds request_timeout{0};
-  size_t body_buffer = 1 << 20;  // request body bytes of one exchange held before the client is paused
+  size_t body_buffer = 1 << 20;  // memory of one exchange's unread request body before the client is paused (h1)
 };
 
 class ExchangeObserver {
@@ -104,6 +105,7 @@ class Session final : private transport::OutputSource {
   void lose_client(const Error& error);                            // the connection is broken: every exchange fails
   void lose_stream(StreamExchange& exchange, const Error& error);  // the client gave up on this one
   void fail_streams(const Error& error);
+  void on_exception(const std::exception_ptr& failure);  // out of a handler
   net::Task<> discard_until_end();
   void end_input();
   [[nodiscard]] bool must_pause_reading() const;

@@ -239,9 +239,8 @@ TEST(SessionLimits, TooManyFieldsHaveACountOfTheirOwn) {
 }
 
 // A sender that is not read: pushes until nothing moves any more, over many turns of the loop.
-net::Task<size_t> push_until_stuck(Rig& rig, size_t most) {
-  ByteQueue queue;
-  queue.append(std::string(most, 'b'));
+net::Task<size_t> push_until_stuck(Rig& rig, ByteQueue& queue) {
+  const size_t most = queue.size();
   int quiet = 0;
   while (quiet < 200 && !queue.empty()) {
     const size_t before = queue.size();
@@ -267,13 +266,49 @@ TEST(SessionLimits, ABodyNobodyReadsPausesItsSender) {
   };
   rig.run([&]() -> net::Task<> {
     co_await rig.client->send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(kAll) + "\r\n\r\n");
-    const size_t pushed = co_await push_until_stuck(rig, kAll);
+    ByteQueue body;
+    body.append(std::string(kAll, 'b'));
+    const size_t pushed = co_await push_until_stuck(rig, body);
     EXPECT_LT(pushed, 2U << 20) << "body_buffer and two socket buffers are all that may be held";
     may_read = true;
     go.notify();
-    co_await rig.client->send(std::string(kAll - pushed, 'b'));
+    auto sent = co_await rig.client->stream().write_all(body);
+    EXPECT_TRUE(sent);
     auto got = co_await rig.client->read_until(std::to_string(kAll));
     EXPECT_EQ(got, ok(std::to_string(kAll)));
+    rig.client->close();
+  });
+}
+
+// What is kept of a chunk beside its bytes counts as well.
+TEST(SessionLimits, ChunksOfAByteThatNobodyReadsPauseTheirSender) {
+  constexpr size_t kChunks = 400'000;
+  const std::string chunk = "1\r\nb\r\n";
+  SessionLimits limits;
+  limits.body_buffer = 1 << 20;  // of their bytes alone all of them
+  Rig rig(limits, nullptr, 65536);
+  net::Signal go(rig.io.get_executor());
+  bool may_read = false;
+  rig.handler.body = [&](Exchange& exchange) -> net::Task<Result<void>> {
+    while (!may_read) co_await go.wait();
+    CO_TRY(body, co_await read_all(exchange));
+    co_return co_await answer(exchange, 200, std::to_string(body.size()));
+  };
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    std::string all;
+    for (size_t i = 0; i < kChunks; ++i) all += chunk;
+    all += "0\r\n\r\n";
+    ByteQueue queue;
+    queue.append(all);
+    const size_t pushed = co_await push_until_stuck(rig, queue);
+    EXPECT_LT(pushed, 1U << 20) << "of " << all.size();
+    may_read = true;
+    go.notify();
+    auto sent = co_await rig.client->stream().write_all(queue);
+    EXPECT_TRUE(sent);
+    auto got = co_await rig.client->read_until(std::to_string(kChunks));
+    EXPECT_EQ(got, ok(std::to_string(kChunks)));
     rig.client->close();
   });
 }

@@ -349,5 +349,20 @@ TEST(Session, AnAnswerBeforeTheWholeBodyIsDeliveredAndTheConnectionEnds) {
   });
 }
 
+TEST(Session, AHandlerThatThrowsEndsItsConnection) {
+  Rig rig;
+  rig.handler.body = [](Exchange& exchange) -> net::Task<Result<void>> {
+    auto body = co_await exchange.read_body();
+    if (body) throw std::bad_alloc();
+    co_return Result<void>{};
+  };
+  rig.run([&]() -> net::Task<> {
+    co_await rig.client->send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab");
+    auto all = co_await rig.client->rest();
+    EXPECT_EQ(all, "<RST>");
+  });
+  rig.handler.running = 0;
+}
+
 }  // namespace
 }  // namespace tapdeck::server

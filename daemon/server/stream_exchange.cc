@@ -45,9 +45,8 @@ void StreamExchange::begin(http::StreamId stream, http::RequestHead& head, http:
   facts_.began_unix_us =
       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
           .count();
-  body_.clear();
+  drop_body();
   last_byte_.clear();
-  marks_.clear();
   read_offset_ = 0;
   handed_out_ = 0;
   failure_.reset();
@@ -56,16 +55,22 @@ void StreamExchange::begin(http::StreamId stream, http::RequestHead& head, http:
   started_ = ended_ = tunnel_ = gone_ = ended_by_tls_ = false;
 }
 
-bool StreamExchange::put_away() {
-  constexpr size_t kOrdinaryHead = 4096;
+void StreamExchange::drop_body() {
   body_.clear();
   marks_.clear();
+  marks_bytes_ = 0;
+}
+
+bool StreamExchange::put_away() {
+  constexpr size_t kOrdinaryHead = 4096;
+  drop_body();
   return head_.headers.bytes() + head_.target.size() + trailers_.bytes() <= kOrdinaryHead;
 }
 
 void StreamExchange::on_body(const http::BodyReceived& body) {
   if (body.chunk) {
     marks_.push_back({read_offset_ + body_.size(), body.chunk->size, std::string(body.chunk->extension)});
+    marks_bytes_ += marks_.back().cost();
   }
   body_.append(body.bytes);
   facts_.request_bytes += body.bytes.size();
@@ -96,18 +101,24 @@ void StreamExchange::on_client_gone(const Error& error) {
   session_.resume_.notify();
 }
 
+http::ChunkStart StreamExchange::take_mark() {
+  ChunkMark& mark = marks_.front();
+  marks_bytes_ -= mark.cost();
+  const uint64_t size = mark.size;
+  extension_ = std::move(mark.extension);
+  marks_.pop_front();
+  return {size, extension_};
+}
+
 BodyPiece StreamExchange::next_piece() {
   BodyPiece piece;
   piece.bytes = body_.front();
-  if (!marks_.empty() && marks_.front().offset == read_offset_) {
-    extension_ = std::move(marks_.front().extension);
-    piece.chunk = http::ChunkStart{marks_.front().size, extension_};
-    marks_.pop_front();
-  }
+  if (!marks_.empty() && marks_.front().offset == read_offset_) piece.chunk = take_mark();
   if (!marks_.empty()) {
     piece.bytes = piece.bytes.substr(0, static_cast<size_t>(marks_.front().offset - read_offset_));
   }
   handed_out_ = piece.bytes.size();
+  piece.more = tunnel_ && body_.size() > handed_out_;
   return piece;
 }
 
@@ -128,11 +139,7 @@ net::Task<Result<BodyPiece>> StreamExchange::read_body() {
   if (!body_.empty()) co_return next_piece();
   if (failure_) co_return std::unexpected(*failure_);
   BodyPiece last{{}, std::nullopt, true};
-  if (!marks_.empty()) {  // of an extension of the last chunk
-    extension_ = std::move(marks_.front().extension);
-    last.chunk = http::ChunkStart{0, extension_};
-    marks_.pop_front();
-  }
+  if (!marks_.empty()) last.chunk = take_mark();  // the last chunk's, for its extension
   co_return last;
 }
 

@@ -26,7 +26,10 @@ class StreamExchange final : public exchange::Exchange {
   void on_trailers(const http::Headers& trailers) { trailers_ = trailers; }
   void on_complete();
   void on_failure(const Error& error);
+  // Body bytes that wait for the handler: what the client's window is owed.
   [[nodiscard]] size_t buffered() const { return body_.size(); }
+  // Memory that they take, with what is known of each chunk: a byte may come in a chunk of its own.
+  [[nodiscard]] size_t held() const { return body_.size() + marks_bytes_; }
   [[nodiscard]] http::StreamId stream() const { return stream_; }
   [[nodiscard]] bool request_is_complete() const { return complete_; }
   [[nodiscard]] bool response_has_ended() const { return ended_; }
@@ -78,6 +81,7 @@ class StreamExchange final : public exchange::Exchange {
     uint64_t offset;  // in the body, of the chunk's first byte
     uint64_t size;
     std::string extension;
+    [[nodiscard]] size_t cost() const { return sizeof(ChunkMark) + extension.size(); }
   };
   void note_departure(const Error& error);
   void hold_last_byte();
@@ -94,6 +98,9 @@ class StreamExchange final : public exchange::Exchange {
   // As much as the codec takes; returns how many bytes.
   [[nodiscard]] Result<size_t> send_some(const exchange::BodyPiece& piece);
   [[nodiscard]] exchange::BodyPiece next_piece();
+  // Of the chunk that begins now; valid until the next one is taken.
+  [[nodiscard]] http::ChunkStart take_mark();
+  void drop_body();
 
   Session& session_;
   net::Signal ready_;
@@ -105,6 +112,7 @@ class StreamExchange final : public exchange::Exchange {
   ByteQueue body_;
   ByteQueue last_byte_;  // of the response
   std::deque<ChunkMark> marks_;
+  size_t marks_bytes_ = 0;    // their cost()
   std::string extension_;     // of the piece handed out last
   uint64_t read_offset_ = 0;  // body bytes consumed by the handler
   size_t handed_out_ = 0;     // bytes of the last piece, consumed at the next read

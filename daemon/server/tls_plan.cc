@@ -45,8 +45,8 @@ net::Task<std::optional<TlsPlan>> TlsPlanner::make() {
 
 // For replay, which can say no more of it.
 void TlsPlanner::note_certificate_request() const {
-  const store::Take* take = facts_.open_take();
-  if (take == nullptr) return;
+  const auto take = facts_.open_take();
+  if (!take) return;
   facts_.record(store::certificate_request_write(*take, facts_.host(), facts_.flow.destination.port));
 }
 
@@ -170,8 +170,8 @@ std::string replayed_alpn(std::string_view offer, const store::OriginFacts& reco
 }
 
 void TlsPlanner::record_failure(const TlsPlan& plan, std::string_view agreed) const {
-  const store::Take* take = facts_.open_take();
-  if (!plan.is_live || take == nullptr) return;
+  const auto take = facts_.open_take();
+  if (!plan.is_live || !take) return;
   store::OriginFacts seen;
   seen.tls_version = facts_.tls.version;
   seen.verify_failure = facts_.tls.upstream_verify;

@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
+#include "daemon/server/tunnel_idle.h"
 
 namespace tapdeck::server {
 
@@ -14,8 +14,7 @@ using transport::Transport;
 struct TlsDirection {
   Transport& from;
   Transport& to;
-  net::Deadline& idle;
-  std::chrono::milliseconds idle_timeout;
+  TunnelIdle& idle;
   Metrics& metrics;
   Counter bytes;
 };
@@ -25,7 +24,7 @@ net::Task<Result<void>> pass_on(TlsDirection direction, ByteQueue plain) {
   direction.metrics.add(direction.bytes, plain.size());
   while (true) {
     if (!plain.empty()) {
-      direction.idle.set(direction.idle_timeout);
+      direction.idle.note();
       auto sent = co_await direction.to.flush(plain);
       if (!sent) co_return sent;
     }
@@ -54,15 +53,10 @@ net::Task<> run_tls_direction(TlsDirection direction, ByteQueue early) {
 net::Task<> run_tls_tunnel(Transport& client, Transport& origin, EarlyBytes early, TunnelOptions options,
                            Metrics& metrics) {
   const asio::any_io_executor executor = client.stream().executor();
-  net::Deadline idle(executor, [&] {
-    metrics.add(Counter::LimitIdleTimeout);
-    client.close();
-    origin.close();
-  });
-  idle.set(options.idle_timeout);
+  TunnelIdle idle(client.stream(), origin.stream(), options.idle_timeout, metrics);
   net::TaskGroup group(executor);
-  const TlsDirection up{client, origin, idle, options.idle_timeout, metrics, Counter::TunnelledBytesUp};
-  const TlsDirection down{origin, client, idle, options.idle_timeout, metrics, Counter::TunnelledBytesDown};
+  const TlsDirection up{client, origin, idle, metrics, Counter::TunnelledBytesUp};
+  const TlsDirection down{origin, client, idle, metrics, Counter::TunnelledBytesDown};
   group.spawn(run_tls_direction(up, std::move(early.of_client)));
   group.spawn(run_tls_direction(down, std::move(early.of_origin)));
   co_await group.join_or_cancel();

@@ -1,7 +1,7 @@
 // TlsTunnel: a flow that TLS carries and that is not HTTP, handed on between its two TLS connections: decrypted,
 // counted, encrypted again; not kept. Each direction ends on its own, and as its sender ended it: by close_notify, or
-// cut off without one. The whole ends when both have, when either breaks, or when neither moved a byte for the idle
-// timeout.
+// cut off without one. The whole ends when both have, when either breaks, or when nothing moved for the idle timeout
+// (tunnel_idle.h).
 //
 // Owner: the connection coroutine. Thread: its worker's.
 #pragma once

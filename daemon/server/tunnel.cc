@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "daemon/base/descriptors.h"
-#include "daemon/net/deadline.h"
 #include "daemon/net/task_group.h"
+#include "daemon/server/tunnel_idle.h"
 
 namespace tapdeck::server {
 
@@ -61,14 +61,13 @@ class Pipe {
 struct Direction {
   net::Stream& from;
   net::Stream& to;
-  net::Deadline& idle;
-  std::chrono::milliseconds idle_timeout;
+  TunnelIdle& idle;
   Metrics& metrics;
   Counter bytes;
 };
 
 void note(const Direction& direction, size_t bytes) {
-  direction.idle.set(direction.idle_timeout);
+  direction.idle.note();
   direction.metrics.add(direction.bytes, bytes);
 }
 
@@ -78,6 +77,7 @@ net::Task<Result<void>> drain_pipe(Direction& direction, const Pipe& pipe, size_
     const ssize_t out = ::splice(pipe.read_end(), nullptr, direction.to.native_handle(), nullptr, bytes,
                                  SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (out > 0) {
+      direction.to.note_written(static_cast<size_t>(out));
       bytes -= static_cast<size_t>(out);
       continue;
     }
@@ -150,12 +150,7 @@ net::Task<> run_direction(Direction direction, Move move) {
 
 net::Task<> run_tunnel(net::Stream& client, net::Stream& origin, ByteQueue early, TunnelOptions options,
                        Metrics& metrics) {
-  net::Deadline idle(client.executor(), [&] {
-    metrics.add(Counter::LimitIdleTimeout);
-    client.close();
-    origin.close();
-  });
-  idle.set(options.idle_timeout);
+  TunnelIdle idle(client, origin, options.idle_timeout, metrics);
   metrics.add(Counter::TunnelledBytesUp, early.size());
   auto sent = co_await origin.write_all(early);
   if (!sent) {
@@ -164,8 +159,8 @@ net::Task<> run_tunnel(net::Stream& client, net::Stream& origin, ByteQueue early
     co_return;
   }
   net::TaskGroup group(client.executor());
-  const Direction up{client, origin, idle, options.idle_timeout, metrics, Counter::TunnelledBytesUp};
-  const Direction down{origin, client, idle, options.idle_timeout, metrics, Counter::TunnelledBytesDown};
+  const Direction up{client, origin, idle, metrics, Counter::TunnelledBytesUp};
+  const Direction down{origin, client, idle, metrics, Counter::TunnelledBytesDown};
   if (options.client_has_ended) {
     origin.shutdown_send();
   } else {

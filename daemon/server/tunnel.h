@@ -1,5 +1,5 @@
 // Tunnel: a flow handed through as bytes: not HTTP, bypassed, or pinned. Both directions end on their own (half-close);
-// the connection ends when both have, when either breaks, or when neither moved a byte for the idle timeout.
+// the connection ends when both have, when either breaks, or when nothing moved for the idle timeout (tunnel_idle.h).
 //
 // Owner: the connection coroutine. Thread: its worker's.
 #pragma once

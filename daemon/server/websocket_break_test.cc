@@ -76,7 +76,7 @@ class LongTape {
           EXPECT_EQ(wire.read_n(client_text("go").size()), client_text("go"));
           ws::Deflater deflater(ws::Context::Kept, 15);
           for (const std::string& payload : payloads) {
-            wire.write(situation_.deflate ? ws::frame(0xc2, deflater.message(payload), false)
+            wire.write(situation_.deflate ? ws::frame(0xc2, deflater.message(payload).value(), false)
                                           : ws::frame(0x82, payload, false));
           }
           all_heard.wait();

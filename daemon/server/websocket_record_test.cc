@@ -54,7 +54,7 @@ TEST(WebSocketRecord, MessagesOfBothSidesAreKeptInTheirOrder) {
 TEST(WebSocketRecord, CompressedMessagesAreKeptInflated) {
   WorkerRig rig;
   ws::Deflater deflater(ws::Context::Kept, 15);
-  const std::string one = deflater.message("same same same"), two = deflater.message("same same same");
+  const std::string one = deflater.message("same same same").value(), two = deflater.message("same same same").value();
   ScriptedOrigin origin([&](Wire& wire) {
     EXPECT_TRUE(wire.read_until("\r\n\r\n").contains("permessage-deflate; client_max_window_bits")) << "as offered";
     wire.write(upgrade_response("Sec-WebSocket-Extensions: permessage-deflate\r\n") + ws::frame(0xc1, one, false) +

@@ -29,7 +29,7 @@ ScriptedOrigin::Script talkative(bool compressed = false) {
     wire.write(upgrade_response(compressed ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : ""));
     ws::Deflater deflater(ws::Context::Kept, 15);
     const auto say = [&](const std::string& what) {
-      return compressed ? ws::frame(0xc1, deflater.message(what), false) : text(what);
+      return compressed ? ws::frame(0xc1, deflater.message(what).value(), false) : text(what);
     };
     wire.write(say("hello"));
     MessageWire messages(std::move(wire),

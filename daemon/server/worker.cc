@@ -11,13 +11,15 @@
 #include <optional>
 #include <utility>
 
-#include "daemon/base/log.h"
+#include "daemon/base/at_end.h"
 #include "daemon/config/bypass.h"
 #include "daemon/modes/select.h"
 #include "daemon/modes/store_link.h"
+#include "daemon/net/log_exception.h"
 #include "daemon/proxy/proxy_handler.h"
 #include "daemon/server/access_log.h"
 #include "daemon/server/connection.h"
+#include "daemon/server/connection_place.h"
 #include "daemon/server/dead_clients.h"
 #include "daemon/server/listener.h"
 #include "daemon/server/nested_connect.h"
@@ -47,14 +49,7 @@ modes::StoreLinkOptions link_options(const config::Storage& storage) {
 }
 
 void report(const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const std::exception& error) {
-    log::peer(log::Level::Error, "connection.exception", "a connection ended by an exception",
-              {{"what", error.what()}});
-  } catch (...) {
-    log::peer(log::Level::Error, "connection.exception", "a connection ended by an unknown exception");
-  }
+  net::log_exception("connection.exception", "a connection", failure);
 }
 
 }  // namespace
@@ -201,7 +196,8 @@ struct Worker::Impl {
 
   // False: there are too many connections, and this one was reset.
   bool admit(exchange::CapturedFlow flow, std::unique_ptr<net::Stream> stream) {
-    if (parts.connections->load(std::memory_order_relaxed) >= parts.config->limits.connections) {
+    auto place = ConnectionPlace::take(*parts.connections, parts.config->limits.connections);
+    if (!place) {
       metrics.add(Counter::LimitConnections);
       stream->abort();
       return false;
@@ -210,26 +206,29 @@ struct Worker::Impl {
     flow.identity.label = target.label;
     flow.identity.tenant = target.tenant;
     const net::TaskGroup::Id task = connections_group.next_id();
-    connections_group.spawn(serve(std::move(flow), std::move(stream), task));
+    connections_group.spawn(serve(std::move(flow), std::move(stream), task, std::move(*place)));
     return true;
   }
 
-  net::Task<> serve(exchange::CapturedFlow flow, std::unique_ptr<net::Stream> stream, net::TaskGroup::Id task) {
-    parts.connections->fetch_add(1, std::memory_order_relaxed);
+  net::Task<> serve(exchange::CapturedFlow flow, std::unique_ptr<net::Stream> stream, net::TaskGroup::Id task,
+                    ConnectionPlace /*held to the end*/) {
     const auto entry = connections.emplace(connections.end(), *context, std::move(flow), std::move(stream));
+    const AtEnd leave([this, entry] {
+      connections.erase(entry);
+      check_drained();
+    });
     entry->set_task(task);
     if (draining) entry->drain();
     co_await entry->run();
-    connections.erase(entry);
-    parts.connections->fetch_sub(1, std::memory_order_relaxed);
-    check_drained();
   }
 
   net::Task<> listen(std::list<Listener>::iterator listener) {
+    const AtEnd leave([this, listener] {
+      metrics.add(Gauge::Listeners, -1);
+      listeners.erase(listener);
+      check_drained();
+    });
     co_await listener->run();
-    metrics.add(Gauge::Listeners, -1);
-    listeners.erase(listener);
-    check_drained();
   }
 
   net::Task<> tick() {
@@ -262,7 +261,7 @@ struct Worker::Impl {
     check_drained();
   }
 
-  // A connection may end, and be gone, while it is done to.
+  // `act` may end the connection that it is given, which is then no longer in the list.
   void each(auto&& act) {
     for (auto entry = connections.begin(); entry != connections.end();) act(*entry++);
   }
@@ -271,7 +270,7 @@ struct Worker::Impl {
     for (Listener& listener : listeners) listener.close();
     for (Connection& connection : connections) connection.abort();
     connections_group.cancel();
-    while (connections_group.size() > 0) co_await connections_group.join();
+    co_await connections_group.join();
     co_await pool.close();
     if (link != nullptr) link->close();
     readers.join();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <new>
 #include <numeric>
 #include <optional>
 
@@ -25,9 +26,11 @@ class FakeFlows final : public FlowSource {
  public:
   std::mutex mutex;                     // held by a test: the worker hangs in its next lookup
   std::atomic<int> asked{0};            // lookups begun
+  std::atomic<bool> is_broken{false};   // they throw
   std::optional<Endpoint> destination;  // none: nobody captured it
   Result<exchange::CapturedFlow> resolve(const ListenerTag& tag, const Endpoint& client, const Endpoint&) override {
     ++asked;
+    if (is_broken) throw std::bad_alloc();
     const std::scoped_lock lock(mutex);
     if (!destination) return fail(Code::NotFound, "no such flow", Origin::Kernel);
     exchange::CapturedFlow flow;
@@ -42,7 +45,9 @@ class FakeFlows final : public FlowSource {
 class PlainSockets final : public upstream::SocketSource {
  public:
   std::atomic<int> made{0};
+  std::atomic<bool> is_broken{false};  // throws
   Result<UniqueFd> upstream_socket(uint64_t, int family) override {
+    if (is_broken) throw std::bad_alloc();
     ++made;
     UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd) return fail_errno(errno, "socket");
@@ -269,6 +274,7 @@ class WorkerRig {
     const MetricsSnapshot snapshot = registry_.snapshot();
     return std::accumulate(snapshot.connections.begin(), snapshot.connections.end(), uint64_t{0});
   }
+  [[nodiscard]] double listeners() { return registry_.snapshot().value(Gauge::Listeners); }
   [[nodiscard]] double active() {
     const MetricsSnapshot snapshot = registry_.snapshot();
     return snapshot.value(Gauge::ActiveCgroup) + snapshot.value(Gauge::ActiveExplicit);

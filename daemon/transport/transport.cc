@@ -43,7 +43,9 @@ net::Task<Result<void>> Transport::handshake() {
 
 net::Task<Result<size_t>> Transport::read_some(ByteQueue& plain) {
   if (session_ == nullptr) {
+    if (late_failure_) co_return std::unexpected(*std::exchange(late_failure_, std::nullopt));
     auto n = co_await stream_->read_some(landing_);
+    if (n && *n == ByteQueue::kChunkBytes) *n += read_on();
     plain.append(std::move(landing_));
     co_return n;
   }
@@ -67,6 +69,18 @@ net::Task<Result<size_t>> Transport::read_some(ByteQueue& plain) {
       co_return size_t{0};
     }
   }
+}
+
+// A full chunk is seldom all that is there: as much in clear as TLS gives at a time.
+size_t Transport::read_on() {
+  const size_t before = landing_.size();
+  size_t last = ByteQueue::kChunkBytes;
+  while (last == ByteQueue::kChunkBytes && landing_.size() < kTurnBytes) {
+    const auto more = stream_->try_read(landing_);
+    if (!more) late_failure_ = more.error();  // the kernel says it once
+    last = more ? more->value_or(0) : 0;
+  }
+  return landing_.size() - before;
 }
 
 Result<void> Transport::encrypt_some(ByteQueue& plain) {

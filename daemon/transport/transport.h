@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "daemon/net/stream.h"
 #include "daemon/tls/tls_session.h"
@@ -23,8 +24,8 @@ class Transport {
   // Runs the handshake to its end. On failure a pending alert has been sent as far as the socket took it.
   net::Task<Result<void>> handshake();
 
-  // Appends at least one byte of plaintext to `plain`; 0 = the peer ended its direction. With TLS an end without
-  // close_notify is an Error Truncated once a message needed it: see ended_without_notice().
+  // Appends at least one byte of plaintext to `plain`; 0 = the peer ended its direction. So it is of TLS that ended
+  // without close_notify: ended_without_notice() tells the two apart, for who needs to know that nothing was cut off.
   net::Task<Result<size_t>> read_some(ByteQueue& plain);
   // The transport ended without a TLS close_notify: a body delimited by the end of the connection is not whole.
   [[nodiscard]] bool ended_without_notice() const { return ended_without_notice_; }
@@ -48,12 +49,14 @@ class Transport {
   [[nodiscard]] bool is_quiet();
 
  private:
+  size_t read_on();
   Result<void> encrypt_some(ByteQueue& plain);
   net::Task<Result<void>> write_out(ByteQueue& plain);
 
   std::unique_ptr<net::Stream> stream_;
   std::unique_ptr<tls::TlsSession> session_;
   ByteQueue landing_;  // clear-text reads land here, since the owner consumes from `plain` while a read is pending
+  std::optional<Error> late_failure_;  // of a read that had bytes before it
   net::Signal written_;
   bool writing_ = false;
   bool more_decryptable_ = false;

@@ -39,5 +39,43 @@ TEST(Transport, AWriterThatIsCancelledDoesNotWaitForAnother) {
   EXPECT_EQ(first.error().code, Code::Cancelled);
 }
 
+// What one read gives: the bytes, or the error.
+Result<size_t> read_once(asio::io_context& io, Transport& transport, ByteQueue& into) {
+  Result<size_t> result;
+  net::TaskGroup group(io.get_executor());
+  group.spawn([&]() -> net::Task<> { result = co_await transport.read_some(into); }());
+  io.restart();
+  io.run();
+  return result;
+}
+
+TEST(Transport, AReadInClearTakesFourChunksOfWhatIsThere) {
+  asio::io_context io;
+  auto pair = tls::testing::must(net::Stream::make_pair(io.get_executor()));
+  Transport transport(std::move(pair.client));
+  ByteQueue sent, received;
+  std::string bytes;
+  for (int i = 0; i < 20000; ++i) bytes += std::to_string(i % 89999 + 10000);
+  sent.append(bytes);
+  ASSERT_TRUE(tls::testing::must(pair.server->try_write(sent)));
+  EXPECT_EQ(tls::testing::must(read_once(io, transport, received)), 65536U);
+  EXPECT_EQ(tls::testing::must(read_once(io, transport, received)), bytes.size() - 65536);
+  EXPECT_EQ(received.to_string(), bytes);
+}
+
+TEST(Transport, AFailureBehindAFullChunkIsToldAfterIt) {
+  asio::io_context io;
+  auto pair = tls::testing::must(net::Stream::make_pair(io.get_executor()));
+  ByteQueue unread, sent, received;
+  unread.append("left unread, which makes the close a reset");
+  ASSERT_TRUE(tls::testing::must(pair.client->try_write(unread)));
+  sent.append(std::string(ByteQueue::kChunkBytes, 'x'));
+  ASSERT_TRUE(tls::testing::must(pair.server->try_write(sent)));
+  pair.server->close();
+  Transport transport(std::move(pair.client));
+  EXPECT_EQ(tls::testing::must(read_once(io, transport, received)), ByteQueue::kChunkBytes);
+  EXPECT_EQ(read_once(io, transport, received).error().code, Code::Reset);
+}
+
 }  // namespace
 }  // namespace tapdeck::transport

@@ -109,7 +109,7 @@ net::Task<Connected> race_to(DialContext& context, const Key& key, const std::ve
     error = Error{Code::Cancelled, "connect was cancelled", Origin::Internal, Retry::No, 0};
   }
   group.cancel();
-  while (group.size() > 0) co_await group.join();
+  co_await group.join();
   if (winner != nullptr) co_return winner;
   co_return std::unexpected(error);
 }

@@ -8,6 +8,13 @@ namespace tapdeck::upstream {
 
 using exchange::BodyPiece;
 
+namespace {
+
+// Of a tunnel in one write, at most about this much.
+constexpr size_t kTunnelBytes = 65536;
+
+}  // namespace
+
 Connection::Connection(DialContext& context, Channel channel)
     : context_(context),
       channel_(std::move(channel)),
@@ -93,12 +100,14 @@ net::Task<Result<BodyPiece>> Connection::read_tunnel() {
     if (n == 0) co_return BodyPiece{{}, std::nullopt, true};
   }
   tunnel_piece_ = input.front().size();
-  co_return BodyPiece{input.front(), std::nullopt, false};
+  co_return BodyPiece{input.front(), std::nullopt, false, input.size() > tunnel_piece_};
 }
 
-net::Task<Result<void>> Connection::write_tunnel(std::string_view bytes) {
-  codec_->output().append(bytes);
-  return flush();
+net::Task<Result<void>> Connection::write_tunnel(BodyPiece piece) {
+  ByteQueue& output = codec_->output();
+  output.append(piece.bytes);
+  if (piece.more && output.size() < kTunnelBytes) co_return Result<void>{};
+  co_return co_await flush();
 }
 
 bool Connection::is_reusable() const {

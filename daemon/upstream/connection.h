@@ -27,7 +27,7 @@ class Connection final : public Lane {
   http::Headers& trailers() override { return codec_->trailers(); }
   void consumed(size_t n) override { codec_->consumed(stream_, n); }
   net::Task<Result<exchange::BodyPiece>> read_tunnel() override;
-  net::Task<Result<void>> write_tunnel(std::string_view bytes) override;
+  net::Task<Result<void>> write_tunnel(exchange::BodyPiece piece) override;
   void end_tunnel() override { channel_.transport->end_output(); }
   void abandon(http::ResetCode code) override {
     return code == http::ResetCode::NoError ? channel_.transport->close() : channel_.transport->abort();

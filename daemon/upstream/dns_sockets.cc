@@ -10,8 +10,8 @@ namespace tapdeck::upstream {
 
 ares_socket_t DnsSockets::open(int family, int type, int protocol, void* self) {
   const int fd = ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
-  static_cast<DnsSockets*>(self)->is_exhausted_ =
-      fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
+  const bool is_exhausted = fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
+  if (is_exhausted) static_cast<DnsSockets*>(self)->is_exhausted_ = true;
   return fd;
 }
 

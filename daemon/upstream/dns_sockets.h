@@ -12,7 +12,10 @@ class DnsSockets {
  public:
   // For all questions asked through it from now on; this object outlives the channel.
   void serve(ares_channel channel);
-  // The last socket that was wanted could not be made for lack of descriptors or memory.
+  // A question begins: what was wanted for those before says nothing about it.
+  void begin() { is_exhausted_ = false; }
+  // Since then a socket could not be made for lack of descriptors or memory. c-ares does not say for which question: an
+  // answer that came (NXDOMAIN) needed a socket, so that only a question without one may have lacked it.
   [[nodiscard]] bool is_exhausted() const { return is_exhausted_; }
 
  private:

@@ -54,7 +54,8 @@ class Lane {
   // ---- a tunnel, after a 101 or a 2xx to CONNECT
   // Raw bytes from the origin; `end`: it has ended its direction. Waits without limit: the caller has an idle timer.
   virtual net::Task<Result<exchange::BodyPiece>> read_tunnel() = 0;
-  virtual net::Task<Result<void>> write_tunnel(std::string_view bytes) = 0;
+  // Writes it, unless there is `more` to write with it: then the next call does.
+  virtual net::Task<Result<void>> write_tunnel(exchange::BodyPiece piece) = 0;
   virtual void end_tunnel() = 0;
 
   // Breaks the exchange off, so that the origin never takes a part for the whole. Pending waits end with an error.

@@ -59,7 +59,7 @@ net::Task<> MuxConnection::run() {
     close_if_unused();
   }
   group_.cancel();
-  while (group_.size() > 0) co_await group_.join();
+  co_await group_.join();
   if (lingers_) co_await linger();
   while (lanes_ > 0) co_await changed_.wait();
 }

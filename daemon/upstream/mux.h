@@ -127,7 +127,7 @@ class MuxStream final : public Lane {
   http::Headers& trailers() override { return trailers_; }
   void consumed(size_t n) override;
   net::Task<Result<exchange::BodyPiece>> read_tunnel() override;
-  net::Task<Result<void>> write_tunnel(std::string_view bytes) override;
+  net::Task<Result<void>> write_tunnel(exchange::BodyPiece piece) override;
   void end_tunnel() override;
   void abandon(http::ResetCode code) override;
   void bind() override { connection_.bind(client); }

@@ -258,8 +258,8 @@ net::Task<Result<BodyPiece>> MuxStream::read_tunnel() {
   }
 }
 
-net::Task<Result<void>> MuxStream::write_tunnel(std::string_view bytes) {
-  return send_body(BodyPiece{bytes, std::nullopt, false});
+net::Task<Result<void>> MuxStream::write_tunnel(BodyPiece piece) {
+  return send_body(BodyPiece{piece.bytes, std::nullopt, false});
 }
 
 void MuxStream::end_tunnel() {

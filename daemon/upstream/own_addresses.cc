@@ -3,19 +3,30 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 
+#include "daemon/base/log.h"
 #include "daemon/base/unique_fd.h"
 
 namespace tapdeck::upstream {
 
 namespace {
 
-// The kernel lets nobody bind a foreign address. Asked only when the port is ours.
-bool is_local(Endpoint endpoint) {
+// The kernel lets nobody bind a foreign address. Asked only when the port is ours. An address that cannot be asked
+// about counts as local, and is refused: forwarding to ourselves would take more of what there is too little of.
+bool is_local(const Endpoint& asked) {
+  Endpoint endpoint = asked;
   endpoint.port = 0;
   sockaddr_storage raw{};
   const socklen_t size = endpoint.to_sockaddr(raw);
   const UniqueFd fd(::socket(raw.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd) {
+    log::peer(log::Level::Warn, "proxy.own_address_unknown",
+              "a destination at a port of ours is refused, for whether it is this host could not be found out",
+              {{"destination", asked.to_string()}, {"error", std::strerror(errno)}});
+    return true;
+  }
   return ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&raw), size) == 0;
 }
 

@@ -27,7 +27,8 @@ class OwnAddresses {
   void remove_captured(uint64_t listener_id);
 
   // Connecting to `destination` from here would end at one of our listeners. An unspecified address means loopback, as
-  // it does for connect(); a listener on an unspecified one is reached by every address of this host.
+  // it does for connect(); a listener on an unspecified one is reached by every address of this host. Where the kernel
+  // cannot be asked which those are (no descriptor is left), all are taken for such, and the log says so.
   [[nodiscard]] bool contains(const Endpoint& destination) const {
     return is_any_of(all_, destination) || is_captured(destination);
   }

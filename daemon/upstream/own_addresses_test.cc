@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "daemon/base/test_descriptors.h"
+
 namespace tapdeck::upstream {
 namespace {
 
@@ -31,6 +33,12 @@ TEST(OwnAddresses, WildcardListenerIsReachedByEveryAddressOfThisHostOnly) {
   EXPECT_TRUE(contains({"[::]:8080"}, "127.0.0.1:8080")) << "it takes IPv4 too";
   EXPECT_FALSE(contains({"0.0.0.0:8080"}, "192.0.2.77:8080"));
   EXPECT_FALSE(contains({"0.0.0.0:8080"}, "127.0.0.1:8081"));
+}
+
+TEST(OwnAddresses, WhatCannotBeAskedForWantOfADescriptorIsOurs) {
+  const DescriptorLimit none(descriptor_after(0));
+  EXPECT_TRUE(contains({"0.0.0.0:8080"}, "192.0.2.77:8080"));
+  EXPECT_FALSE(contains({"0.0.0.0:8080"}, "192.0.2.77:8081")) << "whoever listens there";
 }
 
 TEST(OwnAddresses, CaptureListenersAreAmongThemAsLongAsTheyAreThere) {

@@ -61,7 +61,7 @@ net::Task<> Pool::close() {
   for (auto& [key, list] : shared_) {
     for (MuxConnection& connection : list) connection.abort();
   }
-  while (group_.size() > 0) co_await group_.join();
+  co_await group_.join();
 }
 
 size_t Pool::shared() const {

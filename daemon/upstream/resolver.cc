@@ -208,6 +208,7 @@ struct Resolver::Impl {
     Question* asking = question.get();
     questions.emplace(std::move(host), std::move(question));
     ++in_flight;
+    dns_sockets.begin();
     ares_addrinfo_hints hints{};
     hints.ai_family = AF_UNSPEC;
     hints.ai_socktype = SOCK_STREAM;
@@ -225,7 +226,8 @@ struct Resolver::Impl {
       if (result->list.empty()) result = dns_error(question->host, ARES_ENODATA);
     }
     if (info != nullptr) ares_freeaddrinfo(info);
-    if (!result && self.dns_sockets.is_exhausted()) {  // what we lack ourselves is no failure of a name server's
+    const bool has_answer = status == ARES_SUCCESS || status == ARES_ENOTFOUND || status == ARES_ENODATA;
+    if (!has_answer && self.dns_sockets.is_exhausted()) {  // what we lack ourselves is no failure of a name server's
       result = fail(Code::Exhausted, "look-up of " + question->host + ": no descriptor is left to ask with",
                     Origin::Internal);
     }

@@ -8,6 +8,8 @@
 #include <asio/detached.hpp>
 #include <asio/io_context.hpp>
 
+#include "daemon/base/eventually.h"
+#include "daemon/base/test_descriptors.h"
 #include "daemon/net/task_group.h"
 #include "daemon/upstream/dns_rig.h"
 #include "daemon/upstream/name_cache.h"
@@ -103,6 +105,37 @@ TEST(Resolver, OutOfDescriptorsIsNoFailureOfAServer) {
   EXPECT_EQ(refused.error().code, Code::Exhausted);
   EXPECT_EQ(refused.error().origin, Origin::Internal);
   EXPECT_TRUE(ask("both.test")) << "it is over";
+}
+
+// The addresses of another name are sorted meanwhile, which c-ares asks the kernel about through sockets.
+TEST(Resolver, OutOfDescriptorsForOneNameIsNoFailureOfAnother) {
+  std::atomic<bool> asked{false}, answers{false};
+  ScriptedDns dns([&](const std::string& name, int type) {
+    if (name != "late.test") return by_name(name, type);
+    asked = true;
+    return DnsAnswer{.code = 3, .silent = !answers};
+  });
+  Resolver resolver({{dns.server()}, 3s});
+  asio::io_context io(1);
+  std::optional<Result<Addresses>> late, other;
+  const auto ask = [&](std::string host, std::optional<Result<Addresses>>& out) -> net::Task<> {
+    out.emplace(co_await resolver.resolve(std::move(host)));
+  };
+  asio::co_spawn(io, ask("late.test", late), asio::detached);
+  io.poll();
+  ASSERT_TRUE(eventually([&] { return asked.load(); }));
+  asio::co_spawn(io, ask("both.test", other), asio::detached);
+  {
+    const DescriptorLimit none(descriptor_after(0));
+    while (!other) io.run_one();
+  }
+  EXPECT_TRUE(*other) << other->error().message();
+  answers = true;  // at the second try
+  io.run();
+  ASSERT_FALSE(*late);
+  EXPECT_EQ(late->error().code, Code::Dns);
+  EXPECT_EQ(late->error().origin, Origin::Upstream);
+  EXPECT_THAT(late->error().message(), HasSubstr("NXDOMAIN"));
 }
 
 TEST(Resolver, AsksTheNextServerWhenOneFails) {

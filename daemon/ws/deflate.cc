@@ -21,7 +21,7 @@ Bytef* bytes_of(std::string_view text) {
 
 }  // namespace
 
-// zlib fails to begin only without memory, which nothing here survives: next_in stays null and every call says so.
+// zlib fails to begin only without memory. There is no stream then, and every call says so.
 Inflater::Inflater(Context context) : stream_(std::make_unique<z_stream>()), context_(context) {
   if (inflateInit2(stream_.get(), -kLargestWindow) != Z_OK) stream_.reset();
 }
@@ -82,9 +82,9 @@ Deflater::~Deflater() {
   if (stream_ != nullptr) deflateEnd(stream_.get());
 }
 
-std::string Deflater::message(std::string_view payload) {
+std::optional<std::string> Deflater::message(std::string_view payload) {
+  if (stream_ == nullptr) return std::nullopt;
   std::string out;
-  if (stream_ == nullptr) return out;
   z_stream& stream = *stream_;
   stream.next_in = bytes_of(payload);
   stream.avail_in = static_cast<uInt>(payload.size());

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -44,8 +45,8 @@ class Deflater {
   Deflater& operator=(const Deflater&) = delete;
   ~Deflater();
 
-  // One whole message.
-  [[nodiscard]] std::string message(std::string_view payload);
+  // One whole message. Nullopt, always: there was no memory to begin with. It may be sent as it is (RFC 7692 6.1).
+  [[nodiscard]] std::optional<std::string> message(std::string_view payload);
 
  private:
   std::unique_ptr<z_stream_s> stream_;

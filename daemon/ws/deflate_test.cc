@@ -37,12 +37,18 @@ TEST(Deflate, FinalBlockAtTheVeryEndIsTaken) {
 TEST(Deflate, DroppedContextRefersToNothing) {
   Deflater kept(Context::Kept, 15), dropped(Context::Dropped, 15);
   const std::string text(300, 'q');
-  const size_t first = kept.message(text).size();
-  EXPECT_LT(kept.message(text).size(), first) << "the second refers to the first";
-  EXPECT_EQ(dropped.message(text), dropped.message(text));
+  const size_t first = kept.message(text).value().size();
+  EXPECT_LT(kept.message(text).value().size(), first) << "the second refers to the first";
+  EXPECT_EQ(dropped.message(text).value(), dropped.message(text).value());
   Inflater inflater(Context::Dropped);
-  EXPECT_EQ(inflate_one(inflater, dropped.message(text)), text);
-  EXPECT_EQ(inflate_one(inflater, dropped.message(text)), text);
+  EXPECT_EQ(inflate_one(inflater, dropped.message(text).value()), text);
+  EXPECT_EQ(inflate_one(inflater, dropped.message(text).value()), text);
+}
+
+TEST(Deflate, WithoutAStreamNoMessageLooksCompressed) {
+  Deflater none(Context::Kept, 99);  // zlib refuses such a window
+  EXPECT_FALSE(none.message("text"));
+  EXPECT_FALSE(none.message(""));
 }
 
 TEST(Deflate, EveryWindowIsReadByTheLargest) {
@@ -51,13 +57,14 @@ TEST(Deflate, EveryWindowIsReadByTheLargest) {
   for (int bits = 9; bits <= 15; ++bits) {
     Deflater deflater(Context::Kept, bits);
     Inflater inflater(Context::Kept);
-    for (int round = 0; round < 3; ++round) EXPECT_EQ(inflate_one(inflater, deflater.message(text)), text) << bits;
+    for (int round = 0; round < 3; ++round)
+      EXPECT_EQ(inflate_one(inflater, deflater.message(text).value()), text) << bits;
   }
 }
 
 TEST(Deflate, LimitHoldsExactly) {
   Deflater deflater(Context::Kept, 15);
-  const std::string wire = deflater.message(std::string(1000, 'a'));
+  const std::string wire = deflater.message(std::string(1000, 'a')).value();
   for (const size_t limit : {999U, 1000U}) {
     Inflater inflater(Context::Kept);
     std::string out;

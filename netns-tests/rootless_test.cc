@@ -3,20 +3,17 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <atomic>
-#include <filesystem>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 
 #include "daemon/base/processes.h"
-#include "netns-tests/captured.h"
 #include "netns-tests/eventually.h"
 #include "netns-tests/nginx_origin.h"
-#include "netns-tests/scripted_dns.h"
+#include "netns-tests/rootless.h"
 #include "netns-tests/scripted_origin.h"
 
 namespace tapdeck::lab {
@@ -24,41 +21,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-constexpr uid_t kOrdinary = 54321;
-
-class Rootless : public ::testing::Test {
- protected:
-  Rootless() {
-    // The build and the lab's files may lie where nobody else may look.
-    ::chmod(lab_.directory().path().c_str(), 0755);
-    binary_ = tapdeck_for_anyone(lab_.directory());
-    std::filesystem::create_directory(home());
-    EXPECT_EQ(::chown(home().c_str(), kOrdinary, kOrdinary), 0);
-    ::chmod(lab_.ca().certificate().c_str(), 0644);
-    ::chmod(lab_.hosts_file().c_str(), 0644);
-  }
-  [[nodiscard]] std::string home() const { return lab_.directory() / "home"; }
-  [[nodiscard]] std::vector<std::string> argv(std::vector<std::string> flags, const std::vector<std::string>& command) {
-    std::vector<std::string> out = {binary_, "run", "--upstream-ca", lab_.ca().certificate()};
-    out.insert(out.end(), flags.begin(), flags.end());
-    out.push_back("--");
-    out.insert(out.end(), command.begin(), command.end());
-    return out;
-  }
-  [[nodiscard]] ProcessOptions ordinary(std::vector<std::string> words) {
-    ProcessOptions options = seated({.lab = lab_}, std::move(words));
-    options.user = kOrdinary;
-    options.env["HOME"] = home();
-    return options;
-  }
-  Output run(const std::vector<std::string>& flags, const std::vector<std::string>& command) {
-    return run_to_end(ordinary(argv(flags, command)));
-  }
-
-  Topology lab_;
-  std::string binary_;
-};
 
 std::string answered(const Output& output) {
   return output.out + output.err;
@@ -127,6 +89,60 @@ print(set(got), urllib.request.urlopen('http://127.0.0.1:8099/').read())
   EXPECT_THAT(output.err, HasSubstr("1 recorded"));
 }
 
+TEST_F(Rootless, WhereNobodyListensOnThisHostConnectionsAreRefused) {
+  // A server of the command's own on one of the addresses that a name has, on the host's address, and on none.
+  constexpr const char* kScript = R"(
+import socket
+def ask(address, family=socket.AF_INET):
+    s = socket.socket(family)
+    s.settimeout(10)
+    try:
+        s.connect(address)
+        return s.recv(10)
+    except OSError as e: return e.errno
+def serve(address):
+    s = socket.create_server(address)
+    import threading
+    def run():
+        while True:
+            c, _ = s.accept(); c.sendall(b'own'); c.close()
+    threading.Thread(target=run, daemon=True).start()
+serve(('127.0.0.1', 9400))
+serve(('10.77.1.2', 9401))
+print(ask(('::1', 9400), socket.AF_INET6), ask(('127.0.0.1', 9400)), ask(('10.77.1.2', 9401)),
+      ask(('127.0.0.1', 9402)), ask(('10.77.1.2', 9402)), ask(('192.0.0.8', 9402)))
+)";
+  const auto output = run({}, {"python3", "-c", kScript});
+  EXPECT_EQ(output.out, "111 b'own' b'own' 111 111 111\n") << output.err;
+  EXPECT_THAT(output.err, HasSubstr("0 recorded, 0 replayed, 0 missed, 0 tunnelled, 0 not captured"));
+}
+
+TEST_F(Rootless, WhatWasServedOnThisHostIsReplayedThoughNobodyListensThereNow) {
+  const std::vector<std::string> command = {"curl", "-sS", "http://127.0.0.1:8099/", "http://10.77.1.2:8099/"};
+  {
+    ScriptedOrigin outside(lab_.client(), 8099, std::nullopt, [](Peer& peer) {
+      while (!peer.read_request().empty()) peer.stream().send(ok_response("outside"));
+    });
+    const auto recorded = run({}, command);
+    EXPECT_EQ(recorded.out, "outsideoutside") << recorded.err;
+  }
+  const auto replayed = run({"--mode", "replay", "--fail-on-miss"}, command);
+  EXPECT_EQ(replayed.out, "outsideoutside") << replayed.err;
+  EXPECT_EQ(replayed.status, 0);
+}
+
+TEST_F(Rootless, HybridAnswersFromTapeWhatTheHostCannotReachNow) {
+  ScriptedOrigin origin(lab_.origin(), 80, std::nullopt, [](Peer& peer) {
+    while (!peer.read_request().empty()) peer.stream().send(ok_response("x"));
+  });
+  const std::vector<std::string> command = {"curl", "-sS", std::string("http://") + kOriginV4 + "/"};
+  ASSERT_EQ(run({}, command).out, "x");
+  lab_.client().ip("route del default");
+  const auto hybrid = run({"--mode", "hybrid"}, command);
+  EXPECT_EQ(hybrid.out, "x") << hybrid.err;
+  EXPECT_THAT(hybrid.err, HasSubstr("0 recorded, 1 replayed"));
+}
+
 TEST_F(Rootless, WhatTheHostCannotReachIsUnreachableAndInReplayEverythingIsAsked) {
   lab_.client().ip("route replace 10.77.2.0/24 via 10.77.1.1");
   lab_.client().ip("route del default");
@@ -164,51 +180,6 @@ print(time.monotonic() - begun < 5)
   EXPECT_EQ(summary["capture"], "netns");
   EXPECT_EQ(summary["uncaptured"]["quic"], 2) << summary.dump();
   EXPECT_EQ(summary["uncaptured"]["udp"], 2);
-}
-
-// The resolver is on loopback, as systemd-resolved would be; resolv.conf names it.
-class RootlessNames : public Rootless {
- protected:
-  Output resolve_and_run(const std::vector<std::string>& flags, const std::vector<std::string>& command) {
-    write_file(lab_.directory() / "resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n");
-    ::chmod((lab_.directory() / "resolv.conf").c_str(), 0644);
-    const std::string user = std::to_string(kOrdinary);
-    std::vector<std::string> words = {
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        "mount --bind \"$0\" /etc/resolv.conf && mount --bind /dev/null /etc/hosts && exec setpriv --reuid " + user +
-            " --regid " + user + " --clear-groups \"$@\"",
-        lab_.directory() / "resolv.conf"};
-    for (const std::string& word : argv(flags, command)) words.push_back(word);
-    ProcessOptions options = seated({.lab = lab_}, words);
-    options.env["HOME"] = home();
-    return run_to_end(options);
-  }
-};
-
-TEST_F(RootlessNames, AreAskedOutsideWhenRecordingAndAnsweredFromTapeInReplay) {
-  NginxOrigin origin(lab_, {{"a.txt", "named"}});
-  auto dns = std::make_unique<ScriptedDns>(lab_.client(), 53, [](const std::string& name) -> DnsAnswer {
-    if (name == "v4.origin.test") return {.addresses = {kOriginV4}};
-    return {.code = 3};
-  });
-  const std::vector<std::string> command = {"curl", "-sS", "https://v4.origin.test/a.txt"};
-  const auto recorded = resolve_and_run({"--session", "s"}, command);
-  ASSERT_EQ(recorded.out, "named") << recorded.err;
-  EXPECT_THAT(recorded.err, HasSubstr("1 recorded, 0 replayed, 0 missed, 0 tunnelled, 0 not captured"));
-  EXPECT_GT(dns->questions(), 0U);
-  origin.stop();
-  dns.reset();
-  const std::vector<std::string> flags = {"--session", "s", "--mode", "replay", "--sealed", "--fail-on-miss"};
-  const auto replayed = resolve_and_run(flags, command);
-  EXPECT_EQ(replayed.out, "named") << replayed.err;
-  EXPECT_EQ(replayed.status, 0) << replayed.err;
-  const auto unknown = resolve_and_run(flags, {"curl", "-sS", "https://other.origin.test/a.txt"});
-  EXPECT_EQ(unknown.status, 3) << answered(unknown);
-  EXPECT_THAT(unknown.err, HasSubstr("Could not resolve host: other.origin.test"));
-  EXPECT_THAT(unknown.err, ::testing::ContainsRegex("tapdeck: .*other\\.origin\\.test"));
 }
 
 TEST_F(Rootless, ServerFirstProtocolsAreTunnelledAndHalvesCloseAlone) {
@@ -251,6 +222,24 @@ TEST_F(Rootless, WhatOutlivesTheCommandIsEnded) {
   EXPECT_EQ(output.status, 0);
   EXPECT_THAT(output.err, HasSubstr("1 process outlived the command and had to be ended"));
   EXPECT_FALSE(is_alive(std::stoi(output.out)));
+}
+
+TEST_F(Rootless, SandboxesThatOutliveTheCommandAreEnded) {
+  const auto output = run({}, {"sh", "-c", "setsid unshare --user --net sleep 1000 >/dev/null 2>&1 & echo $!"});
+  EXPECT_THAT(output.err, HasSubstr("outlived the command and had to be ended"));
+  EXPECT_FALSE(is_alive(std::stoi(output.out)));
+}
+
+TEST_F(Rootless, SealedARunThatWasNotWatchedIsNotComplete) {
+  Process process(ordinary(argv({"--sealed", "--fail-on-miss"}, {"sh", "-c", "echo $$; read x; :"})));
+  ASSERT_TRUE(eventually(15s, [&] { return process.out().ends_with("\n"); })) << process.err();
+  const pid_t keeper = guard_of(process);
+  ASSERT_GT(keeper, 0);
+  ::kill(keeper, SIGKILL);
+  ASSERT_TRUE(eventually(15s, [&] { return !is_alive(keeper); }));
+  ::kill(std::stoi(process.out()), SIGTERM);
+  EXPECT_EQ(process.wait(30s), 3) << process.err();
+  EXPECT_THAT(process.err(), HasSubstr("somebody ended the guard of this run"));
 }
 
 TEST_F(Rootless, ExitStatusesAndSignalsAreTheCommands) {

@@ -1,13 +1,19 @@
 #include "daemon/app/namespace_keeper.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/nsfs.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -20,7 +26,9 @@
 
 #include "daemon/app/fd_message.h"
 #include "daemon/app/watcher_process.h"
+#include "daemon/base/inode.h"
 #include "daemon/base/unique_fd.h"
+#include "daemon/kernel/host_servers.h"
 #include "daemon/kernel/listener_plan.h"
 #include "daemon/kernel/netns.h"
 
@@ -28,6 +36,7 @@ namespace tapdeck::app {
 namespace {
 
 constexpr std::chrono::milliseconds kKillLimit{10000};
+constexpr int kLookMs = 200;  // between looks for servers outside
 constexpr uint16_t kNamePort = 53;
 constexpr int kBacklog = 4096;
 
@@ -90,19 +99,33 @@ Result<void> open_namespaces(Made& made) {
   return {};
 }
 
+// One of the first `count` members of the listener's group takes a connection, whoever joins the group later: the
+// command, which is the same user, may.
+Result<void> choose_among(int listener, unsigned count) {
+  const auto random = static_cast<uint32_t>(SKF_AD_OFF + SKF_AD_RANDOM);
+  std::array<sock_filter, 3> code = {sock_filter{BPF_LD | BPF_W | BPF_ABS, 0, 0, random},
+                                     sock_filter{BPF_ALU | BPF_MOD | BPF_K, 0, 0, count},
+                                     sock_filter{BPF_RET | BPF_A, 0, 0, 0}};
+  const sock_fprog program{code.size(), code.data()};
+  if (::setsockopt(listener, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program) != 0) {
+    return fail_errno(errno, "SO_ATTACH_REUSEPORT_CBPF", Origin::Kernel);
+  }
+  return {};
+}
+
 Result<void> make_listeners(Made& made, const Endpoint& address, unsigned count) {
   for (unsigned i = 0; i < count; ++i) {
     TRY(fd, listen_at(address));
     made.fds.push_back(std::move(fd));
     ++made.inside.listeners;
   }
-  return {};
+  return choose_among(made.fds.back().get(), count);
 }
 
-// Loopback is up, and ids are mapped.
-Result<Made> furnish(unsigned listeners, const std::vector<kernel::Prefix>& addresses) {
+// Ids are mapped.
+Result<Made> furnish(const NamespacePlan& plan) {
   Made made;
-  TRY_VOID(kernel::make_local(addresses));
+  TRY_VOID(kernel::make_local(plan.addresses));
   TRY_VOID(open_namespaces(made));
   made.inside.cookie = kernel::netns_cookie().value_or(0);
   if (auto names = hear_names(Endpoint::Family::V4)) {
@@ -115,31 +138,35 @@ Result<Made> furnish(unsigned listeners, const std::vector<kernel::Prefix>& addr
   }
   const uint16_t port = kernel::candidate_ports(kernel::local_port_range(), static_cast<uint32_t>(::getpid())).front();
   made.inside.v4 = kernel::listener_address4(0, port);
-  TRY_VOID(make_listeners(made, made.inside.v4, listeners));
+  TRY_VOID(make_listeners(made, made.inside.v4, plan.listeners));
   // A kernel without IPv6.
   if (made.inside.has_names6) {
     made.inside.v6 = kernel::listener_address6(port);
-    TRY_VOID(make_listeners(made, made.inside.v6, listeners));
+    TRY_VOID(make_listeners(made, made.inside.v6, plan.listeners));
   }
-  TRY_VOID(kernel::set_tproxy_rules(made.inside.v4, made.inside.v6));
+  TRY_VOID(kernel::set_tproxy_rules({made.inside.v4, made.inside.v6, plan.host}));
   return made;
 }
+
+constexpr const char* kWhoForbids =
+    " (sysctl kernel.unprivileged_userns_clone=1 on Debian, kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu; "
+    "in "
+    "a container its seccomp profile forbids it)";
 
 Result<void> make_namespaces() {
   ::prctl(PR_SET_DUMPABLE, 1);  // else /proc/PID/uid_map is root's; a program with capabilities of its own begins so
   if (::unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0) return {};
   const int error = errno;
-  if (error == ENOSPC || error == EUSERS) {
-    return fail_errno(error,
-                      "make a user and a network namespace (sysctl user.max_user_namespaces, "
-                      "user.max_net_namespaces)",
-                      Origin::Kernel);
-  }
-  return fail_errno(error,
-                    "make a user and a network namespace (sysctl kernel.unprivileged_userns_clone=1 on Debian, "
-                    "kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu; in a container its seccomp profile "
-                    "forbids it)",
-                    Origin::Kernel);
+  const bool are_too_many = error == ENOSPC || error == EUSERS;
+  const std::string why = are_too_many ? " (sysctl user.max_user_namespaces, user.max_net_namespaces)" : kWhoForbids;
+  return fail_errno(error, "make a user and a network namespace" + why, Origin::Kernel);
+}
+
+// AppArmor lets a user make namespaces, and then forbids what they are made for.
+Error explained(Error error) {
+  if (error.sys_errno == EPERM || error.sys_errno == EACCES || error.code == Code::Permission)
+    error.detail += kWhoForbids;
+  return error;
 }
 
 [[noreturn]] void give_up(const Error& error) {
@@ -153,16 +180,77 @@ void hand_over(const Made& made) {
   if (const auto sent = send_message(kWatcherSocket, encode(made.inside), fds); !sent) give_up(sent.error());
 }
 
-// Until the other end closes.
-void answer_questions() {
-  for (;;) {
-    const auto question = receive_message(kWatcherSocket);
-    if (!question && question.error().sys_errno != ECONNRESET) give_up(question.error());
-    if (!question || question->text.empty()) return;
-    if (question->text != kKeeperCount) continue;
+// On which addresses of this host connections are captured: where somebody listens outside, and what is on tape.
+class Places {
+ public:
+  Places(const kernel::HostServers& servers, const NamespacePlan& plan) : servers_(servers), plan_(plan) {}
+
+  // A destination that is on tape: of this host, or one that has to be made local.
+  void learn(const Endpoint& destination) {
+    if (is_ours(destination)) {
+      recorded_.insert(destination);
+    } else if (std::ranges::none_of(plan_.addresses, [&](const kernel::Prefix& one) {
+                 return one.length == 0 && one.address.family == destination.family;
+               })) {
+      ignore(kernel::make_address_local(destination), "it stays unreachable, as it is outside");
+    }
+  }
+
+  void look() {
+    std::set<Endpoint> now = recorded_;
+    const auto listening = servers_.listening();
+    if (!listening) return;
+    for (const Endpoint& one : *listening) {
+      if (now.size() < kMostPlaces && (one.is_unspecified() || is_ours(one))) now.insert(one);
+    }
+    if (now != shown_ && kernel::set_places(now)) shown_ = std::move(now);
+  }
+
+ private:
+  [[nodiscard]] bool is_ours(Endpoint destination) const {
+    destination.port = 0;
+    return destination.is_loopback() || plan_.host.contains(destination);
+  }
+  static constexpr size_t kMostPlaces = 4096;
+
+  const kernel::HostServers& servers_;
+  const NamespacePlan& plan_;
+  std::set<Endpoint> recorded_, shown_;
+};
+
+std::string_view take_word(std::string_view& text) {
+  const std::string_view word = text.substr(0, text.find(' '));
+  text.remove_prefix(std::min(text.size(), word.size() + 1));
+  return word;
+}
+
+void answer(std::string_view question, Places& places) {
+  const std::string_view what = take_word(question);
+  if (what == kKeeperCount) {
     const auto packets = kernel::refused_packets();
     ignore(send_message(kWatcherSocket, packets ? encode(*packets) : encode_failure(packets.error())),
            "it may have ended");
+  } else if (what == kKeeperPlaces) {
+    while (!question.empty()) {
+      if (const auto place = Endpoint::parse(take_word(question))) places.learn(*place);
+    }
+    places.look();
+    ignore(send_message(kWatcherSocket, kKeeperPlaces), "it may have ended");
+  }
+}
+
+// Until the other end closes.
+void answer_questions(Places& places) {
+  for (;;) {
+    pollfd waiting{kWatcherSocket, POLLIN, 0};
+    if (::poll(&waiting, 1, kLookMs) == 0) {
+      places.look();
+      continue;
+    }
+    const auto question = receive_message(kWatcherSocket);
+    if (!question && question.error().sys_errno != ECONNRESET) give_up(question.error());
+    if (!question || question->text.empty()) return;
+    answer(question->text, places);
   }
 }
 
@@ -175,28 +263,26 @@ Value take_number(std::string_view& text) {
   return value;
 }
 
-std::string_view take_word(std::string_view& text) {
-  const std::string_view word = text.substr(0, text.find(' '));
-  text.remove_prefix(std::min(text.size(), word.size() + 1));
-  return word;
-}
-
 }  // namespace
 
-void keep_namespace(int socket, unsigned listeners, const std::vector<kernel::Prefix>& addresses) {
+void keep_namespace(int socket, const NamespacePlan& plan) {
   become_watcher(socket, "td-run-keeper");
+  const auto servers = kernel::HostServers::here();  // before this is another place
+  if (!servers) give_up(servers.error());
   if (const auto made = make_namespaces(); !made) give_up(made.error());
   if (!send_message(kWatcherSocket, "u")) ::_exit(1);
   const auto go = receive_message(kWatcherSocket);
   if (!go || go->text != kKeeperGoOn) ::_exit(1);
+  Places places(*servers, plan);
   {
-    const auto made = furnish(listeners, addresses);
-    if (!made) give_up(made.error());
+    const auto made = furnish(plan);
+    if (!made) give_up(explained(made.error()));
+    places.look();
     hand_over(*made);
   }  // ours are closed: who has died must not seem to listen
-  answer_questions();
+  answer_questions(places);
   // An orderly end kills us first.
-  end_all_in_namespace(kernel::netns_inode_of(::getpid()), ::getpid(), kKillLimit);
+  end_all_in_namespace(inode_of("/proc/self/ns/user"), ::getpid(), kKillLimit);
   ::_exit(0);
 }
 
@@ -249,6 +335,22 @@ Error decode_failure(std::string_view text) {
   return error;
 }
 
+namespace {
+
+// A sandbox that the command made is another user namespace, below its own.
+bool is_in_or_below(pid_t pid, uint64_t inode) {
+  UniqueFd at(::open(("/proc/" + std::to_string(pid) + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC));
+  while (at) {
+    struct stat info{};
+    if (::fstat(at.get(), &info) != 0) return false;
+    if (info.st_ino == inode) return true;
+    at = UniqueFd(::ioctl(at.get(), NS_GET_PARENT));  // EPERM: that of whoever looks
+  }
+  return false;
+}
+
+}  // namespace
+
 std::vector<pid_t> pids_in_namespace(uint64_t inode, pid_t keeper) {
   std::vector<pid_t> out;
   std::error_code error;
@@ -258,7 +360,7 @@ std::vector<pid_t> pids_in_namespace(uint64_t inode, pid_t keeper) {
     const auto parsed = std::from_chars(name.data(), name.data() + name.size(), pid);
     if (parsed.ec != std::errc{} || parsed.ptr != name.data() + name.size()) continue;
     if (pid == keeper || pid == ::getpid() || inode == 0) continue;
-    if (kernel::netns_inode_of(pid) == inode) out.push_back(pid);
+    if (is_in_or_below(pid, inode)) out.push_back(pid);
   }
   return out;
 }

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,12 +18,21 @@
 
 namespace tapdeck::app {
 
+struct NamespacePlan {
+  unsigned listeners = 1;                 // of each family
+  std::vector<kernel::Prefix> addresses;  // what the command can connect to
+  std::set<Endpoint> host;                // addresses of this host, without loopback; ports 0
+};
+
 // Never returns. In the forked child: makes the namespaces, says so, waits until ids are mapped (kKeeperGoOn), makes
-// the rest, hands it over, then counts when asked (kKeeperCount); when the other end closes, ends all that lives there.
-[[noreturn]] void keep_namespace(int socket, unsigned listeners, const std::vector<kernel::Prefix>& addresses);
+// the rest and hands it over. Then it looks a few times a second on which addresses of this host somebody listens
+// outside, which connections are captured to; learns of such that are on tape (kKeeperPlaces); and counts when asked
+// (kKeeperCount). When the other end closes, it ends all that lives there.
+[[noreturn]] void keep_namespace(int socket, const NamespacePlan& plan);
 
 inline constexpr std::string_view kKeeperGoOn = "g";
 inline constexpr std::string_view kKeeperCount = "c";
+inline constexpr std::string_view kKeeperPlaces = "d";  // and destinations, each behind a blank; answered by the same
 inline constexpr std::string_view kKeeperFailed = "!";
 
 // What is handed over: descriptors of the user and the network namespace, of the name sockets there are, of listeners.
@@ -40,7 +50,8 @@ struct Inside {
 [[nodiscard]] std::string encode_failure(const Error& error);
 [[nodiscard]] Error decode_failure(std::string_view text);
 
-// All processes in the network namespace of this inode number that may be looked at, but this one and `keeper`.
+// All processes in the user namespace of this inode number, and in those made below it, that may be looked at, but this
+// one and `keeper`.
 [[nodiscard]] std::vector<pid_t> pids_in_namespace(uint64_t inode, pid_t keeper);
 // SIGKILL until nobody is left there, forks included, at most this long.
 void end_all_in_namespace(uint64_t inode, pid_t keeper, std::chrono::milliseconds limit);

@@ -141,6 +141,7 @@ bool ends_a_command(const siginfo_t& signal) {
 
 struct Ended {
   ExitStatus status;
+  bool is_unwatched = false;
   std::string problem = {};  // why the command did not begin; empty: it did
 };
 
@@ -155,7 +156,7 @@ Result<Ended> run_child(const RunOptions& options, RunServices& services, const 
   const std::unique_ptr<trust::Binding> binding = bind_trust(*child, ca, services.run_dir());
   if (const Result<void> released = child->release(); !released) {
     if (binding) binding->abandon();
-    return Ended{{ExitStatus::Kind::Exited, exit_code_for(released.error())}, released.error().message()};
+    return Ended{{ExitStatus::Kind::Exited, exit_code_for(released.error())}, false, released.error().message()};
   }
   const ExitStatus status = child->wait(relay, [&services](const siginfo_t& signal) {
     if (ends_a_command(signal)) services.interrupt();
@@ -163,12 +164,12 @@ Result<Ended> run_child(const RunOptions& options, RunServices& services, const 
   if (const size_t left = place.end_leftovers(); left > 0) {
     say(std::to_string(left) + (left == 1 ? " process" : " processes") + " outlived the command and had to be ended");
   }
-  if (place.is_unwatched()) say("somebody ended the guard of this run: nothing watched over the command then");
+  const bool is_unwatched = place.is_unwatched();
   place.end_watch();
   // Its mounts went with the last process that saw them.
   if (binding) binding->abandon();
   services.drain(kDrain);
-  return Ended{status};
+  return Ended{status, is_unwatched};
 }
 
 // Something was asked for that the tape had not, or has not now: who refused our certificate did not get to ask.
@@ -179,8 +180,8 @@ bool is_incomplete(const RunOptions& options, const RunSummary& summary) {
   return summary.missed > 0 || summary.lost > 0 || summary.ca_rejected > 0 || summary.tls_failed > 0 || refused;
 }
 
-int status_with(const RunOptions& options, const RunSummary& summary, const ExitStatus& status) {
-  if (is_incomplete(options, summary) && options.fail_on_miss) return *options.fail_on_miss;
+int status_with(const RunOptions& options, bool is_overruled, const ExitStatus& status) {
+  if (is_overruled) return *options.fail_on_miss;
   return status.kind == ExitStatus::Kind::Exited ? status.value : 128 + status.value;
 }
 
@@ -235,7 +236,12 @@ int run_with(RunOptions options, const RunServicesFactory& make_services) {
     if (!ended->problem.empty()) return end_with(ended->status.value, ended->problem);
     status = ended->status;
     RunSummary summary = (*services)->summary();
-    summary.exit = status_with(options, summary, status);
+    // Sealed, nobody knows what was refused then.
+    const bool is_unwatched = ended->is_unwatched || chosen->place->is_unwatched();
+    if (is_unwatched) say("somebody ended the guard of this run: nothing watched over the command then");
+    const bool is_overruled =
+        options.fail_on_miss && (is_incomplete(options, summary) || (options.sealed && is_unwatched));
+    summary.exit = status_with(options, is_overruled, status);
     const std::string told = summary_line(summary) + "\n" + also_line(summary) + other_session_line(summary) +
                              miss_lines(summary) + refusal_lines(summary) + departure_line(summary);
     std::fputs(printable_lines(told).c_str(), stderr);
@@ -244,8 +250,7 @@ int run_with(RunOptions options, const RunServicesFactory& make_services) {
       if (status.kind == ExitStatus::Kind::Exited && status.value == 0)
         return kExitOurFailure;  // its failure is news too
     }
-    const bool overruled = options.fail_on_miss && is_incomplete(options, summary);
-    if (overruled) status = ExitStatus{ExitStatus::Kind::Exited, summary.exit};
+    if (is_overruled) status = ExitStatus{ExitStatus::Kind::Exited, summary.exit};
   }
   // Only now, when stores are closed and nothing of the run is left, do we die as the command did.
   return end_like(status);

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,9 +14,8 @@
 #include <thread>
 #include <utility>
 
-#include "daemon/app/fd_message.h"
-#include "daemon/app/namespace_keeper.h"
 #include "daemon/app/watcher_process.h"
+#include "daemon/base/inode.h"
 #include "daemon/base/whole_file.h"
 
 namespace tapdeck::app {
@@ -25,7 +23,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kPatience{10};  // with a keeper that is stopped, or a kernel that hangs
+constexpr std::chrono::seconds kPatience{5};  // with a keeper that is stopped, or a kernel that hangs
 
 Result<void> write_map(const std::string& file, const std::string& text) {
   const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
@@ -71,22 +69,16 @@ Result<FdMessage> hear(int socket) {
   return std::unexpected(decode_failure(message.text));
 }
 
-uint64_t inode_of(int fd) {
-  struct stat info{};
-  return ::fstat(fd, &info) == 0 ? info.st_ino : 0;
-}
-
 }  // namespace
 
-Result<std::unique_ptr<RunNamespace>> RunNamespace::create(unsigned listeners,
-                                                           const std::vector<kernel::Prefix>& addresses) {
+Result<std::unique_ptr<RunNamespace>> RunNamespace::create(const NamespacePlan& plan) {
   TRY(ends, watcher_sockets());
   auto& [ours, theirs] = ends;
   const pid_t pid = ::fork();
   if (pid < 0) return fail_errno(errno, "fork");
   if (pid == 0) {
     ours.reset();  // kept open, it would never be seen to close
-    keep_namespace(theirs.get(), std::clamp(listeners, 1U, kernel::kMaxWorkers), addresses);
+    keep_namespace(theirs.get(), plan);
   }
   theirs.reset();
   const timeval patience{kPatience.count(), 0};
@@ -114,7 +106,7 @@ Result<void> RunNamespace::take_over() {
   listeners_.v6 = inside.v6;
   listeners_.netns_cookie = inside.cookie;
   listeners_.uid = ::geteuid();
-  network_inode_ = inode_of(network_.get());
+  user_inode_ = inode_of("/proc/self/fd/" + std::to_string(user_.get()));
   return {};
 }
 
@@ -137,17 +129,40 @@ kernel::NamespaceListeners RunNamespace::take_listeners() {
   return std::move(listeners_);
 }
 
+// With mutex_ held. Who did not answer once is not asked again: that would be waited for each time.
+Result<FdMessage> RunNamespace::ask(std::string_view question) {
+  if (is_mute_) return std::unexpected(keeper_died());
+  const Result<void> asked = send_message(socket_.get(), question);
+  auto answer = asked ? hear(socket_.get()) : std::unexpected(asked.error());
+  is_mute_ = !answer;
+  return answer;
+}
+
 // What it said last, where it does not answer.
 kernel::RefusedPackets RunNamespace::refused() {
   const std::scoped_lock lock(mutex_);
-  if (!send_message(socket_.get(), kKeeperCount)) return refused_;
-  const auto answer = hear(socket_.get());
+  const auto answer = ask(kKeeperCount);
   if (answer) refused_ = decode_refused(answer->text).value_or(refused_);
   return refused_;
 }
 
+Result<void> RunNamespace::learn(const std::vector<Endpoint>& destinations) {
+  const std::scoped_lock lock(mutex_);
+  std::string message(kKeeperPlaces);
+  for (const Endpoint& one : destinations) {
+    const std::string word = " " + one.to_string();
+    if (message.size() + word.size() > kLongestMessage) {
+      TRY(heard, ask(message));
+      message = kKeeperPlaces;
+    }
+    message += word;
+  }
+  TRY(heard, ask(message));
+  return {};
+}
+
 std::vector<pid_t> RunNamespace::pids() const {
-  return pids_in_namespace(network_inode_, keeper_);
+  return pids_in_namespace(user_inode_, keeper_);
 }
 
 size_t RunNamespace::end_leftovers(std::chrono::milliseconds settle, std::chrono::milliseconds grace) {
@@ -163,11 +178,15 @@ size_t RunNamespace::end_leftovers(std::chrono::milliseconds settle, std::chrono
   const std::vector<pid_t> left = wait_until_gone(settle);
   for (const pid_t pid : left) ::kill(pid, SIGTERM);
   if (left.empty() || wait_until_gone(grace).empty()) return left.size();
-  end_all_in_namespace(network_inode_, keeper_, grace);
+  end_all_in_namespace(user_inode_, keeper_, grace);
   return left.size();
 }
 
 bool RunNamespace::has_died() const {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (is_mute_) return true;
+  }
   siginfo_t info{};
   return ::waitid(P_PID, static_cast<id_t>(keeper_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == keeper_;
 }

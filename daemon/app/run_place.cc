@@ -11,6 +11,7 @@
 #include "daemon/kernel/capabilities.h"
 #include "daemon/kernel/cgroup.h"
 #include "daemon/kernel/local_routes.h"
+#include "daemon/kernel/rtnetlink.h"
 
 namespace tapdeck::app {
 namespace {
@@ -62,14 +63,12 @@ Result<void> may_use_cgroup() {
   return {};
 }
 
-// In replay every address may be on tape. Else what the host cannot reach is not to be reached here: clients with a
-// choice of addresses would choose it, and be told of its failure only by an answer of ours.
+// In replay every address may be on tape. Else what the host cannot reach is not to be reached here, but for what is on
+// tape (RunNamespace::learn): clients with a choice of addresses would choose it, and be told of its failure only by an
+// answer of ours.
 Result<std::vector<kernel::Prefix>> addresses_for(Mode mode) {
   if (mode == Mode::Replay) return kernel::all_addresses();
-  TRY(reachable, kernel::reachable_addresses());
-  // Without a network hybrid answers from tape.
-  if (reachable.empty() && mode == Mode::Hybrid) return kernel::all_addresses();
-  return reachable;
+  return kernel::reachable_addresses();
 }
 
 Result<std::unique_ptr<RunPlace>> cgroup_place() {
@@ -78,8 +77,13 @@ Result<std::unique_ptr<RunPlace>> cgroup_place() {
 }
 
 Result<std::unique_ptr<RunPlace>> namespace_place(Mode mode) {
+  NamespacePlan plan;
+  plan.listeners = std::clamp(std::thread::hardware_concurrency(), 1U, kernel::kMaxWorkers);
   TRY(addresses, addresses_for(mode));
-  TRY(made, RunNamespace::create(std::max(1U, std::thread::hardware_concurrency()), addresses));
+  plan.addresses = std::move(addresses);
+  TRY(host, kernel::host_addresses());
+  plan.host = std::move(host);
+  TRY(made, RunNamespace::create(plan));
   return std::make_unique<NamespacePlace>(std::move(made));
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <climits>
 #include <csignal>
 #include <fstream>
 #include <thread>
@@ -17,7 +18,10 @@
 #include "daemon/app/run_namespace.h"
 #include "daemon/app/serve.h"
 #include "daemon/app/session_names.h"
+#include "daemon/base/ascii.h"
+#include "daemon/base/glob.h"
 #include "daemon/base/log.h"
+#include "daemon/config/bypass.h"
 #include "daemon/modes/select.h"
 #include "daemon/names/name_server.h"
 #include "store/merge_receipt.h"
@@ -43,6 +47,14 @@ std::string protocol_name(uint8_t protocol) {
     default:
       return "raw";
   }
+}
+
+// Programs ask for the address of the host itself, in its search domains too: that is no origin.
+bool is_own_name(std::string_view name) {
+  char own[HOST_NAME_MAX + 1] = {};
+  if (::gethostname(own, sizeof own - 1) != 0) return false;
+  const std::string host = lowered(own);
+  return name == host || (name.starts_with(host) && name.substr(host.size()).starts_with('.'));
 }
 
 class InProcess final : public RunServices {
@@ -80,6 +92,9 @@ class InProcess final : public RunServices {
   }
 
   Result<void> attach(RunNamespace& made) override {
+    session_names_.emplace(engine_->store(), options_.session);
+    if (modes::may_answer_from_tape(options_.mode, config_.routes))
+      TRY_VOID(made.learn(session_names_->destinations()));
     TRY_VOID(start_names(made.take_name_sockets()));
     TRY_VOID(engine_->capture().attach_namespace(kSlot, made.take_listeners()));
     engine_->refusals().follow(kSlot, assignment());
@@ -165,15 +180,22 @@ class InProcess final : public RunServices {
     return out;
   }
 
-  // A replay that only replays asks nobody: what is not on tape does not exist.
+  // In replay what is not on tape does not exist, but for whom a route or a bypass lets through.
   [[nodiscard]] Result<void> start_names(NameSockets sockets) {
     names::NameServerOptions options;
     options.v4 = std::move(sockets.v4);
     options.v6 = std::move(sockets.v6);
     options.ask = reads_ ? names::Ask::TapeOnly : names::Ask::OutsideFirst;
-    session_names_.emplace(engine_->store(), options_.session);
     options.tape = [this](std::string_view name) { return session_names_->addresses_of(name); };
-    options.on_unknown = [this](const std::string& name) { unknown_names_.push_back(name); };
+    options.is_outside = [this, bypass = config::BypassRules(config_.tls.bypass)](std::string_view name) {
+      const auto may_reach = [name](const config::Route& route) {
+        return modes::forwards(route) && (!route.host || glob_match(*route.host, name));
+      };
+      return bypass.match(name, {}) || std::ranges::any_of(config_.routes, may_reach);
+    };
+    options.on_unknown = [this](const std::string& name) {
+      if (!is_own_name(name)) unknown_names_.push_back(name);
+    };
     TRY(started, names::NameServer::start(std::move(options)));
     names_ = std::move(started);
     return {};

@@ -112,6 +112,7 @@ std::string refusal_lines(const RunSummary& summary) {
   for (const RefusedFlow& flow : summary.refused) {
     std::string line = "tapdeck: refused: " + flow.protocol;
     if (!flow.destination.empty()) line += " to " + flow.destination;
+    if (!flow.name.empty()) line += " for " + flow.name + ", which is not on tape";
     if (!flow.comm.empty()) line += " (" + flow.comm + ")";
     if (std::ranges::find(seen, line) == seen.end()) seen.push_back(std::move(line));
   }

@@ -11,35 +11,41 @@ namespace tapdeck::app {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using Table = std::map<std::string, std::vector<Endpoint>, std::less<>>;
+using Names = std::map<std::string, std::vector<Endpoint>, std::less<>>;
 
 // `address` None: the name is known, but not where it is.
-void add(Table& table, std::string_view host, const Endpoint& address) {
+void add_name(Names& names, std::string_view host, const Endpoint& address) {
   if (host.ends_with('.')) host.remove_suffix(1);
   if (host.empty() || Endpoint::parse(host)) return;
-  std::vector<Endpoint>& of_name = table[lowered(host)];
+  std::vector<Endpoint>& of_name = names[lowered(host)];
   if (address.is_unspecified()) return;
   std::erase(of_name, address);
   of_name.insert(of_name.begin(), address);
   if (of_name.size() > SessionNames::kMostAddresses) of_name.pop_back();
 }
 
-void add(Table& table, const store::Recording& recording) {
+}  // namespace
+
+void SessionNames::add(Table& table, const store::Recording& recording) {
   const store::Provenance& from = recording.provenance;
   Endpoint address;
   if (from.capture_path != "explicit") address = from.original_destination;
-  address.port = 0;
   address.scope_id = 0;  // an answer has no room for it
-  add(table, recording.host, address);
-  if (from.sni != recording.host) add(table, from.sni, address);
+  if (!address.is_unspecified() && table.destinations.size() < kMostDestinations) table.destinations.insert(address);
+  address.port = 0;
+  add_name(table.names, recording.host, address);
+  if (from.sni != recording.host) add_name(table.names, from.sni, address);
 }
-
-}  // namespace
 
 std::optional<std::vector<Endpoint>> SessionNames::addresses_of(std::string_view name) {
   look_again();
-  const auto found = table_.find(name);
-  return found == table_.end() ? std::nullopt : std::optional(found->second);
+  const auto found = table_.names.find(name);
+  return found == table_.names.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::vector<Endpoint> SessionNames::destinations() {
+  look_again();
+  return {table_.destinations.begin(), table_.destinations.end()};
 }
 
 void SessionNames::look_again() {

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,9 +28,16 @@ class SessionNames {
   // either family, the one that was recorded last first. None: only an explicit proxy's clients went there, which do
   // not say where that is. nullopt: never recorded.
   [[nodiscard]] std::optional<std::vector<Endpoint>> addresses_of(std::string_view name);
+  // Where connections went that are on tape, at most kMostDestinations.
+  [[nodiscard]] std::vector<Endpoint> destinations();
+  static constexpr size_t kMostDestinations = 4096;
 
  private:
-  using Table = std::map<std::string, std::vector<Endpoint>, std::less<>>;
+  struct Table {
+    std::map<std::string, std::vector<Endpoint>, std::less<>> names;
+    std::set<Endpoint> destinations;
+  };
+  static void add(Table& table, const store::Recording& recording);
   void look_again();
 
   const store::ExchangeStore& store_;

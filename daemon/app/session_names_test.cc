@@ -61,6 +61,15 @@ TEST_F(SessionNamesTest, ANameHasTheAddressesThatItsClientsWentTo) {
   EXPECT_EQ(ask("example"), std::nullopt);
 }
 
+TEST_F(SessionNamesTest, DestinationsAreWhereConnectionsWent) {
+  record({.host = "api.example", .to = "192.0.2.1:443"});
+  record({.host = "127.0.0.1", .to = "127.0.0.1:8080"});
+  record({.host = "api.example", .to = "192.0.2.1:443"});
+  std::vector<std::string> found;
+  for (const Endpoint& one : names_.destinations()) found.push_back(one.to_string());
+  EXPECT_THAT(found, testing::UnorderedElementsAre("192.0.2.1:443", "127.0.0.1:8080"));
+}
+
 TEST_F(SessionNamesTest, AnAddressIsThereOnceTheNewestFirst) {
   record({.host = "api.example", .to = "192.0.2.1:443"});
   record({.host = "api.example", .to = "192.0.2.2:443"});

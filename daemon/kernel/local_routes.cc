@@ -130,7 +130,7 @@ Result<std::vector<Prefix>> reachable_addresses() {
 }
 
 Endpoint local_source(Endpoint::Family family) {
-  return *Endpoint::parse(family == Endpoint::Family::V6 ? "fd7a:9d00::1" : "192.0.0.8");
+  return *Endpoint::parse(family == Endpoint::Family::V6 ? "2001:2::1" : "192.0.0.8");
 }
 
 Result<void> make_local(const std::vector<Prefix>& prefixes) {
@@ -141,6 +141,14 @@ Result<void> make_local(const std::vector<Prefix>& prefixes) {
     if (prefix.address.family == Endpoint::Family::V4 || has_v6) TRY_VOID(add_route(prefix));
   }
   return {};
+}
+
+Result<void> make_address_local(const Endpoint& address) {
+  Prefix prefix{address, static_cast<uint8_t>(8 * size_of(address))};
+  prefix.address.port = 0;
+  const auto added = add_route(prefix);
+  if (!added && added.error().sys_errno == EEXIST) return {};
+  return added;
 }
 
 }  // namespace tapdeck::kernel

@@ -23,11 +23,14 @@ struct Prefix {
 // of a family with a default route that alone. A table of more than a few thousand routes counts as all of its family.
 [[nodiscard]] Result<std::vector<Prefix>> reachable_addresses();
 
-// Source addresses of clients in such a namespace: the IPv4 dummy address (RFC 7600) and one for local use (RFC 4193).
+// Source addresses of clients in such a namespace: the IPv4 dummy address (RFC 7600), and one set aside for benchmarks
+// (RFC 5180), which counts as a global one where clients choose between families (RFC 6724).
 [[nodiscard]] Endpoint local_source(Endpoint::Family family);
 
 // Takes loopback up, gives it the source addresses, and makes `prefixes` local. A kernel without IPv6 gets IPv4 alone.
 // Permission: without CAP_NET_ADMIN in the user namespace that this network namespace belongs to.
 [[nodiscard]] Result<void> make_local(const std::vector<Prefix>& prefixes);
+// This address as well, after that. What is there already is success.
+[[nodiscard]] Result<void> make_address_local(const Endpoint& address);
 
 }  // namespace tapdeck::kernel

@@ -143,7 +143,7 @@ void NetnsTable::complete(uint64_t cookie, Namespace& ns) {
     return make_v6(made, listeners_wanted(local_port_range(), options_.workers, options_.listeners_max));
   });
   if (!done || made.listeners.empty()) return;
-  ignore(publish(ns, cookie, made), "what was published before still is; tried again with the next look");
+  if (publish(ns, cookie, made)) hand_out(made);  // else what was published before still is; tried again
 }
 
 void NetnsTable::grow(uint64_t cookie, Namespace& ns) {
@@ -157,7 +157,7 @@ void NetnsTable::grow(uint64_t cookie, Namespace& ns) {
     return make_v6(made, count);
   });
   ignore(done, "what was made is used; tried again with the next look");
-  if (!made.listeners.empty()) ignore(publish(ns, cookie, made), "what was published before still is");
+  if (!made.listeners.empty() && publish(ns, cookie, made)) hand_out(made);  // else: what was published before still is
 }
 
 Result<void> NetnsTable::look_for_sources(uint64_t cookie) {
@@ -199,8 +199,12 @@ Result<void> NetnsTable::publish(Namespace& ns, uint64_t cookie, Made& made) {
     const std::unique_lock lock(mutex_);
     ns.listener_ids.push_back(listener.key.listener_id);
   }
-  for (auto& listener : made.listeners) sink_.add_listener(std::move(listener));
   return {};
+}
+
+// The namespace is in the table: a worker asks for it at once.
+void NetnsTable::hand_out(Made& made) {
+  for (auto& listener : made.listeners) sink_.add_listener(std::move(listener));
 }
 
 // While we hold its descriptor, an inode number names one namespace.
@@ -246,8 +250,11 @@ Result<void> NetnsTable::use(uint32_t target, UniqueFd netns_fd, uint64_t cookie
   fresh.inode = info.st_ino;
   fresh.users = bit;
   TRY_VOID(publish(fresh, made.cookie, made));
-  const std::unique_lock lock(mutex_);
-  namespaces_.emplace(made.cookie, std::move(fresh));
+  {
+    const std::unique_lock lock(mutex_);
+    namespaces_.emplace(made.cookie, std::move(fresh));
+  }
+  hand_out(made);
   return {};
 }
 

@@ -96,6 +96,7 @@ class NetnsTable {
   [[nodiscard]] Result<std::vector<tapdeck_own_key>> note_own(uint64_t cookie, const Made& made) const;
   // All of it or nothing.
   [[nodiscard]] Result<void> publish(Namespace& ns, uint64_t cookie, Made& made);
+  void hand_out(Made& made);
   void retire(uint64_t cookie, Namespace& ns);
 
   const CaptureOptions& options_;

@@ -124,7 +124,7 @@ struct Probe {
 
 constexpr Probe kProbes[] = {
     {"kernel", &kernel_version, "no capture by cgroup or interface"},
-    {"capabilities", &capabilities, "neither `tapdeck serve` nor `tapdeck run` can capture"},
+    {"capabilities", &capabilities, "no capture by cgroup or interface"},
     {"trust_capabilities", &trust_capabilities,
      "trust is not bound into every target (set the CA by hand there), and processes of other users may have no name",
      Use::Partly},
@@ -138,7 +138,7 @@ constexpr Probe kProbes[] = {
     {"bpffs", &pins, "fail-closed and sealed cgroup targets cannot be attached, or open when tapdeck is killed"},
     {"network_namespace", &network_namespace, "listeners cannot be made in containers"},
     {"cgroup_capture", &cgroup_capture,
-     "neither `tapdeck run` nor `attach --container`, `--unit`, `--pid`, `--cgroup` work here"},
+     "neither `attach --container`, `--unit`, `--pid`, `--cgroup` nor `tapdeck run --capture cgroup` work here"},
     {"cgroup_escapes", &cgroup_escapes,
      "processes that leave a captured cgroup are not seen: what they do is neither captured nor counted (left_cgroup)"},
     {"tc_capture", &tc_capture, "`attach --interface` does not work here"},

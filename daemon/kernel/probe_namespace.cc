@@ -77,7 +77,7 @@ Outcome netns_capture() {
   const Endpoint at = *Endpoint::parse("127.84.0.1:61999");
   const Endpoint nowhere = *Endpoint::parse("192.0.2.1:9");
   TRY(listener, make_listener(at, 0, Transparent::Yes));
-  TRY_VOID(set_tproxy_rules(at, *Endpoint::parse("[::1]:61999")));
+  TRY_VOID(set_tproxy_rules({at, *Endpoint::parse("[::1]:61999"), {}}));
   TRY(where, arrival(listener.get(), nowhere));
   if (where != nowhere) return fail(Code::Internal, "arrived for " + where.to_string());
   return "a connect in a namespace of an ordinary user arrived with its destination";

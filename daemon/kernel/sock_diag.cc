@@ -47,10 +47,8 @@ bool is_loopback(const inet_diag_msg& m) {
   return mapped ? (ntohl(a[3]) >> 24) == 127 : a[0] == 0 && a[1] == 0 && a[2] == 0 && a[3] == htonl(1);
 }
 
-using Each = std::function<void(const inet_diag_msg&, uint64_t cgroup_id)>;
-
 // True when the dump is complete.
-Result<bool> read_part(int fd, const Each& each) {
+Result<bool> read_part(int fd, const EachSocket& each) {
   alignas(nlmsghdr) std::array<char, 32768> answer{};
   const ssize_t n = ::recv(fd, answer.data(), answer.size(), 0);
   if (n < 0) return fail_errno(errno, "list sockets", Origin::Kernel);
@@ -64,23 +62,6 @@ Result<bool> read_part(int fd, const Each& each) {
     each(*message, cgroup_of(message, h->nlmsg_len - NLMSG_LENGTH(sizeof(*message))));
   }
   return false;
-}
-
-Result<void> dump(uint8_t family, uint32_t states, const Each& each) {
-  const UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-  if (!fd) return fail_errno(errno, "sock_diag socket", Origin::Kernel);
-  Request request{};
-  request.header.nlmsg_len = sizeof(request);
-  request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
-  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  request.body.sdiag_family = family;
-  request.body.sdiag_protocol = IPPROTO_TCP;
-  request.body.idiag_states = states;
-  if (::send(fd.get(), &request, sizeof(request), 0) < 0) return fail_errno(errno, "list sockets", Origin::Kernel);
-  for (;;) {
-    TRY(done, read_part(fd.get(), each));
-    if (done) return {};
-  }
 }
 
 void collect_ids(int directory, std::set<uint64_t>& out) {
@@ -98,6 +79,42 @@ void collect_ids(int directory, std::set<uint64_t>& out) {
 
 }  // namespace
 
+Result<UniqueFd> open_sock_diag() {
+  UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!fd) return fail_errno(errno, "sock_diag socket", Origin::Kernel);
+  return fd;
+}
+
+Result<void> dump_tcp(int sock_diag, uint8_t family, uint32_t states, const EachSocket& each) {
+  Request request{};
+  request.header.nlmsg_len = sizeof(request);
+  request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  request.body.sdiag_family = family;
+  request.body.sdiag_protocol = IPPROTO_TCP;
+  request.body.idiag_states = states;
+  if (::send(sock_diag, &request, sizeof(request), 0) < 0) return fail_errno(errno, "list sockets", Origin::Kernel);
+  for (;;) {
+    TRY(done, read_part(sock_diag, each));
+    if (done) return {};
+  }
+}
+
+Endpoint local_of(const inet_diag_msg& socket) {
+  sockaddr_storage raw{};
+  raw.ss_family = socket.idiag_family;
+  if (socket.idiag_family == AF_INET6) {
+    auto& v6 = reinterpret_cast<sockaddr_in6&>(raw);
+    std::memcpy(&v6.sin6_addr, socket.id.idiag_src, sizeof v6.sin6_addr);
+    v6.sin6_port = socket.id.idiag_sport;
+  } else {
+    auto& v4 = reinterpret_cast<sockaddr_in&>(raw);
+    std::memcpy(&v4.sin_addr, socket.id.idiag_src, sizeof v4.sin_addr);
+    v4.sin_port = socket.id.idiag_sport;
+  }
+  return Endpoint::from_sockaddr(reinterpret_cast<const sockaddr*>(&raw));
+}
+
 std::set<uint64_t> cgroup_ids_below(int cgroup_fd) {
   std::set<uint64_t> out;
   collect_ids(cgroup_fd, out);
@@ -105,16 +122,19 @@ std::set<uint64_t> cgroup_ids_below(int cgroup_fd) {
 }
 
 Result<uint64_t> count_outbound_connections(const std::set<uint64_t>& cgroup_ids) {
+  TRY(fd, open_sock_diag());
   std::set<uint16_t> listening;
   uint64_t count = 0;
   for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
-    TRY_VOID(
-        dump(family, 1U << TCP_LISTEN, [&](const inet_diag_msg& m, uint64_t) { listening.insert(m.id.idiag_sport); }));
+    TRY_VOID(dump_tcp(fd.get(), family, 1U << TCP_LISTEN,
+                      [&](const inet_diag_msg& m, uint64_t) { listening.insert(m.id.idiag_sport); }));
   }
   for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
-    TRY_VOID(dump(family, 1U << TCP_ESTABLISHED | 1U << TCP_SYN_SENT, [&](const inet_diag_msg& m, uint64_t cgroup) {
-      if (cgroup_ids.contains(cgroup) && !is_loopback(m) && !listening.contains(m.id.idiag_sport)) ++count;
-    }));
+    TRY_VOID(dump_tcp(fd.get(), family, 1U << TCP_ESTABLISHED | 1U << TCP_SYN_SENT,
+                      [&](const inet_diag_msg& m, uint64_t cgroup) {
+                        if (cgroup_ids.contains(cgroup) && !is_loopback(m) && !listening.contains(m.id.idiag_sport))
+                          ++count;
+                      }));
   }
   return count;
 }

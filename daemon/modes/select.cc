@@ -55,6 +55,10 @@ bool may_answer_from_tape(Mode mode, const std::vector<config::Route>& routes) {
          std::ranges::any_of(routes, [&](const auto& route) { return route.mode && from_tape(*route.mode); });
 }
 
+bool forwards(const config::Route& route) {
+  return (route.mode && *route.mode != Mode::Replay) || route.on_miss == config::OnMiss::Forward;
+}
+
 bool may_record(Mode mode, const std::vector<config::Route>& routes) {
   const auto records = [](Mode one) { return one == Mode::Record || one == Mode::Hybrid; };
   return records(mode) ||

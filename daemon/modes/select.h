@@ -36,6 +36,8 @@ struct ModeOptions {
 [[nodiscard]] std::optional<std::string> upstream_offer_of(const config::Route* route, config::Scheme scheme);
 // Something of a target in this mode may be answered from the tape: by its mode, or by a route's.
 [[nodiscard]] bool may_answer_from_tape(Mode mode, const std::vector<config::Route>& routes);
+// What a route is about may go to an origin, though its target replays.
+[[nodiscard]] bool forwards(const config::Route& route);
 // Something of it may be recorded.
 [[nodiscard]] bool may_record(Mode mode, const std::vector<config::Route>& routes);
 

@@ -68,7 +68,11 @@ struct NameServer::Impl {
     }
     Asked asked{fd, datagram.from, datagram.to, std::move(*query)};
     asked.resolver.port = options.port;
-    if (options.ask == Ask::TapeOnly) return say(asked, tape.of(asked.query));
+    if (options.ask == Ask::TapeOnly) {
+      const auto known = tape.of_known(asked.query);
+      const bool goes_out = !known && options.is_outside && options.is_outside(asked.query.name);
+      if (!goes_out) return say(asked, known ? *known : tape.of(asked.query));
+    }
     if (asked.query.type == kHttps || asked.query.type == kSvcb) {
       count(withheld);
       return say(asked, answer_to(asked.query, Rcode::NoError));

@@ -25,7 +25,9 @@ enum class Ask {
 struct NameServerOptions {
   UniqueFd v4, v6;  // UDP, bound to the wildcard; one may be absent
   Ask ask = Ask::TapeOnly;
-  Tape tape;                                           // asked on the server's thread; may block
+  Tape tape;  // asked on the server's thread; may block
+  // TapeOnly: of a name that is not on tape, the resolver is asked nevertheless. May be empty.
+  std::function<bool(std::string_view name)> is_outside;
   std::function<void(const std::string&)> on_unknown;  // TapeAnswers's, on the server's thread; may be empty
   // With a resolver outside; then the tape is asked. Below the 5 s after which most clients no longer listen.
   std::chrono::milliseconds patience{4500};

@@ -27,6 +27,7 @@ class NameServerTest : public testing::Test {
       if (name != "api.example") return std::nullopt;
       return std::vector{*Endpoint::parse("192.0.2.1")};
     };
+    if (outside_) options.is_outside = [this](std::string_view name) { return name == *outside_; };
     options.on_unknown = [this](const std::string& name) { unknown_.set_value(name); };
     options.patience = patience;
     options.port = resolver_.port();
@@ -52,6 +53,7 @@ class NameServerTest : public testing::Test {
   const std::string other_ = query_of(8, "other.example", kA);
   LoopbackUdp client_{"127.0.0.1"};
   LoopbackUdp resolver_{kResolver};
+  std::optional<std::string> outside_;  // the name that is asked outside though it is not on tape
   std::promise<std::string> unknown_;
   std::unique_ptr<NameServer> server_;
 };
@@ -64,6 +66,15 @@ TEST_F(NameServerTest, ReplayAnswersFromTapeAlone) {
   EXPECT_EQ(server_->counts().answered_from_tape, 1u);
   EXPECT_EQ(server_->counts().unknown, 1u);
   EXPECT_EQ(server_->counts().relayed, 0u);
+}
+
+TEST_F(NameServerTest, ReplayAsksForWhatIsLetThroughWhereItIsNotOnTape) {
+  outside_ = "other.example";
+  start(Ask::TapeOnly);
+  EXPECT_EQ(ask_and_reply(other_, 0x8180), reply_to(other_, 0x8180));
+  EXPECT_EQ(ask(known_), from_tape(known_));
+  EXPECT_EQ(server_->counts().relayed, 1u);
+  EXPECT_EQ(server_->counts().unknown, 0u);
 }
 
 TEST_F(NameServerTest, MalformedDatagramsAreToldOrDropped) {

@@ -52,8 +52,9 @@ std::string TapeAnswers::of(const Query& query) {
   if (auto answer = of_known(query)) return std::move(*answer);
   if (query.record_class != kInternet) return answer_to(query, Rcode::Refused);
   if (query.name.empty()) return answer_to(query, Rcode::NoError);  // there is a root
+  const bool is_address = query.type == kA || query.type == kAaaa;  // else a service that clients look for beside
   const bool is_reverse = is_within(query.name, "in-addr.arpa") || is_within(query.name, "ip6.arpa");
-  if (!is_reverse && !is_searched(query.name)) report(query.name);
+  if (is_address && !is_reverse && !is_searched(query.name)) report(query.name);
   return answer_to(query, Rcode::NxDomain);
 }
 

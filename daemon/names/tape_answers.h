@@ -34,8 +34,8 @@ class TapeAnswers {
   // For a name on tape, and for localhost and what is below it (RFC 6761 6.3): its addresses of the type asked for;
   // nothing of any other type. nullopt: the name is not known.
   [[nodiscard]] std::optional<std::string> of_known(const Query& query);
-  // The same, and NXDOMAIN for a name that is not known. Not reported are reverse names, and a name that is known or
-  // reported with a further suffix: a resolver tries its search domains.
+  // The same, and NXDOMAIN for a name that is not known. Reported is who is asked for an address, but not reverse
+  // names, nor a name that is known or reported with a further suffix: a resolver tries its search domains.
   [[nodiscard]] std::string of(const Query& query);
 
   [[nodiscard]] uint64_t answered() const { return answered_.load(std::memory_order_relaxed); }  // from tape

@@ -114,6 +114,7 @@ Result<UniqueFd> open_proc_self() {
 
 Result<void> join(const Target& target, int pid) {
   if (::setns(target.mount_namespace.get(), CLONE_NEWNS) == 0) return {};
+  if (errno == EPERM && join_user_namespace(pid) && ::setns(target.mount_namespace.get(), CLONE_NEWNS) == 0) return {};
   return fail_errno(errno, "join the mount namespace of pid " + std::to_string(pid), Origin::Kernel);
 }
 

@@ -49,9 +49,10 @@ int first_byte(const Address& address, int count);
 int handshakes(const Address& address, const std::string& name, int count, int parallel, int first, int status);
 // Opens `count` TLS connections, one GET each, says {"open":N}, and holds them until stdin ends.
 int idle(const Address& address, const std::string& name, int count);
-// `peers` WebSockets at once, each `count` binary messages of `size` bytes, `depth` of them on the way. The clock runs
-// from the last handshake to the last echo; every echo is compared.
-int websocket(const Address& address, int peers, int count, size_t size, int depth);
+// `peers` WebSockets at once, each `count` binary messages of `size` bytes, `depth` of them on the way; those of each
+// peer and `seed` are others. The clock runs from the last handshake to the last echo; the number in every echo is
+// compared.
+int websocket(const Address& address, int peers, int count, size_t size, int depth, int seed);
 // The ages at which server-sent events arrive, `count` of them, one every `pause_us`.
 int events(const Address& address, int count, int pause_us);
 

@@ -24,12 +24,12 @@ int main(int argc, char** argv) {
   if (what == "handshakes" && argc == 9)
     return handshakes(address, text(4), number(5), number(6), number(7), number(8));
   if (what == "idle" && argc == 6) return idle(address, text(4), number(5));
-  if (what == "websocket" && argc == 8)
-    return websocket(address, number(4), number(5), static_cast<size_t>(number(6)), number(7));
+  if (what == "websocket" && argc == 9)
+    return websocket(address, number(4), number(5), static_cast<size_t>(number(6)), number(7), number(8));
   if (what == "events" && argc == 6) return events(address, number(4), number(5));
   std::cerr << "usage: bench_probe origin IP BASE_PORT | pingpong IP PORT COUNT | bulk IP PORT BYTES |\n"
                "       firstbyte IP PORT COUNT | handshakes IP PORT NAME COUNT PARALLEL FIRST STATUS |\n"
-               "       idle IP PORT NAME COUNT | websocket IP PORT PEERS COUNT SIZE DEPTH | events IP PORT COUNT "
-               "PAUSE_US\n";
+               "       idle IP PORT NAME COUNT | websocket IP PORT PEERS COUNT SIZE DEPTH SEED |\n"
+               "       events IP PORT COUNT PAUSE_US\n";
   return 2;
 }

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <iostream>
 #include <optional>
+#include <random>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -22,7 +23,8 @@ namespace {
 constexpr unsigned char kBinary = 0x82, kClose = 0x88;  // with FIN
 constexpr unsigned char kMasked = 0x80, kLong = 126;
 constexpr std::array<unsigned char, 4> kMask = {0x37, 0xfa, 0x21, 0x3d};
-constexpr size_t kNumber = 8;  // a message begins with its number, so that no echo is taken for another
+constexpr size_t kNumber = 8;   // a message begins with its number, so that no echo is taken for another
+constexpr char kEchoed = 0x55;  // XORed to what is behind it in an echo
 
 struct Frame {
   unsigned char first = 0;  // FIN and opcode
@@ -92,7 +94,8 @@ std::string accept_for(const std::string& head) {
   return {reinterpret_cast<const char*>(text.data()), static_cast<size_t>(size)};
 }
 
-// The echoes of all whole frames, taken out of `received`; sets `closed` at a Close, which is echoed too.
+// The echoes of all whole frames, taken out of `received`; behind its number a binary one has other bits, so that
+// nothing of the two directions is stored once for both; sets `closed` at a Close, which is echoed too.
 std::string echoes(std::string& received, bool& closed) {
   std::string answers;
   size_t at = 0;
@@ -101,6 +104,9 @@ std::string echoes(std::string& received, bool& closed) {
     mask(received.data() + payload, frame->size, received.data() + payload - kMask.size());
     answers += head_of(frame->first, frame->size, 0);
     answers.append(received, payload, frame->size);
+    if (frame->first == kBinary && frame->size > kNumber) {
+      for (size_t i = answers.size() - frame->size + kNumber; i < answers.size(); ++i) answers[i] ^= kEchoed;
+    }
     at = payload + frame->size;
     closed = closed || frame->first == kClose;
   }
@@ -110,7 +116,11 @@ std::string echoes(std::string& received, bool& closed) {
 
 class Talker {
  public:
-  Talker(const Address& address, size_t size) : fd_(connect_to(address)), size_(size), payload_(size, 'w') {
+  // `seed` says what its messages are.
+  Talker(const Address& address, size_t size, unsigned seed)
+      : fd_(connect_to(address)), size_(size), payload_(size, 0) {
+    std::mt19937 random(seed);
+    for (char& byte : payload_) byte = static_cast<char>(random());
     const std::string request =
         "GET /echo HTTP/1.1\r\nHost: websocket.bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -192,11 +202,11 @@ void serve_websocket(int fd) {
   }
 }
 
-int websocket(const Address& address, int peers, int count, size_t size, int depth) {
+int websocket(const Address& address, int peers, int count, size_t size, int depth, int seed) {
   using Clock = std::chrono::steady_clock;
   if (size < kNumber || size > 0xFFFF) die("a size from 8 to 65535");
   std::vector<Talker> talkers;
-  for (int i = 0; i < peers; ++i) talkers.emplace_back(address, size);
+  for (int i = 0; i < peers; ++i) talkers.emplace_back(address, size, static_cast<unsigned>(seed * peers + i));
   std::vector<std::thread> threads;
   const auto begin = Clock::now();
   for (auto& talker : talkers) threads.emplace_back([&talker, count, depth] { talker.talk(count, depth); });

@@ -3,6 +3,7 @@
 As in rows.py: one function a row or two, A B A B with A tapdeck, and no figure without the daemon's own word that the
 messages passed through it in the mode promised.
 """
+import itertools
 import re
 import time
 from dataclasses import dataclass, field
@@ -85,24 +86,24 @@ def grpc_replay(lab, plan):
     return h2load_rounds(lab, plan, result, tapdeck, nginx, **grpc_load(lab))
 
 
-def talk(lab, where, process, captured, count, size):
-    """Messages there and back a second, and the CPU microseconds of the server for each."""
+def talk(lab, where, process, captured, count, size, seed):
+    """Messages there and back a second, and the CPU microseconds of the server for each; what they say is by `seed`."""
     before = process.cpu_seconds()
-    done = lab.probe_json(["websocket", *where, PEERS, count, size, DEPTH], captured, 120)
+    done = lab.probe_json(["websocket", *where, PEERS, count, size, DEPTH, seed], captured, 120)
     return done["per_s"], (process.cpu_seconds() - before) * 1e6 / done["messages"]
 
 
-def websocket_rounds(lab, plan, result, tapdeck, yardstick, count, size, after):
-    """`yardstick`: address, port and process. `after` judges a round of ours."""
+def websocket_rounds(lab, plan, result, tapdeck, yardstick, count, size, after, seeds):
+    """`yardstick`: address, port and process. `after` judges a round of ours; `seeds`: one a round."""
     *where, process = yardstick
     ours, theirs = ([ORIGIN, WEBSOCKET_PORT], tapdeck.process, True), (where, process, False)
-    for _ in range(plan.rounds):
+    for _, seed in zip(range(plan.rounds), seeds):
         before = tapdeck.metric("tapdeck_websocket_messages_total")
-        pair = [talk(lab, *ours, count, size)]
+        pair = [talk(lab, *ours, count, size, seed)]
         grew(tapdeck, "tapdeck_websocket_messages_total", before, 2 * PEERS * count, "WebSocket messages there and back")
         tapdeck.check(PEERS)
         after()
-        pair.append(talk(lab, *theirs, count, size))
+        pair.append(talk(lab, *theirs, count, size, seed))
         result.pairs.append([rate for rate, _ in pair])
         result.cpu_us.append([cpu for _, cpu in pair])
     return result
@@ -116,7 +117,7 @@ def websocket_record(lab, plan):
         result = Result(f"WebSocket echo, {shown}, recording, wal", "HAProxy", "messages/s", 0.8, "ratio")
         result.note = f"{PEERS} connections, {DEPTH} messages under way; HAProxy passes bytes, tapdeck keeps messages"
         results.append(websocket_rounds(lab, plan, result, tapdeck, ("127.0.0.1", HAPROXY_WEBSOCKET_PORT, haproxy.process),
-                                        int(count * plan.scale), size, tapdeck.check_whole))
+                                        int(count * plan.scale), size, tapdeck.check_whole, itertools.count(1)))
     return results
 
 
@@ -124,14 +125,15 @@ def websocket_replay(lab, plan):
     """The yardstick is the origin itself on the server's core: a thread a connection that unmasks and echoes."""
     origin = contenders.probe_origin(lab)
     tapdeck, count, size = Tapdeck(lab, "record"), int(20000 * plan.scale), 125
-    talk(lab, [ORIGIN, WEBSOCKET_PORT], tapdeck.process, True, count, size)
+    talk(lab, [ORIGIN, WEBSOCKET_PORT], tapdeck.process, True, count, size, 0)
     tapdeck.check(PEERS)
     tapdeck.check_whole()
     tapdeck.set_mode("replay")
     origin.stop()
     direct = contenders.probe_origin(lab, SERVER_CORE, "127.0.0.1")
     result = Result("WebSocket echo, 125 B, replayed", "the origin on that core", "messages/s", 0.8, "ratio")
-    return [websocket_rounds(lab, plan, result, tapdeck, ("127.0.0.1", WEBSOCKET_PORT, direct), count, size, lambda: None)]
+    return [websocket_rounds(lab, plan, result, tapdeck, ("127.0.0.1", WEBSOCKET_PORT, direct), count, size, lambda: None,
+                             itertools.repeat(0))]
 
 
 def events(lab, plan):

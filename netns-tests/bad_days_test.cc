@@ -52,9 +52,9 @@ class BadDay : public ::testing::Test {
                        .netns = &lab_.gw(),
                        .env = {{"RUNTIME_DIRECTORY", (lab_.directory() / "run").string()}}});
   }
-  [[nodiscard]] Output run_true(const std::string& before) const {
-    const std::string command =
-        before + " && exec " + tapdeck_binary().string() + " run --state-dir " + state().string() + " -- true";
+  [[nodiscard]] Output run_true(const std::string& before, const std::string& flags = "") const {
+    const std::string command = before + " && exec " + tapdeck_binary().string() + " run --state-dir " +
+                                state().string() + " " + flags + " -- true";
     return run_to_end(
         {.argv = {"unshare", "-m", "--propagation", "private", "sh", "-c", command}, .netns = &lab_.gw()});
   }
@@ -64,11 +64,16 @@ class BadDay : public ::testing::Test {
   Topology lab_;
 };
 
-TEST_F(BadDay, WithoutCgroup2RunSaysHowToGetIt) {
-  const auto output = run_true("umount -l " + cgroup2_mount().string());
-  EXPECT_EQ(output.status, 125);
+TEST_F(BadDay, WithoutCgroup2RunTakesANamespaceAndSaysWhy) {
+  const std::string gone = "umount -l " + cgroup2_mount().string();
+  const auto output = run_true(gone);
+  EXPECT_EQ(output.status, 0) << output.err;
   EXPECT_THAT(output.err, HasSubstr("cgroup2"));
-  EXPECT_EQ(lines(output.err), 1U) << output.err;
+  EXPECT_THAT(output.err, HasSubstr("--capture netns"));
+  const auto asked_for = run_true(gone, "--capture cgroup");
+  EXPECT_EQ(asked_for.status, 125);
+  EXPECT_THAT(asked_for.err, HasSubstr("cgroup2"));
+  EXPECT_EQ(lines(asked_for.err), 1U) << asked_for.err;
 }
 
 TEST_F(BadDay, WithoutCgroup2DoctorNamesWhatStillWorks) {
@@ -109,13 +114,14 @@ TEST_F(BadDay, APrivateMountNamespaceWithoutTheHostsBpffsIsToldOf) {
 TEST_F(BadDay, WithoutPrivilegesWhatIsMissingIsNamedAndNothingIsMade) {
   const Anybody anybody(lab_);
   const std::vector<std::string> serve = {"serve"};
-  const std::vector<std::string> run = {"run", "--", "true"};
-  const std::vector<std::string> run_with_proxy = {"run", "--config", anybody.proxy_config(), "--", "true"};
+  const std::vector<std::string> run = {"run", "--capture", "cgroup", "--", "true"};
+  const std::vector<std::string> run_with_proxy = {"run", "--config", anybody.proxy_config(), "--capture", "cgroup",
+                                                   "--",  "true"};
   for (const auto& [words, status] : {std::pair{serve, 1}, std::pair{run, 125}, std::pair{run_with_proxy, 125}}) {
     const auto output = run_to_end(anybody.tapdeck(words));
     EXPECT_EQ(output.status, status) << output.err;
     EXPECT_THAT(output.err, HasSubstr("CAP_BPF"));
-    EXPECT_THAT(output.err, HasSubstr("no capture path works without them yet"));
+    EXPECT_THAT(output.err, HasSubstr("one command can be captured (tapdeck run --capture netns)"));
     EXPECT_TRUE(std::filesystem::is_empty(anybody.home())) << run_to_end({"find", anybody.home()}).out;
   }
 }

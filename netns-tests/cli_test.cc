@@ -126,7 +126,7 @@ TEST(Cli, SecondDaemonOnTheSameStateDirectorySaysWhoHoldsIt) {
 TEST(Cli, DoctorSaysWhichPathsThisHostHas) {
   Topology lab;
   const auto output = run_to_end({.argv = {tapdeck_binary(), "doctor"}, .netns = &lab.gw()});
-  for (const auto* path : {"cgroup_capture", "tc_capture", "user_namespace"}) EXPECT_THAT(output.out, HasSubstr(path));
+  for (const auto* path : {"cgroup_capture", "tc_capture", "netns_capture"}) EXPECT_THAT(output.out, HasSubstr(path));
   EXPECT_EQ(output.status, 0) << output.out << output.err;
 }
 

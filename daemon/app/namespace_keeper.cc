@@ -196,14 +196,20 @@ class Places {
     }
   }
 
-  void look() {
+  // Errors: the servers outside could not be asked for, or the rules not changed; what is on tape is shown all the
+  // same.
+  Result<void> look() {
     std::set<Endpoint> now = recorded_;
     const auto listening = servers_.listening();
-    if (!listening) return;
-    for (const Endpoint& one : *listening) {
+    for (const Endpoint& one : listening.value_or(std::set<Endpoint>())) {
       if (now.size() < kMostPlaces && (one.is_unspecified() || is_ours(one))) now.insert(one);
     }
-    if (now != shown_ && kernel::set_places(now)) shown_ = std::move(now);
+    if (now != shown_) {
+      TRY_VOID(kernel::set_places(now));
+      shown_ = std::move(now);
+    }
+    if (!listening) return std::unexpected(listening.error());
+    return {};
   }
 
  private:
@@ -234,8 +240,9 @@ void answer(std::string_view question, Places& places) {
     while (!question.empty()) {
       if (const auto place = Endpoint::parse(take_word(question))) places.learn(*place);
     }
-    places.look();
-    ignore(send_message(kWatcherSocket, kKeeperPlaces), "it may have ended");
+    const auto looked = places.look();
+    ignore(send_message(kWatcherSocket, looked ? std::string(kKeeperPlaces) : encode_failure(looked.error())),
+           "it may have ended");
   }
 }
 
@@ -244,7 +251,7 @@ void answer_questions(Places& places) {
   for (;;) {
     pollfd waiting{kWatcherSocket, POLLIN, 0};
     if (::poll(&waiting, 1, kLookMs) == 0) {
-      places.look();
+      ignore(places.look(), "at the next look");
       continue;
     }
     const auto question = receive_message(kWatcherSocket);
@@ -277,7 +284,7 @@ void keep_namespace(int socket, const NamespacePlan& plan) {
   {
     const auto made = furnish(plan);
     if (!made) give_up(explained(made.error()));
-    places.look();
+    if (const auto looked = places.look(); !looked) give_up(looked.error());
     hand_over(*made);
   }  // ours are closed: who has died must not seem to listen
   answer_questions(places);

@@ -61,12 +61,16 @@ Error keeper_died() {
   return {Code::Internal, "the process that keeps the command's namespace has died", Origin::Kernel, Retry::No, 0};
 }
 
-// What it says; what it complains of is an error.
-Result<FdMessage> hear(int socket) {
-  TRY(message, receive_message(socket));
+// What it complains of is an error.
+Result<FdMessage> without_complaint(FdMessage message) {
   if (message.text.empty()) return std::unexpected(keeper_died());
   if (!message.text.starts_with(kKeeperFailed)) return message;
   return std::unexpected(decode_failure(message.text));
+}
+
+Result<FdMessage> hear(int socket) {
+  TRY(message, receive_message(socket));
+  return without_complaint(std::move(message));
 }
 
 }  // namespace
@@ -133,9 +137,10 @@ kernel::NamespaceListeners RunNamespace::take_listeners() {
 Result<FdMessage> RunNamespace::ask(std::string_view question) {
   if (is_mute_) return std::unexpected(keeper_died());
   const Result<void> asked = send_message(socket_.get(), question);
-  auto answer = asked ? hear(socket_.get()) : std::unexpected(asked.error());
-  is_mute_ = !answer;
-  return answer;
+  auto answer = asked ? receive_message(socket_.get()) : std::unexpected(asked.error());
+  is_mute_ = !answer || answer->text.empty();
+  if (is_mute_) return std::unexpected(keeper_died());
+  return without_complaint(std::move(*answer));
 }
 
 // What it said last, where it does not answer.

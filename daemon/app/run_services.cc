@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <climits>
 #include <csignal>
 #include <fstream>
 #include <thread>
@@ -15,15 +14,11 @@
 
 #include "daemon/app/engine.h"
 #include "daemon/app/pending_intake.h"
+#include "daemon/app/run_names.h"
 #include "daemon/app/run_namespace.h"
 #include "daemon/app/serve.h"
-#include "daemon/app/session_names.h"
-#include "daemon/base/ascii.h"
-#include "daemon/base/glob.h"
 #include "daemon/base/log.h"
-#include "daemon/config/bypass.h"
 #include "daemon/modes/select.h"
-#include "daemon/names/name_server.h"
 #include "store/merge_receipt.h"
 
 namespace tapdeck::app {
@@ -47,14 +42,6 @@ std::string protocol_name(uint8_t protocol) {
     default:
       return "raw";
   }
-}
-
-// Programs ask for the address of the host itself, in its search domains too: that is no origin.
-bool is_own_name(std::string_view name) {
-  char own[HOST_NAME_MAX + 1] = {};
-  if (::gethostname(own, sizeof own - 1) != 0) return false;
-  const std::string host = lowered(own);
-  return name == host || (name.starts_with(host) && name.substr(host.size()).starts_with('.'));
 }
 
 class InProcess final : public RunServices {
@@ -92,10 +79,9 @@ class InProcess final : public RunServices {
   }
 
   Result<void> attach(RunNamespace& made) override {
-    session_names_.emplace(engine_->store(), options_.session);
-    if (modes::may_answer_from_tape(options_.mode, config_.routes))
-      TRY_VOID(made.learn(session_names_->destinations()));
-    TRY_VOID(start_names(made.take_name_sockets()));
+    names_.emplace(engine_->store(), options_.session, config_, options_.mode);
+    if (modes::may_answer_from_tape(options_.mode, config_.routes)) TRY_VOID(made.learn(names_->destinations()));
+    TRY_VOID(names_->start(made.take_name_sockets()));
     TRY_VOID(engine_->capture().attach_namespace(kSlot, made.take_listeners()));
     engine_->refusals().follow(kSlot, assignment());
     return {};
@@ -104,7 +90,7 @@ class InProcess final : public RunServices {
   void interrupt() override { engine_->interrupt(); }
 
   void drain(std::chrono::milliseconds deadline) override {
-    names_.reset();  // nobody asks any more
+    if (names_) names_->stop();
     uncaptured_ = uncaptured();
     refused_unlisted_ = refused_unlisted();
     auto detached = engine_->capture().detach(kSlot);
@@ -164,7 +150,9 @@ class InProcess final : public RunServices {
       out.refused.push_back({refusal.pid, std::string(refusal.comm.data()), protocol_name(refusal.protocol),
                              placed ? refusal.destination.to_string() : "", std::string()});
     }
-    for (const std::string& name : unknown_names_) out.refused.push_back({0, "", "dns", "", name});
+    if (names_) {
+      for (const std::string& name : names_->unknown()) out.refused.push_back({0, "", "dns", "", name});
+    }
     if (!pending_.empty()) tell_merged(out);
     return out;
   }
@@ -178,27 +166,6 @@ class InProcess final : public RunServices {
     out.sealed = options_.sealed ? modes::Sealed::Yes : modes::Sealed::No;
     out.append = options_.append ? store::Append::Yes : store::Append::No;
     return out;
-  }
-
-  // In replay what is not on tape does not exist, but for whom a route or a bypass lets through.
-  [[nodiscard]] Result<void> start_names(NameSockets sockets) {
-    names::NameServerOptions options;
-    options.v4 = std::move(sockets.v4);
-    options.v6 = std::move(sockets.v6);
-    options.ask = reads_ ? names::Ask::TapeOnly : names::Ask::OutsideFirst;
-    options.tape = [this](std::string_view name) { return session_names_->addresses_of(name); };
-    options.is_outside = [this, bypass = config::BypassRules(config_.tls.bypass)](std::string_view name) {
-      const auto may_reach = [name](const config::Route& route) {
-        return modes::forwards(route) && (!route.host || glob_match(*route.host, name));
-      };
-      return bypass.match(name, {}) || std::ranges::any_of(config_.routes, may_reach);
-    };
-    options.on_unknown = [this](const std::string& name) {
-      if (!is_own_name(name)) unknown_names_.push_back(name);
-    };
-    TRY(started, names::NameServer::start(std::move(options)));
-    names_ = std::move(started);
-    return {};
   }
 
   // For whoever comes after our death: before programs are pinned to it.
@@ -245,9 +212,8 @@ class InProcess final : public RunServices {
   }
 
   void close() {
-    names_.reset();
     if (engine_ == nullptr) return;
-    session_names_.reset();
+    names_.reset();
     engine_.reset();
     std::error_code ignored;
     std::filesystem::remove_all(paths_.capture_dir, ignored);
@@ -313,9 +279,7 @@ class InProcess final : public RunServices {
   Paths paths_;
   MetricsRegistry metrics_;
   std::unique_ptr<Engine> engine_;
-  std::optional<SessionNames> session_names_;  // the name server's
-  std::vector<std::string> unknown_names_;     // its thread's; read when it has ended
-  std::unique_ptr<names::NameServer> names_;   // with a namespace
+  std::optional<RunNames> names_;  // with a namespace
   std::map<std::string, uint64_t> uncaptured_;
   std::map<std::string, uint64_t> refused_unlisted_;
   std::string pending_;  // the store beside the owner's; empty: this run owns it, or only reads

@@ -80,6 +80,10 @@ bool BypassRule::matches(std::string_view host, const Endpoint& destination) con
   return destination.family == network_->family && same_prefix(destination, *network_, prefix_bits_);
 }
 
+bool BypassRule::matches_name(std::string_view host) const {
+  return !network_ && !host.empty() && glob_match(host_, host);
+}
+
 BypassRules::BypassRules(const std::vector<std::string>& texts) {
   for (const std::string& text : texts) {
     if (auto rule = BypassRule::parse(text)) rules_.push_back(std::move(*rule));
@@ -88,6 +92,10 @@ BypassRules::BypassRules(const std::vector<std::string>& texts) {
 
 bool BypassRules::match(std::string_view host, const Endpoint& destination) const {
   return std::ranges::any_of(rules_, [&](const BypassRule& rule) { return rule.matches(host, destination); });
+}
+
+bool BypassRules::match_name(std::string_view host) const {
+  return std::ranges::any_of(rules_, [&](const BypassRule& rule) { return rule.matches_name(host); });
 }
 
 }  // namespace tapdeck::config

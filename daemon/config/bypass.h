@@ -24,6 +24,8 @@ class BypassRule {
 
   // `host` is the SNI or authority without port, empty when unknown; `destination` the original destination.
   [[nodiscard]] bool matches(std::string_view host, const Endpoint& destination) const;
+  // It is about names, and this is one of them, whatever the port.
+  [[nodiscard]] bool matches_name(std::string_view host) const;
   // True when `matches` needs no host name: it can be decided before the first byte.
   [[nodiscard]] bool is_address() const { return network_.has_value(); }
   [[nodiscard]] uint16_t port() const { return port_; }  // 0: any
@@ -45,6 +47,7 @@ class BypassRules {
   [[nodiscard]] bool empty() const { return rules_.empty(); }
   // One of them does; as BypassRule::matches.
   [[nodiscard]] bool match(std::string_view host, const Endpoint& destination) const;
+  [[nodiscard]] bool match_name(std::string_view host) const;  // as BypassRule::matches_name
   // One is an address or a network: of a destination that is a name it says something only when that was looked up.
   [[nodiscard]] bool has_addresses() const { return std::ranges::any_of(rules_, &BypassRule::is_address); }
 

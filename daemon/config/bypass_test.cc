@@ -71,5 +71,13 @@ TEST(BypassRules, AnyRuleOfAListCounts) {
   EXPECT_FALSE(BypassRules().match("a", destination));
 }
 
+TEST(BypassRules, NamesAreMatchedWhateverThePort) {
+  const BypassRules rules({"*.test:8443", "192.0.2.0/24"});
+  EXPECT_TRUE(rules.match_name("a.test"));
+  EXPECT_FALSE(rules.match_name("a.example"));
+  EXPECT_FALSE(rules.match_name("192.0.2.1"));
+  EXPECT_FALSE(rules.match_name(""));
+}
+
 }  // namespace
 }  // namespace tapdeck::config

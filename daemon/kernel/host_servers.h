@@ -15,7 +15,8 @@ class HostServers {
  public:
   // Those of the calling thread's namespace. Needs no privileges (sock_diag(7)).
   [[nodiscard]] static Result<HostServers> here();
-  // TCP. The unspecified address of a family is all of its addresses; a server on [::] is on 0.0.0.0 too.
+  // TCP. The unspecified address of a family is all of its addresses; a server on [::] is on 0.0.0.0 too, unless it
+  // is for IPv6 alone (IPV6_V6ONLY).
   [[nodiscard]] Result<std::set<Endpoint>> listening() const;
 
  private:

@@ -27,17 +27,20 @@ struct Request {
   inet_diag_req_v2 body;
 };
 
-uint64_t cgroup_of(const inet_diag_msg* message, size_t attributes_length) {
+// What its attributes say.
+SocketFacts facts_of(const inet_diag_msg* message, size_t attributes_length) {
+  SocketFacts facts;
   auto length = static_cast<unsigned>(attributes_length);
   // NOLINTNEXTLINE: the kernel's macros walk the attributes behind the message
   for (const auto* a = reinterpret_cast<const rtattr*>(message + 1); RTA_OK(a, length); a = RTA_NEXT(a, length)) {
-    uint64_t id = 0;
-    if (a->rta_type == INET_DIAG_CGROUP_ID && RTA_PAYLOAD(a) >= sizeof(id)) {
-      std::memcpy(&id, RTA_DATA(a), sizeof(id));
-      return id;
+    const size_t size = RTA_PAYLOAD(a);
+    if (a->rta_type == INET_DIAG_CGROUP_ID && size >= sizeof facts.cgroup) {
+      std::memcpy(&facts.cgroup, RTA_DATA(a), sizeof facts.cgroup);
+    } else if (a->rta_type == INET_DIAG_SKV6ONLY && size >= 1) {
+      facts.is_v6_only = *static_cast<const uint8_t*>(RTA_DATA(a)) != 0;
     }
   }
-  return 0;
+  return facts;
 }
 
 bool is_loopback(const inet_diag_msg& m) {
@@ -59,7 +62,7 @@ Result<bool> read_part(int fd, const EachSocket& each) {
       return fail_errno(-static_cast<const nlmsgerr*>(NLMSG_DATA(h))->error, "list sockets", Origin::Kernel);
     }
     const auto* message = static_cast<const inet_diag_msg*>(NLMSG_DATA(h));
-    each(*message, cgroup_of(message, h->nlmsg_len - NLMSG_LENGTH(sizeof(*message))));
+    each(*message, facts_of(message, h->nlmsg_len - NLMSG_LENGTH(sizeof(*message))));
   }
   return false;
 }
@@ -127,12 +130,13 @@ Result<uint64_t> count_outbound_connections(const std::set<uint64_t>& cgroup_ids
   uint64_t count = 0;
   for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
     TRY_VOID(dump_tcp(fd.get(), family, 1U << TCP_LISTEN,
-                      [&](const inet_diag_msg& m, uint64_t) { listening.insert(m.id.idiag_sport); }));
+                      [&](const inet_diag_msg& m, const SocketFacts&) { listening.insert(m.id.idiag_sport); }));
   }
   for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
     TRY_VOID(dump_tcp(fd.get(), family, 1U << TCP_ESTABLISHED | 1U << TCP_SYN_SENT,
-                      [&](const inet_diag_msg& m, uint64_t cgroup) {
-                        if (cgroup_ids.contains(cgroup) && !is_loopback(m) && !listening.contains(m.id.idiag_sport))
+                      [&](const inet_diag_msg& m, const SocketFacts& facts) {
+                        if (cgroup_ids.contains(facts.cgroup) && !is_loopback(m) &&
+                            !listening.contains(m.id.idiag_sport))
                           ++count;
                       }));
   }

@@ -16,8 +16,12 @@ namespace tapdeck::kernel {
 
 // A socket to ask about the calling thread's network namespace, wherever the thread is when it asks.
 [[nodiscard]] Result<UniqueFd> open_sock_diag();
-// Calls `each` for the TCP sockets of a family (AF_*) in `states` (bits 1 << TCP_*), with the id of its cgroup or 0.
-using EachSocket = std::function<void(const inet_diag_msg& socket, uint64_t cgroup_id)>;
+struct SocketFacts {
+  uint64_t cgroup = 0;      // id; 0: not known
+  bool is_v6_only = false;  // of one that listens
+};
+// Calls `each` for the TCP sockets of a family (AF_*) in `states` (bits 1 << TCP_*).
+using EachSocket = std::function<void(const inet_diag_msg& socket, const SocketFacts& facts)>;
 [[nodiscard]] Result<void> dump_tcp(int sock_diag, uint8_t family, uint32_t states, const EachSocket& each);
 [[nodiscard]] Endpoint local_of(const inet_diag_msg& socket);  // v4-mapped: IPv4
 

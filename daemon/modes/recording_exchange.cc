@@ -117,6 +117,7 @@ void RecordingExchange::index_messages(GrpcTee& tee) {
 net::Task<Result<BodyPiece>> RecordingExchange::read_body() {
   auto piece = co_await inner_.read_body();
   if (piece && websocket_) websocket_->passed(BodySide::Request, piece->bytes);
+  if (piece && websocket_) piece->more = false;  // before the next one the store may be waited for
   if (piece && piece->end) request_read_ = true;
   if (piece && piece->end && websocket_) websocket_->ended(BodySide::Request);
   if (piece && is_behind()) CO_TRY_VOID(co_await keep_pace_of_messages());

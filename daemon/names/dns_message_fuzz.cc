@@ -28,8 +28,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   static const std::vector<Endpoint> kMany(300, *Endpoint::parse("2001:db8::1"));
   const size_t most = query->edns ? std::max<size_t>(512, query->edns->payload) : 512;
-  names::TapeAnswers known([](std::string_view) { return kMany; }, {});
-  names::TapeAnswers unknown([](std::string_view) { return std::nullopt; }, {});
+  names::TapeAnswers known([](std::string_view) { return kMany; }, {}, {"corp.lan"});
+  names::TapeAnswers unknown([](std::string_view) { return std::nullopt; }, {}, {"corp.lan"});
   for (const std::string& answer :
        {names::answer_to(*query, names::Rcode::NoError, kMany), known.of(*query), unknown.of(*query)}) {
     check(answer.size() <= most && names::is_answer_to(*query, answer) && !names::read_query(answer));

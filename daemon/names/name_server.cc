@@ -31,7 +31,7 @@ void count(std::atomic<uint64_t>& counter) {
 struct NameServer::Impl {
   explicit Impl(NameServerOptions given)
       : options(std::move(given)),
-        tape(std::move(options.tape), std::move(options.on_unknown)),
+        tape(std::move(options.tape), std::move(options.on_unknown), std::move(options.search)),
         relay(options.patience,
               [this](const Asked& asked, Relay::End end, std::string_view reply) { ended(asked, end, reply); }) {}
 
@@ -68,17 +68,29 @@ struct NameServer::Impl {
     }
     Asked asked{fd, datagram.from, datagram.to, std::move(*query)};
     asked.resolver.port = options.port;
-    if (options.ask == Ask::TapeOnly) {
-      const auto known = tape.of_known(asked.query);
-      const bool goes_out = !known && options.is_outside && options.is_outside(asked.query.name);
-      if (!goes_out) return say(asked, known ? *known : tape.of(asked.query));
-    }
+    if (options.ask == Ask::TapeOnly && answer_in_replay(asked)) return;
     if (asked.query.type == kHttps || asked.query.type == kSvcb) {
       count(withheld);
       return say(asked, answer_to(asked.query, Rcode::NoError));
     }
     count(relayed);
     relay.ask(std::move(asked), datagram.bytes);
+  }
+
+  // False: the resolver is to be asked.
+  bool answer_in_replay(const Asked& asked) {
+    const Query& query = asked.query;
+    const Outside outside = options.outside ? options.outside(query.name) : Outside::No;
+    if (outside != Outside::First) {
+      const auto known = tape.of_known(query);
+      if (known || outside == Outside::No) {
+        say(asked, known ? *known : tape.of(query));
+        return true;
+      }
+    }
+    const bool is_of_use = (query.type != kA || options.reaches_v4) && (query.type != kAaaa || options.reaches_v6);
+    if (!is_of_use) say(asked, answer_to(query, Rcode::NoError));
+    return !is_of_use;
   }
 
   void ended(const Asked& asked, Relay::End end, std::string_view reply) {

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "daemon/base/result.h"
 #include "daemon/base/unique_fd.h"
@@ -22,12 +23,22 @@ enum class Ask {
   OutsideFirst,  // else: the tape only where no resolver answers
 };
 
+// Which of the two is asked for a name, in replay.
+enum class Outside {
+  No,         // the tape alone
+  AfterTape,  // the resolver, where the tape does not know the name
+  First,      // the resolver; the tape where none answers
+};
+
 struct NameServerOptions {
   UniqueFd v4, v6;  // UDP, bound to the wildcard; one may be absent
   Ask ask = Ask::TapeOnly;
   Tape tape;  // asked on the server's thread; may block
-  // TapeOnly: of a name that is not on tape, the resolver is asked nevertheless. May be empty.
-  std::function<bool(std::string_view name)> is_outside;
+  // TapeOnly: whose names the resolver is asked for nevertheless. May be empty: nobody's.
+  std::function<Outside(std::string_view name)> outside;
+  // TapeOnly: addresses of a family that cannot be reached outside are of no use to who is let through.
+  bool reaches_v4 = true, reaches_v6 = true;
+  std::vector<std::string> search;                     // TapeAnswers's
   std::function<void(const std::string&)> on_unknown;  // TapeAnswers's, on the server's thread; may be empty
   // With a resolver outside; then the tape is asked. Below the 5 s after which most clients no longer listen.
   std::chrono::milliseconds patience{4500};

@@ -27,7 +27,8 @@ class NameServerTest : public testing::Test {
       if (name != "api.example") return std::nullopt;
       return std::vector{*Endpoint::parse("192.0.2.1")};
     };
-    if (outside_) options.is_outside = [this](std::string_view name) { return name == *outside_; };
+    options.outside = [this](std::string_view name) { return name == outside_name_ ? outside_ : Outside::No; };
+    options.reaches_v6 = false;
     options.on_unknown = [this](const std::string& name) { unknown_.set_value(name); };
     options.patience = patience;
     options.port = resolver_.port();
@@ -53,7 +54,8 @@ class NameServerTest : public testing::Test {
   const std::string other_ = query_of(8, "other.example", kA);
   LoopbackUdp client_{"127.0.0.1"};
   LoopbackUdp resolver_{kResolver};
-  std::optional<std::string> outside_;  // the name that is asked outside though it is not on tape
+  std::string outside_name_;
+  Outside outside_ = Outside::No;  // of that name
   std::promise<std::string> unknown_;
   std::unique_ptr<NameServer> server_;
 };
@@ -69,12 +71,23 @@ TEST_F(NameServerTest, ReplayAnswersFromTapeAlone) {
 }
 
 TEST_F(NameServerTest, ReplayAsksForWhatIsLetThroughWhereItIsNotOnTape) {
-  outside_ = "other.example";
+  outside_name_ = "other.example";
+  outside_ = Outside::AfterTape;
   start(Ask::TapeOnly);
   EXPECT_EQ(ask_and_reply(other_, 0x8180), reply_to(other_, 0x8180));
   EXPECT_EQ(ask(known_), from_tape(known_));
+  const std::string v6 = query_of(9, "other.example", kAaaa);
+  EXPECT_EQ(ask(v6), reply_to(v6, 0x8180)) << "nobody gets there by IPv6";
   EXPECT_EQ(server_->counts().relayed, 1u);
   EXPECT_EQ(server_->counts().unknown, 0u);
+}
+
+TEST_F(NameServerTest, ReplayAsksFirstForWhatPassesTheTapeBy) {
+  outside_name_ = "api.example";
+  outside_ = Outside::First;
+  start(Ask::TapeOnly);
+  EXPECT_EQ(ask_and_reply(known_, 0x8180), reply_to(known_, 0x8180));
+  EXPECT_EQ(ask_and_reply(known_, 0x8182), from_tape(known_)) << "no resolver answers";
 }
 
 TEST_F(NameServerTest, MalformedDatagramsAreToldOrDropped) {

@@ -58,17 +58,23 @@ std::string TapeAnswers::of(const Query& query) {
   return answer_to(query, Rcode::NxDomain);
 }
 
-bool TapeAnswers::is_searched(std::string_view name) const {
-  for (size_t dot = name.find('.'); dot != std::string_view::npos; dot = name.find('.', dot + 1)) {
-    const std::string_view before = name.substr(0, dot);
-    if (is_within(before, "localhost") || reported_.contains(std::string(before)) || tape_(before)) return true;
+std::string_view TapeAnswers::without_search(std::string_view name) const {
+  for (const std::string& domain : search_) {
+    if (name.size() > domain.size() && is_within(name, domain)) return name.substr(0, name.size() - domain.size() - 1);
   }
-  return false;
+  return name;
+}
+
+bool TapeAnswers::is_searched(std::string_view name) const {
+  const std::string_view asked = without_search(name);
+  if (asked.size() == name.size()) return false;
+  return is_within(asked, "localhost") || reported_.contains(std::string(asked)) || tape_(asked).has_value();
 }
 
 void TapeAnswers::report(const std::string& name) {
   unknown_.fetch_add(1, std::memory_order_relaxed);
   if (reported_.size() >= kMostReported || !reported_.insert(name).second) return;
+  reported_.insert(std::string(without_search(name)));  // asked for next
   if (on_unknown_) on_unknown_(name);
 }
 

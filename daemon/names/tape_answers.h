@@ -26,9 +26,10 @@ using Tape = std::function<std::optional<std::vector<Endpoint>>(std::string_view
 
 class TapeAnswers {
  public:
-  // `on_unknown` is told each name that was never recorded, once, up to kMostReported; may be empty.
-  TapeAnswers(Tape tape, std::function<void(const std::string& name)> on_unknown)
-      : tape_(std::move(tape)), on_unknown_(std::move(on_unknown)) {}
+  // `on_unknown` is told each name that was never recorded, once, up to kMostReported; may be empty. `search`: the
+  // domains that resolvers try behind a name, lower case, without dots around.
+  TapeAnswers(Tape tape, std::function<void(const std::string& name)> on_unknown, std::vector<std::string> search)
+      : tape_(std::move(tape)), on_unknown_(std::move(on_unknown)), search_(std::move(search)) {}
   static constexpr size_t kMostReported = 4096;
 
   // For a name on tape, and for localhost and what is below it (RFC 6761 6.3): its addresses of the type asked for;
@@ -43,11 +44,14 @@ class TapeAnswers {
   [[nodiscard]] uint64_t unknown() const { return unknown_.load(std::memory_order_relaxed); }
 
  private:
+  // Without the search domain behind it, if there is one.
+  [[nodiscard]] std::string_view without_search(std::string_view name) const;
   [[nodiscard]] bool is_searched(std::string_view name) const;
   void report(const std::string& name);
 
   const Tape tape_;
   const std::function<void(const std::string& name)> on_unknown_;
+  const std::vector<std::string> search_;
   std::unordered_set<std::string> reported_;
   std::atomic<uint64_t> answered_{0}, unknown_{0};
 };

@@ -247,9 +247,18 @@ net::Task<> Session::serve(StreamExchange* exchange) {
     deadline.emplace(context_.executor, [this, exchange] { time_out(*exchange); });
     deadline->set(context_.limits.request_timeout);
   }
-  auto served = co_await context_.handler->serve(*exchange);
+  Result<void> served;
+  std::exception_ptr thrown;
+  try {
+    auto result = co_await context_.handler->serve(*exchange);
+    served = std::move(result);
+  } catch (...) {
+    thrown = std::current_exception();
+    served = fail(Code::Internal, "the exchange ended by an exception");
+  }
   if (!served && exchange->facts().error.empty()) exchange::note_failure(exchange->facts(), served.error());
-  finish(exchange);
+  finish(exchange);  // its line in the log and its count are due in any case
+  if (thrown) std::rethrow_exception(thrown);
   settle();
 }
 

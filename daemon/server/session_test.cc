@@ -361,6 +361,7 @@ TEST(Session, AHandlerThatThrowsEndsItsConnection) {
     auto all = co_await rig.client->rest();
     EXPECT_EQ(all, "<RST>");
   });
+  EXPECT_THAT(rig.observer.errors, testing::ElementsAre("internal"));
   rig.handler.running = 0;
 }
 

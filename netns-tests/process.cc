@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -131,10 +132,18 @@ Process::Process(const ProcessOptions& options) {
                     procs.get(),
                     options.hosts_file.empty() ? nullptr : options.hosts_file.c_str(),
                     options.user};
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) raise_errno("pipe");
+  const UniqueFd begun(ends[0]);
+  UniqueFd beginning(ends[1]);  // closed by the child's exec, or its end
   pid_ = ::fork();
   if (pid_ == 0) child.run();
   if (pid_ < 0) raise_errno("fork");
   ::setpgid(pid_, pid_);
+  beginning.reset();
+  char none = 0;
+  while (::read(begun.get(), &none, 1) < 0 && errno == EINTR) {
+  }
 }
 
 Process::~Process() {

@@ -34,7 +34,8 @@ struct ProcessOptions {
 
 class Process {
  public:
-  // Throws LabError when it cannot be started; a program that is not on PATH names its Debian package.
+  // Returns when the program is running, in its cgroup and namespace. Throws LabError when it cannot be started; a
+  // program that is not on PATH names its Debian package.
   explicit Process(const ProcessOptions& options);
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;

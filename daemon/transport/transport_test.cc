@@ -43,7 +43,8 @@ TEST(Transport, AWriterThatIsCancelledDoesNotWaitForAnother) {
 Result<size_t> read_once(asio::io_context& io, Transport& transport, ByteQueue& into) {
   Result<size_t> result;
   net::TaskGroup group(io.get_executor());
-  group.spawn([&]() -> net::Task<> { result = co_await transport.read_some(into); }());
+  const auto read = [&]() -> net::Task<> { result = co_await transport.read_some(into); };  // outlives its coroutine
+  group.spawn(read());
   io.restart();
   io.run();
   return result;

@@ -14,6 +14,7 @@ LIBRARIES = {
     "prometheus-cpp": ("prometheus/",),
     "RocksDB": ("rocksdb/",),
     "libbpf": ("bpf/",),
+    "libnftables": ("nftables/",),
     "llhttp": ("llhttp",),
     "nghttp2": ("nghttp2/",),
     "zlib": ("zlib.h",),

@@ -149,9 +149,8 @@ Result<Made> furnish(const NamespacePlan& plan) {
 }
 
 constexpr const char* kWhoForbids =
-    " (sysctl kernel.unprivileged_userns_clone=1 on Debian, kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu; "
-    "in "
-    "a container its seccomp profile forbids it)";
+    " (sysctl kernel.unprivileged_userns_clone=1 on Debian, kernel.apparmor_restrict_unprivileged_userns=0 on "
+    "Ubuntu; in a container its seccomp profile forbids it)";
 
 Result<void> make_namespaces() {
   ::prctl(PR_SET_DUMPABLE, 1);  // else /proc/PID/uid_map is root's; a program with capabilities of its own begins so

@@ -205,7 +205,7 @@ TEST_F(TcProgramRun, Table) {
 // Packets of a flow we accepted carry the steering mark; those of another local socket are left alone.
 void established_flow(uint32_t listener_mark, int verdict, uint32_t mark_out,
                       const tapdeck_target& target = {
-                          .active = 1, .closed = 0, .sealed = 0, .refuses = 0, .unsteered = 0}) {
+                          .active = 1, .closed = 0, .sealed = 0, .refuses = 0, .unsteered = 0, .names = 0}) {
   std::thread([&] {
     ASSERT_EQ(::unshare(CLONE_NEWNET), 0);
     ifreq request{};
@@ -257,8 +257,8 @@ TEST_F(TcProgramRun, PacketOfAFlowWeAcceptedIsSteered) {
 }
 
 TEST_F(TcProgramRun, PacketOfAFlowWeAcceptedPassesWhereItCannotBeSteeredAndIsDroppedWhenClosed) {
-  established_flow(kMark, kPass, 0, {.active = 1, .closed = 0, .sealed = 0, .refuses = 0, .unsteered = 1});
-  established_flow(kMark, kDrop, 0, {.active = 1, .closed = 1, .sealed = 0, .refuses = 0, .unsteered = 1});
+  established_flow(kMark, kPass, 0, {.active = 1, .closed = 0, .sealed = 0, .refuses = 0, .unsteered = 1, .names = 0});
+  established_flow(kMark, kDrop, 0, {.active = 1, .closed = 1, .sealed = 0, .refuses = 0, .unsteered = 1, .names = 0});
 }
 
 TEST_F(TcProgramRun, PacketOfAnotherLocalSocketIsLeftAlone) {

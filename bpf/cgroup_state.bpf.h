@@ -38,6 +38,20 @@ struct {
   __type(value, struct tapdeck_flow);
 } flows SEC(".maps");
 
+/* Questions on their way to our door, by who sent them. The egress program writes, the daemon reads as it receives. */
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 4096);
+  __type(key, struct tapdeck_flow_key);
+  __type(value, struct tapdeck_flow);
+} questions SEC(".maps");
+
+/* Names asked for and answered in passing, struct tapdeck_sighting. Programs write, the daemon reads. */
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 1024 * 1024);
+} sightings SEC(".maps");
+
 /* From connect to sock_ops, getpeername and getsockname. Programs only; freed with the socket. */
 struct {
   __uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -106,6 +120,18 @@ static __always_inline void note_identity(struct tapdeck_socket* state, const st
   state->flow.target = target_slot;
   state->flow.cgroup_id = bpf_get_current_cgroup_id();
   note_caller(state);
+}
+
+/* A UDP socket whose datagrams to `d` go to `listener` instead. What was counted of it stays counted. */
+static __always_inline void note_elsewhere(struct tapdeck_socket* state, const struct destination* d, __u64 cookie,
+                                           const __u32 listener[4], __u16 port) {
+  __u32 counted = state->counted, refused = state->refused;
+
+  note_identity(state, d, cookie);
+  state->counted = counted;
+  state->refused = refused;
+  __builtin_memcpy(state->key.listener, listener, sizeof(state->key.listener));
+  state->key.listener_port = port;
 }
 
 static __always_inline int say_no(int error) {

@@ -9,6 +9,7 @@
 
 #include "ask.bpf.h"
 #include "cgroup_state.bpf.h"
+#include "door.bpf.h"
 #include "not_tcp.bpf.h"
 
 /* Would the namespace have a source address? The daemon looks at the default route, and at addresses where there is
@@ -19,18 +20,12 @@ static __always_inline int has_source(const struct tapdeck_netns* ns, const stru
 
 static __always_inline int discard(struct tapdeck_socket* state, const struct destination* d, __u64 cookie,
                                    __u32 listener[4], __u16* port_be) {
-  __u32 counted = state->counted, refused = state->refused;
-
-  note_identity(state, d, cookie);
-  state->counted = counted;
-  state->refused = refused;
   listener[0] = 0;
   listener[1] = 0;
   listener[2] = d->v4 ? bpf_htonl(0xffff) : 0;
   listener[3] = d->v4 ? bpf_htonl(0x7f000001) : bpf_htonl(1);
   *port_be = bpf_htons(TAPDECK_DISCARD_PORT);
-  __builtin_memcpy(state->key.listener, listener, sizeof(state->key.listener));
-  state->key.listener_port = TAPDECK_DISCARD_PORT;
+  note_elsewhere(state, d, cookie, listener, TAPDECK_DISCARD_PORT);
   state->rewritten = 1;
   return 1;
 }
@@ -50,6 +45,11 @@ static __always_inline int on_connect_udp(struct bpf_sock_addr* ctx, const struc
   struct tapdeck_netns* ns;
 
   if (!sk || already_rewritten(sk, d)) return 1;
+  if (goes_to_door(ctx, t, d, cookie, listener, port_be, &state)) {
+    state->rewritten = 1;
+    *rewrite = 1;
+    return 1;
+  }
   if (reason == TAPDECK_QUIC && is_lapsed(t)) {
     count_one(target_slot, TAPDECK_LEASE);
     return 1;
@@ -69,9 +69,9 @@ static __always_inline int on_connect_udp(struct bpf_sock_addr* ctx, const struc
   return 1;
 }
 
-/* A socket that was sent to loopback by us got its source from there; a datagram to elsewhere needs the kernel's own
- * choice again. */
-static __always_inline int came_from_discard(struct bpf_sock* sk) {
+/* A socket that was connected to loopback by us got its source from there; a datagram to elsewhere needs the kernel's
+ * own choice again. */
+static __always_inline int came_from_loopback(struct bpf_sock* sk) {
   struct tapdeck_socket* state = sk ? bpf_sk_storage_get(&sockets, sk, 0, 0) : 0;
 
   return state && state->rewritten;

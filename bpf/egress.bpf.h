@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * egress.bpf.h: the packets of a sealed target. Whatever a socket did before the target was sealed, and whatever no
- * other hook sees, ends here: only TCP and loopback pass. Also where sockets that discard.bpf.h sent to loopback are
- * counted, when they really send.
+ * other hook sees, ends here: only TCP and loopback pass. Of any target, questions for names. Also where sockets that
+ * discard.bpf.h sent to loopback are counted, when they really send.
  */
 #ifndef TAPDECK_EGRESS_BPF_H
 #define TAPDECK_EGRESS_BPF_H
@@ -10,6 +10,7 @@
 #include "cgroup_state.bpf.h"
 #include "not_tcp.bpf.h"
 #include "parse.bpf.h"
+#include "watch.bpf.h"
 
 #define LOOPBACK_IFINDEX 1 /* in every namespace */
 
@@ -75,10 +76,12 @@ static __always_inline int on_egress(struct __sk_buff* skb) {
   __u32 reason;
   int parsed;
 
-  if (!t || !t->active || !t->sealed || !sk) return 1;
+  if (!t || !t->active || !(t->sealed || t->names) || !sk) return 1;
   sk = bpf_sk_fullsock(sk);
   if (!sk || (sk->type == SOCK_STREAM && sk->protocol == IPPROTO_TCP)) return 1;
   parsed = parse_packet(skb, 0, &p);
+  if (t->names && parsed == PARSE_OK) on_egress_of_names(skb, t, sk, &p);
+  if (!t->sealed) return 1;
   reason = sk->type == SOCK_RAW          ? TAPDECK_RAW
            : sk->protocol == IPPROTO_UDP ? reason_of_udp(p.tuple.destination_port)
                                          : TAPDECK_OTHER;

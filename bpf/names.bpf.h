@@ -1,24 +1,33 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * names.bpf.h: getpeername and getsockname of a rewritten socket, answered as if nothing had been rewritten.
+ * names.bpf.h: getpeername, getsockname and recvfrom of a rewritten socket, answered as if nothing had been rewritten.
  */
 #ifndef TAPDECK_NAMES_BPF_H
 #define TAPDECK_NAMES_BPF_H
 
 #include "cgroup_state.bpf.h"
 
-/* What is known of this socket if it was sent elsewhere than it wanted. */
-static __always_inline const struct tapdeck_socket* rewritten_socket(struct bpf_sock_addr* ctx) {
+/* What is known of this socket if it, or a datagram of it, was sent elsewhere than it wanted. */
+static __always_inline const struct tapdeck_socket* known_socket(struct bpf_sock_addr* ctx) {
   struct bpf_sock* sk = ctx->sk;
-  struct tapdeck_socket* state = sk ? bpf_sk_storage_get(&sockets, sk, 0, 0) : 0;
+
+  return sk ? bpf_sk_storage_get(&sockets, sk, 0, 0) : 0;
+}
+
+static __always_inline const struct tapdeck_socket* rewritten_socket(struct bpf_sock_addr* ctx) {
+  const struct tapdeck_socket* state = known_socket(ctx);
 
   return state && state->rewritten ? state : 0;
 }
 
-static __always_inline void show_destination4(struct bpf_sock_addr* ctx) {
-  const struct tapdeck_socket* state = rewritten_socket(ctx);
+static __always_inline int was_sent_elsewhere(const struct tapdeck_socket* state) {
+  return state && (state->rewritten || state->asks);
+}
 
-  if (state && ctx->user_ip4 == *(__u32*)&state->key.listener[12] &&
+static __always_inline void show_destination4(struct bpf_sock_addr* ctx) {
+  const struct tapdeck_socket* state = known_socket(ctx);
+
+  if (was_sent_elsewhere(state) && ctx->user_ip4 == *(__u32*)&state->key.listener[12] &&
       bpf_ntohs((__u16)ctx->user_port) == state->key.listener_port) {
     ctx->user_ip4 = *(__u32*)&state->flow.original[12];
     ctx->user_port = bpf_htons(state->flow.original_port);
@@ -26,12 +35,12 @@ static __always_inline void show_destination4(struct bpf_sock_addr* ctx) {
 }
 
 static __always_inline void show_destination6(struct bpf_sock_addr* ctx) {
-  const struct tapdeck_socket* state = rewritten_socket(ctx);
+  const struct tapdeck_socket* state = known_socket(ctx);
   struct destination d = {};
 
   read_v6(ctx, &d);
-  if (state && d.port == state->key.listener_port && d.word[3] == *(__u32*)&state->key.listener[12] &&
-      d.word[2] == *(__u32*)&state->key.listener[8]) {
+  if (was_sent_elsewhere(state) && d.port == state->key.listener_port &&
+      d.word[3] == *(__u32*)&state->key.listener[12] && d.word[2] == *(__u32*)&state->key.listener[8]) {
     ctx->user_ip6[0] = *(__u32*)&state->flow.original[0];
     ctx->user_ip6[1] = *(__u32*)&state->flow.original[4];
     ctx->user_ip6[2] = *(__u32*)&state->flow.original[8];

@@ -13,6 +13,11 @@ static __always_inline __u32 reason_of_udp(__u16 port) {
   return port == 443 ? TAPDECK_QUIC : port == 53 ? TAPDECK_DNS : TAPDECK_UDP;
 }
 
+/* Passes, and is told of: watch.bpf.h. */
+static __always_inline int is_observed(const struct tapdeck_target* t) {
+  return t->names == TAPDECK_NAMES_OBSERVED && !t->sealed && lease_is_valid();
+}
+
 /* Datagrams and whatever else connect or sendmsg shows that is not TCP. Counted once a socket. */
 static __always_inline int not_tcp(struct bpf_sock_addr* ctx, const struct tapdeck_target* t,
                                    const struct destination* d, __u64 cookie) {
@@ -20,6 +25,11 @@ static __always_inline int not_tcp(struct bpf_sock_addr* ctx, const struct tapde
   struct bpf_sock* sk = ctx->sk;
   struct tapdeck_socket* state = 0;
 
+  if (reason == TAPDECK_DNS && is_observed(t)) {
+    if (sk) state = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+    if (state) state->key.netns_cookie = cookie;
+    return 1;
+  }
   /* A stub resolver on loopback would carry the question out of the machine: no exception for it when sealed. */
   if (is_loopback(d) && !(t->sealed && reason == TAPDECK_DNS)) return 1;
   if (sk) state = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -34,15 +44,6 @@ static __always_inline int not_tcp(struct bpf_sock_addr* ctx, const struct tapde
 static __always_inline int is_our_own(const struct tapdeck_target* t, const struct bpf_sock* sk) {
   if (sk->mark != own_mark) return 0;
   return !t->sealed || !own_tgid || bpf_get_current_pid_tgid() >> 32 == own_tgid;
-}
-
-static __always_inline int on_sendmsg(struct bpf_sock_addr* ctx, const struct destination* d) {
-  __u32 slot = target_slot;
-  const struct tapdeck_target* t = bpf_map_lookup_elem(&targets, &slot);
-  struct bpf_sock* sk = ctx->sk;
-
-  if (!t || !t->active || !sk || is_our_own(t, sk)) return 1;
-  return not_tcp(ctx, t, d, bpf_get_netns_cookie(ctx));
 }
 
 /* Only packets of a ping socket show where it writes to, and they do not show who wrote. */

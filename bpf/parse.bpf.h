@@ -21,6 +21,7 @@
 #define ETH_P_8021AD 0x88a8
 #define ETH_HEADER 14
 #define VLAN_HEADER 4
+#define UDP_HEADER 8
 #define IP_FRAGMENT_MASK 0x3fff /* more-fragments bit and offset */
 #define IPV6_HEADERS_MAX 6      /* chain length; a loop bound every kernel >= 5.3 accepts */
 
@@ -37,6 +38,8 @@ struct packet {
   __u8 ack;
   __u8 rst;
   __u8 icmp_type;
+  __u16 payload;        /* UDP: its offset */
+  __u16 payload_length; /* UDP: as its header says */
 };
 
 static __always_inline void map_v4(__u8 out[16], const __u8* address) {
@@ -61,7 +64,9 @@ static __always_inline int parse_l4(struct __sk_buff* skb, __u32 offset, struct 
     p->rst = head[13] >> 2 & 1;
     p->ack = head[13] >> 4 & 1;
   } else if (protocol == IPPROTO_UDP) {
-    if (bpf_skb_load_bytes(skb, offset, head, 4)) return PARSE_NOT_IP;
+    if (bpf_skb_load_bytes(skb, offset, head, UDP_HEADER)) return PARSE_NOT_IP;
+    p->payload = (__u16)(offset + UDP_HEADER);
+    p->payload_length = (__u16)((head[4] << 8 | head[5]) - UDP_HEADER);
   } else {
     return PARSE_OK;
   }

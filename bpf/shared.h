@@ -18,6 +18,7 @@
 #define TAPDECK_MAX_WORKERS 32   /* per target and family in the sockmap */
 #define TAPDECK_MAX_NETNS 4096
 #define TAPDECK_MAX_REFUSED 65536 /* destinations refused as recorded, all targets */
+#define TAPDECK_NAME_BYTES 4096   /* of a DNS message that is told of; the mask of the verifier */
 #define TAPDECK_DISCARD_PORT 1    /* UDP, on loopback: nobody listens there, so that the kernel itself says "refused" */
 
 /* Index into tapdeck_counters. The first thirteen are the reasons of daemon/kernel/capture.h, enum Uncaptured. */
@@ -64,12 +65,20 @@ struct tapdeck_control {
   __u64 pad[3];
 };
 
+/* What becomes of datagrams to port 53. */
+enum tapdeck_names {
+  TAPDECK_NAMES_LEFT,     /* what becomes of datagrams */
+  TAPDECK_NAMES_OBSERVED, /* they pass, and so do the answers: both are told of */
+  TAPDECK_NAMES_ANSWERED, /* they go to our door in the namespace */
+};
+
 struct tapdeck_target {
   __u32 active;
   __u32 closed; /* refuse, rather than pass, what cannot be captured; set for every sealed target */
   __u32 sealed;
   __u32 refuses;   /* it has entries in `refused` */
   __u32 unsteered; /* tc path: routing rules do not do what marked packets need */
+  __u32 names;     /* enum tapdeck_names; cgroup path */
 };
 
 /* A destination whose recordings all say that nothing listened there. */
@@ -109,7 +118,7 @@ struct tapdeck_socket {
   __u32 rewritten; /* TCP: to a listener; UDP: to where nobody listens */
   __u32 counted;   /* not TCP: this socket is in the counters already */
   __u32 refused;   /* a packet of it was dropped and listed already */
-  __u32 pad;
+  __u32 asks;      /* UDP: what it sends to `key.listener` are questions to `flow.original` */
 };
 
 /* The listeners of one network namespace. */
@@ -125,6 +134,9 @@ struct tapdeck_netns {
   __u32 next;       /* round robin: random choice would fill some listeners' port ranges before others */
   __u32 source4_be; /* what getsockname() shows instead of loopback; 0 = no address of this family */
   __u8 source6[16];
+  struct tapdeck_listener4 door4; /* UDP, where questions for names go; port 0 = none of this family */
+  __u16 door6_port_be;            /* on ::1 */
+  __u16 pad[3];
   struct tapdeck_listener4 v4[TAPDECK_MAX_LISTENERS];
   __u16 port6_be[TAPDECK_MAX_LISTENERS]; /* on ::1 */
 };
@@ -160,6 +172,19 @@ struct tapdeck_event {
   char comm[16];
 };
 
+/* A datagram from or to port 53 that was seen in passing. Only `length` bytes of it are written. */
+struct tapdeck_sighting {
+  __u64 netns_cookie; /* 0: not known, its socket is older than the target */
+  __u8 client[16];
+  __u8 resolver[16];
+  __u16 client_port;
+  __u16 is_answer;
+  __u32 target;
+  __u32 length;
+  __u32 pad;
+  __u8 bytes[TAPDECK_NAME_BYTES];
+};
+
 /* tc path: flows that pass untouched, to count each once and to let replies of inbound connections out when sealed. */
 struct tapdeck_tuple {
   __u8 source[16];
@@ -186,7 +211,8 @@ _Static_assert(sizeof(struct tapdeck_refused_key) == 24, "no hidden padding in a
 _Static_assert(sizeof(struct tapdeck_own_key) == 32, "no hidden padding in a hash key");
 _Static_assert(sizeof(struct tapdeck_tuple) == 40, "no hidden padding in a hash key");
 _Static_assert(sizeof(struct tapdeck_event) == 56, "layout shared with user space");
-_Static_assert(sizeof(struct tapdeck_netns) == 32 + 8 * TAPDECK_MAX_LISTENERS + 2 * TAPDECK_MAX_LISTENERS,
+_Static_assert(sizeof(struct tapdeck_sighting) == 56 + TAPDECK_NAME_BYTES, "layout shared with user space");
+_Static_assert(sizeof(struct tapdeck_netns) == 48 + 8 * TAPDECK_MAX_LISTENERS + 2 * TAPDECK_MAX_LISTENERS,
                "layout shared with user space");
 _Static_assert(TAPDECK_COUNTS <= 24, "counters fit");
 

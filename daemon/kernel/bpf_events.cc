@@ -5,17 +5,24 @@
 #include <cerrno>
 
 namespace tapdeck::kernel {
+namespace {
 
-Result<std::unique_ptr<BpfEvents>> BpfEvents::open(int ring_fd, Callback callback) {
-  std::unique_ptr<BpfEvents> out(new BpfEvents(std::move(callback)));
-  const auto on_sample = [](void* context, void* data, size_t size) {
-    if (size >= sizeof(tapdeck_event)) {
-      static_cast<BpfEvents*>(context)->callback_(*static_cast<const tapdeck_event*>(data));
-    }
-    return 0;
-  };
-  out->ring_ = ring_buffer__new(ring_fd, on_sample, out.get(), nullptr);
+// `context`: its Ring.
+template <class Sample>
+int hand_over(void* context, void* data, size_t size) {
+  const auto& ring = *static_cast<const BpfEvents::Ring<Sample>*>(context);
+  if (size >= sizeof(Sample)) ring.callback(*static_cast<const Sample*>(data));
+  return 0;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<BpfEvents>> BpfEvents::open(Ring<tapdeck_event> events, Ring<tapdeck_sighting> sightings) {
+  std::unique_ptr<BpfEvents> out(new BpfEvents(std::move(events), std::move(sightings)));
+  out->ring_ = ring_buffer__new(out->events_.fd, &hand_over<tapdeck_event>, &out->events_, nullptr);
   if (out->ring_ == nullptr) return fail_errno(errno, "open BPF ring buffer", Origin::Kernel);
+  const int error = ring_buffer__add(out->ring_, out->sightings_.fd, &hand_over<tapdeck_sighting>, &out->sightings_);
+  if (error != 0) return fail_errno(-error, "open BPF ring buffer of names", Origin::Kernel);
   return out;
 }
 

@@ -1,4 +1,4 @@
-// BpfEvents: the reading end of the ring buffer in which programs report. Thread: control thread.
+// BpfEvents: the reading end of the ring buffers in which programs report. Thread: control thread.
 #pragma once
 
 #include <functional>
@@ -13,8 +13,13 @@ namespace tapdeck::kernel {
 
 class BpfEvents {
  public:
-  using Callback = std::function<void(const tapdeck_event&)>;
-  [[nodiscard]] static Result<std::unique_ptr<BpfEvents>> open(int ring_fd, Callback callback);
+  template <class Sample>
+  struct Ring {
+    int fd = -1;
+    std::function<void(const Sample&)> callback;
+  };
+  [[nodiscard]] static Result<std::unique_ptr<BpfEvents>> open(Ring<tapdeck_event> events,
+                                                               Ring<tapdeck_sighting> sightings);
   ~BpfEvents();
   BpfEvents(const BpfEvents&) = delete;
   BpfEvents& operator=(const BpfEvents&) = delete;
@@ -25,8 +30,10 @@ class BpfEvents {
   void consume();
 
  private:
-  explicit BpfEvents(Callback callback) : callback_(std::move(callback)) {}
-  Callback callback_;
+  BpfEvents(Ring<tapdeck_event> events, Ring<tapdeck_sighting> sightings)
+      : events_(std::move(events)), sightings_(std::move(sightings)) {}
+  Ring<tapdeck_event> events_;
+  Ring<tapdeck_sighting> sightings_;
   ring_buffer* ring_ = nullptr;
 };
 

@@ -73,6 +73,10 @@ int BpfMaps::events_fd() const {
   return bpf_map__fd(cgroup_->maps.events);
 }
 
+int BpfMaps::sightings_fd() const {
+  return bpf_map__fd(cgroup_->maps.sightings);
+}
+
 Result<void> BpfMaps::set_target(uint32_t slot, const tapdeck_target& target) const {
   if (bpf_map_update_elem(bpf_map__fd(cgroup_->maps.targets), &slot, &target, BPF_ANY) != 0) {
     return fail_errno(errno, "write target policy", Origin::Kernel);
@@ -139,6 +143,10 @@ bool BpfMaps::take_flow(const tapdeck_flow_key& key, tapdeck_flow& out) const {
   if (bpf_map_lookup_and_delete_elem(bpf_map__fd(cgroup_->maps.flows), &key, &out) != 0) return false;
   std::atomic_ref<__u64>(control_->flows_removed).fetch_add(1, std::memory_order_relaxed);
   return true;
+}
+
+bool BpfMaps::find_question(const tapdeck_flow_key& key, tapdeck_flow& out) const {
+  return bpf_map_lookup_elem(bpf_map__fd(cgroup_->maps.questions), &key, &out) == 0;
 }
 
 uint64_t BpfMaps::sweep_flows(uint64_t now_ns, uint64_t max_age_ns) const {
@@ -208,12 +216,13 @@ struct CgroupPrograms::Links {
   struct Link {
     bpf_link* link = nullptr;
     std::string pinned;
+    std::string name;  // of its pin
   };
   std::vector<Link> all;
-  Link filter;
+  std::vector<Link> filters;
   [[nodiscard]] std::vector<Link*> attached() {
     std::vector<Link*> out;
-    if (filter.link != nullptr) out.push_back(&filter);
+    for (Link& link : filters) out.push_back(&link);
     for (Link& link : all) out.push_back(&link);
     return out;
   }
@@ -230,8 +239,8 @@ void CgroupPrograms::drop_links() {
   // Reverse order: nothing is rewritten any more when sock_ops goes.
   for (auto i = links_->all.rbegin(); i != links_->all.rend(); ++i) bpf_link__destroy(i->link);
   links_->all.clear();
-  bpf_link__destroy(links_->filter.link);
-  links_->filter = {};
+  for (const Links::Link& filter : links_->filters) bpf_link__destroy(filter.link);
+  links_->filters.clear();
 }
 
 void CgroupPrograms::detach() {
@@ -269,15 +278,15 @@ Result<std::unique_ptr<CgroupPrograms>> CgroupPrograms::load(const BpfMaps& maps
 
 Result<void> CgroupPrograms::attach(int cgroup_fd) {
   const auto& programs = skeleton_->progs;
-  bpf_program* const order[] = {programs.tapdeck_sockops,      programs.tapdeck_getpeername4,
-                                programs.tapdeck_getpeername6, programs.tapdeck_getsockname4,
-                                programs.tapdeck_getsockname6, programs.tapdeck_sock_create,
-                                programs.tapdeck_sendmsg4,     programs.tapdeck_sendmsg6,
-                                programs.tapdeck_connect4,     programs.tapdeck_connect6};
+  bpf_program* const order[] = {
+      programs.tapdeck_sockops,      programs.tapdeck_getpeername4, programs.tapdeck_getpeername6,
+      programs.tapdeck_getsockname4, programs.tapdeck_getsockname6, programs.tapdeck_sock_create,
+      programs.tapdeck_recvmsg4,     programs.tapdeck_recvmsg6,     programs.tapdeck_sendmsg4,
+      programs.tapdeck_sendmsg6,     programs.tapdeck_connect4,     programs.tapdeck_connect6};
   for (bpf_program* program : order) {
     bpf_link* link = bpf_program__attach_cgroup(program, cgroup_fd);
     if (link == nullptr) return fail_libbpf(errno, std::string("attach ") + bpf_program__name(program));
-    links_->all.push_back({link, {}});
+    links_->all.push_back({link, {}, std::to_string(links_->all.size())});
   }
   return {};
 }
@@ -289,27 +298,34 @@ uint32_t CgroupPrograms::connect_program() const {
   return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.id : 0;
 }
 
-Result<void> CgroupPrograms::attach_filter(int cgroup_fd) {
-  auto& link = links_->filter;
-  if (link.link != nullptr) return {};
-  link.link = bpf_program__attach_cgroup(skeleton_->progs.tapdeck_egress, cgroup_fd);
-  if (link.link == nullptr) return fail_libbpf(errno, "attach tapdeck_egress");
+Result<void> CgroupPrograms::attach_filters(int cgroup_fd) {
+  if (!links_->filters.empty()) return {};
+  bpf_program* const egress = skeleton_->progs.tapdeck_egress;
+  bpf_program* const ingress = skeleton_->progs.tapdeck_ingress_of_names;
+  for (bpf_program* program : {egress, ingress}) {
+    bpf_link* link = bpf_program__attach_cgroup(program, cgroup_fd);
+    if (link == nullptr) {
+      auto failed = fail_libbpf(errno, std::string("attach ") + bpf_program__name(program));
+      detach_filters();
+      return failed;
+    }
+    links_->filters.push_back({link, {}, program == egress ? "filter" : "filter-in"});
+  }
   return {};
 }
 
-void CgroupPrograms::detach_filter() {
-  auto& link = links_->filter;
-  if (link.link == nullptr) return;
-  if (!link.pinned.empty()) bpf_link__unpin(link.link);
-  bpf_link__destroy(link.link);
-  link = {};
+void CgroupPrograms::detach_filters() {
+  for (const Links::Link& filter : links_->filters) {
+    if (!filter.pinned.empty()) bpf_link__unpin(filter.link);
+    bpf_link__destroy(filter.link);
+  }
+  links_->filters.clear();
 }
 
 Result<void> CgroupPrograms::pin(const std::string& prefix) {
   for (Links::Link* link : links_->attached()) {
     if (!link->pinned.empty()) continue;
-    const bool is_filter = link == &links_->filter;
-    const std::string path = prefix + (is_filter ? "filter" : std::to_string(link - links_->all.data()));
+    const std::string path = prefix + link->name;
     if (const int error = bpf_link__pin(link->link, path.c_str()); error != 0) {
       unpin();
       return fail_libbpf(error, "pin " + path);

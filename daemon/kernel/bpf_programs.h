@@ -33,6 +33,7 @@ class BpfMaps {
   // Memory shared with the programs; valid as long as this object. Access with std::atomic_ref.
   [[nodiscard]] tapdeck_control& control() const { return *control_; }
   [[nodiscard]] int events_fd() const;
+  [[nodiscard]] int sightings_fd() const;
 
   [[nodiscard]] Result<void> set_target(uint32_t slot, const tapdeck_target& target) const;
   [[nodiscard]] CapturedCounters counters(uint32_t slot) const;  // summed over CPUs
@@ -47,6 +48,8 @@ class BpfMaps {
   void remove_refused(const tapdeck_refused_key& key) const;
   // Takes the entry out. False: there is none.
   [[nodiscard]] bool take_flow(const tapdeck_flow_key& key, tapdeck_flow& out) const;
+  // Of a datagram that has arrived at a door; it stays. False: there is none.
+  [[nodiscard]] bool find_question(const tapdeck_flow_key& key, tapdeck_flow& out) const;
   // Removes entries older than this many nanoseconds that nobody accepted; returns how many.
   uint64_t sweep_flows(uint64_t now_ns, uint64_t max_age_ns) const;
 
@@ -92,10 +95,10 @@ class CgroupPrograms {
 
   // sock_ops first and connect last, so that no rewritten socket goes unnoticed.
   [[nodiscard]] Result<void> attach(int cgroup_fd);
-  // The program that sees every packet, apart: only targets that are sealed shall pay for it. Attached already:
-  // success.
-  [[nodiscard]] Result<void> attach_filter(int cgroup_fd);
-  void detach_filter();
+  // The programs that see every packet, apart: only targets that are sealed, or whose names are looked at, shall pay
+  // for them. Attached already: success.
+  [[nodiscard]] Result<void> attach_filters(int cgroup_fd);
+  void detach_filters();
   // As the kernel numbers it; 0: not loaded.
   [[nodiscard]] uint32_t connect_program() const;
   // Removes links and pins; the programs stay loaded, so that attaching again takes no verifier run.

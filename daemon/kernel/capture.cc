@@ -21,6 +21,8 @@ static_assert(static_cast<int>(Uncaptured::Fragment) == TAPDECK_FRAGMENT);
 static_assert(static_cast<int>(Uncaptured::LeftCgroup) == TAPDECK_LEFT_CGROUP);
 static_assert(static_cast<int>(Uncaptured::ToHost) == TAPDECK_TO_HOST);
 static_assert(static_cast<int>(Uncaptured::Lease) == TAPDECK_LEASE);
+static_assert(static_cast<int>(Names::Observed) == TAPDECK_NAMES_OBSERVED);
+static_assert(static_cast<int>(Names::Answered) == TAPDECK_NAMES_ANSWERED);
 
 }  // namespace
 
@@ -50,7 +52,8 @@ Result<void> CaptureImpl::start() {
   TRY(maps, BpfMaps::create(options_.flow_map_entries));
   maps_ = std::move(maps);
   netns_ = std::make_unique<NetnsTable>(options_, *maps_, sink_, home_fd_.get(), home_cookie_);
-  TRY(events, BpfEvents::open(maps_->events_fd(), [this](const tapdeck_event& event) { on_bpf_event(event); }));
+  TRY(events, BpfEvents::open({maps_->events_fd(), [this](const tapdeck_event& event) { on_bpf_event(event); }},
+                              {maps_->sightings_fd(), [this](const tapdeck_sighting& seen) { on_sighting(seen); }}));
   events_ = std::move(events);
   inotify_ = UniqueFd(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
   if (auto watch = CgroupWatch::open()) {
@@ -107,6 +110,30 @@ Result<void> CaptureImpl::on_control(const std::function<Result<void>()>& task) 
 
 // --- what workers call ---
 
+namespace {
+
+tapdeck_flow_key flow_key(uint64_t netns_cookie, const Endpoint& client, const Endpoint& ours) {
+  tapdeck_flow_key key{};
+  key.netns_cookie = netns_cookie;
+  to_mapped(client, key.client);
+  to_mapped(ours, key.listener);
+  key.client_port = client.port;
+  key.listener_port = ours.port;
+  return key;
+}
+
+void tell_flow(const tapdeck_flow& flow, CapturedFlow& out) {
+  out.original_destination = from_mapped(flow.original, flow.original_port);
+  out.identity.target = flow.target;
+  out.identity.pid = flow.pid;
+  out.identity.uid = flow.uid;
+  out.identity.cgroup_id = flow.cgroup_id;
+  std::memcpy(out.identity.comm.data(), flow.comm, out.identity.comm.size());
+  out.identity.comm.back() = '\0';
+}
+
+}  // namespace
+
 Result<CapturedFlow> CaptureImpl::resolve(const ListenerKey& listener, const Endpoint& client, const Endpoint& local) {
   CapturedFlow out;
   out.client = client;
@@ -117,29 +144,36 @@ Result<CapturedFlow> CaptureImpl::resolve(const ListenerKey& listener, const End
     out.identity.target = listener.target;
     return out;
   }
-  tapdeck_flow_key key{};
-  key.netns_cookie = listener.netns_cookie;
-  to_mapped(client, key.client);
-  to_mapped(local, key.listener);
-  key.client_port = client.port;
-  key.listener_port = local.port;
+  const tapdeck_flow_key key = flow_key(listener.netns_cookie, client, local);
   tapdeck_flow flow{};
   if (listener.path != CapturePath::Cgroup || !maps_->take_flow(key, flow)) {
     unknown_flows_.fetch_add(1, std::memory_order_relaxed);
     return fail(Code::NotFound, "nobody captured the connection from " + client.to_string(), Origin::Downstream);
   }
-  out.original_destination = from_mapped(flow.original, flow.original_port);
-  out.identity.target = flow.target;
-  out.identity.pid = flow.pid;
-  out.identity.uid = flow.uid;
-  out.identity.cgroup_id = flow.cgroup_id;
-  std::memcpy(out.identity.comm.data(), flow.comm, out.identity.comm.size());
-  out.identity.comm.back() = '\0';
+  tell_flow(flow, out);
+  return out;
+}
+
+Result<CapturedFlow> CaptureImpl::resolve_question(uint64_t netns_cookie, const Endpoint& client,
+                                                   const Endpoint& door) {
+  tapdeck_flow flow{};
+  if (!maps_->find_question(flow_key(netns_cookie, client, door), flow)) {
+    return fail(Code::NotFound, "nobody captured the datagram from " + client.to_string(), Origin::Downstream);
+  }
+  CapturedFlow out;
+  out.client = client;
+  out.path = CapturePath::Cgroup;
+  out.identity.netns_cookie = netns_cookie;
+  tell_flow(flow, out);
   return out;
 }
 
 Result<UniqueFd> CaptureImpl::upstream_socket(uint64_t netns_cookie, int family) {
   return netns_->upstream_socket(netns_cookie, family);
+}
+
+Result<UniqueFd> CaptureImpl::datagram_socket(uint64_t netns_cookie, int family) {
+  return netns_->upstream_socket(netns_cookie, family, Transport::Udp);
 }
 
 LeaseWas CaptureImpl::renew_lease() {

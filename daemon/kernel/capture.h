@@ -55,9 +55,19 @@ enum class OnLease : uint8_t { Open, Closed };
 // Yes: whatever is not captured is refused (loopback excepted), DNS over UDP included. Implies OnLease::Closed.
 enum class Sealed : uint8_t { No, Yes };
 
+// What becomes of DNS over UDP (port 53) of a cgroup, while the lease lasts. What is not answered or observed is
+// counted as Uncaptured::Dns, and refused where the target is sealed; so is what cannot go to the door: of link-local
+// resolvers, and of sockets bound to a device.
+enum class Names : uint8_t {
+  Left,
+  Observed,  // it passes, and the sink is told of questions and answers; not of sealed targets
+  Answered,  // questions go to a NameDoor
+};
+
 struct TargetPolicy {
   OnLease on_lease = OnLease::Open;
   Sealed sealed = Sealed::No;
+  Names names = Names::Left;
 };
 
 // What cannot be captured is refused, not passed.
@@ -78,6 +88,25 @@ struct CapturedListener {
   Endpoint address;
   unsigned worker = 0;  // 0..CaptureOptions::workers-1
   ListenerKey key;
+};
+
+// A UDP socket in a network namespace where questions for names arrive. Whom each is for: resolve_question(). Answers
+// are sent from it.
+struct NameDoor {
+  UniqueFd fd;  // bound to `address`, non-blocking, close-on-exec; the receiver owns it
+  Endpoint address;
+  uint64_t id = 0;  // of those that remove_door() names
+  uint64_t netns_cookie = 0;
+};
+
+// A datagram that passed between a client and port 53 of a resolver.
+struct NameSighting {
+  enum class Way : uint8_t { Question, Answer };
+  uint32_t target = kNoTarget;
+  uint64_t netns_cookie = 0;  // 0: not known; the same in both ways
+  Endpoint client, resolver;
+  Way way = Way::Question;
+  std::string_view bytes;  // of less than 4096; longer ones are not told
 };
 
 // A connection or datagram that the kernel refused: of a sealed target, or as it was recorded.
@@ -105,6 +134,11 @@ class ListenerSink {
   virtual void add_listener(CapturedListener listener) = 0;
   // The namespace or target is gone: stop accepting, close the socket. Unknown ids are ignored.
   virtual void remove_listener(uint64_t listener_id) = 0;
+  // The same of the door of a namespace, one a family.
+  virtual void add_door(NameDoor /*door*/) {}
+  virtual void remove_door(uint64_t /*id*/) {}
+  // Rate limited by a ring buffer: what does not fit is only counted (Stats::events_lost).
+  virtual void on_name_seen(const NameSighting& /*seen*/) {}
   // The cgroup directory of the target was removed (container stopped). Capture keeps watching the path and attaches
   // again by itself, with the same policy, when it comes back; detach() ends that.
   virtual void on_cgroup_gone(uint32_t /*target*/) {}
@@ -242,6 +276,12 @@ class Capture {
   // (Identity::netns_cookie; 0 means the daemon's own). family: AF_INET or AF_INET6. Moves the calling thread into
   // the namespace and back, about 4 us. NotFound: the namespace is gone.
   [[nodiscard]] virtual Result<UniqueFd> upstream_socket(uint64_t netns_cookie, int family) = 0;
+
+  // Who sent the datagram that a door got from `client`, and which resolver it was meant for. NotFound: nobody of ours.
+  [[nodiscard]] virtual Result<CapturedFlow> resolve_question(uint64_t netns_cookie, const Endpoint& client,
+                                                              const Endpoint& door) = 0;
+  // As upstream_socket(), for datagrams.
+  [[nodiscard]] virtual Result<UniqueFd> datagram_socket(uint64_t netns_cookie, int family) = 0;
 
   // The five seconds of create() begin with hold_predecessor(false): finding targets again may take longer than that.
   virtual void hold_predecessor(bool hold) = 0;

@@ -103,6 +103,17 @@ void CaptureImpl::on_bpf_event(const tapdeck_event& event) {
   ignore(cover_processes(event.target), "counted as no_listener by the programs until it works");
 }
 
+void CaptureImpl::on_sighting(const tapdeck_sighting& sighting) {
+  NameSighting seen;
+  seen.target = sighting.target;
+  seen.netns_cookie = sighting.netns_cookie;
+  seen.client = from_mapped(sighting.client, sighting.client_port);
+  seen.resolver = from_mapped(sighting.resolver, 53);
+  seen.way = sighting.is_answer != 0 ? NameSighting::Way::Answer : NameSighting::Way::Question;
+  seen.bytes = {reinterpret_cast<const char*>(sighting.bytes), sighting.length};
+  sink_.on_name_seen(seen);
+}
+
 void CaptureImpl::lose_cgroup(uint32_t target) {
   Slot& slot = slots_[target];
   unwatch_events(target);

@@ -36,7 +36,7 @@ inline constexpr uint64_t kWatchToken = 3ULL << 32;
 inline constexpr auto kTick = std::chrono::milliseconds(200);
 
 [[nodiscard]] constexpr Filtered filtered_of(TargetPolicy policy) {
-  return policy.sealed == Sealed::Yes ? Filtered::Yes : Filtered::No;
+  return policy.sealed == Sealed::Yes || policy.names != Names::Left ? Filtered::Yes : Filtered::No;
 }
 [[nodiscard]] constexpr Pinned pinned_of(TargetPolicy policy) {
   return is_closed(policy) ? Pinned::Yes : Pinned::No;
@@ -59,6 +59,8 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   Result<void> prepare_netns(uint32_t target, int netns_fd) override;
   Result<CapturedFlow> resolve(const ListenerKey& listener, const Endpoint& client, const Endpoint& local) override;
   Result<UniqueFd> upstream_socket(uint64_t netns_cookie, int family) override;
+  Result<CapturedFlow> resolve_question(uint64_t netns_cookie, const Endpoint& client, const Endpoint& door) override;
+  Result<UniqueFd> datagram_socket(uint64_t netns_cookie, int family) override;
   void hold_predecessor(bool hold) override { holds_predecessor_.store(hold); }
   LeaseWas renew_lease() override;
   [[nodiscard]] uint64_t lapsed_flows() const override;
@@ -122,6 +124,7 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   void unwatch_events(uint32_t target);
   void on_cgroup_event(uint32_t target);
   void on_bpf_event(const tapdeck_event& event);
+  void on_sighting(const tapdeck_sighting& sighting);
   void lose_cgroup(uint32_t target);
   void look_for_cgroup(uint32_t target);
   void look_at_interface(uint32_t target);

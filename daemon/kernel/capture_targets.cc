@@ -128,6 +128,7 @@ Result<void> CaptureImpl::write_policy(uint32_t target, TargetPolicy policy) con
   value.sealed = policy.sealed == Sealed::Yes ? 1 : 0;
   value.refuses = slots_[target].refused.empty() ? 0 : 1;
   value.unsteered = steering_trouble_.empty() ? 0 : 1;
+  value.names = static_cast<__u32>(policy.names);
   return maps_->set_target(target, value);
 }
 

@@ -42,8 +42,8 @@ Result<void> CgroupTarget::attach(RunDirectory& run, Pinned pinned, Filtered fil
 }
 
 Result<void> CgroupTarget::set_filtered(Filtered filtered) {
-  if (filtered == Filtered::Yes) return programs_->attach_filter(directory_.get());
-  programs_->detach_filter();
+  if (filtered == Filtered::Yes) return programs_->attach_filters(directory_.get());
+  programs_->detach_filters();
   return {};
 }
 

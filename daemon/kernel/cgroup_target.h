@@ -13,7 +13,7 @@
 namespace tapdeck::kernel {
 
 enum class Pinned : uint8_t { No, Yes };
-enum class Filtered : uint8_t { No, Yes };  // every packet is looked at: sealed targets
+enum class Filtered : uint8_t { No, Yes };  // every packet is looked at: of sealed targets, or for names
 
 class CgroupTarget {
  public:

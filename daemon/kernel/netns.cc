@@ -130,11 +130,33 @@ Endpoint preferred_source(int family) {
   return source.family == Endpoint::Family::None ? first_address(family) : source;
 }
 
-Result<UniqueFd> make_marked_socket(int family, uint32_t mark) {
+Result<UniqueFd> make_marked_socket(int family, uint32_t mark, Transport transport) {
+  const bool is_udp = transport == Transport::Udp;
   // IPPROTO_TCP by name: runtimes that default to MPTCP made sockets our programs cannot follow (go#69016).
-  UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+  UniqueFd fd(::socket(family, (is_udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC,
+                       is_udp ? IPPROTO_UDP : IPPROTO_TCP));
   if (!fd) return fail_errno(errno, "socket", Origin::Kernel);
   TRY_VOID(set_option(fd.get(), SOL_SOCKET, SO_MARK, static_cast<int>(mark), "SO_MARK (needs CAP_NET_ADMIN)"));
+  return fd;
+}
+
+namespace {
+
+std::unexpected<Error> not_bound(int error, const Endpoint& address) {
+  auto failed = fail_errno(error, "listen on " + address.to_string(), Origin::Kernel);
+  if (error == EADDRINUSE) failed.error().code = Code::AlreadyExists;
+  return failed;
+}
+
+}  // namespace
+
+Result<UniqueFd> make_datagram_door(const Endpoint& address, uint32_t mark) {
+  const bool v6 = address.family == Endpoint::Family::V6;
+  TRY(fd, make_marked_socket(v6 ? AF_INET6 : AF_INET, mark, Transport::Udp));
+  if (v6) TRY_VOID(set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY"));
+  sockaddr_storage raw{};
+  const socklen_t length = address.to_sockaddr(raw);
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), length) != 0) return not_bound(errno, address);
   return fd;
 }
 
@@ -150,10 +172,7 @@ Result<UniqueFd> make_listener(const Endpoint& address, uint32_t mark, Transpare
   sockaddr_storage raw{};
   const socklen_t length = address.to_sockaddr(raw);
   if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), length) != 0 || ::listen(fd.get(), 4096) != 0) {
-    const int error = errno;
-    auto failed = fail_errno(error, "listen on " + address.to_string(), Origin::Kernel);
-    if (error == EADDRINUSE) failed.error().code = Code::AlreadyExists;
-    return failed;
+    return not_bound(errno, address);
   }
   return fd;
 }

@@ -73,6 +73,7 @@ Endpoint from_mapped(const __u8 address[16], uint16_t port) {
 struct NetnsTable::Made {
   uint64_t cookie = 0;
   std::vector<CapturedListener> listeners;
+  std::vector<NameDoor> doors;
   tapdeck_netns value{};
 };
 
@@ -107,6 +108,25 @@ Result<void> NetnsTable::make_family(Made& made, Endpoint::Family family, unsign
   return {};
 }
 
+Result<void> NetnsTable::make_door(Made& made, Endpoint::Family family) const {
+  const bool v6 = family == Endpoint::Family::V6;
+  for (const uint16_t port : candidate_ports(local_port_range(), port_seed())) {
+    const Endpoint address = v6 ? listener_address6(port) : listener_address4(0, port);
+    auto fd = make_datagram_door(address, options_.mark);
+    if (!fd && fd.error().code == Code::AlreadyExists) continue;
+    if (!fd) return std::unexpected(fd.error());
+    made.doors.push_back({std::move(*fd), address, 0, 0});
+    if (v6) {
+      made.value.door6_port_be = htons(port);
+    } else {
+      std::memcpy(&made.value.door4.address_be, address.address.data(), 4);
+      made.value.door4.port_be = htons(port);
+    }
+    return {};
+  }
+  return fail(Code::Exhausted, "no free port for questions for names", Origin::Kernel);
+}
+
 // Runs inside the namespace.
 Result<void> NetnsTable::make_inside(Made& made, uint64_t wanted) const {
   TRY(cookie, netns_cookie());
@@ -121,15 +141,15 @@ Result<void> NetnsTable::make_inside(Made& made, uint64_t wanted) const {
     if (v4.error().sys_errno == EADDRNOTAVAIL) return loopback_is_down();
     return v4;
   }
+  TRY_VOID(make_door(made, Endpoint::Family::V4));
   return make_v6(made, count);
 }
 
 // No ::1 (IPv6 switched off, or not up yet) means that no IPv6 flow needs a listener yet.
 Result<void> NetnsTable::make_v6(Made& made, unsigned count) const {
-  if (auto v6 = make_family(made, Endpoint::Family::V6, made.value.count6, count);
-      !v6 && v6.error().sys_errno != EADDRNOTAVAIL && v6.error().sys_errno != EAFNOSUPPORT) {
-    return v6;
-  }
+  auto v6 = make_family(made, Endpoint::Family::V6, made.value.count6, count);
+  if (v6 && made.value.door6_port_be == 0) v6 = make_door(made, Endpoint::Family::V6);
+  if (!v6 && v6.error().sys_errno != EADDRNOTAVAIL && v6.error().sys_errno != EAFNOSUPPORT) return v6;
   fill_sources(made.value);
   return {};
 }
@@ -194,6 +214,11 @@ Result<void> NetnsTable::publish(Namespace& ns, uint64_t cookie, Made& made) {
   }
   ns.value = made.value;
   ns.own_keys.insert(ns.own_keys.end(), keys.begin(), keys.end());
+  for (auto& door : made.doors) {
+    door.id = next_id_++;
+    door.netns_cookie = cookie;
+    ns.door_ids.push_back(door.id);
+  }
   for (auto& listener : made.listeners) {
     listener.key = {CapturePath::Cgroup, next_id_++, cookie, kNoTarget};
     const std::unique_lock lock(mutex_);
@@ -204,6 +229,7 @@ Result<void> NetnsTable::publish(Namespace& ns, uint64_t cookie, Made& made) {
 
 // The namespace is in the table: a worker asks for it at once.
 void NetnsTable::hand_out(Made& made) {
+  for (auto& door : made.doors) sink_.add_door(std::move(door));
   for (auto& listener : made.listeners) sink_.add_listener(std::move(listener));
 }
 
@@ -272,6 +298,8 @@ void NetnsTable::retire(uint64_t cookie, Namespace& ns) {
   if (ns.listener_ids.empty()) return;
   maps_.remove_netns(cookie);  // first: no new flow may be sent to a socket that is about to close
   for (const uint64_t id : ns.listener_ids) sink_.remove_listener(id);
+  for (const uint64_t id : ns.door_ids) sink_.remove_door(id);
+  ns.door_ids.clear();
   for (const auto& key : ns.own_keys) maps_.remove_own_listener(key);
   ns.own_keys.clear();
   const std::unique_lock lock(mutex_);
@@ -331,14 +359,14 @@ void NetnsTable::tick(std::chrono::steady_clock::time_point now) {
   });
 }
 
-Result<UniqueFd> NetnsTable::upstream_socket(uint64_t cookie, int family) const {
-  if (cookie == 0 || cookie == home_cookie_) return make_marked_socket(family, options_.mark);
+Result<UniqueFd> NetnsTable::upstream_socket(uint64_t cookie, int family, Transport transport) const {
+  if (cookie == 0 || cookie == home_cookie_) return make_marked_socket(family, options_.mark, transport);
   const std::shared_lock lock(mutex_);  // held over setns: the descriptor must not close under it
   const auto found = namespaces_.find(cookie);
   if (found == namespaces_.end()) return fail(Code::NotFound, "the client's network namespace is gone", Origin::Kernel);
   Result<UniqueFd> made = UniqueFd();
   TRY_VOID(NetnsScope::run(found->second.fd.get(), home_fd_, [&]() -> Result<void> {
-    made = make_marked_socket(family, options_.mark);
+    made = make_marked_socket(family, options_.mark, transport);
     return {};
   }));
   return made;

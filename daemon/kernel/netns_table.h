@@ -13,6 +13,7 @@
 #include "daemon/base/unique_fd.h"
 #include "daemon/kernel/bpf_programs.h"
 #include "daemon/kernel/capture.h"
+#include "daemon/kernel/netns.h"
 
 namespace tapdeck::kernel {
 
@@ -59,7 +60,8 @@ class NetnsTable {
   // their listeners were made for, and makes those more that it takes.
   void tick(std::chrono::steady_clock::time_point now);
 
-  [[nodiscard]] Result<UniqueFd> upstream_socket(uint64_t cookie, int family) const;
+  [[nodiscard]] Result<UniqueFd> upstream_socket(uint64_t cookie, int family,
+                                                 Transport transport = Transport::Tcp) const;
   struct Counts {
     uint64_t namespaces = 0;
     uint64_t listeners = 0;
@@ -78,6 +80,7 @@ class NetnsTable {
     std::chrono::steady_clock::time_point retire_at{};  // without users: when the listeners go
     std::chrono::steady_clock::time_point close_at{};   // without listeners: when the descriptor goes
     std::vector<uint64_t> listener_ids;
+    std::vector<uint64_t> door_ids;
     std::vector<tapdeck_own_key> own_keys;
     tapdeck_netns value{};  // as published
     [[nodiscard]] bool is_complete() const { return value.count6 != 0; }
@@ -91,6 +94,8 @@ class NetnsTable {
   [[nodiscard]] Result<void> make_v6(Made& made, unsigned count) const;
   void complete(uint64_t cookie, Namespace& ns);
   void grow(uint64_t cookie, Namespace& ns);
+  // Where questions for names go.
+  [[nodiscard]] Result<void> make_door(Made& made, Endpoint::Family family) const;
   // Numbers `first` up to `count`.
   [[nodiscard]] Result<void> make_family(Made& made, Endpoint::Family family, unsigned first, unsigned count) const;
   [[nodiscard]] Result<std::vector<tapdeck_own_key>> note_own(uint64_t cookie, const Made& made) const;

@@ -46,11 +46,27 @@ Result<CapturedFlow> NoCapture::resolve(const ListenerKey&, const Endpoint&, con
   return fail(Code::NotFound, "nothing is captured", Origin::Kernel);
 }
 
-Result<UniqueFd> NoCapture::upstream_socket(uint64_t netns_cookie, int family) {
+Result<CapturedFlow> NoCapture::resolve_question(uint64_t, const Endpoint&, const Endpoint&) {
+  return fail(Code::NotFound, "nothing is captured", Origin::Kernel);
+}
+
+namespace {
+
+Result<UniqueFd> own_socket(uint64_t netns_cookie, int family, int type, int protocol) {
   if (netns_cookie != 0) return fail(Code::NotFound, "no network namespace but the own one is known", Origin::Kernel);
-  UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+  UniqueFd fd(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
   if (!fd) return fail_errno(errno, "socket");
   return fd;
+}
+
+}  // namespace
+
+Result<UniqueFd> NoCapture::upstream_socket(uint64_t netns_cookie, int family) {
+  return own_socket(netns_cookie, family, SOCK_STREAM, IPPROTO_TCP);
+}
+
+Result<UniqueFd> NoCapture::datagram_socket(uint64_t netns_cookie, int family) {
+  return own_socket(netns_cookie, family, SOCK_DGRAM, IPPROTO_UDP);
 }
 
 }  // namespace tapdeck::kernel

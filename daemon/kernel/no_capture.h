@@ -21,6 +21,8 @@ class NoCapture : public Capture {
   Result<void> detach(uint32_t target) override;
   Result<CapturedFlow> resolve(const ListenerKey& listener, const Endpoint& client, const Endpoint& local) override;
   Result<UniqueFd> upstream_socket(uint64_t netns_cookie, int family) override;
+  Result<CapturedFlow> resolve_question(uint64_t netns_cookie, const Endpoint& client, const Endpoint& door) override;
+  Result<UniqueFd> datagram_socket(uint64_t netns_cookie, int family) override;
   void hold_predecessor(bool /*hold*/) override {}
   LeaseWas renew_lease() override { return LeaseWas::Kept; }
   uint64_t lapsed_flows() const override { return 0; }

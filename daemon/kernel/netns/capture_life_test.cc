@@ -116,7 +116,7 @@ TEST_F(CgroupCapture, WhereATargetMayComeBackIsWatchedOnlyWhileItIsAwaited) {
 TEST_F(CgroupCapture, DetachReleasesTheSlotAndAttachingTwiceReplaces) {
   attach(kOpen);
   const int programs = cgroup_.attached_programs();
-  EXPECT_EQ(programs, 10);
+  EXPECT_EQ(programs, kPrograms);
   ASSERT_TRUE(capture_->attach_cgroup(kSlot, cgroup_.path(), kClosed));
   EXPECT_EQ(cgroup_.attached_programs(), programs);
   expect_captured({.to = ep("192.0.2.10:443")});
@@ -129,7 +129,7 @@ TEST_F(CgroupCapture, DetachReleasesTheSlotAndAttachingTwiceReplaces) {
 
 TEST_F(CgroupCapture, DestructorLeavesNothingBehind) {
   attach(kClosed);
-  EXPECT_EQ(cgroup_.attached_programs(), 10);
+  EXPECT_EQ(cgroup_.attached_programs(), kPrograms);
   capture_.reset();
   EXPECT_EQ(cgroup_.attached_programs(), 0);
   EXPECT_TRUE(sink_.addresses().empty());
@@ -178,7 +178,7 @@ TEST_F(TwoCaptures, OfOneCgroupOnlyTheFirstIsAttachedAndTheSecondSaysWhoHasIt) {
   EXPECT_EQ(second.error().code, Code::Busy);
   EXPECT_NE(second.error().detail.find("pid " + std::to_string(::getpid()) + " "), std::string::npos)
       << second.error().detail;
-  EXPECT_EQ(cgroup_.attached_programs(), 10) << "the first one's";
+  EXPECT_EQ(cgroup_.attached_programs(), kPrograms) << "the first one's";
   expect_captured({.to = ep("192.0.2.10:443")});
   ASSERT_TRUE(capture_->detach(kSlot));
   EXPECT_TRUE(other_->attach_cgroup(kSlot, cgroup_.path(), kSealed));
@@ -205,7 +205,7 @@ TEST_F(TwoCaptures, ACgroupThatComesBackIsLeftToWhoTookItMeanwhile) {
   ASSERT_TRUE(taken) << taken.error().message();
   ASSERT_TRUE(eventually([&] { return sink_.back() > 0; }));
   EXPECT_FALSE(target_stats().attached);
-  EXPECT_EQ(cgroup_.attached_programs(), 10) << "the other's";
+  EXPECT_EQ(cgroup_.attached_programs(), kPrograms) << "the other's";
   ASSERT_TRUE(other_->detach(kSlot));
   EXPECT_TRUE(eventually([&] { return sink_.back() == 2; }));
 }
@@ -293,7 +293,7 @@ class KilledOwner : public CgroupCapture {
       if (made) (void)made->release();  // outlives this function; only SIGKILL ends it
     });
     ASSERT_EQ(owner.report().error, 0);
-    EXPECT_EQ(cgroup_.attached_programs(), 10);
+    EXPECT_EQ(cgroup_.attached_programs(), kPrograms);
     EXPECT_EQ(clean_leftovers(directory_.path()).error().code, Code::Busy) << "its owner is alive";
     owner.kill_and_wait();
   }
@@ -309,7 +309,7 @@ TEST_F(KilledOwner, ClosedTargetRefusesUntilLeftoversAreCleaned) {
   lab::sh("ip addr add 198.18.0.1/32 dev lo");
   const auto origin = lab::listen_on(ep("198.18.0.1:18080"));
   own_and_die(kClosed);
-  EXPECT_EQ(cgroup_.attached_programs(), 10);
+  EXPECT_EQ(cgroup_.attached_programs(), kPrograms);
   Client client(cgroup_.path(), -1, connects({.to = ep("198.18.0.1:18080")}));
   EXPECT_EQ(client.report().error, ECONNREFUSED);
   ASSERT_TRUE(clean_leftovers(directory_.path()));
@@ -323,11 +323,11 @@ TEST_F(KilledOwner, ClosedTargetRefusesUntilLeftoversAreCleaned) {
 TEST_F(KilledOwner, ClosedTargetHasNoOpenMomentUntilItsSuccessorAttaches) {
   own_and_die(kClosed);
   start();
-  EXPECT_EQ(cgroup_.attached_programs(), 10) << "kept by the successor";
+  EXPECT_EQ(cgroup_.attached_programs(), kPrograms) << "kept by the successor";
   Client refused(cgroup_.path(), -1, connects({.to = ep("192.0.2.10:443")}));
   EXPECT_EQ(refused.report().error, ECONNREFUSED);
   ASSERT_TRUE(capture_->attach_cgroup(kSlot, cgroup_.path(), kClosed));
-  EXPECT_EQ(cgroup_.attached_programs(), 10) << "the predecessor's are gone";
+  EXPECT_EQ(cgroup_.attached_programs(), kPrograms) << "the predecessor's are gone";
   capture_->renew_lease();
   expect_captured({.to = ep("192.0.2.10:443")});
   capture_.reset();
@@ -349,7 +349,7 @@ TEST_F(KilledOwner, APredecessorOfTheSamePidIsNotInTheWayOfItsSuccessorsPins) {
   }
   start();
   ASSERT_TRUE(capture_->attach_cgroup(kSlot, cgroup_.path(), kClosed));
-  EXPECT_EQ(cgroup_.attached_programs(), 10) << "the predecessor's are gone";
+  EXPECT_EQ(cgroup_.attached_programs(), kPrograms) << "the predecessor's are gone";
 }
 
 TEST_F(KilledOwner, ClosedTargetNobodyAttachesAgainIsFreedByItself) {

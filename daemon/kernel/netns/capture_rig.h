@@ -21,6 +21,9 @@ using lab::ep;
 using lab::Report;
 
 inline constexpr uint32_t kSlot = 5;
+// Attached to the cgroup of a target, and those beside that see every packet.
+inline constexpr int kPrograms = 12;
+inline constexpr int kFilters = 2;
 inline constexpr TargetPolicy kOpen{OnLease::Open, Sealed::No};
 inline constexpr TargetPolicy kClosed{OnLease::Closed, Sealed::No};
 inline constexpr TargetPolicy kSealed{OnLease::Closed, Sealed::Yes};

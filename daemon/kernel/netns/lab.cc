@@ -254,6 +254,49 @@ void Sink::add_listener(CapturedListener listener) {
   listeners_.push_back(std::move(listener));
 }
 
+void Sink::add_door(NameDoor door) {
+  const std::scoped_lock lock(mutex_);
+  doors_.push_back(std::move(door));
+}
+
+void Sink::remove_door(uint64_t id) {
+  const std::scoped_lock lock(mutex_);
+  std::erase_if(doors_, [&](const auto& one) { return one.id == id; });
+}
+
+void Sink::on_name_seen(const NameSighting& seen) {
+  const std::scoped_lock lock(mutex_);
+  names_.push_back({seen, std::string(seen.bytes)});
+}
+
+size_t Sink::doors() {
+  const std::scoped_lock lock(mutex_);
+  return doors_.size();
+}
+
+std::vector<Sink::Seen> Sink::names_seen() {
+  const std::scoped_lock lock(mutex_);
+  return names_;
+}
+
+Sink::Question Sink::question(Endpoint::Family family) {
+  const std::scoped_lock lock(mutex_);
+  for (const NameDoor& door : doors_) {
+    if (door.address.family != family) continue;
+    Question out{door.fd.get(), {}, door.address, door.netns_cookie, std::string(4096, '\0')};
+    pollfd ready{out.fd, POLLIN, 0};
+    if (::poll(&ready, 1, 10000) != 1) break;
+    sockaddr_storage from{};
+    socklen_t length = sizeof(from);
+    const ssize_t size =
+        ::recvfrom(out.fd, out.bytes.data(), out.bytes.size(), 0, reinterpret_cast<sockaddr*>(&from), &length);
+    out.bytes.resize(size < 0 ? 0 : static_cast<size_t>(size));
+    out.client = Endpoint::from_sockaddr(reinterpret_cast<sockaddr*>(&from));
+    return out;
+  }
+  return {};
+}
+
 void Sink::remove_listener(uint64_t listener_id) {
   const std::scoped_lock lock(mutex_);
   std::erase_if(listeners_, [&](const auto& one) { return one.key.listener_id == listener_id; });

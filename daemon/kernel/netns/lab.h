@@ -126,6 +126,23 @@ class Sink final : public ListenerSink {
   [[nodiscard]] std::vector<Refusal> refusals();
   [[nodiscard]] std::vector<Refusal> refusals_as_recorded();
   [[nodiscard]] std::vector<Departure> departures();
+  void add_door(NameDoor door) override;
+  void remove_door(uint64_t id) override;
+  void on_name_seen(const NameSighting& seen) override;
+  struct Question {
+    int fd = -1;  // of its door
+    Endpoint client, door;
+    uint64_t netns_cookie = 0;
+    std::string bytes;
+  };
+  // Waits for a datagram at a door of that family; fd is -1 when none came within ten seconds.
+  [[nodiscard]] Question question(Endpoint::Family family);
+  [[nodiscard]] size_t doors();
+  struct Seen {
+    NameSighting sighting;  // without the bytes
+    std::string bytes;
+  };
+  [[nodiscard]] std::vector<Seen> names_seen();
   [[nodiscard]] int gone();
   [[nodiscard]] int back();
   std::function<void(int times)> when_gone;  // by the control thread; set before there is one
@@ -136,6 +153,8 @@ class Sink final : public ListenerSink {
   std::vector<Refusal> refusals_;
   std::vector<Refusal> as_recorded_;
   std::vector<Departure> departures_;
+  std::vector<NameDoor> doors_;
+  std::vector<Seen> names_;
   int gone_ = 0;
   int back_ = 0;
 };

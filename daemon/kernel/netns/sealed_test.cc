@@ -21,8 +21,6 @@
 namespace tapdeck::kernel {
 namespace {
 
-constexpr int kOpenPrograms = 10;
-
 int connect_to(int fd, const char* to) {
   sockaddr_storage raw{};
   const socklen_t length = Endpoint::parse(to)->to_sockaddr(raw);
@@ -276,15 +274,15 @@ TEST_F(SealedSockets, PacketsAreLookedAtOnlyWhileTheTargetIsSealed) {
     send_at(3, 0);
   });
   ASSERT_TRUE(steps.wait_for(1));
-  EXPECT_EQ(cgroup_.attached_programs(), kOpenPrograms);
+  EXPECT_EQ(cgroup_.attached_programs(), kPrograms);
   steps.go_on();
   ASSERT_TRUE(steps.wait_for(2));
   ASSERT_TRUE(capture_->set_policy(kSlot, kSealed));
-  EXPECT_EQ(cgroup_.attached_programs(), kOpenPrograms + 1);
+  EXPECT_EQ(cgroup_.attached_programs(), kPrograms + kFilters);
   steps.go_on();
   ASSERT_TRUE(steps.wait_for(3));
   ASSERT_TRUE(capture_->set_policy(kSlot, kClosed));
-  EXPECT_EQ(cgroup_.attached_programs(), kOpenPrograms);
+  EXPECT_EQ(cgroup_.attached_programs(), kPrograms);
   steps.go_on();
   EXPECT_EQ(client.report().count, 3);
 }
@@ -304,7 +302,7 @@ TEST_F(SealedSockets, StaySealedWhenTheDaemonGoesUntilTheyAreCleaned) {
   ASSERT_TRUE(steps.wait_for(1));
   capture_->keep_closed();
   capture_.reset();
-  EXPECT_EQ(cgroup_.attached_programs(), kOpenPrograms + 1);
+  EXPECT_EQ(cgroup_.attached_programs(), kPrograms + kFilters);
   steps.go_on();
   ASSERT_TRUE(steps.wait_for(2));
   ASSERT_TRUE(clean_leftovers(options_.run_dir));

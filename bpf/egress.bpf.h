@@ -68,17 +68,18 @@ static __always_inline void look_for_discard(struct bpf_sock* sk, struct tapdeck
 }
 
 static __always_inline int on_egress(struct __sk_buff* skb) {
-  __u32 slot = target_slot;
-  const struct tapdeck_target* t = bpf_map_lookup_elem(&targets, &slot);
   struct bpf_sock* sk = skb->sk;
+  __u32 slot = target_slot;
+  const struct tapdeck_target* t;
   struct tapdeck_socket* state;
   struct packet p = {};
   __u32 reason;
   int parsed;
 
-  if (!t || !t->active || !(t->sealed || t->names) || !sk) return 1;
-  sk = bpf_sk_fullsock(sk);
-  if (!sk || (sk->type == SOCK_STREAM && sk->protocol == IPPROTO_TCP)) return 1;
+  sk = sk ? bpf_sk_fullsock(sk) : 0;
+  if (!sk || (sk->type == SOCK_STREAM && sk->protocol == IPPROTO_TCP)) return 1; /* first: most packets are these */
+  t = bpf_map_lookup_elem(&targets, &slot);
+  if (!t || !t->active || !(t->sealed || t->names)) return 1;
   parsed = parse_packet(skb, 0, &p);
   if (t->names && parsed == PARSE_OK) on_egress_of_names(skb, t, sk, &p);
   if (!t->sealed) return 1;

@@ -78,7 +78,7 @@ struct tapdeck_target {
   __u32 sealed;
   __u32 refuses;   /* it has entries in `refused` */
   __u32 unsteered; /* tc path: routing rules do not do what marked packets need */
-  __u32 names;     /* enum tapdeck_names; cgroup path */
+  __u32 names;     /* enum tapdeck_names; on the tc path what is observed is left */
 };
 
 /* A destination whose recordings all say that nothing listened there. */

@@ -37,6 +37,14 @@ struct {
   __type(value, __u64);
 } tc_listeners SEC(".maps");
 
+/* UDP sockets that questions for names go to: index = slot * 2 + is_v6. Daemon writes; a closed socket leaves. */
+struct {
+  __uint(type, BPF_MAP_TYPE_SOCKMAP);
+  __uint(max_entries, TAPDECK_MAX_TARGETS * 2);
+  __type(key, __u32);
+  __type(value, __u64);
+} tc_doors SEC(".maps");
+
 /* Flows that passed, to count each once and to know replies of inbound connections. Programs only. */
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -200,11 +208,27 @@ static __always_inline int is_forwarded(struct __sk_buff* skb, const struct pack
   return found == BPF_FIB_LKUP_RET_SUCCESS || found == BPF_FIB_LKUP_RET_NO_NEIGH;
 }
 
+/* Each question for a name goes to our door, whatever resolver it is for. 0: what becomes of other datagrams. */
+static __always_inline int goes_to_door(struct __sk_buff* skb, const struct tapdeck_target* t, const struct packet* p) {
+  __u32 index = target_slot * 2 + !p->v4;
+  struct bpf_sock* door;
+  long error;
+
+  if (t->names != TAPDECK_NAMES_ANSWERED || p->tuple.destination_port != 53) return 0;
+  if (t->unsteered || !lease_is_valid()) return 0;
+  door = bpf_map_lookup_elem(&tc_doors, &index);
+  if (!door) return 0;
+  error = bpf_sk_assign(skb, door, 0);
+  bpf_sk_release(door);
+  return !error;
+}
+
 static __always_inline int on_udp(struct __sk_buff* skb, const struct tapdeck_target* t, const struct packet* p) {
   __u16 port = p->tuple.destination_port;
 
   if (PORTS_OF_DHCP(port)) /* the client's own address; never leaves the link */
     return PASS;
+  if (goes_to_door(skb, t, p)) return steer(skb, t, p);
   if (port != 443) return uncaptured(t, p, port == 53 ? TAPDECK_DNS : TAPDECK_UDP);
   /* Where TCP passes, there is nothing to fall back to. */
   if (!t->closed && !lease_is_valid()) return uncaptured(t, p, TAPDECK_LEASE);

@@ -71,14 +71,15 @@ static __always_inline void on_egress_of_names(struct __sk_buff* skb, const stru
 }
 
 static __always_inline int on_ingress(struct __sk_buff* skb) {
-  __u32 slot = target_slot;
-  const struct tapdeck_target* t = bpf_map_lookup_elem(&targets, &slot);
   struct bpf_sock* sk = skb->sk;
+  __u32 slot = target_slot;
+  const struct tapdeck_target* t;
   struct packet p = {};
 
-  if (!t || !t->active || !is_observed(t) || !sk) return 1;
-  sk = bpf_sk_fullsock(sk);
-  if (!sk || sk->protocol != IPPROTO_UDP) return 1;
+  sk = sk ? bpf_sk_fullsock(sk) : 0;
+  if (!sk || sk->protocol != IPPROTO_UDP) return 1; /* first: most packets are TCP's */
+  t = bpf_map_lookup_elem(&targets, &slot);
+  if (!t || !t->active || !is_observed(t)) return 1;
   if (parse_packet(skb, 0, &p) == PARSE_OK && p.tuple.source_port == 53) tell_sighting(skb, sk, &p, 1);
   return 1;
 }

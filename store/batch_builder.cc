@@ -72,6 +72,12 @@ void BatchBuilder::put_origin(const PendingWrite& write) {
   put_facts(beside, seen);
 }
 
+// Not among the known origins in memory: there may be many notes, and large ones.
+void BatchBuilder::put_note(const PendingWrite& write) {
+  const std::string origin = origin_row(write.session_number, write.port, write.host);
+  put(Family::Origins, alpn_row(origin, write.alpn->offered), write.encoded);
+}
+
 void BatchBuilder::put_facts(const std::string& row, const OriginFacts& facts) {
   const auto known = impl_.origins.find(row);
   if (known != impl_.origins.end() && known->second == facts) return;
@@ -120,6 +126,8 @@ void BatchBuilder::add(PendingWrite& write) {
     case PendingWrite::Step::Origin:
       if (write.alpn->is_learned || !is_known_origin(write, session->name)) put_origin(write);
       return;
+    case PendingWrite::Step::Note:
+      return put_note(write);
     case PendingWrite::Step::Finish:
       return put_recording(write, *session);
   }

@@ -37,6 +37,7 @@ class BatchBuilder {
   void put_blob(const PendingWrite::Blob& blob);
   [[nodiscard]] bool is_known_origin(const PendingWrite& write, const std::string& session) const;
   void put_origin(const PendingWrite& write);
+  void put_note(const PendingWrite& write);
   void put_facts(const std::string& row, const OriginFacts& facts);
   void put_begin(const PendingWrite& write);
   void put_segment(const PendingWrite& write);

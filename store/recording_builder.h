@@ -28,7 +28,7 @@ inline constexpr size_t kSegmentBytes = 256 * 1024;
 // One step of a recording on its way to the store. Short exchanges are a single Finish; long ones Begin at their first
 // full segment, so that a crash leaves a marked prefix.
 struct PendingWrite {
-  enum class Step : uint8_t { Begin, Segment, Journal, Finish, Abandon, Origin };
+  enum class Step : uint8_t { Begin, Segment, Journal, Finish, Abandon, Origin, Note };
   struct Blob {
     Segment segment;
     std::shared_ptr<const std::string> bytes;
@@ -44,11 +44,12 @@ struct PendingWrite {
   uint64_t id = 0;
   int64_t started_unix_us = 0;
   Key key;
-  std::string encoded;             // the record; Begin and Finish. Journal: its entry
+  std::string encoded;             // the record; Begin and Finish. Journal: its entry. Note: what is kept
   std::vector<Blob> blobs;         // new bytes
   std::vector<Digest> references;  // every segment the record uses; Finish and Abandon
   uint64_t body_bytes = 0;         // both bodies; Finish
-  // What was learnt of the origin; Finish, and Origin, which is nothing else.
+  // What was learnt of the origin; Finish, and Origin, which is nothing else. Note: the place, and in `alpn` the offer,
+  // beside which it is kept instead of what was there.
   std::string host;
   uint16_t port = 0;
   OriginFacts origin;

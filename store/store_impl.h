@@ -46,7 +46,7 @@ enum class Family : size_t {
   Match,       // session(4) key(32) ~take(8) id(8) -> ReplayRank(1): a prefix seek meets the newest take first
   Blobs,       // digest(32) -> segment bytes
   BlobRefs,    // digest(16 of 32) id(8) -> "": who needs a blob. Half a digest is plenty among blobs of one store
-  Origins,     // session(4) port(2) host -> OriginFacts
+  Origins,     // session(4) port(2) host -> OriginFacts; behind it 0 and an offer: for that, or a note (name_answers.h)
   Partial,     // id(8) 0 -> begun record; id(8) 1 part(4) -> one of its segments
   Count,
 };

@@ -195,7 +195,8 @@ struct StoreWriter::Impl {
       const auto finished = std::ranges::count_if(merged, [](const PendingWrite* write) {
         return write->step == PendingWrite::Step::Finish && !write->dropped;
       });
-      const auto notes = std::ranges::count(merged, PendingWrite::Step::Origin, &PendingWrite::step);
+      const auto notes = std::ranges::count(merged, PendingWrite::Step::Origin, &PendingWrite::step) +
+                         std::ranges::count(merged, PendingWrite::Step::Note, &PendingWrite::step);
       for (size_t i = first; i < last; ++i) {
         for (const auto& write : taken[i].writes) {
           if (write.dropped) lost.push_back({i, write.id, NotKept::SessionDeleted});

@@ -38,7 +38,7 @@ struct WriterOptions {
 
 struct WriterStats {
   uint64_t recordings = 0, batches = 0, failed = 0, refused = 0;  // failed and refused count hand-overs
-  uint64_t notes = 0;                                             // of origins, that no recording was about
+  uint64_t notes = 0;                                             // of origins and names, in no recording
   uint64_t queued_bytes = 0;
 };
 

@@ -4,7 +4,7 @@
 //
 // Answers are JSON texts (objects; lists are {"items":[...],"next":cursor|null}); errors are Error values, which the
 // server turns into {"error":{...}} with a status by Code. Thread: one call at a time, but for readiness(), and for
-// what only asks the store for recordings or moves sessions to and from files: recordings(), recording(),
+// what only asks the store for recordings or moves sessions to and from files: names(), recordings(), recording(),
 // recording_body() and its pieces, delete_recording(), export_session() and import_session() come one at a time from a
 // thread of their own, beside a call of the others. They may take seconds.
 #pragma once
@@ -67,6 +67,8 @@ class Control {
 
   [[nodiscard]] virtual Result<Json> sessions(const Page& page) = 0;
   [[nodiscard]] virtual Result<Json> session(const std::string& name) = 0;
+  // What resolvers answered the clients of the session, by name and type.
+  [[nodiscard]] virtual Result<Json> names(const std::string& session, const Page& page) = 0;
   virtual Result<Json> create_session(const std::string& name) = 0;
   virtual Result<Json> delete_session(const std::string& name) = 0;
   // Makes it the session of `target` (id or name), or the daemon's default when empty.

@@ -15,6 +15,9 @@ class FakeControl final : public Control {
     return note("sessions " + page.cursor + " " + std::to_string(page.limit));
   }
   Result<Json> session(const std::string& name) override { return note("session " + name); }
+  Result<Json> names(const std::string& session, const Page& page) override {
+    return note("names " + session + " " + page.cursor + " " + std::to_string(page.limit));
+  }
   Result<Json> create_session(const std::string& name) override { return note("create " + name); }
   Result<Json> delete_session(const std::string& name) override { return note("delete " + name); }
   Result<Json> activate_session(const std::string& name, const std::string& target) override {

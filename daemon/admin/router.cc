@@ -47,6 +47,11 @@ std::vector<std::string> api_path(const Request& request) {
   }
 }
 
+// Recordings, and the names that clients asked for: who may not see the one may not see the other.
+bool is_of_recordings(const std::vector<std::string>& path) {
+  return path[0] == "recordings" || (path[0] == "sessions" && path.size() == 3 && path[2] == "names");
+}
+
 // Every byte is looked at, so that the time tells nothing about the token.
 bool equal_secret(std::string_view a, std::string_view b) {
   unsigned difference = a.size() == b.size() ? 0 : 1;
@@ -131,7 +136,7 @@ std::span<const std::string_view> parameters_of(const Request& request, const st
                                                  "method", "path",  "status",  "text"};
   static constexpr std::string_view kBody[] = {"of"};
   if (!is_read(request)) return {};
-  if (path[0] == "sessions" && path.size() == 1) return kPage;
+  if (path[0] == "sessions" && (path.size() == 1 || is_of_recordings(path))) return kPage;
   if (path[0] == "recordings" && path.size() == 1) return kSearch;
   if (path[0] == "recordings" && path.size() == 3 && path[2] == "body") return kBody;
   return {};
@@ -192,7 +197,7 @@ Router::Router(RouterOptions options, Control& control, MetricsRegistry& metrics
 Lane Router::lane_of(const Request& request) const {
   const std::vector<std::string> path = api_path(request);
   if (path.empty() || refuse(request, path)) return Lane::Now;
-  if (path[0] == "recordings") return Lane::Recordings;
+  if (is_of_recordings(path)) return Lane::Recordings;
   // A session may have the name of either.
   const bool is_import = path.size() == 2 && path[1] == "import" && request.method == "POST";
   const bool is_export = path.size() == 3 && path[2] == "export";
@@ -238,7 +243,7 @@ std::optional<Response> Router::refuse(const Request& request, const std::vector
                             "add its host to admin.allowed_hosts if it is yours");
     }
   }
-  const bool is_protected = options_.protect_recordings && !path.empty() && path[0] == "recordings";
+  const bool is_protected = options_.protect_recordings && !path.empty() && is_of_recordings(path);
   if (is_read(request) && !is_protected) return std::nullopt;
   constexpr std::string_view kBearer = "Bearer ";
   const std::string_view given = request.authorization;
@@ -287,10 +292,13 @@ Response Router::api(const Request& request, const std::vector<std::string>& pat
 }
 
 Response Router::sessions(const Request& request, const std::vector<std::string>& path) {
-  if (path.size() == 1 && is_read(request)) {
+  const bool is_names = is_of_recordings(path);
+  if ((path.size() == 1 || is_names) && is_read(request)) {
     const auto page = page_of(request);
-    return page ? from(control_.sessions(*page)) : from_error(page.error());
+    if (!page) return from_error(page.error());
+    return from(is_names ? control_.names(path[1], *page) : control_.sessions(*page));
   }
+  if (is_names) return not_allowed("GET, HEAD");
   if (path.size() == 1 && request.method == "POST") {
     const auto body = parse_body(request, {"name"});
     if (!body) return from_error(body.error());

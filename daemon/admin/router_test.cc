@@ -42,6 +42,8 @@ TEST_F(RouterTest, EveryPathReachesItsControlCall) {
       {"POST", "/api/v1/sessions", R"({"name":"n"})", "create n", 201},
       {"GET", "/api/v1/sessions/a%2Fb", "", "session a/b", 200},
       {"DELETE", "/api/v1/sessions/n", "", "delete n", 200},
+      {"GET", "/api/v1/sessions/a%2Fb/names", "", "names a/b  100", 200},
+      {"HEAD", "/api/v1/sessions/n/names?cursor=www.test%2C28&limit=5", "", "names n www.test,28 5", 200},
       {"POST", "/api/v1/sessions/n/activate", R"({"target":"t"})", "activate n t", 200},
       {"POST", "/api/v1/sessions/n/rewind", "", "rewind n ", 200},
       {"POST", "/api/v1/sessions/n/export", R"({"path":"/f"})", "export n /f", 200},
@@ -90,7 +92,8 @@ TEST_F(RouterTest, RecordingsOverTcpNeedTheTokenWhereAskedFor) {
   Router router(asked, control_, metrics_);
   for (const char* target :
        {"/api/v1/recordings", "/api/v1/recordings?text=body:x", "/api/v1/recordings/7", "/api/v1/recordings/7/body",
-        "/api/v1/%72ecordings/7/body", "/api/v1/recordings%2F7", "/api/v1/recordings/"}) {
+        "/api/v1/sessions/n/names", "/api/v1/sessions/n/%6eames?limit=1", "/api/v1/%72ecordings/7/body",
+        "/api/v1/recordings%2F7", "/api/v1/recordings/"}) {
     for (const char* method : {"GET", "HEAD"}) {
       Request request = make(method, target);
       request.authorization.clear();
@@ -127,6 +130,8 @@ TEST_F(RouterTest, WhatMayTakeLongIsInALaneOfItsOwn) {
       {"POST", "/api/v1/targets", Lane::Changes},
       {"GET", "/api/v1/recordings", Lane::Recordings},
       {"GET", "/api/v1/recordings/7/body", Lane::Recordings},
+      {"GET", "/api/v1/sessions/n/names", Lane::Recordings},
+      {"GET", "/api/v1/sessions/names", Lane::Changes},
       {"POST", "/api/v1/sessions/import", Lane::Recordings},
       {"POST", "/api/v1/sessions/n/export", Lane::Recordings},
       {"POST", "/api/v1/sessions/import/export", Lane::Recordings},
@@ -201,9 +206,10 @@ TEST_F(RouterTest, MalformedBodiesAndParametersAreNamed) {
 }
 
 TEST_F(RouterTest, ParametersAreThoseOfTheirPath) {
-  for (const char* target : {"/api/v1/status?limit=5", "/api/v1/sessions?status=200", "/api/v1/sessions/n?cursor=c",
-                             "/api/v1/recordings?of=request", "/api/v1/recordings/7?of=request",
-                             "/api/v1/recordings/7/body?limit=1", "/api/v1/mode?x", "/api/v1/targets?limit=5"}) {
+  for (const char* target :
+       {"/api/v1/status?limit=5", "/api/v1/sessions?status=200", "/api/v1/sessions/n?cursor=c",
+        "/api/v1/sessions/n/names?session=m", "/api/v1/recordings?of=request", "/api/v1/recordings/7?of=request",
+        "/api/v1/recordings/7/body?limit=1", "/api/v1/mode?x", "/api/v1/targets?limit=5"}) {
     const Response response = send("GET", target);
     EXPECT_EQ(response.status, 400) << target;
     EXPECT_NE(response.body.find("unknown query parameter"), std::string::npos) << response.body;
@@ -289,7 +295,9 @@ TEST_F(RouterTest, UnknownPathsAndMethodsAreTold) {
   EXPECT_EQ(send("GET", "/nope").status, 404);
   EXPECT_EQ(send("GET", "/api/v1/nope").status, 404);
   EXPECT_EQ(send("GET", "/api/v1/sessions/a/b/c").status, 404);
+  EXPECT_EQ(send("GET", "/api/v1/sessions/a/names/b").status, 404);
   EXPECT_EQ(send("POST", "/metrics").status, 405);
+  EXPECT_EQ(send("POST", "/api/v1/sessions/n/names").allow, "GET, HEAD");
   EXPECT_EQ(send("PATCH", "/api/v1/sessions").allow, "GET, HEAD, POST");
 }
 

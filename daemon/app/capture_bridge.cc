@@ -7,10 +7,11 @@
 
 namespace tapdeck::app {
 
-void CaptureBridge::connect(kernel::Capture& capture, std::vector<server::Worker*> workers,
-                            upstream::OwnAddresses& own) {
+void CaptureBridge::connect(kernel::Capture& capture, std::vector<server::Worker*> workers, upstream::OwnAddresses& own,
+                            NameService& names) {
   capture_ = &capture;
   own_ = &own;
+  names_ = &names;
   home_cookie_ = kernel::netns_cookie().value_or(0);
   workers_ = std::move(workers);
 }

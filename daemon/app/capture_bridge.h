@@ -8,6 +8,7 @@
 #include <mutex>
 #include <vector>
 
+#include "daemon/app/name_service.h"
 #include "daemon/kernel/capture.h"
 #include "daemon/server/worker.h"
 
@@ -22,9 +23,10 @@ class CaptureBridge final : public kernel::ListenerSink, public server::FlowSour
   CaptureBridge(const CaptureBridge&) = delete;
   CaptureBridge& operator=(const CaptureBridge&) = delete;
 
-  // Before the first attach; the workers and `own` outlive the capture. `own` learns of listeners in this process's own
-  // network namespace.
-  void connect(kernel::Capture& capture, std::vector<server::Worker*> workers, upstream::OwnAddresses& own);
+  // Before the first attach; the workers, `own` and `names` outlive the capture. `own` learns of listeners in this
+  // process's own network namespace.
+  void connect(kernel::Capture& capture, std::vector<server::Worker*> workers, upstream::OwnAddresses& own,
+               NameService& names);
   // `on_change` is called when a target's cgroup goes or comes back, by the control thread, and must not block; set it
   // before attaching. Once it is replaced, the one before is not called any more.
   void set_on_change(std::function<void(uint32_t target)> on_change);
@@ -32,6 +34,9 @@ class CaptureBridge final : public kernel::ListenerSink, public server::FlowSour
 
   void add_listener(kernel::CapturedListener listener) override;
   void remove_listener(uint64_t listener_id) override;
+  void add_door(kernel::NameDoor door) override { names_->add_door(std::move(door)); }
+  void remove_door(uint64_t id) override { names_->remove_door(id); }
+  void on_name_seen(const kernel::NameSighting& seen) override { names_->saw(seen); }
   void on_cgroup_gone(uint32_t target) override;
   void on_cgroup_back(uint32_t target) override;
   void on_no_process(uint32_t target) override;
@@ -46,6 +51,7 @@ class CaptureBridge final : public kernel::ListenerSink, public server::FlowSour
  private:
   kernel::Capture* capture_ = nullptr;
   upstream::OwnAddresses* own_ = nullptr;
+  NameService* names_ = nullptr;
   uint64_t home_cookie_ = 0;  // of that namespace; 0: not known
   std::vector<server::Worker*> workers_;
   std::mutex mutex_;  // the two below

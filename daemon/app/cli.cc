@@ -70,6 +70,10 @@ class Builder {
     add_name(sub, "--state-dir", a_.common.state_dir,
              "state directory (default ~/.local/share/tapdeck, root: /var/lib/tapdeck)");
   }
+  static void add_page(CLI::App& sub, admin::Page& page) {
+    sub.add_option("--limit", page.limit, "at most so many (100)")->check(CLI::Range(1, 1000));
+    sub.add_option("--cursor", page.cursor, "continue a list");
+  }
   CLI::App* listing(CLI::App& parent, const std::string& name, const std::string& about, const std::string& examples,
                     std::function<int()> action) {
     CLI::App* sub = leaf(parent, name, about, examples, std::move(action));
@@ -162,6 +166,10 @@ class Builder {
       return sub;
     };
     named("show", "show one session", session_show);
+    CLI::App* names = named("names", "list what resolvers answered the session's clients", session_names);
+    names->get_option("NAME")->required(false)->description("session (default: the active one)");
+    names->footer("Examples:\n  tapdeck session names shop\n  tapdeck session names --json");
+    add_page(*names, a_.session.page);
     named("create", "create an empty session", session_create);
     CLI::App* activate =
         named("activate", "make it the session that serve uses for targets that name none", session_activate);
@@ -198,8 +206,7 @@ class Builder {
       sub->add_option("--method", filter.method, "only this method");
       sub->add_option("--path", filter.path_contains, "only paths that contain this");
       sub->add_option("--status", filter.status, "only this status")->check(CLI::Range(0, 999));
-      sub->add_option("--limit", a_.recording.page.limit, "at most so many (100)")->check(CLI::Range(1, 1000));
-      sub->add_option("--cursor", a_.recording.page.cursor, "continue a list");
+      add_page(*sub, a_.recording.page);
     };
     filters(listing(parent, "list", "list recordings", "  tapdeck recording list --session shop --status 500",
                     [this] { return recording_list(a_.common, a_.recording, streams_); }));
@@ -315,19 +322,6 @@ class Builder {
   CLI::App app_;
   std::function<int()> action_;
 };
-
-int usage_error(const CLI::App& app, const Streams& streams, Format format, const std::string& text) {
-  if (format == Format::Json) {
-    const Error error{.code = Code::InvalidArgument, .detail = text};
-    ignore(print_error({.config_file = {}, .state_dir = {}, .format = format}, streams, error), "the status is ours");
-  } else {
-    streams.err << "tapdeck: " << text << '\n';
-  }
-  // `run` keeps 2 for the command it runs.
-  const auto subcommands = app.get_subcommands();
-  const bool run = !subcommands.empty() && subcommands.front()->get_name() == "run";
-  return run ? kExitOurFailure : kExitUsage;
-}
 
 }  // namespace
 

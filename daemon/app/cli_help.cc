@@ -5,10 +5,14 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <ostream>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
+#include "daemon/app/child.h"
+#include "daemon/app/cli.h"
+#include "daemon/app/output.h"
 #include "daemon/base/nearest.h"
 #include "daemon/base/vocabulary.h"
 
@@ -118,6 +122,19 @@ std::optional<std::string> status_apart(const std::vector<std::string>& argument
   const auto flag = std::ranges::find(arguments, "--fail-on-miss");
   if (flag == arguments.end() || flag + 1 == arguments.end()) return std::nullopt;
   return exit_status_check(flag[1]).empty() ? std::optional(flag[1]) : std::nullopt;
+}
+
+int usage_error(const CLI::App& app, const Streams& streams, Format format, const std::string& text) {
+  if (format == Format::Json) {
+    const Error error{.code = Code::InvalidArgument, .detail = text};
+    ignore(print_error({.config_file = {}, .state_dir = {}, .format = format}, streams, error), "the status is ours");
+  } else {
+    streams.err << "tapdeck: " << text << '\n';
+  }
+  // `run` keeps 2 for the command it runs.
+  const auto subcommands = app.get_subcommands();
+  const bool run = !subcommands.empty() && subcommands.front()->get_name() == "run";
+  return run ? kExitOurFailure : kExitUsage;
 }
 
 std::string help_of(const CLI::App* app) {

@@ -1,10 +1,12 @@
-// What the command line says about itself: help of a subcommand, and what a misspelt word was probably meant to be.
-// Thread: the main one.
+// What the command line says about itself: help of a subcommand, what a misspelt word was probably meant to be, and how
+// a mistake is told. Thread: the main one.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "daemon/app/commands.h"
 
 namespace CLI {
 class App;
@@ -36,6 +38,9 @@ Exit status: 0 done, 1 failed (stderr says why; as JSON with --json), 2 a mistak
 [[nodiscard]] std::string explain_unknown(const CLI::App* at, const std::string& word);
 // Usage, options and examples, under the full name that is typed.
 [[nodiscard]] std::string help_of(const CLI::App* app);
+
+// Says so on `err`. Returns the exit status of a mistake on the command line.
+[[nodiscard]] int usage_error(const CLI::App& app, const Streams& streams, Format format, const std::string& text);
 
 // What is wrong with a subcommand that does not exist, though --help was asked for; nullopt: nothing.
 [[nodiscard]] std::optional<std::string> unknown_word(const CLI::App& app);

@@ -26,6 +26,10 @@ std::string query_of(std::initializer_list<std::pair<std::string_view, std::stri
   return out;
 }
 
+std::string query_of(const admin::Page& page) {
+  return query_of({{"cursor", page.cursor}, {"limit", std::to_string(page.limit)}});
+}
+
 // Those that are said: an empty one is not.
 Json members(std::initializer_list<std::pair<const char*, std::string>> values) {
   Json out = Json::object();
@@ -147,10 +151,13 @@ Result<admin::Json> RemoteControl::status() {
   return ask("GET", "/api/v1/status");
 }
 Result<admin::Json> RemoteControl::sessions(const admin::Page& page) {
-  return ask("GET", "/api/v1/sessions" + query_of({{"cursor", page.cursor}, {"limit", std::to_string(page.limit)}}));
+  return ask("GET", "/api/v1/sessions" + query_of(page));
 }
 Result<admin::Json> RemoteControl::session(const std::string& name) {
   return ask("GET", session_path(name));
+}
+Result<admin::Json> RemoteControl::names(const std::string& session, const admin::Page& page) {
+  return ask("GET", session_path(session, "/names") + query_of(page));
 }
 Result<admin::Json> RemoteControl::create_session(const std::string& name) {
   return ask("POST", "/api/v1/sessions", dump({{"name", name}}));

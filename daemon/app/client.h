@@ -26,6 +26,7 @@ class RemoteControl final : public admin::Control {
   [[nodiscard]] Result<admin::Json> status() override;
   [[nodiscard]] Result<admin::Json> sessions(const admin::Page& page) override;
   [[nodiscard]] Result<admin::Json> session(const std::string& name) override;
+  [[nodiscard]] Result<admin::Json> names(const std::string& session, const admin::Page& page) override;
   Result<admin::Json> create_session(const std::string& name) override;
   Result<admin::Json> delete_session(const std::string& name) override;
   Result<admin::Json> activate_session(const std::string& name, const std::string& target) override;

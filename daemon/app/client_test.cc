@@ -38,6 +38,7 @@ TEST_F(ClientTest, EveryQuestionArrivesAsItWasAsked) {
   expect(client_->status(), "status");
   expect(client_->sessions({.cursor = "a b&c", .limit = 7}), "sessions a b&c 7");
   expect(client_->session("x/y"), "session x/y");
+  expect(client_->names("x/y", {.cursor = "a\\044.test,1", .limit = 7}), "names x/y a\\044.test,1 7");
   expect(client_->create_session("n"), "create n");
   expect(client_->delete_session("n"), "delete n");
   expect(client_->activate_session("n", "t"), "activate n t");

@@ -37,6 +37,7 @@ struct SessionArgs {
   bool yes = false;
   bool force = false;
   bool of_daemon = false;  // `activate --default`: the target has no session of its own any more
+  admin::Page page;        // of `names`
 };
 struct RecordingArgs {
   std::string id;
@@ -47,6 +48,8 @@ struct RecordingArgs {
 
 int session_list(const Common& common, Streams streams);
 int session_show(const Common& common, const SessionArgs& args, Streams streams);
+// Without a name: of the active one. commands_names.cc
+int session_names(const Common& common, const SessionArgs& args, Streams streams);
 int session_create(const Common& common, const SessionArgs& args, Streams streams);
 int session_activate(const Common& common, const SessionArgs& args, Streams streams);
 int session_rewind(const Common& common, const SessionArgs& args, Streams streams);

@@ -10,35 +10,11 @@
 #include "daemon/app/commands.h"
 #include "daemon/app/open_control.h"
 #include "daemon/app/output.h"
-#include "daemon/app/printable.h"
 #include "daemon/base/units.h"
 #include "store/exchange_store.h"
 
 namespace tapdeck::app {
 namespace {
-
-// An empty house is an empty list, not an error, for people and scripts alike.
-template <class Ask>
-int list(const Common& common, const Streams& streams, const std::string& what, std::initializer_list<Column> columns,
-         Ask ask, Need need = Need::Read) {
-  const auto config = config_for(common.config_file, config::NamedFiles::Any);
-  // What else is wrong with it is said by open(), or goes with a daemon that runs.
-  if (!config && config.error().code == Code::NotFound) return print_error(common, streams, config.error());
-  auto control = ControlHandle::open(common, need);
-  if (!control && control.error().code == Code::NotFound) {
-    if (common.format == Format::Json) {
-      streams.out << "{\"items\":[],\"next\":null}\n";
-    } else {
-      streams.err << "tapdeck: " << printable_lines(control.error().message()) << '\n';
-    }
-    return 0;
-  }
-  if (!control) return print_error(common, streams, control.error());
-  return ask_and_print(common, streams, *control, what, std::move(ask), [&](const Json& page) {
-    print_table(streams, page["items"], columns);
-    if (page["next"].is_string()) streams.err << "more: add --cursor " << cell_of(page["next"]) << '\n';
-  });
-}
 
 // How long it holds what was said of a target, to be put behind it.
 std::string lasts(const Json& target) {

@@ -174,11 +174,6 @@ Result<admin::Json> AppControl::sessions(const Page& page) {
   return dump(out);
 }
 
-Result<admin::Json> AppControl::session(const std::string& name) {
-  TRY(info, parts_.store->session(name));
-  return dump(session_view(info));
-}
-
 Result<admin::Json> AppControl::create_session(const std::string& name) {
   TRY(info, parts_.store->create_session(name));
   return dump(session_view(info));

@@ -119,7 +119,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const config::Config& config, con
   } else {
     log::warn("capture.none", "only clients of proxy.listen are served: " + allowed.error().detail,
               {{"listen", config.proxy.listen}});
-    engine->use_capture(std::make_unique<kernel::NoCapture>(allowed.error()));
+    TRY_VOID(engine->use_capture(std::make_unique<kernel::NoCapture>(allowed.error())));
   }
   engine->started_ = unix_seconds();
   metrics.add_source(*engine);
@@ -251,8 +251,7 @@ void Engine::start_workers(unsigned count) {
 
 Result<void> Engine::open_capture(const Paths& paths, unsigned workers, CaptureBy by) {
   if (by == CaptureBy::Namespace) {
-    use_capture(kernel::namespace_capture(bridge_, workers));
-    return {};
+    return use_capture(kernel::namespace_capture(bridge_, workers));
   }
   kernel::CaptureOptions options;
   options.run_dir = (paths.capture_dir.empty() ? paths.run_dir : paths.capture_dir).string();
@@ -262,27 +261,30 @@ Result<void> Engine::open_capture(const Paths& paths, unsigned workers, CaptureB
   options.workers = workers;
   options.listeners_max = std::min<uint32_t>(64, config_.capture.listeners_max);
   TRY(capture, kernel::Capture::create(options, bridge_));
-  use_capture(std::move(capture));
-  return {};
+  return use_capture(std::move(capture));
 }
 
-void Engine::use_capture(std::unique_ptr<kernel::Capture> capture) {
+Result<void> Engine::use_capture(std::unique_ptr<kernel::Capture> capture) {
   capture_ = std::move(capture);
   refusals_ = std::make_unique<Refusals>(config_, *store_, [this](uint32_t slot, const std::vector<Endpoint>& to) {
     return capture_->refuse_as_recorded(slot, to);
   });
   std::vector<server::Worker*> all;
   for (const auto& worker : workers_) all.push_back(worker.get());
-  bridge_.connect(*capture_, all, own_);
+  names_ = std::make_unique<NameService>(NameService::Parts{config_, *store_, writer_.get(), runtime_});
+  bridge_.connect(*capture_, all, own_, *names_);
+  TRY_VOID(names_->start(*capture_));
   for (server::Worker* worker : all) worker->start();
   renew_lease();
   const std::chrono::milliseconds interval(std::max<uint32_t>(config_.capture.lease_ms / 4, 20));
   heartbeat_ = std::make_unique<Heartbeat>(all, interval, [this] { renew_lease(); });
+  return {};
 }
 
 void Engine::renew_lease() {
   if (capture_->renew_lease() == kernel::LeaseWas::RunOut) tell_lapse();
   lease_deadline_.store(unix_seconds() + config_.capture.lease_ms / 1000.0, std::memory_order_relaxed);
+  names_->tick();
 }
 
 void Engine::tell_lapse() {
@@ -326,6 +328,7 @@ void Engine::drain(std::chrono::milliseconds limit, Clients clients) {
     log::info("drain.waiting", "connections are still open", {{"connections", connections_.load()}});
   }
   for (const auto& worker : workers_) worker->stop();
+  if (names_ != nullptr) names_->stop();
   if (writer_ != nullptr) writer_->flush();
 }
 
@@ -354,6 +357,7 @@ void Engine::read(MetricsSnapshot& out) {
   const auto now = runtime_.load();
   kernel_counts_.take(stats, *now);
   kernel_counts_.read(out);
+  names_->read(out);
   tell_targets(*now, stats, out);
   out.add(Gauge::FlowMapEntries, static_cast<double>(stats.flow_map_entries));
   out.add(Gauge::FlowMapCapacity, static_cast<double>(stats.flow_map_capacity));

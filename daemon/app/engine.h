@@ -12,6 +12,7 @@
 #include "daemon/app/capture_bridge.h"
 #include "daemon/app/heartbeat.h"
 #include "daemon/app/kernel_counts.h"
+#include "daemon/app/name_service.h"
 #include "daemon/app/paths.h"
 #include "daemon/app/pending_intake.h"
 #include "daemon/app/refusals.h"
@@ -62,6 +63,7 @@ class Engine final : public GaugeSource {
   [[nodiscard]] store::ExchangeStore& store() { return *store_; }
   [[nodiscard]] Tapes& tapes() { return *tapes_; }
   [[nodiscard]] Refusals& refusals() { return *refusals_; }
+  [[nodiscard]] NameService& names() { return *names_; }
   [[nodiscard]] modes::Cursors& cursors() { return cursors_; }
   [[nodiscard]] const server::Misses& misses() const { return misses_; }
   [[nodiscard]] const server::Judgements& judgements() const { return judgements_; }
@@ -98,7 +100,7 @@ class Engine final : public GaugeSource {
   Result<void> open_tls(const Paths& paths);
   Result<void> open_store(const Paths& paths, StoreUse use);
   Result<void> open_capture(const Paths& paths, unsigned workers, CaptureBy by);
-  void use_capture(std::unique_ptr<kernel::Capture> capture);
+  Result<void> use_capture(std::unique_ptr<kernel::Capture> capture);
   void start_workers(unsigned count);
   void open_names();
 
@@ -134,6 +136,7 @@ class Engine final : public GaugeSource {
   UniqueFd proxy_listener_;  // until clients are served
   upstream::OwnAddresses own_;
   std::unique_ptr<upstream::Resolver> resolver_;  // after the workers: it dies first, and posts to them until then
+  std::unique_ptr<NameService> names_;            // stopped before the capture dies
   std::unique_ptr<kernel::Capture> capture_;      // after the workers: it dies first and hands out no more listeners
   std::unique_ptr<Refusals> refusals_;            // after the capture
   std::unique_ptr<Heartbeat> heartbeat_;

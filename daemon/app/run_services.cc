@@ -13,8 +13,8 @@
 #include <utility>
 
 #include "daemon/app/engine.h"
+#include "daemon/app/name_policy.h"
 #include "daemon/app/pending_intake.h"
-#include "daemon/app/run_names.h"
 #include "daemon/app/run_namespace.h"
 #include "daemon/app/serve.h"
 #include "daemon/base/log.h"
@@ -72,6 +72,7 @@ class InProcess final : public RunServices {
       policy.on_lease = kernel::OnLease::Closed;
     }
     if (options_.sealed) policy.sealed = kernel::Sealed::Yes;
+    policy.names = names_of(options_.mode, assignment().sealed);
     TRY_VOID(record_cgroup(cgroup_path));
     TRY_VOID(engine_->capture().attach_cgroup(kSlot, cgroup_path, policy));
     engine_->refusals().follow(kSlot, assignment());
@@ -79,9 +80,11 @@ class InProcess final : public RunServices {
   }
 
   Result<void> attach(RunNamespace& made) override {
-    names_.emplace(engine_->store(), options_.session, config_, options_.mode);
-    if (modes::may_answer_from_tape(options_.mode, config_.routes)) TRY_VOID(made.learn(names_->destinations()));
-    TRY_VOID(names_->start(made.take_name_sockets()));
+    if (modes::may_answer_from_tape(options_.mode, config_.routes)) {
+      TRY_VOID(made.learn(SessionNames(engine_->store(), options_.session).destinations()));
+    }
+    NameSockets sockets = made.take_name_sockets();
+    TRY_VOID(engine_->names().serve(std::move(sockets.v4), std::move(sockets.v6), kSlot));
     TRY_VOID(engine_->capture().attach_namespace(kSlot, made.take_listeners()));
     engine_->refusals().follow(kSlot, assignment());
     return {};
@@ -90,11 +93,11 @@ class InProcess final : public RunServices {
   void interrupt() override { engine_->interrupt(); }
 
   void drain(std::chrono::milliseconds deadline) override {
-    if (names_) names_->stop();
     uncaptured_ = uncaptured();
     refused_unlisted_ = refused_unlisted();
     auto detached = engine_->capture().detach(kSlot);
     if (!detached) log::warn("run.detach_failed", detached.error().message());
+    engine_->names().stop(NameService::Clients::Gone);
     engine_->drain(deadline, Engine::Clients::Gone);
     if (engine_->store().check_place()) return;
     is_store_gone_ = true;
@@ -150,8 +153,8 @@ class InProcess final : public RunServices {
       out.refused.push_back({refusal.pid, std::string(refusal.comm.data()), protocol_name(refusal.protocol),
                              placed ? refusal.destination.to_string() : "", std::string()});
     }
-    if (names_) {
-      for (const std::string& name : names_->unknown()) out.refused.push_back({0, "", "dns", "", name});
+    for (UnknownName& unknown : engine_->names().unknown()) {
+      out.refused.push_back({unknown.pid, std::move(unknown.comm), "dns", "", std::move(unknown.name)});
     }
     if (!pending_.empty()) tell_merged(out);
     return out;
@@ -213,7 +216,6 @@ class InProcess final : public RunServices {
 
   void close() {
     if (engine_ == nullptr) return;
-    names_.reset();
     engine_.reset();
     std::error_code ignored;
     std::filesystem::remove_all(paths_.capture_dir, ignored);
@@ -279,7 +281,6 @@ class InProcess final : public RunServices {
   Paths paths_;
   MetricsRegistry metrics_;
   std::unique_ptr<Engine> engine_;
-  std::optional<RunNames> names_;  // with a namespace
   std::map<std::string, uint64_t> uncaptured_;
   std::map<std::string, uint64_t> refused_unlisted_;
   std::string pending_;  // the store beside the owner's; empty: this run owns it, or only reads

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "daemon/app/name_policy.h"
 #include "daemon/base/log.h"
 
 namespace tapdeck::app {
@@ -212,6 +213,7 @@ kernel::TargetPolicy ServiceBackend::policy_of(const TargetSettings& settings) c
   const bool closed = closes_on_lease(settings, config_.capture, mode_of(settings));
   policy.on_lease = closed ? kernel::OnLease::Closed : kernel::OnLease::Open;
   policy.sealed = settings.sealed ? kernel::Sealed::Yes : kernel::Sealed::No;
+  policy.names = names_of(mode_of(settings), settings.sealed ? modes::Sealed::Yes : modes::Sealed::No);
   return policy;
 }
 

@@ -37,11 +37,16 @@ enum class Counter : uint16_t {
   MissWebSocket,  // a message of the client that is not the recorded one
   MissOpaque,     // opaque: a flow that cannot be on tape (server first, not HTTP)
   MissOrigin,     // of the modes that ask the origin then: it gave no whole answer either
+  MissName,       // DNS: a name that is not on tape
   // ---- of all targets together
   // Accepted connections without a known flow: refused, never forwarded.
   NoFlowRefused,
   // What the kernel programs had to tell and had no room for: listeners asked for, refusals, processes that left.
   KernelEventsLost,
+  // DNS over UDP of targets: asked and answered in passing; answered from tape; asked of a resolver by us.
+  NamesObserved,
+  NamesReplayed,
+  NamesForwarded,
   // Explicit listener: what it would not do.
   ProxyRefusedClient,
   ProxyRefusedOwnAddress,
@@ -198,7 +203,7 @@ enum class Histogram : uint16_t {
 };
 
 inline constexpr size_t kCounterCount = static_cast<size_t>(Counter::kCount);
-inline constexpr size_t kTargetCounters = static_cast<size_t>(Counter::MissOrigin) + 1;
+inline constexpr size_t kTargetCounters = static_cast<size_t>(Counter::MissName) + 1;
 [[nodiscard]] constexpr bool is_by_target(Counter counter) {
   return static_cast<size_t>(counter) < kTargetCounters;
 }

@@ -44,11 +44,19 @@ constexpr MetricRow<Counter> kCounters[] = {
     {MissWebSocket, "tapdeck_misses_total", "", {{{"reason", "websocket"}}}},
     {MissOpaque, "tapdeck_misses_total", "", {{{"reason", "opaque"}}}},
     {MissOrigin, "tapdeck_misses_total", "", {{{"reason", "origin"}}}},
+    {MissName, "tapdeck_misses_total", "", {{{"reason", "dns"}}}},
     {NoFlowRefused, "tapdeck_no_flow_refused_total",
      "Accepted connections without a known flow; refused, never forwarded."},
     {KernelEventsLost, "tapdeck_kernel_events_lost_total",
      "What the kernel programs had to tell and found no room for: namespaces that need listeners, refusals, "
      "departures."},
+    {NamesObserved,
+     "tapdeck_names_total",
+     "Names that targets asked for over DNS, by what became of the question: seen with its answer in passing, answered "
+     "from tape, asked of the resolver by tapdeck.",
+     {{{"result", "observed"}}}},
+    {NamesReplayed, "tapdeck_names_total", "", {{{"result", "replayed"}}}},
+    {NamesForwarded, "tapdeck_names_total", "", {{{"result", "forwarded"}}}},
     {ProxyRefusedClient,
      "tapdeck_proxy_refused_total",
      "What the explicit listener refused: clients outside proxy.allow, our own addresses as destination, requests "

@@ -176,6 +176,15 @@ Result<void> BpfMaps::set_tc_listener(uint32_t slot, Endpoint::Family family, un
   return {};
 }
 
+Result<void> BpfMaps::set_tc_door(uint32_t slot, Endpoint::Family family, int door_fd) const {
+  const uint32_t index = slot * 2 + (family == Endpoint::Family::V6 ? 1 : 0);
+  const auto value = static_cast<uint64_t>(door_fd);
+  if (bpf_map_update_elem(bpf_map__fd(tc_->maps.tc_doors), &index, &value, BPF_ANY) != 0) {
+    return fail_errno(errno, "put the door for names into the sockmap", Origin::Kernel);
+  }
+  return {};
+}
+
 Result<void> BpfMaps::add_host_address(const tapdeck_address& address) const {
   const uint32_t yes = 1;
   if (bpf_map_update_elem(bpf_map__fd(tc_->maps.host_addresses), &address, &yes, BPF_ANY) == 0) return {};

@@ -57,6 +57,7 @@ class BpfMaps {
   [[nodiscard]] Result<void> need_tc();
   [[nodiscard]] Result<void> set_tc_listener(uint32_t slot, Endpoint::Family family, unsigned worker,
                                              int listener_fd) const;
+  [[nodiscard]] Result<void> set_tc_door(uint32_t slot, Endpoint::Family family, int door_fd) const;
   // An address of this host. Errors: Exhausted, Kernel's.
   [[nodiscard]] Result<void> add_host_address(const tapdeck_address& address) const;
   void remove_host_address(const tapdeck_address& address) const;

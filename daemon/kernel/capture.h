@@ -55,12 +55,12 @@ enum class OnLease : uint8_t { Open, Closed };
 // Yes: whatever is not captured is refused (loopback excepted), DNS over UDP included. Implies OnLease::Closed.
 enum class Sealed : uint8_t { No, Yes };
 
-// What becomes of DNS over UDP (port 53) of a cgroup, while the lease lasts. What is not answered or observed is
-// counted as Uncaptured::Dns, and refused where the target is sealed; so is what cannot go to the door: of link-local
-// resolvers, and of sockets bound to a device.
+// What becomes of DNS over UDP (port 53), while the lease lasts. What is not answered or observed is counted as
+// Uncaptured::Dns, and refused where the target is sealed; so is what cannot go to the door: of link-local resolvers,
+// and of sockets bound to a device.
 enum class Names : uint8_t {
   Left,
-  Observed,  // it passes, and the sink is told of questions and answers; not of sealed targets
+  Observed,  // it passes, and the sink is told of questions and answers; not of sealed targets, nor on the tc path
   Answered,  // questions go to a NameDoor
 };
 
@@ -97,6 +97,9 @@ struct NameDoor {
   Endpoint address;
   uint64_t id = 0;  // of those that remove_door() names
   uint64_t netns_cookie = 0;
+  // tc path: whose questions they all are; they keep the address of the resolver as where they were sent to, and
+  // answers may be sent from there. cgroup path: kNoTarget.
+  uint32_t target = kNoTarget;
 };
 
 // A datagram that passed between a client and port 53 of a resolver.

@@ -201,6 +201,7 @@ Result<void> CaptureImpl::detach_now(uint32_t target) {
     unwatch_return(target);
     slot.cgroup->detach();
   }
+  events_->consume();  // what they told before is handed over
   if (slot.interface) result = slot.interface->detach(*run_);
   // Whoever has the slot next writes a record of the same name.
   if (!result) run_->keep_as_old(kFilterRecord + std::to_string(target));

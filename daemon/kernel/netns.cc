@@ -142,6 +142,11 @@ Result<UniqueFd> make_marked_socket(int family, uint32_t mark, Transport transpo
 
 namespace {
 
+Result<void> be_transparent(int fd, bool v6) {
+  return v6 ? set_option(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT (needs CAP_NET_ADMIN)")
+            : set_option(fd, IPPROTO_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT (needs CAP_NET_ADMIN)");
+}
+
 std::unexpected<Error> not_bound(int error, const Endpoint& address) {
   auto failed = fail_errno(error, "listen on " + address.to_string(), Origin::Kernel);
   if (error == EADDRINUSE) failed.error().code = Code::AlreadyExists;
@@ -150,10 +155,16 @@ std::unexpected<Error> not_bound(int error, const Endpoint& address) {
 
 }  // namespace
 
-Result<UniqueFd> make_datagram_door(const Endpoint& address, uint32_t mark) {
+Result<UniqueFd> make_datagram_door(const Endpoint& address, uint32_t mark, Transparent transparent) {
   const bool v6 = address.family == Endpoint::Family::V6;
   TRY(fd, make_marked_socket(v6 ? AF_INET6 : AF_INET, mark, Transport::Udp));
   if (v6) TRY_VOID(set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY"));
+  if (transparent == Transparent::Yes) {
+    TRY_VOID(be_transparent(fd.get(), v6));
+    // A name server of this host may have the port for every address. Nobody is in anybody's way: what arrives at ours
+    // is assigned to it.
+    TRY_VOID(set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
+  }
   sockaddr_storage raw{};
   const socklen_t length = address.to_sockaddr(raw);
   if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), length) != 0) return not_bound(errno, address);
@@ -165,10 +176,7 @@ Result<UniqueFd> make_listener(const Endpoint& address, uint32_t mark, Transpare
   TRY(fd, make_marked_socket(v6 ? AF_INET6 : AF_INET, mark));
   TRY_VOID(set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
   if (v6) TRY_VOID(set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY"));
-  if (transparent == Transparent::Yes) {
-    TRY_VOID(v6 ? set_option(fd.get(), IPPROTO_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT (needs CAP_NET_ADMIN)")
-                : set_option(fd.get(), IPPROTO_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT (needs CAP_NET_ADMIN)"));
-  }
+  if (transparent == Transparent::Yes) TRY_VOID(be_transparent(fd.get(), v6));
   sockaddr_storage raw{};
   const socklen_t length = address.to_sockaddr(raw);
   if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&raw), length) != 0 || ::listen(fd.get(), 4096) != 0) {

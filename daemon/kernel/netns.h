@@ -52,10 +52,10 @@ class NetnsScope {
 enum class Transparent { No, Yes };
 // Listening, non-blocking, close-on-exec, plain TCP, marked. Error AlreadyExists when the port is taken.
 [[nodiscard]] Result<UniqueFd> make_listener(const Endpoint& address, uint32_t mark, Transparent transparent);
+// The same for datagrams, bound. Transparent: `address` need be no interface's.
+[[nodiscard]] Result<UniqueFd> make_datagram_door(const Endpoint& address, uint32_t mark, Transparent transparent);
 // Non-blocking, close-on-exec socket with the mark, in the calling thread's namespace.
 enum class Transport : uint8_t { Tcp, Udp };
 [[nodiscard]] Result<UniqueFd> make_marked_socket(int family, uint32_t mark, Transport transport = Transport::Tcp);
-// Bound, non-blocking, close-on-exec UDP. Error AlreadyExists when the port is taken.
-[[nodiscard]] Result<UniqueFd> make_datagram_door(const Endpoint& address, uint32_t mark);
 
 }  // namespace tapdeck::kernel

@@ -112,10 +112,10 @@ Result<void> NetnsTable::make_door(Made& made, Endpoint::Family family) const {
   const bool v6 = family == Endpoint::Family::V6;
   for (const uint16_t port : candidate_ports(local_port_range(), port_seed())) {
     const Endpoint address = v6 ? listener_address6(port) : listener_address4(0, port);
-    auto fd = make_datagram_door(address, options_.mark);
+    auto fd = make_datagram_door(address, options_.mark, Transparent::No);
     if (!fd && fd.error().code == Code::AlreadyExists) continue;
     if (!fd) return std::unexpected(fd.error());
-    made.doors.push_back({std::move(*fd), address, 0, 0});
+    made.doors.push_back({std::move(*fd), address, 0, 0, kNoTarget});
     if (v6) {
       made.value.door6_port_be = htons(port);
     } else {

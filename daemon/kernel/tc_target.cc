@@ -4,12 +4,16 @@
 
 #include <cerrno>
 
+#include "daemon/base/log.h"
 #include "daemon/kernel/listener_plan.h"
 #include "daemon/kernel/netns.h"
 #include "daemon/kernel/netns_table.h"
 
 namespace tapdeck::kernel {
 namespace {
+
+constexpr uint16_t kNamesPort = 53;
+constexpr const char* kDoorAddress6 = "100::7464";  // of the block that is discarded (RFC 6666)
 
 // br_netfilter runs the prerouting hooks below the bridge and takes the listener off the packet that our program put
 // there: nobody answers. On the bridge itself our program runs after that.
@@ -49,10 +53,29 @@ Result<std::unique_ptr<TcTarget>> TcTarget::open(BpfMaps& maps, const CaptureOpt
   if (!v6 && v6.error().sys_errno != EADDRNOTAVAIL && v6.error().sys_errno != EAFNOSUPPORT) {
     return std::unexpected(v6.error());
   }
+  for (const auto family : {Endpoint::Family::V4, Endpoint::Family::V6}) {
+    const auto door = out->make_door(family, home_cookie, next_id());
+    if (door || door.error().sys_errno == EAFNOSUPPORT) continue;
+    log::warn("capture.door", "names of a captured interface cannot be answered from tape",
+              {{"interface", interface_name}, {"error", door.error().message()}});
+  }
   return out;
 }
 
+// At port 53, which answers come from; at an address of which nothing else is. Without one, questions are counted and
+// refused as other datagrams are.
+Result<void> TcTarget::make_door(Endpoint::Family family, uint64_t home_cookie, uint64_t id) {
+  const Endpoint address = family == Endpoint::Family::V6 ? *Endpoint::parse(kDoorAddress6, kNamesPort)
+                                                          : listener_address4(slot_, kNamesPort);
+  TRY(fd, make_datagram_door(address, options_.mark, Transparent::Yes));
+  TRY_VOID(maps_.set_tc_door(slot_, family, fd.get()));
+  door_ids_.push_back(id);
+  sink_.add_door({std::move(fd), address, id, home_cookie, slot_});
+  return {};
+}
+
 TcTarget::~TcTarget() {
+  for (const uint64_t id : door_ids_) sink_.remove_door(id);
   for (const uint64_t id : listener_ids_) sink_.remove_listener(id);
   for (const auto& key : own_keys_) maps_.remove_own_listener(key);
 }

@@ -55,12 +55,15 @@ class TcTarget {
   [[nodiscard]] Result<void> make_listeners(Endpoint::Family family, uint64_t home_cookie,
                                             const std::function<uint64_t()>& next_id);
 
+  [[nodiscard]] Result<void> make_door(Endpoint::Family family, uint64_t home_cookie, uint64_t id);
+
   BpfMaps& maps_;
   const CaptureOptions& options_;
   const uint32_t slot_;
   const std::string name_;
   ListenerSink& sink_;
   std::vector<uint64_t> listener_ids_;
+  std::vector<uint64_t> door_ids_;
   std::vector<tapdeck_own_key> own_keys_;
   std::unique_ptr<TcProgram> program_;
   std::optional<TcFilter> filter_;

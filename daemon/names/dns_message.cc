@@ -3,99 +3,97 @@
 #include <algorithm>
 
 #include "daemon/base/ascii.h"
+#include "daemon/names/dns_wire.h"
 
 namespace tapdeck::names {
 namespace {
 
-constexpr size_t kHeaderBytes = 12, kLeastPayload = 512, kMostPayload = 4096, kOptBytes = 11;
-constexpr size_t kMostLabel = 63, kMostName = 255;  // RFC 1035 2.3.4
-constexpr uint16_t kResponse = 0x8000, kOpcode = 0x7800, kTruncated = 0x0200, kRecursionDesired = 0x0100,
-                   kRecursionAvailable = 0x0080, kCheckingDisabled = 0x0010;
-constexpr uint16_t kOpt = 41, kDnssecOk = 0x8000;
-constexpr uint32_t kTtlSeconds = 60;
+constexpr size_t kLeastPayload = 512, kMostPayload = 4096, kMostSent = 65507, kOptBytes = 11;
+constexpr uint32_t kTtlSeconds = 60, kDnssecOk = 0x8000;
 
-// Reads forward; past the end everything is 0 and ok() is false.
-class Reader {
- public:
-  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
-  uint8_t byte() {
-    skip(1);
-    return ok() ? static_cast<uint8_t>(bytes_[at_ - 1]) : uint8_t{0};
-  }
-  uint16_t word() {
-    const unsigned high = byte();
-    return static_cast<uint16_t>(high << 8 | byte());
-  }
-  void skip(size_t count) { at_ += count; }
-  [[nodiscard]] bool ok() const { return at_ <= bytes_.size(); }
-  [[nodiscard]] size_t at() const { return at_; }
-
- private:
-  std::string_view bytes_;
-  size_t at_ = 0;
+// Records of each section.
+struct Counts {
+  size_t questions = 0, answers = 0, authorities = 0, additional = 0;
 };
 
-void put(std::string& out, uint32_t value, int bytes) {
-  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) out += static_cast<char>(value >> shift & 0xFF);
-}
-
-std::string header(uint16_t id, uint16_t flags, uint16_t questions, uint16_t answers, uint16_t additional) {
+std::string header(uint16_t id, unsigned flags, const Counts& counts) {
   std::string out;
-  for (const uint16_t word : {id, flags, questions, answers, uint16_t{0}, additional}) put(out, word, 2);
+  put(out, id, 2);
+  put(out, flags, 2);
+  for (const size_t count : {counts.questions, counts.answers, counts.authorities, counts.additional}) {
+    put(out, static_cast<uint32_t>(count), 2);
+  }
   return out;
 }
 
-void append_escaped(std::string& name, uint8_t byte) {
-  const char c = lowered(static_cast<char>(byte));
-  if (byte <= ' ' || byte > '~') {
-    name += '\\';
-    for (const int digit : {byte / 100, byte / 10 % 10, byte % 10}) name += static_cast<char>('0' + digit);
-    return;
-  }
-  if (c == '.' || c == '\\') name += '\\';
-  name += c;
+// Ours, if the query has one. `rcode`: of which it has the upper bits (RFC 6891 6.1.3).
+void put_opt(std::string& out, const Query& query, unsigned rcode) {
+  if (!query.edns) return;
+  put(out, 0, 1);  // the root
+  put(out, kOpt, 2);
+  put(out, kMostPayload, 2);
+  put(out, rcode >> 4, 1);
+  put(out, query.edns->dnssec_ok ? kDnssecOk : 0, 3);  // version 0, flags (RFC 3225 3)
+  put(out, 0, 2);
 }
 
-std::optional<std::string> read_name(Reader& in) {
-  std::string name;
-  size_t octets = 1;
-  while (const size_t length = in.byte()) {
-    octets += 1 + length;
-    if (length > kMostLabel || octets > kMostName) return std::nullopt;
-    if (!name.empty()) name += '.';
-    for (size_t i = 0; i < length; ++i) append_escaped(name, in.byte());
-  }
-  return in.ok() ? std::optional(std::move(name)) : std::nullopt;
-}
-
-// Of a record: where it points to does not matter. False: it is not a name.
-bool skip_name(Reader& in) {
-  while (const size_t length = in.byte()) {
-    if (length > kMostLabel) {
-      in.skip(1);
-      return length >= 0xC0 && in.ok();
-    }
-    in.skip(length);
-  }
-  return in.ok();
+// Bytes that the asker takes over UDP, but for our OPT record.
+size_t room_for(const Query& query, size_t most) {
+  if (!query.edns) return kLeastPayload;
+  return std::clamp<size_t>(query.edns->payload, kLeastPayload, most) - kOptBytes;
 }
 
 // The asker's OPT record, or the error to answer with.
-std::expected<std::optional<Edns>, Rcode> read_records(Reader& in, size_t before_additional, size_t additional) {
+std::expected<std::optional<Edns>, Rcode> read_edns(Reader& in, size_t before_additional, size_t additional) {
   std::optional<Edns> edns;
   for (size_t i = 0; i < before_additional + additional; ++i) {
-    if (!skip_name(in)) return std::unexpected(Rcode::FormErr);
-    const uint16_t type = in.word(), payload = in.word();
-    const uint8_t version = (in.skip(1), in.byte());
-    const uint16_t flags = in.word();
-    in.skip(in.word());
-    if (!in.ok()) return std::unexpected(Rcode::FormErr);
-    if (type != kOpt || i < before_additional) continue;
+    const auto record = read_record(in);
+    if (!record) return std::unexpected(Rcode::FormErr);
+    if (record->type != kOpt || i < before_additional) continue;
     if (edns) return std::unexpected(Rcode::FormErr);
-    if (version != 0) return std::unexpected(Rcode::BadVers);
-    edns = Edns{payload, (flags & kDnssecOk) != 0};
+    if ((record->ttl >> 16 & 0xFF) != 0) return std::unexpected(Rcode::BadVers);
+    edns = Edns{record->record_class, (record->ttl & kDnssecOk) != 0};
   }
   return edns;
+}
+
+// Whether an answer's one question is this, in any case. No length of a label is a letter.
+bool has_question(const Query& query, std::string_view reply) {
+  const std::string_view question = reply.substr(kHeaderBytes, query.question.size());
+  const size_t name_bytes = query.question.size() - 4;
+  return question.size() == query.question.size() &&
+         question.substr(name_bytes) == std::string_view(query.question).substr(name_bytes) &&
+         lowered(question) == lowered(query.question);
+}
+
+struct AnswerHeader {
+  uint16_t id = 0, flags = 0;
+  Counts counts;
+};
+
+// nullopt: no answer to a query.
+std::optional<AnswerHeader> read_answer_header(std::string_view reply) {
+  Reader in(reply);
+  const AnswerHeader read{in.word(), in.word(), {in.word(), in.word(), in.word(), in.word()}};
+  if (!in.ok() || (read.flags & kResponse) == 0 || (read.flags & kOpcode) != 0) return std::nullopt;
+  return read;
+}
+
+// Up to the OPT record; that, and what stands behind it, is left out. nullopt: not readable, or it is about EDNS.
+struct Kept {
+  size_t end = 0;  // of their bytes
+  Counts counts;
+};
+std::optional<Kept> without_opt(std::string_view reply, size_t begin, const Counts& counts) {
+  Reader in(reply, begin);
+  const size_t before = counts.answers + counts.authorities;
+  for (size_t i = 0; i < before + counts.additional; ++i) {
+    const size_t end = in.at();
+    const auto record = read_record(in);
+    if (!record || (record->type == kOpt && i >= before && record->ttl >> 24 != 0)) return std::nullopt;
+    if (record->type == kOpt && i >= before) return Kept{end, {1, counts.answers, counts.authorities, i - before}};
+  }
+  return Kept{in.at(), counts};
 }
 
 }  // namespace
@@ -110,8 +108,8 @@ std::expected<Query, Unreadable> read_query(std::string_view datagram) {
   const uint16_t additional = in.word();
   if (!in.ok() || (query.flags & kResponse) != 0) return std::unexpected(Unreadable());
   const auto refuse = [&query](Rcode rcode) {
-    const int flags = kResponse | (query.flags & (kOpcode | kRecursionDesired)) | static_cast<int>(rcode);
-    return std::unexpected(Unreadable{header(query.id, static_cast<uint16_t>(flags), 0, 0, 0)});
+    const unsigned flags = kResponse | (query.flags & (kOpcode | kRecursionDesired)) | static_cast<unsigned>(rcode);
+    return std::unexpected(Unreadable{header(query.id, flags, {})});
   };
   if ((query.flags & kOpcode) != 0) return refuse(Rcode::NotImp);
   if (questions != 1) return refuse(Rcode::FormErr);
@@ -121,7 +119,7 @@ std::expected<Query, Unreadable> read_query(std::string_view datagram) {
   if (!name || !in.ok()) return refuse(Rcode::FormErr);
   query.name = std::move(*name);
   query.question = datagram.substr(kHeaderBytes, in.at() - kHeaderBytes);
-  const auto edns = read_records(in, others, additional);
+  const auto edns = read_edns(in, others, additional);
   if (edns) {
     query.edns = *edns;
     return query;
@@ -132,10 +130,10 @@ std::expected<Query, Unreadable> read_query(std::string_view datagram) {
 }
 
 std::string answer_to(const Query& query, Rcode rcode, std::span<const Endpoint> addresses) {
-  const size_t room = std::clamp<size_t>(query.edns ? query.edns->payload : 0, kLeastPayload, kMostPayload) -
-                      (query.edns ? kOptBytes : 0);
+  const size_t room = room_for(query, kMostPayload);
   std::string records;
-  uint16_t count = 0, truncated = 0;
+  size_t count = 0;
+  unsigned truncated = 0;
   for (const Endpoint& address : addresses) {
     const bool is_v6 = address.family == Endpoint::Family::V6;
     const uint16_t bytes = is_v6 ? 16 : 4;
@@ -154,34 +152,52 @@ std::string answer_to(const Query& query, Rcode rcode, std::span<const Endpoint>
   const unsigned code = static_cast<unsigned>(rcode);
   const unsigned flags = kResponse | (query.flags & (kRecursionDesired | kCheckingDisabled)) | kRecursionAvailable |
                          truncated | (code & 0xF);
-  std::string out = header(query.id, static_cast<uint16_t>(flags), 1, count, query.edns ? 1 : 0);
+  std::string out = header(query.id, flags, {1, count, 0, query.edns ? 1U : 0U});
   out += query.question;
   out += records;
-  if (!query.edns) return out;
-  put(out, 0, 1);  // the root
-  put(out, kOpt, 2);
-  put(out, kMostPayload, 2);
-  put(out, code >> 4, 1);
-  put(out, 0, 1);                                      // version
-  put(out, query.edns->dnssec_ok ? kDnssecOk : 0, 2);  // RFC 3225 3
-  put(out, 0, 2);
+  put_opt(out, query, code);
   return out;
 }
 
 bool is_answer_to(const Query& query, std::string_view reply) {
-  Reader in(reply);
-  const uint16_t id = in.word(), flags = in.word(), questions = in.word();
-  if (reply.size() < kHeaderBytes || id != query.id || (flags & kResponse) == 0 || (flags & kOpcode) != 0) return false;
-  if (questions == 0) return rcode_of(reply) != Rcode::NoError;
-  const std::string_view question = reply.substr(kHeaderBytes, query.question.size());
-  const size_t name_bytes = query.question.size() - 4;  // no length of a label is a letter
-  return questions == 1 && question.size() == query.question.size() &&
-         question.substr(name_bytes) == std::string_view(query.question).substr(name_bytes) &&
-         lowered(question) == lowered(query.question);
+  const auto read = read_answer_header(reply);
+  if (!read || read->id != query.id) return false;
+  if (read->counts.questions == 0) return rcode_of(reply) != Rcode::NoError;
+  return read->counts.questions == 1 && has_question(query, reply);
 }
 
 Rcode rcode_of(std::string_view reply) {
   return reply.size() < kHeaderBytes ? Rcode::FormErr : static_cast<Rcode>(reply[3] & 0xF);
+}
+
+bool is_failure(std::string_view reply) {
+  return rcode_of(reply) == Rcode::ServFail || rcode_of(reply) == Rcode::Refused;
+}
+
+bool is_truncated(std::string_view reply) {
+  return reply.size() >= kHeaderBytes && (static_cast<uint8_t>(reply[2]) & kTruncated >> 8) != 0;
+}
+
+std::optional<std::string> answer_again(const Query& query, std::string_view recorded) {
+  const auto read = read_answer_header(recorded);
+  if (!read) return std::nullopt;
+  if (read->counts.questions == 0 && rcode_of(recorded) != Rcode::NoError) return answer_to(query, rcode_of(recorded));
+  if (read->counts.questions != 1 || !has_question(query, recorded)) return std::nullopt;
+  const size_t begin = kHeaderBytes + query.question.size();
+  auto kept = without_opt(recorded, begin, read->counts);
+  if (!kept) return std::nullopt;
+  constexpr unsigned kAskers = kRecursionDesired | kCheckingDisabled;
+  unsigned flags = (read->flags & ~kAskers) | (query.flags & kAskers);
+  if (kept->end > room_for(query, kMostSent)) {
+    kept = Kept{begin, {1, 0, 0, 0}};
+    flags |= kTruncated;
+  }
+  if (query.edns) ++kept->counts.additional;
+  std::string out = header(query.id, flags, kept->counts);
+  out += query.question;
+  out += recorded.substr(begin, kept->end - begin);
+  put_opt(out, query, 0);
+  return out;
 }
 
 }  // namespace tapdeck::names

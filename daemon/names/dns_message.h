@@ -1,5 +1,5 @@
-// DNS messages, as far as a server of names that are on tape needs them: a query is read, an answer is written, and
-// what a resolver answered is told apart (RFC 1035; EDNS: RFC 6891).
+// DNS messages, as far as a server of names that are on tape needs them: a query is read, an answer is written or given
+// again, and what a resolver answered is told apart and read for people (RFC 1035; EDNS: RFC 6891).
 //
 // Sans-IO and without an opinion: who answers what is tape_answers.h. Thread: any. Pure.
 #pragma once
@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "daemon/base/endpoint.h"
 
@@ -62,7 +63,37 @@ struct Unreadable {
 
 // `reply` is an answer to this query: its id and question (in any case). Without a question if it says only an error.
 [[nodiscard]] bool is_answer_to(const Query& query, std::string_view reply);
-// The four bits in the header of an answer.
+// The four bits in the header of an answer. FormErr: it has no header.
 [[nodiscard]] Rcode rcode_of(std::string_view reply);
+// SERVFAIL or REFUSED: this resolver does not answer, another may.
+[[nodiscard]] bool is_failure(std::string_view reply);
+// There is more than UDP could carry: who asked asks again, over TCP (RFC 1035 4.2.1).
+[[nodiscard]] bool is_truncated(std::string_view reply);
+
+// `recorded`, what a resolver once sent to a question of the same name and type, whole, as an answer to this query:
+// with its id, its spelling of the name, its RD and CD. The recorded OPT record is left out, with what stands behind
+// it; one of ours is added if the query has one. Longer than the asker takes over UDP: no records, TC is set. nullopt:
+// no readable answer to such a question, or one that is about EDNS (an rcode above 15).
+[[nodiscard]] std::optional<std::string> answer_again(const Query& query, std::string_view recorded);
+
+// What an answer says, for people.
+struct Answer {
+  Rcode rcode = Rcode::NoError;
+  // The answer section, sorted, without owners and TTLs; so two that say the same are equal, whatever their order.
+  // "A 192.0.2.1", "AAAA 2001:db8::1", "CNAME x.example", "NS ...", "PTR ...", "MX 10 mail.example",
+  // "SRV 10 5 443 host.example", "TXT \"one\" \"two\"" (at most kMostText bytes of it, then how many there are); what
+  // else there is, of another class than IN or does not read as its type says, by its size alone: "TYPE65 (23 bytes)".
+  // Names as Query::name, the root is "."; all is printable ASCII.
+  std::vector<std::string> records;
+  friend bool operator==(const Answer&, const Answer&) = default;
+};
+inline constexpr size_t kMostText = 1024;
+// Of a whole reply. nullopt: no answer to a query, or its records do not end where it does.
+[[nodiscard]] std::optional<Answer> read_answer(std::string_view reply);
+
+// "A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"; "TYPE65" of others (RFC 3597 5).
+[[nodiscard]] std::string type_name(uint16_t type);
+// What type_name() says, in any case; "TYPE1" too. nullopt: another word, or a number above 65535.
+[[nodiscard]] std::optional<uint16_t> type_of(std::string_view name);
 
 }  // namespace tapdeck::names

@@ -158,5 +158,84 @@ TEST(DnsMessage, AnAnswerIsToldByIdAndQuestion) {
   EXPECT_EQ(rcode_of(whole), Rcode::ServFail);
 }
 
+TEST(DnsMessage, FailuresAndTruncationAreTold) {
+  const std::string asked = query_of(7, "a", kA);
+  EXPECT_TRUE(is_failure(reply_to(asked, 0x8182)));
+  EXPECT_TRUE(is_failure(reply_to(asked, 0x8185)));
+  EXPECT_FALSE(is_failure(reply_to(asked, 0x8183))) << "there is no such name: another resolver says so too";
+  EXPECT_TRUE(is_truncated(reply_to(asked, 0x8380)));
+  EXPECT_FALSE(is_truncated(reply_to(asked, 0x8180)));
+  EXPECT_FALSE(is_truncated(""));
+}
+
+class DnsAgain : public testing::Test {
+ protected:
+  // What was recorded, of a query that had an OPT record if `end` has one.
+  static std::string recorded(const std::string& end = {}, unsigned additional = 0) {
+    return reply_to(query_of(9, "API.example", kA), 0x8580, 1, kAddress + end).replace(10, 2, word(additional));
+  }
+  static std::optional<std::string> again(const std::string& query, const std::string& reply) {
+    return answer_again(read(query), reply);
+  }
+  // Our answer to plain_, or to edns_.
+  static std::string with_opt(std::string reply) { return reply.replace(10, 2, word(1)) + kOurOpt; }
+  static inline const std::string kAddress = record(kA, bytes("\xc0\0\2\1"));
+  static inline const std::string kOurOpt = bytes("\0\0\x29\x10\0\0\0\0\0\0\0");
+  const std::string plain_ = query_of(7, "api.Example", kA);
+  const std::string edns_ = query_of(7, "api.Example", kA, opt_record(1232));
+};
+
+TEST_F(DnsAgain, AnAnswerHasTheIdAndSpellingOfItsQuery) {
+  EXPECT_EQ(again(plain_, recorded()), reply_to(plain_, 0x8580, 1, kAddress));
+  EXPECT_EQ(again(plain_, recorded("behind")), reply_to(plain_, 0x8580, 1, kAddress));
+  const std::string no_recursion = std::string(plain_).replace(2, 2, word(0x0010));
+  EXPECT_EQ(again(no_recursion, recorded()), reply_to(plain_, 0x8490, 1, kAddress)) << "RD and CD are the asker's";
+  const std::string none = reply_to(query_of(9, "API.example", kA), 0x8183);
+  EXPECT_EQ(again(plain_, none), reply_to(plain_, 0x8183));
+}
+
+TEST_F(DnsAgain, TheOptRecordIsOursAndOfWhoHasOne) {
+  const std::string opt = opt_record(512, 0, 0x8000);
+  EXPECT_EQ(again(plain_, recorded(opt, 1)), reply_to(plain_, 0x8580, 1, kAddress));
+  EXPECT_EQ(again(edns_, recorded(opt, 1)), with_opt(reply_to(plain_, 0x8580, 1, kAddress)));
+  EXPECT_EQ(again(edns_, recorded()), with_opt(reply_to(plain_, 0x8580, 1, kAddress)));
+}
+
+TEST_F(DnsAgain, OtherRecordsStayButForThoseBehindTheOptRecord) {
+  const std::string glue = record(kAaaa, std::string(16, 'g'));
+  EXPECT_EQ(again(plain_, recorded(glue + opt_record(512), 2)),
+            reply_to(plain_, 0x8580, 1, kAddress + glue).replace(10, 2, word(1)));
+  EXPECT_EQ(again(plain_, recorded(opt_record(512) + glue, 2)), reply_to(plain_, 0x8580, 1, kAddress));
+  const auto as_authority = [](std::string reply) { return reply.replace(8, 2, word(1)) + opt_record(512); };
+  EXPECT_EQ(again(plain_, as_authority(reply_to(query_of(9, "API.example", kA), 0x8180))),
+            as_authority(reply_to(plain_, 0x8180)));
+}
+
+TEST_F(DnsAgain, WhatIsTooLongIsTruncated) {
+  const std::string asked = query_of(7, "api.example", 16);
+  const auto of_size = [&asked](size_t size) {
+    return reply_to(asked, 0x8180, 1, record(16, std::string(size - asked.size() - 12, 't')));
+  };
+  const auto with = [](unsigned payload) { return query_of(7, "api.example", 16, opt_record(payload)); };
+  EXPECT_EQ(again(asked, of_size(512))->size(), 512u);
+  EXPECT_EQ(again(asked, of_size(513)), reply_to(asked, 0x8380));
+  EXPECT_EQ(again(with(1232), of_size(1221))->size(), 1232u);
+  EXPECT_EQ(again(with(1232), of_size(1222)), with_opt(reply_to(asked, 0x8380)));
+  EXPECT_EQ(again(with(65535), of_size(60000))->size(), 60011u);
+  EXPECT_EQ(again(with(0), of_size(501))->size(), 512u);
+}
+
+TEST_F(DnsAgain, WhatIsNoAnswerToItIsNotGiven) {
+  EXPECT_FALSE(again(query_of(7, "bpi.example", kA), recorded()));
+  EXPECT_FALSE(again(query_of(7, "api.example", kAaaa), recorded()));
+  EXPECT_FALSE(again(plain_, query_of(9, "api.example", kA))) << "a query";
+  EXPECT_FALSE(again(plain_, {}));
+  const std::string whole = recorded(record(kAaaa, std::string(16, 'g')), 1);
+  for (size_t size = 0; size < whole.size(); ++size) EXPECT_FALSE(again(plain_, whole.substr(0, size))) << size;
+  EXPECT_FALSE(again(edns_, recorded(bytes("\0\0\x29\2\0\1\0\0\0\0\0"), 1))) << "BADVERS";
+  EXPECT_EQ(again(plain_, error(9, 0x8105)), reply_to(plain_, 0x8185)) << "without a question";
+  EXPECT_FALSE(again(plain_, error(9, 0x8180)));
+}
+
 }  // namespace
 }  // namespace tapdeck::names

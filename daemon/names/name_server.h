@@ -1,66 +1,71 @@
-// NameServer: answers DNS over UDP in a namespace where every address is local (`run --capture netns`), whatever
-// resolver a client asks: from tape, or by asking that resolver outside.
+// NameServer: answers DNS over UDP for captured clients, whatever resolver they ask: from tape, or by asking that
+// resolver.
 //
-// The sockets are made in the namespace; the server's thread is not in it. TCP is not its: that goes through the
-// capture like other flows. Owner: the run. Thread: one of its own.
+// Questions arrive at doors: sockets made in a client's namespace, which the server's thread is not in. Who sent one,
+// and how it is answered, the caller says (view.h). TCP is not its: that goes through the capture like other flows.
+// Owner: the run or the daemon. Thread: one of its own.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
-#include <vector>
+#include <optional>
 
+#include "daemon/base/endpoint.h"
 #include "daemon/base/result.h"
 #include "daemon/base/unique_fd.h"
-#include "daemon/names/tape_answers.h"
+#include "daemon/names/datagrams.h"
+#include "daemon/names/view.h"
 
 namespace tapdeck::names {
 
-enum class Ask {
-  TapeOnly,      // replay: what is not on tape does not exist
-  OutsideFirst,  // else: the tape only where no resolver answers
+// Where questions arrive.
+struct Door {
+  uint64_t id = 0;  // the caller's
+  UniqueFd fd;      // UDP, bound, to the wildcard or not; not connected
+  Endpoint::Family family = Endpoint::Family::None;
 };
 
-// Which of the two is asked for a name, in replay.
-enum class Outside {
-  No,         // the tape alone
-  AfterTape,  // the resolver, where the tape does not know the name
-  First,      // the resolver; the tape where none answers
-};
-
+// Its functions are called on the server's thread.
 struct NameServerOptions {
-  UniqueFd v4, v6;  // UDP, bound to the wildcard; one may be absent
-  Ask ask = Ask::TapeOnly;
-  Tape tape;  // asked on the server's thread; may block
-  // TapeOnly: whose names the resolver is asked for nevertheless. May be empty: nobody's.
-  std::function<Outside(std::string_view name)> outside;
-  // TapeOnly: addresses of a family that cannot be reached outside are of no use to who is let through.
-  bool reaches_v4 = true, reaches_v6 = true;
-  std::vector<std::string> search;                     // TapeAnswers's
-  std::function<void(const std::string&)> on_unknown;  // TapeAnswers's, on the server's thread; may be empty
-  // With a resolver outside; then the tape is asked. Below the 5 s after which most clients no longer listen.
+  // Whose datagram this is, and whom it was sent to. nullopt: nobody's of ours, it is not answered. Answers go to the
+  // sender, from the address that the datagram was sent to, whoever the resolver is. Not empty.
+  std::function<std::optional<Asker>(uint64_t door, const Datagram& datagram)> asker_of;
+  // A connected UDP socket to asker.resolver that does not block, by which it is asked. Empty: one of the process's own
+  // namespace.
+  std::function<Result<UniqueFd>(const Asker& asker)> connect;
+  // With a resolver; then the tape is asked. Below the 5 s after which most clients no longer listen.
   std::chrono::milliseconds patience{4500};
-  uint16_t port = 53;  // of the resolvers outside
 };
 
 struct NameCounts {
-  uint64_t answered_from_tape = 0;
-  uint64_t relayed = 0;    // questions asked outside
-  uint64_t unknown = 0;    // questions about names that are not on tape, but those of TapeAnswers that are not reported
-  uint64_t malformed = 0;  // and operations that are no query
-  uint64_t withheld = 0;   // questions for HTTPS and SVCB records, said not to be there: h3 and ECH are not for us
+  uint64_t answered_from_tape = 0;  // localhost too
+  uint64_t relayed = 0;             // datagrams for which a resolver was asked
+  uint64_t unknown = 0;             // questions about names that are not on tape, said not to be there
+  uint64_t malformed = 0;           // and operations that are no query
+  uint64_t withheld = 0;   // questions for HTTPS and SVCB records, said not to be there: h3, ECH are not for us
+  uint64_t strangers = 0;  // datagrams of nobody of ours
 };
 
+// How a question is answered, by its View. TapeOnly: from tape; a name that is not on it does not exist, unless
+// `outside` lets it through: then the resolver is asked, and where none answers the tape. OutsideFirst: the resolver;
+// where it says nothing, SERVFAIL or REFUSED the tape, if the name is on it; what is no query that we read goes to the
+// resolver as it is (Unread), and back what that says, so that we are not in the way of what is not DNS.
 class NameServer {
  public:
-  // Errors: InvalidArgument, no socket; those of setsockopt(); Exhausted, no descriptor or thread.
+  // Without a door. Errors: InvalidArgument, no asker_of; Exhausted, no descriptor or thread.
   [[nodiscard]] static Result<std::unique_ptr<NameServer>> start(NameServerOptions options);
   // Ends at once, but for a look at the tape that is under way; who still waits for an answer gets none.
   ~NameServer();
   NameServer(const NameServer&) = delete;
   NameServer& operator=(const NameServer&) = delete;
+
+  // Any thread. A door of the same id is closed. Errors: those of setsockopt().
+  [[nodiscard]] Result<void> open(Door door);
+  // Any thread; the socket is closed a moment later, on the server's. Who waits behind it gets no answer any more; an
+  // id that is not there is ignored.
+  void close(uint64_t id);
 
   [[nodiscard]] NameCounts counts() const;  // any thread
 

@@ -2,8 +2,11 @@
 
 #include <gmock/gmock.h>
 
-#include <future>
+#include <functional>
+#include <memory>
+#include <mutex>
 
+#include "daemon/base/eventually.h"
 #include "daemon/base/no_threads.h"
 #include "daemon/names/names_rig.h"
 
@@ -11,30 +14,71 @@ namespace tapdeck::names {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::IsEmpty;
 
 // The client's resolver; it is asked inside at this address, and listens there outside.
 constexpr const char* kResolver = "127.84.0.53";
+constexpr uint64_t kDoor = 4, kOtherDoor = 5;
 
 class NameServerTest : public testing::Test {
  protected:
   void start(Ask ask, std::chrono::milliseconds patience = 1h) {
-    LoopbackUdp v4("0.0.0.0");
+    view_->ask = ask;
     NameServerOptions options;
-    client_.connect(kResolver, v4.port());
-    options.v4 = v4.take();
-    options.ask = ask;
-    options.tape = [](std::string_view name) -> std::optional<std::vector<Endpoint>> {
-      if (name != "api.example") return std::nullopt;
-      return std::vector{*Endpoint::parse("192.0.2.1")};
-    };
-    options.outside = [this](std::string_view name) { return name == outside_name_ ? outside_ : Outside::No; };
-    options.reaches_v6 = false;
-    options.on_unknown = [this](const std::string& name) { unknown_.set_value(name); };
+    options.asker_of = [this](uint64_t door, const Datagram& datagram) { return asker_of(door, datagram); };
+    options.connect = std::move(connect_);
     options.patience = patience;
-    options.port = resolver_.port();
     auto server = NameServer::start(std::move(options));
     ASSERT_TRUE(server) << server.error().message();
     server_ = std::move(*server);
+    LoopbackUdp v4("0.0.0.0");
+    client_.connect(kResolver, v4.port());
+    ASSERT_TRUE(server_->open({kDoor, v4.take(), Endpoint::Family::V4}));
+  }
+  // On the server's thread.
+  std::optional<Asker> asker_of(uint64_t door, const Datagram& datagram) {
+    if (datagram.from.port == stranger_.port()) return std::nullopt;
+    Asker asker;
+    asker.resolver = *Endpoint::parse(kResolver, resolver_.port());
+    asker.pid = static_cast<uint32_t>(door);
+    if (door == kDoor) asker.view = view_;
+    if (door == kOtherDoor) asker.view = other_view_;
+    return asker;
+  }
+  TapeSources sources() {
+    TapeSources out;
+    out.recorded = [](std::string_view name, uint16_t type) -> std::optional<Lookup> {
+      if (name != "silent.example") return std::nullopt;
+      return Lookup{std::string(name), type, LookupEnd::Silent, {}};
+    };
+    out.addresses = [](std::string_view name) -> std::optional<std::vector<Endpoint>> {
+      if (name != "api.example") return std::nullopt;
+      return std::vector{*Endpoint::parse("192.0.2.1")};
+    };
+    out.on_unknown = [this](const Asker& asker, const std::string& name) { note("unknown", asker, name); };
+    return out;
+  }
+  std::shared_ptr<View> view() {
+    auto out = std::make_shared<View>(sources());
+    out->outside = [this](std::string_view name) { return name == outside_name_ ? outside_ : Outside::No; };
+    out->reaches_v6 = false;
+    out->on_lookup = [this](const Asker& asker, const Lookup& lookup) {
+      const char* how = lookup.end == LookupEnd::Answered ? "answered"
+                        : lookup.end == LookupEnd::Silent ? "silent"
+                                                          : "unreachable";
+      note(how, asker, lookup.name + (lookup.reply.empty() ? "" : " " + lookup.reply));
+    };
+    return out;
+  }
+  // What a client was answered after is noted by then.
+  void note(const std::string& what, const Asker& asker, const std::string& name) {
+    const std::lock_guard lock(mutex_);
+    notes_.push_back(std::to_string(asker.pid) + " " + what + " " + name);
+  }
+  std::vector<std::string> notes() {
+    const std::lock_guard lock(mutex_);
+    return notes_;
   }
   std::string ask(const std::string& datagram) {
     client_.say(datagram);
@@ -50,13 +94,24 @@ class NameServerTest : public testing::Test {
     return reply_to(query, 0x8180, 1) + bytes("\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xc0\0\2\1");
   }
 
+  // A third client, behind a door of its own.
+  void open_other(uint64_t id, Ask ask) {
+    other_view_->ask = ask;
+    LoopbackUdp door("127.0.0.1");
+    other_client_.connect("127.0.0.1", door.port());
+    ASSERT_TRUE(server_->open({id, door.take(), Endpoint::Family::V4}));
+  }
+
   const std::string known_ = query_of(7, "Api.example", kA);
   const std::string other_ = query_of(8, "other.example", kA);
-  LoopbackUdp client_{"127.0.0.1"};
+  LoopbackUdp client_{"127.0.0.1"}, other_client_{"127.0.0.1"}, stranger_{"127.0.0.1"};
   LoopbackUdp resolver_{kResolver};
   std::string outside_name_;
   Outside outside_ = Outside::No;  // of that name
-  std::promise<std::string> unknown_;
+  std::mutex mutex_;
+  std::vector<std::string> notes_;
+  std::function<Result<UniqueFd>(const Asker&)> connect_;
+  std::shared_ptr<View> view_ = view(), other_view_ = view();
   std::unique_ptr<NameServer> server_;
 };
 
@@ -64,7 +119,7 @@ TEST_F(NameServerTest, ReplayAnswersFromTapeAlone) {
   start(Ask::TapeOnly);
   EXPECT_EQ(ask(known_), from_tape(known_));
   EXPECT_EQ(ask(other_), reply_to(other_, 0x8183));
-  EXPECT_EQ(unknown_.get_future().get(), "other.example");
+  EXPECT_THAT(notes(), ElementsAre("4 unknown other.example"));
   EXPECT_EQ(server_->counts().answered_from_tape, 1u);
   EXPECT_EQ(server_->counts().unknown, 1u);
   EXPECT_EQ(server_->counts().relayed, 0u);
@@ -90,7 +145,50 @@ TEST_F(NameServerTest, ReplayAsksFirstForWhatPassesTheTapeBy) {
   EXPECT_EQ(ask_and_reply(known_, 0x8182), from_tape(known_)) << "no resolver answers";
 }
 
-TEST_F(NameServerTest, MalformedDatagramsAreToldOrDropped) {
+TEST_F(NameServerTest, ReplayThatIsLetThroughEndsWhereNoResolverIs) {
+  ignore(resolver_.take(), "closed");
+  outside_name_ = "other.example";
+  outside_ = Outside::AfterTape;
+  start(Ask::TapeOnly);
+  EXPECT_EQ(ask(other_), reply_to(other_, 0x8183));
+  EXPECT_THAT(notes(), ElementsAre("4 unreachable other.example", "4 unknown other.example"));
+  EXPECT_EQ(server_->counts().unknown, 1u);
+}
+
+TEST_F(NameServerTest, ReplayThatIsLetThroughEndsWhenNoResolverAnswers) {
+  outside_name_ = "other.example";
+  outside_ = Outside::AfterTape;
+  start(Ask::TapeOnly, 1ms);
+  EXPECT_EQ(ask(other_), reply_to(other_, 0x8183));
+  EXPECT_THAT(notes(), ElementsAre("4 silent other.example", "4 unknown other.example"));
+}
+
+TEST_F(NameServerTest, ReplayPassesOnThatAResolverFails) {
+  outside_name_ = "other.example";
+  outside_ = Outside::AfterTape;
+  start(Ask::TapeOnly);
+  EXPECT_EQ(ask_and_reply(other_, 0x8182), reply_to(other_, 0x8182));
+  EXPECT_EQ(server_->counts().unknown, 0u);
+}
+
+TEST_F(NameServerTest, ReplaySaysSoWhereItCannotAsk) {
+  outside_name_ = "other.example";
+  outside_ = Outside::AfterTape;
+  connect_ = [](const Asker&) -> Result<UniqueFd> { return fail(Code::Exhausted, "no descriptor"); };
+  start(Ask::TapeOnly);
+  EXPECT_EQ(ask(other_), reply_to(other_, 0x8182));
+  EXPECT_THAT(notes(), IsEmpty()) << "of the name it is not known";
+}
+
+TEST_F(NameServerTest, ReplayDoesNotWaitForWhoWasSilentWhenRecorded) {
+  start(Ask::TapeOnly);
+  const std::string silent = query_of(9, "silent.example", kA);
+  EXPECT_EQ(ask(silent), reply_to(silent, 0x8182));
+  EXPECT_THAT(notes(), IsEmpty());
+  EXPECT_EQ(server_->counts().answered_from_tape, 1u);
+}
+
+TEST_F(NameServerTest, MalformedDatagramsAreToldOrDroppedInReplay) {
   start(Ask::TapeOnly);
   client_.say("short");
   client_.say(reply_to(known_, 0x8180));
@@ -98,6 +196,36 @@ TEST_F(NameServerTest, MalformedDatagramsAreToldOrDropped) {
   EXPECT_EQ(ask(cut), word(7) + word(0x8101) + std::string(8, '\0'));
   EXPECT_EQ(ask(known_), from_tape(known_));
   EXPECT_EQ(server_->counts().malformed, 3u);
+}
+
+TEST_F(NameServerTest, WhatIsNoQueryIsPassedAsItIs) {
+  start(Ask::OutsideFirst);
+  for (const std::string& sent : {std::string("short"), reply_to(known_, 0x8180), reply_to(known_, 0x2800),
+                                  known_.substr(0, 20), std::string(known_).replace(4, 2, word(2))}) {
+    client_.say(sent);
+    EXPECT_EQ(resolver_.hear(), sent);
+    resolver_.answer("said to " + sent);
+    EXPECT_EQ(client_.hear(), "said to " + sent);
+  }
+  EXPECT_EQ(server_->counts().malformed, 5u);
+  EXPECT_EQ(server_->counts().relayed, 5u);
+  EXPECT_THAT(notes(), IsEmpty());
+}
+
+TEST_F(NameServerTest, WhoIsSealedPassesNothingButQueries) {
+  view_->unread = Unread::Refused;
+  start(Ask::OutsideFirst);
+  client_.say("a letter");
+  const std::string update = reply_to(known_, 0x2800);
+  EXPECT_EQ(ask(update), word(7) + word(0xA804) + std::string(8, '\0'));
+  EXPECT_EQ(ask_and_reply(known_, 0x8180), reply_to(known_, 0x8180)) << "the first that the resolver hears";
+}
+
+TEST_F(NameServerTest, NobodyAnswersWhatIsNoQueryForAResolverThatIsNotThere) {
+  ignore(resolver_.take(), "closed");
+  start(Ask::OutsideFirst);
+  client_.say("short");
+  EXPECT_EQ(ask(known_), from_tape(known_));
 }
 
 TEST_F(NameServerTest, TheResolverOutsideIsAskedFirst) {
@@ -112,6 +240,24 @@ TEST_F(NameServerTest, TheResolverOutsideIsAskedFirst) {
   EXPECT_EQ(ask_and_reply(known_, 0x8380), reply_to(known_, 0x8380)) << "truncated: over TCP";
   EXPECT_EQ(server_->counts().relayed, 3u);
   EXPECT_EQ(server_->counts().answered_from_tape, 0u);
+}
+
+TEST_F(NameServerTest, WhatAResolverSaysIsReported) {
+  start(Ask::OutsideFirst);
+  EXPECT_EQ(ask_and_reply(known_, 0x8180), reply_to(known_, 0x8180));
+  EXPECT_EQ(ask_and_reply(known_, 0x8380), reply_to(known_, 0x8380)) << "truncated: it is asked over TCP";
+  EXPECT_EQ(ask_and_reply(other_, 0x8185), reply_to(other_, 0x8185));
+  const std::string chaos = query_of(9, "version.bind", 16, {}, 3);
+  EXPECT_EQ(ask_and_reply(chaos, 0x8180), reply_to(chaos, 0x8180));
+  EXPECT_THAT(notes(), ElementsAre("4 answered api.example " + reply_to(known_, 0x8180),
+                                   "4 answered other.example " + reply_to(other_, 0x8185)));
+}
+
+TEST_F(NameServerTest, NothingNeedsToBeReported) {
+  view_->on_lookup = nullptr;
+  view_->outside = nullptr;
+  start(Ask::OutsideFirst);
+  EXPECT_EQ(ask_and_reply(known_, 0x8180), reply_to(known_, 0x8180));
 }
 
 TEST_F(NameServerTest, HttpsRecordsAreWithheld) {
@@ -145,17 +291,67 @@ TEST_F(NameServerTest, WhatNobodyAnswersStaysUnansweredUnlessItIsOnTape) {
   start(Ask::OutsideFirst, 1ms);
   client_.say(other_);
   EXPECT_EQ(ask(known_), from_tape(known_)) << "the other was given up before";
+  EXPECT_THAT(notes(), ElementsAre("4 silent other.example", "4 silent api.example"));
+}
+
+TEST_F(NameServerTest, EachDoorHasItsAskers) {
+  start(Ask::TapeOnly);
+  open_other(kOtherDoor, Ask::OutsideFirst);
+  other_client_.say(other_);
+  resolver_.answer(reply_to(resolver_.hear(), 0x8180));
+  EXPECT_EQ(other_client_.hear(), reply_to(other_, 0x8180));
+  EXPECT_EQ(ask(other_), reply_to(other_, 0x8183));
+  EXPECT_THAT(notes(), ElementsAre("5 answered other.example " + reply_to(other_, 0x8180), "4 unknown other.example"));
+}
+
+TEST_F(NameServerTest, StrangersAreNotAnswered) {
+  start(Ask::TapeOnly);
+  LoopbackUdp door("127.0.0.1");
+  stranger_.connect("127.0.0.1", door.port());
+  other_client_.connect("127.0.0.1", door.port());
+  stranger_.say(known_);
+  other_client_.say(known_);
+  ASSERT_TRUE(server_->open({kOtherDoor, door.take(), Endpoint::Family::V4}));
+  EXPECT_EQ(other_client_.hear(), from_tape(known_));
+  EXPECT_EQ(server_->counts().strangers, 1u);
+  EXPECT_EQ(server_->counts().answered_from_tape, 1u);
+}
+
+TEST_F(NameServerTest, WhoHasNoViewIsNotAnswered) {
+  start(Ask::TapeOnly);
+  open_other(6, Ask::TapeOnly);
+  other_client_.say(known_);
+  EXPECT_TRUE(eventually([this] { return server_->counts().strangers == 1; }));
+  EXPECT_EQ(ask(known_), from_tape(known_));
+}
+
+TEST_F(NameServerTest, BehindAClosedDoorNobodyIsAnswered) {
+  start(Ask::TapeOnly);
+  open_other(kOtherDoor, Ask::OutsideFirst);
+  other_client_.say(other_);
+  EXPECT_EQ(resolver_.hear(), other_);
+  server_->close(kOtherDoor);
+  server_->close(6);
+  EXPECT_TRUE(eventually([this] { return other_client_.is_refused(known_); }));
+  resolver_.answer(reply_to(other_, 0x8180));
+  EXPECT_EQ(ask(known_), from_tape(known_)) << "the other door is open";
+  EXPECT_THAT(notes(), IsEmpty());
+}
+
+TEST_F(NameServerTest, ADoorOfTheSameIdReplacesTheOneBefore) {
+  start(Ask::TapeOnly);
+  open_other(kDoor, Ask::TapeOnly);
+  other_client_.say(known_);
+  EXPECT_EQ(other_client_.hear(), from_tape(known_));
+  EXPECT_TRUE(client_.is_refused(known_)) << "closed before the other was read";
 }
 
 TEST_F(NameServerTest, Ipv6IsServedToo) {
   LoopbackUdp v6("::"), client("::1");
   if (!client.is_bound()) GTEST_SKIP() << "no IPv6 on the loopback interface";
   client.connect("::1", v6.port());
-  NameServerOptions options;
-  options.v6 = v6.take();
-  options.tape = [](std::string_view) { return std::nullopt; };
-  const auto server = NameServer::start(std::move(options));
-  ASSERT_TRUE(server);
+  start(Ask::TapeOnly);
+  ASSERT_TRUE(server_->open({kOtherDoor, v6.take(), Endpoint::Family::V6}));
   client.say(other_);
   EXPECT_EQ(client.hear(), reply_to(other_, 0x8183));
 }
@@ -167,12 +363,18 @@ TEST_F(NameServerTest, ItEndsWhileQuestionsAreOpen) {
   server_.reset();
 }
 
-TEST_F(NameServerTest, WithoutASocketOrAThreadItIsNotStarted) {
+TEST_F(NameServerTest, OnlyASocketIsADoor) {
+  start(Ask::TapeOnly);
+  EXPECT_FALSE(server_->open({kOtherDoor, UniqueFd(), Endpoint::Family::V4}));
+  EXPECT_EQ(ask(known_), from_tape(known_));
+}
+
+TEST_F(NameServerTest, WithoutAskersOrAThreadItIsNotStarted) {
   const auto none = NameServer::start({});
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, Code::InvalidArgument);
   NameServerOptions options;
-  options.v4 = LoopbackUdp("0.0.0.0").take();
+  options.asker_of = [](uint64_t, const Datagram&) { return std::nullopt; };
   const NoThreads no_threads;
   const auto refused = NameServer::start(std::move(options));
   ASSERT_FALSE(refused);

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -56,6 +57,13 @@ inline std::string reply_to(std::string query, unsigned flags, unsigned count = 
   return query.replace(2, 2, word(flags)).replace(6, 2, word(count)) + records;
 }
 
+// `name`: as it stands in the message; of the question by default. `more_ttl` is added to 60 s.
+inline std::string record(unsigned type, const std::string& data, const std::string& name = bytes("\xc0\x0c"),
+                          unsigned more_ttl = 0, unsigned record_class = 1) {
+  return name + word(type) + word(record_class) + word(0) + word(60 + more_ttl) +
+         word(static_cast<unsigned>(data.size())) + data;
+}
+
 class LoopbackUdp {
  public:
   // Bound to an address, the wildcard too, on the loopback interface alone.
@@ -83,6 +91,12 @@ class LoopbackUdp {
     EXPECT_EQ(::connect(fd_.get(), reinterpret_cast<sockaddr*>(&name), size), 0);
   }
   void say(const std::string& text) { EXPECT_EQ(::send(fd_.get(), text.data(), text.size(), 0), ssize(text)); }
+  // The kernel says at once that nobody listens where it is connected to.
+  bool is_refused(const std::string& text) {
+    ::send(fd_.get(), text.data(), text.size(), 0);
+    char byte = 0;
+    return ::recv(fd_.get(), &byte, 1, MSG_DONTWAIT) < 0 && errno == ECONNREFUSED;
+  }
   // The next datagram; "" when none comes. Answers of answer() go to whoever sent it.
   std::string hear() {
     pollfd waiting{fd_.get(), POLLIN, 0};
@@ -97,6 +111,11 @@ class LoopbackUdp {
   void answer(const std::string& text) {
     EXPECT_EQ(::sendto(fd_.get(), text.data(), text.size(), 0, reinterpret_cast<sockaddr*>(&from_), from_size_),
               ssize(text));
+  }
+
+  // Who sent what was heard last.
+  [[nodiscard]] std::string last_from() const {
+    return Endpoint::from_sockaddr(reinterpret_cast<const sockaddr*>(&from_)).to_string();
   }
 
  private:

@@ -10,15 +10,27 @@
 #include "daemon/names/datagrams.h"
 
 namespace tapdeck::names {
+namespace {
+
+Relay::End end_of(Code code) {
+  const bool is_told = code == Code::Refused || code == Code::Unreachable;
+  return is_told ? Relay::End::Unreachable : Relay::End::NotAsked;
+}
+
+}  // namespace
 
 void Relay::ask(Asked asked, std::string_view datagram) {
-  auto socket = connect_datagrams(asked.resolver);
-  if (!socket || ::send(socket->get(), datagram.data(), datagram.size(), MSG_NOSIGNAL) < 0) {
-    ended_(asked, End::Refused, {});
-    return;
+  auto socket = connect_(asked.asker);
+  if (!socket) return ended_(asked, end_of(socket.error().code), {});
+  if (::send(socket->get(), datagram.data(), datagram.size(), MSG_NOSIGNAL) < 0) {
+    return ended_(asked, end_of(code_of_errno(errno)), {});
   }
-  if (pending_.size() >= kMostPending) give_up_first();
+  if (pending_.size() >= kMostPending) give_up_first(End::Displaced);
   pending_.push_back({std::move(asked), std::move(*socket), std::chrono::steady_clock::now() + patience_});
+}
+
+void Relay::forget(uint64_t door) {
+  std::erase_if(pending_, [door](const Pending& pending) { return pending.asked.door == door; });
 }
 
 void Relay::add_to(std::vector<pollfd>& polled) const {
@@ -38,11 +50,11 @@ bool Relay::take_answer(const Pending& pending) {
     const ssize_t size = ::recv(pending.socket.get(), buffer.data(), buffer.size(), 0);
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) return false;
     if (size < 0) {
-      ended_(pending.asked, End::Refused, {});
+      ended_(pending.asked, end_of(code_of_errno(errno)), {});
       return true;
     }
     const std::string_view reply(buffer.data(), static_cast<size_t>(size));
-    if (!is_answer_to(pending.asked.query, reply)) continue;
+    if (pending.asked.query && !is_answer_to(*pending.asked.query, reply)) continue;
     ended_(pending.asked, End::Answered, reply);
     return true;
   }
@@ -50,11 +62,11 @@ bool Relay::take_answer(const Pending& pending) {
 
 void Relay::give_up_late_ones() {
   const auto now = std::chrono::steady_clock::now();
-  while (!pending_.empty() && pending_.front().deadline <= now) give_up_first();
+  while (!pending_.empty() && pending_.front().deadline <= now) give_up_first(End::Silent);
 }
 
-void Relay::give_up_first() {
-  ended_(pending_.front().asked, End::Silent, {});
+void Relay::give_up_first(End end) {
+  ended_(pending_.front().asked, end, {});
   pending_.pop_front();
 }
 

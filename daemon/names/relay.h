@@ -1,4 +1,5 @@
-// Relay: asks the resolver that a client asked, from outside of the client's namespace, and hands its answer over.
+// Relay: asks the resolver that a client asked, from outside of the client's namespace or where the program's rules do
+// not lead back, and hands its answer over.
 //
 // Does not wait itself: its owner polls the sockets it adds. Bounded: kMostPending questions, each with a socket of its
 // own, so that an answer cannot be that to another question. Owner and thread: a NameServer's.
@@ -7,41 +8,54 @@
 #include <poll.h>
 
 #include <chrono>
+#include <cstdint>
 #include <deque>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "daemon/base/clock.h"
 #include "daemon/base/endpoint.h"
+#include "daemon/base/result.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/names/dns_message.h"
+#include "daemon/names/view.h"
 
 namespace tapdeck::names {
 
-// A question, and where its answer goes: to `client`, from `resolver`, by socket `by`.
+// A question, and where its answer goes: through `door` to `client`, from the address that this one sent it to.
 struct Asked {
-  int by = -1;
+  uint64_t door = 0;
   Endpoint client;
-  Endpoint resolver;
-  Query query;
+  Endpoint local;
+  Asker asker;
+  std::optional<Query> query;  // nullopt: none that we read; the next datagram of the resolver is its answer
 };
+
+// A connected UDP socket to asker.resolver that does not block.
+using Connect = std::function<Result<UniqueFd>(const Asker& asker)>;
 
 class Relay {
  public:
-  static constexpr size_t kMostPending = 256;
+  static constexpr size_t kMostPending = 1024;
   enum class End {
-    Answered,  // `reply` is the resolver's answer, whatever it says
-    Refused,   // nobody is there (ICMP), no way leads there, or we have no descriptor to ask with
-    Silent,    // nothing came in time, or others have asked since
+    Answered,     // `reply` is the resolver's answer, whatever it says
+    Unreachable,  // nobody is there (ICMP), or no way leads there
+    Silent,       // nothing came in time
+    Displaced,    // others have asked since
+    NotAsked,     // by our own fault: no descriptor is left to ask with
   };
   using Ended = std::function<void(const Asked& asked, End end, std::string_view reply)>;
 
-  Relay(std::chrono::milliseconds patience, Ended ended) : patience_(patience), ended_(std::move(ended)) {}
+  Relay(std::chrono::milliseconds patience, Connect connect, Ended ended)
+      : patience_(patience), connect_(std::move(connect)), ended_(std::move(ended)) {}
 
   // Sends `datagram` as it is.
   void ask(Asked asked, std::string_view datagram);
+  // Nobody waits behind this door any more. Not between add_to() and look().
+  void forget(uint64_t door);
   void add_to(std::vector<pollfd>& polled) const;
   // What poll() has seen of the sockets added.
   void look(std::span<const pollfd> polled);
@@ -57,9 +71,10 @@ class Relay {
   };
   // False: it is still waited for.
   [[nodiscard]] bool take_answer(const Pending& pending);
-  void give_up_first();
+  void give_up_first(End end);
 
   const std::chrono::milliseconds patience_;
+  const Connect connect_;
   const Ended ended_;
   std::deque<Pending> pending_;  // the oldest first
 };

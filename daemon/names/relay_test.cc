@@ -2,7 +2,10 @@
 
 #include <gmock/gmock.h>
 
+#include <map>
+
 #include "daemon/base/result.h"
+#include "daemon/names/datagrams.h"
 #include "daemon/names/names_rig.h"
 
 namespace tapdeck::names {
@@ -16,10 +19,13 @@ class RelayTest : public testing::Test {
  protected:
   void ask(Relay& relay, unsigned id) {
     const std::string datagram = query_of(id, "api.example", kA);
+    relay.ask(asked_to_resolver(*read_query(datagram)), datagram);
+  }
+  Asked asked_to_resolver(std::optional<Query> query) {
     Asked asked;
-    asked.resolver = *Endpoint::parse("127.0.0.1", resolver_.port());
-    asked.query = *read_query(datagram);
-    relay.ask(std::move(asked), datagram);
+    asked.asker.resolver = *Endpoint::parse("127.0.0.1", resolver_.port());
+    asked.query = std::move(query);
+    return asked;
   }
   // One turn of its owner's loop.
   static void turn(Relay& relay) {
@@ -33,10 +39,15 @@ class RelayTest : public testing::Test {
   LoopbackUdp resolver_{"127.0.0.1"};
   std::vector<std::string> ended_;
   Relay::Ended note_ = [this](const Asked& asked, Relay::End end, std::string_view reply) {
-    const char* how = end == Relay::End::Answered ? "answered " : end == Relay::End::Refused ? "refused" : "silent";
-    ended_.push_back(std::to_string(asked.query.id) + " " + how + std::string(reply));
+    static const std::map<Relay::End, std::string> kHow = {{Relay::End::Answered, "answered "},
+                                                           {Relay::End::Unreachable, "unreachable"},
+                                                           {Relay::End::Silent, "silent"},
+                                                           {Relay::End::Displaced, "displaced"},
+                                                           {Relay::End::NotAsked, "not asked"}};
+    ended_.push_back(std::to_string(asked.query ? asked.query->id : 0) + " " + kHow.at(end) + std::string(reply));
   };
-  Relay relay_{1h, note_};
+  Connect connect_ = [](const Asker& asker) { return connect_datagrams(asker.resolver); };
+  Relay relay_{1h, connect_, note_};
 };
 
 TEST_F(RelayTest, AnAnswerIsHandedOverAsItIs) {
@@ -63,19 +74,57 @@ TEST_F(RelayTest, OtherAnswersAreNotTaken) {
   EXPECT_THAT(ended_, ElementsAre("7 answered " + reply_to(asked, 0x8183)));
 }
 
-TEST_F(RelayTest, AResolverThatIsNotThereRefuses) {
+TEST_F(RelayTest, WhatIsNoQueryIsAnsweredByTheNextDatagram) {
+  relay_.ask(asked_to_resolver(std::nullopt), "no dns");
+  EXPECT_EQ(resolver_.hear(), "no dns");
+  resolver_.answer("nor this");
+  turn(relay_);
+  EXPECT_THAT(ended_, ElementsAre("0 answered nor this"));
+}
+
+TEST_F(RelayTest, AResolverThatIsNotThereIsUnreachable) {
   ignore(resolver_.take(), "closed");
   ask(relay_, 7);
   turn(relay_);
-  EXPECT_THAT(ended_, ElementsAre("7 refused"));
-  Asked asked;
-  asked.query.id = 8;
-  relay_.ask(std::move(asked), "to no address");
-  EXPECT_THAT(ended_, ElementsAre("7 refused", "8 refused"));
+  EXPECT_THAT(ended_, ElementsAre("7 unreachable"));
+}
+
+TEST_F(RelayTest, WithoutASocketNobodyIsAsked) {
+  Code code = Code::Exhausted;
+  Relay relay(1h, [&code](const Asker&) -> Result<UniqueFd> { return fail(code, "no socket"); }, note_);
+  ask(relay, 7);
+  code = Code::Unreachable;
+  ask(relay, 8);
+  EXPECT_THAT(ended_, ElementsAre("7 not asked", "8 unreachable"));
+  Relay unconnected(1h, [](const Asker&) { return Result<UniqueFd>(LoopbackUdp("127.0.0.1").take()); }, note_);
+  ask(unconnected, 9);
+  EXPECT_EQ(ended_.back(), "9 not asked");
+}
+
+TEST_F(RelayTest, TheSocketIsTheCallers) {
+  LoopbackUdp ours("127.84.0.9");
+  const uint16_t port = ours.port();
+  ours.connect("127.0.0.1", resolver_.port());
+  Relay relay(1h, [&ours](const Asker&) { return Result<UniqueFd>(ours.take()); }, note_);
+  ask(relay, 7);
+  EXPECT_EQ(resolver_.hear(), query_of(7, "api.example", kA));
+  EXPECT_EQ(resolver_.last_from(), "127.84.0.9:" + std::to_string(port));
+}
+
+TEST_F(RelayTest, WhoseDoorIsClosedIsForgotten) {
+  Asked asked = asked_to_resolver(*read_query(query_of(8, "api.example", kA)));
+  asked.door = 1;
+  ask(relay_, 7);
+  relay_.ask(std::move(asked), "behind another door");
+  relay_.forget(0);
+  std::vector<pollfd> polled;
+  relay_.add_to(polled);
+  EXPECT_EQ(polled.size(), 1u);
+  EXPECT_THAT(ended_, IsEmpty());
 }
 
 TEST_F(RelayTest, AResolverThatSaysNothingIsGivenUp) {
-  Relay relay(1ms, note_);
+  Relay relay(1ms, connect_, note_);
   ask(relay, 7);
   EXPECT_LE(relay.wait_ms(), 1);
   while (ended_.empty()) turn(relay);
@@ -84,7 +133,7 @@ TEST_F(RelayTest, AResolverThatSaysNothingIsGivenUp) {
 
 TEST_F(RelayTest, TheOldestQuestionMakesRoom) {
   for (unsigned id = 0; id < Relay::kMostPending + 2; ++id) ask(relay_, id);
-  EXPECT_THAT(ended_, ElementsAre("0 silent", "1 silent"));
+  EXPECT_THAT(ended_, ElementsAre("0 displaced", "1 displaced"));
   std::vector<pollfd> polled;
   relay_.add_to(polled);
   EXPECT_EQ(polled.size(), Relay::kMostPending);

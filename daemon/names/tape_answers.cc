@@ -1,5 +1,7 @@
 #include "daemon/names/tape_answers.h"
 
+#include <utility>
+
 namespace tapdeck::names {
 namespace {
 
@@ -13,6 +15,10 @@ std::string answer_with(const Query& query, std::vector<Endpoint> addresses) {
     return query.type != (address.family == Endpoint::Family::V6 ? kAaaa : kA);
   });
   return answer_to(query, Rcode::NoError, addresses);
+}
+
+bool is_service(const Query& query) {
+  return query.type == kHttps || query.type == kSvcb;
 }
 
 Endpoint v4(uint32_t address) {
@@ -41,25 +47,59 @@ Endpoint synthetic_address(std::string_view name) {
 std::optional<std::string> TapeAnswers::of_known(const Query& query) {
   if (query.record_class != kInternet) return std::nullopt;
   if (is_within(query.name, "localhost")) return answer_with(query, {v4(0x7F000001), v6_loopback()});
-  auto recorded = tape_(query.name);
-  if (!recorded) return std::nullopt;
-  answered_.fetch_add(1, std::memory_order_relaxed);
-  if (recorded->empty()) recorded->push_back(synthetic_address(query.name));
-  return answer_with(query, std::move(*recorded));
+  if (const auto lookup = is_service(query) ? std::nullopt : recorded(query.name, query.type)) {
+    auto again = lookup->end == LookupEnd::Answered ? answer_again(query, lookup->reply) : std::nullopt;
+    return again ? std::move(*again) : answer_to(query, Rcode::ServFail);
+  }
+  if (auto known = addresses(query.name)) {
+    if (known->empty()) known->push_back(synthetic_address(query.name));
+    return answer_with(query, std::move(*known));
+  }
+  const auto rcode = rcode_of_others(query);
+  return rcode ? std::optional(answer_to(query, *rcode)) : std::nullopt;
 }
 
-std::string TapeAnswers::of(const Query& query) {
-  if (auto answer = of_known(query)) return std::move(*answer);
+std::string TapeAnswers::of_unknown(const Query& query, const Asker& asker) {
   if (query.record_class != kInternet) return answer_to(query, Rcode::Refused);
   if (query.name.empty()) return answer_to(query, Rcode::NoError);  // there is a root
   const bool is_address = query.type == kA || query.type == kAaaa;  // else a service that clients look for beside
   const bool is_reverse = is_within(query.name, "in-addr.arpa") || is_within(query.name, "ip6.arpa");
-  if (is_address && !is_reverse && !is_searched(query.name)) report(query.name);
+  if (is_address && !is_reverse && !is_searched(query.name)) report(query.name, asker);
   return answer_to(query, Rcode::NxDomain);
 }
 
+std::string TapeAnswers::of(const Query& query, const Asker& asker) {
+  auto known = of_known(query);
+  return known ? std::move(*known) : of_unknown(query, asker);
+}
+
+std::optional<Lookup> TapeAnswers::recorded(std::string_view name, uint16_t type) const {
+  return sources_.recorded ? sources_.recorded(name, type) : std::nullopt;
+}
+
+std::optional<std::vector<Endpoint>> TapeAnswers::addresses(std::string_view name) const {
+  return sources_.addresses ? sources_.addresses(name) : std::nullopt;
+}
+
+std::optional<Rcode> TapeAnswers::rcode_of_others(const Query& query) const {
+  std::optional<Rcode> out;
+  for (const uint16_t type : {kA, kAaaa, query.type}) {
+    if (type == query.type && !is_service(query)) continue;  // looked up before
+    const auto lookup = recorded(query.name, type);
+    if (!lookup) continue;
+    const Rcode rcode = lookup->end == LookupEnd::Answered ? rcode_of(lookup->reply) : Rcode::ServFail;
+    if (rcode == Rcode::NoError) return rcode;
+    if (rcode == Rcode::NxDomain || !out) out = rcode == Rcode::NxDomain ? rcode : Rcode::ServFail;
+  }
+  return out == Rcode::ServFail && is_service(query) ? Rcode::NoError : out;
+}
+
+bool TapeAnswers::is_known(std::string_view name) const {
+  return is_within(name, "localhost") || addresses(name) || recorded(name, kA) || recorded(name, kAaaa);
+}
+
 std::string_view TapeAnswers::without_search(std::string_view name) const {
-  for (const std::string& domain : search_) {
+  for (const std::string& domain : sources_.search) {
     if (name.size() > domain.size() && is_within(name, domain)) return name.substr(0, name.size() - domain.size() - 1);
   }
   return name;
@@ -68,14 +108,13 @@ std::string_view TapeAnswers::without_search(std::string_view name) const {
 bool TapeAnswers::is_searched(std::string_view name) const {
   const std::string_view asked = without_search(name);
   if (asked.size() == name.size()) return false;
-  return is_within(asked, "localhost") || reported_.contains(std::string(asked)) || tape_(asked).has_value();
+  return reported_.contains(std::string(asked)) || is_known(asked);
 }
 
-void TapeAnswers::report(const std::string& name) {
-  unknown_.fetch_add(1, std::memory_order_relaxed);
+void TapeAnswers::report(const std::string& name, const Asker& asker) {
   if (reported_.size() >= kMostReported || !reported_.insert(name).second) return;
   reported_.insert(std::string(without_search(name)));  // asked for next
-  if (on_unknown_) on_unknown_(name);
+  if (sources_.on_unknown) sources_.on_unknown(asker, name);
 }
 
 }  // namespace tapdeck::names

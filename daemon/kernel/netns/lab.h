@@ -135,6 +135,16 @@ class Sink final : public ListenerSink {
     uint64_t netns_cookie = 0;
     std::string bytes;
   };
+  // The same of a door of the tc path, and where it was sent to.
+  struct Sent {
+    int fd = -1;
+    uint32_t target = kNoTarget;
+    Endpoint from, to;  // `to` without its port
+    std::string bytes;
+  };
+  [[nodiscard]] Sent sent(Endpoint::Family family);
+  // From there.
+  static void answer(const Sent& asked, const std::string& bytes);
   // Waits for a datagram at a door of that family; fd is -1 when none came within ten seconds.
   [[nodiscard]] Question question(Endpoint::Family family);
   [[nodiscard]] size_t doors();

@@ -1,4 +1,4 @@
-#include "daemon/app/run_names.h"
+#include "daemon/app/name_policy.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -19,7 +19,7 @@ class OutsideOf : public ::testing::Test {
     return config_.routes.back();
   }
   [[nodiscard]] Outside of(std::string_view name) const {
-    return outside_of(config_, config::BypassRules(config_.tls.bypass), name);
+    return outside_of(config_, config::BypassRules(config_.tls.bypass), config::kRunTarget, name);
   }
   config::Config config_;
 };
@@ -51,6 +51,18 @@ TEST_F(OutsideOf, RoutesOfOtherTargetsAndOfAReverseProxyDoNotCount) {
   EXPECT_EQ(of("api.example"), Outside::No);
   route("api.example", Mode::Record).target = std::string(config::kRunTarget);
   EXPECT_EQ(of("api.example"), Outside::First);
+}
+
+TEST(NamesOf, ResolversAreAnsweredForOnlyWhereTheTapeOrASealNeedsIt) {
+  using kernel::Names;
+  using modes::Sealed;
+  EXPECT_EQ(names_of(Mode::Record, Sealed::No), Names::Observed);
+  EXPECT_EQ(names_of(Mode::Record, Sealed::Yes), Names::Answered);
+  for (const Sealed sealed : {Sealed::No, Sealed::Yes}) {
+    EXPECT_EQ(names_of(Mode::Replay, sealed), Names::Answered);
+    EXPECT_EQ(names_of(Mode::Hybrid, sealed), Names::Answered);
+    EXPECT_EQ(names_of(Mode::Passthrough, sealed), Names::Left);
+  }
 }
 
 TEST(SearchDomains, AreThoseOfTheLastLine) {

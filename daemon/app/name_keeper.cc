@@ -1,5 +1,6 @@
 #include "daemon/app/name_keeper.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -32,7 +33,11 @@ NameKeeper::Kept NameKeeper::seen_as(const store::Take& take, const names::Looku
   const auto answer = names::read_answer(lookup.reply);
   if (!answer) return out;
   out.says = std::to_string(static_cast<unsigned>(answer->rcode));
-  for (const std::string& record : answer->records) out.says += '\n' + record;
+  for (const std::string& record : answer->records) {
+    // Of a type that is shown by its size alone: all but the id counts, TTLs too.
+    if (record.ends_with(" bytes)")) out.says += lookup.reply.substr(std::min<size_t>(2, lookup.reply.size()));
+    out.says += '\n' + record;
+  }
   return out;
 }
 

@@ -51,6 +51,15 @@ TEST_F(NameKeeperTest, WhatSaysTheSameIsWrittenOnce) {
   EXPECT_EQ(writer_->stats().notes, 2U);
 }
 
+TEST_F(NameKeeperTest, WhatIsShownByItsSizeIsComparedByItsBytes) {
+  const auto https = [](char last_byte) {
+    return answered_with(names::bytes("\xc0\x0c\0\x41\0\1\0\0\0\x3c\0\3\0\1") + last_byte, 1);
+  };
+  keep(LookupEnd::Answered, https(1));
+  keep(LookupEnd::Answered, https(2));
+  EXPECT_EQ(kept().reply, https(2));
+}
+
 TEST_F(NameKeeperTest, AFailureDoesNotReplaceAnAnswerOfItsTake) {
   keep(LookupEnd::Silent);
   EXPECT_EQ(kept().end, "silent");

@@ -53,6 +53,7 @@ struct Case {
   std::vector<uint32_t> counted = {};  // exactly these counters are 1 afterwards
   Host host = Host::None;
   Steered steered = Steered::Yes;
+  tapdeck_names names = TAPDECK_NAMES_LEFT;
 };
 
 inline PacketBuilder eth(uint16_t type) {
@@ -138,6 +139,7 @@ class TcProgramRun : public testing::Test {
     target.closed = one.policy == Policy::Closed || one.policy == Policy::Sealed;
     target.sealed = one.policy == Policy::Sealed;
     target.unsteered = one.steered == Steered::No;
+    target.names = one.names;
     bpf_map_update_elem(bpf_map__fd(tc->maps.control), &zero, &control, BPF_ANY);
     bpf_map_update_elem(bpf_map__fd(tc->maps.targets), &kSlot, &target, BPF_ANY);
     return tc;

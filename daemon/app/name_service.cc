@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "daemon/base/descriptors.h"
 #include "daemon/base/log.h"
 
 namespace tapdeck::app {
@@ -112,6 +113,7 @@ Result<UniqueFd> NameService::connect(const names::Asker& asker) const {
   sockaddr_storage address{};
   const socklen_t length = asker.resolver.to_sockaddr(address);
   TRY(fd, capture_->datagram_socket(asker.netns_cookie, address.ss_family));
+  if (fd.get() >= descriptor_bounds().serving) return fail(Code::Exhausted, "no descriptor is left to ask with");
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
     return fail_errno(errno, "connect to the resolver " + asker.resolver.to_string());
   }

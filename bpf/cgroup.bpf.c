@@ -102,13 +102,13 @@ int tapdeck_sendmsg6(struct bpf_sock_addr* ctx) {
 
 SEC("cgroup/recvmsg4")
 int tapdeck_recvmsg4(struct bpf_sock_addr* ctx) {
-  show_destination4(ctx);
+  show_resolver4(ctx);
   return 1;
 }
 
 SEC("cgroup/recvmsg6")
 int tapdeck_recvmsg6(struct bpf_sock_addr* ctx) {
-  show_destination6(ctx);
+  show_resolver6(ctx);
   return 1;
 }
 

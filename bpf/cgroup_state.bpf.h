@@ -49,7 +49,7 @@ struct {
 /* Names asked for and answered in passing, struct tapdeck_sighting. Programs write, the daemon reads. */
 struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);
-  __uint(max_entries, 1024 * 1024);
+  __uint(max_entries, 2 * 1024 * 1024); /* a burst of 6,000 datagrams, while the daemon looks elsewhere */
 } sightings SEC(".maps");
 
 /* From connect to sock_ops, getpeername and getsockname. Programs only; freed with the socket. */

@@ -41,15 +41,15 @@ static __always_inline int on_connect_udp(struct bpf_sock_addr* ctx, const struc
                                           int* rewrite) {
   __u32 reason = reason_of_udp(d->port);
   struct bpf_sock* sk = ctx->sk;
+  int verdict = 1;
+  enum leads leads;
   struct tapdeck_socket* state;
   struct tapdeck_netns* ns;
 
   if (!sk || already_rewritten(sk, d)) return 1;
-  if (goes_to_door(ctx, t, d, cookie, listener, port_be, &state)) {
-    state->rewritten = 1;
-    *rewrite = 1;
-    return 1;
-  }
+  leads = lead_question(ctx, t, d, cookie, CONNECTS, listener, port_be, &verdict);
+  *rewrite = leads == TO_DOOR;
+  if (leads != ELSEWHERE) return verdict;
   if (reason == TAPDECK_QUIC && is_lapsed(t)) {
     count_one(target_slot, TAPDECK_LEASE);
     return 1;

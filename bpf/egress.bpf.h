@@ -79,9 +79,9 @@ static __always_inline int on_egress(struct __sk_buff* skb) {
   sk = sk ? bpf_sk_fullsock(sk) : 0;
   if (!sk || (sk->type == SOCK_STREAM && sk->protocol == IPPROTO_TCP)) return 1; /* first: most packets are these */
   t = bpf_map_lookup_elem(&targets, &slot);
-  if (!t || !t->active || !(t->sealed || t->names)) return 1;
+  if (!t || !t->active) return 1;
   parsed = parse_packet(skb, 0, &p);
-  if (t->names && parsed == PARSE_OK) on_egress_of_names(skb, t, sk, &p);
+  if (parsed == PARSE_OK) on_egress_of_names(skb, t, sk, &p);
   if (!t->sealed) return 1;
   reason = sk->type == SOCK_RAW          ? TAPDECK_RAW
            : sk->protocol == IPPROTO_UDP ? reason_of_udp(p.tuple.destination_port)

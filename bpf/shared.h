@@ -18,8 +18,9 @@
 #define TAPDECK_MAX_WORKERS 32   /* per target and family in the sockmap */
 #define TAPDECK_MAX_NETNS 4096
 #define TAPDECK_MAX_REFUSED 65536 /* destinations refused as recorded, all targets */
-#define TAPDECK_NAME_BYTES 4096   /* of a DNS message that is told of; the mask of the verifier */
-#define TAPDECK_DISCARD_PORT 1    /* UDP, on loopback: nobody listens there, so that the kernel itself says "refused" */
+#define TAPDECK_DOORS 3         /* per namespace and family: resolvers that one socket may ask, as many as libc does */
+#define TAPDECK_NAME_BYTES 4096 /* of a DNS message that is told of; the mask of the verifier */
+#define TAPDECK_DISCARD_PORT 1  /* UDP, on loopback: nobody listens there, so that the kernel itself says "refused" */
 
 /* Index into tapdeck_counters. The first thirteen are the reasons of daemon/kernel/capture.h, enum Uncaptured. */
 enum tapdeck_count {
@@ -62,7 +63,8 @@ struct tapdeck_control {
   __u64 flows_removed; /* by sock_ops or the daemon; inserted - removed = entries in use */
   __u64 flows_capacity;
   __u64 events_lost;
-  __u64 pad[3];
+  __u64 sightings_lost;
+  __u64 pad[2];
 };
 
 /* What becomes of datagrams to port 53. */
@@ -111,14 +113,24 @@ struct tapdeck_flow {
   char comm[16];
 };
 
+/* Whom a UDP socket asks for names by one of our doors. */
+struct tapdeck_resolver {
+  __u8 address[16]; /* port 53 */
+  __u16 door_port;
+  __u16 pad;
+};
+
 /* What a rewritten socket remembers, from connect() to close (sk_storage). */
 struct tapdeck_socket {
   struct tapdeck_flow_key key; /* client half filled in by sock_ops */
   struct tapdeck_flow flow;
-  __u32 rewritten; /* TCP: to a listener; UDP: to where nobody listens */
+  __u32 rewritten; /* TCP: to a listener; UDP: to where nobody listens, or to a door */
   __u32 counted;   /* not TCP: this socket is in the counters already */
   __u32 refused;   /* a packet of it was dropped and listed already */
-  __u32 asks;      /* UDP: what it sends to `key.listener` are questions to `flow.original` */
+  __u32 asks;      /* UDP: how many of `resolver` there are */
+  struct tapdeck_resolver
+      resolver[TAPDECK_DOORS]; /* by the door they are asked at; the last one's may have been others */
+  __u32 pad;
 };
 
 /* The listeners of one network namespace. */
@@ -134,9 +146,9 @@ struct tapdeck_netns {
   __u32 next;       /* round robin: random choice would fill some listeners' port ranges before others */
   __u32 source4_be; /* what getsockname() shows instead of loopback; 0 = no address of this family */
   __u8 source6[16];
-  struct tapdeck_listener4 door4; /* UDP, where questions for names go; port 0 = none of this family */
-  __u16 door6_port_be;            /* on ::1 */
-  __u16 pad[3];
+  struct tapdeck_listener4 door4[TAPDECK_DOORS]; /* UDP, where questions for names go; port 0 = none of this family */
+  __u16 door6_port_be[TAPDECK_DOORS];            /* on ::1 */
+  __u16 pad;
   struct tapdeck_listener4 v4[TAPDECK_MAX_LISTENERS];
   __u16 port6_be[TAPDECK_MAX_LISTENERS]; /* on ::1 */
 };
@@ -172,7 +184,7 @@ struct tapdeck_event {
   char comm[16];
 };
 
-/* A datagram from or to port 53 that was seen in passing. Only `length` bytes of it are written. */
+/* A datagram from or to port 53 that was seen in passing. No more than `length` bytes of it are there. */
 struct tapdeck_sighting {
   __u64 netns_cookie; /* 0: not known, its socket is older than the target */
   __u8 client[16];
@@ -181,7 +193,7 @@ struct tapdeck_sighting {
   __u16 is_answer;
   __u32 target;
   __u32 length;
-  __u32 pad;
+  __u32 whole; /* length of the datagram */
   __u8 bytes[TAPDECK_NAME_BYTES];
 };
 
@@ -205,6 +217,7 @@ enum tapdeck_seen {
 };
 
 _Static_assert(sizeof(struct tapdeck_control) == 64, "one cache line");
+_Static_assert(sizeof(struct tapdeck_socket) == 192, "no hidden padding");
 _Static_assert(sizeof(struct tapdeck_flow_key) == 48, "no hidden padding in a hash key");
 _Static_assert(sizeof(struct tapdeck_flow) == 64, "layout shared with user space");
 _Static_assert(sizeof(struct tapdeck_refused_key) == 24, "no hidden padding in a hash key");
@@ -212,7 +225,7 @@ _Static_assert(sizeof(struct tapdeck_own_key) == 32, "no hidden padding in a has
 _Static_assert(sizeof(struct tapdeck_tuple) == 40, "no hidden padding in a hash key");
 _Static_assert(sizeof(struct tapdeck_event) == 56, "layout shared with user space");
 _Static_assert(sizeof(struct tapdeck_sighting) == 56 + TAPDECK_NAME_BYTES, "layout shared with user space");
-_Static_assert(sizeof(struct tapdeck_netns) == 48 + 8 * TAPDECK_MAX_LISTENERS + 2 * TAPDECK_MAX_LISTENERS,
+_Static_assert(sizeof(struct tapdeck_netns) == 64 + 8 * TAPDECK_MAX_LISTENERS + 2 * TAPDECK_MAX_LISTENERS,
                "layout shared with user space");
 _Static_assert(TAPDECK_COUNTS <= 24, "counters fit");
 

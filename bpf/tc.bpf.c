@@ -215,7 +215,7 @@ static __always_inline int goes_to_door(struct __sk_buff* skb, const struct tapd
   long error;
 
   if (t->names != TAPDECK_NAMES_ANSWERED || p->tuple.destination_port != 53) return 0;
-  if (t->unsteered || !lease_is_valid()) return 0;
+  if (t->unsteered) return 0;
   door = bpf_map_lookup_elem(&tc_doors, &index);
   if (!door) return 0;
   error = bpf_sk_assign(skb, door, 0);
@@ -228,6 +228,8 @@ static __always_inline int on_udp(struct __sk_buff* skb, const struct tapdeck_ta
 
   if (PORTS_OF_DHCP(port)) /* the client's own address; never leaves the link */
     return PASS;
+  if (port == 53 && t->names == TAPDECK_NAMES_ANSWERED && !lease_is_valid())
+    return fall_back(t, TAPDECK_LEASE, TAPDECK_REFUSED_LEASE);
   if (goes_to_door(skb, t, p)) return steer(skb, t, p);
   if (port != 443) return uncaptured(t, p, port == 53 ? TAPDECK_DNS : TAPDECK_UDP);
   /* Where TCP passes, there is nothing to fall back to. */

@@ -7,42 +7,50 @@
 #define TAPDECK_WATCH_BPF_H
 
 #include "cgroup_state.bpf.h"
+#include "door.bpf.h"
 #include "not_tcp.bpf.h"
 #include "parse.bpf.h"
 
 #define DNS_HEADER 12
 
-static __always_inline void count_lost_event(void) {
+static __always_inline void count_lost_sighting(void) {
   __u32 zero = 0;
   struct tapdeck_control* c = bpf_map_lookup_elem(&control, &zero);
 
-  if (c) __sync_fetch_and_add(&c->events_lost, 1);
+  if (c) __sync_fetch_and_add(&c->sightings_lost, 1);
 }
 
-static __always_inline void tell_sighting(struct __sk_buff* skb, struct bpf_sock* sk, const struct packet* p,
-                                          __u16 is_answer) {
+static __always_inline void note_ends(struct tapdeck_sighting* seen, struct bpf_sock* sk, const struct packet* p,
+                                      __u16 is_answer) {
   const struct tapdeck_socket* state = bpf_sk_storage_get(&sockets, sk, 0, 0);
   const __u8* client = is_answer ? p->tuple.destination : p->tuple.source;
   const __u8* resolver = is_answer ? p->tuple.source : p->tuple.destination;
-  __u32 length = p->payload_length;
-  struct tapdeck_sighting* seen;
 
-  if (length < DNS_HEADER || length > TAPDECK_NAME_BYTES - 1) return;
-  seen = bpf_ringbuf_reserve(&sightings, sizeof(*seen), 0);
-  if (!seen) {
-    count_lost_event();
-    return;
-  }
   seen->netns_cookie = state ? state->key.netns_cookie : 0;
   __builtin_memcpy(seen->client, client, sizeof(seen->client));
   __builtin_memcpy(seen->resolver, resolver, sizeof(seen->resolver));
   seen->client_port = is_answer ? p->tuple.destination_port : p->tuple.source_port;
   seen->is_answer = is_answer;
   seen->target = target_slot;
-  seen->pad = 0;
-  length &= TAPDECK_NAME_BYTES - 1; /* for the verifier */
+  seen->whole = p->payload_length;
+}
+
+/* At most `room` - 1 bytes of it, `room` a power of two: the verifier wants the ring's pieces of sizes that it knows.
+ */
+static __always_inline void tell_up_to(__u32 room, struct __sk_buff* skb, struct bpf_sock* sk, const struct packet* p,
+                                       __u16 is_answer) {
+  struct tapdeck_sighting* seen = bpf_ringbuf_reserve(&sightings, sizeof(*seen) - sizeof(seen->bytes) + room, 0);
+  __u32 length = p->payload_length;
+
+  if (!seen) {
+    count_lost_sighting();
+    return;
+  }
+  note_ends(seen, sk, p, is_answer);
+  if (length >= room) length = room - 1;
+  length &= room - 1;
   barrier_var(length);
-  if (!length || bpf_skb_load_bytes(skb, p->payload, seen->bytes, length)) {
+  if (!length || length >= room || bpf_skb_load_bytes(skb, p->payload, seen->bytes, length)) {
     bpf_ringbuf_discard(seen, 0);
     return;
   }
@@ -50,23 +58,51 @@ static __always_inline void tell_sighting(struct __sk_buff* skb, struct bpf_sock
   bpf_ringbuf_submit(seen, BPF_RB_FORCE_WAKEUP);
 }
 
-/* On its way to the door: the daemon asks who sent it, and to whom. */
-static __always_inline void note_question(struct bpf_sock* sk, const struct packet* p) {
-  struct tapdeck_socket* state = bpf_sk_storage_get(&sockets, sk, 0, 0);
-  struct tapdeck_flow_key key;
+/* Of what is longer than is kept, the beginning says whose answer that is. */
+static __always_inline void tell_sighting(struct __sk_buff* skb, struct bpf_sock* sk, const struct packet* p,
+                                          __u16 is_answer) {
+  __u32 length = p->payload_length;
 
-  if (!state || !state->asks || state->key.listener_port != p->tuple.destination_port) return;
-  if (__builtin_memcmp(state->key.listener, p->tuple.destination, sizeof(state->key.listener))) return;
-  key = state->key;
+  if (length < DNS_HEADER) return;
+  if (length < 256) {
+    tell_up_to(256, skb, sk, p, is_answer);
+  } else if (length < 1024) {
+    tell_up_to(1024, skb, sk, p, is_answer);
+  } else {
+    tell_up_to(TAPDECK_NAME_BYTES, skb, sk, p, is_answer);
+  }
+}
+
+/* On its way to a door: the daemon asks who sent it, and to whom. Whatever has become of the target since it connected.
+ */
+static __always_inline void note_question(struct bpf_sock* sk, const struct packet* p) {
+  const struct tapdeck_socket* state = bpf_sk_storage_get(&sockets, sk, 0, 0);
+  const struct tapdeck_resolver* r;
+  struct tapdeck_flow_key key = {};
+  struct tapdeck_flow flow;
+  struct destination d = {};
+
+  if (!state || !state->asks) return;
+  __builtin_memcpy(d.word, p->tuple.destination, sizeof(d.word));
+  d.port = p->tuple.destination_port;
+  d.v4 = p->v4;
+  r = resolver_behind(state, &d);
+  if (!r) return;
+  key.netns_cookie = state->key.netns_cookie;
   __builtin_memcpy(key.client, p->tuple.source, sizeof(key.client));
+  __builtin_memcpy(key.listener, p->tuple.destination, sizeof(key.listener));
   key.client_port = p->tuple.source_port;
-  bpf_map_update_elem(&questions, &key, &state->flow, BPF_ANY);
+  key.listener_port = p->tuple.destination_port;
+  flow = state->flow;
+  __builtin_memcpy(flow.original, r->address, sizeof(flow.original));
+  flow.original_port = 53;
+  bpf_map_update_elem(&questions, &key, &flow, BPF_ANY);
 }
 
 static __always_inline void on_egress_of_names(struct __sk_buff* skb, const struct tapdeck_target* t,
                                                struct bpf_sock* sk, const struct packet* p) {
   if (p->tuple.protocol != IPPROTO_UDP) return;
-  if (t->names == TAPDECK_NAMES_ANSWERED) note_question(sk, p);
+  note_question(sk, p);
   if (is_observed(t) && p->tuple.destination_port == 53) tell_sighting(skb, sk, p, 0);
 }
 

@@ -3,6 +3,7 @@
 #include <bpf/libbpf.h>
 
 #include <cerrno>
+#include <cstddef>
 
 namespace tapdeck::kernel {
 namespace {
@@ -15,13 +16,22 @@ int hand_over(void* context, void* data, size_t size) {
   return 0;
 }
 
+// Only as much of the bytes is there as was seen.
+int hand_over_sighting(void* context, void* data, size_t size) {
+  const auto& ring = *static_cast<const BpfEvents::Ring<tapdeck_sighting>*>(context);
+  const auto& seen = *static_cast<const tapdeck_sighting*>(data);
+  constexpr size_t kHead = offsetof(tapdeck_sighting, bytes);
+  if (size >= kHead && seen.length <= size - kHead) ring.callback(seen);
+  return 0;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<BpfEvents>> BpfEvents::open(Ring<tapdeck_event> events, Ring<tapdeck_sighting> sightings) {
   std::unique_ptr<BpfEvents> out(new BpfEvents(std::move(events), std::move(sightings)));
   out->ring_ = ring_buffer__new(out->events_.fd, &hand_over<tapdeck_event>, &out->events_, nullptr);
   if (out->ring_ == nullptr) return fail_errno(errno, "open BPF ring buffer", Origin::Kernel);
-  const int error = ring_buffer__add(out->ring_, out->sightings_.fd, &hand_over<tapdeck_sighting>, &out->sightings_);
+  const int error = ring_buffer__add(out->ring_, out->sightings_.fd, &hand_over_sighting, &out->sightings_);
   if (error != 0) return fail_errno(-error, "open BPF ring buffer of names", Origin::Kernel);
   return out;
 }

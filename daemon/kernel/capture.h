@@ -56,8 +56,8 @@ enum class OnLease : uint8_t { Open, Closed };
 enum class Sealed : uint8_t { No, Yes };
 
 // What becomes of DNS over UDP (port 53), while the lease lasts. What is not answered or observed is counted as
-// Uncaptured::Dns, and refused where the target is sealed; so is what cannot go to the door: of link-local resolvers,
-// and of sockets bound to a device.
+// Uncaptured::Dns, and refused where the target is sealed; so is what cannot go to a door: datagrams to link-local
+// resolvers (a connect can), and those of sockets bound to a device.
 enum class Names : uint8_t {
   Left,
   Observed,  // it passes, and the sink is told of questions and answers; not of sealed targets, nor on the tc path
@@ -109,7 +109,8 @@ struct NameSighting {
   uint64_t netns_cookie = 0;  // 0: not known; the same in both ways
   Endpoint client, resolver;
   Way way = Way::Question;
-  std::string_view bytes;  // of less than 4096; longer ones are not told
+  std::string_view bytes;  // at most the first 4095
+  size_t length = 0;       // of all of it
 };
 
 // A connection or datagram that the kernel refused: of a sealed target, or as it was recorded.
@@ -137,11 +138,12 @@ class ListenerSink {
   virtual void add_listener(CapturedListener listener) = 0;
   // The namespace or target is gone: stop accepting, close the socket. Unknown ids are ignored.
   virtual void remove_listener(uint64_t listener_id) = 0;
-  // The same of the door of a namespace, one a family.
+  // The same of the doors of a namespace, some a family.
   virtual void add_door(NameDoor /*door*/) {}
   virtual void remove_door(uint64_t /*id*/) {}
-  // Rate limited by a ring buffer: what does not fit is only counted (Stats::events_lost).
+  // Rate limited by a ring buffer: of what does not fit it is only told how many there were.
   virtual void on_name_seen(const NameSighting& /*seen*/) {}
+  virtual void on_names_lost(uint64_t /*more*/) {}
   // The cgroup directory of the target was removed (container stopped). Capture keeps watching the path and attaches
   // again by itself, with the same policy, when it comes back; detach() ends that.
   virtual void on_cgroup_gone(uint32_t /*target*/) {}

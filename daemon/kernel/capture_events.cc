@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <utility>
 
@@ -45,7 +46,7 @@ void CaptureImpl::on_watch() {
 
 void CaptureImpl::on_ready(uint64_t token) {
   if (token == kEventsToken) {
-    events_->consume();
+    consume_events();
   } else if (token == kInotifyToken) {
     std::array<char, 4096> drain{};
     while (::read(inotify_.get(), drain.data(), drain.size()) > 0) continue;
@@ -103,6 +104,13 @@ void CaptureImpl::on_bpf_event(const tapdeck_event& event) {
   ignore(cover_processes(event.target), "counted as no_listener by the programs until it works");
 }
 
+void CaptureImpl::consume_events() {
+  events_->consume();
+  const uint64_t lost = std::atomic_ref<__u64>(maps_->control().sightings_lost).load(std::memory_order_relaxed);
+  const uint64_t more = lost - std::exchange(sightings_lost_, lost);
+  if (more > 0) sink_.on_names_lost(more);
+}
+
 void CaptureImpl::on_sighting(const tapdeck_sighting& sighting) {
   NameSighting seen;
   seen.target = sighting.target;
@@ -111,6 +119,7 @@ void CaptureImpl::on_sighting(const tapdeck_sighting& sighting) {
   seen.resolver = from_mapped(sighting.resolver, 53);
   seen.way = sighting.is_answer != 0 ? NameSighting::Way::Answer : NameSighting::Way::Question;
   seen.bytes = {reinterpret_cast<const char*>(sighting.bytes), sighting.length};
+  seen.length = sighting.whole;
   sink_.on_name_seen(seen);
 }
 
@@ -159,7 +168,7 @@ void CaptureImpl::look_for_cgroup(uint32_t target) {
     return;
   }
   auto covered = cover_processes(target);
-  auto attached = slot.cgroup->attach(*run_, pinned_of(slot.policy), filtered_of(slot.policy));
+  auto attached = slot.cgroup->attach(*run_, pinned_of(slot.policy), slot.filtered(slot.policy));
   if (!attached) {
     slot.cgroup->mark_gone();  // tried again with the next tick
     return;

@@ -35,9 +35,6 @@ inline constexpr uint64_t kInotifyToken = 2ULL << 32;
 inline constexpr uint64_t kWatchToken = 3ULL << 32;
 inline constexpr auto kTick = std::chrono::milliseconds(200);
 
-[[nodiscard]] constexpr Filtered filtered_of(TargetPolicy policy) {
-  return policy.sealed == Sealed::Yes || policy.names != Names::Left ? Filtered::Yes : Filtered::No;
-}
 [[nodiscard]] constexpr Pinned pinned_of(TargetPolicy policy) {
   return is_closed(policy) ? Pinned::Yes : Pinned::No;
 }
@@ -81,7 +78,12 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
     std::chrono::steady_clock::time_point gap_since{};  // not captured since; zero: it is
     bool used = false;                                  // attached at some time: stats list it
     int return_watch = -1;                              // of inotify_, where its cgroup may come back; -1: none
+    bool has_doors = false;                             // sockets of it may be connected to doors of ours
     [[nodiscard]] bool is_free() const { return !cgroup && !interface; }
+    [[nodiscard]] Filtered filtered(TargetPolicy wanted) const {
+      const bool is_looked_at = wanted.sealed == Sealed::Yes || wanted.names != Names::Left;
+      return is_looked_at || has_doors ? Filtered::Yes : Filtered::No;
+    }
   };
 
   // ControlThread::Handler
@@ -124,6 +126,7 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   void unwatch_events(uint32_t target);
   void on_cgroup_event(uint32_t target);
   void on_bpf_event(const tapdeck_event& event);
+  void consume_events();
   void on_sighting(const tapdeck_sighting& sighting);
   void lose_cgroup(uint32_t target);
   void look_for_cgroup(uint32_t target);
@@ -149,6 +152,7 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   std::array<Slot, kMaxTargets> slots_;
   bool steering_ = false;
   std::string steering_trouble_;       // why marked packets go elsewhere; empty: they do not
+  uint64_t sightings_lost_ = 0;        // told to the sink
   std::set<Endpoint> host_addresses_;  // as the programs know them
   std::chrono::steady_clock::time_point last_tick_{};
   uint64_t ticks_ = 0;

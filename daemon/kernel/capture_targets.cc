@@ -38,13 +38,14 @@ Result<void> CaptureImpl::attach_cgroup_now(uint32_t target, const std::string& 
   if (!slot.is_free()) TRY_VOID(detach_now(target));
   slot.cgroup = std::move(fresh);
   slot.policy = policy;
+  slot.has_doors = policy.names == Names::Answered;
   slot.used = true;
   slot.pre_existing += count_pre_existing(target);
   const auto begin = [&]() -> Result<void> {
     TRY_VOID(cover_processes(target));
     cover_home_if_empty(target);
     TRY_VOID(write_policy(target, policy));
-    TRY_VOID(slot.cgroup->attach(*run_, pinned_of(policy), filtered_of(policy)));
+    TRY_VOID(slot.cgroup->attach(*run_, pinned_of(policy), slot.filtered(policy)));
     run_->release_old_pins(slot.cgroup->id());
     return cover_processes(target);  // those that came between
   };
@@ -143,12 +144,13 @@ Result<void> CaptureImpl::set_policy(uint32_t target, TargetPolicy policy) {
 Result<void> CaptureImpl::change_policy(uint32_t target, TargetPolicy policy) {
   Slot& slot = slots_[target];
   const bool live = slot.cgroup && !slot.cgroup->gone();
-  if (live && filtered_of(policy) == Filtered::Yes) TRY_VOID(slot.cgroup->set_filtered(Filtered::Yes));
+  slot.has_doors = slot.has_doors || policy.names == Names::Answered;
+  if (live && slot.filtered(policy) == Filtered::Yes) TRY_VOID(slot.cgroup->set_filtered(Filtered::Yes));
   if (live) TRY_VOID(slot.cgroup->set_pinned(*run_, pinned_of(policy)));
   if (slot.interface) ignore(slot.interface->note_policy(*run_, policy), "it is for the words of `tapdeck clean`");
   TRY_VOID(write_policy(target, policy));
   slot.policy = policy;
-  return live ? slot.cgroup->set_filtered(filtered_of(policy)) : Result<void>();
+  return live ? slot.cgroup->set_filtered(slot.filtered(policy)) : Result<void>();
 }
 
 Result<size_t> CaptureImpl::refuse_as_recorded(uint32_t target, const std::vector<Endpoint>& destinations) {
@@ -201,7 +203,7 @@ Result<void> CaptureImpl::detach_now(uint32_t target) {
     unwatch_return(target);
     slot.cgroup->detach();
   }
-  events_->consume();  // what they told before is handed over
+  consume_events();  // what they told before is handed over
   if (slot.interface) result = slot.interface->detach(*run_);
   // Whoever has the slot next writes a record of the same name.
   if (!result) run_->keep_as_old(kFilterRecord + std::to_string(target));
@@ -210,6 +212,7 @@ Result<void> CaptureImpl::detach_now(uint32_t target) {
   slot.others.clear();
   slot.trouble.clear();
   slot.gap_since = {};
+  slot.has_doors = false;
   slot.cgroup.reset();
   slot.interface.reset();
   netns_->leave(target, NetnsTable::Why::Detached, std::chrono::steady_clock::now());

@@ -108,21 +108,24 @@ Result<void> NetnsTable::make_family(Made& made, Endpoint::Family family, unsign
   return {};
 }
 
-Result<void> NetnsTable::make_door(Made& made, Endpoint::Family family) const {
+// Each at a port of its own: sockets tell their resolvers apart by it.
+Result<void> NetnsTable::make_doors(Made& made, Endpoint::Family family) const {
   const bool v6 = family == Endpoint::Family::V6;
+  unsigned count = 0;
   for (const uint16_t port : candidate_ports(local_port_range(), port_seed())) {
-    const Endpoint address = v6 ? listener_address6(port) : listener_address4(0, port);
+    if (count == TAPDECK_DOORS) return {};
+    const Endpoint address = v6 ? listener_address6(port) : listener_address4(count, port);
     auto fd = make_datagram_door(address, options_.mark, Transparent::No);
     if (!fd && fd.error().code == Code::AlreadyExists) continue;
     if (!fd) return std::unexpected(fd.error());
     made.doors.push_back({std::move(*fd), address, 0, 0, kNoTarget});
     if (v6) {
-      made.value.door6_port_be = htons(port);
+      made.value.door6_port_be[count] = htons(port);
     } else {
-      std::memcpy(&made.value.door4.address_be, address.address.data(), 4);
-      made.value.door4.port_be = htons(port);
+      std::memcpy(&made.value.door4[count].address_be, address.address.data(), 4);
+      made.value.door4[count].port_be = htons(port);
     }
-    return {};
+    ++count;
   }
   return fail(Code::Exhausted, "no free port for questions for names", Origin::Kernel);
 }
@@ -141,14 +144,14 @@ Result<void> NetnsTable::make_inside(Made& made, uint64_t wanted) const {
     if (v4.error().sys_errno == EADDRNOTAVAIL) return loopback_is_down();
     return v4;
   }
-  TRY_VOID(make_door(made, Endpoint::Family::V4));
+  TRY_VOID(make_doors(made, Endpoint::Family::V4));
   return make_v6(made, count);
 }
 
 // No ::1 (IPv6 switched off, or not up yet) means that no IPv6 flow needs a listener yet.
 Result<void> NetnsTable::make_v6(Made& made, unsigned count) const {
   auto v6 = make_family(made, Endpoint::Family::V6, made.value.count6, count);
-  if (v6 && made.value.door6_port_be == 0) v6 = make_door(made, Endpoint::Family::V6);
+  if (v6 && made.value.door6_port_be[0] == 0) v6 = make_doors(made, Endpoint::Family::V6);
   if (!v6 && v6.error().sys_errno != EADDRNOTAVAIL && v6.error().sys_errno != EAFNOSUPPORT) return v6;
   fill_sources(made.value);
   return {};

@@ -95,7 +95,7 @@ class NetnsTable {
   void complete(uint64_t cookie, Namespace& ns);
   void grow(uint64_t cookie, Namespace& ns);
   // Where questions for names go.
-  [[nodiscard]] Result<void> make_door(Made& made, Endpoint::Family family) const;
+  [[nodiscard]] Result<void> make_doors(Made& made, Endpoint::Family family) const;
   // Numbers `first` up to `count`.
   [[nodiscard]] Result<void> make_family(Made& made, Endpoint::Family family, unsigned first, unsigned count) const;
   [[nodiscard]] Result<std::vector<tapdeck_own_key>> note_own(uint64_t cookie, const Made& made) const;

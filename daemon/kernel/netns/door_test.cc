@@ -3,12 +3,16 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
+#include <set>
 #include <string>
 
 #include "daemon/kernel/netns/capture_rig.h"
@@ -112,29 +116,101 @@ TEST_F(Doors, QuestionsOfEveryKindOfSocketComeToThemAndAnswersLookLikeTheResolve
   EXPECT_TRUE(sink_.refusals().empty());
 }
 
-TEST_F(Doors, OneSocketMayAskSeveralResolversAndSendElsewhere) {
+// As musl does: one datagram to each of its resolvers, all with one id, and whoever answers is looked at.
+TEST_F(Doors, OneSocketMayAskSeveralResolversAndHearsWhoAnswers) {
+  attach(kAnswered);
+  for (const char* family : {"198.18.0.", "2001:db8::"}) {
+    const bool v6 = family[0] == '2';
+    const auto resolver = [&](int number) {
+      return ep(v6 ? "[" + std::string(family) + std::to_string(number) + "]:53"
+                   : family + std::to_string(number) + ":53");
+    };
+    const std::array<Endpoint, 3> resolvers{resolver(51), resolver(52), resolver(53)};
+    Client client(cgroup_.path(), -1, [resolvers, v6](Report& report) {
+      const int fd = ::socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+      for (const Endpoint& to : resolvers) {
+        sockaddr_storage raw{};
+        const socklen_t length = to.to_sockaddr(raw);
+        if (::sendto(fd, kQuestion.data(), kQuestion.size(), 0, reinterpret_cast<sockaddr*>(&raw), length) < 0) {
+          return Asks::fails(report);
+        }
+      }
+      pollfd ready{fd, POLLIN, 0};
+      std::array<char, 256> buffer{};
+      sockaddr_storage from{};
+      socklen_t length = sizeof(from);
+      if (::poll(&ready, 1, 10000) != 1 ||
+          ::recvfrom(fd, buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&from), &length) < 0) {
+        return Asks::fails(report);
+      }
+      report.peer = Endpoint::from_sockaddr(reinterpret_cast<sockaddr*>(&from));
+    });
+    std::set<Endpoint> asked;
+    std::optional<lab::Sink::Question> of_the_second;
+    for (size_t i = 0; i < resolvers.size(); ++i) {
+      const auto one = sink_.question(resolvers[0].family);
+      const auto flow = capture_->resolve_question(one.netns_cookie, one.client, one.door);
+      ASSERT_TRUE(flow) << flow.error().message();
+      asked.insert(flow->original_destination);
+      if (flow->original_destination == resolvers[1]) of_the_second = one;
+    }
+    EXPECT_EQ(asked, (std::set<Endpoint>{resolvers.begin(), resolvers.end()}));
+    ASSERT_TRUE(of_the_second);
+    answer(*of_the_second);
+    const Report report = client.report();
+    EXPECT_EQ(report.error, 0) << std::strerror(report.error);
+    EXPECT_EQ(report.peer, resolvers[1]);
+  }
+}
+
+TEST_F(Doors, WhatIsNoQuestionGoesWhereItIsSentTo) {
   attach(kAnswered);
   Client client(cgroup_.path(), -1, [](Report& report) {
     const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    for (const char* to : {"198.18.0.53:53", "198.18.0.54:53"}) {
+    for (const char* to : {"198.18.0.53:53", "198.18.0.54:5353"}) {
       sockaddr_storage raw{};
       const socklen_t length = Endpoint::parse(to)->to_sockaddr(raw);
-      if (::sendto(fd, kQuestion.data(), kQuestion.size(), 0, reinterpret_cast<sockaddr*>(&raw), length) > 0) {
-        ++report.count;
-      }
+      report.error = ::sendto(fd, "x", 1, 0, reinterpret_cast<sockaddr*>(&raw), length) < 0 ? errno : 0;
     }
-    sockaddr_storage raw{};
-    const socklen_t length = Endpoint::parse("198.18.0.54:5353")->to_sockaddr(raw);
-    report.error = ::sendto(fd, "x", 1, 0, reinterpret_cast<sockaddr*>(&raw), length) < 0 ? errno : 0;
   });
-  const Report report = client.report();
-  EXPECT_EQ(report.count, 2);
-  EXPECT_EQ(report.error, ENETUNREACH) << "what is no question goes where it is sent to";
-  EXPECT_EQ(sink_.question(Endpoint::Family::V4).bytes, kQuestion);
-  const auto second = sink_.question(Endpoint::Family::V4);
-  const auto flow = capture_->resolve_question(second.netns_cookie, second.client, second.door);
-  ASSERT_TRUE(flow);
-  EXPECT_EQ(flow->original_destination, ep("198.18.0.54:53"));
+  EXPECT_EQ(client.report().error, ENETUNREACH);
+}
+
+TEST_F(Doors, AResolverOnTheLinkIsAskedByWhoConnects) {
+  attach(kSealedAnswered);
+  Asks asks{ep("[fe80::53]:53"), lab::Connected::Yes};
+  asks.resolver.scope_id = 1;
+  Client client(cgroup_.path(), -1, asks);
+  const auto asked = sink_.question(Endpoint::Family::V6);
+  ASSERT_EQ(asked.bytes, kQuestion);
+  answer(asked);
+  EXPECT_EQ(client.report().error, 0);
+  asks.connected = lab::Connected::No;
+  Client sends(cgroup_.path(), -1, asks);
+  EXPECT_NE(sends.report().error, 0);
+  EXPECT_EQ(target_stats().refused_sealed_dns, 1U);
+}
+
+// Its questions still come, whatever its target does by now.
+TEST_F(Doors, AConnectedSocketIsKnownWhenTheTargetIsSetOtherwise) {
+  attach(kAnswered);
+  Client client(cgroup_.path(), -1, [](Report& report) {
+    const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    sockaddr_storage raw{};
+    const socklen_t length = Endpoint::parse("198.18.0.53:53")->to_sockaddr(raw);
+    if (::connect(fd, reinterpret_cast<sockaddr*>(&raw), length) != 0) return Asks::fails(report);
+    ::raise(SIGSTOP);
+    if (::send(fd, kQuestion.data(), kQuestion.size(), 0) < 0) return Asks::fails(report);
+  });
+  int status = 0;
+  ASSERT_EQ(::waitpid(client.pid(), &status, WUNTRACED), client.pid());
+  for (const Names names : {Names::Observed, Names::Left}) {
+    ASSERT_TRUE(capture_->set_policy(kSlot, {OnLease::Open, Sealed::No, names}));
+  }
+  ASSERT_EQ(::kill(client.pid(), SIGCONT), 0);
+  const auto asked = sink_.question(Endpoint::Family::V4);
+  ASSERT_EQ(asked.bytes, kQuestion);
+  EXPECT_TRUE(capture_->resolve_question(asked.netns_cookie, asked.client, asked.door));
 }
 
 TEST_F(Doors, AConnectedSocketIsShownTheResolver) {
@@ -165,23 +241,27 @@ TEST_F(Doors, WhoFindsOneByHimselfIsNobody) {
   answer(first);
 }
 
-TEST_F(Doors, PastTheLeaseQuestionsPassAndASealedTargetRefusesThem) {
+TEST_F(Doors, PastTheLeaseQuestionsPassOrAreRefusedAsConnectionsAre) {
   options_.lease = std::chrono::milliseconds(1);
   attach(kAnswered);
   ASSERT_TRUE(eventually([&] {
     Client client(cgroup_.path(), -1, Asks{ep("198.18.0.53:53")});
     return client.report().error == ENETUNREACH;
   }));
-  ASSERT_TRUE(capture_->set_policy(kSlot, kSealedAnswered));
-  Client client(cgroup_.path(), -1, Asks{ep("198.18.0.53:53")});
-  const int error = client.report().error;
-  EXPECT_TRUE(error == ECONNREFUSED || error == EPERM) << std::strerror(error);
-  EXPECT_EQ(target_stats().refused_sealed_dns, 1U);
+  EXPECT_GT(uncaptured(Uncaptured::Lease), 0U);
+  for (const Sealed sealed : {Sealed::No, Sealed::Yes}) {
+    ASSERT_TRUE(capture_->set_policy(kSlot, {OnLease::Closed, sealed, Names::Answered}));
+    const uint64_t before = target_stats().refused_lease;
+    Client client(cgroup_.path(), -1, Asks{ep("198.18.0.53:53")});
+    const int error = client.report().error;
+    EXPECT_TRUE(error == ECONNREFUSED || error == EPERM) << std::strerror(error);
+    EXPECT_EQ(target_stats().refused_lease, before + 1);
+  }
 }
 
 TEST_F(Doors, GoWithTheirNamespacesListeners) {
   attach(kAnswered);
-  EXPECT_EQ(sink_.doors(), 2U) << "one a family";
+  EXPECT_EQ(sink_.doors(), 6U) << "three a family";
   ASSERT_TRUE(capture_->detach(kSlot));
   EXPECT_EQ(sink_.doors(), 0U);
   EXPECT_EQ(cgroup_.attached_programs(), 0);
@@ -219,6 +299,27 @@ TEST_F(Doors, WhatPassesIsToldBothWays) {
     EXPECT_EQ(one.sighting.resolver, ep("127.0.0.53:53"));
   }
   EXPECT_EQ(uncaptured(Uncaptured::Dns), 0U) << "it is looked after";
+}
+
+TEST_F(Doors, OfWhatIsLongTheBeginningIsToldAndHowLongItIs) {
+  attach(kObserved);
+  for (const size_t size : {20U, 255U, 256U, 1023U, 1024U, 4095U, 4096U, 9000U}) {
+    const std::string question(size, 'q');
+    Client client(cgroup_.path(), -1, [&question](Report& report) {
+      const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+      sockaddr_storage raw{};
+      const socklen_t length = Endpoint::parse("127.0.0.53:53")->to_sockaddr(raw);
+      if (::sendto(fd, question.data(), question.size(), 0, reinterpret_cast<sockaddr*>(&raw), length) < 0) {
+        return Asks::fails(report);
+      }
+    });
+    EXPECT_EQ(client.report().error, 0);
+    ASSERT_TRUE(eventually([&] {
+      return !sink_.names_seen().empty() && sink_.names_seen().back().sighting.length == size;
+    })) << size;
+    EXPECT_EQ(sink_.names_seen().back().bytes, question.substr(0, 4095));
+  }
+  EXPECT_EQ(sink_.names_lost(), 0U);
 }
 
 TEST_F(Doors, ASealedTargetThatIsToBeObservedIsRefused) {

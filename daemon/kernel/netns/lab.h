@@ -129,6 +129,7 @@ class Sink final : public ListenerSink {
   void add_door(NameDoor door) override;
   void remove_door(uint64_t id) override;
   void on_name_seen(const NameSighting& seen) override;
+  void on_names_lost(uint64_t more) override;
   struct Question {
     int fd = -1;  // of its door
     Endpoint client, door;
@@ -153,6 +154,7 @@ class Sink final : public ListenerSink {
     std::string bytes;
   };
   [[nodiscard]] std::vector<Seen> names_seen();
+  [[nodiscard]] uint64_t names_lost();
   [[nodiscard]] int gone();
   [[nodiscard]] int back();
   std::function<void(int times)> when_gone;  // by the control thread; set before there is one
@@ -165,6 +167,7 @@ class Sink final : public ListenerSink {
   std::vector<Departure> departures_;
   std::vector<NameDoor> doors_;
   std::vector<Seen> names_;
+  uint64_t names_lost_ = 0;
   int gone_ = 0;
   int back_ = 0;
 };

@@ -36,6 +36,16 @@ void Sink::on_name_seen(const NameSighting& seen) {
   names_.push_back({seen, std::string(seen.bytes)});
 }
 
+void Sink::on_names_lost(uint64_t more) {
+  const std::scoped_lock lock(mutex_);
+  names_lost_ += more;
+}
+
+uint64_t Sink::names_lost() {
+  const std::scoped_lock lock(mutex_);
+  return names_lost_;
+}
+
 size_t Sink::doors() {
   const std::scoped_lock lock(mutex_);
   return doors_.size();
@@ -115,20 +125,19 @@ void Sink::answer(const Sent& asked, const std::string& bytes) {
 
 Sink::Question Sink::question(Endpoint::Family family) {
   const std::scoped_lock lock(mutex_);
-  for (const NameDoor& door : doors_) {
-    if (door.address.family != family) continue;
-    Question out{door.fd.get(), {}, door.address, door.netns_cookie, std::string(4096, '\0')};
-    pollfd ready{out.fd, POLLIN, 0};
-    if (::poll(&ready, 1, 10000) != 1) break;
-    sockaddr_storage from{};
-    socklen_t length = sizeof(from);
-    const ssize_t size =
-        ::recvfrom(out.fd, out.bytes.data(), out.bytes.size(), 0, reinterpret_cast<sockaddr*>(&from), &length);
-    out.bytes.resize(size < 0 ? 0 : static_cast<size_t>(size));
-    out.client = Endpoint::from_sockaddr(reinterpret_cast<sockaddr*>(&from));
-    return out;
-  }
-  return {};
+  std::vector<pollfd> ready;
+  for (const NameDoor& door : doors_) ready.push_back({door.address.family == family ? door.fd.get() : -1, POLLIN, 0});
+  if (::poll(ready.data(), ready.size(), 10000) < 1) return {};
+  const auto at = std::ranges::find_if(ready, [](const pollfd& one) { return one.revents != 0; }) - ready.begin();
+  const NameDoor& door = doors_[static_cast<size_t>(at)];
+  Question out{door.fd.get(), {}, door.address, door.netns_cookie, std::string(4096, '\0')};
+  sockaddr_storage from{};
+  socklen_t length = sizeof(from);
+  const ssize_t size =
+      ::recvfrom(out.fd, out.bytes.data(), out.bytes.size(), 0, reinterpret_cast<sockaddr*>(&from), &length);
+  out.bytes.resize(size < 0 ? 0 : static_cast<size_t>(size));
+  out.client = Endpoint::from_sockaddr(reinterpret_cast<sockaddr*>(&from));
+  return out;
 }
 
 void Sink::remove_listener(uint64_t listener_id) {

@@ -36,13 +36,13 @@ TEST_F(TcDoors, QuestionsArriveWithTheResolversAddressAndAreAnsweredFromIt) {
   }
 }
 
-TEST_F(TcDoors, PastTheLeaseASealedTargetRefusesThem) {
+TEST_F(TcDoors, PastTheLeaseAClosedTargetRefusesThem) {
   options_.lease = std::chrono::milliseconds(1);
-  attach(kSealedAnswered);
+  attach({OnLease::Closed, Sealed::No, Names::Answered});
   EXPECT_TRUE(eventually([&] {
     Client client("", client_.fd(), lab::sends_udp(ep("198.18.2.2:53"), lab::Connected::No));
     (void)client.report();
-    return target_stats().refused_sealed_dns > 0;
+    return target_stats().refused_lease > 0;
   }));
 }
 

@@ -82,7 +82,7 @@ static __always_inline void note_question(struct bpf_sock* sk, const struct pack
   struct tapdeck_flow flow;
   struct destination d = {};
 
-  if (!state || !state->asks) return;
+  if (!state || !state->asks || state->flow.target != target_slot) return; /* an inner target's, or one that is gone */
   __builtin_memcpy(d.word, p->tuple.destination, sizeof(d.word));
   d.port = p->tuple.destination_port;
   d.v4 = p->v4;

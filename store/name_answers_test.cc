@@ -215,6 +215,18 @@ TEST_F(NameAnswers, RecordedBesideArriveWithTheMergeThoughNothingElseDid) {
   EXPECT_EQ(said(*store_, "q", "q.test", kA), "it was unreachable");
 }
 
+TEST_F(NameAnswers, MoreThanIsMergedAtOnceArriveAll) {
+  auto beside = *ExchangeStore::open_pending(store_->options());
+  const std::string path = beside->options().path;
+  const Take take = *beside->open_take("s", Append::No);
+  for (int i = 0; i < 60; ++i) {
+    note(*beside, take, {"n" + std::to_string(i) + ".test", kA, "answered", std::string(50'000, 'r')});
+  }
+  beside.reset();
+  ASSERT_EQ(store_->merge_pending(path).value_or(99), 0U);
+  EXPECT_EQ(listed(*store_, "s").size(), 60U);
+}
+
 TEST_F(NameAnswers, OfTheStoreBesideWhichOneWasOpenedAnswerThereToo) {
   note({"www.test", kA, "answered", "before"});
   note({"both.test", kA, "answered", "before"});

@@ -85,27 +85,44 @@ Result<std::unique_ptr<ExchangeStore>> ExchangeStore::open_pending(const StoreOp
   return store;
 }
 
-Result<void> ExchangeStore::Impl::take_over_origins(const Impl& from, uint32_t session, uint32_t as_session) {
-  const std::lock_guard guard(write_mutex);
-  TRY_VOID(go_on_if_closed());
+namespace {
+
+// Others write in between: names may be many.
+constexpr size_t kOriginsAtOnce = 1 << 20;
+
+Result<void> take_over_some(ExchangeStore::Impl& store, rocksdb::Iterator& rows, const std::string& prefix,
+                            uint32_t as_session) {
+  const std::lock_guard guard(store.write_mutex);
+  TRY_VOID(store.go_on_if_closed());
   rocksdb::WriteBatch batch;
-  const std::string prefix = session_prefix(session);
-  auto rows = from.iterate(Family::Origins, Cached::No);
-  for (rows->Seek(prefix); rows->Valid() && rows->key().starts_with(prefix); rows->Next()) {
-    const std::string key = session_prefix(as_session) + rows->key().ToString().substr(prefix.size());
-    batch.Put(cf(Family::Origins), key, rows->value()).PermitUncheckedError();
+  for (; rows.Valid() && rows.key().starts_with(prefix) && batch.GetDataSize() < kOriginsAtOnce; rows.Next()) {
+    const std::string key = session_prefix(as_session) + rows.key().ToString().substr(prefix.size());
+    batch.Put(store.cf(Family::Origins), key, rows.value()).PermitUncheckedError();
   }
-  if (!rows->status().ok()) return fail_status(rows->status(), "read origins of " + from.options.path);
-  forget_origins();
+  store.forget_origins();
   std::string row;
   {
-    const std::lock_guard table(table_mutex);
-    const auto known = sessions.find(as_session);
-    if (known == sessions.end()) return {};  // deleted meanwhile
-    encode_session(known->second, row);      // it may be new
+    const std::lock_guard table(store.table_mutex);
+    const auto known = store.sessions.find(as_session);
+    if (known == store.sessions.end()) return {};  // deleted meanwhile
+    encode_session(known->second, row);            // it may be new
   }
-  batch.Put(cf(Family::Sessions), session_prefix(as_session), row).PermitUncheckedError();
-  return commit(batch, Durability::Wal);
+  batch.Put(store.cf(Family::Sessions), session_prefix(as_session), row).PermitUncheckedError();
+  return store.commit(batch, Durability::Wal);
+}
+
+}  // namespace
+
+// Repeatable: what was taken over before it failed stays.
+Result<void> ExchangeStore::Impl::take_over_origins(const Impl& from, uint32_t session, uint32_t as_session) {
+  const std::string prefix = session_prefix(session);
+  auto rows = from.iterate(Family::Origins, Cached::No);
+  rows->Seek(prefix);
+  do {
+    TRY_VOID(take_over_some(*this, *rows, prefix, as_session));
+  } while (rows->Valid() && rows->key().starts_with(prefix));
+  if (!rows->status().ok()) return fail_status(rows->status(), "read origins of " + from.options.path);
+  return {};
 }
 
 // The session that recordings with keys of this secret can be found in: `name` itself as long as it is made of the

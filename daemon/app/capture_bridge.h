@@ -37,6 +37,7 @@ class CaptureBridge final : public kernel::ListenerSink, public server::FlowSour
   void add_door(kernel::NameDoor door) override { names_->add_door(std::move(door)); }
   void remove_door(uint64_t id) override { names_->remove_door(id); }
   void on_name_seen(const kernel::NameSighting& seen) override { names_->saw(seen); }
+  void on_names_lost(uint64_t more) override { names_->lost_some(more); }
   void on_cgroup_gone(uint32_t target) override;
   void on_cgroup_back(uint32_t target) override;
   void on_no_process(uint32_t target) override;

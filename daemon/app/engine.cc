@@ -183,6 +183,7 @@ Result<void> Engine::open_store(const Paths& paths, StoreUse use) {
     return std::unexpected(opened.error());
   }
   store_ = std::move(*opened);
+  use_ = use;
   if (use != StoreUse::Read) {
     TRY(writer, store::StoreWriter::start(*store_));
     writer_ = std::move(writer);
@@ -271,7 +272,8 @@ Result<void> Engine::use_capture(std::unique_ptr<kernel::Capture> capture) {
   });
   std::vector<server::Worker*> all;
   for (const auto& worker : workers_) all.push_back(worker.get());
-  names_ = std::make_unique<NameService>(NameService::Parts{config_, *store_, writer_.get(), runtime_});
+  names_ = std::make_unique<NameService>(
+      NameService::Parts{config_, *store_, writer_.get(), runtime_, use_ != StoreUse::Beside});
   bridge_.connect(*capture_, all, own_, *names_);
   TRY_VOID(names_->start(*capture_));
   for (server::Worker* worker : all) worker->start();
@@ -300,6 +302,7 @@ void Engine::tell_lapse() {
 void Engine::let_go(uint32_t slot) {
   kernel_counts_.take(capture_->stats(), *runtime_.load());
   tapes_->vacate(slot);
+  names_->let_go(slot);
   for (const auto& worker : workers_) worker->let_go(static_cast<TargetSlot>(slot));
 }
 

@@ -140,6 +140,7 @@ class Engine final : public GaugeSource {
   std::unique_ptr<kernel::Capture> capture_;      // after the workers: it dies first and hands out no more listeners
   std::unique_ptr<Refusals> refusals_;            // after the capture
   std::unique_ptr<Heartbeat> heartbeat_;
+  StoreUse use_ = StoreUse::Own;
   bool drained_ = false;
 };
 

@@ -20,9 +20,12 @@ constexpr uint16_t kPort = 53;
 
 NameService::NameService(const Parts& parts)
     : runtime_(parts.runtime),
-      keeper_(parts.writer),
+      keeper_(parts.sees_tape ? &parts.store : nullptr, parts.writer),
       views_(parts.config, parts.store, keeper_),
-      observer_([this](uint32_t slot, const names::Lookup& lookup) { on_observed(slot, lookup); }) {}
+      passing_(std::make_shared<names::View>(names::TapeSources{})),
+      observer_([this](uint32_t slot, const names::Lookup& lookup) { on_observed(slot, lookup); }) {
+  passing_->ask = names::Ask::OutsideFirst;
+}
 
 NameService::~NameService() {
   stop();
@@ -43,7 +46,7 @@ void NameService::stop(Clients clients) {
   std::unique_ptr<names::NameServer> server;
   {
     const std::scoped_lock lock(mutex_);
-    if (clients == Clients::Gone) observer_.give_up_late_ones(SteadyTime::max());
+    if (server_ != nullptr && clients == Clients::Gone) observer_.give_up_late_ones(SteadyTime::max());
     server = std::move(server_);
   }
   if (server == nullptr) return;
@@ -91,6 +94,7 @@ std::optional<names::Asker> NameService::asker_of(uint64_t door, const names::Da
   }
   names::Asker out;
   if (place.slot != kernel::kNoTarget) {
+    if (datagram.to.ip() == place.address.ip()) return std::nullopt;  // a door is no resolver: it would ask itself
     out.resolver = datagram.to;
     out.resolver.port = kPort;
     out.target = place.slot;
@@ -103,9 +107,10 @@ std::optional<names::Asker> NameService::asker_of(uint64_t door, const names::Da
     out.pid = flow->identity.pid;
     out.comm = flow->identity.comm;
   }
-  if (out.target >= kTargetSlots) return std::nullopt;
-  out.view = views_.of(out.target, runtime_.load()->targets[out.target], place.from);
-  if (out.view == nullptr) return std::nullopt;
+  if (out.target < kTargetSlots) {
+    out.view = views_.of(out.target, runtime_.load()->targets[out.target], place.from);
+  }
+  if (out.view == nullptr) out.view = passing_;  // its target was detached: as if it had never been captured
   return out;
 }
 
@@ -125,8 +130,14 @@ void NameService::saw(const kernel::NameSighting& seen) {
   const Way way = seen.way == kernel::NameSighting::Way::Answer ? Way::Answer : Way::Question;
   const std::scoped_lock lock(mutex_);
   if (server_ == nullptr) return;
-  observer_.saw({seen.target, seen.netns_cookie, seen.client, seen.resolver, way, seen.bytes},
+  observer_.saw({seen.target, seen.netns_cookie, seen.client, seen.resolver, way, seen.bytes, seen.length},
                 std::chrono::steady_clock::now());
+}
+
+void NameService::lost_some(uint64_t more) {
+  const std::scoped_lock lock(mutex_);
+  lost_datagrams_ += more;
+  observer_.missed_some();
 }
 
 void NameService::on_observed(uint32_t slot, const names::Lookup& lookup) {
@@ -137,13 +148,26 @@ void NameService::on_observed(uint32_t slot, const names::Lookup& lookup) {
   if (tape != nullptr) keeper_.keep(tape->take, lookup);
 }
 
-void NameService::tick() {
+void NameService::let_go(uint32_t slot) {
   const std::scoped_lock lock(mutex_);
-  observer_.give_up_late_ones(std::chrono::steady_clock::now());
+  observer_.forget(slot);
+}
+
+void NameService::tick() {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock) return;  // the heartbeat waits for nobody; who has it gives up late ones too
+  if (server_ != nullptr) observer_.give_up_late_ones(std::chrono::steady_clock::now());
+}
+
+uint64_t NameService::lost() const {
+  const std::scoped_lock lock(mutex_);
+  const names::NameCounts now = server_ != nullptr ? server_->counts() : counted_;
+  return lost_datagrams_ + observer_.lost() + keeper_.lost() + now.lost;
 }
 
 void NameService::read(MetricsSnapshot& out) const {
   views_.read(out);
+  out.add(Counter::NamesLost, lost());
   const std::scoped_lock lock(mutex_);
   const names::NameCounts now = server_ != nullptr ? server_->counts() : counted_;
   out.add(Counter::NamesObserved, observed_.load(std::memory_order_relaxed));

@@ -36,6 +36,7 @@ class NameService {
     const store::ExchangeStore& store;
     store::StoreWriter* writer = nullptr;
     const modes::RuntimeState& runtime;
+    bool sees_tape = true;  // no: `store` is merged into the tape later, and knows nothing of it
   };
   explicit NameService(const Parts& parts);
   ~NameService();
@@ -45,7 +46,7 @@ class NameService {
   // Before anything is captured. `capture` is not used any more after stop().
   Result<void> start(kernel::Capture& capture);
   // Nobody is answered or observed any more. Before the capture dies. Gone: no client lives that might still be
-  // answered.
+  // answered: that what they wait for was not is noted where nothing is on tape of it.
   enum class Clients : uint8_t { MayWait, Gone };
   void stop(Clients clients = Clients::MayWait);
 
@@ -53,12 +54,18 @@ class NameService {
   void add_door(kernel::NameDoor door);
   void remove_door(uint64_t id);
   void saw(const kernel::NameSighting& seen);
+  void lost_some(uint64_t more);
   // Sockets of a namespace where every address is local, bound to port 53 of the wildcard; who asks there is `slot`.
   Result<void> serve(UniqueFd v4, UniqueFd v6, uint32_t slot);
+  // The slot's target is detached: what is open of it is not the next one's.
+  void let_go(uint32_t slot);
   // Time passes: an answer that has not come by now does not come.
   void tick();
 
   [[nodiscard]] std::vector<UnknownName> unknown() const { return views_.unknown(); }
+  // What is not on tape of what resolvers answered: datagrams that were not told, look-ups of which that leaves no more
+  // than a guess, and what could not be kept. After stop() and a flush of the writer: all of it.
+  [[nodiscard]] uint64_t lost() const;
   void read(MetricsSnapshot& out) const;
 
  private:
@@ -77,11 +84,13 @@ class NameService {
   const modes::RuntimeState& runtime_;
   NameKeeper keeper_;
   NameViews views_;
+  const std::shared_ptr<names::View> passing_;  // of clients whose target is gone
   std::atomic<uint64_t> observed_{0};
   kernel::Capture* capture_ = nullptr;
   mutable std::mutex mutex_;  // the rest
   std::map<uint64_t, Place> places_;
   names::Observer observer_;
+  uint64_t lost_datagrams_ = 0;
   std::unique_ptr<names::NameServer> server_;
   names::NameCounts counted_;  // by a server that was stopped
 };

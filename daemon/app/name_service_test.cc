@@ -6,6 +6,7 @@
 #include <atomic>
 #include <map>
 
+#include "daemon/app/capture_bridge.h"
 #include "daemon/base/eventually.h"
 #include "daemon/base/test_directory.h"
 #include "daemon/kernel/no_capture.h"
@@ -70,8 +71,14 @@ class NameServiceTest : public testing::Test {
     service_.add_door({door.take(), *Endpoint::parse("127.0.0.1", port), 9, 0, kernel::kNoTarget});
     return port;
   }
-  void see(Way way, const std::string& bytes) {
-    service_.saw({kSlot, 1, *Endpoint::parse("192.0.2.7:5000"), *Endpoint::parse("192.0.2.53:53"), way, bytes});
+  void see(Way way, const std::string& bytes) { see(way, bytes, bytes.size()); }
+  void see(Way way, const std::string& bytes, size_t length) {
+    service_.saw({kSlot, 1, *Endpoint::parse("192.0.2.7:5000"), *Endpoint::parse("192.0.2.53:53"), way, bytes, length});
+  }
+  void record(const std::string& reply) {
+    std::vector<store::PendingWrite> writes;
+    writes.push_back(store::name_write(tape_->take, {"a.example", names::kA, "answered", reply}));
+    ASSERT_TRUE(store_->write(writes, store::Durability::Wal));
   }
   [[nodiscard]] std::string kept() {
     writer_->flush();
@@ -111,6 +118,36 @@ TEST_F(NameServiceTest, WhatNobodyAnsweredIsKeptWhenTheClientsAreGone) {
   EXPECT_EQ(kept(), "") << "an answer may come yet";
   service_.stop(NameService::Clients::Gone);
   EXPECT_EQ(kept(), "silent");
+}
+
+TEST_F(NameServiceTest, ThatARunWasEndedTooEarlyReplacesNothing) {
+  record(reply());
+  set(Mode::Record);
+  see(Way::Question, question());
+  service_.stop(NameService::Clients::Gone);
+  EXPECT_EQ(kept(), "answered");
+}
+
+TEST_F(NameServiceTest, WhatMayHaveBeenMissedIsCountedAndNotMadeUp) {
+  set(Mode::Record);
+  see(Way::Question, question());
+  upstream::OwnAddresses own;
+  CaptureBridge bridge;
+  bridge.connect(capture_, {}, own, service_);
+  bridge.on_names_lost(2);
+  service_.stop(NameService::Clients::Gone);
+  EXPECT_EQ(kept(), "");
+  EXPECT_EQ(service_.lost(), 3U) << "two datagrams and what became of the question";
+  EXPECT_EQ(count(Counter::NamesLost), 3U);
+}
+
+TEST_F(NameServiceTest, OfAnAnswerWhoseEndWasNotToldNothingIsKept) {
+  set(Mode::Record);
+  see(Way::Question, question());
+  see(Way::Answer, reply(), reply().size() + 1);
+  service_.stop(NameService::Clients::Gone);
+  EXPECT_EQ(kept(), "");
+  EXPECT_EQ(service_.lost(), 1U);
 }
 
 TEST_F(NameServiceTest, AnAnswerIsLookedForWithTheResolverAndThenOnTape) {

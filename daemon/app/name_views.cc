@@ -33,9 +33,9 @@ std::shared_ptr<names::View> NameViews::of(uint32_t slot, const modes::TargetSta
 }
 
 std::shared_ptr<names::View> NameViews::make(const modes::TargetState& target, From from) {
-  const names::TapeSources sources = sources_of(target);
-  auto view = std::make_shared<names::View>(sources);
+  auto view = std::make_shared<names::View>(sources_of(target));
   view->ask = target.mode == Mode::Replay ? names::Ask::TapeOnly : names::Ask::OutsideFirst;
+  if (target.mode == Mode::Hybrid) view->early = names::Early::FromTape;
   if (target.sealed == modes::Sealed::Yes) view->unread = names::Unread::Refused;
   // Where the way out is open, a name that is not on tape leads to an answer that says what is missing.
   const bool is_open = from == From::OwnNetwork && target.sealed == modes::Sealed::No;
@@ -52,11 +52,7 @@ std::shared_ptr<names::View> NameViews::make(const modes::TargetState& target, F
     view->reaches_v6 = reaches(Endpoint::Family::V6);
   }
   if (target.tape != nullptr) {
-    // In record the newest take counts, whatever it says; else what is on tape is better than no answer.
-    const bool is_record = target.mode == Mode::Record;
-    view->on_lookup = [this, is_record, tape = target.tape, recorded = sources.recorded](const names::Asker&,
-                                                                                         const names::Lookup& lookup) {
-      if (!is_record && has_failed(lookup) && recorded(lookup.name, lookup.type)) return;
+    view->on_lookup = [this, tape = target.tape](const names::Asker&, const names::Lookup& lookup) {
       keeper_.keep(tape->take, lookup);
     };
   }

@@ -44,7 +44,7 @@ class NameViewsTest : public testing::Test {
   std::unique_ptr<store::StoreWriter> writer_ = *store::StoreWriter::start(*store_);
   std::shared_ptr<const modes::Tape> tape_ = std::make_shared<const modes::Tape>(
       modes::Tape{*store_->open_take("s", store::Append::No), store::KeyHasher(*store_->key_secret("s")), 1, nullptr});
-  NameKeeper keeper_{writer_.get()};
+  NameKeeper keeper_{store_.get(), writer_.get()};
   NameViews views_{config_, *store_, keeper_};
 };
 
@@ -67,6 +67,11 @@ TEST_F(NameViewsTest, InReplayTheTapeComesFirstAndTheWayOutIsForWhoHasOne) {
   }
 }
 
+TEST_F(NameViewsTest, TheTapeAnswersForASlowResolverInHybridAlone) {
+  EXPECT_EQ(views_.of(3, target(Mode::Hybrid), From::OwnNetwork)->early, names::Early::FromTape);
+  EXPECT_EQ(views_.of(3, target(Mode::Record, Sealed::Yes), From::OwnNetwork)->early, names::Early::No);
+}
+
 TEST_F(NameViewsTest, WhoIsSealedAsksForNamesAndNothingElse) {
   EXPECT_EQ(views_.of(3, target(Mode::Record, Sealed::Yes), From::OwnNetwork)->unread, names::Unread::Refused);
   EXPECT_EQ(views_.of(3, target(Mode::Hybrid), From::OwnNetwork)->unread, names::Unread::Passed);
@@ -85,13 +90,15 @@ TEST_F(NameViewsTest, ATargetsOwnBypassAndRoutesLetNamesThrough) {
   EXPECT_EQ(view->outside("a.example"), Outside::No);
 }
 
-TEST_F(NameViewsTest, WhatIsOnTapeIsWorthMoreThanNoAnswerButToARecording) {
-  record("answered", "a reply");
+TEST_F(NameViewsTest, WhatIsOnTapeIsWorthMoreThanNoAnswer) {
   const names::Lookup silence{"a.example", names::kA, LookupEnd::Silent, {}};
   views_.of(3, target(Mode::Hybrid), From::OwnNetwork)->on_lookup({}, silence);
-  EXPECT_EQ(kept(), "answered");
-  views_.of(3, target(Mode::Record, Sealed::Yes), From::OwnNetwork)->on_lookup({}, silence);
-  EXPECT_EQ(kept(), "silent");
+  EXPECT_EQ(kept(), "silent") << "nothing was";
+  record("answered", names::reply_to(names::query_of(7, "a.example", names::kA), 0x8183));
+  for (const Mode mode : {Mode::Hybrid, Mode::Record}) {
+    views_.of(3, target(mode, Sealed::Yes), From::OwnNetwork)->on_lookup({}, silence);
+    EXPECT_EQ(kept(), "answered");
+  }
 }
 
 TEST_F(NameViewsTest, WhatWasAskedInVainIsListedAndCounted) {

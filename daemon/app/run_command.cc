@@ -177,7 +177,8 @@ bool is_incomplete(const RunOptions& options, const RunSummary& summary) {
   // Sealed, whatever was not captured was refused, be it listed or only counted; but a process that left the cgroup
   // (left_cgroup) did what it wanted, which is worse.
   const bool refused = !summary.refused.empty() || (options.sealed && uncaptured_flows(summary) > 0);
-  return summary.missed > 0 || summary.lost > 0 || summary.ca_rejected > 0 || summary.tls_failed > 0 || refused;
+  const bool lost = summary.lost > 0 || summary.names_lost > 0;
+  return summary.missed > 0 || lost || summary.ca_rejected > 0 || summary.tls_failed > 0 || refused;
 }
 
 int status_with(const RunOptions& options, bool is_overruled, const ExitStatus& status) {

@@ -201,6 +201,9 @@ TEST_F(Run, AMissOverrulesTheCommandsStatusWhenAsked) {
   fake_.summary.ca_rejected = 0;
   fake_.summary.tls_failed = 1;
   EXPECT_EQ(WEXITSTATUS(run("exit 0")), 3) << "nor did it here";
+  fake_.summary.tls_failed = 0;
+  fake_.summary.names_lost = 1;
+  EXPECT_EQ(WEXITSTATUS(run("exit 0")), 3) << "replay will not know the name";
 }
 
 TEST_F(Run, SealedWhatWasOnlyCountedAsNotCapturedWasRefused) {

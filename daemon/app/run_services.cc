@@ -126,6 +126,7 @@ class InProcess final : public RunServices {
     out.misses = engine_->misses().list();
     out.forwarded = outcomes[static_cast<size_t>(Outcome::Forwarded)];
     out.lost = snapshot.value(Counter::RecordingDropped);
+    out.names_lost = engine_->names().lost();
     out.forwarded -= std::min(out.forwarded, out.lost);
     if (!reads_) count_late(out, engine_->written());  // drain() has waited for the store
     if (is_store_gone_) {

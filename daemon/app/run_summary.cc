@@ -61,6 +61,7 @@ std::string also_line(const RunSummary& summary) {
     out += (out.empty() ? "tapdeck: also: " : ", ") + std::to_string(count) + " " + what;
   };
   add(summary.lost, "LOST");
+  add(summary.names_lost, summary.names_lost == 1 ? "answer to a name NOT recorded" : "answers to names NOT recorded");
   add(summary.failed_recorded, "of the recorded failed at the origin");
   add(summary.tunnels_failed, "to be tunnelled failed at the origin");
   add(summary.forwarded, "forwarded");
@@ -123,8 +124,8 @@ std::string refusal_lines(const RunSummary& summary) {
   }
   if (std::ranges::any_of(summary.refused, asks_dns)) {
     out +=
-        "tapdeck: refused: udp to port 53 is DNS, which some clients ask beside /etc/hosts (AAAA, TXT): see "
-        "docs/GRPC.md\n";
+        "tapdeck: refused: udp to port 53 is DNS of a socket bound to a device, to a link-local resolver without "
+        "connect(), or while this run stood still: see docs/RUN.md (Sealing)\n";
   }
   for (const auto& [reason, count] : summary.refused_unlisted) {
     if (count == 0) continue;
@@ -172,6 +173,7 @@ std::string summary_json(const RunSummary& summary) {
                {"tunnels_failed", summary.tunnels_failed},
                {"forwarded", summary.forwarded},
                {"lost", summary.lost},
+               {"names_lost", summary.names_lost},
                {"refused_as_recorded", summary.refused_as_recorded},
                {"ca_rejected", summary.ca_rejected},
                {"tls_failed", summary.tls_failed},

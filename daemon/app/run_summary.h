@@ -40,6 +40,7 @@ struct RunSummary {
   uint64_t ca_rejected = 0;  // TLS connections whose client refused the certificate made for it, or left when shown it
   uint64_t tls_failed = 0;   // TLS connections whose client could not agree with us on how to speak
   uint64_t lost = 0;         // exchanges that passed and are not on tape, because the store failed or did not keep up
+  uint64_t names_lost = 0;   // answers of resolvers that passed and are not on tape
   std::map<std::string, uint64_t> uncaptured;  // flows by reason; left_cgroup: processes
   std::vector<RefusedFlow> refused;
   std::map<std::string, uint64_t> refused_unlisted;  // of `uncaptured`, refused with nobody there to list them
@@ -55,8 +56,8 @@ void count_late(RunSummary& summary, uint64_t written);
 // "tapdeck: session S: R recorded, H replayed, M missed, T tunnelled, U not captured" (connections), without a newline:
 // the same for scripts in every mode.
 [[nodiscard]] std::string summary_line(const RunSummary& summary);
-// "tapdeck: also: L LOST, D of the recorded failed at the origin, T to be tunnelled failed at the origin, F forwarded,
-// N refused as recorded, C did not trust the CA", a line of those there are.
+// "tapdeck: also: L LOST, A answers to names NOT recorded, D of the recorded failed at the origin, T to be tunnelled
+// failed at the origin, F forwarded, N refused as recorded, C did not trust the CA", a line of those there are.
 [[nodiscard]] std::string also_line(const RunSummary& summary);
 // Why the recordings are in another session than was asked for, a line; empty: they are not.
 [[nodiscard]] std::string other_session_line(const RunSummary& summary);

@@ -53,7 +53,8 @@ TEST(RunSummary, WritesTheShapeThatTestsRelyOn) {
   EXPECT_EQ(summary_json(example()),
             "{\"session\":\"s\",\"mode\":\"replay\",\"take\":0,\"recorded\":0,\"failed_recorded\":0,\"replayed\":3,"
             "\"missed\":1,"
-            "\"tunnelled\":2,\"tunnels_failed\":0,\"forwarded\":0,\"lost\":0,\"refused_as_recorded\":0,\"ca_rejected\":"
+            "\"tunnelled\":2,\"tunnels_failed\":0,\"forwarded\":0,\"lost\":0,\"names_lost\":0,\"refused_as_recorded\":"
+            "0,\"ca_rejected\":"
             "0,\"tls_failed\":0,"
             "\"uncaptured\":{"
             "\"quic\":4,\"udp\":1}"
@@ -92,6 +93,9 @@ TEST(RunSummary, LossesAreNotOverlooked) {
   summary.lost = 2;
   EXPECT_EQ(also_line(summary), "tapdeck: also: 2 LOST, 4 forwarded\n");
   EXPECT_NE(summary_json(summary).find("\"lost\":2"), std::string::npos);
+  summary.names_lost = 3;
+  EXPECT_EQ(also_line(summary), "tapdeck: also: 2 LOST, 3 answers to names NOT recorded, 4 forwarded\n");
+  EXPECT_NE(summary_json(summary).find("\"names_lost\":3"), std::string::npos);
 }
 
 TEST(RunSummary, WhatWasMerelyLateIsRecorded) {
@@ -160,8 +164,8 @@ TEST(RunSummary, SaysWhatWasRefusedOnceEach) {
   EXPECT_EQ(refusal_lines(summary),
             "tapdeck: refused: udp to 192.0.2.1:53 (curl)\n"
             "tapdeck: refused: raw\n"
-            "tapdeck: refused: udp to port 53 is DNS, which some clients ask beside /etc/hosts (AAAA, TXT): see "
-            "docs/GRPC.md\n");
+            "tapdeck: refused: udp to port 53 is DNS of a socket bound to a device, to a link-local resolver without "
+            "connect(), or while this run stood still: see docs/RUN.md (Sealing)\n");
   for (int port = 1; port < 8; ++port) summary.refused.push_back({1, "", "tcp", std::to_string(port), ""});
   EXPECT_NE(refusal_lines(summary).find("4 more kinds; --summary FILE lists all\n"), std::string::npos);
   summary.refused = {{7, "", "tcp", "192.0.2.1:53", ""}, {7, "", "udp", "192.0.2.1:1053", ""}};

@@ -43,10 +43,12 @@ enum class Counter : uint16_t {
   NoFlowRefused,
   // What the kernel programs had to tell and had no room for: listeners asked for, refusals, processes that left.
   KernelEventsLost,
-  // DNS over UDP of targets: asked and answered in passing; answered from tape; asked of a resolver by us.
+  // DNS over UDP of targets: its end was seen in passing; answered from tape; asked of a resolver by us; its end is not
+  // on tape.
   NamesObserved,
   NamesReplayed,
   NamesForwarded,
+  NamesLost,
   // Explicit listener: what it would not do.
   ProxyRefusedClient,
   ProxyRefusedOwnAddress,

@@ -52,11 +52,12 @@ constexpr MetricRow<Counter> kCounters[] = {
      "departures."},
     {NamesObserved,
      "tapdeck_names_total",
-     "Names that targets asked for over DNS, by what became of the question: seen with its answer in passing, answered "
-     "from tape, asked of the resolver by tapdeck.",
+     "Names that targets asked for over DNS, by what became of the question: its end was seen in passing, an answer or "
+     "that none came; answered from tape; asked of the resolver by tapdeck; lost: what became of it is not on tape.",
      {{{"result", "observed"}}}},
     {NamesReplayed, "tapdeck_names_total", "", {{{"result", "replayed"}}}},
     {NamesForwarded, "tapdeck_names_total", "", {{{"result", "forwarded"}}}},
+    {NamesLost, "tapdeck_names_total", "", {{{"result", "lost"}}}},
     {ProxyRefusedClient,
      "tapdeck_proxy_refused_total",
      "What the explicit listener refused: clients outside proxy.allow, our own addresses as destination, requests "

@@ -18,6 +18,10 @@ class BpfEvents {
     int fd = -1;
     std::function<void(const Sample&)> callback;
   };
+  struct Sightings {
+    Ring<tapdeck_sighting> ring;
+    size_t handed_over = 0;  // this turn
+  };
   [[nodiscard]] static Result<std::unique_ptr<BpfEvents>> open(Ring<tapdeck_event> events,
                                                                Ring<tapdeck_sighting> sightings);
   ~BpfEvents();
@@ -26,14 +30,15 @@ class BpfEvents {
 
   // Readable when consume() has something to do.
   [[nodiscard]] int poll_fd() const;
-  // Calls back for everything that is there.
+  // Calls back for what is there: all events, and of sightings as many as a turn has. Is there more, poll_fd() stays
+  // readable.
   void consume();
 
  private:
   BpfEvents(Ring<tapdeck_event> events, Ring<tapdeck_sighting> sightings)
-      : events_(std::move(events)), sightings_(std::move(sightings)) {}
+      : events_(std::move(events)), sightings_{std::move(sightings), 0} {}
   Ring<tapdeck_event> events_;
-  Ring<tapdeck_sighting> sightings_;
+  Sightings sightings_;
   ring_buffer* ring_ = nullptr;
 };
 

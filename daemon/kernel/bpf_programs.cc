@@ -13,6 +13,7 @@
 #include "bpf/tapdeck_cgroup.skel.h"
 #include "bpf/tapdeck_tc.skel.h"
 #include "daemon/kernel/bpf_object.h"
+#include "daemon/kernel/capture.h"
 
 namespace tapdeck::kernel {
 namespace {
@@ -147,6 +148,20 @@ bool BpfMaps::take_flow(const tapdeck_flow_key& key, tapdeck_flow& out) const {
 
 bool BpfMaps::find_question(const tapdeck_flow_key& key, tapdeck_flow& out) const {
   return bpf_map_lookup_elem(bpf_map__fd(cgroup_->maps.questions), &key, &out) == 0;
+}
+
+void BpfMaps::disown_questions(uint32_t slot) const {
+  const int fd = bpf_map__fd(cgroup_->maps.questions);
+  tapdeck_flow_key key{};
+  const void* previous = nullptr;
+  const uint32_t most = bpf_map__max_entries(cgroup_->maps.questions);
+  for (uint32_t step = 0; step < most && bpf_map_get_next_key(fd, previous, &key) == 0; ++step) {
+    previous = &key;
+    tapdeck_flow flow{};
+    if (bpf_map_lookup_elem(fd, &key, &flow) != 0 || flow.target != slot) continue;
+    flow.target = kNoTarget;
+    bpf_map_update_elem(fd, &key, &flow, BPF_EXIST);
+  }
 }
 
 uint64_t BpfMaps::sweep_flows(uint64_t now_ns, uint64_t max_age_ns) const {

@@ -50,6 +50,8 @@ class BpfMaps {
   [[nodiscard]] bool take_flow(const tapdeck_flow_key& key, tapdeck_flow& out) const;
   // Of a datagram that has arrived at a door; it stays. False: there is none.
   [[nodiscard]] bool find_question(const tapdeck_flow_key& key, tapdeck_flow& out) const;
+  // Datagrams of this slot's clients that arrive from now on are nobody's (kNoTarget): the slot may be another's next.
+  void disown_questions(uint32_t slot) const;
   // Removes entries older than this many nanoseconds that nobody accepted; returns how many.
   uint64_t sweep_flows(uint64_t now_ns, uint64_t max_age_ns) const;
 

@@ -282,7 +282,8 @@ class Capture {
   // the namespace and back, about 4 us. NotFound: the namespace is gone.
   [[nodiscard]] virtual Result<UniqueFd> upstream_socket(uint64_t netns_cookie, int family) = 0;
 
-  // Who sent the datagram that a door got from `client`, and which resolver it was meant for. NotFound: nobody of ours.
+  // Who sent the datagram that a door got from `client`, and which resolver it was meant for. Of a client whose target
+  // was detached since its socket was connected: kNoTarget. NotFound: nobody of ours.
   [[nodiscard]] virtual Result<CapturedFlow> resolve_question(uint64_t netns_cookie, const Endpoint& client,
                                                               const Endpoint& door) = 0;
   // As upstream_socket(), for datagrams.

@@ -104,8 +104,14 @@ void CaptureImpl::on_bpf_event(const tapdeck_event& event) {
   ignore(cover_processes(event.target), "counted as no_listener by the programs until it works");
 }
 
+// What was lost is told before what was told after it, and again: it may be lost meanwhile.
 void CaptureImpl::consume_events() {
+  tell_lost_sightings();
   events_->consume();
+  tell_lost_sightings();
+}
+
+void CaptureImpl::tell_lost_sightings() {
   const uint64_t lost = std::atomic_ref<__u64>(maps_->control().sightings_lost).load(std::memory_order_relaxed);
   const uint64_t more = lost - std::exchange(sightings_lost_, lost);
   if (more > 0) sink_.on_names_lost(more);

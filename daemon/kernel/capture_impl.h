@@ -33,6 +33,7 @@ namespace tapdeck::kernel {
 inline constexpr uint64_t kEventsToken = 1ULL << 32;
 inline constexpr uint64_t kInotifyToken = 2ULL << 32;
 inline constexpr uint64_t kWatchToken = 3ULL << 32;
+inline constexpr int kTurnsOfARing = 8;  // of BpfEvents: 1,024 sightings each, of 312 bytes and more in 2 MiB
 inline constexpr auto kTick = std::chrono::milliseconds(200);
 
 [[nodiscard]] constexpr Pinned pinned_of(TargetPolicy policy) {
@@ -127,6 +128,7 @@ class CaptureImpl final : public Capture, private ControlThread::Handler {
   void on_cgroup_event(uint32_t target);
   void on_bpf_event(const tapdeck_event& event);
   void consume_events();
+  void tell_lost_sightings();
   void on_sighting(const tapdeck_sighting& sighting);
   void lose_cgroup(uint32_t target);
   void look_for_cgroup(uint32_t target);

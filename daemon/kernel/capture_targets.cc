@@ -203,7 +203,9 @@ Result<void> CaptureImpl::detach_now(uint32_t target) {
     unwatch_return(target);
     slot.cgroup->detach();
   }
-  consume_events();  // what they told before is handed over
+  // What they told before is handed over: the ring has no more than these turns.
+  for (int turn = 0; turn < kTurnsOfARing; ++turn) consume_events();
+  maps_->disown_questions(target);
   if (slot.interface) result = slot.interface->detach(*run_);
   // Whoever has the slot next writes a record of the same name.
   if (!result) run_->keep_as_old(kFilterRecord + std::to_string(target));

@@ -18,6 +18,7 @@
 #include "daemon/base/threads.h"
 #include "daemon/names/doors.h"
 #include "daemon/names/relay.h"
+#include "daemon/names/silent_resolvers.h"
 
 namespace tapdeck::names {
 namespace {
@@ -43,6 +44,7 @@ std::optional<LookupEnd> lookup_end(Relay::End end) {
       return LookupEnd::Unreachable;
     case Relay::End::Silent:
       return LookupEnd::Silent;
+    case Relay::End::NotYet:
     case Relay::End::Displaced:
     case Relay::End::NotAsked:
       return std::nullopt;
@@ -56,8 +58,8 @@ std::optional<LookupEnd> lookup_end(Relay::End end) {
 struct NameServer::Impl {
   explicit Impl(NameServerOptions given)
       : options(std::move(given)),
-        relay(options.patience, or_from_here(options.connect),
-              [this](const Asked& asked, Relay::End end, std::string_view reply) { ended(asked, end, reply); }) {}
+        relay(or_from_here(options.connect),
+              [this](Asked& asked, Relay::End end, std::string_view reply) { ended(asked, end, reply); }) {}
 
   void run() {
     log::set_thread_name("names");
@@ -119,7 +121,13 @@ struct NameServer::Impl {
 
   void pass(Asked asked, std::string_view datagram) {
     count(relayed);
-    relay.ask(std::move(asked), datagram);
+    const View& view = *asked.asker.view;
+    Relay::Wait wait{view.ask == Ask::TapeOnly ? options.patience : options.long_patience, std::nullopt};
+    if (asked.query && view.ask == Ask::OutsideFirst && view.early == Early::FromTape) {
+      wait.early = options.early;
+      if (silent.is_silent(asked.asker, std::chrono::steady_clock::now())) say_early(asked);
+    }
+    relay.ask(std::move(asked), datagram, wait);
   }
 
   // False: the resolver is to be asked.
@@ -137,13 +145,23 @@ struct NameServer::Impl {
     return !is_of_use;
   }
 
-  void ended(const Asked& asked, Relay::End end, std::string_view reply) {
-    const bool is_answered = end == Relay::End::Answered;
-    if (!asked.query) {
-      if (is_answered) say(asked, reply);
-      return;
+  void ended(Asked& asked, Relay::End end, std::string_view reply) {
+    const auto now = std::chrono::steady_clock::now();
+    if (end == Relay::End::NotYet) {
+      silent.stayed_silent(asked.asker, asked.at, now);
+      return say_early(asked);
     }
-    report(asked, end, reply);
+    if (end == Relay::End::Answered) silent.answered(asked.asker, now);
+    if (asked.query) {
+      report(asked, end, reply);
+      if (!asked.is_answered) say_end(asked, end, reply);
+    } else if (end == Relay::End::Answered) {
+      say(asked, reply);
+    }
+  }
+
+  void say_end(const Asked& asked, Relay::End end, std::string_view reply) {
+    const bool is_answered = end == Relay::End::Answered;
     if (is_answered && !is_failure(reply)) return say(asked, reply);
     if (say_if_known(asked)) return;
     if (is_answered) return say(asked, reply);
@@ -158,13 +176,20 @@ struct NameServer::Impl {
     const Query& query = *asked.query;
     const View& view = *asked.asker.view;
     const auto became = lookup_end(end);
-    if (!view.on_lookup || !became || query.record_class != kInternet || is_truncated(reply)) return;
+    if (!view.on_lookup || query.record_class != kInternet) return;
+    if (!became) return count(lost);
     view.on_lookup(asked.asker, {query.name, query.type, *became, std::string(reply)});
   }
 
-  bool say_if_known(const Asked& asked) {
+  // That it failed when it was recorded is no reason not to wait for what the resolver says now.
+  void say_early(Asked& asked) {
+    if (!asked.is_answered) asked.is_answered = say_if_known(asked, Failures::Withheld);
+  }
+
+  enum class Failures : uint8_t { Said, Withheld };
+  bool say_if_known(const Asked& asked, Failures failures = Failures::Said) {
     const auto known = asked.asker.view->tape.of_known(*asked.query);
-    if (!known) return false;
+    if (!known || (failures == Failures::Withheld && is_failure(*known))) return false;
     count(answered_from_tape);
     say(asked, *known);
     return true;
@@ -182,11 +207,12 @@ struct NameServer::Impl {
 
   NameServerOptions options;
   Relay relay;
+  SilentResolvers silent;
   Doors doors;
   UniqueFd wake;
   std::array<char, kMostDatagram> buffer;
   std::atomic<bool> stopping{false};
-  std::atomic<uint64_t> answered_from_tape{0}, relayed{0}, unknown{0}, malformed{0}, withheld{0}, strangers{0};
+  std::atomic<uint64_t> answered_from_tape{0}, relayed{0}, unknown{0}, malformed{0}, withheld{0}, strangers{0}, lost{0};
   std::thread thread;
 };
 
@@ -222,8 +248,8 @@ void NameServer::close(uint64_t id) {
 
 NameCounts NameServer::counts() const {
   const auto of = [](const std::atomic<uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
-  return {of(impl_->answered_from_tape), of(impl_->relayed),  of(impl_->unknown),
-          of(impl_->malformed),          of(impl_->withheld), of(impl_->strangers)};
+  return {of(impl_->answered_from_tape), of(impl_->relayed),   of(impl_->unknown), of(impl_->malformed),
+          of(impl_->withheld),           of(impl_->strangers), of(impl_->lost)};
 }
 
 }  // namespace tapdeck::names

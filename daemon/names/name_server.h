@@ -35,8 +35,12 @@ struct NameServerOptions {
   // A connected UDP socket to asker.resolver that does not block, by which it is asked. Empty: one of the process's own
   // namespace.
   std::function<Result<UniqueFd>(const Asker& asker)> connect;
-  // With a resolver; then the tape is asked. Below the 5 s after which most clients no longer listen.
+  // With a resolver; then the tape is asked. TapeOnly: below the 5 s after which most clients no longer listen.
   std::chrono::milliseconds patience{4500};
+  // OutsideFirst: as long as clients may wait for a resolver that is slow, or ask it again.
+  std::chrono::milliseconds long_patience{15000};
+  // Early::FromTape: then the tape answers, and the resolver is taken for silent (silent_resolvers.h).
+  std::chrono::milliseconds early{1000};
 };
 
 struct NameCounts {
@@ -46,12 +50,15 @@ struct NameCounts {
   uint64_t malformed = 0;           // and operations that are no query
   uint64_t withheld = 0;   // questions for HTTPS and SVCB records, said not to be there: h3, ECH are not for us
   uint64_t strangers = 0;  // datagrams of nobody of ours
+  uint64_t lost = 0;       // lookups that an on_lookup is not told of: too many at once, no descriptor to ask with
 };
 
 // How a question is answered, by its View. TapeOnly: from tape; a name that is not on it does not exist, unless
 // `outside` lets it through: then the resolver is asked, and where none answers the tape. OutsideFirst: the resolver;
 // where it says nothing, SERVFAIL or REFUSED the tape, if the name is on it; what is no query that we read goes to the
-// resolver as it is (Unread), and back what that says, so that we are not in the way of what is not DNS.
+// resolver as it is (Unread), and back what that says, so that we are not in the way of what is not DNS. With
+// Early::FromTape the tape does not wait for the resolver to be given up: if it knows the name, and has no failure to
+// tell, it answers after a moment, and while the resolver is taken for silent at once; that is asked all the same.
 class NameServer {
  public:
   // Without a door. Errors: InvalidArgument, no asker_of; Exhausted, no descriptor or thread.

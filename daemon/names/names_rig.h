@@ -97,6 +97,11 @@ class LoopbackUdp {
     char byte = 0;
     return ::recv(fd_.get(), &byte, 1, MSG_DONTWAIT) < 0 && errno == ECONNREFUSED;
   }
+  // A datagram is there to hear.
+  [[nodiscard]] bool has_heard() const {
+    pollfd now{fd_.get(), POLLIN, 0};
+    return ::poll(&now, 1, 0) > 0;
+  }
   // The next datagram; "" when none comes. Answers of answer() go to whoever sent it.
   std::string hear() {
     pollfd waiting{fd_.get(), POLLIN, 0};

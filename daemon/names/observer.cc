@@ -37,7 +37,10 @@ void Observer::saw_question(const Sighting& sighting, SteadyTime now) {
            pending.query.name == query->name;
   });
   if (same != pending_.end()) return remember(same->asked, sighting.resolver, kMostResolvers);
-  if (pending_.size() >= kMostPending) pending_.pop_front();
+  if (pending_.size() >= kMostPending) {
+    pending_.pop_front();
+    ++lost_;
+  }
   Pending pending;
   pending.target = sighting.target;
   pending.netns_cookie = sighting.netns_cookie;
@@ -56,15 +59,25 @@ void Observer::saw_answer(const Sighting& sighting) {
     ++malformed_;
     return;
   }
+  const bool is_cut = sighting.length > sighting.bytes.size();
   if (is_failure(sighting.bytes)) {
-    found->failure = sighting.bytes;
+    if (is_cut) {
+      found->was_cut = true;
+    } else {
+      found->failure = sighting.bytes;
+    }
     remember(found->failed, sighting.resolver, kMostResolvers);
     if (found->failed.size() < found->asked.size()) return;
   }
   const Pending pending = std::move(*found);
   pending_.erase(found);
-  if (is_truncated(sighting.bytes)) return;
-  end(pending, std::string(sighting.bytes));
+  if (is_failure(sighting.bytes)) {
+    end(pending, pending.failure);
+  } else if (is_cut) {
+    ++lost_;
+  } else {
+    end(pending, std::string(sighting.bytes));
+  }
 }
 
 void Observer::give_up_late_ones(SteadyTime now) {
@@ -75,12 +88,25 @@ void Observer::give_up_late_ones(SteadyTime now) {
   }
 }
 
+void Observer::missed_some() {
+  for (Pending& pending : pending_) pending.is_uncertain = true;
+}
+
+void Observer::forget(uint32_t target) {
+  lost_ += std::erase_if(pending_, [target](const Pending& pending) { return pending.target == target; });
+}
+
 bool Observer::is_of(const Pending& pending, const Sighting& sighting) {
   return pending.target == sighting.target && pending.netns_cookie == sighting.netns_cookie &&
          pending.client == without_port(sighting.client);
 }
 
 void Observer::end(const Pending& pending, std::string reply) {
+  const bool may_be_better = pending.is_uncertain && (reply.empty() || is_failure(reply));
+  if (may_be_better || (reply.empty() && pending.was_cut)) {
+    ++lost_;
+    return;
+  }
   const LookupEnd became = reply.empty() ? LookupEnd::Silent : LookupEnd::Answered;
   ended_(pending.target, {pending.query.name, pending.query.type, became, std::move(reply)});
 }

@@ -32,6 +32,8 @@ struct Asked {
   Endpoint local;
   Asker asker;
   std::optional<Query> query;  // nullopt: none that we read; the next datagram of the resolver is its answer
+  SteadyTime at{};             // when the resolver was asked; set by Relay
+  bool is_answered = false;    // its owner's: the client has its answer, from elsewhere
 };
 
 // A connected UDP socket to asker.resolver that does not block.
@@ -40,25 +42,32 @@ using Connect = std::function<Result<UniqueFd>(const Asker& asker)>;
 class Relay {
  public:
   static constexpr size_t kMostPending = 1024;
+  // How long an answer is waited for, from the question on.
+  struct Wait {
+    std::chrono::milliseconds whole{};               // then it is given up
+    std::optional<std::chrono::milliseconds> early;  // then NotYet is told, once
+  };
   enum class End {
+    NotYet,       // no end: nothing has come early, it is still waited for
     Answered,     // `reply` is the resolver's answer, whatever it says
     Unreachable,  // nobody is there (ICMP), or no way leads there
     Silent,       // nothing came in time
     Displaced,    // others have asked since
     NotAsked,     // by our own fault: no descriptor is left to ask with
   };
-  using Ended = std::function<void(const Asked& asked, End end, std::string_view reply)>;
+  // Must not ask.
+  using Ended = std::function<void(Asked& asked, End end, std::string_view reply)>;
 
-  Relay(std::chrono::milliseconds patience, Connect connect, Ended ended)
-      : patience_(patience), connect_(std::move(connect)), ended_(std::move(ended)) {}
+  Relay(Connect connect, Ended ended) : connect_(std::move(connect)), ended_(std::move(ended)) {}
 
   // Sends `datagram` as it is.
-  void ask(Asked asked, std::string_view datagram);
+  void ask(Asked asked, std::string_view datagram, const Wait& wait);
   // Nobody waits behind this door any more. Not between add_to() and look().
   void forget(uint64_t door);
   void add_to(std::vector<pollfd>& polled) const;
   // What poll() has seen of the sockets added.
   void look(std::span<const pollfd> polled);
+  // And tells of those of which nothing has come early.
   void give_up_late_ones();
   // For poll(); -1: nobody waits.
   [[nodiscard]] int wait_ms() const;
@@ -68,12 +77,12 @@ class Relay {
     Asked asked;
     UniqueFd socket;
     SteadyTime deadline;
+    SteadyTime early;  // max(): NotYet is not told, or was
   };
   // False: it is still waited for.
-  [[nodiscard]] bool take_answer(const Pending& pending);
-  void give_up_first(End end);
+  [[nodiscard]] bool take_answer(Pending& pending);
+  void erase_ended();
 
-  const std::chrono::milliseconds patience_;
   const Connect connect_;
   const Ended ended_;
   std::deque<Pending> pending_;  // the oldest first

@@ -47,11 +47,15 @@ Endpoint synthetic_address(std::string_view name) {
 std::optional<std::string> TapeAnswers::of_known(const Query& query) {
   if (query.record_class != kInternet) return std::nullopt;
   if (is_within(query.name, "localhost")) return answer_with(query, {v4(0x7F000001), v6_loopback()});
-  if (const auto lookup = is_service(query) ? std::nullopt : recorded(query.name, query.type)) {
+  const auto lookup = is_service(query) ? std::nullopt : recorded(query.name, query.type);
+  // The client would turn to TCP, which is refused in replay.
+  const bool is_cut = lookup && is_truncated(lookup->reply) && (query.type == kA || query.type == kAaaa);
+  auto known = !lookup || is_cut ? addresses(query.name) : std::nullopt;
+  if (lookup && !known) {
     auto again = lookup->end == LookupEnd::Answered ? answer_again(query, lookup->reply) : std::nullopt;
     return again ? std::move(*again) : answer_to(query, Rcode::ServFail);
   }
-  if (auto known = addresses(query.name)) {
+  if (known) {
     if (known->empty()) known->push_back(synthetic_address(query.name));
     return answer_with(query, std::move(*known));
   }

@@ -43,10 +43,11 @@ class TapeAnswers {
   static constexpr size_t kMostReported = 4096;
 
   // What the resolver said, where this name and type were asked for when it was recorded; SERVFAIL where none answered,
-  // which is the same to clients, without the wait. Else, for a name with addresses on tape, and for localhost and what
-  // is below it (RFC 6761 6.3): those of the type asked for, and nothing of any other type. Else as another type of the
-  // name went: nothing if it was there, NXDOMAIN, SERVFAIL. Of HTTPS and SVCB it is said that there are none: what they
-  // lead to (h3, ECH) is not on tape. nullopt: the name is not known.
+  // which is the same to clients, without the wait; where it was truncated, it is again, and the client turns to TCP,
+  // but for addresses, if the name has any on tape: rather these. Else, for a name with addresses on tape, and for
+  // localhost and what is below it (RFC 6761 6.3): those of the type asked for, and nothing of any other type. Else as
+  // another type of the name went: nothing if it was there, NXDOMAIN, SERVFAIL. Of HTTPS and SVCB it is said that there
+  // are none: what they lead to (h3, ECH) is not on tape. nullopt: the name is not known.
   [[nodiscard]] std::optional<std::string> of_known(const Query& query);
   // Of a name of which of_known() knows nothing: NXDOMAIN. Reported is who is asked for an address, but not reverse
   // names, nor a name that is known or reported with a further suffix: a resolver tries its search domains.

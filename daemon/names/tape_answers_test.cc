@@ -186,6 +186,24 @@ TEST_F(TapeAnswersTest, WhoWasNotAnsweredFailsAtOnce) {
   EXPECT_THAT(unknown_, IsEmpty());
 }
 
+TEST_F(TapeAnswersTest, WhatWasTruncatedIsTruncatedAgainWhereNoAddressIsKnown) {
+  for (const uint16_t type : {kA, kAaaa, uint16_t{16}}) answered("big.example", type, 0x8380, 1, record(kA, "abcd"));
+  answered("named.example", kA, 0x8380);
+  answered("named.example", 16, 0x8380);
+  answered("proxied.example", kA, 0x8380);
+  on_tape("named.example", {"192.0.2.1", "2001:db8::1"});
+  on_tape("proxied.example", {});
+  for (const uint16_t type : {kA, kAaaa, uint16_t{16}}) {
+    EXPECT_EQ(ask("big.example", type), reply_to(asked_, 0x8380, 1, record(kA, "abcd"))) << type;
+  }
+  EXPECT_EQ(ask("big.example", 15), nothing()) << "the name was there";
+  EXPECT_EQ(ask("named.example"), with({"192.0.2.1"})) << "which need no TCP";
+  EXPECT_EQ(ask("named.example", kAaaa), with({"2001:db8::1"}));
+  EXPECT_EQ(ask("named.example", 16), reply_to(asked_, 0x8380)) << "addresses are of no use";
+  EXPECT_EQ(ask("proxied.example"), with({synthetic_address("proxied.example").ip()}));
+  EXPECT_THAT(unknown_, IsEmpty());
+}
+
 TEST_F(TapeAnswersTest, OfANameThatWasThereOtherTypesAreNothing) {
   answered("four.example", kA, 0x8180, 1, record(kA, "abcd"));
   answered("six.example", kAaaa, 0x8180);

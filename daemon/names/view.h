@@ -36,12 +36,18 @@ enum class Outside {
   First,      // the resolver; the tape where none answers
 };
 
+// OutsideFirst: when the tape answers for a resolver that is silent so far.
+enum class Early {
+  No,        // only when the resolver has been given up
+  FromTape,  // soon: the resolver is still asked, and what it says later is told of, but not sent to the client
+};
+
 struct View;
 
 struct Asker {
   Endpoint resolver;          // whom it asked
-  uint64_t netns_cookie = 0;  // of the client; these are for the functions below, the server does not look at them
-  uint32_t target = 0;
+  uint64_t netns_cookie = 0;  // of the client: elsewhere the same address may be another resolver
+  uint32_t target = 0;        // this and the next two are for the functions below, the server does not look at them
   uint32_t pid = 0;
   std::array<char, 16> comm{};  // of the process, ends at the first zero
   std::shared_ptr<View> view;   // none: it is not answered
@@ -51,14 +57,14 @@ struct View {
   explicit View(TapeSources sources) : tape(std::move(sources)) {}
   Ask ask = Ask::TapeOnly;
   Unread unread = Unread::Passed;
+  Early early = Early::No;  // of who is sealed and recorded: the tape must not answer for a resolver that is slow
   TapeAnswers tape;
   // TapeOnly: whose names the resolver is asked for nevertheless. May be empty: nobody's.
   std::function<Outside(std::string_view name)> outside;
   // TapeOnly: addresses of a family that cannot be reached outside are of no use to who is let through.
   bool reaches_v4 = true, reaches_v6 = true;
-  // What a resolver was asked for this client, and what became of it; not of truncated answers, after which the client
-  // asks over TCP. Each time: a client that asks again, or two resolvers, may get the answer and not get it. May be
-  // empty.
+  // What a resolver was asked for this client, and what became of it, whoever has answered the client meanwhile. Each
+  // time: a client that asks again, or two resolvers, may get the answer and not get it. May be empty.
   std::function<void(const Asker&, const Lookup&)> on_lookup;
 };
 

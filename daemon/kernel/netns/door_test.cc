@@ -241,6 +241,32 @@ TEST_F(Doors, WhoFindsOneByHimselfIsNobody) {
   answer(first);
 }
 
+TEST_F(Doors, ConnectedSocketsOfADetachedTargetAreNobodys) {
+  attach(kAnswered);
+  ASSERT_TRUE(capture_->prepare_netns(kSlot + 1, -1));  // the doors stay
+  Client client(cgroup_.path(), -1, [](Report& report) {
+    const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    sockaddr_storage raw{};
+    const socklen_t length = Endpoint::parse("198.18.0.53:53")->to_sockaddr(raw);
+    if (::connect(fd, reinterpret_cast<sockaddr*>(&raw), length) != 0) return Asks::fails(report);
+    if (::send(fd, kQuestion.data(), kQuestion.size(), 0) < 0) return Asks::fails(report);
+    ::raise(SIGSTOP);
+    if (::send(fd, kQuestion.data(), kQuestion.size(), 0) < 0) return Asks::fails(report);
+  });
+  const auto owner = [&]() -> std::optional<uint32_t> {
+    const auto asked = sink_.question(Endpoint::Family::V4);
+    const auto flow = capture_->resolve_question(asked.netns_cookie, asked.client, asked.door);
+    EXPECT_TRUE(flow && flow->original_destination == ep("198.18.0.53:53"));
+    return flow ? std::optional(flow->identity.target) : std::nullopt;
+  };
+  EXPECT_EQ(owner(), kSlot);
+  int status = 0;
+  ASSERT_EQ(::waitpid(client.pid(), &status, WUNTRACED), client.pid());
+  ASSERT_TRUE(capture_->detach(kSlot));
+  ASSERT_EQ(::kill(client.pid(), SIGCONT), 0);
+  EXPECT_EQ(owner(), kNoTarget);
+}
+
 TEST_F(Doors, PastTheLeaseQuestionsPassOrAreRefusedAsConnectionsAre) {
   options_.lease = std::chrono::milliseconds(1);
   attach(kAnswered);

@@ -45,8 +45,9 @@ static __always_inline int note_resolver(struct tapdeck_socket* state, const str
 
 /*
  * Where a datagram, or a connect, to this destination leads. TO_DOOR: to listener and port. DECIDED: *verdict says.
- * ELSEWHERE: what becomes of other datagrams becomes of it: from a device even a loopback destination would leave by
- * it, and what names a link-local resolver as it sends has chosen its device already.
+ * ELSEWHERE: what becomes of other datagrams becomes of it. From a device even a loopback destination would leave by
+ * it, and what names a link-local resolver as it sends has chosen its device already. Asked by us, such a resolver
+ * would have no device: who is not sealed asks it himself.
  */
 static __always_inline enum leads lead_question(struct bpf_sock_addr* ctx, const struct tapdeck_target* t,
                                                 const struct destination* d, __u64 cookie, enum calls how,
@@ -61,7 +62,7 @@ static __always_inline enum leads lead_question(struct bpf_sock_addr* ctx, const
     *verdict = fall_back(t, TAPDECK_LEASE, TAPDECK_REFUSED_LEASE);
     return DECIDED;
   }
-  if (sk->bound_dev_if || (how == SENDS && is_link_local(d))) return ELSEWHERE;
+  if (sk->bound_dev_if || (is_link_local(d) && (how == SENDS || !t->sealed))) return ELSEWHERE;
   ns = bpf_map_lookup_elem(&netns_listeners, &cookie);
   state = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (!state) return ELSEWHERE;

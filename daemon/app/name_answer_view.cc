@@ -47,6 +47,7 @@ Json name_view(const store::NameAnswer& answer) {
   const auto said = names::read_answer(answer.reply);
   out["status"] = said ? status_of(said->rcode) : "unreadable";
   if (said) out["answer"] = said->records;
+  if (said && names::is_truncated(answer.reply)) out["truncated"] = true;
   return out;
 }
 
@@ -58,6 +59,7 @@ std::string answer_text(const Json& view) {
     out += (out.empty() ? "" : ", ") + (record.starts_with(own) ? record.substr(own.size()) : record);
   }
   const std::string status = view["status"].get<std::string>();
+  if (view.contains("truncated")) return (out.empty() ? "" : out + ", ") + "truncated: the rest was asked for over TCP";
   if (status == "NOERROR") return out.empty() ? "no record of this type" : out;
   return (out.empty() ? "" : out + ", ") + words_of(status);
 }

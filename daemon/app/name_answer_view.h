@@ -10,7 +10,7 @@ namespace tapdeck::app {
 
 // {"name", "type", "answer": [records, without TTL], "status"}. The status is that of the message ("NOERROR",
 // "NXDOMAIN", "SERVFAIL", ..., "RCODE11"), "silent" or "unreachable" where there was none, "unreadable": no DNS
-// message.
+// message. "truncated": true where it is.
 [[nodiscard]] Json name_view(const store::NameAnswer& answer);
 
 // Of a name_view(): "192.0.2.1, 192.0.2.2", "no such name (NXDOMAIN)".

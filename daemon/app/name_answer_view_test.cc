@@ -29,6 +29,14 @@ TEST(NameView, SaysWhoTheAddressesAreOf) {
   EXPECT_THAT(text, HasSubstr("192.0.2.1"));
 }
 
+TEST(NameView, SaysWhereThereIsMore) {
+  std::string reply = dns::reply(dns::kA, 0);
+  reply[2] = static_cast<char>(reply[2] | 2);  // TC
+  const Json view = name_view(dns::answered(dns::kA, reply));
+  EXPECT_EQ(view["truncated"], true);
+  EXPECT_THAT(answer_text(view), HasSubstr("truncated"));
+}
+
 TEST(NameView, SaysInWordsWhyThereAreNoRecords) {
   const struct {
     store::NameAnswer answer;

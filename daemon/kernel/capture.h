@@ -57,7 +57,7 @@ enum class Sealed : uint8_t { No, Yes };
 
 // What becomes of DNS over UDP (port 53), while the lease lasts. What is not answered or observed is counted as
 // Uncaptured::Dns, and refused where the target is sealed; so is what cannot go to a door: datagrams to link-local
-// resolvers (a connect can), and those of sockets bound to a device.
+// resolvers (a connect of a sealed target can), and those of sockets bound to a device.
 enum class Names : uint8_t {
   Left,
   Observed,  // it passes, and the sink is told of questions and answers; not of sealed targets, nor on the tc path

@@ -176,10 +176,13 @@ TEST_F(Doors, WhatIsNoQuestionGoesWhereItIsSentTo) {
   EXPECT_EQ(client.report().error, ENETUNREACH);
 }
 
-TEST_F(Doors, AResolverOnTheLinkIsAskedByWhoConnects) {
-  attach(kSealedAnswered);
+TEST_F(Doors, AResolverOnTheLinkIsAnsweredForToWhoIsSealedAndConnects) {
+  attach(kAnswered);
   Asks asks{ep("[fe80::53]:53"), lab::Connected::Yes};
   asks.resolver.scope_id = 1;
+  Client open(cgroup_.path(), -1, asks);
+  EXPECT_NE(open.report().error, 0) << "it asks there, where nobody is";
+  ASSERT_TRUE(capture_->set_policy(kSlot, kSealedAnswered));
   Client client(cgroup_.path(), -1, asks);
   const auto asked = sink_.question(Endpoint::Family::V6);
   ASSERT_EQ(asked.bytes, kQuestion);

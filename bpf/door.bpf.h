@@ -29,8 +29,8 @@ static __always_inline __u32 door_of(struct tapdeck_socket* state, const struct 
   return state->asks == 1 ? 1 : 2;
 }
 
-static __always_inline int note_resolver(struct tapdeck_socket* state, const struct destination* d, __u64 cookie,
-                                         __u32 door, __u16 port) {
+static __always_inline void note_resolver(struct tapdeck_socket* state, const struct destination* d, __u64 cookie,
+                                          __u32 door, __u16 port) {
   struct tapdeck_resolver* r = &state->resolver[door];
 
   if (state->asks <= door) state->asks = door + 1;
@@ -40,7 +40,6 @@ static __always_inline int note_resolver(struct tapdeck_socket* state, const str
   state->flow.target = target_slot;
   state->flow.cgroup_id = bpf_get_current_cgroup_id();
   note_caller(state);
-  return 1;
 }
 
 /*

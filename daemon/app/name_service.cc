@@ -2,11 +2,10 @@
 
 #include <sys/socket.h>
 
-#include <cerrno>
 #include <utility>
 
-#include "daemon/base/descriptors.h"
 #include "daemon/base/log.h"
+#include "daemon/names/datagrams.h"
 
 namespace tapdeck::app {
 namespace {
@@ -115,14 +114,9 @@ std::optional<names::Asker> NameService::asker_of(uint64_t door, const names::Da
 }
 
 Result<UniqueFd> NameService::connect(const names::Asker& asker) const {
-  sockaddr_storage address{};
-  const socklen_t length = asker.resolver.to_sockaddr(address);
-  TRY(fd, capture_->datagram_socket(asker.netns_cookie, address.ss_family));
-  if (fd.get() >= descriptor_bounds().serving) return fail(Code::Exhausted, "no descriptor is left to ask with");
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
-    return fail_errno(errno, "connect to the resolver " + asker.resolver.to_string());
-  }
-  return fd;
+  const int family = asker.resolver.family == Endpoint::Family::V6 ? AF_INET6 : AF_INET;
+  TRY(fd, capture_->datagram_socket(asker.netns_cookie, family));
+  return names::connect_datagrams(std::move(fd), asker.resolver);
 }
 
 void NameService::saw(const kernel::NameSighting& seen) {

@@ -1,8 +1,8 @@
 // SessionNames: which names a session has on tape, and the addresses that their clients went to. What a name server
 // answers from where nothing else does (daemon/names).
 //
-// Reads the whole session at the first question, and again where it has changed since. Owner: the run. Thread: one
-// caller at a time; may take long.
+// Reads the whole session at the first question, and again where it has changed since. Owner: a run, or a View of
+// names. Thread: one caller at a time; may take long.
 #pragma once
 
 #include <chrono>

@@ -106,13 +106,12 @@ void send(int fd, const Endpoint& from, const Endpoint& to, std::string_view byt
   ignore(::sendmsg(fd, &message, MSG_NOSIGNAL), "a datagram may be lost: who asked asks again");
 }
 
-Result<UniqueFd> connect_datagrams(const Endpoint& to) {
-  sockaddr_storage target;
-  const socklen_t size = to.to_sockaddr(target);
-  UniqueFd fd(::socket(target.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd || fd.get() >= descriptor_bounds().serving) {
+Result<UniqueFd> connect_datagrams(UniqueFd fd, const Endpoint& to) {
+  if (fd.get() >= descriptor_bounds().serving) {
     return fail(Code::Exhausted, "no descriptor is left to ask " + to.to_string() + " with");
   }
+  sockaddr_storage target;
+  const socklen_t size = to.to_sockaddr(target);
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&target), size) != 0) {
     return fail_errno(errno, "ask " + to.to_string(), Origin::Upstream);
   }

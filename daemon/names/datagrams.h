@@ -1,5 +1,5 @@
-// Datagrams of a UDP socket bound to the wildcard, where every address is local: to which address one was sent, and an
-// answer from that address. Thread: any. What is sent and received is never waited for.
+// Datagrams of a UDP socket: to which address one was sent, and an answer from that address. Thread: any. What is sent
+// and received is never waited for.
 #pragma once
 
 #include <optional>
@@ -28,7 +28,7 @@ struct Datagram {
 [[nodiscard]] std::optional<Datagram> receive(int fd, std::span<char> buffer);
 // What cannot be sent now is lost, as datagrams are.
 void send(int fd, const Endpoint& from, const Endpoint& to, std::string_view bytes);
-// A connected socket. Errors: those of connect(), Exhausted when no descriptor is left.
-[[nodiscard]] Result<UniqueFd> connect_datagrams(const Endpoint& to);
+// A UDP socket, connected. Errors: those of connect(); Exhausted, its descriptor is one of those kept for others.
+[[nodiscard]] Result<UniqueFd> connect_datagrams(UniqueFd fd, const Endpoint& to);
 
 }  // namespace tapdeck::names

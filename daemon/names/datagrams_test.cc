@@ -57,13 +57,13 @@ TEST_F(DatagramsTest, OnlyASocketCanBePrepared) {
 
 TEST_F(DatagramsTest, DescriptorsAreLeftForOthers) {
   const Endpoint to = *Endpoint::parse("127.0.0.1:9");
-  EXPECT_TRUE(connect_datagrams(to));
+  EXPECT_TRUE(connected_to(to));
   set_descriptor_bounds({.serving = 1});
-  const auto socket = connect_datagrams(to);
+  const auto socket = connected_to(to);
   set_descriptor_bounds({});
   ASSERT_FALSE(socket);
   EXPECT_EQ(socket.error().code, Code::Exhausted);
-  EXPECT_FALSE(connect_datagrams(Endpoint())) << "no address";
+  EXPECT_FALSE(connected_to(Endpoint())) << "no address";
 }
 
 }  // namespace

@@ -30,11 +30,6 @@ void count(std::atomic<uint64_t>& counter) {
   counter.fetch_add(1, std::memory_order_relaxed);
 }
 
-Connect or_from_here(Connect connect) {
-  if (connect) return connect;
-  return [](const Asker& asker) { return connect_datagrams(asker.resolver); };
-}
-
 // What became of the question; nullopt: that is not known.
 std::optional<LookupEnd> lookup_end(Relay::End end) {
   switch (end) {
@@ -57,9 +52,9 @@ std::optional<LookupEnd> lookup_end(Relay::End end) {
 // All but `doors`, `stopping`, `thread` and the counts belongs to the server's thread.
 struct NameServer::Impl {
   explicit Impl(NameServerOptions given)
-      : options(std::move(given)),
-        relay(or_from_here(options.connect),
-              [this](Asked& asked, Relay::End end, std::string_view reply) { ended(asked, end, reply); }) {}
+      : options(std::move(given)), relay(options.connect, [this](Asked& asked, Relay::End end, std::string_view reply) {
+          ended(asked, end, reply);
+        }) {}
 
   void run() {
     log::set_thread_name("names");
@@ -220,6 +215,7 @@ NameServer::NameServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Result<std::unique_ptr<NameServer>> NameServer::start(NameServerOptions options) {
   if (!options.asker_of) return fail(Code::InvalidArgument, "a name server that nobody may ask");
+  if (!options.connect) return fail(Code::InvalidArgument, "a name server that may ask nobody");
   auto impl = std::make_unique<Impl>(std::move(options));
   impl->wake = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!impl->wake) return fail_errno(errno, "eventfd for the name server");

@@ -32,8 +32,7 @@ struct NameServerOptions {
   // Whose datagram this is, and whom it was sent to. nullopt: nobody's of ours, it is not answered. Answers go to the
   // sender, from the address that the datagram was sent to, whoever the resolver is. Not empty.
   std::function<std::optional<Asker>(uint64_t door, const Datagram& datagram)> asker_of;
-  // A connected UDP socket to asker.resolver that does not block, by which it is asked. Empty: one of the process's own
-  // namespace.
+  // A connected UDP socket to asker.resolver that does not block, by which it is asked. Not empty.
   std::function<Result<UniqueFd>(const Asker& asker)> connect;
   // With a resolver; then the tape is asked. TapeOnly: below the 5 s after which most clients no longer listen.
   std::chrono::milliseconds patience{4500};
@@ -61,7 +60,7 @@ struct NameCounts {
 // tell, it answers after a moment, and while the resolver is taken for silent at once; that is asked all the same.
 class NameServer {
  public:
-  // Without a door. Errors: InvalidArgument, no asker_of; Exhausted, no descriptor or thread.
+  // Without a door. Errors: InvalidArgument, no asker_of or connect; Exhausted, no descriptor or thread.
   [[nodiscard]] static Result<std::unique_ptr<NameServer>> start(NameServerOptions options);
   // Ends at once, but for a look at the tape that is under way; who still waits for an answer gets none.
   ~NameServer();

@@ -114,7 +114,9 @@ class NameServerTest : public testing::Test {
   Outside outside_ = Outside::No;  // of that name
   std::mutex mutex_;
   std::vector<std::string> notes_;
-  std::function<Result<UniqueFd>(const Asker&)> connect_;
+  std::function<Result<UniqueFd>(const Asker&)> connect_ = [](const Asker& asker) {
+    return connected_to(asker.resolver);
+  };
   std::shared_ptr<View> view_ = view(), other_view_ = view();
   std::unique_ptr<NameServer> server_;
 };

@@ -274,6 +274,10 @@ TEST_F(NameServerTest, WithoutAskersOrAThreadItIsNotStarted) {
   EXPECT_EQ(none.error().code, Code::InvalidArgument);
   NameServerOptions options;
   options.asker_of = [](uint64_t, const Datagram&) { return std::nullopt; };
+  const auto mute = NameServer::start(options);
+  ASSERT_FALSE(mute) << "it could not ask anybody";
+  EXPECT_EQ(mute.error().code, Code::InvalidArgument);
+  options.connect = connect_;
   const NoThreads no_threads;
   const auto refused = NameServer::start(std::move(options));
   ASSERT_FALSE(refused);

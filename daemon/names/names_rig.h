@@ -16,6 +16,7 @@
 
 #include "daemon/base/endpoint.h"
 #include "daemon/base/unique_fd.h"
+#include "daemon/names/datagrams.h"
 
 namespace tapdeck::names {
 
@@ -62,6 +63,12 @@ inline std::string record(unsigned type, const std::string& data, const std::str
                           unsigned more_ttl = 0, unsigned record_class = 1) {
   return name + word(type) + word(record_class) + word(0) + word(60 + more_ttl) +
          word(static_cast<unsigned>(data.size())) + data;
+}
+
+// As a NameServer is given it, of this process's own namespace.
+inline Result<UniqueFd> connected_to(const Endpoint& to) {
+  const int family = to.family == Endpoint::Family::V6 ? AF_INET6 : AF_INET;
+  return connect_datagrams(UniqueFd(::socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)), to);
 }
 
 class LoopbackUdp {

@@ -44,7 +44,7 @@ class RelayTest : public testing::Test {
         {Relay::End::Silent, "silent"},  {Relay::End::Displaced, "displaced"}, {Relay::End::NotAsked, "not asked"}};
     ended_.push_back(std::to_string(asked.query ? asked.query->id : 0) + " " + kHow.at(end) + std::string(reply));
   };
-  Connect connect_ = [](const Asker& asker) { return connect_datagrams(asker.resolver); };
+  Connect connect_ = [](const Asker& asker) { return connected_to(asker.resolver); };
   Relay relay_{connect_, note_};
 };
 
